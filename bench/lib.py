@@ -1,0 +1,227 @@
+"""Starts, asks and stops the two servers that every benchmark compares.
+
+`baseline` is the frozen app of `baseline/`, `ours` is `entitlement-sidecar run`. Both get the same
+environment, a fresh directory for each start, a control group of their own and one fake AWS.
+Everything listens on loopback, on fixed ports below the ephemeral range: a client that retries a
+connect to a free ephemeral port can end up connected to itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import kernel
+
+HERE: Final = Path(__file__).resolve().parent
+KEY_DIR: Final = Path(tempfile.gettempdir()) / f"entitlement-bench-{os.getuid()}"
+PRODUCT_CODE: Final = "prod1"
+REFUSED_PAUSE_SECONDS: Final = 0.001
+UNENTITLED_PAUSE_SECONDS: Final = 0.010  # tighter polling would cost an early answerer its CPU
+BOOT_SECONDS_MAX: Final = 60
+STOP_SECONDS_MAX: Final = 15
+RESPONSE_BYTES_MAX: Final = 65_536
+PR_SET_PDEATHSIG: Final = 1
+LIBC: Final = ctypes.CDLL(None)
+
+Side = Literal["baseline", "ours"]
+SIDES: Final[tuple[Side, Side]] = ("baseline", "ours")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How to run both sides; the same for every benchmark of one run."""
+
+    rounds: int | None
+    quick: bool
+    port: int
+    ours_command: str
+    healthcheck_command: str
+
+    def count(self, full: int, quick: int) -> int:
+        """Rounds to keep, after the first one, which is dropped."""
+        return self.rounds or (quick if self.quick else full)
+
+    def probe_port(self, side: Side) -> int:
+        return self.port + (1 if side == "baseline" else 2)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    command = Path(sys.executable).with_name("entitlement-sidecar")
+    parser.add_argument("--rounds", type=int, help="measured rounds (default: what each benchmark needs)")
+    parser.add_argument("--quick", action="store_true", help="smoke run: few rounds, 10 s idle")
+    parser.add_argument("--port", type=int, default=18480, help="first of four loopback ports")
+    parser.add_argument("--json", action="store_true", help="results as JSON")
+    ours = "another `ours`; {probe_port} is replaced"
+    parser.add_argument("--ours-command", default=f"{command} run", help=ours)
+    parser.add_argument("--healthcheck-command", default=f"{command} healthcheck", help=ours)
+
+
+def setup_from(options: argparse.Namespace) -> Setup:
+    first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    if options.port + 3 >= first_ephemeral:
+        raise SystemExit(f"--port must stay below {first_ephemeral - 3}, where ephemeral ports begin")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped on the way out
+    return Setup(
+        rounds=options.rounds,
+        quick=options.quick,
+        port=options.port,
+        ours_command=options.ours_command,
+        healthcheck_command=options.healthcheck_command,
+    )
+
+
+def environment(setup: Setup, probe_port: int, home: str) -> dict[str, str]:
+    """Nothing of the caller's: a stray PYTHON*, proxy or AWS variable would be measured too."""
+    aws, key = f"http://127.0.0.1:{setup.port}", str(KEY_DIR / "public.pem")
+    return {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "AKIABENCHMARK",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+        "POD_UID": str(uuid.uuid5(uuid.NAMESPACE_DNS, "bench")),
+        # the baseline's
+        "AWS_ENDPOINT": aws,
+        "PRODUCT_CODE": PRODUCT_CODE,
+        "PUBLIC_KEY_FILE": key,
+        "LEDGER": f"{home}/ledger.db",
+        # ours
+        "SIDECAR_PRODUCT_CODE": PRODUCT_CODE,
+        "SIDECAR_PUBLIC_KEY_FILE": key,
+        "SIDECAR_PUBLIC_KEY_VERSION": "1",
+        "SIDECAR_ENDPOINT_URL": aws,
+        "SIDECAR_STATE_DIR": home,
+        "SIDECAR_PROBE_BIND": f"127.0.0.1:{probe_port}",
+        "SIDECAR_API_BIND": f"127.0.0.1:{setup.port + 3}",
+    }
+
+
+def _argv(setup: Setup, side: Side) -> list[str]:
+    port = setup.probe_port(side)
+    if side == "ours":
+        return shlex.split(setup.ours_command.replace("{probe_port}", str(port)))
+    gunicorn = str(Path(sys.executable).with_name("gunicorn"))
+    flags = shlex.split(f"-k gthread --threads 4 -w 1 -b 127.0.0.1:{port} --chdir")
+    return [gunicorn, *flags, str(HERE / "baseline"), "app:app"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A started process tree."""
+
+    side: Side
+    pid: int
+    port: int
+    started_ns: int
+    """Monotonic, in the child, just before exec."""
+    group: kernel.Group
+    home: str
+
+    def ended(self) -> bool:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def log_tail(self) -> str:
+        return (Path(self.home) / "bench.log").read_text(errors="replace")[-2000:]
+
+
+@contextmanager
+def running(setup: Setup, side: Side, *, quota_us: int | None = None) -> Iterator[Server]:
+    """Start one side; whatever happens, its whole tree is gone afterwards."""
+    port = setup.probe_port(side)
+    _require_free(port)
+    group = kernel.Group(f"entitlement-bench-{os.getpid()}-{side}")
+    with tempfile.TemporaryDirectory(prefix="entitlement-bench-") as home:
+        if quota_us:
+            group.limit_cpu(quota_us)
+        process, started_ns = _spawn(_argv(setup, side), environment(setup, port, home), group, home)
+        try:
+            yield Server(side=side, pid=process.pid, port=port, started_ns=started_ns, group=group, home=home)
+        finally:
+            group.limit_cpu(None)
+            _stop(process)
+            group.remove()
+
+
+def _spawn(argv: list[str], env: dict[str, str], group: kernel.Group, home: str) -> tuple[subprocess.Popen[bytes], int]:
+    reader, writer = os.pipe()
+
+    def before_exec() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        group.join()
+        os.write(writer, str(time.monotonic_ns()).encode())
+
+    with (Path(home) / "bench.log").open("wb") as log:
+        process = subprocess.Popen(
+            argv, env=env, preexec_fn=before_exec, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    os.close(writer)
+    started_ns = int(os.read(reader, 32))
+    os.close(reader)
+    return process, started_ns
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    pids = kernel.tree(process.pid)
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        print(f"killed after {STOP_SECONDS_MAX} s: {process.args!r}", file=sys.stderr)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == process.pid:  # still of our session, not a number used again
+                os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe_socket:
+        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe_socket.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SystemExit(f"port {port} is in use; choose others with --port") from error
+
+
+@contextmanager
+def fake_aws(setup: Setup, latency_ms: float = 0) -> Iterator[None]:
+    """The AWS of this run; its key pair is there when this returns."""
+    _require_free(setup.port)
+    argv = [sys.executable, str(HERE / "fake_aws.py"), "--port", str(setup.port)]
+    process = subprocess.Popen(
+        [*argv, "--key-dir", str(KEY_DIR), "--latency-ms", str(latency_ms)],
+        preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
+    )
+    try:
+        _await_listener(setup.port, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _await_listener(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + BOOT_SECONDS_MAX
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.02)
+    raise SystemExit("the fake AWS did not start")

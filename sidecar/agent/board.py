@@ -1,0 +1,67 @@
+"""What must a new worker know that the last one knew? A board in memory that outlives the worker.
+
+Should the worker crash, the master starts another; the gate it had opened must stay open, and the
+start-up budget must not begin anew. The board is an anonymous file the master holds, so it dies with
+the container and touches no disk. On it a worker that ends the process also says why.
+
+Rules kept here:
+- One JSON object, replaced by one write at offset 0 and padded, so a reader never sees half of it.
+- No secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sidecar.entitlement.status import Standing, Status
+
+SIZE: Final = 16_384
+
+
+class Board:
+    """The memory shared by the master and each worker it starts."""
+
+    def __init__(self) -> None:
+        self._handle = os.memfd_create("board", os.MFD_CLOEXEC)
+
+    def write(self, **facts: object) -> None:
+        """Add facts to the board, replacing those of the same name."""
+        text = json.dumps(self.read() | facts).encode()
+        if len(text) > SIZE:
+            raise ValueError("the board is full")
+        os.pwrite(self._handle, text.ljust(SIZE), 0)
+
+    def read(self) -> dict[str, Any]:
+        """Everything on the board."""
+        text = os.pread(self._handle, SIZE, 0).strip()
+        found = json.loads(text) if text else {}
+        return found if isinstance(found, dict) else {}
+
+
+def plain_standing(standing: Standing) -> Mapping[str, object]:
+    """A standing as it goes on the board."""
+    checked = standing.checked_at.isoformat() if standing.checked_at else None
+    return {
+        "status": standing.status.value,
+        "reason": standing.reason,
+        "hint": standing.hint,
+        "checked_at": checked,
+        "asking_since": standing.asking_since.isoformat(),
+    }
+
+
+def read_standing(found: Mapping[str, Any]) -> Standing:
+    """A standing as it came off the board."""
+    checked = datetime.fromisoformat(found["checked_at"]) if found["checked_at"] else None
+    began = datetime.fromisoformat(found["asking_since"])
+    return Standing(
+        status=Status(found["status"]),
+        reason=found["reason"],
+        hint=found["hint"],
+        checked_at=checked,
+        asking_since=began,
+    )

@@ -1,0 +1,195 @@
+"""How is a short-lived child started, heard and ended?
+
+Whatever needs boto3, jwt or cryptography runs in a child that exits: the process that stays imports
+none of them, and a hung or crashed call cannot touch the probes.
+
+Rules kept here:
+- At boot, while there is one thread, the child is forked; later, beside threads, it is spawned.
+- A child says one or two lines of JSON and ends. A line that does not come in time, or does not parse,
+  is an answer of its own: the child is killed and the next one is asked.
+- A child that crashes says which exception at which line, never the exception's text: the SDK quotes
+  replies in its messages, and a reply holds a token.
+- The parent waits for what it spawned. What was forked at boot is reaped by the master.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.agent.exchange import Question
+
+BUDGET_SECONDS: Final = 20.0
+BUDGET_SECONDS_PER_KEY: Final = 30.0
+"""Two calls of at most 15 seconds for each key version."""
+LINE_BYTES_MAX: Final = 1 << 20
+
+START: Final = "import sys; sys.path[:] = sys.argv[1].split(chr(10)); from sidecar.agent.child import main; main()"
+"""The spawned child gets its parent's import path by argument, so it runs isolated from PYTHON*."""
+
+
+@dataclass(kw_only=True)
+class Child:
+    """A running child and the pipe it speaks through."""
+
+    pid: int
+    pipe: int
+    ours: bool
+    """Whether this process has to wait for it."""
+    _buffer: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+    """Whether it has said all it will."""
+
+    def line(self, deadline: float) -> bytes | None:
+        """The next line; None once it has ended or `deadline` (monotonic) has passed."""
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            poll = select.poll()
+            poll.register(self.pipe, select.POLLIN)
+            if left <= 0 or not poll.poll(left * 1000):
+                return None
+            chunk = os.read(self.pipe, 65_536)
+            if not chunk or len(self._buffer) > LINE_BYTES_MAX:
+                self.ended = True
+                return None
+            self._buffer += chunk
+        line, _, rest = self._buffer.partition(b"\n")
+        self._buffer = bytearray(rest)
+        return bytes(line)
+
+    def kill(self) -> None:
+        """Stop it now. Harmless once it has ended."""
+        if not self.ended:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def close(self) -> None:
+        """Be done with it: kill what still runs, wait for what is ours, close the pipe."""
+        self.kill()
+        self.ended = True
+        os.close(self.pipe)
+        if self.ours:
+            try:
+                os.waitpid(self.pid, 0)
+            except ChildProcessError:
+                pass
+
+
+def budget_seconds(question: Question) -> float:
+    """How long a child may take before it is given up."""
+    return BUDGET_SECONDS + BUDGET_SECONDS_PER_KEY * len(question.public_keys)
+
+
+def fork(question: Question, close: Iterable[int] = ()) -> Child:
+    """Start the first child. Only while this process has one thread. `close`: what it must not hold open."""
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writes)
+        return Child(pid=pid, pipe=reads, ours=False)
+    try:
+        os.close(reads)
+        for handle in close:
+            os.close(handle)
+        _silence()
+        answer(question, writes)
+    finally:
+        os._exit(0)
+
+
+def spawn(question: Question) -> Child:
+    """Start a child beside running threads."""
+    reads, writes = os.pipe()
+    ask_reads, ask_writes = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-c", START, "\n".join(sys.path)],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, ask_reads, 0),
+                (os.POSIX_SPAWN_DUP2, writes, 1),
+                (os.POSIX_SPAWN_DUP2, null, 2),
+            ],
+            setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGPIPE],
+            setsigmask=[],
+        )
+        os.write(ask_writes, question.as_json().encode())
+    except OSError:
+        os.close(reads)
+        raise
+    finally:
+        for handle in (writes, ask_reads, ask_writes, null):
+            os.close(handle)
+    return Child(pid=pid, pipe=reads, ours=True)
+
+
+def main() -> None:
+    """The spawned child: question on stdin, lines on stdout."""
+    question = Question.from_json(sys.stdin.read())
+    out = os.dup(1)
+    _silence()
+    answer(question, out)
+    os._exit(0)
+
+
+def _silence() -> None:
+    """Nothing a library prints may land in the log or between our lines."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for handle in (0, 1, 2):
+        os.dup2(null, handle)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(name, signal.SIG_DFL)
+
+
+def answer(question: Question, out: int) -> None:
+    """Ask AWS and say what came of it; the outermost edge of the child."""
+    try:
+        _answer(question, out)
+    except Exception as exc:  # said by class and place; its text might quote a reply
+        _say(out, f'{{"crashed": "{type(exc).__name__} at {_place(exc)}"}}')
+
+
+def _answer(question: Question, out: int) -> None:
+    before = dict(os.environ)
+    _take_sdk_environment(before, question)
+    from sidecar.agent.asking import Asking
+    from sidecar.clock import SystemClock
+
+    report, keep = Asking(question=question, env=before, clock=SystemClock()).report()
+    _say(out, report.as_json())
+    if keep:
+        _say(out, keep().as_json())
+
+
+def _take_sdk_environment(env: dict[str, str], question: Question) -> None:
+    from sidecar.marketplace import environment
+    from sidecar.platform import ecs, eks
+
+    in_platform = ecs.on_ecs(env) or eks.in_kubernetes(env)
+    os.environ.clear()
+    os.environ.update(environment.for_sdk(env, question.endpoint_url, in_platform))
+
+
+def _say(out: int, line: str) -> None:
+    data = line.encode() + b"\n"
+    while data:
+        data = data[os.write(out, data) :]
+
+
+def _place(exc: BaseException) -> str:
+    trace = exc.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if trace is None:
+        return "?"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"

@@ -1,0 +1,265 @@
+"""When is AWS asked, and what becomes of the answer? The entitlement loop.
+
+A thread that starts one short-lived child after another, hears it, moves the standing, and says what
+happened. Rules are elsewhere: what an answer means (`entitlement.answers`), what the gate shows
+(`entitlement.status`), how long to pause (`entitlement.pauses`).
+
+Rules kept here:
+- Probes read `standing`; it is replaced whole, so no lock is ever waited for.
+- What a new worker must know goes to the board before anything else happens.
+- If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with
+  the gate open the product goes on and `/healthz` names the loop.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from sidecar.agent import board, child, log, termination
+from sidecar.agent.announcing import SHUT_SECONDS, Announcer
+from sidecar.agent.board import Board
+from sidecar.agent.child import Child
+from sidecar.agent.exchange import Keeping, Question, Report
+from sidecar.clock import Clock
+from sidecar.entitlement import answers, pauses
+from sidecar.entitlement.answers import Answer, Asked
+from sidecar.entitlement.status import Standing, Status, after, first_standing
+from sidecar.errors import Exit
+from sidecar.settings import OnDenied, Settings
+
+LOOP: Final = "entitlement"
+RECHECK_SECONDS: Final = 15
+"""Between two questions asked by hand."""
+KEEPING_SECONDS: Final = 10.0
+"""A child whose disk is stuck is ended after this."""
+
+End = Callable[[Exit, str], None]
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What has been asked, for `/metrics`; written by this loop alone."""
+
+    answers: dict[str, int] = field(default_factory=lambda: {answer.value: 0 for answer in Answer})
+    seconds_last: float = 0.0
+    not_kept: int = 0
+
+
+class Gatekeeper:
+    """Asks, and holds where the gate stands."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        question: Question,
+        clock: Clock,
+        shared: Board,
+        end: End,
+        first: Child | None = None,
+        start_child: Callable[[Question], Child] = child.spawn,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings, self._question, self._clock, self._board = settings, question, clock, shared
+        self._end, self._first, self._start_child, self._chance = end, first, start_child, chance
+        self._wake = threading.Condition()
+        self._child: Child | None = None
+        self._stopping = self._asked_by_hand = False
+        self._announce = Announcer(product_code=settings.product_code)
+        self._asked_at = clock.monotonic()
+        self._attempt, self._last_class = 0, Answer.ACCEPTED
+        self.next_ask_at: float | None = self._asked_at
+        self.stopped_loop: str | None = None
+        self.counts = Counts()
+        self.standing, self.report = self._recall()
+        self._opened_at = clock.monotonic()
+
+    # -- what others may do ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin asking."""
+        threading.Thread(target=self._run, name=LOOP, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask no more. Returns at once."""
+        with self._wake:
+            self._stopping = True
+            if self._child:
+                self._child.kill()
+            self._wake.notify_all()
+
+    def recheck(self) -> int:
+        """Ask again now: 0, or the seconds to wait before one may."""
+        with self._wake:
+            since = self._clock.monotonic() - self._asked_at
+            if since < RECHECK_SECONDS:
+                return max(1, round(RECHECK_SECONDS - since))
+            self._asked_at = self._clock.monotonic()
+            self._asked_by_hand = True
+            self._wake.notify_all()
+            return 0
+
+    def retry_after_seconds(self) -> int:
+        """When another look at the gate may show something new."""
+        if self.next_ask_at is None:
+            return SHUT_SECONDS
+        return max(1, min(300, round(self.next_ask_at - self._clock.monotonic())))
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except Exception as exc:  # the outermost edge of the thread: said, and acted on
+            self.stopped_loop = LOOP
+            log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
+            if not self.standing.entitled:
+                self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
+
+    def _loop(self) -> None:
+        if not (self._first is None and self.standing.entitled and not self.report.kept):
+            self.ask()
+        while self._sleep():
+            self.ask()
+
+    def _sleep(self) -> bool:
+        """Wait for the next question; False when it is time to stop."""
+        with self._wake:
+            while not self._stopping and not self._asked_by_hand:
+                now = self._clock.monotonic()
+                if self.next_ask_at is not None and now >= self.next_ask_at:
+                    break
+                self._announce.shut_for_long(now - self._opened_at, self.standing, self.report)
+                self._wake.wait(self._wait_seconds(now))
+            self._asked_by_hand = False
+            return not self._stopping
+
+    def _wait_seconds(self, now: float) -> float | None:
+        waits = [] if self.next_ask_at is None else [self.next_ask_at - now]
+        if not self._announce.shut_said and not self.standing.entitled:
+            waits.append(self._opened_at + SHUT_SECONDS - now)
+        return max(0.0, min(waits)) if waits else None
+
+    def ask(self) -> None:
+        """One question, heard and acted on."""
+        began = self._clock.monotonic()
+        with self._wake:
+            if self._stopping:
+                return
+            self._asked_at = began
+            self.next_ask_at = began
+            self._child = current = self._take_child()
+        try:
+            report = self._hear(current)
+            if self._stopping:
+                return
+            self.counts.seconds_last = self._clock.monotonic() - began
+            self._act(report)
+            self._hear_keeping(current, report)
+        finally:
+            with self._wake:
+                self._child = None
+            current.close()
+
+    def _take_child(self) -> Child:
+        first, self._first = self._first, None
+        if first is not None:
+            self._board.write(first_heard=True)
+            return first
+        return self._start_child(self._question)
+
+    def _hear(self, current: Child) -> Report:
+        """The child's report, or what its silence means."""
+        line = current.line(time.monotonic() + child.budget_seconds(self._question))
+        try:
+            return Report.from_json(line or b"")
+        except ValueError:
+            code = "child_failed" if current.ended or line else "child_timed_out"
+            if not self._stopping:
+                log.error("child.failed", code=code, crash=_crash(line))
+            row = answers.classify(code, Asked.SDK)
+            known = {name: getattr(self.report, name) for name in ("workload", "workload_kind", "region", "host")}
+            hint = answers.filled(row.hint, known)
+            return Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code, **known)
+
+    def _hear_keeping(self, current: Child, report: Report) -> None:
+        """Whether the answer was kept; the gate is open already."""
+        if report.verdict is not Answer.ACCEPTED or report.kept or report.workload_kind == "nameless":
+            return
+        line = current.line(time.monotonic() + KEEPING_SECONDS)
+        try:
+            keeping = Keeping.from_json(line or b"")
+        except ValueError:
+            keeping = Keeping(kept=False, fault="the state directory does not answer")
+        if not keeping.kept and not self._stopping:
+            self.counts.not_kept += 1
+            log.warn("answer.not_kept", state_dir=str(self._settings.state_dir), fault=keeping.fault)
+
+    def _act(self, report: Report) -> None:
+        """Move the standing, tell the board, say it, end the process where that is due."""
+        if report.settings_fault:
+            self._end(Exit.CONFIG, report.settings_fault)
+            return
+        now = self._clock.now()
+        before = self.standing
+        verdict = report.verdict
+        budget = timedelta(seconds=self._settings.startup_retry_seconds)
+        standing = after(before, verdict, report.reason, report.hint, now, budget)
+        self.counts.answers[verdict.value] += 1
+        self._schedule(report)
+        if not (before.entitled and verdict is not Answer.ACCEPTED):
+            self.report = report
+        self.standing = standing
+        self._board.write(standing=board.plain_standing(standing), report=asdict(self.report))
+        pause = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)
+        self._announce.answer(report, standing, opened=standing.entitled and not before.entitled, pause_seconds=pause)
+        if standing.status is Status.DENIED:
+            self._denied(standing, before)
+        elif before.status is Status.DENIED:
+            termination.note(self._settings.termination_log, "")
+
+    def _schedule(self, report: Report) -> None:
+        verdict = report.verdict
+        self._attempt = self._attempt + 1 if verdict is self._last_class else 0
+        self._last_class = verdict
+        effective = Answer.RETRY if report.kept else verdict
+        pause = pauses.pause_seconds(
+            effective, self._attempt, self._chance(), self._settings.reask_seconds, report.retry_after_seconds
+        )
+        self.next_ask_at = None if pause is None else self._clock.monotonic() + pause
+
+    def _denied(self, standing: Standing, before: Standing) -> None:
+        text = f"denied ({standing.reason}): {standing.hint}"
+        if standing.status is not before.status or standing.reason != before.reason:
+            termination.note(self._settings.termination_log, text)
+        if self._settings.on_denied is OnDenied.EXIT:
+            self._end(Exit.DENIED, text)
+
+    # -- the board ---------------------------------------------------------------------------------
+
+    def _recall(self) -> tuple[Standing, Report]:
+        """Where an earlier worker of this process left off, or the beginning."""
+        found = self._board.read()
+        if found.get("first_heard"):
+            self._first = None
+        nothing = Report(answer=Answer.RETRY.value, reason="asking", hint="")
+        if "standing" not in found:
+            return first_standing(self._clock.now()), nothing
+        return board.read_standing(found["standing"]), Report(**found["report"])
+
+
+def _crash(line: bytes | None) -> str | None:
+    """What a crashing child could still say: exception class and place."""
+    import json
+
+    try:
+        found = json.loads(line or b"")
+    except ValueError:
+        return None
+    return str(found.get("crashed"))[:200] if isinstance(found, dict) else None

@@ -1,0 +1,96 @@
+"""How much any client may take from the worker, and how often a limit was reached.
+
+Rules kept here:
+
+- every number a client can push against is in `Limits`, with its unit in its name;
+- a probe needs no body, so the probe listener takes far less of one than the API does;
+- `Counters` are plain integers in dictionaries whose keys never change, so any thread may read them
+  while the poller counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+PROBE: Final = "probe"
+"""Name of the listener the kubelet asks."""
+API: Final = "api"
+"""Name of the listener the product asks."""
+
+REFUSAL_STATUSES: Final = (400, 413, 414, 417, 431, 501, 503)
+"""Every status the worker answers by itself instead of the application."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one listener, one connection and the thread pool may hold, and for how long."""
+
+    connections_max: int = 256
+    """Per listener. At the cap the oldest goes and the newcomer stays."""
+    half_read_bytes_max: int = 3 * 1024 * 1024
+    """Per listener: requests that are not whole yet, together. Beyond it the oldest goes."""
+    unread_bytes_max: int = 1024 * 1024
+    """Per listener: answers not read yet, together. Beyond it the oldest goes; the newest always stays."""
+    socket_buffer_bytes: int = 64 * 1024
+    """Kernel buffer each way: what a client that does not read holds outside our own memory."""
+
+    head_bytes_max: int = 16 * 1024
+    request_line_bytes_max: int = 4094
+    header_fields_max: int = 64
+    header_field_bytes_max: int = 8190
+    api_body_bytes_max: int = 1024 * 1024
+    """As sent: the framing of a chunked body counts."""
+    probe_body_bytes_max: int = 4 * 1024
+    quick_body_bytes_max: int = 4 * 1024
+    """A quick request with a longer body goes to the pool: reading it out is work too."""
+    chunks_max: int = 4096
+    """Chunks of a body. Each costs the poller a step, however small it is."""
+    answer_bytes_max: int = 16 * 1024 * 1024
+
+    request_seconds: float = 10.0
+    """From the accept, or from the first byte on a kept connection, until the request is whole."""
+    idle_seconds: float = 75.0
+    write_seconds: float = 10.0
+    linger_seconds: float = 2.0
+    """How long we keep reading after our own close, so that no reset eats the answer."""
+    finish_seconds: float = 2.0
+    """At the very end: for what is in the pool and being written."""
+
+    pool_threads: int = 4
+    pool_queue_max: int = 16
+    """Whole requests waiting for a thread. Beyond it the answer is 503."""
+
+    def body_bytes_max(self, listener: str) -> int:
+        """The longest body this listener reads."""
+        return self.probe_body_bytes_max if listener == PROBE else self.api_body_bytes_max
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """What happened to clients since the worker started. Only the poller writes."""
+
+    open: dict[str, int] = field(default_factory=dict)
+    """Connections open now, by listener."""
+    refused: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Requests the worker answered by itself, by listener and status."""
+    evicted: int = 0
+    """Connections closed to make room for a newer one."""
+    timed_out: int = 0
+    """Connections closed before their request was whole or their answer read."""
+    queue_full: int = 0
+    """Requests answered 503 because the pool had no room."""
+    failed: int = 0
+    """Requests whose route raised, answered 500."""
+    unexpected: int = 0
+    """Connections dropped because the worker itself failed: any is a bug of ours."""
+
+    @classmethod
+    def of(cls, listeners: Iterable[str]) -> Counters:
+        """Zeroes for these listeners."""
+        names = tuple(dict.fromkeys(listeners))
+        return cls(
+            open=dict.fromkeys(names, 0),
+            refused=dict.fromkeys(((name, status) for name in names for status in REFUSAL_STATUSES), 0),
+        )

@@ -1,0 +1,340 @@
+"""The gunicorn worker: one poller that no client and no slow route can hold.
+
+Stock gthread hands a connection to a thread before its request is there, so four clients that send
+nothing block every probe for seconds. Rules kept here instead:
+
+- every socket stays non-blocking in one poller, and the poller never waits for anything but it;
+- a request is acted on when it is whole (`request`); what the application calls quick is answered
+  here, anything else goes to a small pool (`pool`) and comes back as finished bytes;
+- which listener a connection belongs to is told by the socket that accepted it, never by a header;
+- the poller writes no log line: stdout may be stuck. What it does to clients is counted;
+- one connection gets one answer in a turn, however much it has sent ahead;
+- at SIGTERM the worker keeps accepting and answering until the application says it has stopped.
+
+The application object gives `listener_names`, `wsgi()`, `stopping()` and `stopped()`, and is given
+`http_counters`; the WSGI callable has `quick(environ)` beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+from gunicorn.workers import base
+
+from sidecar.agent.connection import Connection, Listener, Phase
+from sidecar.agent.gunicorn_contract import check_gunicorn, relied_on, settings_problem
+from sidecar.agent.limits import Counters, Limits
+from sidecar.agent.pool import Pool
+from sidecar.agent.request import Refusal, Request
+from sidecar.agent.response import INTERNAL_ERROR, TOO_BUSY, Answer, Exchange, refuse
+
+__all__ = ["Worker", "check_gunicorn", "gunicorn_settings"]
+
+TICK_SECONDS: Final = 1.0
+"""gunicorn's own heartbeat; deadlines and the parent are looked at with it."""
+SWITCH_SECONDS: Final = 0.0001
+"""How long a thread keeps the interpreter from the poller; CPython's own 5 ms is long for a probe."""
+ACCEPTS_PER_TURN: Final = 16
+ADVANCES_PER_TURN: Final = 8
+"""Requests sent ahead that are served before the poller looks for new connections again."""
+SCRATCH_BYTES: Final = 64 * 1024
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
+
+
+def gunicorn_settings() -> dict[str, object]:
+    """The gunicorn settings this worker runs under; `Worker.check_config` refuses others."""
+    return {
+        "worker_class": Worker,
+        **relied_on(Worker.limits),
+        "timeout": 30,
+        "keepalive": int(Worker.limits.idle_seconds),
+        "sendfile": False,
+        "accesslog": None,
+    }
+
+
+class Worker(base.Worker):  # type: ignore[misc]
+    """Serves `self.app` on `self.sockets`; see the module's rules."""
+
+    limits: Limits = Limits()
+    _stop_asked = False
+    _finishing = False
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Called by the arbiter before it forks. Raises RuntimeError, which ends the start."""
+        problem = check_gunicorn() or settings_problem(cfg, cls.limits)
+        if problem is not None:
+            raise RuntimeError(problem)
+
+    def init_process(self) -> None:
+        """Prepare everything of ours, then let gunicorn load the application and call `run`."""
+        names = tuple(self.app.listener_names)
+        if len(names) != len(self.sockets):
+            raise RuntimeError(f"{len(self.sockets)} listening sockets, but {len(names)} listener names")
+        self.counters = Counters.of(names)
+        self.app.http_counters = self.counters
+        self._listeners = {name: Listener(name, self.limits, self.counters) for name in names}
+        self._poller = selectors.DefaultSelector()
+        self._pool: Pool[Connection, Answer] = Pool(
+            self.limits.pool_threads, self.limits.pool_queue_max, Answer.is_big
+        )
+        self._scratch = bytearray(SCRATCH_BYTES)
+        self._ahead: dict[Connection, None] = {}
+        super().init_process()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM. Only a flag: the poller may hold any lock the application's hook would want."""
+        self._stop_asked = True
+
+    # The loop
+
+    def run(self) -> None:
+        """Serve until the application has stopped or the arbiter is gone, then finish what is begun."""
+        os.environ.pop("SCRIPT_NAME", None)  # gunicorn would cut it off every path
+        sys.setswitchinterval(SWITCH_SECONDS)
+        self._listen()
+        self._now = self._tick_at = time.monotonic()
+        stopping = False
+        while self.ppid == os.getppid():
+            self._turn()
+            if self._stop_asked and not stopping:
+                stopping, self.alive = True, False
+                self.app.stopping()
+            if stopping and self.app.stopped():
+                break
+        if not stopping:
+            self.app.stopping()
+        self._finish()
+
+    def _listen(self) -> None:
+        for sock, name in zip(self.sockets, self.app.listener_names, strict=True):
+            sock.setblocking(False)
+            # Accepted sockets inherit these.
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, self.limits.socket_buffer_bytes)
+            accept = partial(self._accept, sock, sock.getsockname(), self._listeners[name])
+            self._poller.register(sock, selectors.EVENT_READ, accept)
+        self._poller.register(self.PIPE[0], selectors.EVENT_READ, self._signalled)
+        self._poller.register(self._pool.fileno(), selectors.EVENT_READ, self._hand_back)
+
+    def _turn(self) -> None:
+        """Wait for something to happen, and let everything that did happen take one step."""
+        timeout = 0.0 if self._ahead else max(0.0, self._tick_at - time.monotonic())
+        ready = self._poller.select(timeout)
+        self._now = time.monotonic()
+        for key, _ in ready:
+            if isinstance(key.data, Connection):
+                self._guarded(self._step, key.data)
+            else:
+                key.data()
+        for connection in list(islice(self._ahead, ADVANCES_PER_TURN)):
+            self._ahead.pop(connection, None)
+            if connection.phase is Phase.READING:
+                self._guarded(self._advance, connection)
+        if self._now >= self._tick_at:
+            self._tick()
+
+    def _tick(self) -> None:
+        self._tick_at = self._now + TICK_SECONDS
+        self.notify()
+        for listener in self._listeners.values():
+            for connection in listener.expired(self._now):
+                if connection.phase in (Phase.READING, Phase.WRITING):
+                    self.counters.timed_out += 1
+                self._close(connection)
+
+    def _signalled(self) -> None:
+        os.read(self.PIPE[0], 4096)
+
+    def _hand_back(self) -> None:
+        for connection, answer in self._pool.results():
+            if connection.phase is Phase.BUSY:
+                self._guarded(partial(self._answer, answer=answer), connection)
+
+    def _finish(self) -> None:
+        """Close the listeners; give what is in the pool and being written its last seconds."""
+        self._finishing = True
+        for sock in self.sockets:
+            self._poller.unregister(sock)
+            sock.close()
+        for connection in self._within(Phase.IDLE, Phase.READING, Phase.LINGERING):
+            self._close(connection)
+        until = time.monotonic() + self.limits.finish_seconds
+        while self._within(Phase.BUSY, Phase.WRITING) and time.monotonic() < until:
+            self._tick_at = min(self._tick_at, until)
+            self._turn()
+        for connection in self._within(*(phase for phase in Phase if phase is not Phase.CLOSED)):
+            self._close(connection)
+
+    def _within(self, *phases: Phase) -> list[Connection]:
+        return [c for listener in self._listeners.values() for c in listener.within(*phases)]
+
+    # One connection
+
+    def _accept(self, sock: Any, server: Any, listener: Listener) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                client, peer = sock.accept()
+            except OSError as error:
+                if error.errno in OUT_OF_FILES:
+                    self._evict(listener.oldest())
+                return
+            client.setblocking(False)
+            if listener.size() >= self.limits.connections_max:
+                self._evict(listener.oldest())
+            # gunicorn trusts whatever comes from a socket without an address; nobody here is trusted.
+            peer = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
+            connection = Connection(client, peer, server, listener, self.cfg)
+            listener.move(connection, Phase.READING, self._now)
+            self._guarded(self._step, connection)
+
+    def _guarded(self, step: Callable[[Connection], None], connection: Connection) -> None:
+        """One client's trouble ends that client's connection and nothing else."""
+        try:
+            step(connection)
+        except OSError:
+            self._close(connection)
+        except Exception:
+            self.counters.unexpected += 1
+            self._close(connection)
+
+    def _step(self, connection: Connection) -> None:
+        phase = connection.phase
+        if phase is Phase.WRITING:
+            self._flush(connection)
+        elif phase is Phase.LINGERING:
+            if connection.receive_nothing(self._scratch) == 0:
+                self._close(connection)
+        elif phase in (Phase.READING, Phase.IDLE) and connection not in self._ahead:
+            self._read(connection)
+
+    def _read(self, connection: Connection) -> None:
+        count = connection.receive(self._scratch)
+        if count == 0:
+            self._close(connection)
+        elif count is None:
+            self._watch(connection, selectors.EVENT_READ)
+        else:
+            if connection.phase is Phase.IDLE:
+                connection.listener.move(connection, Phase.READING, self._now)
+            self._advance(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        """Act on what has been read, if that is a whole request."""
+        found = connection.reader.take()
+        if isinstance(found, Refusal):
+            self._answer(connection, refuse(found))
+        elif isinstance(found, Request):
+            self._serve(connection, found)
+        else:
+            if connection.reader.continue_due() and connection.sock.send(CONTINUE) != len(CONTINUE):
+                self._close(connection)
+                return
+            self._watch(connection, selectors.EVENT_READ)
+            self._weigh(connection)
+
+    def _serve(self, connection: Connection, request: Request) -> None:
+        listener, limits = connection.listener, self.limits
+        try:
+            exchange = Exchange(
+                self.cfg, request, listener.name, connection.peer, connection.server, limits.answer_bytes_max
+            )
+            quick = request.body_bytes <= limits.quick_body_bytes_max and self.wsgi.quick(exchange.environ)
+        except Exception as error:
+            self._answer(connection, refuse(INTERNAL_ERROR, error=type(error).__name__))
+            return
+        close = self._stop_asked or self._finishing
+        if quick:
+            self._answer(connection, exchange.run(self.wsgi, close=close))
+        elif self._pool.submit(connection, partial(self._run_in_pool, exchange, close)):
+            listener.move(connection, Phase.BUSY, self._now)
+            self._watch(connection, 0)
+            listener.weigh(connection)
+        else:
+            self.counters.queue_full += 1
+            self._answer(connection, refuse(TOO_BUSY, head_only=request.message.method == "HEAD"))
+
+    def _run_in_pool(self, exchange: Exchange, close: bool) -> Answer:
+        """On a thread of the pool, which must survive whatever the route does."""
+        try:
+            answer = exchange.run(self.wsgi, close=close)
+        except BaseException as error:
+            answer = refuse(INTERNAL_ERROR, error=type(error).__name__)
+        if answer.error is not None:
+            self.log.error("request.failed", extra={"error": answer.error})
+        return answer
+
+    def _answer(self, connection: Connection, answer: Answer) -> None:
+        listener = connection.listener
+        if answer.refused is not None:
+            self.counters.refused[listener.name, answer.refused] += 1
+        if answer.error is not None:
+            self.counters.failed += 1
+        connection.put(answer.parts)
+        connection.close_after = answer.close
+        listener.move(connection, Phase.WRITING, self._now)
+        self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        if not connection.send():
+            self._watch(connection, selectors.EVENT_WRITE)
+            self._weigh(connection)
+            return
+        listener = connection.listener
+        if self._finishing:
+            self._close(connection)
+            return
+        if connection.close_after:
+            connection.reader.buffer.clear()
+            connection.sock.shutdown(socket.SHUT_WR)
+            listener.move(connection, Phase.LINGERING, self._now)
+        elif connection.reader.buffer:
+            listener.move(connection, Phase.READING, self._now)
+            self._ahead[connection] = None
+        else:
+            listener.move(connection, Phase.IDLE, self._now)
+        self._watch(connection, selectors.EVENT_READ)
+        listener.weigh(connection)
+
+    def _weigh(self, connection: Connection) -> None:
+        """Count what this connection holds; where that is too much, older ones pay."""
+        listener = connection.listener
+        listener.weigh(connection)
+        while (holder := listener.oldest_holder(keep=connection)) is not None:
+            self._evict(holder)
+
+    def _evict(self, connection: Connection | None) -> None:
+        if connection is not None:
+            self.counters.evicted += 1
+            self._close(connection)
+
+    def _watch(self, connection: Connection, events: int) -> None:
+        if events == connection.watched:
+            return
+        if not connection.watched:
+            self._poller.register(connection.sock, events, connection)
+        elif events:
+            self._poller.modify(connection.sock, events, connection)
+        else:
+            self._poller.unregister(connection.sock)
+        connection.watched = events
+
+    def _close(self, connection: Connection) -> None:
+        if connection.phase is Phase.CLOSED:
+            return
+        self._watch(connection, 0)
+        self._ahead.pop(connection, None)
+        connection.outbox.clear()
+        connection.listener.move(connection, Phase.CLOSED, self._now)
+        connection.sock.close()

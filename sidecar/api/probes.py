@@ -1,0 +1,93 @@
+"""What do the kubelet, ECS and Prometheus see? The four probe routes.
+
+Rules kept here:
+- They read memory; they never ask AWS, never touch the disk, never wait for a lock.
+- A shut gate is 4xx or 5xx, never a redirect: the kubelet takes 3xx for success.
+- Entitlement never shows in `/healthz`: a denied customer's sidecar is healthy.
+
+Source: kubernetes.io, "Configure Liveness, Readiness and Startup Probes".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.api import metrics, problem
+from sidecar.api.view import View
+from sidecar.clock import iso
+from sidecar.entitlement.status import Status
+
+JSON: Final = "application/json"
+
+HTTP_STATUS: Final[Mapping[Status, int]] = {
+    Status.ENTITLED: 200,
+    Status.DENIED: 403,
+    Status.PENDING: 503,
+    Status.UNAVAILABLE: 503,
+    Status.MISCONFIGURED: 503,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """One HTTP answer."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def refusal(status: int, reason: str, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+    """A problem document as an answer."""
+    body = problem.document(status, reason, detail)
+    return Reply(status=status, body=body, content_type=problem.CONTENT_TYPE, headers=headers)
+
+
+def entitled(view: View) -> Reply:
+    """200 while entitled, 403 denied, otherwise 503 with when to look again."""
+    standing = view.standing()
+    body = {
+        "entitled": standing.entitled,
+        "status": standing.status.value,
+        "reason": standing.reason,
+        "hint": standing.hint,
+        "product_code": view.product_code,
+        "checked_at": iso(standing.checked_at) if standing.checked_at else None,
+        "metering_overdue_since": None,
+    }
+    status = HTTP_STATUS[standing.status]
+    headers = (("Retry-After", str(view.retry_after_seconds())),) if status == 503 else ()
+    return Reply(status=status, body=json.dumps(body).encode(), headers=headers)
+
+
+def healthz(view: View) -> Reply:
+    """200 while the process and its loops live."""
+    stopped = view.stopped_loop()
+    if stopped:
+        return refusal(503, "loop_stopped", f"The {stopped} loop has stopped; restart the container.")
+    return Reply(status=200, body=b'{"healthy": true}')
+
+
+def readyz(view: View) -> Reply:
+    """200 when entitled. For people and alerts."""
+    standing = view.standing()
+    if not standing.entitled:
+        return refusal(503, standing.reason, f"The gate is shut: {standing.status.value}. {standing.hint}")
+    return Reply(status=200, body=b'{"ready": true}')
+
+
+def metrics_page(view: View) -> Reply:
+    """Prometheus text."""
+    return Reply(status=200, body=metrics.text(view.metrics()), content_type=metrics.CONTENT_TYPE)
+
+
+ROUTES: Final[Mapping[str, Callable[[View], Reply]]] = {
+    "/entitled": entitled,
+    "/healthz": healthz,
+    "/readyz": readyz,
+    "/metrics": metrics_page,
+}

@@ -1,0 +1,59 @@
+"""What else does the product's listener offer? Flask, imported when first asked for.
+
+Rules kept here:
+- Every error is a problem document with a stable reason; no traceback, no echo of the request.
+- Nothing here opens the gate.
+"""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from sidecar.api import problem
+from sidecar.api.site import WSGI
+from sidecar.api.view import View
+
+REASONS = {404: "not_found", 405: "method_not_allowed"}
+DETAILS = {
+    404: "There is no such route. See GET /v1/status.",
+    405: "This route does not take that method; see the Allow header.",
+}
+
+
+def application(view: View) -> WSGI:
+    """The WSGI application for everything but the probe routes."""
+    app = Flask("sidecar.api", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+
+    @app.get("/v1/status")
+    def status() -> dict[str, object]:
+        """The whole picture, for a person or a script."""
+        return dict(view.status())
+
+    @app.post("/v1/recheck")
+    def recheck() -> Response:
+        """Ask AWS again now, whatever the pause. 202, or 429 within 15 seconds of the last time."""
+        wait = view.recheck()
+        if wait:
+            answer = refusal(429, "asked_just_now", f"AWS was asked a moment ago; ask again in {wait} s.")
+            answer.headers["Retry-After"] = str(wait)
+            return answer
+        return Response('{"asked": true}', status=202, content_type="application/json")
+
+    @app.errorhandler(HTTPException)
+    def refused(exc: HTTPException) -> Response:
+        code = exc.code or 500
+        code = code if code in problem.TITLES else 400
+        answer = refusal(code, REASONS.get(code, "bad_request"), DETAILS.get(code, problem.TITLES[code] + "."))
+        for name, value in exc.get_headers():
+            if name == "Allow":
+                answer.headers[name] = value
+        return answer
+
+    return app
+
+
+def refusal(status: int, reason: str, detail: str) -> Response:
+    """A problem document as a Flask response."""
+    return Response(problem.document(status, reason, detail), status=status, content_type=problem.CONTENT_TYPE)

@@ -1,0 +1,67 @@
+"""The admin routes: what does the emulator know, and what shall it do next? JSON under `/_emulator/`.
+
+Left to others: what each verb means (`orders`).
+
+Rules kept here:
+- `POST /_emulator/<verb>` is a timeline's `do: <verb>`; `DELETE /_emulator/faults` is `clear-faults`.
+- A body that is not understood is 400 `{"error": "<field>: …"}`, and nothing changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from sidecar.emulator.orders import VERBS, understood
+from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.world import World
+
+PREFIX: Final = "/_emulator"
+
+
+def blueprint(world: World) -> Blueprint:
+    """The routes for one world."""
+    routes = Blueprint("admin", __name__, url_prefix=PREFIX)
+
+    @routes.get("/state")
+    def state() -> ResponseReturnValue:
+        return jsonify(world.state())
+
+    @routes.get("/public-keys")
+    def public_keys() -> ResponseReturnValue:
+        return jsonify(world.public_keys())
+
+    @routes.get("/calls")
+    def calls() -> ResponseReturnValue:
+        return jsonify([call.as_json() for call in world.calls()])
+
+    @routes.delete("/faults")
+    def clear_faults() -> ResponseReturnValue:
+        return jsonify(understood(world, "clear-faults", {})())
+
+    @routes.post("/<verb>")
+    def order(verb: str) -> ResponseReturnValue:
+        if verb not in VERBS:
+            return jsonify({"error": f"no such order; known: {', '.join(sorted(VERBS))}"}), 404
+        return jsonify(understood(world, verb, _body())())
+
+    @routes.errorhandler(BadOrder)
+    def bad_order(complaint: BadOrder) -> ResponseReturnValue:
+        return jsonify({"error": str(complaint)}), 400
+
+    return routes
+
+
+def _body() -> Mapping[str, object]:
+    """The request's JSON object; no body at all is an empty one."""
+    try:
+        body = json.loads(request.get_data() or b"{}")
+    except (ValueError, RecursionError):
+        raise BadOrder("body: must be JSON") from None
+    if not isinstance(body, dict):
+        raise BadOrder("body: must be a JSON object")
+    return body

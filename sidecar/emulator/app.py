@@ -1,0 +1,126 @@
+"""The emulator as a Flask app: AWS at `POST /`, its conductor's stand under `/_emulator/`.
+
+Left to others: what is answered (`metering_api`, `sts`), how it travels (`delivery`), the admin routes
+(`admin`), the HTTP server (`server`).
+
+Rules kept here:
+- A form-encoded request without X-Amz-Target is for STS, any other for the metering service: both share
+  one port, so that one endpoint override serves a whole IRSA walk.
+- Every call of an operation is noted before its answer is sent, so that who has the answer sees the call.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from datetime import timedelta
+from email.utils import format_datetime
+
+from flask import Flask, Response, request
+
+from sidecar.emulator import admin, delivery
+from sidecar.emulator.faults import REPLACING, Fault
+from sidecar.emulator.metering_api import MeteringService
+from sidecar.emulator.refusals import Refusal
+from sidecar.emulator.sts import SecurityTokenService
+from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
+from sidecar.emulator.world import World
+
+ABOUT = (
+    "A local AWS Marketplace, for trying and testing: RegisterUsage and AssumeRoleWithWebIdentity at\n"
+    "POST /, everything that can be turned under /_emulator/. It proves nothing and bills nobody.\n"
+)
+
+_METERING = MeteringService()
+_STS = SecurityTokenService()
+
+
+def create_app(world: World, stopping: threading.Event) -> Flask:
+    """The app for one world; `stopping` ends what hangs."""
+    app = Flask(__name__, static_folder=None)
+    # A dropped connection leaves Flask as the ConnectionError it is; the HTTP server knows what it means.
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.register_blueprint(admin.blueprint(world))
+
+    @app.get("/")
+    def about() -> Response:
+        return Response(ABOUT, content_type="text/plain; charset=utf-8")
+
+    @app.post("/")
+    def aws() -> Response:
+        incoming = _incoming()
+        service: Service = _METERING if _for_metering(incoming) else _STS
+        try:
+            operation = service.operation(incoming)
+        except Refusal as refused:
+            return _response(service.refuse(refused, incoming), incoming, world, None)
+        fault = world.faults.take(operation, errors=False)
+        reply = _play(world, service, operation, incoming, fault, stopping)
+        return _response(reply, incoming, world, fault)
+
+    return app
+
+
+def _play(
+    world: World,
+    service: Service,
+    operation: str,
+    incoming: Incoming,
+    fault: Fault | None,
+    stopping: threading.Event,
+) -> Reply:
+    """The reply to one call, through its fault if it has one. Raises Dropped."""
+    connection = request.environ["werkzeug.socket"]
+    if fault is not None and fault.kind in REPLACING:
+        world.note_call(operation, service.workload(world, incoming), fault.kind)
+        return delivery.replacement(fault, connection, stopping)
+    reply, outcome = _judged(world, service, operation, incoming, fault)
+    if fault is not None and fault.kind == "drop_after":
+        world.note_call(operation, service.workload(world, incoming), fault.kind)
+        raise delivery.drop(connection)
+    world.note_call(operation, service.workload(world, incoming), outcome)
+    if fault is not None and fault.kind == "slow" and stopping.wait(fault.seconds):
+        raise delivery.drop(connection)
+    return reply
+
+
+def _judged(
+    world: World, service: Service, operation: str, incoming: Incoming, fault: Fault | None
+) -> tuple[Reply, str]:
+    """The reply by the rules, and what to call it in the list of calls."""
+    try:
+        return service.perform(world, operation, incoming, _conditions(world, fault)), "ok"
+    except Refusal as refused:
+        return service.refuse(refused, incoming), refused.code
+
+
+def _conditions(world: World, fault: Fault | None) -> Conditions:
+    now, behaviour = world.clock.now() + _skew(fault), world.behaviour
+    if fault is None:
+        return Conditions(behaviour=behaviour, now=now)
+    return Conditions(behaviour=fault.bend(behaviour), now=now, fault=fault)
+
+
+def _skew(fault: Fault | None) -> timedelta:
+    skewed = fault is not None and fault.kind == "clock_skew"
+    return timedelta(seconds=fault.seconds if fault is not None and skewed else 0)
+
+
+def _incoming() -> Incoming:
+    return Incoming(
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=request.get_data(),
+        request_id=str(uuid.uuid4()),
+    )
+
+
+def _for_metering(incoming: Incoming) -> bool:
+    form = incoming.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    return "x-amz-target" in incoming.headers or not form
+
+
+def _response(reply: Reply, incoming: Incoming, world: World, fault: Fault | None) -> Response:
+    """HTTP; the Date header follows the clock that judged the call, for clients that compare it."""
+    dated = format_datetime((world.clock.now() + _skew(fault)).replace(microsecond=0), usegmt=True)
+    headers = {"Date": dated, "x-amzn-RequestId": incoming.request_id, **reply.headers}
+    return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=headers)

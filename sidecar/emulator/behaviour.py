@@ -1,0 +1,121 @@
+"""How does this AWS behave? The knobs, each with the default that AWS documents or is seen to follow.
+
+Left to others: what each knob does (`tokens`, `register_usage`, `callers`).
+
+Rules kept here:
+- Where AWS's pages disagree or are silent, a knob plays each reading: claim casing (the API Reference and
+  the seller guide print PascalCase, AWS's Java example and shipping code read camelCase), `iat` (in the
+  guide, not in the API Reference's example), asking again after a denial (documented for the first call
+  only).
+- The rest are forgeries and faults of the answer that a verifier has to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import Enum
+from typing import Any, Final, Self
+
+from sidecar.emulator import fields as read
+from sidecar.emulator.refusals import BadOrder
+
+DEFAULT_ACCOUNT: Final = "123456789012"
+DEFAULT_REGION: Final = "us-east-1"
+
+
+class Platform(Enum):
+    """Where AWS sees a workload run."""
+
+    EKS = "eks"
+    ECS = "ecs"
+    NONE = "none"
+
+
+class Claims(Enum):
+    """How the token spells its claims."""
+
+    CAMEL = "camel"
+    PASCAL = "pascal"
+    BOTH = "both"
+    CONTRADICTING = "contradicting"
+
+
+class Algorithm(Enum):
+    """How the token is signed; AWS uses PS256 alone."""
+
+    PS256 = "PS256"
+    RS256 = "RS256"
+    HS256 = "HS256"
+    NONE = "none"
+
+
+class Body(Enum):
+    """What the body of a successful answer holds."""
+
+    SIGNED = "signed"
+    MISSING_SIGNATURE = "missing_signature"
+    EMPTY = "empty"
+    HTML = "html"
+
+
+class Reask(Enum):
+    """Asked again after a denial: answered by today's subscription, or denied for good?"""
+
+    ANSWERS = "answers"
+    STICKY = "sticky"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behaviour:
+    """Every knob. Those about callers hold for each access key that nobody defined."""
+
+    account: str = DEFAULT_ACCOUNT
+    region: str = DEFAULT_REGION
+    """The region of this endpoint, and where undefined callers run."""
+    platform: Platform = Platform.EKS
+    allowed: bool = True
+    """Whether the callers' role may call; false answers AccessDeniedException."""
+    disabled: bool = False
+    """DisabledApiException for every RegisterUsage."""
+    reask: Reask = Reask.ANSWERS
+    superseded: tuple[int, ...] = ()
+    """Public key versions that still answer, with PublicKeyRotationTimestamp set."""
+    issued_keys_expired: bool = False
+    """Keys from AssumeRoleWithWebIdentity count as expired, although STS says otherwise."""
+    claims: Claims = Claims.CAMEL
+    iat: bool = True
+    iat_offset_seconds: float = 0.0
+    version_as_text: bool = False
+    wrong_nonce: bool = False
+    wrong_product: bool = False
+    wrong_version: bool = False
+    wrong_key: bool = False
+    algorithm: Algorithm = Algorithm.PS256
+    truncated: bool = False
+    body: Body = Body.SIGNED
+
+    def changed(self, body: Mapping[str, object]) -> Self:
+        """With the knobs that `body` names turned. Raises BadOrder, which names the knob."""
+        read.only(body, {field.name for field in fields(self)})
+        for name, value in body.items():
+            if value is None:
+                raise BadOrder(f"{name}: must not be null")
+        return replace(self, **{name: self._parsed(body, name) for name in body})
+
+    def as_json(self) -> dict[str, object]:
+        """Every knob by its name, as `changed` takes it."""
+        return {name: value.value if isinstance(value, Enum) else value for name, value in asdict(self).items()}
+
+    def _parsed(self, body: Mapping[str, object], name: str) -> Any:
+        """The knob's new value, of the kind that its present value has."""
+        present = getattr(self, name)
+        if isinstance(present, Enum):
+            return read.choice(body, name, type(present))
+        if isinstance(present, bool):
+            return read.flag(body, name)
+        if isinstance(present, float):
+            return read.number(body, name)
+        if isinstance(present, tuple):
+            return read.whole_list(body, name, least=1)
+        return read.text(body, name)

@@ -1,0 +1,91 @@
+"""What did the person who drives the emulator write? Reads admin bodies and timelines, field by field.
+
+Rules kept here:
+- Every complaint is a BadOrder that names the field, so that a typing error is not taken for obedience.
+- A field nobody knows is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from enum import Enum
+from typing import Final, TypeVar
+
+from sidecar.emulator.refusals import BadOrder
+
+NUMBER_MAX: Final = 1_000_000_000
+"""All numbers here are seconds: some thirty years."""
+
+E = TypeVar("E", bound=Enum)
+
+
+def only(body: Mapping[str, object], known: Collection[str]) -> None:
+    """Refuses fields outside `known`."""
+    for name in body:
+        if name not in known:
+            raise BadOrder(f"{name}: unknown field; known: {', '.join(sorted(known)) or 'none'}")
+
+
+def text(body: Mapping[str, object], name: str) -> str | None:
+    """A non-empty string, or None when absent."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise BadOrder(f"{name}: must be a non-empty string")
+    return value
+
+
+def flag(body: Mapping[str, object], name: str) -> bool | None:
+    """True or false, or None when absent."""
+    value = body.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise BadOrder(f"{name}: must be true or false")
+
+
+def number(body: Mapping[str, object], name: str) -> float | None:
+    """A number that a clock can bear, or None when absent."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadOrder(f"{name}: must be a number")
+    if not abs(value) <= NUMBER_MAX:  # not "greater than": that lets NaN through
+        raise BadOrder(f"{name}: must be within ±{NUMBER_MAX}")
+    return float(value)
+
+
+def whole(body: Mapping[str, object], name: str, *, least: int) -> int | None:
+    """A whole number of at least `least`, or None when absent."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadOrder(f"{name}: must be a whole number of at least {least}")
+    return value
+
+
+def whole_list(body: Mapping[str, object], name: str, *, least: int) -> tuple[int, ...] | None:
+    """A list of whole numbers of at least `least`, or None when absent."""
+    value = body.get(name)
+    if value is None:
+        return None
+    good = isinstance(value, list) and all(
+        isinstance(each, int) and not isinstance(each, bool) and each >= least for each in value
+    )
+    if not isinstance(value, list) or not good:
+        raise BadOrder(f"{name}: must be a list of whole numbers of at least {least}")
+    return tuple(value)
+
+
+def choice(body: Mapping[str, object], name: str, kind: type[E]) -> E | None:
+    """One of an Enum's values, or None when absent."""
+    value = body.get(name)
+    if value is None:
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(each.value) for each in kind)
+        raise BadOrder(f"{name}: must be one of {known}") from None

@@ -1,0 +1,99 @@
+"""AWS JSON 1.1: which operation is asked for, by whom, and how is it answered?
+
+Left to others: the rules of each operation, a module apiece, named in `OPERATIONS`.
+
+Rules kept here (metering service model 2016-01-14, protocol AWS JSON 1.1):
+- The operation is in X-Amz-Target, `AWSMPMeteringService.<Operation>`; an unknown one is
+  UnknownOperationException.
+- Answers are `application/x-amz-json-1.1` with `x-amzn-RequestId`; errors are
+  `{"__type": code, "message": text}`.
+- Before an operation's own rules: signature and credentials, then permission, then throttling (and any
+  other error that somebody ordered). AWS does not document this order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from sidecar.emulator import register_usage, sigv4
+from sidecar.emulator.behaviour import Behaviour, Body
+from sidecar.emulator.callers import Caller
+from sidecar.emulator.refusals import Refusal, access_denied, refusal
+from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, retry_after_header
+from sidecar.emulator.world import World
+
+TARGET_PREFIX: Final = "AWSMPMeteringService."
+CONTENT_TYPE: Final = "application/x-amz-json-1.1"
+WEB_PAGE: Final = b"<html><head><title>Gateway</title></head><body>This is not the service.</body></html>"
+
+Operation = Callable[[World, Caller, str, Mapping[str, object], Behaviour, datetime], dict[str, object]]
+
+OPERATIONS: Final[Mapping[str, Operation]] = {register_usage.OPERATION: register_usage.answer}
+
+
+class MeteringService:
+    """The metering service of AWS Marketplace, as far as it is built."""
+
+    def operation(self, incoming: Incoming) -> str:
+        target = incoming.headers.get("x-amz-target", "")
+        operation = target.removeprefix(TARGET_PREFIX)
+        if not target.startswith(TARGET_PREFIX) or operation not in OPERATIONS:
+            raise refusal("UnknownOperationException", f"Unknown operation: {target or 'no X-Amz-Target'}.")
+        return operation
+
+    def workload(self, world: World, incoming: Incoming) -> str | None:
+        access_key = sigv4.access_key(incoming.headers)
+        return None if access_key is None else world.callers.workload(access_key, world.behaviour)
+
+    def perform(self, world: World, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+        signed = sigv4.read(incoming.headers, conditions.now)
+        caller = world.callers.authenticate(signed, conditions.behaviour, conditions.now)
+        if not caller.allowed:
+            raise access_denied(
+                account=caller.account,
+                role=caller.role,
+                workload=caller.workload,
+                action=f"aws-marketplace:{operation}",
+            )
+        ordered_error(world, operation, conditions)
+        members = OPERATIONS[operation](
+            world, caller, signed.region, _object(incoming.body), conditions.behaviour, conditions.now
+        )
+        return _success(members, conditions.behaviour.body)
+
+    def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:
+        return Reply(
+            status=refused.status,
+            content_type=CONTENT_TYPE,
+            body=_encoded({"__type": refused.code, "message": refused.message}),
+            headers=retry_after_header(refused),
+        )
+
+
+def _success(members: Mapping[str, object], body: Body) -> Reply:
+    if body is Body.EMPTY:
+        return Reply(status=200, content_type=CONTENT_TYPE, body=b"")
+    if body is Body.HTML:
+        return Reply(status=200, content_type="text/html", body=WEB_PAGE)
+    kept = {
+        name: value for name, value in members.items() if not (name == "Signature" and body is Body.MISSING_SIGNATURE)
+    }
+    return Reply(status=200, content_type=CONTENT_TYPE, body=_encoded(kept))
+
+
+def _object(body: bytes) -> Mapping[str, object]:
+    """The request's JSON object. What cannot be read as one is a SerializationException."""
+    try:
+        value = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise refusal("SerializationException", "The request body must be a JSON object.")
+    return value
+
+
+def _encoded(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("utf-8")

@@ -1,0 +1,83 @@
+"""How does AWS say no? Every error answer, as a value that can be raised.
+
+Left to others: when to refuse (`sigv4`, `callers`, `register_usage`, `sts`), and the form of the answer
+on the wire (`metering_api`, `sts`).
+
+Rules kept here:
+- Modelled client errors of the metering service are HTTP 400 and InternalServiceErrorException is 500
+  (AWS Marketplace API Reference, "RegisterUsage", Errors).
+- AWS's pages on common errors give 403 in one edition and 400 in another for AccessDenied,
+  ExpiredToken and signature errors. Here they are 400 for the metering service: a client must look at
+  the code, not at the status. The three codes below with 403 are documented so for STS.
+- The wording follows what the real services say where that is known, and is our own otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+STATUS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "IDPRejectedClaim": 403,
+        "InvalidClientTokenId": 403,
+        "RegionDisabledException": 403,
+        "RequestTimeout": 408,
+        "RequestTimeoutException": 408,
+        "InternalFailure": 500,
+        "InternalServiceErrorException": 500,
+        "ServiceUnavailable": 503,
+    }
+)
+"""HTTP status of an error code; any other is 400."""
+
+MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "CustomerNotEntitledException": "The customer has no valid subscription to this product.",
+        "DisabledApiException": "The API is disabled in this Region.",
+        "ExpiredTokenException": "The security token included in the request is expired",
+        "InternalServiceErrorException": "An internal error has occurred. Retry your request.",
+        "InvalidIdentityToken": "No OpenIDConnect provider found in your account for this token.",
+        "PlatformNotSupportedException": "The platform is not supported: run on Amazon ECS or Amazon EKS.",
+        "ThrottlingException": "Rate exceeded",
+        "UnrecognizedClientException": "The security token included in the request is invalid.",
+    }
+)
+"""What an error says when nobody gave it other words."""
+
+
+class Refusal(Exception):
+    """An AWS error answer: its code, its words, its HTTP status, and `x-amz-retry-after` in ms."""
+
+    def __init__(self, *, code: str, message: str, status: int, retry_after: int | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+
+
+def refusal(
+    code: str, message: str | None = None, *, status: int | None = None, retry_after: int | None = None
+) -> Refusal:
+    """An error by its code, with the usual words and status unless others are given."""
+    return Refusal(
+        code=code,
+        message=MESSAGES.get(code, f"{code}.") if message is None else message,
+        status=STATUS.get(code, 400) if status is None else status,
+        retry_after=retry_after,
+    )
+
+
+def access_denied(*, account: str, role: str, workload: str, action: str) -> Refusal:
+    """What IAM answers when no policy allows the action."""
+    return refusal(
+        "AccessDeniedException",
+        f"User: arn:aws:sts::{account}:assumed-role/{role}/{workload} is not authorized to perform: "
+        f"{action} on resource: * because no identity-based policy allows the {action} action",
+    )
+
+
+class BadOrder(ValueError):
+    """Whoever drives the emulator asked for something it does not have; the text names the field."""

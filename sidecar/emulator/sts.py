@@ -1,0 +1,152 @@
+"""AssumeRoleWithWebIdentity: temporary credentials for a web identity token, so that IRSA can be walked.
+
+Left to others: what the issued key may do (`callers`).
+
+Rules kept here (AWS STS API Reference, "AssumeRoleWithWebIdentity"; query protocol, version 2011-06-15):
+- The request is unsigned and form-encoded; the answer is XML. `Expiration` is now plus DurationSeconds
+  (3600; 900 to 43200).
+- The token may be any text and proves nothing here. One that Kubernetes issued (claim `kubernetes.io`,
+  `pod.uid`) names the pod, and the key belongs to that workload. Any other text is a workload of its own,
+  named after a digest of it: the same token is the same workload.
+- Account and role of the issued key are those of the role ARN.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+from sidecar.clock import iso
+from sidecar.emulator.callers import IssuedKey
+from sidecar.emulator.refusals import Refusal, refusal
+from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, retry_after_header
+from sidecar.emulator.world import World
+
+OPERATION: Final = "AssumeRoleWithWebIdentity"
+XML_NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
+DURATION_SECONDS: Final = 3600
+DURATION_SECONDS_MIN: Final = 900
+DURATION_SECONDS_MAX: Final = 43200
+KUBERNETES_CLAIM: Final = "kubernetes.io"
+
+_ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::(?P<account>\d{12}):role/(?:[\w+=,.@/-]*/)?(?P<role>[\w+=,.@-]+)")
+_KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+class SecurityTokenService:
+    """The one operation of STS that a pod needs."""
+
+    def operation(self, incoming: Incoming) -> str:
+        action = _form(incoming).get("Action", "")
+        if action != OPERATION:
+            raise refusal("InvalidAction", f"Could not find operation {action or '(no Action)'}.")
+        return action
+
+    def workload(self, world: World, incoming: Incoming) -> str | None:
+        token = _form(incoming).get("WebIdentityToken")
+        return workload_of(token) if token else None
+
+    def perform(self, world: World, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+        ordered_error(world, operation, conditions)
+        form = _form(incoming)
+        key = _issue(form, conditions.now)
+        world.callers.issue(key)
+        return _xml(200, _result(key, form, incoming.request_id))
+
+    def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:
+        fault_of = "Receiver" if refused.status >= 500 else "Sender"
+        error = _tags({"Type": fault_of, "Code": refused.code, "Message": refused.message})
+        body = f"<Error>{error}</Error><RequestId>{incoming.request_id}</RequestId>"
+        whole = f'<ErrorResponse xmlns="{XML_NAMESPACE}">{body}</ErrorResponse>'
+        return _xml(refused.status, whole, retry_after_header(refused))
+
+
+def workload_of(token: str) -> str:
+    """The pod a Kubernetes token names; for any other text, a name made from a digest of it."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        uid = claims[KUBERNETES_CLAIM]["pod"]["uid"]
+    except (IndexError, KeyError, TypeError, ValueError):
+        uid = None
+    if isinstance(uid, str) and uid:
+        return uid
+    return "token-" + hashlib.sha256(token.encode("utf-8")).hexdigest()[:12]
+
+
+def _issue(form: Mapping[str, str], now: datetime) -> IssuedKey:
+    for name in ("RoleArn", "RoleSessionName", "WebIdentityToken"):
+        if not form.get(name):
+            raise _invalid(name[0].lower() + name[1:], "Member must not be null")
+    role = _ROLE_ARN.fullmatch(form["RoleArn"])
+    if role is None:
+        raise refusal("ValidationError", f"{form['RoleArn']} is invalid")
+    return IssuedKey(
+        access_key="ASIA" + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(16)),
+        session_token=secrets.token_urlsafe(48),
+        workload=workload_of(form["WebIdentityToken"]),
+        account=role["account"],
+        role=role["role"],
+        expires_at=now + _duration(form.get("DurationSeconds")),
+    )
+
+
+def _duration(seconds: str | None) -> timedelta:
+    if seconds is None:
+        return timedelta(seconds=DURATION_SECONDS)
+    if not seconds.isdigit() or not DURATION_SECONDS_MIN <= int(seconds) <= DURATION_SECONDS_MAX:
+        raise _invalid("durationSeconds", f"Member must be between {DURATION_SECONDS_MIN} and {DURATION_SECONDS_MAX}")
+    return timedelta(seconds=int(seconds))
+
+
+def _result(key: IssuedKey, form: Mapping[str, str], request_id: str) -> str:
+    session = form["RoleSessionName"]
+    credentials = _tags(
+        {
+            "AccessKeyId": key.access_key,
+            # Nobody checks what is signed with it, so it is made up and forgotten.
+            "SecretAccessKey": secrets.token_urlsafe(30),
+            "SessionToken": key.session_token,
+            "Expiration": iso(key.expires_at),
+        }
+    )
+    user = _tags(
+        {
+            "Arn": f"arn:aws:sts::{key.account}:assumed-role/{key.role}/{session}",
+            "AssumedRoleId": f"AROA{hashlib.sha256(key.role.encode()).hexdigest()[:17].upper()}:{session}",
+        }
+    )
+    result = f"<Credentials>{credentials}</Credentials><AssumedRoleUser>{user}</AssumedRoleUser>" + _tags(
+        {"SubjectFromWebIdentityToken": key.workload}
+    )
+    return (
+        f'<{OPERATION}Response xmlns="{XML_NAMESPACE}"><{OPERATION}Result>{result}</{OPERATION}Result>'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{OPERATION}Response>"
+    )
+
+
+def _invalid(member: str, constraint: str) -> Refusal:
+    return refusal(
+        "ValidationError",
+        f"1 validation error detected: Value at '{member}' failed to satisfy constraint: {constraint}",
+    )
+
+
+def _form(incoming: Incoming) -> dict[str, str]:
+    return dict(parse_qsl(incoming.body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def _tags(values: Mapping[str, str]) -> str:
+    return "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
+
+
+def _xml(status: int, body: str, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(status=status, content_type="text/xml", body=body.encode("utf-8"), headers=dict(headers or {}))

@@ -1,0 +1,80 @@
+"""What happens when, without anybody at hand? A script of orders, read from YAML or JSON.
+
+Left to others: what each verb means (`orders`).
+
+Rules kept here:
+- A step is `{after: seconds, do: verb, …}`; what remains is the verb's admin body. `after` counts from
+  the start of the emulator, not from the step before.
+- The whole script is understood before its first step is played; a complaint names step and field.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from sidecar.clock import iso
+from sidecar.emulator import fields as read
+from sidecar.emulator.orders import Deed, understood
+from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One order, due some time after the start."""
+
+    after_seconds: float
+    verb: str
+    body: Mapping[str, object]
+    deed: Deed
+
+
+def load(path: Path) -> list[object]:
+    """The steps in a file, not yet understood. Raises BadOrder."""
+    try:
+        steps = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise BadOrder(f"timeline {path}: cannot be read: {problem.strerror}") from problem
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise BadOrder(f"timeline {path}: is neither YAML nor JSON") from problem
+    if not isinstance(steps, list):
+        raise BadOrder(f"timeline {path}: must be a list of steps")
+    return steps
+
+
+def read_steps(world: World, steps: Iterable[object]) -> list[Step]:
+    """The steps in the order they are due. Raises BadOrder."""
+    found = [_step(world, number, step) for number, step in enumerate(steps, start=1)]
+    return sorted(found, key=lambda step: step.after_seconds)
+
+
+def play(world: World, steps: Iterable[Step], stopping: threading.Event) -> None:
+    """Plays the steps as they fall due, telling what was done, until the end or until `stopping`."""
+    began = world.clock.monotonic()
+    for step in steps:
+        while (left := step.after_seconds - (world.clock.monotonic() - began)) > 0:
+            if stopping.wait(left):
+                return
+        step.deed()
+        at = iso(world.clock.now())
+        world.tell({"event": "timeline.played", "at": at, "do": step.verb, "with": step.body})
+
+
+def _step(world: World, number: int, step: object) -> Step:
+    if not isinstance(step, dict) or not all(isinstance(name, str) for name in step):
+        raise BadOrder(f"step {number}: must read {{after: seconds, do: verb}}")
+    body = {name: value for name, value in step.items() if name not in ("after", "do")}
+    try:
+        after, verb = read.number(step, "after"), read.text(step, "do")
+        if after is None or after < 0:
+            raise BadOrder("after: must be a number of seconds, 0 or more")
+        if verb is None:
+            raise BadOrder("do: is required")
+        return Step(after_seconds=after, verb=verb, body=body, deed=understood(world, verb, body))
+    except BadOrder as complaint:
+        raise BadOrder(f"step {number}: {complaint}") from None

@@ -1,0 +1,80 @@
+"""What do a request and its reply look like before they are HTTP? The words between `app` and services.
+
+Left to others: sockets (`delivery`), the protocols (`metering_api`, `sts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from sidecar.emulator.behaviour import Behaviour
+from sidecar.emulator.faults import Fault
+from sidecar.emulator.refusals import Refusal, refusal
+from sidecar.emulator.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """A request to `POST /`."""
+
+    headers: Mapping[str, str]
+    """Names are lower-case."""
+    body: bytes
+    request_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Under what a call is judged: today's knobs and instant, bent by its fault when it has one."""
+
+    behaviour: Behaviour
+    now: datetime
+    fault: Fault | None = None
+
+    def has(self, kind: str) -> bool:
+        """Whether the call's fault is of this kind."""
+        return self.fault is not None and self.fault.kind == kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An HTTP answer."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Service(Protocol):
+    """An AWS service: one protocol, some operations."""
+
+    def operation(self, incoming: Incoming) -> str:
+        """The operation asked for. Raises Refusal for an unknown one."""
+
+    def workload(self, world: World, incoming: Incoming) -> str | None:
+        """Who asks, without judging it; None where the request does not say."""
+
+    def perform(self, world: World, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+        """Does the work. Raises Refusal."""
+
+    def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:
+        """An error in this service's form."""
+
+
+def ordered_error(world: World, operation: str, conditions: Conditions) -> None:
+    """Raises the AWS error that somebody ordered for this call, if its fault is not already another."""
+    if conditions.has("expired_token"):
+        raise refusal("ExpiredTokenException")
+    if conditions.fault is None:
+        fault = world.faults.take(operation, errors=True)
+        if fault is not None:
+            raise fault.as_refusal()
+
+
+def retry_after_header(refused: Refusal) -> dict[str, str]:
+    """`x-amz-retry-after`, where the error has it."""
+    return {} if refused.retry_after is None else {"x-amz-retry-after": str(refused.retry_after)}

@@ -1,0 +1,223 @@
+"""What does this AWS know right now? Its products, keys, subscriptions, callers, registrations and knobs.
+
+Left to others: the rules (`register_usage`, `sts`), the wire (`app`), the orders as others write them
+(`orders`). A test in the same process, the admin routes, a timeline and the command all turn the same
+methods here.
+
+Rules kept here:
+- Nothing outlives the process, and no token, session token or private key can be read back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from sidecar.clock import Clock, SystemClock, iso
+from sidecar.emulator.behaviour import Behaviour
+from sidecar.emulator.callers import Caller, Callers
+from sidecar.emulator.faults import Fault, FaultQueue, from_json
+from sidecar.emulator.keys import DEFAULT_BITS, SigningKeys
+from sidecar.emulator.refusals import BadOrder
+
+DEFAULT_PRODUCT_CODE: Final = "demo-product"
+CALLS_KEPT: Final = 1000
+OPERATIONS: Final = ("RegisterUsage", "AssumeRoleWithWebIdentity")
+"""What this AWS does; a fault can be ordered for each."""
+
+Event = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """The identity of a registration: a workload and a product."""
+
+    workload: str
+    product_code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A workload that got its yes."""
+
+    workload: str
+    product_code: str
+    at: datetime
+
+    def as_json(self) -> dict[str, object]:
+        return {"workload": self.workload, "product": self.product_code, "at": iso(self.at)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One operation call and how it was answered; never what the answer was."""
+
+    operation: str
+    workload: str | None
+    """None where the request does not say who signed it."""
+    at: datetime
+    answer: str
+    """`ok`, the AWS error code, or the kind of fault that took the place of an answer."""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "operation": self.operation,
+            "workload": self.workload,
+            "at": iso(self.at),
+            "answer": self.answer,
+        }
+
+
+class World:
+    """Everything the emulator remembers. Safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        product_codes: Iterable[str] = (DEFAULT_PRODUCT_CODE,),
+        subscribed: bool = True,
+        behaviour: Behaviour | None = None,
+        key_versions: Iterable[int] = (1,),
+        key_bits: int = DEFAULT_BITS,
+        keys: SigningKeys | None = None,
+        clock: Clock | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.clock = SystemClock() if clock is None else clock
+        self.started_at = self.clock.now()
+        self.product_codes = tuple(product_codes)
+        self.behaviour = Behaviour() if behaviour is None else behaviour
+        self.keys = SigningKeys(key_versions, bits=key_bits) if keys is None else keys
+        self.lock = threading.RLock()
+        self.callers = Callers()
+        self.faults = FaultQueue()
+        self.subscriptions: set[tuple[str, str]] = set()
+        self.registered: dict[Registered, datetime] = {}
+        self.denied: set[Registered] = set()
+        self._calls: deque[Call] = deque(maxlen=CALLS_KEPT)
+        self._on_event = on_event
+        if subscribed:
+            self.subscribe()
+
+    def public_key(self, version: int | None = None) -> str:
+        """The public key of a version (the newest), PEM."""
+        return self.keys.public_pem(self.keys.newest() if version is None else version)
+
+    def public_keys(self) -> list[dict[str, object]]:
+        """Every version with its PEM, oldest first."""
+        return [{"version": each, "key": self.public_key(each)} for each in self.keys.versions()]
+
+    def subscribe(self, account: str | None = None, product: str | None = None) -> None:
+        """Subscribes an account (the default one) to a product (all). Raises BadOrder."""
+        with self.lock:
+            self.subscriptions |= self._pairs(account, product)
+
+    def unsubscribe(self, account: str | None = None, product: str | None = None) -> None:
+        """Ends the subscription of an account (the default one) to a product (all). Raises BadOrder."""
+        with self.lock:
+            self.subscriptions -= self._pairs(account, product)
+
+    def fault(
+        self,
+        operation: str,
+        kind: str,
+        *,
+        times: int | None = 1,
+        seconds: float | None = None,
+        message: str | None = None,
+        status: int | None = None,
+        retry_after: int | None = None,
+    ) -> Fault:
+        """Orders trouble: `times` None is for ever, `retry_after` is in ms. Raises BadOrder."""
+        body = {
+            "operation": operation,
+            "kind": kind,
+            "times": "forever" if times is None else times,
+            "seconds": seconds,
+            "message": message,
+            "status": status,
+            "retry_after": retry_after,
+        }
+        return self.order_fault(body)
+
+    def order_fault(self, body: Mapping[str, object]) -> Fault:
+        """`fault`, as an admin body writes it. Raises BadOrder."""
+        fault = from_json(body, OPERATIONS)
+        self.faults.add(fault)
+        return fault
+
+    def clear_faults(self) -> None:
+        """Forgets every fault not yet played."""
+        self.faults.clear()
+
+    def define_caller(self, **caller: object) -> Caller:
+        """Says who is behind `access_key`: workload, account, platform, region, allowed, role."""
+        return self.callers.define(caller, self.behaviour)
+
+    def behave(self, **knobs: object) -> Behaviour:
+        """Turns knobs of Behaviour, by their names and JSON values. Raises BadOrder."""
+        with self.lock:
+            self.behaviour = self.behaviour.changed(knobs)
+            return self.behaviour
+
+    def rotate(self) -> int:
+        """Makes the next public key version, and supersedes all the others; its number."""
+        with self.lock:
+            old = self.keys.versions()
+            version = self.keys.add()
+            self.behaviour = replace(self.behaviour, superseded=old)
+            return version
+
+    def expire_keys(self) -> int:
+        """Ends every access key STS has issued so far; the next one works. How many."""
+        return self.callers.expire_issued(self.clock.now())
+
+    def calls(self) -> list[Call]:
+        """The last thousand calls, oldest first."""
+        with self.lock:
+            return list(self._calls)
+
+    def registrations(self) -> list[Registration]:
+        """Who has registered, oldest first."""
+        with self.lock:
+            return [
+                Registration(workload=each.workload, product_code=each.product_code, at=at)
+                for each, at in self.registered.items()
+            ]
+
+    def state(self) -> dict[str, object]:
+        """All of it that may be seen, as JSON."""
+        with self.lock:
+            return {
+                "product_codes": list(self.product_codes),
+                "public_key_versions": list(self.keys.versions()),
+                "behaviour": self.behaviour.as_json(),
+                "subscriptions": [
+                    {"account": account, "product": product} for account, product in sorted(self.subscriptions)
+                ],
+                "callers": self.callers.as_json(self.behaviour),
+                "registrations": [each.as_json() for each in self.registrations()],
+                "faults": self.faults.as_json(),
+            }
+
+    def note_call(self, operation: str, workload: str | None, answer: str) -> None:
+        """Keeps one call, and tells whoever listens."""
+        call = Call(operation=operation, workload=workload, at=self.clock.now(), answer=answer)
+        with self.lock:
+            self._calls.append(call)
+        self.tell({"event": "call.answered", **call.as_json()})
+
+    def tell(self, event: Event) -> None:
+        """Passes an event on."""
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _pairs(self, account: str | None, product: str | None) -> set[tuple[str, str]]:
+        if product is not None and product not in self.product_codes:
+            raise BadOrder(f"product: {product} is none of {', '.join(self.product_codes)}")
+        products = self.product_codes if product is None else (product,)
+        return {(account or self.behaviour.account, each) for each in products}

@@ -1,0 +1,76 @@
+"""What do we ask AWS, and how do we know the answer is to our question?
+
+Rules kept here:
+- The nonce is 32 fresh random bytes and a digest of them with the workload: nobody can guess the next,
+  and an answer kept on disk opens only the workload that asked for it.
+- Names of claims as AWS's sample code reads them (camelCase) and as its prose prints them (PascalCase).
+
+Source: AWS Marketplace API Reference, RegisterUsage (Nonce: up to 255 characters); seller guide,
+"Configuring hourly metering with RegisterUsage".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NewType
+
+ProductCode = NewType("ProductCode", str)
+PublicKeyVersion = NewType("PublicKeyVersion", int)
+WorkloadId = NewType("WorkloadId", str)
+
+NONCE_BYTES: Final = 32
+NONCE_DOMAIN: Final = b"entitlement-sidecar nonce 1\x00"
+"""Keeps this digest from meaning anything elsewhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """One RegisterUsage question."""
+
+    product_code: ProductCode
+    public_key_version: PublicKeyVersion
+    nonce: str
+
+    def expected_claims(self) -> Mapping[str, str]:
+        """Claim → text it must have, in the order they are checked."""
+        return {
+            "productCode": self.product_code,
+            "publicKeyVersion": str(self.public_key_version),
+            "nonce": self.nonce,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedRegistration:
+    """Proof that AWS signed an answer to `asked`. Only `token.verify` makes one."""
+
+    asked: Registration
+    weak_key_bits: int | None
+    """The key's size where it is below what RFC 7518 wants (2048); None: strong enough."""
+
+
+def make_nonce(random: bytes, workload: WorkloadId) -> str:
+    """A nonce bound to `workload`. `random` is NONCE_BYTES bytes that were never used before."""
+    if len(random) != NONCE_BYTES:
+        raise ValueError(f"a nonce needs {NONCE_BYTES} random bytes, not {len(random)}")
+    return f"{base64.urlsafe_b64encode(random).decode().rstrip('=')}.{_binding(random, workload)}"
+
+
+def nonce_fits(nonce: str, workload: WorkloadId) -> bool:
+    """Whether `make_nonce` made this for `workload`."""
+    head, _, binding = nonce.partition(".")
+    try:
+        random = base64.b64decode(head + "=" * (-len(head) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    wanted = _binding(random, workload).encode()
+    return len(random) == NONCE_BYTES and hmac.compare_digest(binding.encode(), wanted)
+
+
+def _binding(random: bytes, workload: WorkloadId) -> str:
+    return hashlib.sha256(NONCE_DOMAIN + random + workload.encode()).hexdigest()

@@ -1,0 +1,131 @@
+"""What does the gate show? The status machine, as a table.
+
+Rules kept here:
+- Fail closed: only an accepted answer, or a kept one that verifies again, opens the gate.
+- Once open it stays open for the life of the workload: AWS documents that a task or pod that
+  registered is not refused later, and that a customer who unsubscribes keeps what runs.
+- A denial stands while AWS cannot be reached; a mistake in the configuration does not, since the next
+  answer may well be a different one.
+- Nothing here reads a clock or the network.
+
+Source: AWS Marketplace API Reference, RegisterUsage ("errors only on the initial call").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from sidecar.entitlement.answers import Answer
+
+
+class Status(Enum):
+    """What `/entitled` says."""
+
+    PENDING = "pending"
+    ENTITLED = "entitled"
+    DENIED = "denied"
+    UNAVAILABLE = "unavailable"
+    MISCONFIGURED = "misconfigured"
+
+
+class Event(Enum):
+    """What happened, as far as the gate cares."""
+
+    ACCEPTED = "accepted"
+    """AWS's answer verified, or a kept one verified again."""
+    DENIED = "denied"
+    CONFIG = "config"
+    """Somebody here must change something."""
+    RETRY = "retry"
+    """A transient failure, within the start-up budget."""
+    RETRY_LATE = "retry_late"
+    """A transient failure after the start-up budget."""
+
+
+TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
+    (Status.PENDING, Event.ACCEPTED): Status.ENTITLED,
+    (Status.PENDING, Event.DENIED): Status.DENIED,
+    (Status.PENDING, Event.CONFIG): Status.MISCONFIGURED,
+    (Status.PENDING, Event.RETRY): Status.PENDING,
+    (Status.PENDING, Event.RETRY_LATE): Status.UNAVAILABLE,
+    (Status.UNAVAILABLE, Event.ACCEPTED): Status.ENTITLED,
+    (Status.UNAVAILABLE, Event.DENIED): Status.DENIED,
+    (Status.UNAVAILABLE, Event.CONFIG): Status.MISCONFIGURED,
+    (Status.UNAVAILABLE, Event.RETRY): Status.UNAVAILABLE,
+    (Status.UNAVAILABLE, Event.RETRY_LATE): Status.UNAVAILABLE,
+    (Status.MISCONFIGURED, Event.ACCEPTED): Status.ENTITLED,
+    (Status.MISCONFIGURED, Event.DENIED): Status.DENIED,
+    (Status.MISCONFIGURED, Event.CONFIG): Status.MISCONFIGURED,
+    (Status.MISCONFIGURED, Event.RETRY): Status.PENDING,
+    (Status.MISCONFIGURED, Event.RETRY_LATE): Status.UNAVAILABLE,
+    (Status.DENIED, Event.ACCEPTED): Status.ENTITLED,
+    (Status.DENIED, Event.DENIED): Status.DENIED,
+    (Status.DENIED, Event.CONFIG): Status.MISCONFIGURED,
+    (Status.DENIED, Event.RETRY): Status.DENIED,
+    (Status.DENIED, Event.RETRY_LATE): Status.DENIED,
+    (Status.ENTITLED, Event.ACCEPTED): Status.ENTITLED,
+    (Status.ENTITLED, Event.DENIED): Status.ENTITLED,
+    (Status.ENTITLED, Event.CONFIG): Status.ENTITLED,
+    (Status.ENTITLED, Event.RETRY): Status.ENTITLED,
+    (Status.ENTITLED, Event.RETRY_LATE): Status.ENTITLED,
+}
+"""(status, event) → next status. Every pair has a row; README prints the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where the gate stands, and why."""
+
+    status: Status
+    reason: str
+    hint: str
+    checked_at: datetime | None
+    """When AWS last gave an answer, or failed to; None before the first."""
+    asking_since: datetime
+    """When this workload was first asked for; the start-up budget counts from here."""
+
+    @property
+    def entitled(self) -> bool:
+        return self.status is Status.ENTITLED
+
+
+def first_standing(now: datetime) -> Standing:
+    """Before any answer."""
+    return Standing(
+        status=Status.PENDING,
+        reason="asking",
+        hint="AWS Marketplace is being asked for the first time.",
+        checked_at=None,
+        asking_since=now,
+    )
+
+
+def event_for(answer: Answer, late: bool) -> Event:
+    """What an answer means, before or after the start-up budget."""
+    if answer is Answer.RETRY:
+        return Event.RETRY_LATE if late else Event.RETRY
+    if answer is Answer.RETRY_THEN_CONFIG:
+        return Event.CONFIG if late else Event.RETRY
+    return {Answer.ACCEPTED: Event.ACCEPTED, Answer.DENY: Event.DENIED, Answer.CONFIG: Event.CONFIG}[answer]
+
+
+def after(
+    standing: Standing, answer: Answer, reason: str, hint: str, now: datetime, startup_budget: timedelta
+) -> Standing:
+    """The standing once `answer` is known. A gate that is open keeps the reason it opened for."""
+    event = event_for(answer, late=now - standing.asking_since >= startup_budget)
+    status = TRANSITIONS[standing.status, event]
+    if status is standing.status and _is_noise(status, event):
+        return replace(standing, checked_at=now)
+    return replace(standing, status=status, reason=reason, hint=hint, checked_at=now)
+
+
+def _is_noise(status: Status, event: Event) -> bool:
+    """Whether the event says nothing about why we stand where we stand."""
+    if status is Status.ENTITLED:
+        return event is not Event.ACCEPTED
+    return status is Status.DENIED and event in (Event.RETRY, Event.RETRY_LATE)

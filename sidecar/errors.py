@@ -1,0 +1,78 @@
+"""What can go wrong, split by who can act, and the exit codes that say so.
+
+    SidecarError
+    ├── SettingsError   the operator or the seller must change a setting
+    ├── TokenRejected   AWS's answer does not prove what it claims
+    └── PlatformError   the task or pod is not placed or described as AWS needs
+
+Rules kept here:
+- Each error has a `reason` that never changes (operators alert on it) and a `hint`, the next step.
+- Neither ever holds a token, a key or a credential.
+- An expected answer of AWS is a value (see `entitlement.answers`), not an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the commands; 69, 70 and 78 are those of sysexits.h."""
+
+    OK = 0
+    FAILED = 1
+    UNAVAILABLE = 69
+    """Nobody could be asked, or the wait ran out."""
+    SOFTWARE = 70
+    """The sidecar itself broke; the termination message says where."""
+    DENIED = 77
+    """AWS says no, or its answer does not verify."""
+    CONFIG = 78
+    """A setting is wrong; nothing was started."""
+    NOT_EXECUTABLE = 126
+    NOT_FOUND = 127
+
+
+class SidecarError(Exception):
+    """The root. `reason` is stable snake_case, `hint` is one or two sentences for a person."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(f"{reason}: {hint}")
+        self.reason = reason
+        self.hint = hint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing wrong with one setting."""
+
+    setting: str
+    """As the reader wrote it: `SIDECAR_ON_DENIED`, `on_denied` in a file, `--on-denied`."""
+    fault: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.fault}" + (f" Example: {self.example}" if self.example else "")
+
+
+class SettingsError(SidecarError):
+    """Every bad setting at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("bad_settings", "; ".join(str(problem) for problem in self.problems))
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        head = f"{count} setting{' is' if count == 1 else 's are'} wrong; nothing was started."
+        return "\n".join([head, *(f"  - {problem}" for problem in self.problems)])
+
+
+class TokenRejected(SidecarError):
+    """A token that does not prove our registration. The reason may be logged, the token may not."""
+
+
+class PlatformError(SidecarError):
+    """Where we run contradicts itself or cannot be read."""

@@ -1,0 +1,71 @@
+"""Where do the credentials come from, and does AWS Marketplace accept that source?
+
+Metering wants IRSA on EKS and the task role on ECS; AWS tells the pod or task from them. Anything else
+ends in one of several refusals, so it is said beside whatever AWS answers.
+
+Rules kept here:
+- No key, token or secret is read here, only which method found them.
+
+Source: AWS Marketplace API Reference, RegisterUsage; EKS user guide, IRSA and Pod Identity; botocore's
+credential resolver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+POD_IDENTITY_MARK: Final = "pods.eks.amazonaws.com"
+POD_IDENTITY_HOSTS: Final = ("169.254.170.23", "fd00:ec2::23")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialSource:
+    """Who gives the credentials, in an operator's words."""
+
+    name: str
+    role: str
+    """Role ARN where known, else empty."""
+    caution: str
+    """Why AWS Marketplace metering may refuse it; empty where it is supported."""
+
+
+UNSUPPORTED: Final[Mapping[str, tuple[str, str]]] = {
+    "env": (
+        "access keys in the environment",
+        "Access keys in the environment win over IRSA and the task role, and metering does not accept them: remove"
+        " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    ),
+    "iam-role": (
+        "the node's instance role",
+        "Metering does not accept the node's role. EKS: use IRSA. ECS: set taskRoleArn.",
+    ),
+}
+OTHER: Final = "Metering accepts IRSA on EKS and the task role on ECS only."
+
+
+def source(method: str | None, env: Mapping[str, str]) -> CredentialSource:
+    """What botocore's credential method means here; `method` is None where there are none."""
+    role = env.get("AWS_ROLE_ARN", "")
+    if method is None:
+        return CredentialSource(name="none", role=role, caution="")
+    if method == "assume-role-with-web-identity":
+        return CredentialSource(name="IRSA (web identity)", role=role, caution="")
+    if method == "container-role" and pod_identity(env):
+        caution = (
+            "EKS Pod Identity is not supported for metering. Delete the Pod Identity association of this service"
+            " account (it wins over IRSA), annotate the account with an IRSA role, and recreate the pod."
+        )
+        return CredentialSource(name="EKS Pod Identity", role="", caution=caution)
+    if method == "container-role":
+        return CredentialSource(name="the ECS task role", role="", caution="")
+    name, caution = UNSUPPORTED.get(method, (method, OTHER))
+    return CredentialSource(name=name, role="", caution=caution)
+
+
+def pod_identity(env: Mapping[str, str]) -> bool:
+    """Whether the container credentials are those of EKS Pod Identity."""
+    address = env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
+    token = env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "")
+    return POD_IDENTITY_MARK in token or any(host in address for host in POD_IDENTITY_HOSTS)

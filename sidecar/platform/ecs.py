@@ -1,0 +1,68 @@
+"""Which ECS task are we? Task metadata endpoint, version 4.
+
+Source: Amazon ECS developer guide, "Amazon ECS task metadata endpoint version 4": the variable
+ECS_CONTAINER_METADATA_URI_V4, path `/task`, fields TaskARN, Cluster, LaunchType, DesiredStatus. The
+region is the fourth field of the ARN.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.errors import PlatformError
+from sidecar.platform import metadata
+
+VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"
+TRIES: Final = 3
+"""The agent may be busy while a task starts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The task, as the ECS agent describes it."""
+
+    arn: str
+    region: str
+    partition: str
+    account: str
+    cluster: str
+    launch_type: str
+    """`FARGATE`, `EC2`, `EXTERNAL`, or empty where an old agent does not say."""
+
+
+def on_ecs(env: Mapping[str, str]) -> bool:
+    return bool(env.get(VARIABLE))
+
+
+def read_task(env: Mapping[str, str]) -> Task:
+    """Ask the agent. Raises PlatformError `task_metadata_unreadable`."""
+    url = env[VARIABLE].rstrip("/") + "/task"
+    fault = ""
+    for _ in range(TRIES):
+        try:
+            return parse_task(metadata.get(url))
+        except (OSError, ValueError) as exc:
+            fault = str(exc)
+    raise PlatformError("task_metadata_unreadable", f"{VARIABLE} names an endpoint that gives no task: {fault}")
+
+
+def parse_task(body: bytes) -> Task:
+    """The task in the endpoint's answer. Raises ValueError."""
+    document = json.loads(body)
+    if not isinstance(document, dict):
+        raise ValueError("the answer is no JSON object")
+    arn = str(document.get("TaskARN", ""))
+    fields = arn.split(":", 5)
+    if len(fields) != 6 or fields[0] != "arn" or fields[2] != "ecs" or not fields[3]:
+        raise ValueError("the answer has no TaskARN of the form arn:PARTITION:ecs:REGION:ACCOUNT:task/…")
+    return Task(
+        arn=arn,
+        region=fields[3],
+        partition=fields[1],
+        account=fields[4],
+        cluster=str(document.get("Cluster", "")),
+        launch_type=str(document.get("LaunchType", "")),
+    )

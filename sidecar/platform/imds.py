@@ -1,0 +1,37 @@
+"""Which region does the EC2 instance metadata service name? The last resort.
+
+Version 2 only: a token first, then the question.
+
+Source: Amazon EC2 user guide, "Use IMDSv2" and "Instance metadata categories" (placement/region).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from sidecar.platform import metadata
+
+DEFAULT: Final = "http://169.254.169.254"
+TOKEN_SECONDS: Final = "60"  # noqa: S105 - a span
+REGION: Final = re.compile(r"[a-z]{2,8}(-[a-z]+)+-[0-9]+")
+
+
+def read_region(env: Mapping[str, str]) -> str | None:
+    """The region, or None where there is no such service or it is switched off."""
+    if env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        return None
+    base = env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", DEFAULT).rstrip("/")
+    try:
+        token = metadata.get(
+            f"{base}/latest/api/token",
+            {"X-aws-ec2-metadata-token-ttl-seconds": TOKEN_SECONDS},
+            method="PUT",
+        ).decode("ascii")
+        name = metadata.get(f"{base}/latest/meta-data/placement/region", {"X-aws-ec2-metadata-token": token}).decode(
+            "ascii"
+        )
+    except (OSError, UnicodeError, ValueError):
+        return None
+    return name if REGION.fullmatch(name) else None

@@ -1,0 +1,92 @@
+"""What has the operator set, and what has the seller sealed? Read once, complained about once.
+
+`Settings.load` is the only way in. Where each value comes from: `sources`; which exist: `table`; how
+they are read: `values`; what the image seals: `manifest`; how they are shown: `describe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sidecar.errors import SettingsError
+from sidecar.settings import documents, sources
+from sidecar.settings.table import (
+    MANIFEST_PATH,
+    SETTINGS,
+    EntitlementCheck,
+    LogLevel,
+    OnDenied,
+    PublicKey,
+    Setting,
+)
+from sidecar.settings.values import Address
+
+__all__ = [
+    "MANIFEST_PATH",
+    "SETTINGS",
+    "Address",
+    "EntitlementCheck",
+    "LogLevel",
+    "OnDenied",
+    "PublicKey",
+    "Setting",
+    "Settings",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Meanings, units and defaults stand in `table.SETTINGS`."""
+
+    product_code: str
+    public_keys: tuple[PublicKey, ...]
+    """Newest version first; at least one."""
+    entitlement_check: EntitlementCheck
+    state_dir: Path
+    probe_bind: tuple[Address, ...]
+    api_bind: tuple[Address, ...]
+    on_denied: OnDenied
+    startup_retry_seconds: int
+    reask_seconds: int
+    flush_seconds: int
+    log_level: LogLevel
+    termination_log: Path
+    endpoint_url: str | None = None
+    workload_id: str | None = None
+    origins: Mapping[str, str]
+    """Setting name → flag, environment, file, manifest or default."""
+    api_bind_given: bool = False
+    """Whether somebody wrote `api_bind`; a default may quietly lack an address family."""
+    manifest: Path | None = None
+    ignored: tuple[str, ...] = ()
+    """Ambient variables that are not honoured, and should be said."""
+
+    @classmethod
+    def load(
+        cls,
+        env: Mapping[str, str],
+        flags: Mapping[str, str] | None = None,
+        manifest_path: Path = MANIFEST_PATH,
+        read: sources.ReadDocument = documents.read,
+    ) -> Self:
+        """Raises SettingsError listing every bad value, not just the first."""
+        found = sources.gather(env, flags or {}, manifest_path, read)
+        if found.problems:
+            raise SettingsError(found.problems)
+        given: dict[str, Any] = {name: value for name, value in found.values.items() if name not in sources.KEY_NAMES}
+        return cls(
+            **given,
+            public_keys=found.public_keys,
+            origins=found.origins,
+            api_bind_given=found.origins.get("api_bind") != "default",
+            manifest=found.manifest.path if found.manifest else None,
+            ignored=ambient_endpoints(env),
+        )
+
+
+def ambient_endpoints(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the AWS SDK's own endpoint variables, which a production client must not follow."""
+    return tuple(sorted(name for name in env if name.startswith("AWS_ENDPOINT_URL") and env[name]))

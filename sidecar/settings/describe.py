@@ -1,0 +1,115 @@
+"""How are settings shown? As a table for a person, as Markdown for README, as JSON Schema for editors.
+
+Rules kept here:
+- Made from the one table, so that documentation cannot differ from the program.
+- A key is shown as a fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Final
+
+from sidecar.settings import Settings
+from sidecar.settings.manifest import NOT_SEALED
+from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, SETTINGS, Setting
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+KEYS: Final = ("public_key", "public_key_file", "public_key_version")
+
+
+def effective(settings: Settings) -> str:
+    """Every setting with its value and where it came from, tab-separated."""
+    rows = [("SETTING", "VALUE", "FROM"), *_rows(settings)]
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    for setting in SETTINGS:
+        if setting.name in KEYS:
+            continue
+        value = getattr(settings, setting.name)
+        yield setting.variable, _words(value), settings.origins.get(setting.name, "default")
+    origin = next((settings.origins[name] for name in KEYS[:2] if name in settings.origins), "manifest")
+    for key in settings.public_keys:
+        print_ = hashlib.sha256(key.pem.strip().encode()).hexdigest()[:12]
+        yield f"{BY_NAME['public_key'].variable} (version {key.version})", f"SHA-256 {print_}…", origin
+
+
+def _words(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, tuple):
+        return ",".join(str(one) for one in value)
+    return str(value)
+
+
+def markdown() -> str:
+    """The settings table of README."""
+    lines = ["| Setting | Meaning | Default |", "| --- | --- | --- |"]
+    for setting in SETTINGS:
+        default = setting.default_text or f"`{setting.default}`"
+        lines.append(f"| `{setting.variable}` | {_meaning(setting)} | {default} |")
+    lines.append(
+        f"| `{CONFIG_VARIABLE}` | YAML file with settings under their lower-case names without the prefix | none |"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(setting: Setting) -> str:
+    if setting.choices and len(list(setting.choices)) > 1 and setting.name == "log_level":
+        return f"{setting.meaning}: " + " · ".join(f"`{one.value}`" for one in setting.choices)
+    return setting.meaning
+
+
+def file_schema() -> dict[str, Any]:
+    """JSON Schema of the file that SIDECAR_CONFIG names."""
+    return {
+        "$schema": DIALECT,
+        "title": "Settings file of the entitlement sidecar",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {setting.name: setting.schema() for setting in SETTINGS},
+    }
+
+
+def manifest_schema() -> dict[str, Any]:
+    """JSON Schema of the product manifest."""
+    sealable = {one.name: one.schema() for one in SETTINGS if one.name not in NOT_SEALED}
+    key = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["version", "key"],
+        "properties": {
+            "version": BY_NAME["public_key_version"].schema(),
+            "key": {"type": "string", "minLength": 1, "description": BY_NAME["public_key"].meaning},
+        },
+    }
+    product = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["code"],
+        "properties": {
+            "code": {"type": "string", "pattern": "^[-a-zA-Z0-9/=:_.@]{1,255}$", "description": "product code"},
+            "public_keys": {"type": "array", "items": key, "description": "the newest version is asked for first"},
+            "entitlement_check": BY_NAME["entitlement_check"].schema(),
+        },
+    }
+    override = {"type": "boolean", "default": False, "description": "whether SIDECAR_ENDPOINT_URL is honoured"}
+    return {
+        "$schema": DIALECT,
+        "title": "Product manifest of the entitlement sidecar",
+        "description": "Sealed into the seller's image; what it names cannot be changed from outside.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["products"],
+        "properties": {
+            "products": {"type": "array", "minItems": 1, "items": product},
+            "allow_endpoint_override": override,
+            **sealable,
+        },
+    }

@@ -1,0 +1,74 @@
+"""What does this YAML file say? Strict YAML in, plain values out.
+
+Rules kept here:
+- A key given twice is an error; YAML itself would silently take the last.
+- No dates: a value that looks like one stays text.
+- `read` may run in a process of its own (see `agent.child`): what it returns is plain JSON values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sidecar.errors import Problem, SettingsError
+
+SIZE_MAX = 1 << 20
+"""Bytes. A settings file is a page; more is a mistake."""
+
+
+def read(path: Path) -> Mapping[str, object]:
+    """The mapping in a YAML file. Raises SettingsError naming file, line and fault."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(SIZE_MAX + 1)
+    except OSError as exc:
+        raise _bad(path, f"cannot be read: {exc.strerror}.") from exc
+    if len(content) > SIZE_MAX:
+        raise _bad(path, f"is larger than {SIZE_MAX} bytes.")
+    return parse(content, path)
+
+
+def parse(content: bytes, path: Path) -> Mapping[str, object]:
+    """The mapping in YAML text; `path` is only named in errors."""
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        """YAML that refuses a key given twice and leaves dates as text."""
+
+    Strict.yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in rules if tag != "tag:yaml.org,2002:timestamp"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[object, object]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = loader.construct_object(key_node)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is not text", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
+            seen.add(key)
+        return loader.construct_mapping(node, deep=True)
+
+    Strict.add_constructor("tag:yaml.org,2002:map", mapping)
+    try:
+        document = yaml.load(content, Loader=Strict)
+    except yaml.YAMLError as exc:
+        raise _bad(path, f"is not YAML: {_where(exc)}") from exc
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise _bad(path, "holds no mapping of names to values.")
+    return document
+
+
+def _where(exc: Exception) -> str:
+    mark = getattr(exc, "problem_mark", None)
+    fault = getattr(exc, "problem", None) or "it cannot be parsed"
+    return f"line {mark.line + 1}: {fault}." if mark else f"{fault}."
+
+
+def _bad(path: Path, fault: str) -> SettingsError:
+    return SettingsError([Problem(setting=str(path), fault=fault)])

@@ -1,0 +1,142 @@
+"""What did the seller seal into the image? The product manifest.
+
+A YAML file of the form
+
+    products:
+      - code: 8f7k2m1q9w3e5r7t0y2u4i6o8
+        public_keys:
+          - version: 1
+            key: |
+              -----BEGIN PUBLIC KEY-----
+              …
+        entitlement_check: register_usage
+    on_denied: exit                  # any lower-case setting may be sealed
+    allow_endpoint_override: false   # the default
+
+Rules kept here:
+- What it names cannot be changed from outside; outside only chooses among its products.
+- A key it does not know is an error: a seller must not believe something sealed that is not.
+- Keys are kept newest version first; the newest is asked for first.
+
+Why: AWS wants a product code that comes from outside checked against a list in the software
+(AWS Marketplace seller guide, "Container products billing, metering, and licensing integrations").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sidecar.errors import Problem
+from sidecar.settings import values
+from sidecar.settings.table import BY_NAME, EntitlementCheck, PublicKey
+
+PRODUCT_KEYS: Final = ("code", "public_keys", "entitlement_check")
+KEY_KEYS: Final = ("version", "key")
+NOT_SEALED: Final = ("endpoint_url",)
+"""Never sealed: a seller who wants it open says `allow_endpoint_override`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """One product this image may run as."""
+
+    code: str
+    public_keys: tuple[PublicKey, ...] = ()
+    entitlement_check: EntitlementCheck | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The seller's word. `sealed` holds setting names with values still as written."""
+
+    path: Path
+    products: tuple[Product, ...] = ()
+    sealed: Mapping[str, object] = field(default_factory=dict)
+    allow_endpoint_override: bool = False
+
+    def product(self, code: str) -> Product | None:
+        return next((product for product in self.products if product.code == code), None)
+
+
+def read(document: Mapping[str, object], path: Path, problems: list[Problem]) -> Manifest:
+    """The manifest in a document; what is wrong with it is appended to `problems`."""
+    sealed: dict[str, object] = {}
+    products: tuple[Product, ...] = ()
+    override = False
+    for key, value in document.items():
+        if key == "products":
+            products = _products(value, path, problems)
+        elif key == "allow_endpoint_override":
+            override = bool(_checked(path, key, values.boolean, value, problems))
+        elif key in BY_NAME and key not in NOT_SEALED:
+            if _checked(path, key, BY_NAME[key].parse, value, problems) is not None:
+                sealed[key] = value
+        else:
+            problems.append(_problem(path, key, "is not a key of the manifest."))
+    if "products" not in document:
+        problems.append(_problem(path, "products", "is missing.", "products: [{code: …, public_keys: …}]"))
+    return Manifest(path=path, products=products, sealed=sealed, allow_endpoint_override=override)
+
+
+def _products(value: object, path: Path, problems: list[Problem]) -> tuple[Product, ...]:
+    if not isinstance(value, list) or not value:
+        problems.append(_problem(path, "products", "is not a list with at least one product."))
+        return ()
+    products = [_product(item, path, f"products[{index}]", problems) for index, item in enumerate(value)]
+    codes = [product.code for product in products if product]
+    for code in sorted({code for code in codes if codes.count(code) > 1}):
+        problems.append(_problem(path, "products", f"names product {code!r} twice."))
+    return tuple(product for product in products if product)
+
+
+def _product(item: object, path: Path, where: str, problems: list[Problem]) -> Product | None:
+    if not isinstance(item, dict):
+        problems.append(_problem(path, where, "is not a mapping.", "{code: …, public_keys: [{version: 1, key: …}]}"))
+        return None
+    for key in item.keys() - set(PRODUCT_KEYS):
+        problems.append(_problem(path, f"{where}.{key}", "is not a key of a product."))
+    if "code" not in item:
+        problems.append(_problem(path, f"{where}.code", "is missing.", BY_NAME["product_code"].example))
+        return None
+    code = _checked(path, f"{where}.code", values.product_code, item["code"], problems)
+    keys = _keys(item.get("public_keys", []), path, f"{where}.public_keys", problems)
+    check = item.get("entitlement_check")
+    if check is not None:
+        check = _checked(path, f"{where}.entitlement_check", BY_NAME["entitlement_check"].parse, check, problems)
+    return Product(code=str(code), public_keys=keys, entitlement_check=check) if code else None  # type: ignore[arg-type]
+
+
+def _keys(value: object, path: Path, where: str, problems: list[Problem]) -> tuple[PublicKey, ...]:
+    if not isinstance(value, list):
+        problems.append(_problem(path, where, "is not a list.", "[{version: 1, key: …}]"))
+        return ()
+    keys = []
+    for index, item in enumerate(value):
+        spot = f"{where}[{index}]"
+        if not isinstance(item, dict) or set(item) != set(KEY_KEYS):
+            problems.append(_problem(path, spot, "is not a mapping of exactly version and key."))
+            continue
+        version = _checked(path, f"{spot}.version", BY_NAME["public_key_version"].parse, item["version"], problems)
+        pem = _checked(path, f"{spot}.key", values.public_key, item["key"], problems)
+        if version is not None and pem is not None:
+            keys.append(PublicKey(version=int(str(version)), pem=str(pem)))
+    versions = [key.version for key in keys]
+    for version in sorted({one for one in versions if versions.count(one) > 1}):
+        problems.append(_problem(path, where, f"gives version {version} twice."))
+    return tuple(sorted(keys, key=lambda key: -key.version))
+
+
+def _checked(path: Path, key: str, parse: object, value: object, problems: list[Problem]) -> object | None:
+    try:
+        return parse(value)  # type: ignore[operator, no-any-return]
+    except ValueError as exc:
+        example = BY_NAME[key].example if key in BY_NAME else ""
+        problems.append(_problem(path, key, str(exc), example))
+        return None
+
+
+def _problem(path: Path, key: str, fault: str, example: str = "") -> Problem:
+    return Problem(setting=f"{key} in {path}", fault=fault, example=example)

@@ -1,0 +1,286 @@
+"""Which value holds, and where did it come from?
+
+Order: flag, environment, file, default; the product manifest stands above all of them.
+
+Rules kept here:
+- Every fault is listed at once, each naming the setting, the fault and an example.
+- A name nobody knows is an error, except what Kubernetes injects (`kubernetes`).
+- What the manifest names and outside gives differently is an error that names both values. The same
+  value said twice is none.
+- A manifest or file that exists and cannot be read is an error, never skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sidecar.errors import Problem, SettingsError
+from sidecar.settings import documents, kubernetes, manifest, values
+from sidecar.settings.manifest import Manifest
+from sidecar.settings.table import (
+    BY_NAME,
+    CONFIG_VARIABLE,
+    MANIFEST_PATH,
+    PREFIX,
+    SETTINGS,
+    PublicKey,
+    Setting,
+)
+
+ReadDocument = Callable[[Path], Mapping[str, object]]
+KEY_NAMES: Final = ("public_key", "public_key_file", "public_key_version")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A value as somebody wrote it, and where."""
+
+    value: object
+    name: str
+    """As written: `SIDECAR_ON_DENIED`, `--on-denied`, `on_denied in /etc/x.yaml`."""
+    origin: str
+    """`flag`, `environment`, `file`, `manifest` or `default`."""
+
+
+@dataclass(kw_only=True)
+class Gathered:
+    """All sources read, conflicts settled, values parsed."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    public_keys: tuple[PublicKey, ...] = ()
+    manifest: Manifest | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+
+def gather(
+    env: Mapping[str, str],
+    flags: Mapping[str, str],
+    manifest_path: Path = MANIFEST_PATH,
+    read: ReadDocument = documents.read,
+) -> Gathered:
+    """Read every source. The caller decides what to do with `problems`."""
+    found = Gathered()
+    found.manifest = _manifest(manifest_path, read, found.problems)
+    given = _outside(env, flags, read, found.problems)
+    sealed = _sealed(found.manifest)
+    for setting in SETTINGS:
+        _settle(setting, given.get(setting.name), sealed.get(setting.name), found)
+    _choose_product(found, given)
+    _choose_keys(found, given)
+    _guard_endpoint(found, given)
+    return found
+
+
+def _manifest(path: Path, read: ReadDocument, problems: list[Problem]) -> Manifest | None:
+    document = _document(path, read, problems) if path.exists() else None
+    return manifest.read(document, path, problems) if document is not None else None
+
+
+def _document(path: Path, read: ReadDocument, problems: list[Problem]) -> Mapping[str, object] | None:
+    try:
+        return read(path)
+    except SettingsError as exc:
+        problems.extend(exc.problems)
+        return None
+
+
+def _outside(
+    env: Mapping[str, str], flags: Mapping[str, str], read: ReadDocument, problems: list[Problem]
+) -> dict[str, Given]:
+    """What flag, environment and file give; the first of them wins."""
+    given: dict[str, Given] = {}
+    config = flags.get("config") or env.get(CONFIG_VARIABLE)
+    if config:
+        for name, value in (_document(Path(config), read, problems) or {}).items():
+            if name in BY_NAME:
+                given[name] = Given(value=value, name=f"{name} in {config}", origin="file")
+            else:
+                problems.append(_unknown(f"{name} in {config}", name, str))
+    for variable, words in env.items():
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name in BY_NAME and variable == BY_NAME[name].variable:
+            given[name] = Given(value=words, name=variable, origin="environment")
+        elif not kubernetes.injected(variable, words):
+            problems.append(_unknown(variable, name, lambda known: BY_NAME[known].variable))
+    for name, words in flags.items():
+        if name in BY_NAME:
+            given[name] = Given(value=words, name=BY_NAME[name].flag, origin="flag")
+    return given
+
+
+def _unknown(written: str, name: str, spell: Callable[[str], str]) -> Problem:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, BY_NAME, n=1)
+    fault = "is not a setting." + (f" Did you mean {spell(near[0])}?" if near else "")
+    return Problem(setting=written, fault=fault, example=spell(near[0]) if near else "")
+
+
+def _sealed(sealed_by: Manifest | None) -> dict[str, Given]:
+    if sealed_by is None:
+        return {}
+    return {
+        name: Given(value=value, name=f"{name} in {sealed_by.path}", origin="manifest")
+        for name, value in sealed_by.sealed.items()
+    }
+
+
+def _settle(setting: Setting, given: Given | None, sealed: Given | None, found: Gathered) -> None:
+    """Parse the winning value; refuse an outside value that contradicts a sealed one."""
+    outside = _parsed(setting, given, found.problems) if given else None
+    if sealed:
+        value = _parsed(setting, sealed, found.problems)
+        if given and outside is not None and outside != value:
+            found.problems.append(contradiction(setting, given, sealed))
+        _take(found, setting.name, value, "manifest")
+    elif given:
+        _take(found, setting.name, outside, given.origin)
+    elif setting.default is not None:
+        _take(found, setting.name, setting.parse(setting.default), "default")
+
+
+def _take(found: Gathered, name: str, value: object, origin: str) -> None:
+    if value is not None:
+        found.values[name] = value
+        found.origins[name] = origin
+
+
+def _parsed(setting: Setting, given: Given, problems: list[Problem]) -> object | None:
+    try:
+        return setting.parse(given.value)
+    except ValueError as exc:
+        problems.append(Problem(setting=given.name, fault=str(exc), example=setting.example))
+        return None
+
+
+def contradiction(setting: Setting, given: Given, sealed: Given) -> Problem:
+    """An outside value against a sealed one, both named."""
+    mine, theirs = shown(setting, given.value), shown(setting, sealed.value)
+    return Problem(
+        setting=given.name,
+        fault=f"is {mine}, but the product manifest seals {theirs} ({sealed.name})."
+        " It cannot be changed from outside; remove it here.",
+    )
+
+
+def shown(setting: Setting, value: object) -> str:
+    """A value for a person's eyes; keys as a fingerprint."""
+    if setting.secret:
+        return f"a key with SHA-256 {hashlib.sha256(str(value).strip().encode()).hexdigest()[:12]}…"
+    return repr(value)
+
+
+def _choose_product(found: Gathered, given: Mapping[str, Given]) -> None:
+    """The product code: outside's choice among the manifest's, or the only one."""
+    code = found.values.get("product_code")
+    setting = BY_NAME["product_code"]
+    if found.manifest and found.manifest.products:
+        codes = [product.code for product in found.manifest.products]
+        listed = ", ".join(repr(one) for one in codes)
+        if code is None and "product_code" not in given and len(codes) == 1:
+            _take(found, "product_code", codes[0], "manifest")
+        elif code is None and "product_code" not in given:
+            fault = f"is missing, and the manifest {found.manifest.path} has several products: {listed}."
+            found.problems.append(Problem(setting=setting.variable, fault=fault, example=codes[0]))
+        elif code is not None and code not in codes:
+            fault = f"is {code!r}, but the manifest {found.manifest.path} seals {listed}."
+            found.problems.append(Problem(setting=_written("product_code", given), fault=fault, example=codes[0]))
+    elif code is None and "product_code" not in given:
+        found.problems.append(Problem(setting=setting.variable, fault="is missing.", example=setting.example))
+
+
+def _written(name: str, given: Mapping[str, Given]) -> str:
+    return given[name].name if name in given else BY_NAME[name].variable
+
+
+def _choose_keys(found: Gathered, given: Mapping[str, Given]) -> None:
+    """The public keys, newest first: the product's sealed ones, or the one given outside."""
+    product = found.manifest.product(str(found.values.get("product_code"))) if found.manifest else None
+    if product and product.entitlement_check:
+        _seal_check(found, given, product.code, product.entitlement_check)
+    outside = _outside_key(found, given)
+    if product and product.public_keys:
+        _refuse_other_keys(found, given, product.public_keys, outside)
+        found.public_keys = product.public_keys
+    elif outside:
+        found.public_keys = (outside,)
+    elif not any(name in given for name in KEY_NAMES[:2]):
+        setting = BY_NAME["public_key"]
+        fault = f"is missing, and so is {BY_NAME['public_key_file'].variable}: without the key no answer verifies."
+        found.problems.append(Problem(setting=setting.variable, fault=fault, example=setting.example))
+
+
+def _seal_check(found: Gathered, given: Mapping[str, Given], code: str, check: object) -> None:
+    outside = found.values.get("entitlement_check")
+    if "entitlement_check" in given and outside is not None and outside != check and found.manifest:
+        sealed = Given(value=getattr(check, "value", check), name=f"product {code} in {found.manifest.path}", origin="")
+        found.problems.append(contradiction(BY_NAME["entitlement_check"], given["entitlement_check"], sealed))
+    _take(found, "entitlement_check", check, "manifest")
+
+
+def _outside_key(found: Gathered, given: Mapping[str, Given]) -> PublicKey | None:
+    pem, file = found.values.get("public_key"), found.values.get("public_key_file")
+    if pem and file:
+        fault = f"and {_written('public_key_file', given)} are both given; give one."
+        found.problems.append(Problem(setting=_written("public_key", given), fault=fault))
+        return None
+    if isinstance(file, Path):
+        pem = _key_from(file, _written("public_key_file", given), found.problems)
+    version = found.values.get("public_key_version")
+    return PublicKey(version=int(str(version)), pem=str(pem)) if pem and version is not None else None
+
+
+def _key_from(file: Path, written: str, problems: list[Problem]) -> str | None:
+    try:
+        return values.public_key(file.read_text(encoding="ascii"))
+    except OSError as exc:
+        fault = f"names {file}, which cannot be read: {exc.strerror}."
+    except UnicodeDecodeError:
+        fault = f"names {file}, which is not text; PEM is."
+    except ValueError as exc:
+        fault = f"names {file}, which {exc}"
+    problems.append(Problem(setting=written, fault=fault, example=BY_NAME["public_key_file"].example))
+    return None
+
+
+def _refuse_other_keys(
+    found: Gathered, given: Mapping[str, Given], sealed: tuple[PublicKey, ...], outside: PublicKey | None
+) -> None:
+    """An outside key is fine only if it is one of the sealed ones."""
+    named = [name for name in KEY_NAMES if name in given]
+    if not named or not found.manifest:
+        return
+    if outside is None and "public_key_version" in named:
+        outside_version = found.values.get("public_key_version")
+        fits = outside_version in {key.version for key in sealed}
+    else:
+        fits = outside is None or outside in sealed
+    if not fits:
+        setting = BY_NAME[named[0]]
+        versions = ", ".join(str(key.version) for key in sealed)
+        fault = (
+            f"is {shown(setting, given[named[0]].value)}, but the product manifest {found.manifest.path} seals"
+            f" the keys of version {versions}, with SHA-256 {_prints(sealed)}. Remove it here."
+        )
+        found.problems.append(Problem(setting=given[named[0]].name, fault=fault))
+
+
+def _prints(keys: tuple[PublicKey, ...]) -> str:
+    return ", ".join(hashlib.sha256(key.pem.strip().encode()).hexdigest()[:12] + "…" for key in keys)
+
+
+def _guard_endpoint(found: Gathered, given: Mapping[str, Given]) -> None:
+    url = found.values.get("endpoint_url")
+    if url and found.manifest and not found.manifest.allow_endpoint_override:
+        fault = (
+            f"is {url!r}, but the product manifest {found.manifest.path} has allow_endpoint_override: false."
+            " Remove it here."
+        )
+        found.problems.append(Problem(setting=_written("endpoint_url", given), fault=fault))

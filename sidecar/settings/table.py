@@ -1,0 +1,225 @@
+"""Which settings are there? One table: name, meaning, default, parser, example.
+
+README, `settings --markdown`, the JSON Schemas and the flags of `run` are made from it.
+
+Rules kept here:
+- A name stands once. `SIDECAR_` + upper case in the environment, lower case in a file and in the
+  manifest, `--with-dashes` as a flag.
+- Region is not a setting: AWS wants the region the workload runs in, so it is found (see `platform`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from sidecar.settings import values
+
+PREFIX: Final = "SIDECAR_"
+
+
+class EntitlementCheck(Enum):
+    """How AWS is asked whether the customer may run the product."""
+
+    REGISTER_USAGE = "register_usage"
+
+
+class OnDenied(Enum):
+    """What a denial does to the process."""
+
+    HOLD = "hold"
+    EXIT = "exit"
+
+
+class LogLevel(Enum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Kind(Enum):
+    """The JSON type of a value in a file."""
+
+    STRING = "string"
+    INTEGER = "integer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting an operator or a seller can give."""
+
+    name: str
+    meaning: str
+    example: str
+    parse: Callable[[object], object]
+    default: str | None = None
+    """As an operator would write it; None: there is none."""
+    default_text: str = ""
+    """What the documentation prints as default, where the bare value does not say it."""
+    kind: Kind = Kind.STRING
+    choices: type[Enum] | None = None
+    bounds: tuple[int, int] | None = None
+    secret: bool = False
+    """Shown as a fingerprint only."""
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    def schema(self) -> dict[str, object]:
+        """The JSON Schema of a value in a file."""
+        shape: dict[str, object] = {"description": self.meaning}
+        if self.kind is Kind.INTEGER and self.bounds:
+            shape |= {"type": "integer", "minimum": self.bounds[0], "maximum": self.bounds[1]}
+        elif self.choices:
+            shape |= {"type": "string", "enum": [str(member.value) for member in self.choices]}
+        else:
+            shape |= {"type": "string", "minLength": 1}
+        return shape
+
+
+def _seconds(name: str, meaning: str, default: int, low: int = 0) -> Setting:
+    return Setting(
+        name=name,
+        meaning=meaning,
+        example=str(default),
+        default=str(default),
+        parse=values.seconds(low),
+        kind=Kind.INTEGER,
+        bounds=(low, values.SECONDS_MAX),
+    )
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting(
+        name="product_code",
+        meaning="AWS Marketplace product code, as shown on the listing; one of the manifest's where there"
+        " is a manifest",
+        example="8f7k2m1q9w3e5r7t0y2u4i6o8",
+        default_text="required, unless the manifest has one product",
+        parse=values.product_code,
+    ),
+    Setting(
+        name="public_key",
+        meaning="AWS Marketplace public key of the product: PEM, or base64 of PEM",
+        example="LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K…",
+        default_text="this or `public_key_file` is required",
+        parse=values.public_key,
+        secret=True,
+    ),
+    Setting(
+        name="public_key_file",
+        meaning="file that holds that key",
+        example="/etc/entitlement-sidecar/public-key.pem",
+        default_text="this or `public_key` is required",
+        parse=values.absolute_path,
+    ),
+    Setting(
+        name="public_key_version",
+        meaning="version of that key, as AWS Marketplace numbers it",
+        example="1",
+        default="1",
+        parse=values.whole(1, 2**31 - 1),
+        kind=Kind.INTEGER,
+        bounds=(1, 2**31 - 1),
+    ),
+    Setting(
+        name="entitlement_check",
+        meaning="how AWS is asked: `register_usage` (products priced by the hour or the month)",
+        example="register_usage",
+        default=EntitlementCheck.REGISTER_USAGE.value,
+        parse=values.choice(EntitlementCheck),
+        choices=EntitlementCheck,
+    ),
+    Setting(
+        name="state_dir",
+        meaning="where the last verified answer is kept; a volume that outlives the container, not the workload",
+        example="/var/lib/entitlement-sidecar",
+        default="/var/lib/entitlement-sidecar",
+        parse=values.absolute_path,
+    ),
+    Setting(
+        name="probe_bind",
+        meaning="probe listener: `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (every address), comma-separated",
+        example=":8484",
+        default=":8484",
+        default_text="`:8484`: every address, IPv6 and IPv4",
+        parse=values.addresses,
+    ),
+    Setting(
+        name="api_bind",
+        meaning="the product's listener, in the same form",
+        example="127.0.0.1:8485",
+        default="127.0.0.1:8485,[::1]:8485",
+        default_text="`127.0.0.1:8485`, and `[::1]:8485` where there is IPv6",
+        parse=values.addresses,
+    ),
+    Setting(
+        name="on_denied",
+        meaning="`hold`: stay up with the gate shut and ask again; `exit`: end with 77",
+        example="exit",
+        default=OnDenied.HOLD.value,
+        parse=values.choice(OnDenied),
+        choices=OnDenied,
+    ),
+    _seconds(
+        "startup_retry_seconds",
+        "how long transient failures count as `pending` before `unavailable`; asking goes on",
+        1800,
+    ),
+    _seconds("reask_seconds", "pause before asking again after a denial; 0: never", 300),
+    _seconds("flush_seconds", "time to end in after SIGTERM", 10, 1),
+    Setting(
+        name="log_level",
+        meaning="least severe event that is logged",
+        example="debug",
+        default=LogLevel.INFO.value,
+        parse=values.choice(LogLevel),
+        choices=LogLevel,
+    ),
+    Setting(
+        name="endpoint_url",
+        meaning="where AWS is, for tests; refused where a manifest does not say `allow_endpoint_override`",
+        example="http://127.0.0.1:8486",
+        default_text="none: the region's own endpoint",
+        parse=values.url,
+    ),
+    Setting(
+        name="workload_id",
+        meaning="who is metered, where neither `POD_UID` nor an ECS task says it; contradicting them is an error",
+        example="vm-17",
+        default_text="found",
+        parse=values.workload_id,
+    ),
+    Setting(
+        name="termination_log",
+        meaning="file that gets the reason when the process ends by itself; written only where it exists"
+        " already, as Kubernetes makes it",
+        example="/dev/termination-log",
+        default="/dev/termination-log",
+        parse=values.absolute_path,
+    ),
+)
+
+BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
+"""`config` is no setting: it says where the file is, and is read before the rest."""
+
+CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
+MANIFEST_PATH: Final = Path("/etc/entitlement-sidecar/product.yaml")
+"""Sealed into the seller's image. No setting moves it: what could be moved would not be sealed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicKey:
+    """A public key and the version AWS knows it by."""
+
+    version: int
+    pem: str = field(repr=False)

@@ -1,0 +1,175 @@
+"""How is one setting's text read? Parsers: value in, checked value out.
+
+Leaves to others which settings exist (`table`) and which source wins (`sources`).
+
+Rules kept here:
+- A parser raises `ValueError` with the fault in words a person can act on; it names the value, except
+  for keys.
+- Text (environment, flags) and YAML scalars are read alike.
+- No heavy import: the process that stays calls this. A key's shape is checked here; its mathematics
+  are checked where `cryptography` lives.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}")
+"""Shape `ProductCode` of meteringmarketplace 2016-01-14, but never empty."""
+
+WORKLOAD_ID = re.compile(r"[\x21-\x7e]{1,512}")
+"""Printable, no spaces: a pod UID, a task ARN, or a name of the operator's."""
+
+PEM = re.compile(r"\A-----BEGIN (RSA )?PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END (RSA )?PUBLIC KEY-----\s*\Z")
+RSA_OID = bytes.fromhex("06092a864886f70d010101")
+"""DER of 1.2.840.113549.1.1.1, rsaEncryption: PS256 needs an RSA key."""
+
+SECONDS_MAX = 7 * 24 * 3600
+
+E = TypeVar("E", bound=Enum)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Address:
+    """Where to listen. `host` `::` is every address, IPv6 and IPv4."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def text(value: object) -> str:
+    """A non-empty string without surrounding blanks. YAML numbers are refused: 0123 would lose its zero."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text; put it in quotes.")
+    stripped = value.strip()
+    if not stripped:
+        raise ValueError("is empty.")
+    return stripped
+
+
+def product_code(value: object) -> str:
+    code = text(value)
+    if not PRODUCT_CODE.fullmatch(code):
+        raise ValueError(f"{code!r} is not a product code: letters, digits and -/=:_.@ only.")
+    if code.startswith("prod-"):
+        raise ValueError(f"{code!r} is a product ID; the metering API wants the product code beside it.")
+    return code
+
+
+def workload_id(value: object) -> str:
+    name = text(value)
+    if not WORKLOAD_ID.fullmatch(name):
+        raise ValueError(f"{name!r} is not a workload id: up to 512 printable characters, no spaces.")
+    return name
+
+
+def whole(low: int, high: int, unit: str = "") -> Callable[[object], int]:
+    """A parser for a whole number from `low` to `high`."""
+
+    def parse(value: object) -> int:
+        words = str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
+        if not re.fullmatch(r"[0-9]{1,12}", words) or not low <= int(words) <= high:
+            raise ValueError(f"{words!r} is not a whole number{unit} from {low} to {high}.")
+        return int(words)
+
+    return parse
+
+
+def seconds(low: int = 0) -> Callable[[object], int]:
+    """A parser for a span in whole seconds."""
+    return whole(low, SECONDS_MAX, " of seconds")
+
+
+def choice(kind: type[E]) -> Callable[[object], E]:
+    """A parser for one of an enum's values."""
+    allowed = ", ".join(str(member.value) for member in kind)
+
+    def parse(value: object) -> E:
+        words = text(value)
+        try:
+            return kind(words.lower())
+        except ValueError:
+            raise ValueError(f"{words!r} is not one of: {allowed}.") from None
+
+    return parse
+
+
+def boolean(value: object) -> bool:
+    """YAML's true and false; nothing else, so that a quoted "false" is not true."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{value!r} is not true or false.")
+
+
+def absolute_path(value: object) -> Path:
+    path = Path(text(value))
+    if not path.is_absolute():
+        raise ValueError(f"{str(path)!r} is not an absolute path.")
+    return path
+
+
+def url(value: object) -> str:
+    address = text(value)
+    try:
+        parts = urlsplit(address)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError(f"{address!r} is not an http:// or https:// URL.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be scheme, host and port only: no user, password, query or fragment.")
+    return address.rstrip("/")
+
+
+def addresses(value: object) -> tuple[Address, ...]:
+    """One or more `HOST:PORT`, `[V6]:PORT` or `:PORT` (every address), comma-separated."""
+    found = tuple(_address(part.strip()) for part in text(value).split(","))
+    if len(set(found)) != len(found):
+        raise ValueError(f"{text(value)!r} names an address twice.")
+    return found
+
+
+def _address(words: str) -> Address:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]*)):([0-9]{1,5})", words)
+    if not match or int(match[3]) > 65535:
+        raise ValueError(f"{words!r} is not HOST:PORT, [IPV6]:PORT or :PORT with a port up to 65535.")
+    host = match[1] or match[2] or "::"
+    return Address(host="127.0.0.1" if host == "localhost" else host, port=int(match[3]))
+
+
+def public_key(value: object) -> str:
+    """A public key as PEM text, from PEM or from base64 of PEM. Raises without quoting it."""
+    words = text(value)
+    if "-----BEGIN" not in words:
+        words = _from_base64(words)
+    if "PRIVATE KEY" in words:
+        raise ValueError("holds a private key; give the public key that AWS Marketplace shows.")
+    match = PEM.match(words.strip() + "\n")
+    if not match:
+        raise ValueError("is not a PEM public key, nor base64 of one.")
+    try:
+        der = base64.b64decode(re.sub(r"\s", "", match[2]), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("is PEM whose inside is not base64.") from None
+    if der[:1] != b"\x30" or (not match[1] and RSA_OID not in der):
+        raise ValueError("is not an RSA key; AWS Marketplace signs with RSA (PS256).")
+    return words.strip() + "\n"
+
+
+def _from_base64(words: str) -> str:
+    try:
+        return base64.b64decode(re.sub(r"\s", "", words), validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise ValueError("is not a PEM public key, nor base64 of one.") from None

@@ -1,0 +1,243 @@
+"""When a request is whole, in what order connections go, and what each holds. No sockets."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+
+from sidecar.agent.connection import Connection, Listener, Phase
+from sidecar.agent.limits import API, PROBE, REFUSAL_STATUSES, Counters, Limits
+from sidecar.agent.request import BAD_REQUEST, Refusal, Request, RequestReader
+from sidecar.agent.worker import gunicorn_settings
+
+GET = b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
+EXPECTING = b"POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+CHUNKED_HEAD = b"POST /v1/usage HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = CHUNKED_HEAD + b"2\r\nbo\r\n2;x=\"y\"\r\ndy\r\n0\r\nX-Sum: 1\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def cfg() -> Config:
+    configured = Config()
+    for name, value in gunicorn_settings().items():
+        configured.set(name, value)
+    return configured
+
+
+def reader_of(cfg: Config, data: bytes = b"", **limits: Any) -> RequestReader:
+    small = Limits(**limits)
+    reader = RequestReader(cfg, ("127.0.0.1", 1), small, small.api_body_bytes_max)
+    reader.buffer += data
+    return reader
+
+
+def taken(reader: RequestReader) -> Request:
+    found = reader.take()
+    assert isinstance(found, Request), found
+    return found
+
+
+@pytest.mark.parametrize("data", [GET, POST, CHUNKED])
+def test_a_request_is_whole_at_its_last_byte_and_not_before(cfg: Config, data: bytes) -> None:
+    reader = reader_of(cfg)
+    for byte in data[:-1]:
+        reader.buffer.append(byte)
+        assert reader.take() is None
+    reader.buffer.append(data[-1])
+    request = taken(reader)
+    assert request.read_body() == (b"" if data is GET else b"body")
+    assert not reader.buffer
+
+
+@pytest.mark.parametrize("data", [GET, POST, CHUNKED])
+def test_what_follows_a_request_stays_for_the_next(cfg: Config, data: bytes) -> None:
+    reader = reader_of(cfg, data + GET + b"GET /half")
+    assert taken(reader).message.uri == data.split()[1].decode()
+    assert reader.buffer == GET + b"GET /half"
+    assert taken(reader).message.uri == "/entitled"
+    assert reader.take() is None
+
+
+def test_a_second_request_finds_its_own_framing(cfg: Config) -> None:
+    reader = reader_of(cfg, CHUNKED + POST + CHUNKED + GET)
+    assert [taken(reader).read_body() for _ in range(4)] == [b"body", b"body", b"body", b""]
+
+
+def test_the_head_is_read_once_however_slowly_the_body_comes(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sidecar.agent import request
+
+    parses = []
+    parser = request.RequestParser
+    monkeypatch.setattr(request, "RequestParser", lambda *given: parses.append(1) or parser(*given))
+    reader = reader_of(cfg)
+    for byte in POST:
+        reader.buffer.append(byte)
+        reader.take()
+    assert len(parses) == 1
+
+
+def test_to_continue_is_due_once_and_only_while_the_body_is_missing(cfg: Config) -> None:
+    reader = reader_of(cfg, EXPECTING[:-2])
+    assert reader.take() is None
+    assert not reader.continue_due(), "the head is not whole"
+    reader.buffer += EXPECTING[-2:]
+    assert reader.take() is None
+    assert reader.continue_due()
+    assert not reader.continue_due()
+    reader.buffer += b"body"
+    assert taken(reader).read_body() == b"body"
+    assert not reader.continue_due()
+
+
+def test_to_continue_is_never_due_when_the_body_came_along(cfg: Config) -> None:
+    reader = reader_of(cfg, EXPECTING + b"body")
+    taken(reader)
+    assert not reader.continue_due()
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/1.1\nHost", 400),
+        (b"GET /" + b"a" * 200, 414),
+        (b"GET / HTTP/1.1\r\n" + b"X-A: 1\r\n" * 100, 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: 33\r\n\r\n", 413),
+        (CHUNKED_HEAD + b"21\r\n", 413),
+        (CHUNKED_HEAD + b"0\r\n" + b"X: 1\r\n" * 100, 431),
+        (CHUNKED_HEAD + b"x\r\n", 400),
+        (CHUNKED_HEAD + b"1" * 300, 400),
+        (CHUNKED_HEAD + b"1\r\nx\r\n" * 5, 413),
+    ],
+)
+def test_what_cannot_become_a_request_is_refused_early(cfg: Config, data: bytes, status: int) -> None:
+    limits = {"head_bytes_max": 300, "api_body_bytes_max": 32, "chunks_max": 4}
+    cfg.set("limit_request_line", 100)
+    try:
+        found = reader_of(cfg, data, request_line_bytes_max=100, **limits).take()
+    finally:
+        cfg.set("limit_request_line", Limits().request_line_bytes_max)
+    assert isinstance(found, Refusal)
+    assert found.status == status
+
+
+def test_what_may_still_become_a_request_is_not_refused(cfg: Config) -> None:
+    for data in (b"\r", b"G", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nX: \r", CHUNKED_HEAD + b"1\r"):
+        assert reader_of(cfg, data).take() is None
+
+
+def test_a_body_gunicorn_reads_differently_is_refused(cfg: Config) -> None:
+    """The chunk is longer than its size: we skip by the size, gunicorn looks at the bytes."""
+    request = taken(reader_of(cfg, CHUNKED_HEAD + b"1\r\nxy\n0\r\n\r\n"))
+    assert request.read_body() is BAD_REQUEST
+
+
+def test_bytes_that_trickle_in_cost_as_much_as_bytes_at_once(cfg: Config) -> None:
+    """16 KiB one by one: quadratic work would take minutes."""
+    reader = reader_of(cfg, b"GET / HTTP/1.1\r\nX-A: ")
+    start = time.process_time()
+    for _ in range(8_000):
+        reader.buffer += b"a"
+        assert reader.take() is None
+    for _ in range(3_000):
+        reader.buffer += b"\r\nX:"[_ % 4 : _ % 4 + 1]
+        assert reader.take() is None
+    assert time.process_time() - start < 1.0
+
+
+# Phases and order. A connection's socket is never touched by its listener.
+
+
+class Table:
+    """One listener and the connections put into it."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.limits = Limits(**limits)
+        self.counters = Counters.of([PROBE, API])
+        self.listener = Listener(API, self.limits, self.counters)
+
+    def accepted(self, phase: Phase, now: float = 0.0, held: int = 0) -> Connection:
+        no_socket: Any = None
+        connection = Connection(no_socket, ("127.0.0.1", 1), None, self.listener, None)
+        self.listener.move(connection, Phase.READING, now)
+        self.listener.move(connection, phase, now)
+        connection.reader.buffer += b"x" * held
+        self.listener.weigh(connection)
+        return connection
+
+
+def test_idle_goes_before_lingering_before_reading_before_writing() -> None:
+    table = Table()
+    expected = [
+        table.accepted(phase)
+        for phase in (Phase.WRITING, Phase.READING, Phase.READING, Phase.LINGERING, Phase.IDLE, Phase.IDLE)
+    ]
+    expected = [expected[n] for n in (4, 5, 3, 1, 2, 0)]
+    found = []
+    while (oldest := table.listener.oldest()) is not None:
+        found.append(oldest)
+        table.listener.move(oldest, Phase.CLOSED, 0.0)
+    assert found == expected
+
+
+def test_a_busy_connection_neither_goes_nor_expires() -> None:
+    table = Table()
+    table.accepted(Phase.BUSY)
+    assert table.listener.oldest() is None
+    assert list(table.listener.expired(1e9)) == []
+
+
+def test_only_what_is_past_its_deadline_expires() -> None:
+    table = Table(request_seconds=10, idle_seconds=75)
+    early, late = table.accepted(Phase.READING, 0.0), table.accepted(Phase.READING, 1.0)
+    table.accepted(Phase.IDLE, 0.0)
+    found = []
+    for connection in table.listener.expired(10.5):
+        found.append(connection)
+        table.listener.move(connection, Phase.CLOSED, 10.5)
+    assert found == [early]
+    assert late.phase is Phase.READING
+
+
+def test_the_number_open_follows_every_connection() -> None:
+    table = Table()
+    connection = table.accepted(Phase.IDLE)
+    assert table.counters.open == {PROBE: 0, API: 1}
+    table.listener.move(connection, Phase.CLOSED, 0.0)
+    assert table.counters.open == {PROBE: 0, API: 0}
+
+
+def test_the_oldest_holder_pays_and_the_newest_never() -> None:
+    table = Table(half_read_bytes_max=100)
+    table.accepted(Phase.READING)
+    first = table.accepted(Phase.READING, held=60)
+    assert table.listener.oldest_holder(keep=first) is None
+    second = table.accepted(Phase.READING, held=60)
+    assert table.listener.oldest_holder(keep=second) is first
+    table.listener.move(first, Phase.CLOSED, 0.0)
+    assert table.listener.oldest_holder(keep=second) is None
+
+
+def test_what_is_read_and_what_is_written_are_bounded_apart() -> None:
+    table = Table(half_read_bytes_max=100, unread_bytes_max=100)
+    table.accepted(Phase.WRITING, held=90)
+    reading = table.accepted(Phase.READING, held=90)
+    assert table.listener.oldest_holder(keep=reading) is None
+
+
+def test_the_keys_of_the_counters_are_all_there_from_the_start() -> None:
+    """So that another thread may iterate while the poller counts."""
+    counters = Counters.of([PROBE, API, API])
+    assert set(counters.open) == {PROBE, API}
+    assert set(counters.refused) == {(name, status) for name in (PROBE, API) for status in REFUSAL_STATUSES}
+
+
+def test_a_probe_reads_a_shorter_body_than_the_api() -> None:
+    limits = Limits()
+    assert limits.body_bytes_max(PROBE) == 4_096
+    assert limits.body_bytes_max(API) == 1_048_576
