@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sidecar.settings import Settings
 
@@ -30,18 +30,17 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
         fine, line = healthcheck(manifest)
         sys.stdout.write(line + "\n")
         return 0 if fine else 1
-    return _dispatch(given, Path(manifest))
+    if given == ["run"]:  # every pod starts so: no argument needs a parser
+        return _ended(lambda: _serve({}, Path(manifest)))
+    return _ended(lambda: _dispatch(given, Path(manifest)))
 
 
-def _dispatch(given: list[str], manifest: Path) -> int:
+def _ended(command: Callable[[], int]) -> int:
+    """The exit code of a command, whichever way it ends."""
     from sidecar.errors import SettingsError
 
-    parser = build_parser()
-    command, rest = _split_at_dashes(given)
-    args = parser.parse_args(command)
-    args.manifest_path, args.command_line = manifest, rest
     try:
-        return int(args.run(args))
+        return int(command())
     except SettingsError as exc:
         sys.stderr.write(f"{exc}\n")
         return 78
@@ -49,6 +48,13 @@ def _dispatch(given: list[str], manifest: Path) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _dispatch(given: list[str], manifest: Path) -> int:
+    command, rest = _split_at_dashes(given)
+    args = build_parser().parse_args(command)
+    args.manifest_path, args.command_line = manifest, rest
+    return int(args.run(args))
 
 
 def _split_at_dashes(given: list[str]) -> tuple[list[str], list[str]]:
@@ -224,25 +230,31 @@ def _seconds(words: str) -> float:
     return value
 
 
-def _load(args: argparse.Namespace) -> Settings:
-    import os
-
-    from sidecar.settings import SETTINGS, Settings
+def _flags(args: argparse.Namespace) -> dict[str, str]:
+    from sidecar.settings import SETTINGS
 
     names = ["config", *(setting.name for setting in SETTINGS)]
-    flags = {name: value for name in names if (value := getattr(args, name, None)) is not None}
-    return Settings.load(os.environ, flags, args.manifest_path)
+    return {name: value for name in names if (value := getattr(args, name, None)) is not None}
+
+
+def _load(flags: Mapping[str, str], manifest: Path) -> Settings:
+    import os
+
+    from sidecar.settings import Settings
+
+    return Settings.load(os.environ, flags, manifest)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sidecar.agent import serve, termination
-    from sidecar.errors import SettingsError
+    return _serve(_flags(args), args.manifest_path)
 
-    try:
-        return serve.run(_load(args))
-    except SettingsError as exc:
-        termination.note(Path(args.termination_log or "/dev/termination-log"), str(exc))
-        raise
+
+def _serve(flags: Mapping[str, str], manifest: Path) -> int:
+    import os
+
+    from sidecar.agent import serve
+
+    return serve.run(os.environ, flags, manifest)
 
 
 def _wait(args: argparse.Namespace) -> int:
@@ -309,7 +321,7 @@ def _settings(args: argparse.Namespace) -> int:
     elif args.markdown:
         sys.stdout.write(describe.markdown())
     else:
-        sys.stdout.write(describe.effective(_load(args)))
+        sys.stdout.write(describe.effective(_load(_flags(args), args.manifest_path)))
     return 0
 
 

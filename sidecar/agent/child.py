@@ -14,16 +14,20 @@ Rules kept here:
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Final
 
 from sidecar.agent.exchange import Question
+from sidecar.errors import Problem, SettingsError
+from sidecar.settings import documents
 
 BUDGET_SECONDS: Final = 20.0
 BUDGET_SECONDS_PER_KEY: Final = 30.0
@@ -90,6 +94,7 @@ def budget_seconds(question: Question) -> float:
 
 def fork(question: Question, close: Iterable[int] = ()) -> Child:
     """Start the first child. Only while this process has one thread. `close`: what it must not hold open."""
+    _share()
     reads, writes = os.pipe()
     pid = os.fork()
     if pid:
@@ -103,6 +108,44 @@ def fork(question: Question, close: Iterable[int] = ()) -> Child:
         answer(question, writes)
     finally:
         os._exit(0)
+
+
+def _share() -> None:
+    """Import, before the fork, what both sides need after it."""
+    import tempfile  # noqa: F401
+
+
+def read_document(path: Path) -> Mapping[str, object]:
+    """`settings.documents.read` in a forked child, so that the process that stays has no YAML parser.
+
+    Raises SettingsError as that does. Only while this process has one thread.
+    """
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reads)
+            _say(writes, json.dumps(_document_or_problems(path)))
+        finally:
+            os._exit(0)
+    os.close(writes)
+    with os.fdopen(reads, "rb") as pipe:
+        text = pipe.read()
+    os.waitpid(pid, 0)
+    try:
+        document, problems = json.loads(text)
+    except ValueError:
+        document, problems = {}, [{"setting": str(path), "fault": "could not be read; out of memory?"}]
+    if problems:
+        raise SettingsError([Problem(**problem) for problem in problems])
+    return dict(document)
+
+
+def _document_or_problems(path: Path) -> tuple[Mapping[str, object], list[dict[str, str]]]:
+    try:
+        return documents.read(path), []
+    except SettingsError as exc:
+        return {}, [asdict(problem) for problem in exc.problems]
 
 
 def spawn(question: Question) -> Child:

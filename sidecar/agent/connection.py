@@ -60,9 +60,7 @@ class Connection:
         "watched",
     )
 
-    def __init__(
-        self, sock: socket.socket, peer: tuple[str, int], server: Any, listener: Listener, cfg: Any
-    ) -> None:
+    def __init__(self, sock: socket.socket, peer: tuple[str, int], server: Any, listener: Listener, cfg: Any) -> None:
         self.sock = sock
         self.peer = peer
         self.server = server
@@ -132,9 +130,7 @@ class Listener:
             Phase.IDLE: limits.idle_seconds,
             Phase.LINGERING: limits.linger_seconds,
         }
-        self._phases: dict[Phase, dict[Connection, None]] = {
-            phase: {} for phase in Phase if phase is not Phase.CLOSED
-        }
+        self._phases: dict[Phase, dict[Connection, None]] = {phase: {} for phase in Phase if phase is not Phase.CLOSED}
 
     def move(self, connection: Connection, phase: Phase, now: float) -> None:
         """Put a connection into a phase, as its youngest. CLOSED takes it off the list."""

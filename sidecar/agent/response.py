@@ -85,7 +85,6 @@ class Collector:
         self.sendall(data)
         return len(data)
 
-
     def finished(self) -> list[bytes]:
         """Everything kept: in one piece when it is short, as it came when copying would cost memory."""
         short = sum(map(len, self.parts)) <= ONE_PIECE_BYTES_MAX

@@ -18,7 +18,8 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from sidecar.agent import child, listeners, log, termination
@@ -29,6 +30,7 @@ from sidecar.agent.listeners import Listening
 from sidecar.clock import SystemClock
 from sidecar.errors import Exit, SettingsError
 from sidecar.settings import Settings
+from sidecar.settings.table import BY_NAME
 
 FOREIGN: Final = ("GUNICORN_PID", "GUNICORN_FD", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "SCRIPT_NAME")
 STOP_MARGIN_SECONDS: Final = 5
@@ -37,14 +39,18 @@ BEATING: Final = ("/dev/shm", "/run", "/tmp")  # noqa: S108 - where the worker's
 IGNORED_SIGNALS: Final = ("hup", "ttin", "ttou", "usr1", "usr2", "winch")
 
 
-def run(settings: Settings) -> int:
-    """Serve until told to stop, or until there is a reason to end. Returns the exit code."""
+def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int:
+    """Serve until told to stop, or until there is a reason to end. Returns the exit code.
+
+    Raises SettingsError, its note written, before anything is started.
+    """
     gc.disable()  # nothing made while starting is garbage
-    log.start(settings.log_level.value)
     try:
+        settings = Settings.load(env, flags, manifest, child.read_document)
+        log.start(settings.log_level.value)
         listening = listeners.listen(settings)
     except SettingsError as exc:
-        termination.note(settings.termination_log, str(exc))
+        termination.note(_note_path(env, flags), str(exc))
         raise
     board = Board()
     question = Question.of(settings, spare_workload_id=str(uuid.uuid4()))
@@ -53,6 +59,12 @@ def run(settings: Settings) -> int:
     for name in FOREIGN:
         os.environ.pop(name, None)
     return _serve(settings, listening, board, question, first)
+
+
+def _note_path(env: Mapping[str, str], flags: Mapping[str, str]) -> Path:
+    """Where the note goes while the settings that say so cannot be trusted."""
+    setting = BY_NAME["termination_log"]
+    return Path(flags.get(setting.name) or env.get(setting.variable) or str(setting.default))
 
 
 def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
@@ -82,9 +94,12 @@ def _serve(settings: Settings, listening: Sequence[Listening], board: Board, que
         termination.note(settings.termination_log, hint)
         return Exit.SOFTWARE
     code: object = Exit.OK
+    master = os.getpid()
     try:
         _application(settings, listening, board, question, first).run()
     except SystemExit as exc:
+        if os.getpid() != master:
+            raise  # the worker's own end; what follows is the master's
         code = exc.code
     ended = board.read().get("exit")
     if ended is None and code not in (None, 0):
@@ -102,7 +117,10 @@ def _application(
     from gunicorn.app.base import BaseApplication
     from gunicorn.arbiter import Arbiter
 
+    from sidecar.agent.gatekeeper import Gatekeeper
+    from sidecar.agent.picture import Picture
     from sidecar.agent.worker import gunicorn_settings
+    from sidecar.api.site import Site
 
     master = type("Master", (Arbiter,), {f"handle_{name}": _ignored for name in IGNORED_SIGNALS})
 
@@ -125,10 +143,6 @@ def _application(
 
         def load(self) -> Any:
             """In the worker: begin asking, and make the routes."""
-            from sidecar.agent.gatekeeper import Gatekeeper
-            from sidecar.agent.picture import Picture
-            from sidecar.api.site import Site
-
             clock = SystemClock()
             self._gatekeeper = Gatekeeper(
                 settings=settings,

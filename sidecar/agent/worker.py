@@ -86,9 +86,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         self.app.http_counters = self.counters
         self._listeners = {name: Listener(name, self.limits, self.counters) for name in names}
         self._poller = selectors.DefaultSelector()
-        self._pool: Pool[Connection, Answer] = Pool(
-            self.limits.pool_threads, self.limits.pool_queue_max, Answer.is_big
-        )
+        self._pool: Pool[Connection, Answer] = Pool(self.limits.pool_threads, self.limits.pool_queue_max, Answer.is_big)
         self._scratch = bytearray(SCRATCH_BYTES)
         self._ahead: dict[Connection, None] = {}
         super().init_process()
@@ -188,7 +186,7 @@ class Worker(base.Worker):  # type: ignore[misc]
                 client, peer = sock.accept()
             except OSError as error:
                 if error.errno in OUT_OF_FILES:
-                    self._evict(listener.oldest())
+                    self._evict(max(self._listeners.values(), key=Listener.size).oldest())
                 return
             client.setblocking(False)
             if listener.size() >= self.limits.connections_max:

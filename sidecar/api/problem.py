@@ -12,6 +12,7 @@ from typing import Final
 CONTENT_TYPE: Final = "application/problem+json"
 
 TITLES: Final[Mapping[int, str]] = {
+    200: "OK",
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
@@ -21,6 +22,7 @@ TITLES: Final[Mapping[int, str]] = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
+"""Status → phrase, for every status a route answers with."""
 
 
 def document(status: int, reason: str, detail: str) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from sidecar.api import probes
+from sidecar.api import probes, problem
 from sidecar.api.view import View
 
 LISTENER: Final = "sidecar.listener"
@@ -59,13 +59,11 @@ class Site:
 
 
 def _send(reply: probes.Reply, start_response: StartResponse) -> Iterable[bytes]:
-    from http import HTTPStatus
-
     headers = [
         ("Content-Type", reply.content_type),
         ("Content-Length", str(len(reply.body))),
         ("Cache-Control", "no-store"),
         *reply.headers,
     ]
-    start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", headers)
+    start_response(f"{reply.status} {problem.TITLES[reply.status]}", headers)
     return [reply.body]

@@ -92,6 +92,8 @@ class TestApp:
 
 def serve(options: dict[str, Any]) -> None:
     """Run gunicorn on inherited sockets until a signal ends it."""
+    import resource
+
     from gunicorn.app.base import BaseApplication
 
     from sidecar.agent import worker
@@ -122,10 +124,14 @@ def serve(options: dict[str, Any]) -> None:
 
         def stopping(self) -> None:
             self.asked += 1
+            if options["mark"]:
+                Path(options["mark"]).touch()
 
         def stopped(self) -> bool:
             return self.released
 
+    if options["files"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (options["files"], options["files"]))
     Hub().run()
 
 
@@ -184,15 +190,27 @@ class Server:
 
 @contextmanager
 def server(
-    *, hold: bool = False, settings: dict[str, object] | None = None, env: dict[str, str] | None = None, **limits: Any
+    *,
+    hold: bool = False,
+    files: int = 0,
+    mark: str = "",
+    settings: dict[str, object] | None = None,
+    env: dict[str, str] | None = None,
+    **limits: Any,
 ) -> Iterator[Server]:
-    """A server with a probe and an api listener; `hold` keeps it draining until `/release`."""
+    """A server with a probe and an api listener.
+
+    `hold` keeps it draining until `/release`; `files` is how many it may have open; `mark` is a file
+    that appears when the application is told to stop.
+    """
     sockets = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(2)]
     names = ["probe", "api"]
     options = {
         "fds": [sock.fileno() for sock in sockets],
         "names": names,
         "hold": hold,
+        "files": files,
+        "mark": mark,
         "settings": settings or {},
         "limits": limits,
     }

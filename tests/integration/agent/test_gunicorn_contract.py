@@ -32,9 +32,7 @@ def test_another_minor_version_is_refused(monkeypatch: pytest.MonkeyPatch, versi
 
 
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module, name, _ in INTERNALS])
-def test_each_internal_is_missed_when_it_changes(
-    monkeypatch: pytest.MonkeyPatch, module: str, name: str
-) -> None:
+def test_each_internal_is_missed_when_it_changes(monkeypatch: pytest.MonkeyPatch, module: str, name: str) -> None:
     changed = [(m, n, (*p, "another") if (m, n) == (module, name) else p) for m, n, p in INTERNALS]
     monkeypatch.setattr(gunicorn_contract, "INTERNALS", tuple(changed))
     assert f"gunicorn.{module}.{name}" in (check_gunicorn() or "")

@@ -33,10 +33,9 @@ def test_probes_are_answered_at_once_under(attack: str, listener: str) -> None:
 
 
 def test_an_attack_on_one_listener_takes_no_connection_of_the_other() -> None:
-    with server() as running, running.connect("api") as kept:
-        with attacked(running, "silent_connections", "probe"):
-            kept.sendall(b"GET /entitled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            assert kept.recv(15) == b"HTTP/1.1 200 OK"
+    with server() as running, running.connect("api") as kept, attacked(running, "silent_connections", "probe"):
+        kept.sendall(b"GET /entitled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert kept.recv(15) == b"HTTP/1.1 200 OK"
 
 
 def test_when_the_attackers_leave_their_connections_are_gone(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import time
 from pathlib import Path
+
+import pytest
 
 from tests.integration.agent.attacks import counter
 from tests.integration.agent.servers import Server, eventually, read_all, read_answer, server, silent, split
@@ -144,18 +148,49 @@ def test_beyond_the_queue_the_answer_is_503_and_probes_are_still_answered() -> N
 def test_within_the_queue_a_request_waits_for_its_thread(tmp_path: Path) -> None:
     done = tmp_path / "done"
     with server(pool_threads=1, pool_queue_max=1) as running:
-        with running.connect("api") as first, running.connect("api") as second:
-            first.sendall(f"GET /wait?{done} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            assert silent(first, 0.05)
-            second.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert silent(second, 0.05)
-            done.touch()
-            assert read_answer(first)[0] == 200
-            assert read_answer(second)[0] == 200
-            assert counter(running, "queue_full") == 0
+        first, second = running.connect("api"), running.connect("api")
+        first.sendall(f"GET /wait?{done} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert silent(first, 0.05)
+        second.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert silent(second, 0.05)
+        done.touch()
+        for sock in (first, second):
+            assert read_answer(sock)[0] == 200
+            sock.close()
+        assert counter(running, "queue_full") == 0
 
 
 def test_an_answer_past_the_limit_is_a_failure_not_a_memory_problem() -> None:
     with server(answer_bytes_max=100_000) as running:
         assert running.ask("api", "/big?90000")[0] == 200
         assert running.ask("api", "/big?100000")[0] == 500
+
+
+def test_without_a_free_file_the_oldest_of_the_busier_listener_goes() -> None:
+    with server(files=64) as running:
+        held = [running.connect("api") for _ in range(150)]
+        for _ in range(20):
+            assert running.ask("probe", "/entitled")[0] == 200
+        assert counter(running, "evicted") > 0
+        assert counter(running, "unexpected") == 0
+        for sock in held:
+            sock.close()
+
+
+def test_a_server_with_a_setting_that_opens_a_hole_does_not_start() -> None:
+    with pytest.raises(OSError), server(settings={"header_map": "dangerous"}):
+        pytest.fail("it started")
+
+
+def test_a_client_that_sends_ahead_without_end_is_read_only_as_it_is_answered() -> None:
+    with server() as running, running.connect("api") as sock:
+        before = running.resident_kib()
+        sock.setblocking(False)
+        sent, data, until = 0, KEPT * 2_000, time.monotonic() + 0.7
+        while time.monotonic() < until:
+            with contextlib.suppress(BlockingIOError):
+                sent += sock.send(data)
+            with contextlib.suppress(BlockingIOError):
+                sock.recv(1_000_000)
+        assert sent > 100_000
+        assert running.resident_kib() - before < 8 * 1024

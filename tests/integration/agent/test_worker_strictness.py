@@ -190,9 +190,7 @@ def test_no_target_and_no_host_changes_the_listener(running: Server, listener: s
         ("/quick%2Decho", "/quick-echo"),
     ],
 )
-def test_a_path_is_what_the_target_says_and_starts_with_a_slash(
-    running: Server, target: str, path: str
-) -> None:
+def test_a_path_is_what_the_target_says_and_starts_with_a_slash(running: Server, target: str, path: str) -> None:
     head = f"POST {target} HTTP/1.1\r\nHost: x\r\nX-Path: {path}\r\nConnection: close\r\n\r\n"
     answer = split(running.send("api", head.encode()))
     assert answer[0] == 200

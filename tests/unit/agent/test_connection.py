@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http import errors
+from gunicorn.http.parser import RequestParser
 
 from sidecar.agent.connection import Connection, Listener, Phase
 from sidecar.agent.limits import API, PROBE, REFUSAL_STATUSES, Counters, Limits
@@ -17,7 +20,7 @@ GET = b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
 EXPECTING = b"POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
 CHUNKED_HEAD = b"POST /v1/usage HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-CHUNKED = CHUNKED_HEAD + b"2\r\nbo\r\n2;x=\"y\"\r\ndy\r\n0\r\nX-Sum: 1\r\n\r\n"
+CHUNKED = CHUNKED_HEAD + b'2\r\nbo\r\n2;x="y"\r\ndy\r\n0\r\nX-Sum: 1\r\n\r\n'
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +70,7 @@ def test_a_second_request_finds_its_own_framing(cfg: Config) -> None:
     assert [taken(reader).read_body() for _ in range(4)] == [b"body", b"body", b"body", b""]
 
 
-def test_the_head_is_read_once_however_slowly_the_body_comes(
-    cfg: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_head_is_read_once_however_slowly_the_body_comes(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     from sidecar.agent import request
 
     parses = []
@@ -137,6 +138,12 @@ def test_a_body_gunicorn_reads_differently_is_refused(cfg: Config) -> None:
     assert request.read_body() is BAD_REQUEST
 
 
+def test_bytes_gunicorn_leaves_unread_are_never_dropped_silently(cfg: Config) -> None:
+    request = taken(reader_of(cfg, POST))
+    request.source.refill([b"body", b"GET / HTTP/1.1"])
+    assert request.read_body() is BAD_REQUEST
+
+
 def test_bytes_that_trickle_in_cost_as_much_as_bytes_at_once(cfg: Config) -> None:
     """16 KiB one by one: quadratic work would take minutes."""
     reader = reader_of(cfg, b"GET / HTTP/1.1\r\nX-A: ")
@@ -144,10 +151,79 @@ def test_bytes_that_trickle_in_cost_as_much_as_bytes_at_once(cfg: Config) -> Non
     for _ in range(8_000):
         reader.buffer += b"a"
         assert reader.take() is None
-    for _ in range(3_000):
-        reader.buffer += b"\r\nX:"[_ % 4 : _ % 4 + 1]
+    for byte in b"\r\nX:" * 750:
+        reader.buffer.append(byte)
         assert reader.take() is None
     assert time.process_time() - start < 1.0
+
+
+# The same bytes, read by gunicorn alone and through our reader.
+
+SEEDS = (GET, POST, CHUNKED, EXPECTING + b"body", GET + POST + CHUNKED, CHUNKED + GET, POST + POST)
+PIECES = (
+    *b"\r\n|\n|\r|\r\n\r\n| |:|;|\x00|\xff|0|1|f|-|x|*|//|http://x|CONNECT".split(b"|"),
+    b"Content-Length: 4\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Host: y\r\n",
+    b"X-A: 1\r\n",
+    b"0\r\n\r\n",
+    b"2\r\nab\r\n",
+    b"GET / HTTP/1.1\r\n",
+)
+
+
+def mutated(chance: random.Random) -> bytes:
+    """A valid request or several, with one to three small things wrong."""
+    data = bytearray(chance.choice(SEEDS))
+    for _ in range(chance.randint(1, 3)):
+        start = chance.randrange(len(data))
+        data[start : start + chance.choice((0, 0, 1, 2))] = chance.choice((b"", *PIECES))
+    return bytes(data)
+
+
+def seen_by_gunicorn(cfg: Config, data: bytes) -> list[tuple[str, bytes]]:
+    """Target and body of each whole request, up to the first that is not served."""
+    found = []
+    parser = RequestParser(cfg, [data], ("127.0.0.1", 1))
+    try:
+        for message in parser:
+            length = getattr(message.body.reader, "length", 0)
+            body = message.body.read()
+            if len(body) < length or not (message.path or "/").startswith("/"):
+                break
+            found.append((message.uri, body))
+    except (errors.ParseException, errors.NoMoreData):
+        pass
+    return found
+
+
+def seen_by_us(cfg: Config, data: bytes, cuts: list[int]) -> list[tuple[str, bytes]]:
+    """The same, from pieces cut at these places."""
+    found = []
+    reader = reader_of(cfg)
+    for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
+        reader.buffer += data[start:end]
+        while isinstance(request := reader.take(), Request):
+            body = request.read_body()
+            if isinstance(body, Refusal):
+                return found
+            found.append((request.message.uri, body))
+            if request.message.should_close():
+                return found
+        if isinstance(request, Refusal):
+            return found
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_we_see_the_requests_gunicorn_sees_however_they_are_cut(cfg: Config, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(1_000):
+        data = mutated(chance)
+        expected = seen_by_gunicorn(cfg, data)
+        cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randint(0, 5)))
+        assert seen_by_us(cfg, data, cuts) == expected, (data, cuts)
 
 
 # Phases and order. A connection's socket is never touched by its listener.

@@ -1,0 +1,328 @@
+"""Starts, stops, crashes and restarts: what the platform does to a container, done to a real process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sidecar.emulator import Emulator
+from tests.acceptance.support import Sidecar, eventually, free_port
+
+
+def test_sigterm_ends_it_with_0_within_the_budget(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path, SIDECAR_FLUSH_SECONDS="2") as sidecar:
+        sidecar.shows("entitled")
+        began = time.monotonic()
+        sidecar.told(signal.SIGTERM)
+        assert sidecar.ended(10) == 0
+        assert time.monotonic() - began < 5
+        assert sidecar.note.read_text() == "", "ended because it was told to: nothing to explain"
+
+
+def test_sigterm_while_aws_hangs_ends_it_as_quickly(aws: Emulator, tmp_path: Path) -> None:
+    aws.fault("RegisterUsage", "hang", times=None)
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("pending")
+        began = time.monotonic()
+        sidecar.told(signal.SIGTERM)
+        assert sidecar.ended(10) == 0
+        assert time.monotonic() - began < 5
+        eventually(lambda: not _left_over(sidecar))
+
+
+def _left_over(sidecar: Sidecar) -> list[str]:
+    """Processes that still carry this sidecar's pod in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"POD_UID={sidecar.pod}".encode() in (entry / "environ").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_worker_killed_while_pending_is_replaced_and_asks_again(aws: Emulator, tmp_path: Path) -> None:
+    aws.fault("RegisterUsage", "hang", times=1)
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("pending")
+        os.kill(sidecar.worker(), signal.SIGKILL)
+        sidecar.shows("entitled")
+
+
+def test_a_killed_worker_leaves_the_gate_open_without_asking_again(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        asked = len(aws.calls())
+        first = sidecar.worker()
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: sidecar.worker() != first)
+        sidecar.shows("entitled")
+        assert len(aws.calls()) == asked
+
+
+def test_after_a_restart_with_aws_unreachable_a_kept_answer_opens_the_gate(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        eventually(lambda: list(tmp_path.glob("answer-*.json")))
+    aws.fault("*", "drop_before", times=None)
+    with Sidecar(aws, tmp_path, POD_UID=sidecar.pod) as again:
+        assert again.shows("entitled")["reason"] == "kept_answer"
+        assert again.logged("answer.reopened")["workload"] == sidecar.pod
+        aws.clear_faults()
+        eventually(lambda: again.probe()[1]["reason"] == "registered")
+
+
+def test_an_answer_copied_to_another_workload_opens_nothing(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        kept = eventually(lambda: list(tmp_path.glob("answer-*.json")))[0]
+    aws.fault("*", "drop_before", times=None)
+    thief = Sidecar(aws, tmp_path)
+    shutil.copy(kept, tmp_path / f"answer-{hashlib.sha256(thief.pod.encode()).hexdigest()[:32]}.json")
+    with thief:
+        assert thief.logged("registration.held")["kept_refused"] == "kept_other_workload"
+        assert thief.probe()[0] == 503
+
+
+def test_a_kept_answer_opens_nothing_when_aws_says_no(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        eventually(lambda: list(tmp_path.glob("answer-*.json")))
+    aws.fault("RegisterUsage", "CustomerNotEntitledException", times=None)
+    with Sidecar(aws, tmp_path, POD_UID=sidecar.pod) as again:
+        again.shows("denied")
+
+
+def test_a_state_directory_that_cannot_be_written_does_not_hold_up_the_gate(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path, SIDECAR_STATE_DIR="/proc/nowhere") as sidecar:
+        sidecar.shows("entitled")
+        assert "/proc/nowhere" in str(sidecar.logged("answer.not_kept"))
+
+
+STUCK_FSYNC = """
+#include <unistd.h>
+int fsync(int fd) { for (;;) pause(); }
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="making a disk stick needs a C compiler")
+def test_a_stuck_disk_holds_up_neither_the_gate_nor_a_probe_nor_the_end(aws: Emulator, tmp_path: Path) -> None:
+    """Every fsync hangs, as on a dead network disk."""
+    source, shim = tmp_path / "stuck.c", tmp_path / "stuck.so"
+    source.write_text(STUCK_FSYNC)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, source], check=True)
+    with Sidecar(aws, tmp_path, LD_PRELOAD=str(shim)) as sidecar:
+        sidecar.shows("entitled")
+        assert not list(tmp_path.glob("answer-*.json"))
+        assert list(tmp_path.glob("answer-*.new")), "the child is stuck in fsync"
+        assert sidecar.probe("/healthz")[0] == 200
+        assert "does not answer" in sidecar.logged("answer.not_kept")["fault"]
+        assert sidecar.probe()[0] == 200
+    eventually(lambda: not _left_over(sidecar))
+
+
+def test_bad_settings_are_all_listed_and_nothing_is_started(aws: Emulator, tmp_path: Path) -> None:
+    sidecar = Sidecar(aws, tmp_path, SIDECAR_ON_DENIED="maybe", SIDECAR_REASK_SECONDS="soon", SIDECAR_UNHEARD_OF="1")
+    with sidecar:
+        assert sidecar.ended() == 78
+    for words in ("SIDECAR_ON_DENIED", "'maybe'", "SIDECAR_REASK_SECONDS", "'soon'", "SIDECAR_UNHEARD_OF", "Example"):
+        assert words in sidecar.text()
+        assert words in sidecar.note.read_text()
+    assert aws.calls() == []
+
+
+def test_a_service_named_sidecar_in_the_namespace_is_no_setting(aws: Emulator, tmp_path: Path) -> None:
+    injected = {
+        "SIDECAR_SERVICE_HOST": "10.0.0.1",
+        "SIDECAR_SERVICE_PORT": "80",
+        "SIDECAR_SERVICE_PORT_HTTP": "80",
+        "SIDECAR_PORT": "tcp://10.0.0.1:80",
+        "SIDECAR_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "SIDECAR_PORT_80_TCP_PROTO": "tcp",
+        "SIDECAR_PORT_80_TCP_PORT": "80",
+        "SIDECAR_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+    with Sidecar(aws, tmp_path, **injected) as sidecar:
+        sidecar.shows("entitled")
+
+
+def test_a_taken_port_is_named_and_nothing_is_started(aws: Emulator, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Sidecar(aws, tmp_path, SIDECAR_PROBE_BIND=f"127.0.0.1:{port}") as sidecar:
+            assert sidecar.ended() == 78
+            assert f"127.0.0.1:{port}" in sidecar.text()
+            assert "SIDECAR_PROBE_BIND" in sidecar.note.read_text()
+    assert aws.calls() == []
+
+
+def test_a_name_that_contradicts_the_pod_ends_it_with_78(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path, SIDECAR_WORKLOAD_ID="somebody-else") as sidecar:
+        assert sidecar.ended() == 78
+        assert "somebody-else" in sidecar.note.read_text()
+        assert sidecar.pod in sidecar.note.read_text()
+
+
+def test_without_an_identity_a_uuid_in_the_state_directory_names_it_and_nothing_is_kept(
+    aws: Emulator, tmp_path: Path
+) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        pass
+    nameless = Sidecar(aws, tmp_path)
+    del nameless.env["POD_UID"]
+    with nameless:
+        nameless.shows("entitled")
+        status = nameless.api("GET /v1/status")[1]
+        assert status["workload"]["kind"] == "nameless"
+        assert (tmp_path / "workload-id").read_text().strip() == status["workload"]["id"]
+    named = hashlib.sha256(str(status["workload"]["id"]).encode()).hexdigest()[:32]
+    assert not (tmp_path / f"answer-{named}.json").exists()
+    assert sidecar.pod != status["workload"]["id"]
+
+
+def test_by_default_probes_answer_on_ipv4_and_ipv6_and_the_api_on_loopback_only(aws: Emulator, tmp_path: Path) -> None:
+    port = free_port("::")
+    with Sidecar(aws, tmp_path, SIDECAR_PROBE_BIND=f":{port}", SIDECAR_API_BIND=None) as sidecar:
+        sidecar.probe_port = port
+        sidecar.shows("entitled")
+        for host in ("127.0.0.1", "::1"):
+            with socket.create_connection((host, port), 2):
+                pass
+        listening = sidecar.logged("sidecar.started")["listening"]
+        assert listening["api"] == ["127.0.0.1:8485", "[::1]:8485"]
+
+
+def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Path) -> None:
+    """Looked at from outside: which files it maps, and what its own importer would have to have loaded."""
+    heavy = ("botocore", "boto3", "jwt", "cryptography", "kubernetes", "flask", "werkzeug", "yaml", "asyncio", "_rust")
+    code = (
+        "import sys, threading\n"
+        "from sidecar.agent import serve\n"
+        "def tell(worker):\n"
+        "    with open(sys.argv[1], 'w') as file:\n"
+        "        file.write(' '.join(sys.modules))\n"
+        "settle = serve._settle\n"
+        "def settled(worker):\n"
+        "    settle(worker)\n"
+        "    threading.Timer(2.0, tell, [worker]).start()\n"
+        "serve._settle = settled\n"
+        "from sidecar.__main__ import main\n"
+        "sys.exit(main(['run']))\n"
+    )
+    told = tmp_path / "modules"
+    sidecar = Sidecar(aws, tmp_path)
+    sidecar.line = [sys.executable, "-c", code, str(told)]
+    with sidecar:
+        sidecar.shows("entitled")
+        sidecar.probe("/healthz")
+        modules = eventually(lambda: told.exists() and told.read_text()).split()
+        maps = Path(f"/proc/{sidecar.worker()}/maps").read_text()
+    found = [name for name in modules if name.split(".")[0] in heavy]
+    assert found == []
+    assert "sidecar.agent.gatekeeper" in modules, "the test looks at the right process"
+    assert not [name for name in heavy if f"/{name}/" in maps]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a new PID namespace needs root")
+def test_as_pid_1_it_reaps_orphans_forwards_sigterm_and_ends_with_the_right_code(aws: Emulator, tmp_path: Path) -> None:
+    sidecar = Sidecar(aws, tmp_path, SIDECAR_ON_DENIED="exit", SIDECAR_REASK_SECONDS="0")
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*inside, "true"], check=False).returncode:
+        pytest.skip("no PID namespaces here")
+    with sidecar.start(inside) as running:
+        running.shows("entitled")
+        assert running.process is not None
+        one = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()[0]
+        enter = ["nsenter", "--target", one, "--pid", "--mount", "--"]
+        orphan = "(sleep 0.2 & echo) | cat; exec true"
+        subprocess.run([*enter, "setsid", "sh", "-c", orphan], check=True)
+        eventually(lambda: "Z" not in _states(enter))
+        os.kill(int(one), signal.SIGTERM)
+        assert running.ended() == 0
+    aws.unsubscribe()
+    with Sidecar(aws, tmp_path, SIDECAR_ON_DENIED="exit").start(inside) as denied:
+        assert denied.ended() == 77
+
+
+def _states(enter: list[str]) -> str:
+    shown = subprocess.run([*enter, "ps", "-eo", "stat="], capture_output=True, text=True, check=True)
+    return "".join(line[0] for line in shown.stdout.split())
+
+
+def test_no_secret_is_in_any_log_or_answer(aws: Emulator, tmp_path: Path) -> None:
+    """Real ones: the signed token, the session credentials STS gave, the service-account token, the key."""
+    secrets: set[str] = set()
+    with Sidecar(aws, tmp_path, SIDECAR_LOG_LEVEL="debug") as sidecar:
+        sidecar.shows("entitled")
+        kept = eventually(lambda: list(tmp_path.glob("answer-*.json")))[0]
+        secrets |= set(json.loads(kept.read_text())["token"].split("."))
+        secrets.add(json.loads(kept.read_text())["token"])
+        answers = [sidecar.api("GET /v1/status"), sidecar.probe("/entitled"), sidecar.api("GET /nowhere")]
+        page = _raw(sidecar, "/metrics")
+    identity = Path(sidecar.env["AWS_WEB_IDENTITY_TOKEN_FILE"]).read_text()
+    key = "".join(sidecar.env["SIDECAR_PUBLIC_KEY"].splitlines()[1:-1])
+    secrets |= {identity, identity.split(".")[1], key, key[40:120]}
+    aws.behave(wrong_nonce=True)
+    with Sidecar(aws, tmp_path, SIDECAR_LOG_LEVEL="debug") as refused:
+        refused.shows("denied")
+    everything = "\n".join([sidecar.text(), refused.text(), refused.note.read_text(), str(answers), page])
+    for secret in secrets:
+        assert len(secret) > 8
+        assert secret not in everything
+    for word in ("ASIA", "SessionToken", "SecretAccessKey", "BEGIN PUBLIC", "eyJ"):
+        assert word not in everything
+
+
+def _raw(sidecar: Sidecar, path: str) -> str:
+    with socket.create_connection(("127.0.0.1", sidecar.probe_port), 5) as sock:
+        sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+
+
+def test_an_ambient_aws_endpoint_is_not_followed_and_that_is_said(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path, AWS_ENDPOINT_URL="http://127.0.0.1:9") as sidecar:
+        sidecar.shows("entitled")
+        assert sidecar.logged("endpoint.ignored")["variables"] == ["AWS_ENDPOINT_URL"]
+
+
+def test_neither_listener_says_what_serves_it(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        for path in ("/entitled", "/nowhere"):
+            head = _raw(sidecar, path).split("\r\n\r\n")[0].lower()
+            assert "server:" not in head
+
+
+def test_a_client_of_the_probe_listener_reaches_no_api_route(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        assert sidecar.api("GET /v1/status")[0] == 200, "the route exists"
+        tricks = [
+            "GET /v1/status HTTP/1.1\r\nHost: x",
+            f"GET http://127.0.0.1:{sidecar.api_port}/v1/status HTTP/1.1\r\nHost: 127.0.0.1:{sidecar.api_port}",
+            f"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1:{sidecar.api_port}",
+            "GET /v1/status HTTP/1.1\r\nHost: x\r\nX-Forwarded-Port: 8485\r\nForwarded: host=127.0.0.1:8485",
+            "GET /entitled HTTP/1.1\r\nHost: x\r\nX-Original-URL: /v1/status\r\nX-Rewrite-URL: /v1/status",
+            "GET /status HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /v1\r\nPATH_INFO: /v1/status",
+            "GET //v1/status HTTP/1.1\r\nHost: x",
+            "GET /%76%31/status HTTP/1.1\r\nHost: x",
+            "GET /entitled/../v1/status HTTP/1.1\r\nHost: x",
+            "GET /entitled%00/v1/status HTTP/1.1\r\nHost: x",
+        ]
+        for trick in tricks:
+            with socket.create_connection(("127.0.0.1", sidecar.probe_port), 5) as sock:
+                sock.sendall(f"{trick}\r\nConnection: close\r\n\r\n".encode())
+                answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+            assert "asking_since" not in answer, trick
+            assert "credential_source" not in answer, trick
