@@ -8,6 +8,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,8 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
         fine, line = healthcheck(manifest)
         sys.stdout.write(line + "\n")
         return 0 if fine else 1
-    if given == ["run"]:  # every pod starts so: no argument needs a parser
+    if given == ["run"]:  # every pod starts so: no argument needs a parser, nothing made is garbage yet
+        gc.disable()
         return _ended(lambda: _serve({}, Path(manifest)))
     return _ended(lambda: _dispatch(given, Path(manifest)))
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.api.site import API, PROBE
+from sidecar.agent.limits import API, PROBE
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import Address, Settings
 

@@ -17,7 +17,6 @@ import os
 import signal
 import sys
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +43,6 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
 
     Raises SettingsError, its note written, before anything is started.
     """
-    gc.disable()  # nothing made while starting is garbage
     try:
         settings = Settings.load(env, flags, manifest, child.read_document)
         log.start(settings.log_level.value)
@@ -53,7 +51,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
         termination.note(_note_path(env, flags), str(exc))
         raise
     board = Board()
-    question = Question.of(settings, spare_workload_id=str(uuid.uuid4()))
+    question = Question.of(settings, spare_workload_id=os.urandom(16).hex())
     first = child.fork(question, close=[one.sock.fileno() for one in listening])
     _announce(settings, listening)
     for name in FOREIGN:

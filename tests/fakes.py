@@ -1,0 +1,349 @@
+"""Stand-ins for what a test does not want to be real: time, keys, children, views, and peers on loopback."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from sidecar.agent.exchange import Keeping, Question, Report
+from sidecar.agent.log import LOGGER
+from sidecar.api.view import Metric
+from sidecar.entitlement.status import Standing, Status
+from sidecar.settings import Settings
+
+NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+PRODUCT = "8f7k2m1q9w3e5r7t0y2u4i6o8"
+NOWHERE = Path("/nonexistent/product.yaml")
+"""Where no manifest is."""
+
+
+# -- time ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class FakeClock:
+    """Stands still until it is moved."""
+
+    at: datetime = NOON
+    seconds: float = 1000.0
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def private_key(name: str = "first", bits: int = 2048) -> rsa.RSAPrivateKey:
+    """An RSA key, the same for the same name."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+@functools.cache
+def public_pem(name: str = "first", bits: int = 2048) -> str:
+    key = private_key(name, bits).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@functools.cache
+def pkcs1_pem(name: str = "first") -> str:
+    return private_key(name).public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1).decode()
+
+
+@functools.cache
+def private_pem(name: str = "first") -> str:
+    return private_key(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@functools.cache
+def elliptic_pem() -> str:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def base64_of(pem: str) -> str:
+    return base64.b64encode(pem.encode()).decode()
+
+
+def body_of(pem: str) -> str:
+    """A piece of a key's text that no message may hold."""
+    return pem.splitlines()[2]
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def settings(**env: str) -> Settings:
+    """Settings that are good, with `SIDECAR_…` changed as given in lower case."""
+    given = {"product_code": PRODUCT, "public_key": public_pem(), "termination_log": "/nonexistent/log"} | env
+    return Settings.load({f"SIDECAR_{name.upper()}": value for name, value in given.items()}, {}, NOWHERE)
+
+
+def question(of: Settings | None = None) -> Question:
+    return Question.of(of or settings(), spare_workload_id="spare")
+
+
+# -- log -------------------------------------------------------------------------------------------
+
+
+class Events(logging.Handler):
+    """What was logged: events by name, each with its fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self._heard = threading.Condition()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._heard:
+            self.records.append(record)
+            self._heard.notify_all()
+
+    def names(self) -> list[str]:
+        return [record.getMessage() for record in self.records]
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        return [record.__dict__ for record in self.records if record.getMessage() == name]
+
+    def one(self, name: str) -> dict[str, Any]:
+        (found,) = self.of(name)
+        return found
+
+    def wait_for(self, name: str, seconds: float = 10.0) -> bool:
+        with self._heard:
+            return self._heard.wait_for(lambda: name in self.names(), seconds)
+
+
+@contextmanager
+def hearing() -> Iterator[Events]:
+    """The sidecar's log events while the block runs."""
+    events, level, spread = Events(), LOGGER.level, LOGGER.propagate
+    LOGGER.addHandler(events)
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.propagate = False
+    try:
+        yield events
+    finally:
+        LOGGER.removeHandler(events)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = spread
+
+
+# -- children --------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class FakeChild:
+    """A child with its lines already said. `takes` seconds of `clock` pass with the first line."""
+
+    lines: list[bytes | None] = field(default_factory=list)
+    clock: FakeClock | None = None
+    takes: float = 0.0
+    pid: int = 4242
+    ended: bool = False
+    killed: bool = False
+    closed: bool = False
+    while_heard: Callable[[], None] | None = None
+    deadlines: list[float] = field(default_factory=list)
+
+    def line(self, deadline: float) -> bytes | None:
+        self.deadlines.append(deadline)
+        if self.clock and self.takes:
+            self.clock.advance(self.takes)
+            self.takes = 0.0
+        if self.while_heard:
+            self.while_heard()
+        if self.lines:
+            return self.lines.pop(0)
+        self.ended = True
+        return None
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def close(self) -> None:
+        self.closed = True
+        self.ended = True
+
+
+def saying(report: Report, *, kept: Keeping | None = None, **more: Any) -> FakeChild:
+    """A child that reports, and then says whether it kept the answer."""
+    lines: list[bytes | None] = [report.as_json().encode()]
+    return FakeChild(lines=lines + ([kept.as_json().encode()] if kept else []), **more)
+
+
+def crashed(place: str = "ValueError at asking.py:12") -> FakeChild:
+    return FakeChild(lines=[json.dumps({"crashed": place}).encode()])
+
+
+def silent() -> FakeChild:
+    """A child that is still running when its time is up."""
+    return FakeChild(lines=[None])
+
+
+# -- the view --------------------------------------------------------------------------------------
+
+PENDING = Standing(status=Status.PENDING, reason="asking", hint="Wait.", checked_at=None, asking_since=NOON)
+
+
+def standing(status: Status, **changes: Any) -> Standing:
+    given = {"status": status, "reason": "some_reason", "hint": "Do this.", "checked_at": NOON} | changes
+    return replace(PENDING, **given)
+
+
+@dataclass(kw_only=True)
+class FakeView:
+    """What HTTP is told; every part can be set, and `broken` makes the parts fail."""
+
+    product_code: str = PRODUCT
+    now: Standing = PENDING
+    retry_after: int = 7
+    stopped: str | None = None
+    wait: int = 0
+    samples: Sequence[Metric] = ()
+    picture: Mapping[str, object] = field(default_factory=lambda: {"version": "test"})
+    broken: Exception | None = None
+    rechecks: int = 0
+
+    def _whole(self) -> None:
+        if self.broken:
+            raise self.broken
+
+    def standing(self) -> Standing:
+        self._whole()
+        return self.now
+
+    def retry_after_seconds(self) -> int:
+        return self.retry_after
+
+    def stopped_loop(self) -> str | None:
+        return self.stopped
+
+    def metrics(self) -> Sequence[Metric]:
+        return self.samples
+
+    def status(self) -> Mapping[str, object]:
+        self._whole()
+        return self.picture
+
+    def recheck(self) -> int:
+        self._whole()
+        self.rechecks += 1
+        return self.wait
+
+
+# -- peers on loopback -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """One request a peer got."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+
+Answers = Sequence[bytes | None] | Callable[[Received], bytes | None]
+
+
+class Peer:
+    """A tiny server on loopback. Answers in turn, the last one for ever; None is silence."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.requests: list[Received] = []
+        self._answers = answers
+        self._over = threading.Event()
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._sock.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
+        self._threads[0].start()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+        for thread in list(self._threads):
+            thread.join(5)
+
+    def _serve(self) -> None:
+        while not self._over.is_set():
+            try:
+                client, _ = self._sock.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._talk, args=(client,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _talk(self, client: socket.socket) -> None:
+        with client:
+            data = b""
+            while b"\r\n\r\n" not in data:
+                chunk = client.recv(65_536)
+                if not chunk:
+                    return
+                data += chunk
+            first, *rest = data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+            method, target, _ = first.split(" ", 2)
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+            received = Received(method=method, target=target, headers=headers)
+            self.requests.append(received)
+            answer = self._next(received)
+            if answer is None:
+                self._over.wait(30)
+                return
+            try:
+                client.sendall(answer)
+            except OSError:
+                pass
+
+    def _next(self, received: Received) -> bytes | None:
+        if callable(self._answers):
+            return self._answers(received)
+        return self._answers[min(len(self.requests), len(self._answers)) - 1]
+
+
+def http_answer(status: int, body: bytes | str | Mapping[str, object], **headers: str) -> bytes:
+    """One whole HTTP answer."""
+    content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(content)}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def gate(status: int, entitled: bool, words: str = "pending", **more: object) -> bytes:
+    """What `/entitled` answers."""
+    body = {"entitled": entitled, "status": words, "reason": "some_reason", "hint": "Do this."}
+    return http_answer(status, body | more)
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])

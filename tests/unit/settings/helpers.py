@@ -1,0 +1,41 @@
+"""Settings from sources written down in the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from sidecar.errors import Problem, SettingsError
+from sidecar.settings import Settings
+from tests.fakes import NOWHERE, PRODUCT, public_pem
+
+
+def needed() -> dict[str, str]:
+    """The least an operator has to say."""
+    return {"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY": public_pem()}
+
+
+def load(
+    env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None, manifest: Path = NOWHERE
+) -> Settings:
+    return Settings.load(needed() if env is None else env, flags, manifest)
+
+
+def problems(
+    env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None, manifest: Path = NOWHERE
+) -> list[Problem]:
+    """Everything that is wrong with them; at least something must be."""
+    with pytest.raises(SettingsError) as caught:
+        load(env, flags, manifest)
+    return list(caught.value.problems)
+
+
+def problem(
+    env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None, manifest: Path = NOWHERE
+) -> Problem:
+    """The one thing that is wrong."""
+    found = problems(env, flags, manifest)
+    assert len(found) == 1, [str(one) for one in found]
+    return found[0]

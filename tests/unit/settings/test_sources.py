@@ -1,0 +1,247 @@
+"""Which value holds: flag, environment, file, default; and every fault at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sidecar.errors import SettingsError
+from sidecar.settings import SETTINGS, Settings
+from sidecar.settings.table import BY_NAME
+from tests.fakes import NOWHERE, PRODUCT, base64_of, body_of, elliptic_pem, private_pem, public_pem
+from tests.unit.settings.helpers import load, needed, problem, problems
+
+OTHERS: dict[str, tuple[str, str, str]] = {
+    "product_code": ("from-flag", "from-environment", "from-file"),
+    "public_key_version": ("2", "3", "4"),
+    "state_dir": ("/flag", "/environment", "/file"),
+    "probe_bind": (":1", ":2", ":3"),
+    "api_bind": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
+    "startup_retry_seconds": ("1", "2", "3"),
+    "reask_seconds": ("1", "2", "3"),
+    "flush_seconds": ("1", "2", "3"),
+    "log_level": ("debug", "warning", "error"),
+    "endpoint_url": ("http://flag", "http://environment", "http://file"),
+    "workload_id": ("flag", "environment", "file"),
+    "termination_log": ("/flag", "/environment", "/file"),
+    "on_denied": ("exit", "hold", "exit"),
+    "entitlement_check": ("register_usage", "register_usage", "register_usage"),
+}
+KEYS = ("public_key", "public_key_file")
+
+
+def shown(settings: Settings, name: str) -> object:
+    return settings.public_keys[0].version if name == "public_key_version" else getattr(settings, name)
+
+
+def config(tmp_path: Path, **values: object) -> dict[str, str]:
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return {"SIDECAR_CONFIG": str(path)}
+
+
+def test_every_setting_is_tried() -> None:
+    assert set(OTHERS) | set(KEYS) == set(BY_NAME)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default(
+    tmp_path: Path, name: str
+) -> None:
+    setting, (flag, variable, filed) = BY_NAME[name], OTHERS[name]
+    spare = {key: value for key, value in needed().items() if key != setting.variable}
+    file = config(tmp_path, **{name: int(filed) if filed.isdigit() else filed})
+    both = {**spare, **file, setting.variable: variable}
+    assert shown(load(both, {name: flag}), name) == setting.parse(flag)
+    assert shown(load(both), name) == setting.parse(variable)
+    assert shown(load(spare | file), name) == setting.parse(filed)
+    assert load(both, {name: flag}).origins[name] == "flag"
+    assert load(both).origins[name] == "environment"
+    assert load(spare | file).origins[name] == "file"
+    if setting.default is not None:
+        assert shown(load(spare), name) == setting.parse(setting.default)
+        assert load(spare).origins[name] == "default"
+
+
+def test_a_key_follows_the_same_order(tmp_path: Path) -> None:
+    env = {"SIDECAR_PRODUCT_CODE": PRODUCT, **config(tmp_path, public_key=public_pem("file"))}
+    assert load(env).public_keys[0].pem == public_pem("file")
+    env["SIDECAR_PUBLIC_KEY"] = base64_of(public_pem("environment"))
+    assert load(env).public_keys[0].pem == public_pem("environment")
+    assert load(env, {"public_key": public_pem("flag")}).public_keys[0].pem == public_pem("flag")
+
+
+def test_a_key_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text(base64_of(public_pem()))
+    env = {"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY_FILE": str(tmp_path / "key.pem")}
+    (found,) = load(env).public_keys
+    assert (found.pem, found.version) == (public_pem(), 1)
+
+
+def test_the_flag_for_the_file_wins_over_its_variable(tmp_path: Path) -> None:
+    config(tmp_path, flush_seconds=3)
+    env = needed() | {"SIDECAR_CONFIG": "/nonexistent"}
+    assert load(env, {"config": str(tmp_path / "settings.yaml")}).flush_seconds == 3
+    assert "/nonexistent" in problem(env).setting
+
+
+def test_where_the_product_listens_is_remembered_as_somebodys_wish() -> None:
+    assert not load().api_bind_given
+    assert load(needed() | {"SIDECAR_API_BIND": "127.0.0.1:8485"}).api_bind_given
+
+
+def test_ambient_endpoints_are_named_and_not_followed() -> None:
+    ambient = {"AWS_ENDPOINT_URL": "http://x", "AWS_ENDPOINT_URL_STS": "http://y", "AWS_ENDPOINT_URL_S3": ""}
+    found = load(needed() | ambient)
+    assert found.ignored == ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS")
+    assert found.endpoint_url is None
+    assert load().ignored == ()
+
+
+# -- faults
+
+
+def test_every_fault_is_told_at_once_with_setting_fault_and_example(tmp_path: Path) -> None:
+    env = {
+        "SIDECAR_PRODUCT_CODE": "not a code",
+        "SIDECAR_ON_DENIED": "stop",
+        "SIDECAR_ON_DENY": "exit",
+        "SIDECAR_PUBLIC_KEY_VERSION": "one",
+        **config(tmp_path, state_dir="here", flush_second=3),
+    }
+    found = {one.setting: one for one in problems(env, {"log_level": "loud"})}
+    file = tmp_path / "settings.yaml"
+    assert set(found) == {
+        "SIDECAR_PRODUCT_CODE",
+        "SIDECAR_ON_DENIED",
+        "SIDECAR_ON_DENY",
+        "SIDECAR_PUBLIC_KEY_VERSION",
+        "SIDECAR_PUBLIC_KEY",
+        f"state_dir in {file}",
+        f"flush_second in {file}",
+        "--log-level",
+    }
+    assert all(one.fault for one in found.values())
+    assert found["SIDECAR_ON_DENIED"].example == BY_NAME["on_denied"].example
+    assert found["--log-level"].example == BY_NAME["log_level"].example
+    text = str(SettingsError(list(found.values())))
+    assert text.startswith("8 settings are wrong; nothing was started.")
+    assert all(name in text for name in found)
+
+
+def test_one_fault_is_told_in_the_singular() -> None:
+    with pytest.raises(SettingsError, match="1 setting is wrong") as caught:
+        load(needed() | {"SIDECAR_ON_DENIED": "stop"})
+    assert caught.value.reason == "bad_settings"
+    assert "Example: exit" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SIDECAR_ON_DENY", "SIDECAR_ON_DENIED"),
+        ("SIDECAR_PRODUCTCODE", "SIDECAR_PRODUCT_CODE"),
+        ("SIDECAR_product_code", "SIDECAR_PRODUCT_CODE"),
+        ("SIDECAR_PUBLIC_KEY_PATH", "SIDECAR_PUBLIC_KEY"),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_a_suggestion(name: str, meant: str) -> None:
+    found = problem(needed() | {name: "x"})
+    assert found.setting == name
+    assert f"Did you mean {meant}" in found.fault
+    assert found.example.startswith(meant)
+
+
+def test_an_unknown_variable_like_no_other_is_refused_without_one() -> None:
+    found = problem(needed() | {"SIDECAR_ZZZ": "x"})
+    assert found.fault == "is not a setting."
+
+
+def test_other_peoples_variables_are_left_alone() -> None:
+    assert load(needed() | {"SIDECARS_ON_DENY": "x", "ON_DENIED": "y", "MY_SIDECAR_X": "z"}) == load()
+
+
+def test_an_unknown_name_in_the_file_is_refused_with_the_files_own_spelling(tmp_path: Path) -> None:
+    found = problem(needed() | config(tmp_path, on_deny="exit"))
+    assert "Did you mean on_denied?" in found.fault
+    assert found.setting.endswith(str(tmp_path / "settings.yaml"))
+
+
+def test_a_product_code_that_yaml_reads_as_a_number_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("product_code: 0123\n")
+    env = {"SIDECAR_PUBLIC_KEY": public_pem(), "SIDECAR_CONFIG": str(tmp_path / "x.yaml")}
+    assert "put it in quotes" in problem(env).fault
+    (tmp_path / "x.yaml").write_text("product_code: '0123'\n")
+    assert load(env).product_code == "0123"
+
+
+def test_a_key_given_twice_in_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("on_denied: exit\non_denied: exit\n")
+    assert "given twice" in problem(needed() | {"SIDECAR_CONFIG": str(tmp_path / "x.yaml")}).fault
+
+
+def test_what_is_required_is_asked_for_in_one_go() -> None:
+    assert {one.setting for one in problems({})} == {"SIDECAR_PRODUCT_CODE", "SIDECAR_PUBLIC_KEY"}
+
+
+def test_an_empty_variable_is_a_fault_and_not_a_default() -> None:
+    assert "empty" in problem(needed() | {"SIDECAR_STATE_DIR": ""}).fault
+
+
+def test_a_key_and_a_file_for_it_are_not_both_taken(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text(public_pem())
+    found = problem(needed() | {"SIDECAR_PUBLIC_KEY_FILE": str(tmp_path / "key.pem")})
+    assert "SIDECAR_PUBLIC_KEY_FILE" in str(found)
+    assert "SIDECAR_PUBLIC_KEY" in found.setting
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file"),
+        (b"\xff\xfe", "not text"),
+        (b"nothing", "not a PEM public key"),
+        (private_pem().encode(), "private key"),
+        (elliptic_pem().encode(), "not an RSA key"),
+    ],
+)
+def test_a_key_file_that_holds_none_is_refused_by_name(tmp_path: Path, content: bytes | None, words: str) -> None:
+    path = tmp_path / "key.pem"
+    if content is not None:
+        path.write_bytes(content)
+    found = problem({"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY_FILE": str(path)})
+    assert found.setting == "SIDECAR_PUBLIC_KEY_FILE"
+    assert str(path) in found.fault
+    assert words in found.fault
+    assert body_of(private_pem()) not in str(found)
+
+
+@pytest.mark.parametrize("given", [private_pem(), base64_of(private_pem()), elliptic_pem(), public_pem()[:-40]])
+def test_a_bad_key_shows_in_no_message(given: str) -> None:
+    found = problem({"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY": given})
+    assert found.setting == "SIDECAR_PUBLIC_KEY"
+    assert given[60:100] not in str(found)
+
+
+def test_settings_hold_no_key_that_printing_them_shows() -> None:
+    assert body_of(public_pem()) not in repr(load())
+
+
+def test_the_table_names_each_setting_once_in_three_spellings() -> None:
+    assert len(BY_NAME) == len(SETTINGS)
+    for setting in SETTINGS:
+        assert setting.variable == "SIDECAR_" + setting.name.upper()
+        assert setting.flag == "--" + setting.name.replace("_", "-")
+
+
+def test_region_is_no_setting() -> None:
+    assert not [name for name in BY_NAME if "region" in name]
+    assert problem(needed() | {"SIDECAR_REGION": "us-east-1"}).setting == "SIDECAR_REGION"
+
+
+def test_without_a_manifest_an_endpoint_override_is_honoured() -> None:
+    found = load(needed() | {"SIDECAR_ENDPOINT_URL": "http://127.0.0.1:1"}, manifest=NOWHERE)
+    assert found.endpoint_url == "http://127.0.0.1:1"
+    assert found.manifest is None
