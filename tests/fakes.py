@@ -54,9 +54,13 @@ class FakeClock:
 # -- keys ------------------------------------------------------------------------------------------
 
 
-@functools.cache
 def private_key(name: str = "first", bits: int = 2048) -> rsa.RSAPrivateKey:
-    """An RSA key, the same for the same name."""
+    """An RSA key, the same for the same name and size."""
+    return _made(name, bits)
+
+
+@functools.cache
+def _made(_name: str, bits: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
@@ -130,9 +134,9 @@ class Events(logging.Handler):
         (found,) = self.of(name)
         return found
 
-    def wait_for(self, name: str, seconds: float = 10.0) -> bool:
+    def wait_for(self, name: str, seconds: float = 10.0, times: int = 1) -> bool:
         with self._heard:
-            return self._heard.wait_for(lambda: name in self.names(), seconds)
+            return self._heard.wait_for(lambda: self.names().count(name) >= times, seconds)
 
 
 @contextmanager

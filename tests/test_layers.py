@@ -44,8 +44,38 @@ ROOMS_OF = {
 
 CORE = ("entitlement", "metering")
 NOT_IN_CORE = frozenset(
-    "asyncio ctypes fcntl ftplib glob http io logging mmap multiprocessing os pathlib random resource select selectors"
-    " shutil signal smtplib socket socketserver sqlite3 ssl subprocess sys syslog tempfile threading time urllib".split()
+    [
+        "asyncio",
+        "ctypes",
+        "fcntl",
+        "ftplib",
+        "glob",
+        "http",
+        "io",
+        "logging",
+        "mmap",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "random",
+        "resource",
+        "select",
+        "selectors",
+        "shutil",
+        "signal",
+        "smtplib",
+        "socket",
+        "socketserver",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "sys",
+        "syslog",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib",
+    ]
 )
 CALLS_NOT_IN_CORE = frozenset({"open", "print", "input", "now", "utcnow", "today"})
 

@@ -239,7 +239,7 @@ def _facts(who: Report, marketplace: Marketplace, found: _Refusal) -> Mapping[st
     skew = found.reply.skew_seconds if found.reply else None
     direction = "ahead of" if skew and skew > 0 else "behind"
     return {
-        "host": who.host,
+        "host": marketplace.last_host(),
         "sts_host": marketplace.sts_host(),
         "region": who.region,
         "role": who.role,

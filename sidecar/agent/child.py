@@ -153,6 +153,7 @@ def spawn(question: Question) -> Child:
     reads, writes = os.pipe()
     ask_reads, ask_writes = os.pipe()
     null = os.open(os.devnull, os.O_RDWR)
+    os.write(ask_writes, question.as_json().encode())  # fits the pipe: a few keys of 800 bytes in 64 KiB
     try:
         pid = os.posix_spawn(
             sys.executable,
@@ -166,7 +167,6 @@ def spawn(question: Question) -> Child:
             setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGPIPE],
             setsigmask=[],
         )
-        os.write(ask_writes, question.as_json().encode())
     except OSError:
         os.close(reads)
         raise

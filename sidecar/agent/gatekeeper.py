@@ -34,6 +34,7 @@ from sidecar.errors import Exit
 from sidecar.settings import OnDenied, Settings
 
 LOOP: Final = "entitlement"
+CHILD_FAILED: Final = "child_failed"
 RECHECK_SECONDS: Final = 15
 """Between two questions asked by hand."""
 KEEPING_SECONDS: Final = 10.0
@@ -154,7 +155,12 @@ class Gatekeeper:
                 return
             self._asked_at = began
             self.next_ask_at = began
-            self._child = current = self._take_child()
+            try:
+                self._child = current = self._take_child()
+            except OSError as exc:  # no memory, no processes left: as if the child had died
+                log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
+                self._act(self._unheard(CHILD_FAILED))
+                return
         try:
             report = self._hear(current)
             if self._stopping:
@@ -180,13 +186,17 @@ class Gatekeeper:
         try:
             return Report.from_json(line or b"")
         except ValueError:
-            code = "child_failed" if current.ended or line else "child_timed_out"
+            code = CHILD_FAILED if current.ended or line else "child_timed_out"
             if not self._stopping:
                 log.error("child.failed", code=code, crash=_crash(line))
-            row = answers.classify(code, Asked.SDK)
-            known = {name: getattr(self.report, name) for name in ("workload", "workload_kind", "region", "host")}
-            hint = answers.filled(row.hint, known)
-            return Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code, **known)
+            return self._unheard(code)
+
+    def _unheard(self, code: str) -> Report:
+        """A report in place of the one no child gave; who we are is known from the last."""
+        row = answers.classify(code, Asked.SDK)
+        known = {name: getattr(self.report, name) for name in ("workload", "workload_kind", "region", "host")}
+        hint = answers.filled(row.hint, known)
+        return Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code, **known)
 
     def _hear_keeping(self, current: Child, report: Report) -> None:
         """Whether the answer was kept; the gate is open already."""

@@ -2,6 +2,8 @@
 
 Rules kept here:
 - Every error is a problem document with a stable reason; no traceback, no echo of the request.
+- A route that breaks is left to the worker: it answers 500 and logs the exception's class, where Flask
+  would log its text, which may quote anything.
 - Nothing here opens the gate.
 """
 
@@ -25,6 +27,7 @@ def application(view: View) -> WSGI:
     """The WSGI application for everything but the probe routes."""
     app = Flask("sidecar.api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["PROPAGATE_EXCEPTIONS"] = True
 
     @app.get("/v1/status")
     def status() -> dict[str, object]:

@@ -218,6 +218,14 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     _row("RequestTimeTooSkewed RequestExpired", AWS, Answer.CONFIG, "clock_skew", CLOCK),
     _row(
+        "RuntimeError:clock",
+        SDK,
+        Answer.CONFIG,
+        "clock_skew",
+        "Credentials that were just issued look expired here: the node's clock is far ahead. Synchronise it (Amazon"
+        " Time Sync, chrony).",
+    ),
+    _row(
         "OptInRequired AuthFailure NotAuthorized",
         AWS,
         Answer.CONFIG,
@@ -272,12 +280,18 @@ ROWS: Final[tuple[Row, ...]] = (
     # Malformed.
     _row(
         "ValidationException SerializationException UnknownOperationException",
-        REGISTER,
+        AWS,
         Answer.DENY,
         "request_malformed",
         VENDOR,
     ),
-    _row("SerializationException UnknownOperationException", STS, Answer.CONFIG, "request_malformed", VENDOR),
+    _row(
+        "301 302 307 308 400 401 403 404 405 407 411 413",
+        AWS,
+        Answer.CONFIG,
+        "answer_not_from_aws",
+        "What answers for {host} is not AWS. Look for a proxy, a captive portal or a wrong DNS entry in between.",
+    ),
     # AWS is busy or broken.
     _row(
         "ThrottlingException Throttling TooManyRequestsException RequestLimitExceeded 429",
@@ -292,7 +306,7 @@ ROWS: Final[tuple[Row, ...]] = (
         AWS,
         Answer.RETRY,
         "aws_failing",
-        WAITS + " AWS Marketplace metering in {region} is failing; see the AWS Health Dashboard.",
+        WAITS + " {host} is failing; see the AWS Health Dashboard for {region}.",
     ),
     # The SDK got no answer.
     _row(
@@ -318,7 +332,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "The credentials endpoint does not answer. Check the ECS agent, and network policies towards 169.254.170.2.",
     ),
     _row(
-        "FileNotFoundError PermissionError",
+        "FileNotFoundError PermissionError IsADirectoryError NotADirectoryError",
         SDK,
         Answer.CONFIG,
         "web_identity_token_unreadable",
@@ -333,7 +347,16 @@ ROWS: Final[tuple[Row, ...]] = (
         " and AWS_WEB_IDENTITY_TOKEN_FILE.",
     ),
     _row(
-        "InvalidEndpointConfigurationError ValueError",
+        "ParamValidationError",
+        SDK,
+        Answer.CONFIG,
+        "web_identity_malformed",
+        "The service-account token is empty or the role ARN ({role}) malformed. Check the token volume and the"
+        " eks.amazonaws.com/role-arn annotation, and recreate the pod.",
+    ),
+    _row(
+        "InvalidEndpointConfigurationError InvalidSTSRegionalEndpointsConfigError InvalidIMDSEndpointError"
+        " InvalidIMDSEndpointModeError ValueError",
         SDK,
         Answer.CONFIG,
         "sdk_configuration",
@@ -386,7 +409,8 @@ ROWS: Final[tuple[Row, ...]] = (
         unreachable=True,
     ),
     _row(
-        "HTTPClientError ResponseParserError ResponseStreamingError IncompleteReadError",
+        "HTTPClientError ResponseParserError ResponseStreamingError IncompleteReadError KeyError TypeError"
+        " AttributeError RuntimeError",
         SDK,
         Answer.RETRY,
         "aws_unreadable",
@@ -460,9 +484,11 @@ def classify(code: str, asked: Asked, message: str = "") -> Row:
     return TABLE.get((code, asked), UNKNOWN)
 
 
-def classify_exception(names: tuple[str, ...]) -> tuple[str, Row]:
+def classify_exception(names: tuple[str, ...], message: str = "") -> tuple[str, Row]:
     """The row for an SDK exception, given its class names from most to least specific."""
     for name in names:
+        if CLOCK_WORDS.search(message) and (clock := TABLE.get((f"{name}:clock", Asked.SDK))):
+            return name, clock
         if (name, Asked.SDK) in TABLE:
             return name, TABLE[name, Asked.SDK]
     return names[0], UNKNOWN

@@ -69,8 +69,8 @@ def nonce_fits(nonce: str, workload: WorkloadId) -> bool:
     except (binascii.Error, ValueError):
         return False
     wanted = _binding(random, workload).encode()
-    return len(random) == NONCE_BYTES and hmac.compare_digest(binding.encode(), wanted)
+    return len(random) == NONCE_BYTES and hmac.compare_digest(binding.encode("utf-8", "surrogatepass"), wanted)
 
 
 def _binding(random: bytes, workload: WorkloadId) -> str:
-    return hashlib.sha256(NONCE_DOMAIN + random + workload.encode()).hexdigest()
+    return hashlib.sha256(NONCE_DOMAIN + random + workload.encode("utf-8", "surrogatepass")).hexdigest()

@@ -44,6 +44,8 @@ class Event(Enum):
     """A transient failure, within the start-up budget."""
     RETRY_LATE = "retry_late"
     """A transient failure after the start-up budget."""
+    CONFIG_LATE = "config_late"
+    """A failure that is a mistake in the configuration only because it outlasted the start-up budget."""
 
 
 TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
@@ -52,26 +54,31 @@ TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
     (Status.PENDING, Event.CONFIG): Status.MISCONFIGURED,
     (Status.PENDING, Event.RETRY): Status.PENDING,
     (Status.PENDING, Event.RETRY_LATE): Status.UNAVAILABLE,
+    (Status.PENDING, Event.CONFIG_LATE): Status.MISCONFIGURED,
     (Status.UNAVAILABLE, Event.ACCEPTED): Status.ENTITLED,
     (Status.UNAVAILABLE, Event.DENIED): Status.DENIED,
     (Status.UNAVAILABLE, Event.CONFIG): Status.MISCONFIGURED,
     (Status.UNAVAILABLE, Event.RETRY): Status.UNAVAILABLE,
     (Status.UNAVAILABLE, Event.RETRY_LATE): Status.UNAVAILABLE,
+    (Status.UNAVAILABLE, Event.CONFIG_LATE): Status.MISCONFIGURED,
     (Status.MISCONFIGURED, Event.ACCEPTED): Status.ENTITLED,
     (Status.MISCONFIGURED, Event.DENIED): Status.DENIED,
     (Status.MISCONFIGURED, Event.CONFIG): Status.MISCONFIGURED,
     (Status.MISCONFIGURED, Event.RETRY): Status.PENDING,
     (Status.MISCONFIGURED, Event.RETRY_LATE): Status.UNAVAILABLE,
+    (Status.MISCONFIGURED, Event.CONFIG_LATE): Status.MISCONFIGURED,
     (Status.DENIED, Event.ACCEPTED): Status.ENTITLED,
     (Status.DENIED, Event.DENIED): Status.DENIED,
     (Status.DENIED, Event.CONFIG): Status.MISCONFIGURED,
     (Status.DENIED, Event.RETRY): Status.DENIED,
     (Status.DENIED, Event.RETRY_LATE): Status.DENIED,
+    (Status.DENIED, Event.CONFIG_LATE): Status.DENIED,
     (Status.ENTITLED, Event.ACCEPTED): Status.ENTITLED,
     (Status.ENTITLED, Event.DENIED): Status.ENTITLED,
     (Status.ENTITLED, Event.CONFIG): Status.ENTITLED,
     (Status.ENTITLED, Event.RETRY): Status.ENTITLED,
     (Status.ENTITLED, Event.RETRY_LATE): Status.ENTITLED,
+    (Status.ENTITLED, Event.CONFIG_LATE): Status.ENTITLED,
 }
 """(status, event) → next status. Every pair has a row; README prints the table."""
 
@@ -109,7 +116,7 @@ def event_for(answer: Answer, late: bool) -> Event:
     if answer is Answer.RETRY:
         return Event.RETRY_LATE if late else Event.RETRY
     if answer is Answer.RETRY_THEN_CONFIG:
-        return Event.CONFIG if late else Event.RETRY
+        return Event.CONFIG_LATE if late else Event.RETRY
     return {Answer.ACCEPTED: Event.ACCEPTED, Answer.DENY: Event.DENIED, Answer.CONFIG: Event.CONFIG}[answer]
 
 
@@ -128,4 +135,4 @@ def _is_noise(status: Status, event: Event) -> bool:
     """Whether the event says nothing about why we stand where we stand."""
     if status is Status.ENTITLED:
         return event is not Event.ACCEPTED
-    return status is Status.DENIED and event in (Event.RETRY, Event.RETRY_LATE)
+    return status is Status.DENIED and event in (Event.RETRY, Event.RETRY_LATE, Event.CONFIG_LATE)

@@ -14,15 +14,19 @@ Source: AWS SDKs and Tools reference guide; botocore's Config.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import botocore.session
+from botocore import UNSIGNED
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, IncompleteReadError
 from botocore.loaders import Loader
+from botocore.parsers import ResponseParserError
 
 from sidecar.marketplace.credentials import CredentialSource, source
 
@@ -90,6 +94,30 @@ def _endpoints(partition: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+DRY_CALLS: Final[Mapping[str, Callable[[Any], object]]] = {
+    SERVICE: lambda client: client.register_usage(ProductCode="x", PublicKeyVersion=1),
+    "sts": lambda client: client.assume_role_with_web_identity(
+        RoleArn="arn:aws:iam::000000000000:role/x", RoleSessionName="xx", WebIdentityToken="xxxx"
+    ),
+}
+"""A request of each service, for the host it would go to."""
+
+
+def _session(config: Any) -> Any:
+    session = botocore.session.get_session()
+    session.register_component("data_loader", NarrowLoader(extra_search_paths=[]))
+    session.set_default_client_config(config)
+    return session
+
+
+def _whole(response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Refuse an answer that broke off: the SDK takes half a body for a body without the fields."""
+    announced = response_dict["headers"].get("content-length", "")
+    body = response_dict.get("body")
+    if announced.isdigit() and isinstance(body, bytes) and len(body) < int(announced):
+        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(announced))
+
+
 @dataclass(kw_only=True)
 class Marketplace:
     """AWS Marketplace metering in one region, as this workload may call it."""
@@ -111,10 +139,9 @@ class Marketplace:
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 user_agent_extra="entitlement-sidecar",
             )
-            session = botocore.session.get_session()
-            session.register_component("data_loader", NarrowLoader(extra_search_paths=[]))
-            session.set_default_client_config(config)
+            session = _session(config)
             session.register("before-send", self._remember_host)
+            session.register("before-parse", _whole)
             self._session = session
             self._client = session.create_client(SERVICE, region_name=self.region, endpoint_url=self.endpoint_url)
         return self._client
@@ -127,19 +154,39 @@ class Marketplace:
         """Where the credentials come from. Resolves them where that is possible; never raises."""
         try:
             found = self._session.get_credentials() if self._session else None
-        except (BotoCoreError, OSError, ValueError):  # the call itself meets the same fault, and is classified
+        except Exception:  # whatever it is, the call met it too, and was classified
             found = None
         return source(found.method if found else None, self.env)
 
     def host(self) -> str:
         """The metering host: the one called, or the one that would be."""
-        if SERVICE in self.hosts:
-            return self.hosts[SERVICE]
-        url = self._client.meta.endpoint_url if self._client is not None else ""
-        return urlsplit(url).netloc or f"metering.marketplace.{self.region}.amazonaws.com"
+        return self.hosts.get(SERVICE) or self._would_call(SERVICE)
 
     def sts_host(self) -> str:
-        return self.hosts.get("sts") or f"sts.{self.region}.{self._suffix()}"
+        """The STS host, likewise."""
+        return self.hosts.get("sts") or self._would_call("sts")
+
+    def last_host(self) -> str:
+        """The host of the last request sent: the one that answered, or did not."""
+        return next(reversed(self.hosts.values()), "") or self.host()
+
+    def _would_call(self, service: str) -> str:
+        """The host the SDK resolves, found by an unsigned request that is kept from leaving."""
+        found: list[str] = []
+
+        def stop(request: Any, **_: Any) -> Any:
+            found.append(urlsplit(request.url).netloc)
+            return AWSResponse(request.url, 200, {}, BytesIO(b"{}"))
+
+        try:
+            session = _session(Config(signature_version=UNSIGNED))
+            session.register("before-send", stop)
+            override = self.env.get("AWS_ENDPOINT_URL_STS") if service == "sts" else self.endpoint_url
+            client = session.create_client(service, region_name=self.region, endpoint_url=override)
+            DRY_CALLS[service](client)
+        except (BotoCoreError, ResponseParserError, OSError, ValueError, AttributeError):
+            pass  # the request was seen, or the region is beyond what the SDK knows
+        return found[0] if found else f"the {service} endpoint of {self.region}"
 
     def partition(self) -> str:
         """`aws`, `aws-us-gov`, `aws-cn` …"""
@@ -148,9 +195,7 @@ class Marketplace:
         except (AttributeError, BotoCoreError):  # no session, or a region nobody knows: only hints want it
             return "aws-cn" if self.region.startswith("cn-") else "aws"
 
-    def _suffix(self) -> str:
-        return "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
-
     def _remember_host(self, request: Any, event_name: str = "", **_: Any) -> None:
         service = "sts" if ".sts." in f"{event_name}." else SERVICE
+        self.hosts.pop(service, None)  # the last one called stands last
         self.hosts[service] = urlsplit(request.url).netloc

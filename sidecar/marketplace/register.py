@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from sidecar.entitlement.answers import Asked, Row, classify, classify_exception
 from sidecar.entitlement.registration import Registration
@@ -64,7 +64,7 @@ def register_usage(marketplace: Marketplace, asked: Registration, now: datetime)
         )
     except ClientError as exc:
         return _refusal(exc, now)
-    except (BotoCoreError, OSError, ValueError) as exc:
+    except Exception as exc:  # the outermost edge of the SDK, which raises whatever a strange reply makes it raise
         return _no_answer(exc)
     meta = reply.get("ResponseMetadata", {})
     rotation = reply.get("PublicKeyRotationTimestamp")
@@ -79,7 +79,7 @@ def _refusal(exc: ClientError, now: datetime) -> Refused:
     error = exc.response.get("Error", {})
     meta = exc.response.get("ResponseMetadata", {})
     headers = meta.get("HTTPHeaders", {})
-    code = bare_code(str(error.get("Code", "")))
+    code = bare_code(str(error.get("Code", ""))) or str(meta.get("HTTPStatusCode", ""))
     message = str(error.get("Message", ""))
     asked = Asked.STS if exc.operation_name == Asked.STS.value else Asked.REGISTER_USAGE
     caller = CALLER.search(message)
@@ -101,7 +101,7 @@ def bare_code(code: str) -> str:
 
 def _no_answer(exc: Exception) -> Refused:
     names = tuple(kind.__name__ for kind in type(exc).__mro__ if kind not in (Exception, BaseException, object))
-    code, row = classify_exception(names)
+    code, row = classify_exception(names, str(exc))
     return Refused(
         code=code, asked=Asked.SDK, row=row, request_id="", caller="", skew_seconds=None, retry_after_seconds=None
     )

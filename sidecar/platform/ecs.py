@@ -8,6 +8,7 @@ region is the fourth field of the ARN.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from sidecar.errors import PlatformError
 from sidecar.platform import metadata
 
 VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"
+RESOURCE: Final = re.compile(r"task/[^/]+")
 TRIES: Final = 3
 """The agent may be busy while a task starts."""
 
@@ -56,7 +58,7 @@ def parse_task(body: bytes) -> Task:
         raise ValueError("the answer is no JSON object")
     arn = str(document.get("TaskARN", ""))
     fields = arn.split(":", 5)
-    if len(fields) != 6 or fields[0] != "arn" or fields[2] != "ecs" or not fields[3]:
+    if len(fields) != 6 or fields[0] != "arn" or fields[2] != "ecs" or not fields[3] or not RESOURCE.match(fields[5]):
         raise ValueError("the answer has no TaskARN of the form arn:PARTITION:ecs:REGION:ACCOUNT:task/…")
     return Task(
         arn=arn,

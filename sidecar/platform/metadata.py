@@ -30,6 +30,8 @@ def get(
         connection.request(method, f"{target}?{parts.query}" if parts.query else target, headers=dict(headers or {}))
         response = connection.getresponse()
         body = response.read(BYTES_MAX)
+        if response.length:
+            raise OSError(f"{parts.hostname} broke off its answer, or it is over {BYTES_MAX} bytes")
     except http.client.HTTPException as exc:
         raise OSError(f"{parts.hostname} answers, but not HTTP: {type(exc).__name__}") from exc
     finally:

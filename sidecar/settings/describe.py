@@ -7,13 +7,13 @@ Rules kept here:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Final
 
 from sidecar.settings import Settings
 from sidecar.settings.manifest import NOT_SEALED
+from sidecar.settings.sources import fingerprint
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, SETTINGS, Setting
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -32,10 +32,10 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
             continue
         value = getattr(settings, setting.name)
         yield setting.variable, _words(value), settings.origins.get(setting.name, "default")
-    origin = next((settings.origins[name] for name in KEYS[:2] if name in settings.origins), "manifest")
+    origin = settings.origins["public_keys"]
     for key in settings.public_keys:
-        print_ = hashlib.sha256(key.pem.strip().encode()).hexdigest()[:12]
-        yield f"{BY_NAME['public_key'].variable} (version {key.version})", f"SHA-256 {print_}…", origin
+        name = f"{BY_NAME['public_key'].variable} (version {key.version})"
+        yield name, f"SHA-256 {fingerprint(key.pem)}", origin
 
 
 def _words(value: object) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from sidecar.errors import Problem, SettingsError
 
+PLAIN = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map"))
+"""What JSON has too; any other tag is refused."""
 SIZE_MAX = 1 << 20
 """Bytes. A settings file is a page; more is a mistake."""
 
@@ -41,6 +43,10 @@ def parse(content: bytes, path: Path) -> Mapping[str, object]:
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    Strict.yaml_constructors = {
+        tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag is None or tag in PLAIN
+    }
+
     def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[object, object]:
         seen: set[object] = set()
         for key_node, _ in node.value:
@@ -55,7 +61,7 @@ def parse(content: bytes, path: Path) -> Mapping[str, object]:
     Strict.add_constructor("tag:yaml.org,2002:map", mapping)
     try:
         document = yaml.load(content, Loader=Strict)
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as exc:
         raise _bad(path, f"is not YAML: {_where(exc)}") from exc
     if document is None:
         return {}

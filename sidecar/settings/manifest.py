@@ -24,10 +24,10 @@ Why: AWS wants a product code that comes from outside checked against a list in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sidecar.errors import Problem
 from sidecar.settings import values
@@ -103,10 +103,11 @@ def _product(item: object, path: Path, where: str, problems: list[Problem]) -> P
         return None
     code = _checked(path, f"{where}.code", values.product_code, item["code"], problems)
     keys = _keys(item.get("public_keys", []), path, f"{where}.public_keys", problems)
-    check = item.get("entitlement_check")
-    if check is not None:
-        check = _checked(path, f"{where}.entitlement_check", BY_NAME["entitlement_check"].parse, check, problems)
-    return Product(code=str(code), public_keys=keys, entitlement_check=check) if code else None  # type: ignore[arg-type]
+    check: Any = None
+    if "entitlement_check" in item:
+        parse = BY_NAME["entitlement_check"].parse
+        check = _checked(path, f"{where}.entitlement_check", parse, item["entitlement_check"], problems)
+    return Product(code=str(code), public_keys=keys, entitlement_check=check) if code else None
 
 
 def _keys(value: object, path: Path, where: str, problems: list[Problem]) -> tuple[PublicKey, ...]:
@@ -129,9 +130,11 @@ def _keys(value: object, path: Path, where: str, problems: list[Problem]) -> tup
     return tuple(sorted(keys, key=lambda key: -key.version))
 
 
-def _checked(path: Path, key: str, parse: object, value: object, problems: list[Problem]) -> object | None:
+def _checked(
+    path: Path, key: str, parse: Callable[[object], object], value: object, problems: list[Problem]
+) -> object | None:
     try:
-        return parse(value)  # type: ignore[operator, no-any-return]
+        return parse(value)
     except ValueError as exc:
         example = BY_NAME[key].example if key in BY_NAME else ""
         problems.append(_problem(path, key, str(exc), example))

@@ -13,6 +13,7 @@ Rules kept here:
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ def gather(
 
 
 def _manifest(path: Path, read: ReadDocument, problems: list[Problem]) -> Manifest | None:
-    document = _document(path, read, problems) if path.exists() else None
+    document = _document(path, read, problems) if os.path.lexists(path) else None
     return manifest.read(document, path, problems) if document is not None else None
 
 
@@ -138,7 +139,7 @@ def _settle(setting: Setting, given: Given | None, sealed: Given | None, found: 
     if sealed:
         value = _parsed(setting, sealed, found.problems)
         if given and outside is not None and outside != value:
-            found.problems.append(contradiction(setting, given, sealed))
+            found.problems.append(contradiction(setting, given, sealed, outside, value))
         _take(found, setting.name, value, "manifest")
     elif given:
         _take(found, setting.name, outside, given.origin)
@@ -160,21 +161,24 @@ def _parsed(setting: Setting, given: Given, problems: list[Problem]) -> object |
         return None
 
 
-def contradiction(setting: Setting, given: Given, sealed: Given) -> Problem:
+def contradiction(setting: Setting, given: Given, sealed: Given, mine: object, theirs: object) -> Problem:
     """An outside value against a sealed one, both named."""
-    mine, theirs = shown(setting, given.value), shown(setting, sealed.value)
     return Problem(
         setting=given.name,
-        fault=f"is {mine}, but the product manifest seals {theirs} ({sealed.name})."
+        fault=f"is {_shown(setting, given.value, mine)}, but the product manifest seals"
+        f" {_shown(setting, sealed.value, theirs)} ({sealed.name})."
         " It cannot be changed from outside; remove it here.",
     )
 
 
-def shown(setting: Setting, value: object) -> str:
-    """A value for a person's eyes; keys as a fingerprint."""
-    if setting.secret:
-        return f"a key with SHA-256 {hashlib.sha256(str(value).strip().encode()).hexdigest()[:12]}…"
-    return repr(value)
+def _shown(setting: Setting, written: object, read: object) -> str:
+    """A value for a person's eyes: as written, but a key as a fingerprint of what was read."""
+    return f"a key with SHA-256 {fingerprint(str(read))}" if setting.secret else repr(written)
+
+
+def fingerprint(pem: str) -> str:
+    """A key's name for people: the beginning of the SHA-256 of its PEM text."""
+    return hashlib.sha256(pem.strip().encode()).hexdigest()[:12] + "…"
 
 
 def _choose_product(found: Gathered, given: Mapping[str, Given]) -> None:
@@ -209,19 +213,29 @@ def _choose_keys(found: Gathered, given: Mapping[str, Given]) -> None:
     if product and product.public_keys:
         _refuse_other_keys(found, given, product.public_keys, outside)
         found.public_keys = product.public_keys
+        found.origins["public_keys"] = "manifest"
     elif outside:
         found.public_keys = (outside,)
-    elif not any(name in given for name in KEY_NAMES[:2]):
+        found.origins["public_keys"] = found.origins.get("public_key") or found.origins["public_key_file"]
+    elif not any(name in given for name in KEY_NAMES[:2]) and not _keys_follow(found):
         setting = BY_NAME["public_key"]
         fault = f"is missing, and so is {BY_NAME['public_key_file'].variable}: without the key no answer verifies."
         found.problems.append(Problem(setting=setting.variable, fault=fault, example=setting.example))
+
+
+def _keys_follow(found: Gathered) -> bool:
+    """Whether choosing one of the manifest's products will bring its keys."""
+    products = found.manifest.products if found.manifest else ()
+    chosen = found.values.get("product_code") in {product.code for product in products}
+    return bool(products) and not chosen and all(product.public_keys for product in products)
 
 
 def _seal_check(found: Gathered, given: Mapping[str, Given], code: str, check: object) -> None:
     outside = found.values.get("entitlement_check")
     if "entitlement_check" in given and outside is not None and outside != check and found.manifest:
         sealed = Given(value=getattr(check, "value", check), name=f"product {code} in {found.manifest.path}", origin="")
-        found.problems.append(contradiction(BY_NAME["entitlement_check"], given["entitlement_check"], sealed))
+        setting = BY_NAME["entitlement_check"]
+        found.problems.append(contradiction(setting, given["entitlement_check"], sealed, outside, check))
     _take(found, "entitlement_check", check, "manifest")
 
 
@@ -265,15 +279,16 @@ def _refuse_other_keys(
     if not fits:
         setting = BY_NAME[named[0]]
         versions = ", ".join(str(key.version) for key in sealed)
+        mine = _shown(setting, given[named[0]].value, outside.pem if outside else "")
         fault = (
-            f"is {shown(setting, given[named[0]].value)}, but the product manifest {found.manifest.path} seals"
-            f" the keys of version {versions}, with SHA-256 {_prints(sealed)}. Remove it here."
+            f"is {mine}, but the product manifest {found.manifest.path} seals the keys of version {versions}, with"
+            f" SHA-256 {_prints(sealed)}. Remove it here."
         )
         found.problems.append(Problem(setting=given[named[0]].name, fault=fault))
 
 
 def _prints(keys: tuple[PublicKey, ...]) -> str:
-    return ", ".join(hashlib.sha256(key.pem.strip().encode()).hexdigest()[:12] + "…" for key in keys)
+    return ", ".join(fingerprint(key.pem) for key in keys)
 
 
 def _guard_endpoint(found: Gathered, given: Mapping[str, Given]) -> None:

@@ -32,6 +32,9 @@ PEM = re.compile(r"\A-----BEGIN (RSA )?PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*
 RSA_OID = bytes.fromhex("06092a864886f70d010101")
 """DER of 1.2.840.113549.1.1.1, rsaEncryption: PS256 needs an RSA key."""
 
+RSA_ALGORITHM = bytes.fromhex("300d") + RSA_OID + bytes.fromhex("0500")
+"""DER of the AlgorithmIdentifier that stands before an RSA key in a "PUBLIC KEY" (RFC 3279 §2.3.1)."""
+
 SECONDS_MAX = 7 * 24 * 3600
 
 E = TypeVar("E", bound=Enum)
@@ -114,6 +117,8 @@ def boolean(value: object) -> bool:
 
 def absolute_path(value: object) -> Path:
     path = Path(text(value))
+    if "-----BEGIN" in str(path) or "\n" in str(path):
+        raise ValueError("is not a path; it looks like the content of a file.")
     if not path.is_absolute():
         raise ValueError(f"{str(path)!r} is not an absolute path.")
     return path
@@ -127,7 +132,8 @@ def url(value: object) -> str:
     except ValueError:
         fine = False
     if not fine:
-        raise ValueError(f"{address!r} is not an http:// or https:// URL.")
+        shown = "what is given" if "@" in address else repr(address)  # a password may stand before the @
+        raise ValueError(f"{shown} is not an http:// or https:// URL.")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be scheme, host and port only: no user, password, query or fragment.")
     return address.rstrip("/")
@@ -142,7 +148,7 @@ def addresses(value: object) -> tuple[Address, ...]:
 
 
 def _address(words: str) -> Address:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]*)):([0-9]{1,5})", words)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\[\]:\s]*)):([0-9]{1,5})", words)
     if not match or int(match[3]) > 65535:
         raise ValueError(f"{words!r} is not HOST:PORT, [IPV6]:PORT or :PORT with a port up to 65535.")
     host = match[1] or match[2] or "::"
@@ -150,7 +156,12 @@ def _address(words: str) -> Address:
 
 
 def public_key(value: object) -> str:
-    """A public key as PEM text, from PEM or from base64 of PEM. Raises without quoting it."""
+    """A public key as PEM text, from PEM or from base64 of PEM, always in the same spelling.
+
+    Raises without quoting it.
+    """
+    if not isinstance(value, str):
+        raise ValueError("is not text; put it in quotes.")
     words = text(value)
     if "-----BEGIN" not in words:
         words = _from_base64(words)
@@ -165,7 +176,26 @@ def public_key(value: object) -> str:
         raise ValueError("is PEM whose inside is not base64.") from None
     if der[:1] != b"\x30" or (not match[1] and RSA_OID not in der):
         raise ValueError("is not an RSA key; AWS Marketplace signs with RSA (PS256).")
-    return words.strip() + "\n"
+    return _pem(_sequence(RSA_ALGORITHM + _tagged(0x03, b"\x00" + der)) if match[1] else der)
+
+
+def _pem(der: bytes) -> str:
+    body = base64.b64encode(der).decode("ascii")
+    lines = [body[at : at + 64] for at in range(0, len(body), 64)]
+    return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
+
+
+def _sequence(content: bytes) -> bytes:
+    return _tagged(0x30, content)
+
+
+def _tagged(tag: int, content: bytes) -> bytes:
+    """DER: tag, length, content (X.690 §8.1.3)."""
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + content
 
 
 def _from_base64(words: str) -> str:

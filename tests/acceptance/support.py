@@ -166,11 +166,12 @@ class Sidecar:
         return eventually(lambda: self.events(name), seconds)[0]
 
     def worker(self) -> int:
-        """The one worker's process id."""
+        """The one worker's process id. Raises ValueError while there is none, or more."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         gunicorn = [int(pid) for pid in children if (Path("/proc") / pid / "fdinfo").is_dir() and listens(int(pid))]
-        assert len(gunicorn) == 1, f"{gunicorn} of {children}"
+        if len(gunicorn) != 1:
+            raise ValueError(f"{gunicorn} of {children} listen; one should")
         return gunicorn[0]
 
 

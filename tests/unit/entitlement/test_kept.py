@@ -41,7 +41,7 @@ def why_not(
 ) -> str:
     with pytest.raises(TokenRejected) as refused:
         reopen(answer, workload, product, keys)
-    assert answer.token[:40] not in str(refused.value)
+    assert not answer.token or answer.token[:40] not in str(refused.value)
     return refused.value.reason
 
 
@@ -139,7 +139,6 @@ def test_a_version_of_another_type_finds_no_key(
     assert why_not(found, keys) == "kept_other_key_version"
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeEncodeError, reason="half a character in a kept nonce leaves reopen")
 def test_half_a_character_in_a_kept_nonce_is_refused_like_any_other(
     answer: KeptAnswer, keys: tuple[PublicKey, ...]
 ) -> None:

@@ -64,6 +64,7 @@ MOVES: Final = [
     (D, Answer.DENY, D, D),
     (D, Answer.CONFIG, M, M),
     (D, Answer.RETRY, D, D),
+    (D, Answer.RETRY_THEN_CONFIG, D, D),
     (E, Answer.DENY, E, E),
     (E, Answer.CONFIG, E, E),
     (E, Answer.RETRY, E, E),
@@ -155,7 +156,7 @@ def test_before_any_answer_the_gate_is_shut_and_says_that_it_asks() -> None:
         (Answer.DENY, Event.DENIED, Event.DENIED),
         (Answer.CONFIG, Event.CONFIG, Event.CONFIG),
         (Answer.RETRY, Event.RETRY, Event.RETRY_LATE),
-        (Answer.RETRY_THEN_CONFIG, Event.RETRY, Event.CONFIG),
+        (Answer.RETRY_THEN_CONFIG, Event.RETRY, Event.CONFIG_LATE),
     ],
 )
 def test_only_what_is_transient_can_be_late(answer: Answer, in_time: Event, late: Event) -> None:

@@ -377,13 +377,11 @@ def test_an_answer_for_the_asked_version_is_accepted_whatever_its_number(key: RS
         verify(token(key), key.public_key(), asked, NOW)
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="an iat of more than 308 digits leaves verify as it is")
 def test_an_iat_that_no_float_can_hold_is_refused_like_the_others(key: RSAPrivateKey) -> None:
     with pytest.raises(TokenRejected, match="token_iat"):
         verify(token(key, {**CLAIMS, "iat": 10**400}), key.public_key(), ASKED, NOW)
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeEncodeError, reason="half a character in a claim leaves verify as it is")
 @pytest.mark.parametrize("name", ["productCode", "publicKeyVersion", "nonce"])
 def test_half_a_character_in_a_claim_is_refused_like_any_other_text(key: RSAPrivateKey, name: str) -> None:
     with pytest.raises(TokenRejected):

@@ -8,7 +8,9 @@ from sidecar.settings.kubernetes import injected
 from tests.unit.settings.helpers import load, needed, problem
 
 
-def service(name: str, host: str = "10.0.0.7", port: int = 8484, protocol: str = "tcp", port_name: str = "") -> dict[str, str]:
+def service(
+    name: str, host: str = "10.0.0.7", port: int = 8484, protocol: str = "tcp", port_name: str = ""
+) -> dict[str, str]:
     """What the kubelet sets for one Service, as Docker links did."""
     upper = name.upper().replace("-", "_")
     at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -51,7 +53,7 @@ def test_a_services_variables_are_left_alone(variables: dict[str, str]) -> None:
         ("SIDECAR_PORT", ""),
         ("SIDECAR_API_PORT", "8485"),
         ("SIDECAR_SERVICE_HOST", "product.example"),
-        ("SIDECAR_SERVICE_PORT", "tcp://10.0.0.7:8484"),
+        ("SIDECAR_SERVICE_PORT", "any"),
         ("SIDECAR_PORT_8484_TCP_PROTO", "http"),
         ("SIDECAR_PORT_8484_TCP_ADDR", "tcp://10.0.0.7"),
         ("SIDECAR_PORT_8484_ICMP", "tcp://10.0.0.7:8484"),

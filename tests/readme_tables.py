@@ -1,0 +1,89 @@
+"""The parts of README that repeat the code: made from it here, compared with it by `test_docs`.
+
+python -m tests.readme_tables --write
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sidecar.api.probes import HTTP_STATUS
+from sidecar.entitlement.answers import ROWS, UNKNOWN, Answer, Asked
+from sidecar.entitlement.status import TRANSITIONS, Event, Status
+from sidecar.settings import describe
+
+README = Path(__file__).parent.parent / "README.md"
+CLASSES: Mapping[Answer, str] = {
+    Answer.DENY: "`denied`",
+    Answer.CONFIG: "`misconfigured`",
+    Answer.RETRY: "`pending`, later `unavailable`",
+    Answer.RETRY_THEN_CONFIG: "`pending`, later `misconfigured`",
+}
+PLACES = {
+    "host": "HOST",
+    "sts_host": "STS HOST",
+    "region": "REGION",
+    "role": "ROLE",
+    "partition": "PARTITION",
+    "code": "CODE",
+    "skew": "",
+}
+
+
+def statuses() -> str:
+    """Status × event → next status."""
+    lines = [
+        "| From | HTTP | " + " | ".join(f"`{event.value}`" for event in Event) + " |",
+        "| --- | --- |" + " --- |" * len(Event),
+    ]
+    for status in Status:
+        moves = " | ".join(f"`{TRANSITIONS[status, event].value}`" for event in Event)
+        lines.append(f"| `{status.value}` | {HTTP_STATUS[status]} | {moves} |")
+    return "\n".join(lines) + "\n"
+
+
+def reasons() -> str:
+    """Reason → what AWS or the SDK said → status → what to do."""
+    lines = ["| Reason | Said | Status | Do this |", "| --- | --- | --- | --- |"]
+    for row in ROWS:
+        codes = ", ".join(f"`{code}`" for code in row.codes if code != row.reason)
+        who = {Asked.STS: " (STS)", Asked.TOKEN: ""}.get(row.asked[0], "") if len(row.asked) == 1 else ""
+        said = f"{codes}{who}" if codes else "the answer does not verify" if Asked.TOKEN in row.asked else "-"
+        hint = row.hint or "Check that the public key matches its version and that nothing rewrites answers of AWS."
+        lines.append(f"| `{row.reason}` | {said} | {CLASSES[row.answer]} | {_plain(hint)} |")
+    lines.append(f"| `{UNKNOWN.reason}` | any other code | {CLASSES[UNKNOWN.answer]} | {_plain(UNKNOWN.hint)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(hint: str) -> str:
+    for place, words in PLACES.items():
+        hint = hint.replace("{" + place + "}", words)
+    return hint.strip().replace("|", "\\|")
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"settings": describe.markdown, "statuses": statuses, "reasons": reasons}
+
+
+def block(name: str) -> re.Pattern[str]:
+    """Where a table stands in README."""
+    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+
+
+def rewritten(text: str) -> str:
+    for name, make in TABLES.items():
+        found = block(name).search(text)
+        if found is None:
+            raise ValueError(f"README needs <!-- {name} --> … <!-- /{name} -->")
+        text = text[: found.start()] + make() + text[found.end() :]
+    return text
+
+
+if __name__ == "__main__":
+    made = rewritten(README.read_text())
+    if "--write" in sys.argv:
+        README.write_text(made)
+    else:
+        sys.stdout.write(made)
