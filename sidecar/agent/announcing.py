@@ -100,6 +100,7 @@ class Announcer:
             self._once("region.disagreed", disagreement=report.region_disagreement)
 
     def _once(self, name: str, **fields: object) -> None:
-        if name not in self._cautions:
-            self._cautions.add(name)
+        caution = f"{name} {sorted(fields.items())}"
+        if caution not in self._cautions:
+            self._cautions.add(caution)
             log.warn(name, **fields)

@@ -13,6 +13,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -74,7 +75,8 @@ class Gatekeeper:
         self._stopping = self._asked_by_hand = False
         self._announce = Announcer(product_code=settings.product_code)
         self._asked_at = clock.monotonic()
-        self._attempt, self._last_class = 0, Answer.ACCEPTED
+        self._attempt = 0
+        self._last_class: Answer | None = None
         self.next_ask_at: float | None = self._asked_at
         self.stopped_loop: str | None = None
         self.counts = Counts()
@@ -100,7 +102,7 @@ class Gatekeeper:
         with self._wake:
             since = self._clock.monotonic() - self._asked_at
             if since < RECHECK_SECONDS:
-                return max(1, round(RECHECK_SECONDS - since))
+                return max(1, math.ceil(RECHECK_SECONDS - since))
             self._asked_at = self._clock.monotonic()
             self._asked_by_hand = True
             self._wake.notify_all()
@@ -124,7 +126,9 @@ class Gatekeeper:
                 self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
 
     def _loop(self) -> None:
-        if not (self._first is None and self.standing.entitled and not self.report.kept):
+        if self._first is None and self.standing.entitled and not self.report.kept:
+            self.next_ask_at = None  # an earlier worker has its answer
+        else:
             self.ask()
         while self._sleep():
             self.ask()
@@ -150,17 +154,9 @@ class Gatekeeper:
     def ask(self) -> None:
         """One question, heard and acted on."""
         began = self._clock.monotonic()
-        with self._wake:
-            if self._stopping:
-                return
-            self._asked_at = began
-            self.next_ask_at = began
-            try:
-                self._child = current = self._take_child()
-            except OSError as exc:  # no memory, no processes left: as if the child had died
-                log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
-                self._act(self._unheard(CHILD_FAILED))
-                return
+        current = self._begin(began)
+        if current is None:
+            return
         try:
             report = self._hear(current)
             if self._stopping:
@@ -172,6 +168,22 @@ class Gatekeeper:
             with self._wake:
                 self._child = None
             current.close()
+
+    def _begin(self, began: float) -> Child | None:
+        """A child that asks; None when it is time to stop, or where none can be started."""
+        with self._wake:
+            if self._stopping:
+                return None
+            self._asked_at = self.next_ask_at = began
+            try:
+                self._child = self._take_child()
+            except OSError as exc:
+                fault = exc
+            else:
+                return self._child
+        log.error("child.failed", code=CHILD_FAILED, crash=type(fault).__name__)
+        self._act(self._unheard(CHILD_FAILED))
+        return None
 
     def _take_child(self) -> Child:
         first, self._first = self._first, None
@@ -214,6 +226,7 @@ class Gatekeeper:
     def _act(self, report: Report) -> None:
         """Move the standing, tell the board, say it, end the process where that is due."""
         if report.settings_fault:
+            self.next_ask_at = None
             self._end(Exit.CONFIG, report.settings_fault)
             return
         now = self._clock.now()
@@ -270,6 +283,6 @@ def _crash(line: bytes | None) -> str | None:
 
     try:
         found = json.loads(line or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return str(found.get("crashed"))[:200] if isinstance(found, dict) else None

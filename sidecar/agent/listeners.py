@@ -60,10 +60,10 @@ def _named(
     for address in addresses:
         try:
             found.append(Listening(name=name, sock=_bind(address)))
-        except OSError as exc:
-            if exc.errno in NO_FAMILY and not given:
+        except (OSError, UnicodeError) as exc:
+            if getattr(exc, "errno", None) in NO_FAMILY and not given:
                 continue
-            fault = f"cannot listen on {address}: {exc.strerror}. Give a free address."
+            fault = f"cannot listen on {address}: {getattr(exc, 'strerror', None) or exc}. Give a free address."
             problems.append(
                 Problem(setting=setting, fault=fault, example=":8484" if name == PROBE else "127.0.0.1:8485")
             )

@@ -38,7 +38,7 @@ class JsonLines(logging.Formatter):
         line |= {name: value for name, value in record.__dict__.items() if name not in PLAIN and value is not None}
         if record.exc_info and record.exc_info[1]:
             line["error"] = type(record.exc_info[1]).__name__
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return json.dumps(line, default=str)
 
 
 def start(level: str) -> None:

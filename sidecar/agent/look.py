@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 
 TIMEOUT_SECONDS = 0.9
 """The kubelet's default patience is one second."""
@@ -25,42 +26,63 @@ DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485"}
 def where(name: str, manifest: str = MANIFEST) -> tuple[str, int]:
     """Host and port of `probe_bind` or `api_bind`, for a client in the same container or pod.
 
-    Raises SettingsError where a file has to be read and is wrong, ValueError for a malformed address.
+    Raises SettingsError where the address, or a file that says it, is wrong.
     """
-    files = [path for path in (manifest, os.environ.get("SIDECAR_CONFIG", "")) if path and _names(path, name)]
-    if files:
-        from pathlib import Path
-
-        from sidecar.settings import Settings
-
-        addresses = getattr(Settings.load(os.environ, {}, Path(manifest)), name)
-        return WILD.get(addresses[0].host, addresses[0].host), addresses[0].port
-    words = os.environ.get(f"SIDECAR_{name.upper()}", "").strip() or DEFAULTS[name]
+    words = (
+        _in_file(manifest, name)
+        or os.environ.get(f"SIDECAR_{name.upper()}", "").strip()
+        or _in_file(os.environ.get("SIDECAR_CONFIG", ""), name)
+        or DEFAULTS[name]
+    )
     host, _, port = words.split(",")[0].strip().rpartition(":")
     host = host.strip("[]")
+    if not port.isdigit():
+        from sidecar.errors import Problem, SettingsError
+
+        fault = f"{words!r} has no port."
+        raise SettingsError([Problem(setting=f"SIDECAR_{name.upper()}", fault=fault, example=DEFAULTS[name])])
     return WILD.get(host, host), int(port)
 
 
-def _names(path: str, name: str) -> bool:
+def _in_file(path: str, name: str) -> str:
+    """What a settings file says of `name`; parsed only where the name stands in it."""
+    if not path:
+        return ""
     try:
         with open(path, "rb") as file:
-            return name.encode() in file.read(1 << 20)
+            if name.encode() not in file.read(1 << 20):
+                return ""
     except FileNotFoundError:
-        return False
+        return ""
+    except OSError:
+        pass  # reading it as a document says what is wrong with it
+    from pathlib import Path
+
+    from sidecar.settings import documents
+
+    return str(documents.read(Path(path)).get(name, "")).strip()
 
 
 def ask(address: tuple[str, int], request: str, timeout: float = TIMEOUT_SECONDS) -> tuple[int, dict[str, object]]:
     """Status and JSON body of one request to a sidecar nearby. Raises OSError or ValueError."""
+    deadline = time.monotonic() + timeout
     with socket.create_connection(address, timeout) as sock:
         sock.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b""
-        while len(answer) < BYTES_MAX and (chunk := sock.recv(8192)):
+        while len(answer) < BYTES_MAX:
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            chunk = sock.recv(8192)
+            if not chunk:
+                break
             answer += chunk
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(b" ", 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/1."):
         raise ValueError("what listens there does not speak HTTP")
-    found = json.loads(body)
+    try:
+        found = json.loads(body)
+    except RecursionError:
+        found = None
     if not isinstance(found, dict):
         raise ValueError("what listens there is not the sidecar")
     return int(words[1]), found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from sidecar.entitlement import token
 from sidecar.entitlement.registration import ProductCode, PublicKeyVersion, Registration
@@ -18,12 +19,13 @@ from sidecar.settings import values
 def verify(text: str, key_file: str, version: int, product_code: str, nonce: str) -> int:
     """0 where the token verifies, 77 where it does not, with the reason on stderr."""
     if text == "-":
-        text = sys.stdin.read(token.TOKEN_CHARACTERS_MAX * 2)
+        text = sys.stdin.buffer.read(token.TOKEN_CHARACTERS_MAX * 2).decode("ascii", "replace")
     asked = Registration(
         product_code=ProductCode(product_code), public_key_version=PublicKeyVersion(version), nonce=nonce
     )
+    key = _key(key_file)
     try:
-        verified = token.verify(text.strip(), token.public_key(_key(key_file)), asked, now=None)
+        verified = token.verify(text.strip(), key, asked, now=None)
     except TokenRejected as exc:
         sys.stderr.write(f"rejected ({exc.reason}): {exc.hint}\n")
         return Exit.DENIED
@@ -33,9 +35,9 @@ def verify(text: str, key_file: str, version: int, product_code: str, nonce: str
     return Exit.OK
 
 
-def _key(path: str) -> str:
+def _key(path: str) -> Any:
     try:
-        return values.public_key(Path(path).read_text(encoding="ascii"))
-    except (OSError, ValueError) as exc:
+        return token.public_key(values.public_key(Path(path).read_text(encoding="ascii")))
+    except (OSError, ValueError, TokenRejected) as exc:
         fault = f"{path}: {getattr(exc, 'strerror', None) or exc}"
         raise SettingsError([Problem(setting="--public-key", fault=fault, example="public-key.pem")]) from exc

@@ -25,7 +25,8 @@ def note(path: Path, text: str) -> None:
     except OSError:
         return
     try:
-        os.write(handle, text.encode()[:BYTES_MAX])
+        cut = text.encode("utf-8", "replace")[:BYTES_MAX]
+        os.write(handle, cut.decode("utf-8", "ignore").encode())  # not cut inside a character
     except OSError:
         pass
     finally:

@@ -64,6 +64,8 @@ def wait_then_exec(timeout: float | None, command: Sequence[str]) -> int:
         sys.stderr.write(f"{command[0]} was not started\n")
         return code
     sys.stderr.flush()
+    for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored_by_python, signal.SIG_DFL)
     try:
         os.execv(program, list(command))
     except OSError as exc:
@@ -110,7 +112,7 @@ def _look(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
         connection.request("GET", path)
         answer = connection.getresponse()
         found = json.loads(answer.read(look.BYTES_MAX))
-    except (OSError, ValueError, http.client.HTTPException) as exc:
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
         return 0, f"waiting for the sidecar at {place} ({exc})"
     finally:
         connection.close()

@@ -28,6 +28,7 @@ def application(view: View) -> WSGI:
     app = Flask("sidecar.api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.url_map.merge_slashes = False  # a redirect would repeat the client's Host
 
     @app.get("/v1/status")
     def status() -> dict[str, object]:

@@ -78,7 +78,14 @@ def gather(
 
 
 def _manifest(path: Path, read: ReadDocument, problems: list[Problem]) -> Manifest | None:
-    document = _document(path, read, problems) if os.path.lexists(path) else None
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # the only way of having none; what cannot be looked at is not nothing
+    except OSError as exc:
+        problems.append(Problem(setting=str(path), fault=f"cannot be looked at: {exc.strerror}."))
+        return None
+    document = _document(path, read, problems)
     return manifest.read(document, path, problems) if document is not None else None
 
 
@@ -269,8 +276,9 @@ def _refuse_other_keys(
 ) -> None:
     """An outside key is fine only if it is one of the sealed ones."""
     named = [name for name in KEY_NAMES if name in given]
-    if not named or not found.manifest:
-        return
+    unreadable = outside is None and any(name in named for name in KEY_NAMES[:2])
+    if not named or not found.manifest or unreadable:
+        return  # nothing outside, or its fault is listed already
     if outside is None and "public_key_version" in named:
         outside_version = found.values.get("public_key_version")
         fits = outside_version in {key.version for key in sealed}

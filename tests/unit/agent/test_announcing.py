@@ -117,7 +117,6 @@ def test_where_there_is_nothing_to_be_wary_of_nothing_is_said(events: Events) ->
     assert events.names() == ["registration.accepted"]
 
 
-@pytest.mark.xfail(strict=True, reason="cautions are remembered by name, so a changed one is never said")
 def test_a_caution_that_changes_is_said_again(events: Events) -> None:
     announcer = Announcer(product_code=PRODUCT)
     announcer.answer(WARY, OPEN, opened=False, pause_seconds=None)

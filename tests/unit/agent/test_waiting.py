@@ -100,13 +100,11 @@ def test_a_url_that_is_none_is_a_settings_error(url: str) -> None:
         waiting.wait(0, url)
 
 
-@pytest.mark.xfail(strict=True, reason="json raises RecursionError, which nobody waits out")
 def test_a_deeply_nested_answer_is_waited_out_too() -> None:
     with Peer([http_answer(200, "[" * 60_000)]) as peer:
         assert waiting.wait(0, peer.url) == Exit.UNAVAILABLE
 
 
-@pytest.mark.xfail(strict=True, raises=(ValueError, OSError), reason="look.where raises more than SettingsError")
 @pytest.mark.parametrize(("name", "value"), [("SIDECAR_PROBE_BIND", ":http"), ("SIDECAR_CONFIG", "/")])
 def test_a_setting_that_hides_the_address_is_a_settings_error(monkeypatch: Env, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
@@ -183,7 +181,6 @@ def test_an_open_gate_becomes_the_command_with_its_arguments_and_its_code() -> N
     assert (ended.returncode, ended.stdout) == (42, "--timeout a b --\n")
 
 
-@pytest.mark.xfail(strict=True, reason="Python ignores SIGPIPE, and what it becomes inherits that")
 def test_the_command_gets_the_signals_as_it_would_alone() -> None:
     with Peer([OPEN]) as peer:
         ended = execute(peer.port, "sh", "-c", "grep SigIgn /proc/self/status")
@@ -229,7 +226,6 @@ def test_a_recheck_without_a_sidecar_is_69(capsys: Capture, monkeypatch: Env) ->
     assert "SIDECAR_API_BIND" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="look.where is called outside the try")
 def test_a_recheck_with_a_malformed_address_is_no_traceback(monkeypatch: Env) -> None:
     monkeypatch.setenv("SIDECAR_API_BIND", ":http")
     try:
