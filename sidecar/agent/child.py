@@ -75,6 +75,14 @@ class Child:
             except ProcessLookupError:
                 pass
 
+    def abandon(self) -> None:
+        """Kill it where it still runs as this process's child; the pid of one already reaped may be another's."""
+        try:
+            if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+                os.kill(self.pid, signal.SIGKILL)
+        except ChildProcessError:
+            pass
+
     def close(self) -> None:
         """Be done with it: kill what still runs, wait for what is ours, close the pipe."""
         self.kill()

@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -90,6 +91,11 @@ class Worker(base.Worker):  # type: ignore[misc]
         self._scratch = bytearray(SCRATCH_BYTES)
         self._ahead: dict[Connection, None] = {}
         super().init_process()
+
+    def init_signals(self) -> None:
+        """From here on SIGTERM is heard; one that came since the fork was held back and is heard now."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM. Only a flag: the poller may hold any lock the application's hook would want."""

@@ -29,6 +29,21 @@ def test_sigterm_ends_it_with_0_within_the_budget(aws: Emulator, tmp_path: Path)
         assert sidecar.note.read_text() == "", "ended because it was told to: nothing to explain"
 
 
+@pytest.mark.parametrize("seconds", [0.1, 0.13, 0.16, 0.2, 0.25, 0.3])
+def test_sigterm_is_heard_at_whatever_moment_of_the_start(aws: Emulator, tmp_path: Path, seconds: float) -> None:
+    """gunicorn drops a SIGTERM that meets a worker between its fork and its readiness."""
+    for nudge in range(4):
+        with Sidecar(aws, tmp_path) as sidecar:
+            assert sidecar.process is not None
+            with pytest.raises(subprocess.TimeoutExpired):
+                sidecar.process.wait(seconds + nudge / 100)
+            began = time.monotonic()
+            sidecar.told(signal.SIGTERM)
+            assert sidecar.ended(10) == 0, sidecar.text()
+            assert time.monotonic() - began < 4
+        assert not _left_over(sidecar)
+
+
 def test_sigterm_while_aws_hangs_ends_it_as_quickly(aws: Emulator, tmp_path: Path) -> None:
     aws.fault("RegisterUsage", "hang", times=None)
     with Sidecar(aws, tmp_path) as sidecar:
@@ -208,15 +223,15 @@ def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Pat
     heavy = ("botocore", "boto3", "jwt", "cryptography", "kubernetes", "flask", "werkzeug", "yaml", "asyncio", "_rust")
     code = (
         "import sys, threading\n"
-        "from sidecar.agent import serve\n"
+        "from sidecar.agent import application\n"
         "def tell(worker):\n"
         "    with open(sys.argv[1], 'w') as file:\n"
         "        file.write(' '.join(sys.modules))\n"
-        "settle = serve._settle\n"
+        "settle = application._settle\n"
         "def settled(worker):\n"
         "    settle(worker)\n"
         "    threading.Timer(2.0, tell, [worker]).start()\n"
-        "serve._settle = settled\n"
+        "application._settle = settled\n"
         "from sidecar.__main__ import main\n"
         "sys.exit(main(['run']))\n"
     )

@@ -1,0 +1,49 @@
+"""What is an answer? The words of the error table: class, who gave it, and a row.
+
+The rows stand in `rows`, the look-up in `answers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Answer(Enum):
+    """The class of an answer."""
+
+    ACCEPTED = "accepted"
+    DENY = "deny"
+    """Final: the customer may not run it, or the answer is not AWS's."""
+    CONFIG = "config"
+    """Somebody here must change something."""
+    RETRY = "retry"
+    """Transient."""
+    RETRY_THEN_CONFIG = "retry_then_config"
+    """Transient at first; once the start-up budget is spent, a mistake."""
+
+
+class Asked(Enum):
+    """Who gave the answer."""
+
+    REGISTER_USAGE = "RegisterUsage"
+    STS = "AssumeRoleWithWebIdentity"
+    SDK = "client"
+    """No service answered: credentials, names, routes, TLS."""
+    TOKEN = "token"  # noqa: S105 - a place, not a secret
+    """AWS answered, and the answer does not verify."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table."""
+
+    codes: tuple[str, ...]
+    asked: tuple[Asked, ...]
+    answer: Answer
+    reason: str
+    hint: str
+    once_more: bool = False
+    """Asked again at once, with everything fresh, before it is believed."""
+    unreachable: bool = False
+    """AWS gave no answer at all: a kept answer may stand in for it."""
