@@ -39,6 +39,14 @@ def blueprint(world: World) -> Blueprint:
     def calls() -> ResponseReturnValue:
         return jsonify([call.as_json() for call in world.calls()])
 
+    @routes.get("/bill")
+    def bill() -> ResponseReturnValue:
+        return jsonify({"lines": [line.as_json() for line in world.bill()]})
+
+    @routes.get("/clock")
+    def clock() -> ResponseReturnValue:
+        return jsonify(world.clock.as_json())
+
     @routes.delete("/faults")
     def clear_faults() -> ResponseReturnValue:
         return jsonify(understood(world, "clear-faults", {})())

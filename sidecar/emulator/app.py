@@ -27,8 +27,9 @@ from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
 from sidecar.emulator.world import World
 
 ABOUT = (
-    "A local AWS Marketplace, for trying and testing: RegisterUsage and AssumeRoleWithWebIdentity at\n"
-    "POST /, everything that can be turned under /_emulator/. It proves nothing and bills nobody.\n"
+    "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage and\n"
+    "AssumeRoleWithWebIdentity at POST /, everything that can be turned under /_emulator/.\n"
+    "It proves nothing and bills nobody.\n"
 )
 
 _METERING = MeteringService()
@@ -95,10 +96,13 @@ def _judged(
 
 
 def _conditions(world: World, fault: Fault | None) -> Conditions:
-    now, behaviour = world.clock.now() + _skew(fault), world.behaviour
-    if fault is None:
-        return Conditions(behaviour=behaviour, now=now)
-    return Conditions(behaviour=fault.bend(behaviour), now=now, fault=fault)
+    skew = _skew(fault)
+    return Conditions(
+        behaviour=world.behaviour if fault is None else fault.bend(world.behaviour),
+        now=world.clock.now() + skew,
+        real_now=world.clock.real.now() + skew,
+        fault=fault,
+    )
 
 
 def _skew(fault: Fault | None) -> timedelta:
@@ -120,7 +124,7 @@ def _for_metering(incoming: Incoming) -> bool:
 
 
 def _response(reply: Reply, incoming: Incoming, world: World, fault: Fault | None) -> Response:
-    """HTTP; the Date header follows the clock that judged the call, for clients that compare it."""
-    dated = format_datetime((world.clock.now() + _skew(fault)).replace(microsecond=0), usegmt=True)
+    """HTTP; the Date header follows the clock that judged the signature, for clients that compare it."""
+    dated = format_datetime((world.clock.real.now() + _skew(fault)).replace(microsecond=0), usegmt=True)
     headers = {"Date": dated, "x-amzn-RequestId": incoming.request_id, **reply.headers}
     return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=headers)

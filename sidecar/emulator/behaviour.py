@@ -1,12 +1,12 @@
 """How does this AWS behave? The knobs, each with the default that AWS documents or is seen to follow.
 
-Left to others: what each knob does (`tokens`, `register_usage`, `callers`).
+Left to others: what each knob does (`tokens`, `register_usage`, `meter_usage`, `callers`).
 
 Rules kept here:
 - Where AWS's pages disagree or are silent, a knob plays each reading: claim casing (the API Reference and
   the seller guide print PascalCase, AWS's Java example and shipping code read camelCase), `iat` (in the
   guide, not in the API Reference's example), asking again after a denial (documented for the first call
-  only).
+  only). So for MeterUsage: the lateness window, changed allocations, client tokens, tags, dry runs.
 - The rest are forgeries and faults of the answer that a verifier has to refuse.
 """
 
@@ -55,6 +55,7 @@ class Body(Enum):
 
     SIGNED = "signed"
     MISSING_SIGNATURE = "missing_signature"
+    MISSING_RECORD_ID = "missing_record_id"
     EMPTY = "empty"
     HTML = "html"
 
@@ -64,6 +65,42 @@ class Reask(Enum):
 
     ANSWERS = "answers"
     STICKY = "sticky"
+
+
+class OffPlatform(Enum):
+    """What MeterUsage says outside ECS and EKS; the model names no error for it."""
+
+    PLATFORM_NOT_SUPPORTED = "PlatformNotSupportedException"
+    NOT_ENTITLED = "CustomerNotEntitledException"
+    ACCESS_DENIED = "AccessDeniedException"
+
+
+class LateFrom(Enum):
+    """Where the lateness of a timestamp is counted from: now, or the hour that now is in."""
+
+    NOW = "now"
+    HOUR = "hour"
+
+
+class OtherAllocations(Enum):
+    """The hour's quantity again, split differently: a duplicate, or taken for a repeat?"""
+
+    DUPLICATE = "duplicate"
+    IDEMPOTENT = "idempotent"
+
+
+class TagCharacters(Enum):
+    """The model's pattern `[a-zA-Z0-9+ -=._:\\/@]`: a list of characters, or with the range it spells?"""
+
+    LISTED = "listed"
+    RANGE = "range"
+
+
+class DryRunStatus(Enum):
+    """HTTP status of DryRunOperation; 412 is what EC2 answers."""
+
+    BAD_REQUEST = 400
+    PRECONDITION_FAILED = 412
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +131,22 @@ class Behaviour:
     algorithm: Algorithm = Algorithm.PS256
     truncated: bool = False
     body: Body = Body.SIGNED
+    meter_off_platform: OffPlatform = OffPlatform.PLATFORM_NOT_SUPPORTED
+    dry_run_status: DryRunStatus = DryRunStatus.BAD_REQUEST
+    dry_run_checks_subscription: bool = False
+    late_seconds_max: float = 21600.0
+    late_from: LateFrom = LateFrom.NOW
+    early_seconds_max: float = 900.0
+    """How far in the future a timestamp may lie."""
+    refuse_before_start: bool = False
+    """Whether a timestamp before the workload's start, where that is known, is out of bounds."""
+    other_allocations: OtherAllocations = OtherAllocations.DUPLICATE
+    allocations_max: int = 2500
+    client_token_checked: bool = True
+    tag_characters: TagCharacters = TagCharacters.LISTED
+    tag_keys_max: int = 5
+    """Distinct keys across all allocations of a request."""
+    empty_tag_values: bool = False
 
     def changed(self, body: Mapping[str, object]) -> Self:
         """With the knobs that `body` names turned. Raises BadOrder, which names the knob."""
@@ -114,6 +167,8 @@ class Behaviour:
             return read.choice(body, name, type(present))
         if isinstance(present, bool):
             return read.flag(body, name)
+        if isinstance(present, int):
+            return read.whole(body, name, least=1)
         if isinstance(present, float):
             return read.number(body, name)
         if isinstance(present, tuple):

@@ -11,6 +11,7 @@ Rules kept here:
   of its own, named after the key.
 - An issued key works only with its session token, and until it expires: UnrecognizedClientException and
   ExpiredTokenException otherwise.
+- A workload started when somebody said so, or else when STS first issued it a key.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from sidecar.clock import iso
 from sidecar.emulator import fields as read
 from sidecar.emulator.behaviour import Behaviour, Platform
 from sidecar.emulator.refusals import BadOrder, refusal
 from sidecar.emulator.sigv4 import Signed
 
 DEFAULT_ROLE: Final = "workload-role"
+FIELDS: Final = ("access_key", "workload", "account", "platform", "region", "allowed", "role", "started")
+"""What can be said about a caller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,8 @@ class Caller:
     """Where it runs, whatever region it calls."""
     allowed: bool
     role: str
+    started_at: datetime | None = None
+    """When it started to run, where somebody said so or STS saw it first; by the emulated clock."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -49,6 +55,7 @@ class Caller:
             "region": self.region,
             "allowed": self.allowed,
             "role": self.role,
+            **({} if self.started_at is None else {"started": iso(self.started_at)}),
         }
 
 
@@ -61,7 +68,10 @@ class IssuedKey:
     workload: str
     account: str
     role: str
+    issued_at: datetime
+    """By the emulated clock."""
     expires_at: datetime
+    """By the real one, as its holder counts."""
 
 
 class Callers:
@@ -71,10 +81,11 @@ class Callers:
         self._lock = threading.Lock()
         self._defined: dict[str, Caller] = {}
         self._issued: dict[str, IssuedKey] = {}
+        self._first_issued_at: dict[str, datetime] = {}
 
     def define(self, body: Mapping[str, object], behaviour: Behaviour) -> Caller:
         """Says who is behind an access key; what `body` leaves out stays as it is. Raises BadOrder."""
-        read.only(body, {"access_key", "workload", "account", "platform", "region", "allowed", "role"})
+        read.only(body, FIELDS)
         access_key = read.text(body, "access_key")
         if access_key is None:
             raise BadOrder("access_key: is required")
@@ -86,6 +97,7 @@ class Callers:
     def issue(self, key: IssuedKey) -> None:
         with self._lock:
             self._issued[key.access_key] = key
+            self._first_issued_at.setdefault(key.workload, key.issued_at)
 
     def expire_issued(self, now: datetime) -> int:
         """Ends every key issued so far; how many."""
@@ -130,6 +142,7 @@ class Callers:
             platform=behaviour.platform,
             region=behaviour.region,
             allowed=behaviour.allowed,
+            started_at=None if issued is None else self._first_issued_at.get(issued.workload),
         )
 
 
@@ -142,4 +155,5 @@ def _amended(present: Caller, body: Mapping[str, object]) -> Caller:
         region=read.text(body, "region") or present.region,
         allowed=present.allowed if allowed is None else allowed,
         role=read.text(body, "role") or present.role,
+        started_at=read.instant(body, "started") or present.started_at,
     )

@@ -33,9 +33,10 @@ EXIT_SETTINGS: Final = 78
 LAST_WORDS_SECONDS: Final = 1.0
 
 DESCRIPTION: Final = """\
-A local AWS Marketplace. It answers RegisterUsage with tokens that it really signs, and the STS exchange
-that an EKS pod needs, so that a sidecar or your own integration can be tried without an AWS account.
-It also plays the bad days: denials, throttling, lost connections, forged tokens.
+A local AWS Marketplace. It answers RegisterUsage with tokens that it really signs, MeterUsage with a bill
+to look at, and the STS exchange that an EKS pod needs, so that a sidecar or your own integration can be
+tried without an AWS account. It also plays the bad days: denials, throttling, lost connections, forged
+tokens; and its clock can be set and sped up.
 """
 
 EPILOG: Final = """\
@@ -48,16 +49,19 @@ examples:
   AWS throttles three times, then loses one answer on its way
     entitlement-sidecar emulator --fault 'RegisterUsage:ThrottlingException*3' \\
                                  --fault 'RegisterUsage:drop_after*1'
+  an hour goes by in a minute; then look at the bill
+    entitlement-sidecar emulator --dimension requests --dimension gigabytes --clock-speed 60
+    curl http://127.0.0.1:8486/_emulator/bill
   every token is signed with a key that is not AWS's
     entitlement-sidecar emulator --fault 'RegisterUsage:wrong_key*forever'
   change your mind while it runs
     curl -X POST http://127.0.0.1:8486/_emulator/unsubscribe
 
 a fault is OPERATION:KIND[=VALUE][*TIMES]
-  OPERATION  RegisterUsage, AssumeRoleWithWebIdentity or *
+  OPERATION  RegisterUsage, MeterUsage, AssumeRoleWithWebIdentity or *
   KIND       any AWS error code; drop_before, drop_after, slow, hang, empty_200, html_200, html_503,
-             expired_token, clock_skew; or a forged token: wrong_nonce, wrong_product, wrong_version,
-             wrong_key, truncated, missing_signature, no_iat, iat_offset, version_as_text, claims_pascal,
+             expired_token, clock_skew, missing_record_id; or a forged token: wrong_nonce, wrong_product,
+             wrong_version, wrong_key, truncated, missing_signature, no_iat, iat_offset, version_as_text, claims_pascal,
              claims_both, claims_contradicting, alg_rs256, alg_hs256, alg_none
   VALUE      seconds for slow, clock_skew and iat_offset; for an error code, x-amz-retry-after in ms
   TIMES      a number (1), or forever
@@ -74,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1", help="address to bind (%(default)s)")
     add("--port", type=_port, default=DEFAULT_PORT, help="port to bind; 0 takes a free one (%(default)s)")
     add("--product-code", action="append", metavar="CODE", help="a product that exists (demo-product)")
+    add("--dimension", action="append", metavar="NAME", help="a usage dimension of every product (requests)")
     add("--account", default="123456789012", help="account of callers nobody defined (%(default)s)")
     add("--region", default="us-east-1", help="region of the endpoint and of callers (%(default)s)")
     add("--platform", choices=("eks", "ecs", "none"), default="eks", help="where callers run (%(default)s)")
@@ -94,6 +99,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="answers",
         help="asked again after a denial: by today's subscription, or denied for good (%(default)s)",
     )
+    add(
+        "--dry-run-checks-subscription",
+        action="store_true",
+        help="a dry run of MeterUsage without a subscription is not entitled (it passes)",
+    )
+    add("--clock-start", metavar="ISO", help="the emulated time at the start, such as 2026-01-31T23:59:00Z (real)")
+    add("--clock-speed", type=float, default=1.0, metavar="N", help="emulated seconds in a real one (%(default)s)")
     add("--fault", action="append", metavar="FAULT", default=[], help="trouble to play, in order; see below")
     add("--timeline", type=Path, metavar="FILE", help="YAML or JSON list of {after: seconds, do: verb, …}")
     add("--public-key-file", type=Path, metavar="FILE", help="write the newest public key there, PEM")
@@ -135,11 +147,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
     """The emulator that the flags describe. Raises BadOrder."""
-    from sidecar.emulator import faults, timeline
+    from sidecar.emulator import faults, fields, timeline
     from sidecar.emulator.behaviour import Behaviour
     from sidecar.emulator.refusals import BadOrder
     from sidecar.emulator.server import Emulator
-    from sidecar.emulator.world import DEFAULT_PRODUCT_CODE, OPERATIONS
+    from sidecar.emulator.world import DEFAULT_DIMENSION, DEFAULT_PRODUCT_CODE, OPERATIONS
 
     versions = args.key_version or (1,)
     for version in args.superseded:
@@ -154,16 +166,20 @@ def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
             "iat": not args.no_iat,
             "reask": args.reask,
             "superseded": args.superseded,
+            "dry_run_checks_subscription": args.dry_run_checks_subscription,
         }
     )
     emulator = Emulator(
         product_codes=args.product_code or (DEFAULT_PRODUCT_CODE,),
+        dimensions=args.dimension or (DEFAULT_DIMENSION,),
         subscribed=not args.unsubscribed,
         behaviour=behaviour,
         key_versions=versions,
         key_bits=args.key_bits,
         host=args.host,
         port=args.port,
+        clock_start=fields.instant({"--clock-start": args.clock_start}, "--clock-start"),
+        clock_speed=args.clock_speed,
         timeline=() if args.timeline is None else timeline.load(args.timeline),
         on_event=narrator.say_event,
     )
@@ -176,7 +192,8 @@ def _greeting(emulator: Emulator, args: argparse.Namespace) -> str:
     """The first thing said: where it is and how to aim at it."""
     if args.json:
         keys, codes = emulator.public_keys(), list(emulator.product_codes)
-        return json.dumps({"url": emulator.url, "product_codes": codes, "public_keys": keys})
+        about = {"url": emulator.url, "product_codes": codes, "dimensions": list(emulator.dimensions)}
+        return json.dumps({**about, "public_keys": keys})
     version = emulator.keys.newest()
     lines = [
         f"A local AWS Marketplace answers at {emulator.url}; Ctrl-C ends it.",
@@ -194,6 +211,7 @@ def _greeting(emulator: Emulator, args: argparse.Namespace) -> str:
         "",
         f"For anything else that uses an AWS SDK: export AWS_ENDPOINT_URL={emulator.url}",
         f"What it knows: curl {emulator.url}/_emulator/state",
+        f"What it would bill: curl {emulator.url}/_emulator/bill (dimensions: {', '.join(emulator.dimensions)})",
         "",
     ]
     return "\n".join(lines)

@@ -51,13 +51,14 @@ FORGING: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         "wrong_key": {"wrong_key": True},
         "truncated": {"truncated": True},
         "missing_signature": {"body": "missing_signature"},
+        "missing_record_id": {"body": "missing_record_id"},
         "no_iat": {"iat": False},
         "version_as_text": {"version_as_text": True},
         **{f"claims_{claims.value}": {"claims": claims.value} for claims in Claims},
         **{f"alg_{each.value.lower()}": {"algorithm": each.value} for each in Algorithm},
     }
 )
-"""Faults of the token: the knobs of `Behaviour` they turn for one call. `iat_offset` takes seconds."""
+"""Faults of a success: the knobs of `Behaviour` they turn for one call. `iat_offset` takes seconds."""
 
 IAT_OFFSET: Final = "iat_offset"
 SECONDS: Final[Mapping[str, float]] = MappingProxyType({"slow": 30.0, "clock_skew": 3600.0, IAT_OFFSET: 3600.0})

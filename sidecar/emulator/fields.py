@@ -8,6 +8,7 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -15,6 +16,8 @@ from sidecar.emulator.refusals import BadOrder
 
 NUMBER_MAX: Final = 1_000_000_000
 """All numbers here are seconds: some thirty years."""
+EPOCH_MAX: Final = 7_258_118_400
+"""The year 2200."""
 
 E = TypeVar("E", bound=Enum)
 
@@ -54,6 +57,25 @@ def number(body: Mapping[str, object], name: str) -> float | None:
     if not abs(value) <= NUMBER_MAX:  # not "greater than": that lets NaN through
         raise BadOrder(f"{name}: must be within ±{NUMBER_MAX}")
     return float(value)
+
+
+def instant(body: Mapping[str, object], name: str) -> datetime | None:
+    """An aware instant from ISO 8601 text with its zone or from Unix seconds, or None when absent."""
+    value = body.get(name)
+    if value is None:
+        return None
+    wrong = BadOrder(f"{name}: must be Unix seconds, or ISO 8601 with its zone such as 2026-01-31T23:59:00Z")
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        raise wrong from None
+    if found is not None and found.tzinfo is not None:
+        value = found.timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong
+    if not 0 <= value <= EPOCH_MAX:
+        raise BadOrder(f"{name}: must be between the years 1970 and 2200")
+    return datetime.fromtimestamp(value, UTC) if found is None else found.astimezone(UTC)
 
 
 def whole(body: Mapping[str, object], name: str, *, least: int) -> int | None:

@@ -9,6 +9,8 @@ Rules kept here (metering service model 2016-01-14, protocol AWS JSON 1.1):
   `{"__type": code, "message": text}`.
 - Before an operation's own rules: signature and credentials, then permission, then throttling (and any
   other error that somebody ordered). AWS does not document this order.
+- Signature and credentials are judged in real time, whatever the emulated clock says: a client signs by
+  its own clock.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from sidecar.emulator import register_usage, sigv4
+from sidecar.emulator import meter_usage, register_usage, sigv4
 from sidecar.emulator.behaviour import Behaviour, Body
 from sidecar.emulator.callers import Caller
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
@@ -31,7 +33,14 @@ WEB_PAGE: Final = b"<html><head><title>Gateway</title></head><body>This is not t
 
 Operation = Callable[[World, Caller, str, Mapping[str, object], Behaviour, datetime], dict[str, object]]
 
-OPERATIONS: Final[Mapping[str, Operation]] = {register_usage.OPERATION: register_usage.answer}
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    register_usage.OPERATION: register_usage.answer,
+    meter_usage.OPERATION: meter_usage.answer,
+}
+_LEFT_OUT: Final[Mapping[Body, str]] = {
+    Body.MISSING_SIGNATURE: "Signature",
+    Body.MISSING_RECORD_ID: "MeteringRecordId",
+}
 
 
 class MeteringService:
@@ -49,15 +58,10 @@ class MeteringService:
         return None if access_key is None else world.callers.workload(access_key, world.behaviour)
 
     def perform(self, world: World, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
-        signed = sigv4.read(incoming.headers, conditions.now)
-        caller = world.callers.authenticate(signed, conditions.behaviour, conditions.now)
+        signed = sigv4.read(incoming.headers, conditions.real_now)
+        caller = world.callers.authenticate(signed, conditions.behaviour, conditions.real_now)
         if not caller.allowed:
-            raise access_denied(
-                account=caller.account,
-                role=caller.role,
-                workload=caller.workload,
-                action=f"aws-marketplace:{operation}",
-            )
+            raise _not_allowed(caller, operation, incoming.body)
         ordered_error(world, operation, conditions)
         members = OPERATIONS[operation](
             world, caller, signed.region, _object(incoming.body), conditions.behaviour, conditions.now
@@ -73,14 +77,22 @@ class MeteringService:
         )
 
 
+def _not_allowed(caller: Caller, operation: str, body: bytes) -> Refusal:
+    denial = access_denied(
+        account=caller.account,
+        role=caller.role,
+        workload=caller.workload,
+        action=f"aws-marketplace:{operation}",
+    )
+    return meter_usage.denied(denial, _object(body)) if operation == meter_usage.OPERATION else denial
+
+
 def _success(members: Mapping[str, object], body: Body) -> Reply:
     if body is Body.EMPTY:
         return Reply(status=200, content_type=CONTENT_TYPE, body=b"")
     if body is Body.HTML:
         return Reply(status=200, content_type="text/html", body=WEB_PAGE)
-    kept = {
-        name: value for name, value in members.items() if not (name == "Signature" and body is Body.MISSING_SIGNATURE)
-    }
+    kept = {name: value for name, value in members.items() if name != _LEFT_OUT.get(body)}
     return Reply(status=200, content_type=CONTENT_TYPE, body=_encoded(kept))
 
 

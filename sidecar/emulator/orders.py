@@ -12,6 +12,7 @@ from typing import Final
 
 from sidecar.emulator import fields as read
 from sidecar.emulator.callers import Callers
+from sidecar.emulator.clock import EmulatedClock
 from sidecar.emulator.faults import from_json
 from sidecar.emulator.refusals import BadOrder
 from sidecar.emulator.world import OPERATIONS, World
@@ -87,6 +88,20 @@ def _expire_keys(world: World, body: Mapping[str, object]) -> Deed:
     return lambda: {"expired": world.expire_keys()}
 
 
+def _clock(world: World, body: Mapping[str, object]) -> Deed:
+    read.only(body, {"now", "speed"})
+    now, speed = read.instant(body, "now"), read.number(body, "speed")
+    if now is None and speed is None:
+        raise BadOrder("now: is required, or speed")
+    EmulatedClock(world.clock.real, start=now, speed=1.0 if speed is None else speed)  # a rehearsal
+
+    def deed() -> Answer:
+        world.set_clock(now=now, speed=speed)
+        return world.clock.as_json()
+
+    return deed
+
+
 Verb = Callable[[World, Mapping[str, object]], Deed]
 
 VERBS: Final[Mapping[str, Verb]] = {
@@ -98,4 +113,5 @@ VERBS: Final[Mapping[str, Verb]] = {
     "behaviour": _behaviour,
     "rotate": _rotate,
     "expire-keys": _expire_keys,
+    "clock": _clock,
 }

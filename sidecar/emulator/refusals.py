@@ -1,11 +1,11 @@
 """How does AWS say no? Every error answer, as a value that can be raised.
 
-Left to others: when to refuse (`sigv4`, `callers`, `register_usage`, `sts`), and the form of the answer
+Left to others: when to refuse (`sigv4`, `callers`, `register_usage`, `meter_usage`, `sts`), and the form of the answer
 on the wire (`metering_api`, `sts`).
 
 Rules kept here:
 - Modelled client errors of the metering service are HTTP 400 and InternalServiceErrorException is 500
-  (AWS Marketplace API Reference, "RegisterUsage", Errors).
+  (AWS Marketplace API Reference, "RegisterUsage" and "MeterUsage", Errors).
 - AWS's pages on common errors give 403 in one edition and 400 in another for AccessDenied,
   ExpiredToken and signature errors. Here they are 400 for the metering service: a client must look at
   the code, not at the status. The three codes below with 403 are documented so for STS.
@@ -36,7 +36,10 @@ MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "CustomerNotEntitledException": "The customer has no valid subscription to this product.",
         "DisabledApiException": "The API is disabled in this Region.",
+        "DryRunOperation": "Request would have succeeded, but the DryRun flag is set.",
+        "DuplicateRequestException": "A metering record has already been emitted for this dimension and hour.",
         "ExpiredTokenException": "The security token included in the request is expired",
+        "IdempotencyConflictException": "The ClientToken is being used for multiple requests.",
         "InternalServiceErrorException": "An internal error has occurred. Retry your request.",
         "InvalidIdentityToken": "No OpenIDConnect provider found in your account for this token.",
         "PlatformNotSupportedException": "The platform is not supported: run on Amazon ECS or Amazon EKS.",

@@ -18,7 +18,6 @@ Rules kept here (AWS Marketplace API Reference, "RegisterUsage"; seller guide,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,15 +25,13 @@ from typing import Final
 
 from sidecar.emulator.behaviour import Behaviour, Platform, Reask
 from sidecar.emulator.callers import Caller
+from sidecar.emulator.constraints import failed, invalid, wrong_product_code, wrong_text
 from sidecar.emulator.refusals import Refusal, refusal
 from sidecar.emulator.tokens import Question, token
 from sidecar.emulator.world import Registered, World
 
 OPERATION: Final = "RegisterUsage"
 NONCE_CHARACTERS_MAX: Final = 255
-PRODUCT_CODE_CHARACTERS_MAX: Final = 255
-
-_PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,47 +112,24 @@ def _check_entitlement(caller: Caller, question: Question, known: Circumstances)
 def _question(body: Mapping[str, object]) -> Question:
     """The parameters, or one ValidationException that lists everything wrong with them."""
     code, version, nonce = body.get("ProductCode"), body.get("PublicKeyVersion"), body.get("Nonce")
-    wrong = [*_wrong_code(code), *_wrong_version(version), *_wrong_nonce(nonce)]
+    wrong = [
+        *wrong_product_code(code),
+        *_wrong_version(version),
+        *wrong_text("nonce", nonce, most=NONCE_CHARACTERS_MAX),
+    ]
     if wrong or not isinstance(code, str) or not isinstance(version, int):
-        count = f"{len(wrong)} validation error{'s' if len(wrong) > 1 else ''} detected: "
-        raise refusal("ValidationException", count + "; ".join(wrong))
+        raise invalid(wrong)
     return Question(product_code=code, public_key_version=version, nonce=nonce if isinstance(nonce, str) else None)
-
-
-def _wrong_code(code: object) -> list[str]:
-    if code is None:
-        return [_failed("productCode", "Member must not be null")]
-    if not isinstance(code, str):
-        return [_failed("productCode", "Member must be a string")]
-    if len(code) > PRODUCT_CODE_CHARACTERS_MAX:
-        return [_failed("productCode", "Member must have length less than or equal to 255")]
-    if not _PRODUCT_CODE.fullmatch(code):
-        return [_failed("productCode", f"Member must satisfy regular expression pattern: {_PRODUCT_CODE.pattern}")]
-    return []
 
 
 def _wrong_version(version: object) -> list[str]:
     if version is None:
-        return [_failed("publicKeyVersion", "Member must not be null")]
+        return [failed("publicKeyVersion", "Member must not be null")]
     if isinstance(version, bool) or not isinstance(version, int):
-        return [_failed("publicKeyVersion", "Member must be an integer")]
+        return [failed("publicKeyVersion", "Member must be an integer")]
     if version < 1:
-        return [_failed("publicKeyVersion", "Member must have value greater than or equal to 1")]
+        return [failed("publicKeyVersion", "Member must have value greater than or equal to 1")]
     return []
-
-
-def _wrong_nonce(nonce: object) -> list[str]:
-    if nonce is None:
-        return []
-    if not isinstance(nonce, str):
-        return [_failed("nonce", "Member must be a string")]
-    if len(nonce) > NONCE_CHARACTERS_MAX:
-        return [_failed("nonce", "Member must have length less than or equal to 255")]
-    return []
-
-
-def _failed(member: str, constraint: str) -> str:
-    return f"Value at '{member}' failed to satisfy constraint: {constraint}"
 
 
 def _circumstances(world: World, caller: Caller, place: Registered, behaviour: Behaviour) -> Circumstances:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -21,7 +22,7 @@ from sidecar.emulator import timeline as script
 from sidecar.emulator.app import create_app
 from sidecar.emulator.behaviour import Behaviour
 from sidecar.emulator.keys import DEFAULT_BITS, SigningKeys
-from sidecar.emulator.world import DEFAULT_PRODUCT_CODE, Event, World
+from sidecar.emulator.world import DEFAULT_DIMENSION, DEFAULT_PRODUCT_CODE, Event, World
 
 DEFAULT_HOST: Final = "127.0.0.1"
 POLL_SECONDS: Final = 0.02
@@ -37,6 +38,7 @@ class Emulator(World):
         self,
         *,
         product_codes: Iterable[str] = (DEFAULT_PRODUCT_CODE,),
+        dimensions: Iterable[str] = (DEFAULT_DIMENSION,),
         subscribed: bool = True,
         behaviour: Behaviour | None = None,
         key_versions: Iterable[int] = (1,),
@@ -45,18 +47,23 @@ class Emulator(World):
         host: str = DEFAULT_HOST,
         port: int = 0,
         clock: Clock | None = None,
+        clock_start: datetime | None = None,
+        clock_speed: float = 1.0,
         timeline: Iterable[object] = (),
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         """Port 0 takes a free one. `timeline` is a list of steps. Raises BadOrder."""
         super().__init__(
             product_codes=product_codes,
+            dimensions=dimensions,
             subscribed=subscribed,
             behaviour=behaviour,
             key_versions=key_versions,
             key_bits=key_bits,
             keys=keys,
             clock=clock,
+            clock_start=clock_start,
+            clock_speed=clock_speed,
             on_event=on_event,
         )
         self.host = host

@@ -8,6 +8,8 @@ Rules kept here (AWS STS API Reference, "AssumeRoleWithWebIdentity"; query proto
 - The token may be any text and proves nothing here. One that Kubernetes issued (claim `kubernetes.io`,
   `pod.uid`) names the pod, and the key belongs to that workload. Any other text is a workload of its own,
   named after a digest of it: the same token is the same workload.
+- `Expiration` and the expiry of a key are in real time, however the emulated clock was moved: the client
+  that holds them counts by its own.
 - Account and role of the issued key are those of the role ARN.
 """
 
@@ -19,7 +21,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -57,7 +59,7 @@ class SecurityTokenService:
     def perform(self, world: World, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
         ordered_error(world, operation, conditions)
         form = _form(incoming)
-        key = _issue(form, conditions.now)
+        key = _issue(form, conditions)
         world.callers.issue(key)
         return _xml(200, _result(key, form, incoming.request_id))
 
@@ -82,7 +84,7 @@ def workload_of(token: str) -> str:
     return "token-" + hashlib.sha256(token.encode("utf-8")).hexdigest()[:12]
 
 
-def _issue(form: Mapping[str, str], now: datetime) -> IssuedKey:
+def _issue(form: Mapping[str, str], conditions: Conditions) -> IssuedKey:
     for name in ("RoleArn", "RoleSessionName", "WebIdentityToken"):
         if not form.get(name):
             raise _invalid(name[0].lower() + name[1:], "Member must not be null")
@@ -95,7 +97,8 @@ def _issue(form: Mapping[str, str], now: datetime) -> IssuedKey:
         workload=workload_of(form["WebIdentityToken"]),
         account=role["account"],
         role=role["role"],
-        expires_at=now + _duration(form.get("DurationSeconds")),
+        issued_at=conditions.now,
+        expires_at=conditions.real_now + _duration(form.get("DurationSeconds")),
     )
 
 

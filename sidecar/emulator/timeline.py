@@ -4,7 +4,7 @@ Left to others: what each verb means (`orders`).
 
 Rules kept here:
 - A step is `{after: seconds, do: verb, …}`; what remains is the verb's admin body. `after` counts from
-  the start of the emulator, not from the step before.
+  the start of the emulator, not from the step before, and in real seconds.
 - The whole script is understood before its first step is played; a complaint names step and field.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -68,7 +69,7 @@ def play(world: World, steps: Iterable[Step], stopping: threading.Event) -> None
 def _step(world: World, number: int, step: object) -> Step:
     if not isinstance(step, dict) or not all(isinstance(name, str) for name in step):
         raise BadOrder(f"step {number}: must read {{after: seconds, do: verb}}")
-    body = {name: value for name, value in step.items() if name not in ("after", "do")}
+    body = {name: _as_written(value) for name, value in step.items() if name not in ("after", "do")}
     try:
         after, verb = read.number(step, "after"), read.text(step, "do")
         if after is None or after < 0:
@@ -78,3 +79,8 @@ def _step(world: World, number: int, step: object) -> Step:
         return Step(after_seconds=after, verb=verb, body=body, deed=understood(world, verb, body))
     except BadOrder as complaint:
         raise BadOrder(f"step {number}: {complaint}") from None
+
+
+def _as_written(value: object) -> object:
+    """YAML makes an instant of what looks like one; orders take it as text."""
+    return value.isoformat() if isinstance(value, datetime) else value

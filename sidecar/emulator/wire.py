@@ -28,10 +28,13 @@ class Incoming:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Under what a call is judged: today's knobs and instant, bent by its fault when it has one."""
+    """Under what a call is judged: today's knobs and instants, bent by its fault when it has one."""
 
     behaviour: Behaviour
     now: datetime
+    """By the emulated clock: hours, windows, records, tokens."""
+    real_now: datetime
+    """By the real one: what a client signs, and when its credentials expire."""
     fault: Fault | None = None
 
     def has(self, kind: str) -> bool:

@@ -1,6 +1,6 @@
-"""What does this AWS know right now? Its products, keys, subscriptions, callers, registrations and knobs.
+"""What does this AWS know right now? Products, keys, subscriptions, callers, registrations, records, knobs.
 
-Left to others: the rules (`register_usage`, `sts`), the wire (`app`), the orders as others write them
+Left to others: the rules (`register_usage`, `meter_usage`, `sts`), the wire (`app`), the orders as others write them
 (`orders`). A test in the same process, the admin routes, a timeline and the command all turn the same
 methods here.
 
@@ -15,24 +15,30 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from sidecar.clock import Clock, SystemClock, iso
 from sidecar.emulator.behaviour import Behaviour
 from sidecar.emulator.callers import Caller, Callers
+from sidecar.emulator.clock import EmulatedClock
 from sidecar.emulator.faults import Fault, FaultQueue, from_json
 from sidecar.emulator.keys import DEFAULT_BITS, SigningKeys
+from sidecar.emulator.records import BillLine, UsageRecord, UsageRecords, added, hour_of
 from sidecar.emulator.refusals import BadOrder
 
 DEFAULT_PRODUCT_CODE: Final = "demo-product"
 CALLS_KEPT: Final = 1000
-OPERATIONS: Final = ("RegisterUsage", "AssumeRoleWithWebIdentity")
+DEFAULT_DIMENSION: Final = "requests"
+DIMENSIONS_MAX: Final = 24
+"""Of a product (seller guide, `container-metering-meterusage`)."""
+OPERATIONS: Final = ("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity")
 """What this AWS does; a fault can be ordered for each."""
 
 Event = Mapping[str, object]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, order=True)
 class Registered:
     """The identity of a registration: a workload and a product."""
 
@@ -79,17 +85,22 @@ class World:
         self,
         *,
         product_codes: Iterable[str] = (DEFAULT_PRODUCT_CODE,),
+        dimensions: Iterable[str] = (DEFAULT_DIMENSION,),
         subscribed: bool = True,
         behaviour: Behaviour | None = None,
         key_versions: Iterable[int] = (1,),
         key_bits: int = DEFAULT_BITS,
         keys: SigningKeys | None = None,
         clock: Clock | None = None,
+        clock_start: datetime | None = None,
+        clock_speed: float = 1.0,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        self.clock = SystemClock() if clock is None else clock
+        """`clock` is the real one, from which the emulated one is moved. Raises BadOrder."""
+        self.clock = EmulatedClock(clock or SystemClock(), start=clock_start, speed=clock_speed)
         self.started_at = self.clock.now()
         self.product_codes = tuple(product_codes)
+        self.dimensions = _dimensions(dimensions)
         self.behaviour = Behaviour() if behaviour is None else behaviour
         self.keys = SigningKeys(key_versions, bits=key_bits) if keys is None else keys
         self.lock = threading.RLock()
@@ -98,6 +109,10 @@ class World:
         self.subscriptions: set[tuple[str, str]] = set()
         self.registered: dict[Registered, datetime] = {}
         self.denied: set[Registered] = set()
+        self.records = UsageRecords()
+        self.metered: set[Registered] = set()
+        """Workloads and products with a MeterUsage that was accepted."""
+        self.meter_denied: set[Registered] = set()
         self._calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._on_event = on_event
         if subscribed:
@@ -155,7 +170,7 @@ class World:
         self.faults.clear()
 
     def define_caller(self, **caller: object) -> Caller:
-        """Says who is behind `access_key`: workload, account, platform, region, allowed, role."""
+        """Says who is behind `access_key`: workload, account, platform, region, allowed, role, started."""
         return self.callers.define(caller, self.behaviour)
 
     def behave(self, **knobs: object) -> Behaviour:
@@ -174,7 +189,11 @@ class World:
 
     def expire_keys(self) -> int:
         """Ends every access key STS has issued so far; the next one works. How many."""
-        return self.callers.expire_issued(self.clock.now())
+        return self.callers.expire_issued(self.clock.real.now())
+
+    def set_clock(self, *, now: datetime | None = None, speed: float | None = None) -> None:
+        """Puts the emulated clock to an instant, or changes its speed, or both. Raises BadOrder."""
+        self.clock.set(now=now, speed=speed)
 
     def calls(self) -> list[Call]:
         """The last thousand calls, oldest first."""
@@ -189,11 +208,34 @@ class World:
                 for each, at in self.registered.items()
             ]
 
+    def usage_records(self) -> list[UsageRecord]:
+        """What has been metered, by product, dimension, hour and workload."""
+        with self.lock:
+            return self.records.all()
+
+    def bill(self) -> list[BillLine]:
+        """What has been metered, a line per product, account and dimension."""
+        with self.lock:
+            return self.records.bill()
+
+    def recorded(
+        self, hour: datetime, *, product: str | None = None, workload: str | None = None
+    ) -> dict[str, Decimal]:
+        """The quantity on record for the hour that an instant is in, by dimension; of all unless one is named."""
+        found: dict[str, list[Decimal]] = {}
+        for record in self.usage_records():
+            slot = record.slot
+            fits = product in (None, slot.product_code) and workload in (None, slot.workload)
+            if fits and slot.hour == hour_of(hour):
+                found.setdefault(slot.dimension, []).append(record.quantity)
+        return {dimension: added(quantities) for dimension, quantities in found.items()}
+
     def state(self) -> dict[str, object]:
         """All of it that may be seen, as JSON."""
         with self.lock:
             return {
                 "product_codes": list(self.product_codes),
+                "dimensions": list(self.dimensions),
                 "public_key_versions": list(self.keys.versions()),
                 "behaviour": self.behaviour.as_json(),
                 "subscriptions": [
@@ -201,6 +243,7 @@ class World:
                 ],
                 "callers": self.callers.as_json(self.behaviour),
                 "registrations": [each.as_json() for each in self.registrations()],
+                "metered": [{"workload": each.workload, "product": each.product_code} for each in sorted(self.metered)],
                 "faults": self.faults.as_json(),
             }
 
@@ -221,3 +264,11 @@ class World:
             raise BadOrder(f"product: {product} is none of {', '.join(self.product_codes)}")
         products = self.product_codes if product is None else (product,)
         return {(account or self.behaviour.account, each) for each in products}
+
+
+def _dimensions(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once. Raises BadOrder."""
+    found = tuple(dict.fromkeys(names))
+    if not all(found) or not 1 <= len(found) <= DIMENSIONS_MAX:
+        raise BadOrder(f"dimensions: must be 1 to {DIMENSIONS_MAX} names, none of them empty")
+    return found

@@ -7,14 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
-from .conftest import code, register
+from .conftest import code, metered, register
 
 PROGRAM = """
 import argparse, sys
@@ -105,6 +107,25 @@ def test_an_unsubscribed_customer_can_be_had_and_the_platform_too(start: Start) 
     assert code(lambda: register(laptop["url"])) == "PlatformNotSupportedException"
 
 
+def test_metering_flags_become_dimensions_a_clock_and_a_stricter_dry_run(start: Start) -> None:
+    process = start(
+        *("--json", "--product-code", "prod1", "--unsubscribed", "--dry-run-checks-subscription"),
+        *("--dimension", "users", "--dimension", "jobs"),
+        *("--clock-start", "2030-01-31T23:59:00Z", "--clock-speed", "0"),
+    )
+    first = line(process)
+    assert first["dimensions"] == ["users", "jobs"]
+    with urllib.request.urlopen(f"{first['url']}/_emulator/clock", timeout=5) as clock:
+        assert json.load(clock) == {"now": 1_896_134_340.0, "speed": 0.0}
+    at = datetime(2030, 1, 31, 23, tzinfo=UTC)
+    dry = {"Timestamp": at, "UsageDimension": "jobs", "DryRun": True}
+    assert metered(first["url"], **dry) == "CustomerNotEntitledException"
+    urllib.request.urlopen(f"{first['url']}/_emulator/subscribe", data=b"", timeout=5).close()
+    assert metered(first["url"], **dry) == "DryRunOperation"
+    event = line(process)
+    assert (event["operation"], event["at"]) == ("MeterUsage", "2030-01-31T23:59:00.000Z")
+
+
 def test_a_timeline_says_what_it_did(start: Start, tmp_path: Path) -> None:
     (tmp_path / "script.yaml").write_text("- {after: 0, do: unsubscribe}\n")
     process = start("--json", "--timeline", str(tmp_path / "script.yaml"))
@@ -128,6 +149,7 @@ def test_a_person_is_told_what_to_export(start: Start, tmp_path: Path) -> None:
     assert "export SIDECAR_ENDPOINT_URL=http://127.0.0.1:" in text
     assert "export SIDECAR_PRODUCT_CODE=demo-product\n" in text
     assert f"export SIDECAR_PUBLIC_KEY_FILE={tmp_path}/key.pem\n" in text
+    assert "/_emulator/bill (dimensions: requests)" in process.stdout.readline()
 
 
 def test_nobody_reading_delays_no_answer(start: Start) -> None:
@@ -154,6 +176,12 @@ def test_a_port_in_use_is_named() -> None:
         (("--fault", "RegisterUsage:nonsense"), "kind:"),
         (("--fault", "hang"), "OPERATION:KIND"),
         (("--timeline", "/absent/script.yaml"), "/absent/script.yaml: cannot be read"),
+        (("--fault", "BatchMeterUsage:hang"), "operation:"),
+        (("--clock-start", "yesterday"), "--clock-start: must be Unix seconds, or ISO 8601"),
+        (("--clock-start", "2026-01-31T23:59:00"), "--clock-start: must be"),
+        (("--clock-speed", "-1"), "speed: must be 0 to"),
+        (("--clock-speed", "nan"), "speed: must be 0 to"),
+        (("--dimension", ""), "dimensions: must be"),
         (("--superseded", "2"), "--superseded 2"),
         (("--key-version", "0"), "at least 1"),
         (("--public-key-file", "/absent/key.pem"), "/absent/key.pem"),

@@ -36,6 +36,12 @@ def test_what_is_shown_can_be_sent_back() -> None:
         ({"superseded": [0]}, "superseded"),
         ({"region": ""}, "region"),
         ({"reask": "perhaps"}, "reask"),
+        ({"allocations_max": 0}, "allocations_max"),
+        ({"allocations_max": 2.5}, "allocations_max"),
+        ({"tag_keys_max": True}, "tag_keys_max"),
+        ({"dry_run_status": 500}, "dry_run_status"),
+        ({"late_from": "day"}, "late_from"),
+        ({"client_token_checked": 1}, "client_token_checked"),
         ({"platform": []}, "platform"),
     ],
 )

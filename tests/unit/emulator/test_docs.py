@@ -7,12 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from botocore.session import Session
 
 from sidecar.emulator import command, metering_api, sts, world
-from sidecar.emulator.behaviour import Behaviour
+from sidecar.emulator.behaviour import Behaviour, DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters
+from sidecar.emulator.callers import FIELDS
 from sidecar.emulator.faults import FORGING, kinds
 from sidecar.emulator.orders import VERBS
 
+CHOICES = (DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters)
 PAGE = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
 
 
@@ -40,6 +43,29 @@ def test_every_knob_is_documented(knob: str) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_documented(verb: str) -> None:
     assert f"`{verb}`" in PAGE
+
+
+@pytest.mark.parametrize("choice", [each.value for kind in CHOICES for each in kind])
+def test_every_choice_of_a_metering_knob_is_documented(choice: object) -> None:
+    assert f"`{choice}`" in PAGE or f"{choice} or " in PAGE or f" or {choice}" in PAGE
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_of_a_caller_is_documented(field: str) -> None:
+    assert f'"{field}"' in PAGE or f"`{field}`" in PAGE
+
+
+@pytest.mark.parametrize("operation", world.OPERATIONS)
+def test_every_operation_is_documented_and_in_the_help(operation: str) -> None:
+    assert f"\n## {operation}\n" in PAGE
+    assert operation in command.EPILOG
+
+
+def test_every_error_of_metering_is_documented() -> None:
+    model = Session().get_service_model("meteringmarketplace").operation_model("MeterUsage")
+    ordered = {"InternalServiceErrorException", "ThrottlingException"}
+    for name in {shape.name for shape in model.error_shapes} - ordered | {"DryRunOperation", "UnauthorizedException"}:
+        assert f"`{name}`" in PAGE
 
 
 def test_every_flag_is_documented_and_explained() -> None:

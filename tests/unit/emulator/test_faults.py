@@ -10,7 +10,7 @@ from sidecar.emulator.behaviour import Algorithm, Behaviour, Claims
 from sidecar.emulator.faults import FORGING, Fault, FaultQueue, from_json, from_text, kinds
 from sidecar.emulator.refusals import BadOrder
 
-OPERATIONS = ("RegisterUsage", "AssumeRoleWithWebIdentity")
+OPERATIONS = ("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_fault_can_be_written_in_a_word(order: str, fault: Fault) -> None:
     ("order", "names"),
     [
         ("hang", "OPERATION:KIND"),
-        ("MeterUsage:hang", "operation"),
+        ("BatchMeterUsage:hang", "operation"),
         ("RegisterUsage:nonsense", "kind"),
         ("RegisterUsage:hang*0", "times"),
         ("RegisterUsage:hang*often", "times"),

@@ -75,6 +75,9 @@ def test_a_stopped_emulator_plays_no_further(keys: SigningKeys) -> None:
         ({"after": 1, "do": "callers"}, "step 2: access_key"),
         ({"after": 1, "do": "behaviour", "claims": "snake"}, "step 2: claims"),
         ({"after": 1, "do": "rotate", "x": 1}, "step 2: x"),
+        ({"after": 1, "do": "clock"}, "step 2: now"),
+        ({"after": 1, "do": "clock", "now": "soon"}, "step 2: now"),
+        ({"after": 1, "do": "clock", "speed": -2}, "step 2: speed"),
     ],
 )
 def test_a_bad_step_is_named_before_anything_is_played(world: World, step: Any, names: str) -> None:
@@ -94,6 +97,22 @@ def test_another_file_is_no_script(tmp_path: Path, text: str, names: str) -> Non
     (tmp_path / "script").write_text(text)
     with pytest.raises(BadOrder, match=names):
         load(tmp_path / "script")
+
+
+def test_a_script_counts_real_seconds_however_fast_the_clock_runs(keys: SigningKeys) -> None:
+    time, told = Instantly(), []
+    world = World(keys=keys, clock=time, clock_speed=3600, on_event=told.append)
+    play(world, read_steps(world, [{"after": 2, "do": "clock", "speed": 0}, {"after": 9, "do": "rotate"}]), time)
+    assert [event["at"] for event in told] == ["2027-01-15T10:00:00.000Z"] * 2
+
+
+@pytest.mark.parametrize("written", ["2030-01-01T00:00:00Z", '"2030-01-01T00:00:00Z"', "1893456000"])
+def test_an_instant_may_be_written_as_yaml_knows_it(keys: SigningKeys, tmp_path: Path, written: str) -> None:
+    (tmp_path / "script").write_text(f"- {{after: 0, do: clock, now: {written}, speed: 0}}\n")
+    time = Instantly()
+    world = World(keys=keys, clock=time)
+    play(world, read_steps(world, load(tmp_path / "script")), time)
+    assert world.clock.now() == datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def test_a_missing_script_is_named(tmp_path: Path) -> None:
