@@ -54,9 +54,30 @@ def _ended(command: Callable[[], int]) -> int:
 
 def _dispatch(given: list[str], manifest: Path) -> int:
     command, rest = _split_at_dashes(given)
-    args = build_parser().parse_args(command)
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(command)
+    if unknown:
+        _refuse(parser, args.command, unknown)
     args.manifest_path, args.command_line = manifest, rest
     return int(args.run(args))
+
+
+def _refuse(parser: argparse.ArgumentParser, command: str, unknown: list[str]) -> None:
+    """A flag nobody knows: where settings are given by flags it is a bad setting, else a wrong call."""
+    from difflib import get_close_matches
+
+    from sidecar.errors import Problem, SettingsError
+    from sidecar.settings import SETTINGS
+
+    flags = [word for word in unknown if word.startswith("-")]
+    if command not in ("run", "settings") or not flags:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    problems = []
+    for flag in flags:
+        near = get_close_matches(flag.partition("=")[0], [setting.flag for setting in SETTINGS], n=1)
+        fault = "is not a flag." + (f" Did you mean {near[0]}?" if near else "")
+        problems.append(Problem(setting=flag, fault=fault))
+    raise SettingsError(problems)
 
 
 def _split_at_dashes(given: list[str]) -> tuple[list[str], list[str]]:
@@ -93,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
             description=f"{does[0].upper()}{does[1:]}.",
             epilog=f"exit: {ends}\n\nexample:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         command.set_defaults(run=run)
         return command
@@ -212,7 +234,11 @@ def _add_manifest(add: Callable[..., argparse.ArgumentParser], commands: object)
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     from sidecar.settings import SETTINGS
 
-    group = parser.add_argument_group("settings", "each also as SIDECAR_… or in the file of --config")
+    group = parser.add_argument_group(
+        "settings",
+        "each also as SIDECAR_… or in the file of --config. Where listeners move, use one of these two: healthcheck,"
+        " wait, exec and recheck read them, not the flags of another process",
+    )
     group.add_argument("--config", metavar="FILE", help="YAML file with settings under their lower-case names")
     for setting in SETTINGS:
         default = setting.default_text.replace("`", "") or setting.default
@@ -307,8 +333,10 @@ def _manifest_check(args: argparse.Namespace) -> int:
     if problems:
         raise SettingsError(problems)
     for product in found.products:
-        versions = ", ".join(str(key.version) for key in product.public_keys) or "none: given outside"
+        versions = ", ".join(str(key.version) for key in product.public_keys) or "none"
         sys.stdout.write(f"product {product.code}: public key versions {versions}\n")
+        if not product.public_keys:
+            sys.stderr.write(f"warning: no key is sealed for {product.code}; whoever runs it may give their own\n")
     sys.stdout.write(f"sealed: {', '.join(sorted(found.sealed)) or 'nothing else'}\n")
     return 0
 

@@ -24,6 +24,7 @@ CLASSES: Mapping[Answer, str] = {
 }
 PLACES = {
     "host": "HOST",
+    "metering_host": "METERING HOST",
     "sts_host": "STS HOST",
     "region": "REGION",
     "role": "ROLE",

@@ -89,3 +89,11 @@ def test_links_of_readme_lead_somewhere() -> None:
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "docs/emulator.md"])
 def test_no_document_names_a_path_of_somebodys_machine(name: str) -> None:
     assert not re.search(r"(?<![\w.])/(home|root|work|Users)/", (ROOT / name).read_text())
+
+
+def test_readme_has_the_measured_ratios_and_the_command_that_makes_them() -> None:
+    measured = block("bench").search(TEXT)
+    assert measured is not None
+    for measure in ("C1", "C2", "C3", "C4", "M1", "M3", "D1"):
+        assert re.search(rf"^\| {measure} \|.*[0-9]x", measured[0], re.M), measure
+    assert "`bench/run`" in TEXT

@@ -71,7 +71,7 @@ class Announcer:
             "product_code": self.product_code,
             "region": report.region or None,
             "host": report.host or None,
-            "aws_error": report.code or None,
+            "aws_error": report.code if report.code and report.asked != Asked.TOKEN.value else None,
             "aws_request_id": report.request_id or None,
         }
 

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
@@ -25,13 +25,14 @@ from gunicorn.arbiter import Arbiter
 from sidecar.agent import log, termination
 from sidecar.agent.board import Board
 from sidecar.agent.child import Child
-from sidecar.agent.exchange import Question
+from sidecar.agent.exchange import Question, Report
 from sidecar.agent.gatekeeper import Gatekeeper
 from sidecar.agent.listeners import Listening
 from sidecar.agent.picture import Picture
 from sidecar.agent.worker import gunicorn_settings
 from sidecar.api.site import Site
 from sidecar.clock import SystemClock
+from sidecar.entitlement.answer import Answer
 from sidecar.errors import Exit
 from sidecar.settings import Settings
 
@@ -68,6 +69,7 @@ class Application(BaseApplication):  # type: ignore[misc]
     ) -> None:
         self._settings, self._listening, self._board = settings, listening, board
         self._question, self._first = question, first
+        self._master = os.getpid()
         self.listener_names = tuple(one.name for one in listening)
         super().__init__()
 
@@ -90,8 +92,9 @@ class Application(BaseApplication):  # type: ignore[misc]
             question=self._question,
             clock=clock,
             shared=self._board,
-            end=_ender(self._settings, self._board),
+            end=_ender(self._settings, self._board, self._master),
             first=self._first,
+            at_first=_known(os.environ),
         )
         picture = Picture(self._settings, self._gatekeeper, clock)
         picture.http_counters = self.http_counters
@@ -110,23 +113,28 @@ class Application(BaseApplication):  # type: ignore[misc]
         Master(self).run()
 
 
+def _known(env: Mapping[str, str]) -> Report:
+    """Who and where we are as far as the environment says it, until a child has found out."""
+    region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or ""
+    return Report(answer=Answer.RETRY.value, reason="asking", hint="", workload=env.get("POD_UID", ""), region=region)
+
+
 def _settle(worker: Any) -> None:
     """The worker is up: what exists now stays, so the collector need not look at it again."""
     gc.enable()
     gc.freeze()
 
 
-def _ender(settings: Settings, board: Board) -> Callable[[Exit, str], None]:
+def _ender(settings: Settings, board: Board, master: int) -> Callable[[Exit, str], None]:
     """How the worker ends the whole process: a code on the board, a note, and SIGTERM to the master."""
-    master = os.getppid()
     once = threading.Lock()
 
     def end(code: Exit, text: str) -> None:
         if not once.acquire(blocking=False):
             return
         board.write(exit=int(code))
-        log.error("sidecar.ending", exit_code=int(code), hint=text)
         termination.note(settings.termination_log, text)
+        log.error("sidecar.ending", exit_code=int(code), hint=text)
         os.kill(master, signal.SIGTERM)
 
     return end

@@ -185,8 +185,8 @@ class Asking:
                 ProductCode(self.question.product_code),
                 self.question.public_keys,
             )
-        except OSError as exc:
-            return replace(report, kept_refused=f"unreadable: {exc.strerror}")
+        except OSError:
+            return replace(report, kept_refused="kept_unreadable")
         except TokenRejected as exc:
             return replace(report, kept_refused=exc.reason)
         reason, hint = answers.KEPT
@@ -240,6 +240,7 @@ def _facts(who: Report, marketplace: Marketplace, found: _Refusal) -> Mapping[st
     direction = "ahead of" if skew and skew > 0 else "behind"
     return {
         "host": marketplace.last_host(),
+        "metering_host": who.host,
         "sts_host": marketplace.sts_host(),
         "region": who.region,
         "role": who.role,

@@ -5,7 +5,7 @@ start-up budget must not begin anew. The board is an anonymous file the master h
 the container and touches no disk. On it a worker that ends the process also says why.
 
 Rules kept here:
-- One JSON object, replaced by one write at offset 0 and padded, so a reader never sees half of it.
+- One JSON object behind its length, replaced by one write; only the one worker writes.
 - No secrets.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from sidecar.entitlement.status import Standing, Status
 
-SIZE: Final = 16_384
+LENGTH_DIGITS: Final = 8
 
 
 class Board:
@@ -31,14 +31,12 @@ class Board:
     def write(self, **facts: object) -> None:
         """Add facts to the board, replacing those of the same name."""
         text = json.dumps(self.read() | facts).encode()
-        if len(text) > SIZE:
-            raise ValueError("the board is full")
-        os.pwrite(self._handle, text.ljust(SIZE), 0)
+        os.pwrite(self._handle, f"{len(text):0{LENGTH_DIGITS}d}".encode() + text, 0)
 
     def read(self) -> dict[str, Any]:
         """Everything on the board."""
-        text = os.pread(self._handle, SIZE, 0).strip()
-        found = json.loads(text) if text else {}
+        length = os.pread(self._handle, LENGTH_DIGITS, 0)
+        found = json.loads(os.pread(self._handle, int(length), LENGTH_DIGITS)) if length else {}
         return found if isinstance(found, dict) else {}
 
 

@@ -35,7 +35,7 @@ BUDGET_SECONDS_PER_KEY: Final = 30.0
 LINE_BYTES_MAX: Final = 1 << 20
 
 START: Final = "import sys; sys.path[:] = sys.argv[1].split(chr(10)); from sidecar.agent.child import main; main()"
-"""The spawned child gets its parent's import path by argument, so it runs isolated from PYTHON*."""
+"""The spawned child imports from where its parent did: the path goes along as an argument."""
 
 
 @dataclass(kw_only=True)
@@ -159,16 +159,17 @@ def _document_or_problems(path: Path) -> tuple[Mapping[str, object], list[dict[s
 def spawn(question: Question) -> Child:
     """Start a child beside running threads."""
     reads, writes = os.pipe()
-    ask_reads, ask_writes = os.pipe()
+    asked = os.memfd_create("question", os.MFD_CLOEXEC)
+    os.write(asked, question.as_json().encode())  # a file in memory takes it whole, whoever reads when
+    os.lseek(asked, 0, os.SEEK_SET)
     null = os.open(os.devnull, os.O_RDWR)
-    os.write(ask_writes, question.as_json().encode())  # fits the pipe: a few keys of 800 bytes in 64 KiB
     try:
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-I", "-c", START, "\n".join(sys.path)],
             os.environ,
             file_actions=[
-                (os.POSIX_SPAWN_DUP2, ask_reads, 0),
+                (os.POSIX_SPAWN_DUP2, asked, 0),
                 (os.POSIX_SPAWN_DUP2, writes, 1),
                 (os.POSIX_SPAWN_DUP2, null, 2),
             ],
@@ -179,7 +180,7 @@ def spawn(question: Question) -> Child:
         os.close(reads)
         raise
     finally:
-        for handle in (writes, ask_reads, ask_writes, null):
+        for handle in (writes, asked, null):
             os.close(handle)
     return Child(pid=pid, pipe=reads, ours=True)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sidecar.entitlement.answers import Answer
 from sidecar.settings import PublicKey, Settings
@@ -47,6 +47,19 @@ class Question:
         given = json.loads(text)
         given["public_keys"] = tuple(PublicKey(**key) for key in given["public_keys"])
         return cls(**given)
+
+
+TEXT_MAX: Final = 512
+LONG: Final[Mapping[str, int]] = {"hint": 2048, "settings_fault": 4096}
+"""Characters of a report's texts."""
+
+
+def _cut(value: Any, most: int) -> Any:
+    if isinstance(value, str):
+        return value[:most]
+    if isinstance(value, dict):
+        return {str(name)[:most]: _cut(one, most) for name, one in value.items()}
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +105,15 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Raises ValueError."""
+        """A report with every text cut to a sensible length: AWS, or who plays it, may say anything.
+
+        Raises ValueError.
+        """
         try:
             given: Any = json.loads(text)
-            report = cls(**given)
+            report = cls(**{name: _cut(value, LONG.get(name, TEXT_MAX)) for name, value in given.items()})
             Answer(report.answer)
-        except (TypeError, ValueError, RecursionError) as exc:
+        except (TypeError, ValueError, AttributeError, RecursionError) as exc:
             raise ValueError("not a report") from exc
         return report
 

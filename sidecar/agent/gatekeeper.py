@@ -18,8 +18,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from sidecar.agent import board, child, log, termination
@@ -36,6 +35,18 @@ from sidecar.settings import OnDenied, Settings
 
 LOOP: Final = "entitlement"
 CHILD_FAILED: Final = "child_failed"
+PLACE: Final = (
+    "workload",
+    "workload_kind",
+    "labels",
+    "region",
+    "region_source",
+    "partition",
+    "host",
+    "credential_source",
+    "role",
+)
+"""What a child that said nothing leaves as it was."""
 RECHECK_SECONDS: Final = 15
 """Between two questions asked by hand."""
 KEEPING_SECONDS: Final = 10.0
@@ -65,6 +76,7 @@ class Gatekeeper:
         shared: Board,
         end: End,
         first: Child | None = None,
+        at_first: Report | None = None,
         start_child: Callable[[Question], Child] = child.spawn,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -80,7 +92,11 @@ class Gatekeeper:
         self.next_ask_at: float | None = self._asked_at
         self.stopped_loop: str | None = None
         self.counts = Counts()
-        self.standing, self.report = self._recall()
+        self._asking_since = self._asked_at
+        self._recalled = False
+        """Whether an earlier worker left an answer, and when to ask again."""
+        nothing = Report(answer=Answer.RETRY.value, reason="asking", hint="")
+        self.standing, self.report = self._recall(at_first or nothing)
         self._opened_at = clock.monotonic()
 
     # -- what others may do ------------------------------------------------------------------------
@@ -126,9 +142,7 @@ class Gatekeeper:
                 self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
 
     def _loop(self) -> None:
-        if self._first is None and self.standing.entitled and not self.report.kept:
-            self.next_ask_at = None  # an earlier worker has its answer
-        else:
+        if not self._recalled:
             self.ask()
         while self._sleep():
             self.ask()
@@ -175,14 +189,17 @@ class Gatekeeper:
             if self._stopping:
                 return None
             self._asked_at = self.next_ask_at = began
-            try:
-                self._child = self._take_child()
-            except OSError as exc:
-                fault = exc
-            else:
-                return self._child
-        log.error("child.failed", code=CHILD_FAILED, crash=type(fault).__name__)
-        self._act(self._unheard(CHILD_FAILED))
+        try:
+            current = self._take_child()
+        except OSError as exc:
+            log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
+            self._act(self._unheard(CHILD_FAILED))
+            return None
+        with self._wake:
+            if not self._stopping:
+                self._child = current
+                return current
+        current.close()
         return None
 
     def _take_child(self) -> Child:
@@ -206,9 +223,10 @@ class Gatekeeper:
     def _unheard(self, code: str) -> Report:
         """A report in place of the one no child gave; who we are is known from the last."""
         row = answers.classify(code, Asked.SDK)
-        known = {name: getattr(self.report, name) for name in ("workload", "workload_kind", "region", "host")}
-        hint = answers.filled(row.hint, known)
-        return Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code, **known)
+        hint = answers.filled(row.hint, {"region": self.report.region, "metering_host": self.report.host})
+        fresh = Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code)
+        known = {name: getattr(self.report, name) for name in PLACE}
+        return replace(fresh, **known)
 
     def _hear_keeping(self, current: Child, report: Report) -> None:
         """Whether the answer was kept; the gate is open already."""
@@ -232,14 +250,19 @@ class Gatekeeper:
         now = self._clock.now()
         before = self.standing
         verdict = report.verdict
-        budget = timedelta(seconds=self._settings.startup_retry_seconds)
-        standing = after(before, verdict, report.reason, report.hint, now, budget)
+        late = self._clock.monotonic() - self._asking_since >= self._settings.startup_retry_seconds
+        standing = after(before, verdict, report.reason, report.hint, now, late)
         self.counts.answers[verdict.value] += 1
         self._schedule(report)
         if not (before.entitled and verdict is not Answer.ACCEPTED):
             self.report = report
         self.standing = standing
-        self._board.write(standing=board.plain_standing(standing), report=asdict(self.report))
+        self._board.write(
+            standing=board.plain_standing(standing),
+            report=asdict(self.report),
+            asking_since=self._asking_since,
+            next_ask_at=self.next_ask_at,
+        )
         pause = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)
         self._announce.answer(report, standing, opened=standing.entitled and not before.entitled, pause_seconds=pause)
         if standing.status is Status.DENIED:
@@ -266,14 +289,15 @@ class Gatekeeper:
 
     # -- the board ---------------------------------------------------------------------------------
 
-    def _recall(self) -> tuple[Standing, Report]:
+    def _recall(self, nothing: Report) -> tuple[Standing, Report]:
         """Where an earlier worker of this process left off, or the beginning."""
         found = self._board.read()
         if found.get("first_heard"):
             self._first = None
-        nothing = Report(answer=Answer.RETRY.value, reason="asking", hint="")
         if "standing" not in found:
             return first_standing(self._clock.now()), nothing
+        self._recalled = True
+        self._asking_since, self.next_ask_at = found["asking_since"], found["next_ask_at"]
         return board.read_standing(found["standing"]), Report(**found["report"])
 
 

@@ -64,9 +64,7 @@ def _named(
             if getattr(exc, "errno", None) in NO_FAMILY and not given:
                 continue
             fault = f"cannot listen on {address}: {getattr(exc, 'strerror', None) or exc}. Give a free address."
-            problems.append(
-                Problem(setting=setting, fault=fault, example=":8484" if name == PROBE else "127.0.0.1:8485")
-            )
+            problems.append(Problem(setting=setting, fault=fault))
     return found
 
 

@@ -3,16 +3,22 @@
 Rules kept here:
 - An event is `noun.past_tense`; fields reuse the project's words.
 - Never a token, a key, a credential or a request's body.
-- A line is written whole by one call. Nothing that answers a probe logs: stdout may be stuck.
+- Nobody waits for whoever reads stdout: a log agent that is stuck shuts no gate, holds up no probe and
+  no end. What it does not take is dropped and counted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import sys
+import os
+import select
+import threading
+import time
+from collections import deque
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 LOGGER: Final = logging.getLogger("entitlement_sidecar")
 
@@ -23,6 +29,7 @@ class Speak(Protocol):
     def __call__(self, name: str, **fields: object) -> None: ...
 
 
+LINES_WAITING_MAX: Final = 1000
 PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
@@ -41,11 +48,81 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class Lines(logging.Handler):
+    """Writes lines to a file descriptor without ever waiting for its reader.
+
+    A line goes out at once where the pipe has room for it. Otherwise lines queue up to a limit, and a
+    thread that may wait writes them; past the limit they are dropped and counted.
+    """
+
+    def __init__(self, handle: int = 1) -> None:
+        super().__init__()
+        self._handle = handle
+        self._waiting: deque[bytes] = deque()
+        self._writing = False
+        self.dropped = 0
+        os.register_at_fork(after_in_child=self._forget)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called with the handler's lock held, so nothing here may wait."""
+        line = self.format(record).encode() + b"\n"
+        if not self._writing and len(line) <= select.PIPE_BUF and self._has_room():
+            self._write(line)
+        elif len(self._waiting) >= LINES_WAITING_MAX:
+            self.dropped += 1
+        else:
+            self._waiting.append(line)
+            self._begin()
+
+    def drain(self, seconds: float) -> None:
+        """Give what waits a moment to go out; whoever reads slower loses it."""
+        deadline = time.monotonic() + seconds
+        while self._writing and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _has_room(self) -> bool:
+        """For a pipe: whether PIPE_BUF bytes can be written without waiting (poll(2), pipe(7))."""
+        poll = select.poll()
+        poll.register(self._handle, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def _begin(self) -> None:
+        if not self._writing:
+            self._writing = True
+            threading.Thread(target=self._work, name="log", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            with self._guard():
+                if not self._waiting:
+                    self._writing = False
+                    return
+                line = self._waiting.popleft()
+            self._write(line)
+
+    def _guard(self) -> Any:
+        return self.lock or contextlib.nullcontext()
+
+    def _write(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[os.write(self._handle, line) :]
+        except OSError:
+            self.dropped += 1  # nobody reads any more
+
+    def _forget(self) -> None:
+        """In a forked child: what waits is the parent's to say."""
+        self._waiting.clear()
+        self._writing = False
+
+
+LINES: Final = Lines()
+
+
 def start(level: str) -> None:
     """Log from here on; `level` as in the settings."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonLines())
-    LOGGER.handlers[:] = [handler]
+    LINES.setFormatter(JsonLines())
+    LOGGER.handlers[:] = [LINES]
     LOGGER.setLevel(level.upper())
     LOGGER.propagate = False
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sidecar
+from sidecar.agent import log
 from sidecar.agent.gatekeeper import LOOP, Gatekeeper
 from sidecar.api.view import Metric
 from sidecar.clock import Clock, iso
@@ -119,6 +120,7 @@ class Picture:
                 samples=[({"version": sidecar.__version__}, 1.0)],
             ),
             Metric(name="loop_running", kind="gauge", help="1 while the loop lives.", samples=loops),
+            _counter("log_lines_dropped_total", "Log lines nobody took in time.", log.LINES.dropped),
             _gauge("start_timestamp_seconds", "When this worker started.", self._started_at.timestamp()),
             _counter("cpu_seconds_total", "CPU time of the worker.", usage.ru_utime + usage.ru_stime),
         ]

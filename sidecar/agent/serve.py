@@ -23,6 +23,8 @@ from sidecar.errors import Exit, SettingsError
 from sidecar.settings import Settings
 from sidecar.settings.table import BY_NAME
 
+DRAIN_SECONDS: Final = 0.2
+"""For the last lines, where whoever reads stdout is slow."""
 FOREIGN: Final = ("GUNICORN_PID", "GUNICORN_FD", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "SCRIPT_NAME")
 
 
@@ -51,6 +53,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
         return int(str(exc.code or 0))
     finally:
         first.abandon()
+        log.LINES.drain(DRAIN_SECONDS)
 
 
 def _told_to_end(_signal: int, _frame: object) -> NoReturn:

@@ -1,8 +1,7 @@
 """Why did the process end by itself? The note that `kubectl describe pod` shows.
 
 Rules kept here:
-- Written only where the file exists already, as the kubelet makes it, or its directory is one of ours:
-  a sidecar does not litter /dev.
+- Written only where the file exists already, as the kubelet makes it: a sidecar does not litter /dev.
 - At most 4096 bytes, what the kubelet reads.
 - Never fails: it is said on the way out, after everything else.
 

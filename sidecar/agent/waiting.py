@@ -9,12 +9,15 @@ Rules kept here:
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -108,6 +111,8 @@ def _look(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
     scheme, place, path = target
     kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
     connection = kind(place, timeout=max(timeout, 0.1))
+    over = threading.Timer(max(timeout, 0.1), _cut, [connection])  # a server that trickles has no longer either
+    over.start()
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -115,11 +120,17 @@ def _look(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
         return 0, f"waiting for the sidecar at {place} ({exc})"
     finally:
+        over.cancel()
         connection.close()
     if not isinstance(found, dict) or "entitled" not in found:
         return 0, f"waiting: what answers at {place}{path} is not a sidecar's gate"
     open_gate = answer.status == 200 and found["entitled"] is True
     return 200 if open_gate else answer.status if answer.status != 200 else 0, look.line(found)
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _left(deadline: float | None, most: float) -> float:

@@ -46,4 +46,4 @@ class Row:
     once_more: bool = False
     """Asked again at once, with everything fresh, before it is believed."""
     unreachable: bool = False
-    """AWS gave no answer at all: a kept answer may stand in for it."""
+    """AWS could not say yes or no: a kept answer may stand in for it."""

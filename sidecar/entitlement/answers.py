@@ -74,6 +74,8 @@ def classify_exception(names: tuple[str, ...], message: str = "") -> tuple[str, 
 
 def filled(hint: str, facts: Mapping[str, str]) -> str:
     """A hint with its places filled in; what is not known is said in words."""
+    if facts.get("metering_host") == facts.get("sts_host") is not None:
+        hint = hint.replace("{metering_host} and {sts_host}", "{metering_host}")
     for place, otherwise in PLACES.items():
         hint = hint.replace("{" + place + "}", facts.get(place) or otherwise)
     return hint.strip()
@@ -81,6 +83,7 @@ def filled(hint: str, facts: Mapping[str, str]) -> str:
 
 PLACES: Final[Mapping[str, str]] = {
     "host": "the AWS Marketplace metering endpoint",
+    "metering_host": "the AWS Marketplace metering endpoint",
     "sts_host": "the STS endpoint",
     "region": "this region",
     "role": "the workload's role",

@@ -3,8 +3,8 @@
 Rules kept here:
 - One row per code and question; a test compares the rows with botocore's service model, so that an
   error AWS adds fails the build until it has a row.
-- Hints are for the operator at 3 a.m.: what to change, where. `{host}`, `{region}`, `{role}`,
-  `{partition}`, `{sts_host}` are filled in with what was really used.
+- Hints are for the operator at 3 a.m.: what to change, where. `{host}`, `{metering_host}`,
+  `{sts_host}`, `{region}`, `{role}`, `{partition}` are filled in with what was really used.
 
 Sources: AWS Marketplace API Reference, RegisterUsage, Errors; AWS STS API Reference,
 AssumeRoleWithWebIdentity, Errors; "Common error types"; botocore's service models and exceptions.
@@ -28,7 +28,7 @@ SUBSCRIBE: Final = (
     " sidecar asks again by itself, or at once with `entitlement-sidecar recheck`."
 )
 ROLE: Final = "On EKS use IRSA on the pod's service account, on ECS the task role (taskRoleArn)."
-ROUTE: Final = "Allow outbound HTTPS to {host} and {sts_host} (NAT, proxy, firewall, security group)."
+ROUTE: Final = "Allow outbound HTTPS to {metering_host} and {sts_host} (NAT, proxy, firewall, security group)."
 WAITS: Final = "Nothing to do at first; it is retried."
 TRUST: Final = (
     "Fix the trust policy of {role}: federated principal is this cluster's OIDC provider, audience"

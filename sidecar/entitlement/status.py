@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from typing import Final
 
@@ -93,7 +93,7 @@ class Standing:
     checked_at: datetime | None
     """When AWS last gave an answer, or failed to; None before the first."""
     asking_since: datetime
-    """When this workload was first asked for; the start-up budget counts from here."""
+    """When this workload was first asked for."""
 
     @property
     def entitled(self) -> bool:
@@ -120,11 +120,12 @@ def event_for(answer: Answer, late: bool) -> Event:
     return {Answer.ACCEPTED: Event.ACCEPTED, Answer.DENY: Event.DENIED, Answer.CONFIG: Event.CONFIG}[answer]
 
 
-def after(
-    standing: Standing, answer: Answer, reason: str, hint: str, now: datetime, startup_budget: timedelta
-) -> Standing:
-    """The standing once `answer` is known. A gate that is open keeps the reason it opened for."""
-    event = event_for(answer, late=now - standing.asking_since >= startup_budget)
+def after(standing: Standing, answer: Answer, reason: str, hint: str, now: datetime, late: bool) -> Standing:
+    """The standing once `answer` is known. A gate that is open keeps the reason it opened for.
+
+    `late`: whether the start-up budget is spent, measured by a clock that nobody sets.
+    """
+    event = event_for(answer, late)
     status = TRANSITIONS[standing.status, event]
     if status is standing.status and _is_noise(status, event):
         return replace(standing, checked_at=now)

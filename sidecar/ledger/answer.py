@@ -10,8 +10,10 @@ Rules kept here:
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import uuid
 from pathlib import Path
 from typing import Final
@@ -27,12 +29,15 @@ def answer_path(state_dir: Path, workload: str) -> Path:
 
 
 def read(path: Path) -> str | None:
-    """The file's text; None where there is none. Raises OSError."""
+    """The file's text; None where there is none. Raises OSError, also for what is no plain file."""
     try:
-        with path.open("rb") as file:
-            return file.read(BYTES_MAX).decode("utf-8", "replace")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "is no plain file", str(path))
+        return file.read(BYTES_MAX).decode("utf-8", "replace")
 
 
 def replace(path: Path, text: str) -> None:

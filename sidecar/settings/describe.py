@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from sidecar.settings import Settings
-from sidecar.settings.manifest import NOT_SEALED
+from sidecar.settings.manifest import KEYS_MAX, NOT_SEALED
 from sidecar.settings.sources import fingerprint
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, SETTINGS, Setting
 
@@ -95,7 +95,12 @@ def manifest_schema() -> dict[str, Any]:
         "required": ["code"],
         "properties": {
             "code": {"type": "string", "pattern": "^[-a-zA-Z0-9/=:_.@]{1,255}$", "description": "product code"},
-            "public_keys": {"type": "array", "items": key, "description": "the newest version is asked for first"},
+            "public_keys": {
+                "type": "array",
+                "maxItems": KEYS_MAX,
+                "items": key,
+                "description": "the newest version is asked for first",
+            },
             "entitlement_check": BY_NAME["entitlement_check"].schema(),
         },
     }

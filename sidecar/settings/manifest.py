@@ -35,6 +35,8 @@ from sidecar.settings.table import BY_NAME, EntitlementCheck, PublicKey
 
 PRODUCT_KEYS: Final = ("code", "public_keys", "entitlement_check")
 KEY_KEYS: Final = ("version", "key")
+KEYS_MAX: Final = 16
+"""Each may cost two questions, so a list that never ends would never be asked to its end."""
 NOT_SEALED: Final = ("endpoint_url",)
 """Never sealed: a seller who wants it open says `allow_endpoint_override`."""
 
@@ -114,6 +116,8 @@ def _keys(value: object, path: Path, where: str, problems: list[Problem]) -> tup
     if not isinstance(value, list):
         problems.append(_problem(path, where, "is not a list.", "[{version: 1, key: …}]"))
         return ()
+    if len(value) > KEYS_MAX:
+        problems.append(_problem(path, where, f"holds {len(value)} keys; a product has at most {KEYS_MAX} here."))
     keys = []
     for index, item in enumerate(value):
         spot = f"{where}[{index}]"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import timedelta
 
 import pytest
 
 from sidecar.agent import board
-from sidecar.agent.board import SIZE, Board
+from sidecar.agent.board import Board
 from sidecar.entitlement.status import Status
 from tests.fakes import NOON, standing
 
@@ -45,12 +44,12 @@ def test_a_child_of_the_same_process_reads_and_writes_the_same_board() -> None:
     assert shared.read() == {"a": 1, "seen": 1}
 
 
-def test_a_full_board_takes_no_more_and_keeps_what_it_has() -> None:
+def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
     shared = Board()
-    shared.write(a="x" * (SIZE - len(json.dumps({"a": ""}))))
-    with pytest.raises(ValueError, match="full"):
-        shared.write(b=1)
-    assert list(shared.read()) == ["a"]
+    shared.write(a="x" * 100_000)
+    assert len(shared.read()["a"]) == 100_000
+    shared.write(a="short")
+    assert shared.read() == {"a": "short"}
 
 
 @pytest.mark.parametrize("status", list(Status))

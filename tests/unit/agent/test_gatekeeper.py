@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -542,10 +543,36 @@ def test_a_new_worker_with_an_open_gate_does_not_register_again(story: Story) ->
 def test_a_new_worker_with_a_kept_answer_does_ask(story: Story) -> None:
     story.after(REOPENED)
     story.asked.clear()
+    story.clock.advance(60)
     new = story.gatekeeper(saying(ACCEPTED, kept=KEPT))
     new.start()
     assert story.asked.wait(10)
     new.stop()
+
+
+@pytest.mark.parametrize("report", [DENY, CONFIG])
+def test_a_new_worker_keeps_to_the_pause_of_the_last(story: Story, report: Report) -> None:
+    """Or a worker that crashes in a loop would ask AWS in a loop."""
+    paused = story.after(report).next_ask_at
+    story.asked.clear()
+    new = story.gatekeeper(saying(ACCEPTED, kept=KEPT))
+    new.start()
+    asked = story.asked.wait(0.3)
+    new.stop()
+    assert not asked
+    assert new.next_ask_at == paused
+
+
+def test_the_start_up_budget_is_measured_by_a_clock_nobody_sets(story: Story) -> None:
+    story.settings = {"startup_retry_seconds": "100"}
+    keeper = story.gatekeeper(saying(RETRY), saying(RETRY), saying(RETRY))
+    keeper.ask()
+    story.clock.at += timedelta(days=1)
+    keeper.ask()
+    assert keeper.standing.status is Status.PENDING
+    story.clock.advance(100)
+    keeper.ask()
+    assert keeper.standing.status is Status.UNAVAILABLE
 
 
 # -- what is said once

@@ -89,7 +89,14 @@ def test_every_command_says_what_it_does_how_it_ends_and_an_example(capsys: Capt
     assert re.search(rf"^ .*(entitlement-sidecar {' '.join(name)}|\"{name[0]}\")", text, re.M)
 
 
-@pytest.mark.parametrize("argv", [(), ("nonsense",), ("manifest",), ("manifest", "nonsense"), ("run", "--nonsense")])
+def test_a_mistyped_flag_of_run_is_a_bad_setting_with_a_suggestion(capsys: Capture) -> None:
+    assert code("run", "--on-denid", "exit", "--nonsense") == 78
+    err = capsys.readouterr().err
+    assert "Did you mean --on-denied?" in err
+    assert "--nonsense" in err
+
+
+@pytest.mark.parametrize("argv", [(), ("nonsense",), ("manifest",), ("manifest", "nonsense"), ("wait", "--nonsense")])
 def test_what_is_no_command_is_2(capsys: Capture, argv: tuple[str, ...]) -> None:
     assert code(*argv) == 2
     out, err = capsys.readouterr()
