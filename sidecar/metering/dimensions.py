@@ -1,0 +1,231 @@
+"""What does the listing price? Dimensions, and how an operator or a seller writes them.
+
+Three forms, all of which may be mixed with defaults:
+
+    requests,gb_hours
+    [{"name": "gb_hours", "scale": "0.001", "decimals": 3, "tags": ["tenant"]}]
+    a YAML list of the same
+
+Rules kept here:
+- Every fault is said at once, each with its place.
+- Up to 24 dimensions, named 1–255 characters, each once: what a listing can have.
+- Tags need `sum`: a largest or last value has no shares that add up to it.
+- AWS adds up the pods of a customer. A sum may be added up; for `max`, `last` and `unique` somebody has
+  to say what that means (`scope`: one value per pod, or a singleton).
+
+Source: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (24 dimensions);
+API Reference, MeterUsage, shapes UsageDimension, TagKey, TagList.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Final, TypeVar
+
+from sidecar.metering.quantities import PLACES, QuantityOutOfRange, plain, read_decimal, to_micros
+from sidecar.metering.strictjson import JsonNumber, Repeated, parse, shown
+
+DIMENSIONS_MAX: Final = 24
+NAME_MAX: Final = 255
+TAG_KEYS_MAX: Final = 5
+"""Per allocation and over the whole request: AWS's text can be read both ways, so both hold."""
+TAG_KEY_MAX: Final = 100
+TAG_VALUE_MAX: Final = 256
+TAG_CHARACTERS: Final = re.compile(r"[a-zA-Z0-9+ \-=._:/@]+")
+"""Of TagKey and TagValue. The model writes ` -=` inside a class, which as a pattern is a range; what is
+meant are AWS's usual tag characters, and these pass under both readings."""
+
+SCALE_MAX: Final = Decimal(10**9)
+"""Excluded. With six places below it, a scale fits the fifteen digits a YAML number keeps exactly."""
+
+FIELDS: Final = ("name", "aggregation", "scale", "decimals", "tags", "report_zero", "scope")
+
+E = TypeVar("E", bound=Enum)
+
+
+class Aggregation(Enum):
+    """What an hour's events come to."""
+
+    SUM = "sum"
+    MAX = "max"
+    LAST = "last"
+    UNIQUE = "unique"
+    """How many different keys."""
+
+
+class Scope(Enum):
+    """Whose value a `max`, `last` or `unique` is."""
+
+    POD = "pod"
+    """Every pod has its own, and AWS adds them up."""
+    SINGLETON = "singleton"
+    """One pod reports for all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dimension:
+    """One unit the listing prices."""
+
+    name: str
+    aggregation: Aggregation = Aggregation.SUM
+    scale: Decimal = Decimal(1)
+    decimals: int = 0
+    """0: the integer field of MeterUsage; more: the decimal field."""
+    tags: tuple[str, ...] = ()
+    """The tag keys events may carry."""
+    report_zero: bool = False
+    """An hour of nothing is reported too."""
+    scope: Scope | None = None
+
+
+class DimensionsFault(ValueError):
+    """Every fault in the dimensions, each with its place."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(" ".join(faults))
+
+
+def read_dimensions(value: object) -> tuple[Dimension, ...]:
+    """The dimensions in a setting's value, in its order. Raises DimensionsFault."""
+    faults: list[str] = []
+    found = [_dimension(item, f"[{at}]", faults) for at, item in enumerate(_items(value))]
+    names = [one.name for one in found if one]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        faults.append(f"{shown(name)} is named twice.")
+    if len(found) > DIMENSIONS_MAX:
+        faults.append(f"{len(found)} dimensions are named; a listing has up to {DIMENSIONS_MAX}.")
+    if faults:
+        raise DimensionsFault(faults)
+    return tuple(one for one in found if one)
+
+
+def _items(value: object) -> list[object]:
+    if isinstance(value, str):
+        if not value.strip():
+            raise DimensionsFault(["is empty."])
+        if value.lstrip()[0] not in "[{":
+            return [part.strip() for part in value.split(",")]
+        try:
+            value = parse(value.strip())
+        except ValueError as exc:
+            raise DimensionsFault([str(exc)]) from None
+    if not isinstance(value, list):
+        raise DimensionsFault([f"{shown(value)} is not a list of dimensions."])
+    return value
+
+
+def _dimension(item: object, where: str, faults: list[str]) -> Dimension | None:
+    before = len(faults)
+    fields = {"name": item} if isinstance(item, str) else item
+    if isinstance(fields, Repeated):
+        faults.append(f"{where} gives {shown(fields.name)} twice.")
+    elif not isinstance(fields, dict):
+        faults.append(f"{where} is {shown(item)}, neither a name nor a mapping with one.")
+    else:
+        read = _fields(fields, where, faults)
+        if len(faults) == before:
+            _together(read, where, faults)
+        return read if len(faults) == before else None
+    return None
+
+
+def _fields(fields: Mapping[object, object], where: str, faults: list[str]) -> Dimension:
+    """Every field for itself; where one is wrong its default stands in, and a fault is added."""
+    found: dict[str, object] = {}
+    for field, value in fields.items():
+        reader = READERS.get(str(field))
+        if reader is None:
+            faults.append(f"{where}.{field} is not a field of a dimension: {', '.join(FIELDS)}.")
+            continue
+        try:
+            found[str(field)] = reader(value)
+        except ValueError as exc:
+            faults.append(f"{where}.{field}: {exc}")
+    if "name" not in fields:
+        faults.append(f"{where}.name is missing.")
+    return Dimension(**{"name": "", **found})  # type: ignore[arg-type]  # each reader gives its field's type
+
+
+def _together(read: Dimension, where: str, faults: list[str]) -> None:
+    """What one field demands of another."""
+    if read.aggregation is Aggregation.SUM:
+        return
+    kind = read.aggregation.value
+    if read.tags:
+        faults.append(f"{where}.tags: tags need aggregation sum; the shares of a {kind} do not add up to it.")
+    if read.scope is None:
+        faults.append(f"{where}.scope is missing: AWS adds up the pods, so {kind} needs scope pod or singleton.")
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{shown(value)} is not text; put it in quotes.")
+    name = value.strip()
+    if not 1 <= len(name) <= NAME_MAX:
+        raise ValueError(f"{shown(name)} has {len(name)} characters; 1 to {NAME_MAX} are allowed.")
+    return name
+
+
+def _scale(value: object) -> Decimal:
+    """A YAML number arrives as a float; its shortest spelling is what was written, up to fifteen digits."""
+    number = read_decimal(JsonNumber(repr(value)) if isinstance(value, float) else value)
+    try:
+        fits = to_micros(number) > 0 and number < SCALE_MAX
+    except QuantityOutOfRange:
+        fits = False
+    if not fits:
+        most = plain(SCALE_MAX)
+        raise ValueError(f"{shown(value)} is not above 0 and below {most} with at most {PLACES} decimal places.")
+    return number
+
+
+def _decimals(value: object) -> int:
+    words = value.text if isinstance(value, JsonNumber) else "" if isinstance(value, bool) else str(value)
+    if not re.fullmatch(r"[0-6]", words):
+        raise ValueError(f"{shown(value)} is not a whole number from 0 to {PLACES}.")
+    return int(words)
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{shown(value)} is not a list of tag keys.")
+    for key in value:
+        if not isinstance(key, str) or len(key) > TAG_KEY_MAX or not TAG_CHARACTERS.fullmatch(key):
+            raise ValueError(
+                f"{shown(key)} is not a tag key: 1 to {TAG_KEY_MAX} letters, digits, blanks and + - = . _ : / @"
+            )
+    if len(set(value)) != len(value):
+        raise ValueError("names a key twice.")
+    if len(value) > TAG_KEYS_MAX:
+        raise ValueError(f"has {len(value)} keys; up to {TAG_KEYS_MAX} are allowed.")
+    return tuple(value)
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{shown(value)} is not true or false.")
+    return value
+
+
+def _member(kind: type[E], value: object) -> E:
+    for member in kind:
+        if isinstance(value, str) and value.strip().lower() == member.value:
+            return member
+    raise ValueError(f"{shown(value)} is not one of: {', '.join(str(member.value) for member in kind)}.")
+
+
+READERS: Final[Mapping[str, Callable[[object], object]]] = {
+    "name": _name,
+    "aggregation": lambda value: _member(Aggregation, value),
+    "scale": _scale,
+    "decimals": _decimals,
+    "tags": _tags,
+    "report_zero": _boolean,
+    "scope": lambda value: _member(Scope, value),
+}
+"""Field → its reader."""

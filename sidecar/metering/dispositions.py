@@ -1,0 +1,289 @@
+"""What does an error of MeterUsage mean for a record? The table: code → disposition, reason, hint.
+
+Leaves to others what becomes of the record (`outcomes`).
+
+Rules kept here:
+- One row per code; a test compares the rows with botocore's service model, so that an error AWS adds
+  fails the build until it has a row. Codes are matched on the string, case-sensitively.
+- Unknown codes are held: usage is not dropped because AWS learned a new word.
+- `definite` says that AWS has certainly not billed this attempt; in doubt it is not.
+
+Source: AWS Marketplace API Reference, MeterUsage, Errors; seller guide, "Configuring custom metering with
+MeterUsage"; AWS STS API Reference, AssumeRoleWithWebIdentity; "Common error types"; botocore's exceptions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.metering.records import Disposition, Repair
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    codes: tuple[str, ...]
+    disposition: Disposition
+    reason: str
+    hint: str
+    definite: bool = True
+    slow: bool = False
+    """Somebody here must change something: asked again less often."""
+    once_more: bool = False
+    """Asked again at once with fresh credentials, before it is believed."""
+    repair: Repair | None = None
+
+
+WAITS: Final = "Nothing to do at first; the same request is sent again."
+HOLD: Final = Disposition.HOLD
+
+
+def _row(codes: str, disposition: Disposition, reason: str, hint: str, **rest: bool | Repair) -> Row:
+    return Row(codes=tuple(codes.split()), disposition=disposition, reason=reason, hint=hint, **rest)  # type: ignore[arg-type]
+
+
+ROWS: Final[tuple[Row, ...]] = (
+    # MeterUsage has read the request, and says no.
+    _row(
+        "CustomerNotEntitledException CustomerNotSubscribedException",
+        HOLD,
+        "customer_not_entitled",
+        "AWS says that this account has no subscription to the product. Subscribe it in AWS Marketplace; the usage is"
+        " kept and sent again.",
+        slow=True,
+    ),
+    _row(
+        "InvalidProductCodeException",
+        Disposition.REJECT,
+        "invalid_product_code",
+        "AWS does not know this product code. Use the one shown for the listing, then run"
+        " `entitlement-sidecar usage retry`.",
+    ),
+    _row(
+        "InvalidUsageDimensionException",
+        Disposition.REJECT,
+        "invalid_usage_dimension",
+        "The listing has no dimension with this API name. Add or correct it, then run"
+        " `entitlement-sidecar usage retry`.",
+    ),
+    _row(
+        "InvalidTagException",
+        Disposition.REPAIR,
+        "invalid_tag",
+        "AWS refused the tags; the hour is sent without allocations. Send at most 5 tag keys of plain characters.",
+        repair=Repair.WITHOUT_ALLOCATIONS,
+    ),
+    _row(
+        "InvalidUsageAllocationsException",
+        Disposition.REPAIR,
+        "invalid_usage_allocations",
+        "AWS refused the split by tags; the hour is sent without it. Report this to the product's vendor.",
+        repair=Repair.WITHOUT_ALLOCATIONS,
+    ),
+    _row(
+        "TimestampOutOfBoundsException",
+        Disposition.EXPIRE,
+        "timestamp_out_of_bounds",
+        "AWS takes usage up to 6 hours old and none from the future. Check the node's clock and the way to AWS.",
+    ),
+    _row(
+        "DuplicateRequestException",
+        Disposition.DISPUTE,
+        "duplicate_request",
+        "AWS holds another quantity for this hour. Run one reporter per pod or task, and keep the state directory"
+        " across restarts of the container; then decide with `entitlement-sidecar usage retry`.",
+    ),
+    _row(
+        "IdempotencyConflictException",
+        Disposition.REPAIR,
+        "idempotency_conflict",
+        "AWS knows the client token with other content; the hour is sent with a new one. Report this to the vendor.",
+        repair=Repair.NEW_TOKEN,
+    ),
+    _row(
+        "ValidationException SerializationException UnknownOperationException DecimalsUnsupported ParamValidationError",
+        Disposition.REJECT,
+        "request_malformed",
+        "AWS or its SDK cannot read the request: upgrade the product, report this to its vendor, then run"
+        " `entitlement-sidecar usage retry`.",
+    ),
+    _row(
+        "DryRunOperation",
+        HOLD,
+        "answered_dry_run",
+        "AWS answered as if only asked whether it would. Report this to the product's vendor.",
+        slow=True,
+    ),
+    # MeterUsage cannot, until somebody changes something.
+    _row(
+        "InvalidEndpointRegionException",
+        HOLD,
+        "invalid_region",
+        "The workload runs in another region than the one asked. Remove AWS_REGION and AWS_DEFAULT_REGION from the"
+        " container; the platform sets them.",
+        slow=True,
+    ),
+    _row(
+        "DisabledApiException",
+        HOLD,
+        "api_disabled",
+        "AWS Marketplace metering is not offered in this region. Run the product where it is.",
+        slow=True,
+    ),
+    _row(
+        "PlatformNotSupportedException",
+        HOLD,
+        "platform_not_supported",
+        "AWS sees no supported platform behind these credentials: use IRSA on EKS, the task role on ECS.",
+        slow=True,
+    ),
+    _row(
+        "AccessDeniedException UnauthorizedException UnauthorizedOperation AccessDenied",
+        HOLD,
+        "access_denied",
+        'Allow aws-marketplace:MeterUsage on Resource "*" for the workload\'s role, and check its trust policy,'
+        " permission boundaries, SCPs and VPC endpoint policies.",
+        slow=True,
+    ),
+    # Credentials and signatures.
+    _row(
+        "ExpiredTokenException ExpiredToken",
+        HOLD,
+        "credentials_expired",
+        "The credentials have expired and were not renewed. Restart the pod or task; check the node's clock.",
+        slow=True,
+        once_more=True,
+    ),
+    _row(
+        "UnrecognizedClientException InvalidClientTokenId",
+        HOLD,
+        "credentials_unknown",
+        "AWS does not know these credentials. Remove static keys; use IRSA on EKS, the task role on ECS.",
+        slow=True,
+        once_more=True,
+    ),
+    _row(
+        "MissingAuthenticationToken MissingAuthenticationTokenException IncompleteSignature"
+        " IncompleteSignatureException InvalidSignatureException SignatureDoesNotMatch",
+        HOLD,
+        "signature_refused",
+        "AWS cannot verify the request's signature. Remove static keys, and look for a proxy that rewrites requests.",
+        slow=True,
+    ),
+    _row(
+        "InvalidSignatureException:clock SignatureDoesNotMatch:clock RequestTimeTooSkewed RequestExpired"
+        " RuntimeError:clock",
+        HOLD,
+        "clock_skew",
+        "Synchronise the node's clock (Amazon Time Sync, chrony).",
+    ),
+    _row(
+        "OptInRequired AuthFailure NotAuthorized",
+        HOLD,
+        "account_refused",
+        "Check that the AWS account is active and opted in to the region.",
+        slow=True,
+    ),
+    _row(
+        "InvalidIdentityToken IDPRejectedClaim ValidationError RegionDisabledException PackedPolicyTooLarge"
+        " MalformedPolicyDocument",
+        HOLD,
+        "role_not_assumed",
+        "STS does not give the role: check the cluster's OIDC provider, the trust policy, the role ARN annotation and"
+        " that STS is active in the region.",
+        slow=True,
+    ),
+    _row(
+        "NoCredentialsError PartialCredentialsError CredentialRetrievalError MetadataRetrievalError FileNotFoundError"
+        " PermissionError IsADirectoryError NotADirectoryError InvalidConfigError ProfileNotFound ConfigParseError"
+        " ConfigNotFound InvalidEndpointConfigurationError InvalidSTSRegionalEndpointsConfigError"
+        " InvalidIMDSEndpointError InvalidIMDSEndpointModeError NoRegionError InvalidRegionError ca_bundle_unreadable"
+        " metadata_unreadable",
+        HOLD,
+        "not_sent",
+        "The SDK could not even ask: `entitlement-sidecar doctor` names what is missing of credentials, region and"
+        " certificates.",
+        slow=True,
+    ),
+    # AWS is busy, broken, or not there.
+    _row(
+        "ThrottlingException Throttling TooManyRequestsException RequestLimitExceeded 429",
+        HOLD,
+        "throttled",
+        WAITS,
+    ),
+    _row(
+        "EndpointConnectionError ConnectTimeoutError ProxyConnectionError InvalidProxiesConfigError"
+        " IDPCommunicationError",
+        HOLD,
+        "aws_unreachable",
+        WAITS + " If it lasts, allow outbound HTTPS to the metering and STS endpoints (NAT, proxy, firewall).",
+    ),
+    _row(
+        "SSLError:certificate",
+        HOLD,
+        "tls_failed",
+        "TLS to AWS failed. Where a proxy inspects TLS, give its CA bundle in AWS_CA_BUNDLE, or let the AWS hosts past"
+        " it (NO_PROXY).",
+        slow=True,
+    ),
+    _row(
+        "301 302 307 308 400 401 403 404 405 407 411 413",
+        HOLD,
+        "answer_not_from_aws",
+        "What answers is not AWS. Look for a proxy, a captive portal or a wrong DNS entry in between.",
+        definite=False,
+        slow=True,
+    ),
+    _row(
+        "InternalServiceErrorException InternalFailure InternalError ServiceUnavailable ServiceUnavailableException"
+        " RequestTimeout RequestTimeoutException 408 500 502 503 504",
+        HOLD,
+        "aws_failing",
+        WAITS + " See the AWS Health Dashboard.",
+        definite=False,
+    ),
+    _row(
+        "ReadTimeoutError ConnectionClosedError SSLError HTTPClientError ResponseParserError ResponseStreamingError"
+        " IncompleteReadError child_failed child_timed_out record_id_missing",
+        HOLD,
+        "answer_lost",
+        WAITS + " AWS counts identical requests once. If it lasts, check network, proxies and AWS_CA_BUNDLE.",
+        definite=False,
+    ),
+)
+
+TABLE: Final[Mapping[str, Row]] = {code: row for row in ROWS for code in row.codes}
+
+UNKNOWN: Final = Row(
+    codes=(),
+    disposition=HOLD,
+    reason="unknown_error",
+    hint="This version does not know AWS's answer. Look the code up, and report it to the product's vendor.",
+    definite=False,
+    slow=True,
+)
+
+QUALIFIERS: Final[Mapping[str, re.Pattern[str]]] = {
+    "clock": re.compile(r"expired|not yet current|earlier than|later than|skew", re.IGNORECASE),
+    "certificate": re.compile(r"CERTIFICATE_VERIFY_FAILED"),
+}
+"""Words of a message that split a code in two: a signature refused for its date; TLS that failed before
+anything was sent."""
+
+
+def classify(code: str, message: str = "") -> Row:
+    """The row for a code. Of `message` only QUALIFIERS is read."""
+    for qualifier, words in QUALIFIERS.items():
+        if (row := TABLE.get(f"{code}:{qualifier}")) and words.search(message):
+            return row
+    return TABLE.get(code, UNKNOWN)
+
+
+def known_code(names: Sequence[str]) -> str:
+    """The first name with a row, given an exception's classes from most to least specific."""
+    return next((name for name in names if name in TABLE), names[0])

@@ -1,0 +1,43 @@
+"""In which hour does an event count? In its own while that is open, else in the first open one.
+
+Rules kept here:
+- A sealed hour never takes more usage: what it owes may be with AWS already, and cannot be changed.
+- Late usage of a sum is rolled forward with a link to its origin; a largest, last or unique value of an
+  hour that is sealed cannot be added to another hour's, and is refused.
+- The hour an event counts in is never before the first unsealed one, also where a clock was set back.
+
+Source: AWS Marketplace API Reference, MeterUsage (one record per hour); seller guide, "Configuring custom
+metering with MeterUsage" (usage may be added to a following hour's record).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.metering.dimensions import Aggregation
+from sidecar.metering.events import REASONS, Refusal
+from sidecar.metering.hours import Hour
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """Where an event counts; `rolled_from` is the sealed hour it belongs to, if it does."""
+
+    hour: Hour
+    rolled_from: Hour | None = None
+
+
+def place(event_hour: Hour, open_from: Hour, aggregation: Aggregation, index: int | None = None) -> Placed | Refusal:
+    """The hour for an event of `event_hour`, where `open_from` is the first unsealed hour."""
+    if event_hour >= open_from:
+        return Placed(hour=event_hour)
+    if aggregation is Aggregation.SUM:
+        return Placed(hour=open_from, rolled_from=event_hour)
+    kind = aggregation.value
+    rule = f"the hour {event_hour} is sealed, and a {kind} value cannot be added to a later hour."
+    return Refusal(
+        status=REASONS["hour_sealed"],
+        reason="hour_sealed",
+        detail=rule[0].upper() + rule[1:] if index is None else f"Event {index}: {rule}",
+        index=index,
+    )

@@ -1,0 +1,90 @@
+"""When is an hour sealed, when is a record sent, when is it too late?
+
+Rules kept here:
+- Sealed within a minute of the hour's end, sent within ten; a workload has its own second for both, so
+  that a fleet does not ask AWS at once, nor a restart move it.
+- What was sealed late (an outage, a restart) or early (the workload ends) is sent at once.
+- Held records are sent again with exponential backoff and full jitter, oldest hour first.
+- Lateness is counted from the hour's start, the strictest reading: AWS rounds the timestamp down to the
+  hour, and does not say which of the two it compares.
+
+Source: AWS Marketplace API Reference, MeterUsage (up to six hours in the past); AWS Architecture Blog,
+"Exponential Backoff and Jitter".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+
+from sidecar.metering.hours import Hour
+from sidecar.metering.records import State, UsageRecord
+
+LATENESS: Final = timedelta(hours=6)
+MARGIN: Final = timedelta(minutes=15)
+
+SEAL_AFTER_MAX: Final = timedelta(seconds=25)
+"""With a pass at least every 30 seconds, within the minute."""
+SEND_AFTER: Final = timedelta(seconds=60)
+SEND_AFTER_MAX: Final = timedelta(minutes=8)
+"""Leaves a second attempt its place within ten minutes."""
+
+RETRY: Final = timedelta(seconds=2)
+RETRY_MAX: Final = timedelta(minutes=5)
+SLOW_RETRY: Final = timedelta(seconds=30)
+SLOW_RETRY_MAX: Final = timedelta(minutes=10)
+"""For what somebody here must change: IAM takes a while to spread."""
+DOUBLINGS_MAX: Final = 20
+
+
+def seal_at(hour: Hour, workload: str) -> datetime:
+    """When this workload seals an hour that went by."""
+    return hour.end + SEAL_AFTER_MAX * _spread(workload, b"seal")
+
+
+def seal_due(hour: Hour, now: datetime, workload: str) -> bool:
+    return now >= seal_at(hour, workload)
+
+
+def send_at(hour: Hour, sealed_at: datetime, workload: str) -> datetime:
+    """When a record is sent for the first time."""
+    planned = hour.end + SEND_AFTER + (SEND_AFTER_MAX - SEND_AFTER) * _spread(workload, b"send")
+    return planned if hour.end <= sealed_at < planned else sealed_at
+
+
+def backoff(attempt: int, chance: float, slow: bool = False, floor_seconds: float | None = None) -> timedelta:
+    """How long a held record waits. `attempt` counts from 1, `chance` is uniform in [0, 1).
+
+    `floor_seconds` is what AWS asked for; `slow` is for mistakes somebody must mend.
+    """
+    first, most = (SLOW_RETRY, SLOW_RETRY_MAX) if slow else (RETRY, RETRY_MAX)
+    doublings: int = min(max(attempt - 1, 0), DOUBLINGS_MAX)
+    ceiling = min(first * (1 << doublings), most)
+    return max(ceiling * chance, timedelta(seconds=floor_seconds or 0), RETRY / 2)
+
+
+def deadline(hour: Hour) -> datetime:
+    """From here on a record of the hour is not sent any more."""
+    return hour.start + LATENESS - MARGIN
+
+
+def too_late(hour: Hour, now: datetime) -> bool:
+    return now >= deadline(hour)
+
+
+def due(record: UsageRecord, now: datetime) -> bool:
+    """Whether it is to be sent, or given up, in this pass."""
+    if record.state is not State.SEALED:
+        return False
+    return too_late(record.hour, now) or (record.retry_at is not None and now >= record.retry_at)
+
+
+def oldest_first(records: Iterable[UsageRecord]) -> list[UsageRecord]:
+    return sorted(records, key=lambda record: (record.hour, record.dimension))
+
+
+def _spread(workload: str, purpose: bytes) -> float:
+    """This workload's place in [0, 1), the same every time."""
+    return int.from_bytes(blake2b(workload.encode(), digest_size=4, person=purpose).digest(), "big") / 2**32

@@ -1,0 +1,81 @@
+"""What does this JSON really say? Strict JSON in, plain values out, numbers as they were written.
+
+Rules kept here:
+- No number passes through a float or an int: what a product reports is billed to the last digit.
+- What is wrong inside (a name given twice, NaN) becomes a value that fits nowhere, not an exception, so
+  that the reader can still count events first and name the one at fault.
+
+Source: RFC 8259, §4 (names should be unique) and §6 (numbers; NaN and Infinity are not permitted).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class JsonNumber:
+    """A number as it was written. No `str`, so that it cannot be taken for a string."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An object that gives one name twice."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """NaN, Infinity or -Infinity."""
+
+    text: str
+
+
+def parse(text: str) -> object:
+    """The document. Raises ValueError saying where it is no JSON."""
+    try:
+        return DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply.") from None
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"is not JSON: {exc.msg} at character {exc.pos}.") from None
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut to a length a log line stands."""
+    if isinstance(value, JsonNumber | Constant):
+        words = value.text
+    elif isinstance(value, Repeated):
+        words = f"an object that gives {shown(value.name)} twice"
+    elif isinstance(value, dict):
+        words = "an object"
+    elif isinstance(value, list):
+        words = "an array"
+    elif value is None or isinstance(value, bool):
+        words = json.dumps(value)
+    elif isinstance(value, str):
+        return json.dumps(value if len(value) <= SHOWN_MAX else value[:SHOWN_MAX] + "…", ensure_ascii=False)
+    else:
+        words = repr(value)
+    return words if len(words) <= SHOWN_MAX else words[:SHOWN_MAX] + "…"
+
+
+def _object(pairs: list[tuple[str, object]]) -> object:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    return Repeated(next(name for at, name in enumerate(names) if name in names[:at]))
+
+
+SHOWN_MAX: Final = 80
+"""Characters of a value that are repeated to whoever sent it."""
+
+DECODER: Final = json.JSONDecoder(
+    parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=Constant, object_pairs_hook=_object
+)

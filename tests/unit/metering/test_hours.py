@@ -1,0 +1,74 @@
+"""An hour is UTC, half-open and named by its start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.metering.hours import ONE_HOUR, Hour
+
+TEN = Hour(datetime(2026, 11, 20, 10, tzinfo=UTC))
+
+
+def test_an_instant_on_the_boundary_belongs_to_the_hour_that_begins() -> None:
+    assert Hour.at(TEN.start) == TEN
+    assert Hour.at(TEN.end) == TEN.next
+    assert Hour.at(TEN.end - timedelta(microseconds=1)) == TEN
+
+
+def test_an_hour_is_closed_from_its_end_on_and_not_before() -> None:
+    assert TEN.closed(TEN.end)
+    assert not TEN.closed(TEN.end - timedelta(microseconds=1))
+
+
+def test_the_last_second_lies_in_the_hour() -> None:
+    assert Hour.at(TEN.last_second) == TEN
+    assert TEN.last_second == datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC)
+
+
+def test_hours_are_ordered_and_have_neighbours() -> None:
+    assert TEN.previous < TEN < TEN.next
+    assert TEN.next.previous == TEN
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        datetime(2026, 11, 20, 10, 1, tzinfo=UTC),
+        datetime(2026, 11, 20, 10, tzinfo=timezone(ONE_HOUR)),
+        datetime(2026, 11, 20, 10),
+    ],
+)
+def test_nothing_but_a_whole_hour_in_utc_is_one(start: datetime) -> None:
+    with pytest.raises(ValueError):
+        Hour(start)
+
+
+def test_an_instant_without_an_offset_has_no_hour() -> None:
+    with pytest.raises(ValueError):
+        Hour.at(datetime(2026, 11, 20, 10))
+
+
+def test_daylight_saving_neither_repeats_nor_drops_an_hour() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=0)
+    second = datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=1)
+    assert Hour.at(second) == Hour.at(first).next
+    before, after = datetime(2026, 3, 29, 1, 30, tzinfo=berlin), datetime(2026, 3, 29, 3, 30, tzinfo=berlin)
+    assert Hour.at(after) == Hour.at(before).next
+
+
+def test_an_hour_prints_its_start() -> None:
+    assert str(TEN) == "2026-11-20T10:00Z"
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+def test_an_hour_survives_its_number(instant: datetime) -> None:
+    hour = Hour.at(instant)
+    assert Hour.numbered(hour.number) == hour
+    assert hour.start <= instant < hour.end
+    assert hour.next.number == hour.number + 1

@@ -1,0 +1,258 @@
+"""What AWS answers decides the next step, and when unsure the usage is kept and said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.metering.dispositions import TABLE
+from sidecar.metering.hours import Hour
+from sidecar.metering.outcomes import (
+    Decision,
+    Outcome,
+    Policy,
+    Refused,
+    Settled,
+    Unknown,
+    after,
+    begun,
+    given_up,
+    rolled_forward,
+    sent_again,
+)
+from sidecar.metering.records import Disposition, IllegalTransition, Repair, State, UsageRecord, sealed_request
+from sidecar.metering.rollup import Allocation, Owed
+from sidecar.metering.schedule import deadline
+
+HOUR = Hour.numbered(498_658)
+NOW = HOUR.end + timedelta(minutes=5)
+POLICY = Policy(workload="pod-1")
+SPLIT = (Allocation(tags=(), quantity=Decimal(2)), Allocation(tags=(("t", "a"),), quantity=Decimal(5)))
+
+
+def record(split: bool = False, **fields: object) -> UsageRecord:
+    owed = Owed(quantity=Decimal(7), allocations=SPLIT if split else (), carry=Decimal(0), merged=0)
+    request = sealed_request("pod-1", "code", "requests", 0, HOUR, owed, HOUR.end)
+    sealed = UsageRecord(
+        hour=HOUR, dimension="requests", state=State.SEALED, quantity=Decimal(7), request=request, retry_at=NOW
+    )
+    return replace(sealed, **fields)  # type: ignore[arg-type]
+
+
+def answer(outcome: Outcome, to: UsageRecord | None = None, policy: Policy = POLICY, chance: float = 0.5) -> Decision:
+    return after(to or record(), outcome, NOW, policy, chance)
+
+
+def refused(code: str, **fields: object) -> Refused:
+    return Refused(code=code, **fields)  # type: ignore[arg-type]
+
+
+def test_a_record_id_settles() -> None:
+    decision = answer(Settled(record_id="m-1"), record(last_error="throttled"))
+    assert decision.disposition is Disposition.SETTLE
+    settled = decision.record
+    assert (settled.state, settled.record_id, settled.attempts) == (State.SETTLED, "m-1", 1)
+    assert settled.retry_at is None
+    assert settled.last_error is None
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.SEALED])
+def test_only_a_sealed_record_takes_an_answer(state: State) -> None:
+    for outcome in (Settled(record_id="m"), refused("ThrottlingException"), refused("InvalidTagException")):
+        with pytest.raises(IllegalTransition):
+            answer(outcome, record(split=True, state=state))
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "503", "ReadTimeoutError", "AccessDeniedException", "NewWord"])
+def test_a_held_record_waits_with_the_same_request(code: str) -> None:
+    decision = answer(refused(code))
+    assert decision.disposition is Disposition.HOLD
+    assert decision.record.state is State.SEALED
+    assert decision.record.request == record().request
+    assert decision.record.retry_at is not None
+    assert decision.record.retry_at > NOW
+    assert decision.record.last_error == code
+
+
+def test_pauses_grow_and_mistakes_here_pause_longer() -> None:
+    first, later = (answer(refused("ThrottlingException"), record(attempts=at)).record.retry_at for at in (0, 5))
+    slow = answer(refused("AccessDeniedException")).record.retry_at
+    assert first is not None
+    assert later is not None
+    assert slow is not None
+    assert first < later
+    assert first < slow
+
+
+def test_what_aws_asks_for_is_waited_for() -> None:
+    decision = answer(refused("ThrottlingException", retry_after_seconds=90.0), chance=0.0)
+    assert decision.record.retry_at == NOW + timedelta(seconds=90)
+
+
+def test_expired_credentials_are_renewed_and_tried_once_more_at_once() -> None:
+    first = answer(refused("ExpiredTokenException"))
+    assert first.refresh
+    assert first.record.retry_at == NOW
+    second = answer(refused("ExpiredTokenException"), first.record)
+    assert second.refresh
+    assert second.record.retry_at is not None
+    assert second.record.retry_at > NOW
+
+
+def test_other_errors_renew_nothing() -> None:
+    assert not answer(refused("ThrottlingException")).refresh
+
+
+def test_another_quantity_at_aws_is_for_a_person() -> None:
+    decision = answer(refused("DuplicateRequestException"))
+    assert decision.record.state is State.DISPUTED
+    assert decision.record.retry_at is None
+    assert not decision.roll_forward
+
+
+def test_a_dispute_is_billed_again_only_where_the_operator_says_so() -> None:
+    decision = answer(refused("DuplicateRequestException"), policy=replace(POLICY, roll_forward_disputed=True))
+    assert decision.record.state is State.DISPUTED
+    assert decision.roll_forward
+
+
+@pytest.mark.parametrize("code", ["InvalidTagException", "InvalidUsageAllocationsException"])
+def test_a_refused_split_is_sent_without_allocations_once(code: str) -> None:
+    first = answer(refused(code), record(split=True))
+    assert (first.disposition, first.repair) == (Disposition.REPAIR, Repair.WITHOUT_ALLOCATIONS)
+    assert first.record.request is not None
+    assert first.record.request.allocations == ()
+    assert first.record.retry_at == NOW
+    second = answer(refused(code), first.record)
+    assert second.repair is None
+    assert second.record.state is State.REJECTED
+
+
+@pytest.mark.parametrize("code", ["InvalidTagException", "InvalidUsageAllocationsException"])
+def test_where_there_is_no_split_there_is_nothing_to_repair(code: str) -> None:
+    assert answer(refused(code)).record.state is State.REJECTED
+
+
+def test_a_token_conflict_gets_a_new_token_once() -> None:
+    first = answer(refused("IdempotencyConflictException"), record(split=True))
+    assert first.repair is Repair.NEW_TOKEN
+    original, mended = record(split=True).request, first.record.request
+    assert original is not None
+    assert mended is not None
+    assert replace(mended, client_token=original.client_token) == original
+    assert mended.client_token != original.client_token
+    assert answer(refused("IdempotencyConflictException"), first.record).record.state is State.REJECTED
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidProductCodeException", "InvalidUsageDimensionException", "ValidationException"]
+)
+def test_a_no_that_repeating_cannot_change_is_for_a_person(code: str) -> None:
+    decision = answer(refused(code))
+    assert decision.record.state is State.REJECTED
+    assert decision.record.retry_at is None
+    assert "usage retry" in decision.hint
+
+
+def test_too_late_for_aws_and_definitely_refused_each_time_is_rolled_forward() -> None:
+    held = answer(refused("ThrottlingException")).record
+    decision = answer(refused("TimestampOutOfBoundsException"), held)
+    assert decision.record.state is State.EXPIRED
+    assert decision.roll_forward
+
+
+@pytest.mark.parametrize("lost", [Unknown(code="child_failed"), refused("ReadTimeoutError"), refused("NewWord")])
+def test_too_late_after_an_answer_was_lost_is_for_a_person(lost: Outcome) -> None:
+    held = answer(lost).record
+    decision = answer(refused("TimestampOutOfBoundsException"), held)
+    assert decision.record.state is State.REJECTED
+    assert (decision.reason, decision.record.last_error) == ("outcome_unknown", "outcome_unknown")
+    assert not decision.roll_forward
+
+
+def test_a_lost_answer_is_never_forgotten_by_a_later_refusal() -> None:
+    lost = answer(Unknown(code="child_timed_out")).record
+    assert not answer(refused("ThrottlingException"), lost).record.definite
+    assert not answer(refused("InvalidTagException"), replace(lost, request=record(split=True).request)).record.definite
+
+
+def test_an_error_that_came_before_meter_usage_was_called_is_definite() -> None:
+    assert answer(refused("503", sent=False)).record.definite
+    assert not answer(refused("503")).record.definite
+
+
+def test_a_crash_while_a_request_is_under_way_leaves_an_unknown_outcome() -> None:
+    crashed = begun(record())
+    assert not crashed.definite
+    assert crashed.attempts == 1
+    late = given_up(crashed, deadline(HOUR))
+    assert late is not None
+    assert late.record.state is State.REJECTED
+
+
+def test_an_answer_that_came_counts_one_attempt() -> None:
+    assert answer(refused("ThrottlingException")).record.attempts == begun(record()).attempts == 1
+    assert answer(refused("ThrottlingException")).record.definite
+
+
+def test_a_record_never_sent_is_rolled_forward_when_it_is_too_late() -> None:
+    late = given_up(record(), deadline(HOUR))
+    assert late is not None
+    assert (late.record.state, late.roll_forward, late.reason) == (State.EXPIRED, True, "too_late")
+
+
+def test_a_record_is_not_given_up_before_its_deadline() -> None:
+    assert given_up(record(), deadline(HOUR) - timedelta(microseconds=1)) is None
+
+
+def test_a_record_counted_later_says_where() -> None:
+    late = given_up(record(), deadline(HOUR))
+    assert late is not None
+    moved_on = rolled_forward(late.record, HOUR.next)
+    assert (moved_on.state, moved_on.rolled_to) == (State.ROLLED_FORWARD, HOUR.next)
+    with pytest.raises(IllegalTransition):
+        rolled_forward(moved_on, HOUR.next)
+    with pytest.raises(IllegalTransition):
+        rolled_forward(record(), HOUR.next)
+
+
+@pytest.mark.parametrize("state", [State.REJECTED, State.DISPUTED])
+def test_a_person_may_have_a_record_sent_again(state: State) -> None:
+    again = sent_again(record(state=state), NOW)
+    assert (again.state, again.retry_at) == (State.SEALED, NOW)
+
+
+@pytest.mark.parametrize("state", [State.OPEN, State.SEALED, State.SETTLED, State.EXPIRED, State.ROLLED_FORWARD])
+def test_nobody_sends_again_what_waits_or_is_done(state: State) -> None:
+    with pytest.raises(IllegalTransition):
+        sent_again(record(state=state), NOW)
+
+
+CODES = st.sampled_from(sorted(TABLE)) | st.text(max_size=5)
+OUTCOMES = st.builds(Refused, code=CODES) | st.builds(Unknown, code=CODES)
+
+
+@given(st.lists(OUTCOMES, max_size=8), st.booleans(), st.floats(0, 1, exclude_max=True))
+def test_no_answer_changes_hour_or_quantity_and_none_but_a_record_id_settles(
+    outcomes: list[Outcome], split: bool, chance: float
+) -> None:
+    now, lost = record(split=split), False
+    for outcome in outcomes:
+        decision = after(now, outcome, NOW, POLICY, chance)
+        lost = lost or isinstance(outcome, Unknown)
+        sealed, first = decision.record.request, now.request
+        assert sealed is not None
+        assert first is not None
+        assert (sealed.timestamp, sealed.quantity) == (first.timestamp, first.quantity)
+        assert (sealed == first) == (decision.repair is None)
+        assert decision.record.state is not State.SETTLED
+        assert not (lost and decision.roll_forward)
+        assert (decision.record.retry_at is not None) == (decision.record.state is State.SEALED)
+        if decision.record.state is not State.SEALED:
+            break
+        now = decision.record
