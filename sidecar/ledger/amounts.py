@@ -1,0 +1,133 @@
+"""How do a dimension's amounts lie on disk? Buckets, rolled amounts and lifetime totals as values of the core.
+
+Rules kept here:
+- Amounts are exact: decimals as plain text, added up in the core's arithmetic, never SQLite's.
+- Whatever moves, the four totals of a dimension move in the same transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sidecar.ledger.counting import tags_of, tags_text
+from sidecar.ledger.statements import sql
+from sidecar.metering.dimensions import Aggregation, Dimension
+from sidecar.metering.events import Tags
+from sidecar.metering.quantities import ZERO, Micros, exact_product, exact_sum, micros_to_decimal, plain
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.rollup import Bucket, roll_up
+
+Share = tuple[Tags, Decimal]
+
+
+@dataclass(kw_only=True, slots=True)
+class Totals:
+    """The totals of one dimension for ever, while a transaction changes them."""
+
+    dimension: str
+    sealed: int
+    """Micros that left the buckets of sums."""
+    accepted: Decimal
+    settled: Decimal
+    carry: Decimal
+    merged: int
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection, dimension: str) -> Totals:
+        row = connection.execute(sql("lifetime_amounts"), {"dimension": dimension}).fetchone()
+        return cls(
+            dimension=dimension,
+            sealed=int(row["sealed"]),
+            accepted=Decimal(row["accepted"]),
+            settled=Decimal(row["settled"]),
+            carry=Decimal(row["carry"]),
+            merged=row["merged"],
+        )
+
+    def keep(self, connection: sqlite3.Connection) -> None:
+        values = {
+            "dimension": self.dimension,
+            "sealed": str(self.sealed),
+            "accepted": plain(self.accepted),
+            "settled": plain(self.settled),
+            "carry": plain(self.carry),
+            "merged": self.merged,
+        }
+        connection.execute(sql("lifetime_keep"), values)
+
+
+def dimension_of(row: sqlite3.Row) -> Dimension:
+    """A dimension as it was last counted here."""
+    return Dimension(
+        name=row["dimension"],
+        aggregation=Aggregation(row["aggregation"]),
+        scale=Decimal(row["scale"]),
+        decimals=row["decimals"],
+    )
+
+
+def dimensions_known(connection: sqlite3.Connection) -> dict[str, Dimension]:
+    """Every dimension that was ever counted in this ledger."""
+    return {row["dimension"]: dimension_of(row) for row in connection.execute(sql("lifetime_settings"))}
+
+
+def buckets_of(connection: sqlite3.Connection, dimension: str, hour: int) -> list[Bucket]:
+    """What came in for one hour; nothing for an hour without usage."""
+    where = {"hour": hour, "dimension": dimension}
+    rows = connection.execute(sql("buckets_of"), where).fetchall()
+    (keys,) = connection.execute(sql("unique_keys_count"), where).fetchone() if rows else (0,)
+    return [
+        Bucket(tags=tags_of(row["tags"]), sum=row["sum"], max=Micros(row["max"]), last=Micros(row["last"]), unique=keys)
+        for row in rows
+    ]
+
+
+def amount_of(dimension: Dimension, buckets: Sequence[Bucket]) -> Decimal:
+    """What an hour's usage comes to, scaled and uncut."""
+    owed = roll_up(dimension, buckets, ZERO, ())
+    return exact_sum((owed.quantity, owed.carry))
+
+
+def shares_of(dimension: Dimension, buckets: Sequence[Bucket]) -> list[Share]:
+    """The same, by tag set."""
+    if dimension.aggregation is Aggregation.SUM:
+        return [(one.tags, exact_product(micros_to_decimal(one.sum), dimension.scale)) for one in buckets]
+    return [((), amount_of(dimension, buckets))] if buckets else []
+
+
+def record_shares(record: UsageRecord) -> list[Share]:
+    """A record's quantity by tag set, as it was frozen in its request."""
+    allocations = record.request.allocations if record.request else ()
+    return [(one.tags, one.quantity) for one in allocations] or [((), record.quantity)]
+
+
+def hours_of(connection: sqlite3.Connection, dimension: str) -> list[int]:
+    """The hours in which a dimension has usage that is not sealed."""
+    return [hour for (hour,) in connection.execute(sql("bucket_hours_all"), {"dimension": dimension}).fetchall()]
+
+
+def empty(connection: sqlite3.Connection, dimension: str, hour: int) -> None:
+    """Drop the buckets of an hour whose amount was written elsewhere in this transaction."""
+    for name in ("bucket_drop", "unique_keys_drop"):
+        connection.execute(sql(name), {"hour": hour, "dimension": dimension})
+
+
+def roll(
+    connection: sqlite3.Connection,
+    dimension: str,
+    shares: Iterable[Share],
+    *,
+    from_hour: int,
+    origin: str,
+    why: str,
+    now: datetime,
+) -> None:
+    """Let amounts wait for the next hour that is sealed. Raises sqlite3.IntegrityError for an origin known before."""
+    for tags, amount in shares:
+        if amount:
+            values = {"tags": tags_text(tags), "amount": plain(amount), "from_hour": from_hour, "at": now.isoformat()}
+            connection.execute(sql("rolled_add"), {"dimension": dimension, "origin": origin, "why": why, **values})

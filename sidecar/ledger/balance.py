@@ -1,0 +1,94 @@
+"""Is everything there, to the unit? What was accepted, what AWS settled, what waits.
+
+Rules kept here:
+- accepted = settled + waiting for each dimension, at every instant, computed from the rows themselves.
+- What was acknowledged in micros is counted a second time, apart from the buckets, and must agree.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from sidecar.ledger.amounts import amount_of, buckets_of, dimension_of, hours_of
+from sidecar.ledger.statements import sql
+from sidecar.metering.dimensions import Dimension
+from sidecar.metering.hours import Hour
+from sidecar.metering.quantities import MICROS_PER_UNIT, exact_sum
+from sidecar.metering.records import State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Balance:
+    """One dimension's totals for ever. Amounts are scaled; what the open hours come to so far is in both sides."""
+
+    dimension: str
+    accepted: Decimal
+    settled: Decimal
+    waiting: Decimal
+    events: int
+    pushed: int
+    """Micros acknowledged, of sums."""
+    counted: int
+    """Micros that are in buckets or were sealed, of sums."""
+    merged: int
+    """Tag sets that were merged into the untagged share, ever."""
+
+    @property
+    def balanced(self) -> bool:
+        return self.accepted == exact_sum((self.settled, self.waiting)) and self.pushed == self.counted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """How much work and worry is left."""
+
+    open_from: Hour
+    states: Mapping[State, int] = field(default_factory=dict)
+    """Records by state; a state without any is missing."""
+    oldest_unsettled: Hour | None = None
+    last_settled_at: datetime | None = None
+    rolled: int = 0
+    """Amounts that wait to be counted in a later hour."""
+    bytes: int = 0
+    """Of the file and its log."""
+
+
+def balances(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> tuple[Balance, ...]:
+    """Every dimension that was ever counted; one that is not configured now counts as it did last."""
+    return tuple(_balance(connection, row, configured) for row in connection.execute(sql("lifetimes")).fetchall())
+
+
+def _balance(connection: sqlite3.Connection, row: sqlite3.Row, configured: Mapping[str, Dimension]) -> Balance:
+    name = row["dimension"]
+    dimension = configured.get(name) or dimension_of(row)
+    where = {"dimension": name}
+    opened = exact_sum(amount_of(dimension, buckets_of(connection, name, hour)) for hour in hours_of(connection, name))
+    amounts = connection.execute(sql("amounts_waiting"), where).fetchall()
+    sums = connection.execute(sql("bucket_sums"), where).fetchall()
+    return Balance(
+        dimension=name,
+        accepted=exact_sum((Decimal(row["accepted"]), opened)),
+        settled=Decimal(row["settled"]),
+        waiting=exact_sum((opened, Decimal(row["carry"]), *(Decimal(amount) for (amount,) in amounts))),
+        events=row["events"],
+        pushed=row["pushed_units"] * MICROS_PER_UNIT + row["pushed_micros"],
+        counted=int(row["sealed"]) + sum(one for (one,) in sums),
+        merged=row["merged"],
+    )
+
+
+def waiting(connection: sqlite3.Connection, size: int) -> Waiting:
+    """The summary that status, metrics and readiness show."""
+    one = {name: connection.execute(sql(name)).fetchone()[0] for name in ("oldest_unsettled", "last_settled")}
+    return Waiting(
+        open_from=Hour.numbered(connection.execute(sql("meta")).fetchone()["open_from"]),
+        states={State(state): count for state, count in connection.execute(sql("states_count")).fetchall()},
+        oldest_unsettled=None if one["oldest_unsettled"] is None else Hour.numbered(one["oldest_unsettled"]),
+        last_settled_at=one["last_settled"] and datetime.fromisoformat(one["last_settled"]),
+        rolled=connection.execute(sql("rolled_count")).fetchone()[0],
+        bytes=size,
+    )

@@ -1,0 +1,85 @@
+"""Why can the ledger not keep what it is given? Each way a disk fails, with its reason and the next step.
+
+    SidecarError
+    └── LedgerError   the disk, the volume or the file does not keep what was written
+
+Rules kept here:
+- Every failure of SQLite or the system becomes one `LedgerError` with a reason that never changes.
+- An unknown failure is a failure: nothing is acknowledged because its name is new.
+
+Source: sqlite.org/rescode.html.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from sidecar.errors import SidecarError
+
+
+class LedgerError(SidecarError):
+    """The ledger cannot be opened, read or written. `reason` is one of REASONS."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, f"{detail} {REASONS[reason]}".strip())
+
+
+REASONS: Final[Mapping[str, str]] = {
+    "ledger_full": "Free space on the volume of SIDECAR_STATE_DIR or make it larger; "
+    "usage is accepted again by itself as soon as there is room.",
+    "ledger_read_only": "Mount the volume of SIDECAR_STATE_DIR writable and let this user write there (fsGroup).",
+    "ledger_io_error": "The disk under SIDECAR_STATE_DIR does not read or write; look at the node's kernel log.",
+    "ledger_corrupt": "The file was set aside, not deleted, and a new one begun; keep it for the seller's support.",
+    "ledger_locked": "Run one sidecar for each workload, or give each its own SIDECAR_STATE_DIR.",
+    "ledger_on_network_file_system": "Locks and fsync cannot be trusted there: "
+    "put SIDECAR_STATE_DIR on a local or block volume (emptyDir, EBS, ECS ephemeral storage).",
+    "ledger_newer_schema": "A newer version wrote this ledger and it is left untouched; run that version to settle it.",
+    "ledger_of_another": "This ledger belongs to another workload, product or region; "
+    "give each its own SIDECAR_STATE_DIR.",
+    "ledger_missing_directory": "Create SIDECAR_STATE_DIR, or mount a volume there.",
+    "ledger_closed": "The sidecar is shutting down.",
+    "ledger_failed": "An unexpected failure of the ledger; keep the log and tell the seller's support.",
+}
+"""Reason → what to do next."""
+
+SQLITE: Final[Mapping[int, str]] = {
+    sqlite3.SQLITE_FULL: "ledger_full",
+    sqlite3.SQLITE_READONLY: "ledger_read_only",
+    sqlite3.SQLITE_PERM: "ledger_read_only",
+    sqlite3.SQLITE_CANTOPEN: "ledger_read_only",
+    sqlite3.SQLITE_IOERR: "ledger_io_error",
+    sqlite3.SQLITE_CORRUPT: "ledger_corrupt",
+    sqlite3.SQLITE_NOTADB: "ledger_corrupt",
+    sqlite3.SQLITE_BUSY: "ledger_locked",
+    sqlite3.SQLITE_LOCKED: "ledger_locked",
+}
+"""Primary result code → reason."""
+
+SYSTEM: Final[Mapping[int, str]] = {
+    errno.ENOSPC: "ledger_full",
+    errno.EDQUOT: "ledger_full",
+    errno.EFBIG: "ledger_full",
+    errno.EROFS: "ledger_read_only",
+    errno.EACCES: "ledger_read_only",
+    errno.EPERM: "ledger_read_only",
+    errno.ENOENT: "ledger_missing_directory",
+    errno.ENOTDIR: "ledger_missing_directory",
+    errno.EIO: "ledger_io_error",
+}
+"""errno → reason."""
+
+
+def translated(exc: BaseException, path: Path) -> LedgerError:
+    """What a failure means for the ledger at `path`."""
+    if isinstance(exc, LedgerError):
+        return exc
+    if isinstance(exc, sqlite3.Error):
+        code = getattr(exc, "sqlite_errorcode", 0)
+        return LedgerError(SQLITE.get(code & 0xFF, "ledger_failed"), f"{path.name}: {exc}.")
+    if isinstance(exc, OSError):
+        return LedgerError(SYSTEM.get(exc.errno or 0, "ledger_failed"), f"{exc.filename or path}: {exc.strerror}.")
+    return LedgerError("ledger_failed", f"{path.name}: {type(exc).__name__}: {exc}.")

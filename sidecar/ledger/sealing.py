@@ -1,0 +1,151 @@
+"""What does closing an hour write? Roll-up, record, request, carry and the first open hour, all at once.
+
+Rules kept here:
+- One transaction: after a crash the hour is open as before, or sealed whole. Sealing it again does nothing.
+- The request is on disk before anybody can send it.
+- Hours are sealed in order; usage left behind by a dimension that was not configured for a while, or that
+  is counted otherwise now, is rolled forward as what it came to.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from decimal import Decimal
+
+from sidecar.ledger.amounts import Totals, amount_of, buckets_of, dimensions_known, empty, hours_of, roll, shares_of
+from sidecar.ledger.counting import tags_of
+from sidecar.ledger.statements import sql
+from sidecar.metering.dimensions import Dimension
+from sidecar.metering.hours import Hour
+from sidecar.metering.quantities import exact_sum, plain
+from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.rollup import Owed, makes_a_record, roll_up
+
+MakeRecord = Callable[[Dimension, Hour, Owed], UsageRecord]
+"""Makes the sealed record, its request and when it is due included."""
+
+
+def configure(connection: sqlite3.Connection, dimensions: Iterable[Dimension], now: datetime) -> None:
+    """Make room for the dimensions; usage that was counted otherwise is rolled forward as what it came to."""
+    known = dimensions_known(connection)
+    for dimension in dimensions:
+        before = known.get(dimension.name)
+        if before and before.aggregation is not dimension.aggregation:
+            leave(connection, before, hours_of(connection, before.name), "aggregation_changed", now)
+        values = {
+            "dimension": dimension.name,
+            "aggregation": dimension.aggregation.value,
+            "scale": plain(dimension.scale),
+            "decimals": dimension.decimals,
+        }
+        connection.execute(sql("lifetime_configure"), values)
+
+
+def leave(connection: sqlite3.Connection, dimension: Dimension, hours: Iterable[int], why: str, now: datetime) -> None:
+    """Turn the open buckets of some hours into amounts that wait for the next sealing."""
+    totals = Totals.of(connection, dimension.name)
+    for hour in hours:
+        buckets = buckets_of(connection, dimension.name, hour)
+        shares = shares_of(dimension, buckets)
+        origin = os.urandom(16).hex()
+        roll(connection, dimension.name, shares, from_hour=hour, origin=origin, why=why, now=now)
+        totals.sealed += sum(bucket.sum for bucket in buckets)
+        totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
+        empty(connection, dimension.name, hour)
+    totals.keep(connection)
+
+
+def open_from(connection: sqlite3.Connection) -> Hour:
+    """The first hour that is not sealed."""
+    return Hour.numbered(connection.execute(sql("meta")).fetchone()["open_from"])
+
+
+def open_hours(connection: sqlite3.Connection) -> tuple[Hour, ...]:
+    """Hours that hold usage which is not sealed, oldest first."""
+    return tuple(Hour.numbered(hour) for (hour,) in connection.execute(sql("hours_open")).fetchall())
+
+
+def seal(
+    connection: sqlite3.Connection, hour: Hour, now: datetime, dimensions: Iterable[Dimension], make: MakeRecord
+) -> tuple[UsageRecord, ...]:
+    """Seal `hour` for every dimension. An hour that is sealed gives no records.
+
+    Raises ValueError where an earlier hour with usage is open.
+    """
+    first = open_from(connection).number
+    if hour.number < first:
+        return ()
+    records = []
+    for dimension in dimensions:
+        behind = [number for number in hours_of(connection, dimension.name) if number < hour.number]
+        if any(number >= first for number in behind):
+            raise ValueError(f"{dimension.name} has usage before {hour} that is to be sealed first.")
+        leave(connection, dimension, behind, "dimension_absent", now)
+        record = _seal_one(connection, hour, now, dimension, make, first)
+        if record:
+            records.append(record)
+    connection.execute(sql("open_from_move"), {"hour": hour.number + 1})
+    return tuple(records)
+
+
+def _seal_one(
+    connection: sqlite3.Connection, hour: Hour, now: datetime, dimension: Dimension, make: MakeRecord, first: int
+) -> UsageRecord | None:
+    where = {"hour": hour.number, "dimension": dimension.name}
+    buckets = buckets_of(connection, dimension.name, hour.number)
+    waiting = connection.execute(sql("rolled_waiting"), {"dimension": dimension.name}).fetchall()
+    rolled = [(tags_of(row["tags"]), Decimal(row["amount"])) for row in waiting]
+    totals = Totals.of(connection, dimension.name)
+    owed = roll_up(dimension, buckets, totals.carry, rolled)
+    totals.sealed += sum(bucket.sum for bucket in buckets)
+    totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
+    totals.carry = owed.carry
+    totals.merged += owed.merged
+    totals.keep(connection)
+    empty(connection, dimension.name, hour.number)
+    connection.execute(sql("rolled_take"), where)
+    connection.execute(sql("origins_link"), {**where, "open_from": first})
+    if not makes_a_record(dimension, owed):
+        return None
+    record = make(dimension, hour, owed)
+    _write(connection, record, owed, now)
+    return record
+
+
+def _write(connection: sqlite3.Connection, record: UsageRecord, owed: Owed, now: datetime) -> None:
+    request = record.request
+    if request is None or record.state is not State.SEALED or Decimal(request.quantity) != owed.quantity:
+        raise ValueError(f"{record.dimension} in {record.hour} is not the sealed record of what is owed.")
+    freeze(connection, record, now)
+    values = {
+        "hour": record.hour.number,
+        "dimension": record.dimension,
+        "quantity": plain(owed.quantity),
+        "client_token": request.client_token,
+        "retry_at": record.retry_at and instant_text(record.retry_at),
+        "at": instant_text(now),
+    }
+    connection.execute(sql("record_add"), values)
+
+
+def freeze(connection: sqlite3.Connection, record: UsageRecord, now: datetime) -> None:
+    """Put a record's request on disk, for ever as it is."""
+    if record.request is None:
+        raise ValueError(f"{record.dimension} in {record.hour} has no request.")
+    values = {
+        "client_token": record.request.client_token,
+        "hour": record.hour.number,
+        "dimension": record.dimension,
+        "body": record.request.as_json(),
+        "digest": record.request.digest,
+        "at": instant_text(now),
+    }
+    connection.execute(sql("request_add"), values)
+
+
+def instant_text(instant: datetime) -> str:
+    """An instant in UTC with microseconds, so that texts compare as instants do."""
+    return instant.isoformat(timespec="microseconds")

@@ -1,0 +1,22 @@
+-- A ledger whose workload is gone hands over what may be billed by another.
+
+-- name: handed_add
+-- Freeze one amount for whoever adopts this ledger.
+INSERT INTO handed (dimension, tags, amount, from_hour, why, frozen_at, claimed_by)
+VALUES (:dimension, :tags, :amount, :from_hour, :why, :at, :claimed_by);
+
+-- name: handed_waiting
+-- What is frozen and not known to be taken.
+SELECT id, dimension, tags, amount, from_hour, why, claimed_by FROM handed WHERE taken_by IS NULL ORDER BY id;
+
+-- name: handed_taken
+-- The adopting ledger has it on disk.
+UPDATE handed SET taken_by = :taken_by WHERE id = :id;
+
+-- name: rolled_leave
+-- Amounts that waited here are handed over.
+DELETE FROM rolled WHERE dimension = :dimension AND into_hour IS NULL;
+
+-- name: rolled_known
+-- Was this handed amount taken before?
+SELECT count(*) FROM rolled WHERE origin = :origin;

@@ -1,0 +1,34 @@
+-- What is where, to the unit.
+
+-- name: lifetimes
+-- The totals of every dimension that was ever counted.
+SELECT dimension, aggregation, scale, decimals, events, pushed_units, pushed_micros, sealed, accepted, settled, carry, merged
+FROM lifetime ORDER BY dimension;
+
+-- name: bucket_sums
+-- The sums of micros in open hours, per tag set: added up outside, where integers have no limit.
+SELECT sum FROM bucket WHERE dimension = :dimension;
+
+-- name: amounts_waiting
+-- Every amount of one dimension that is neither in a bucket, nor carried, nor settled.
+SELECT amount FROM rolled WHERE dimension = :dimension AND into_hour IS NULL
+UNION ALL
+SELECT amount FROM handed WHERE dimension = :dimension AND taken_by IS NULL
+UNION ALL
+SELECT quantity FROM usage_record WHERE dimension = :dimension AND state NOT IN ('settled', 'rolled_forward');
+
+-- name: states_count
+-- How many records are in each state.
+SELECT state, count(*) FROM usage_record GROUP BY state;
+
+-- name: oldest_unsettled
+-- The oldest hour for which something is not settled.
+SELECT min(hour) FROM usage_record WHERE state NOT IN ('settled', 'rolled_forward');
+
+-- name: last_settled
+-- When AWS last gave a metering record id.
+SELECT max(changed_at) FROM usage_record WHERE state = 'settled';
+
+-- name: rolled_count
+-- How many amounts wait to be counted in a later hour.
+SELECT count(*) FROM rolled WHERE into_hour IS NULL;

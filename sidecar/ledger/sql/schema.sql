@@ -1,0 +1,40 @@
+-- Opening a ledger: whose it is and which shape it has.
+
+-- name: tables_count
+-- How many tables the file has; none in a new one.
+SELECT count(*) FROM sqlite_schema WHERE type = 'table';
+
+-- name: schema_version
+-- The newest migration that the file has seen.
+SELECT max(version) FROM migration;
+
+-- name: migration_table
+-- The record of migrations; each row commits together with what it says.
+CREATE TABLE migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT;
+
+-- name: migration_done
+-- Say that a migration was applied.
+INSERT INTO migration (version, name, applied_at) VALUES (:version, :name, :at);
+
+-- name: meta_first
+-- Give a new ledger its owner.
+INSERT INTO meta (one, ledger, workload, product_code, region, opened_at, open_from, turned_at, written_at)
+VALUES (1, :ledger, :workload, :product_code, :region, :at, :open_from, :turned_at, :at);
+
+-- name: meta
+-- Whose ledger this is and how far it is sealed.
+SELECT ledger, workload, product_code, region, open_from, turned_at FROM meta;
+
+-- name: meta_written
+-- Prove that the ledger can be written. The number differs each time: SQLite writes no page that stays the same.
+UPDATE meta SET written_at = :at, writes = writes + 1;
+
+-- name: lifetime_settings
+-- The dimensions that were ever counted, as they were last configured.
+SELECT dimension, aggregation, scale, decimals FROM lifetime;
+
+-- name: lifetime_configure
+-- Make room for a dimension, or note how it is counted from now on.
+INSERT INTO lifetime (dimension, aggregation, scale, decimals) VALUES (:dimension, :aggregation, :scale, :decimals)
+ON CONFLICT (dimension) DO UPDATE SET
+  aggregation = excluded.aggregation, scale = excluded.scale, decimals = excluded.decimals;

@@ -1,0 +1,225 @@
+"""Who writes, and when is it on disk? One thread that owns the one connection, and commits for many at once.
+
+Rules kept here:
+- Whoever waits is answered after the commit that has theirs returned, never before.
+- Pushes that wait together share one transaction and one fsync.
+- A failed transaction is taken back whole and refused (503); the next one tries the disk again, so the
+  ledger recovers when the disk does.
+- The thread waits without a timeout: an idle pod is not woken.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final, Generic, TypeVar
+
+from sidecar.ledger.counting import Answer, Pushed, Request, count
+from sidecar.ledger.faults import LedgerError, translated
+from sidecar.ledger.opening import rollback
+from sidecar.metering.dimensions import Aggregation
+from sidecar.metering.events import Refusal
+
+T = TypeVar("T")
+GROUP_EVENTS_MAX: Final = 8000
+"""Events in one transaction, beyond the first request: bounds how long the last one waits."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Counters:
+    """What the writer did since it started; written by its thread only."""
+
+    commits: int = 0
+    """Transactions of pushes: each is one fsync."""
+    commit_seconds: float = 0.0
+    requests: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Push:
+    request: Request
+    answered: Callable[[Answer], None]
+
+
+class _Task(Generic[T]):
+    """Something to be done in a transaction of its own."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
+        self.work = work
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.result: T
+        self.error: BaseException | None = None
+
+
+class Writer:
+    """The one thread that writes. Callers are answered from it: what they pass in must be quick and not raise."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        aggregations: Mapping[str, Aggregation],
+        *,
+        unreadable: Callable[[], sqlite3.Connection],
+        after_group: Callable[[], None] | None = None,
+    ) -> None:
+        """`unreadable` sets the file aside and gives the connection to a new one."""
+        self.counters = Counters()
+        self.fault: LedgerError | None = None
+        self._connection: sqlite3.Connection | None = connection
+        self._path = path
+        self._aggregations = aggregations
+        self._unreadable = unreadable
+        self._after_group = after_group
+        self._queue: SimpleQueue[_Push | _Task[object] | None] = SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def push(self, request: Request, answered: Callable[[Answer], None]) -> None:
+        """Queue a request; `answered` is called from the writer's thread once its fate is on disk."""
+        with self._closing:
+            if not self._closed:
+                self._queue.put(_Push(request, answered))
+                return
+        answered(unavailable(LedgerError("ledger_closed")))
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do `work` in a transaction and wait for it. Raises LedgerError, and what `work` raises itself."""
+        task = _Task(work)
+        with self._closing:
+            if self._closed:
+                raise LedgerError("ledger_closed")
+            self._queue.put(task)  # type: ignore[arg-type]  # the queue does not look at the result
+        task.done.acquire()
+        if task.error is not None:
+            raise task.error
+        return task.result
+
+    def close(self) -> None:
+        """Finish what waits, then end the thread and the connection. Twice is once."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            jobs = [self._queue.get()]
+            try:
+                while True:
+                    jobs.append(self._queue.get_nowait())
+            except Empty:
+                pass
+            going = self._work(jobs)
+        try:
+            if self._connection:
+                self._connection.close()
+        except sqlite3.Error:
+            pass  # everything acknowledged is in the log, which the next opening reads
+
+    def _work(self, jobs: Sequence[_Push | _Task[object] | None]) -> bool:
+        """Do everything in order; False after the end was asked for."""
+        group: list[_Push] = []
+        events = 0
+        for job in jobs:
+            if isinstance(job, _Push):
+                if group and events + len(job.request.events) > GROUP_EVENTS_MAX:
+                    self._commit(group)
+                    group, events = [], 0
+                group.append(job)
+                events += len(job.request.events)
+                continue
+            if group:
+                self._commit(group)
+                group, events = [], 0
+            if job is None:
+                return False
+            self._do(job)
+        if group:
+            self._commit(group)
+        return True
+
+    def _commit(self, group: Sequence[_Push]) -> None:
+        answers: Sequence[Answer]
+        try:
+            answers = self._transact(
+                lambda connection: count(connection, [push.request for push in group], self._aggregations)
+            )
+        except BaseException as exc:
+            answers = [unavailable(self._failed(exc))] * len(group)
+        self._note(answers)
+        for push, answer in zip(group, answers, strict=True):
+            push.answered(answer)
+        if self._after_group:
+            self._after_group()
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do `work`; when this returns, it is on disk."""
+        connection = self._connection = self._connection or self._unreadable()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection)
+            started = time.perf_counter()
+            connection.execute("COMMIT")
+        except BaseException:
+            rollback(connection)
+            raise
+        self.counters.commit_seconds += time.perf_counter() - started
+        self.counters.commits += 1
+        self.fault = None
+        return result
+
+    def _do(self, task: _Task[object]) -> None:
+        try:
+            task.result = self._transact(task.work)
+        except (sqlite3.Error, OSError, LedgerError) as exc:
+            task.error = self._failed(exc)
+        except BaseException as exc:
+            task.error = exc
+        task.done.release()
+
+    def _failed(self, exc: BaseException) -> LedgerError:
+        """Remember why; where the file cannot be read, go on with a new one."""
+        error = self.fault = translated(exc, self._path)
+        self.counters.failures += 1
+        if error.reason == "ledger_corrupt" and self._connection:
+            connection, self._connection = self._connection, None
+            try:
+                connection.close()
+                self._connection = self._unreadable()
+            except (LedgerError, sqlite3.Error, OSError) as again:
+                self.fault = translated(again, self._path)  # tried again by the next transaction
+        return error
+
+    def _note(self, answers: Sequence[Answer]) -> None:
+        counters = self.counters
+        counters.requests += len(answers)
+        for answer in answers:
+            if isinstance(answer, Pushed):
+                counters.accepted += answer.accepted
+                counters.duplicates += answer.duplicates
+            else:
+                counters.refused += 1
+
+
+def unavailable(error: LedgerError) -> Refusal:
+    """The answer to a push that the ledger cannot keep."""
+    return Refusal(status=503, reason=error.reason, detail=error.hint)

@@ -1,0 +1,123 @@
+"""Ledgers on a real disk, and stories told with them."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from sidecar.ledger.counting import Answer
+from sidecar.ledger.opening import Owner
+from sidecar.ledger.store import Ledger
+from sidecar.ledger.volume import ledger_path
+from sidecar.metering.dimensions import Aggregation, Dimension, Scope
+from sidecar.metering.events import UsageEvent
+from sidecar.metering.hours import Hour
+from sidecar.metering.quantities import Micros
+from sidecar.metering.records import State, UsageRecord, sealed_request
+from sidecar.metering.rollup import Owed
+
+NOON = datetime(2026, 1, 2, 12, 10, tzinfo=UTC)
+HOUR = Hour.at(NOON)
+OWNER = Owner(workload="pod-1", product_code="product", region="us-east-1")
+DIMENSIONS = (
+    Dimension(name="requests"),
+    Dimension(name="gigabytes", scale=Decimal("0.001"), decimals=3, tags=("tenant",)),
+    Dimension(name="peak", aggregation=Aggregation.MAX, scope=Scope.POD),
+    Dimension(name="level", aggregation=Aggregation.LAST, scope=Scope.POD),
+    Dimension(name="users", aggregation=Aggregation.UNIQUE, scope=Scope.POD),
+)
+
+
+def event(dimension: str = "requests", quantity: str = "1", **more: object) -> UsageEvent:
+    made = UsageEvent(dimension=dimension, micros=Micros(int(Decimal(quantity) * 1_000_000)))
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def make(now: datetime, workload: str = OWNER.workload) -> Callable[[Dimension, Hour, Owed], UsageRecord]:
+    """Seals as the agent does; due at once."""
+
+    def record(dimension: Dimension, hour: Hour, owed: Owed) -> UsageRecord:
+        request = sealed_request(workload, "product", dimension.name, dimension.decimals, hour, owed, now)
+        return UsageRecord(
+            hour=hour,
+            dimension=dimension.name,
+            state=State.SEALED,
+            quantity=owed.quantity,
+            retry_at=now,
+            request=request,
+        )
+
+    return record
+
+
+@dataclass
+class Story:
+    """One workload's ledger, restarted and sealed in few words."""
+
+    directory: Path
+    owner: Owner = OWNER
+    dimensions: Sequence[Dimension] = DIMENSIONS
+    now: datetime = NOON
+    opened: list[Ledger] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        return ledger_path(self.directory, self.owner.workload)
+
+    def open(self, **more: object) -> Ledger:
+        ledger = Ledger.open(self.directory, self.owner, self.dimensions, self.now, **more)  # type: ignore[arg-type]
+        self.opened.append(ledger)
+        return ledger
+
+    def push(self, ledger: Ledger, *events: UsageEvent) -> Answer:
+        return ledger.push(events, self.now)
+
+    def seal(self, ledger: Ledger, hours_later: int = 1) -> tuple[UsageRecord, ...]:
+        hour = Hour.at(self.now)
+        self.now += timedelta(hours=hours_later)
+        return ledger.seal(hour, self.now, make(self.now, self.owner.workload))
+
+    def close(self) -> None:
+        for ledger in self.opened:
+            ledger.close()
+
+
+def balanced(ledger: Ledger) -> bool:
+    return all(one.balanced for one in ledger.invariant())
+
+
+def accepted(ledger: Ledger, dimension: str = "requests") -> Decimal:
+    (one,) = (one for one in ledger.invariant() if one.dimension == dimension)
+    return one.accepted
+
+
+def looked_at(path: Path) -> sqlite3.Connection:
+    """A file that nobody has open, read from outside."""
+    return sqlite3.connect(path)
+
+
+def whole(path: Path) -> bool:
+    connection = looked_at(path)
+    try:
+        return bool(connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+    finally:
+        connection.close()
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """A real process that runs `code`, with what this module offers, and its arguments in `argv`."""
+    begin = "import sys; argv = sys.argv[1:]\nfrom tests.integration.ledger.support import *\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", begin + code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )

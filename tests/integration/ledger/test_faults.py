@@ -1,0 +1,261 @@
+"""Disks that are full, broken, read-only, somebody else's or from the future."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.ledger.counting import Pushed
+from sidecar.ledger.faults import LedgerError
+from sidecar.ledger.opening import Owner
+from sidecar.ledger.statements import migrations
+from sidecar.metering.events import Refusal
+from tests.integration.ledger.support import HOUR, Story, accepted, balanced, child, event, looked_at, whole
+
+FULL = """
+import resource
+story = Story(Path(argv[0])); ledger = story.open()
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+assert ledger.push([event(id="first")], NOON).accepted == 1
+size = max(part.stat().st_size for part in Path(argv[0]).iterdir())
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20_000, resource.RLIM_INFINITY))
+kept, refused = [], None
+for number in range(10_000):
+    answer = ledger.push([event(id=f"{number}-{part}") for part in range(50)], NOON)
+    if not hasattr(answer, "accepted"):
+        refused = answer
+        break
+    kept.append(number)
+assert refused.status == 503, refused
+assert ledger.fault.reason == refused.reason
+try:
+    for _ in range(20): ledger.check(NOON)  # smaller than a push: it may fit a few times
+except Exception as exc: assert exc.reason == refused.reason, exc
+else: raise SystemExit("the check did not notice")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+ledger.check(NOON)
+assert ledger.fault is None
+assert ledger.push([event(id="last")], NOON).accepted == 1
+assert accepted(ledger) == 2 + 50 * len(kept), (accepted(ledger), len(kept))
+assert balanced(ledger)
+ledger.close()
+print(refused.reason, accepted)
+"""
+
+
+def test_a_full_disk_refuses_loses_nothing_and_recovers_by_itself(story: Story) -> None:
+    process = child(FULL, story.directory)
+    said, failed = process.communicate(timeout=30)
+    assert process.returncode == 0, failed
+    assert said.split()[0] in ("ledger_full", "ledger_io_error")
+    assert whole(story.path)
+
+
+@pytest.mark.parametrize("damage", [b"garbage" * 200, b""], ids=["header", "emptied"])
+def test_a_file_that_is_no_ledger_is_set_aside(story: Story, damage: bytes) -> None:
+    story.push(story.open(), event())
+    story.close()
+    story.path.write_bytes(damage)
+    ledger = story.open()
+    if damage:
+        assert ledger.set_aside is not None
+        assert ledger.set_aside.read_bytes() == damage
+        assert ledger.open_from() == HOUR.next, "the current hour may have been sent"
+    assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
+    story.close()
+    assert story.open().set_aside is None
+
+
+def damaged(path: Path, table: str) -> None:
+    """Overwrite the root page of a table."""
+    connection = looked_at(path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+@pytest.mark.parametrize("table", ["meta", "bucket", "usage_record"])
+def test_a_damaged_page_is_found_at_opening(story: Story, table: str) -> None:
+    story.push(story.open(), event())
+    story.close()
+    damaged(story.path, table)
+    ledger = story.open()
+    assert ledger.set_aside is not None
+    assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
+
+
+def test_a_page_found_damaged_while_running_sets_the_file_aside(story: Story) -> None:
+    story.push(story.open(), event(id="a"))
+    story.close()
+    damaged(story.path, "seen")
+    ledger = story.open()
+    assert ledger.set_aside is None, "the ids are many and not read at opening"
+    answer = story.push(ledger, event(id="b"))
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason) == (503, "ledger_corrupt")
+    assert ledger.set_aside is not None
+    assert story.push(ledger, event(id="b")) == Pushed(accepted=1, duplicates=0)
+    assert ledger.open_from() == HOUR.next
+    assert ledger.fault is None
+    assert balanced(ledger)
+
+
+def test_a_new_file_that_cannot_be_begun_is_tried_again(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.push(story.open(), event(id="a"))
+    story.close()
+    damaged(story.path, "seen")
+    ledger = story.open()
+
+    def full(*_: object) -> None:
+        raise LedgerError("ledger_full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sidecar.ledger.opening.replace_unreadable", full)
+        for reason in ("ledger_corrupt", "ledger_full"):
+            answer = story.push(ledger, event(id="b"))
+            assert isinstance(answer, Refusal)
+            assert answer.reason == reason
+        with pytest.raises(LedgerError):
+            ledger.check(story.now)
+    assert story.push(ledger, event(id="b")) == Pushed(accepted=1, duplicates=0)
+    assert balanced(ledger)
+
+
+def test_files_set_aside_in_the_same_second_do_not_replace_each_other(story: Story) -> None:
+    for _ in range(3):
+        story.path.write_bytes(b"garbage" * 200)
+        story.open()
+        story.close()
+    assert len(list(story.directory.glob("*.corrupt-*"))) == 3
+
+
+def test_a_beginning_cut_short_after_setting_aside_still_spares_the_hour(story: Story) -> None:
+    story.path.write_bytes(b"garbage" * 200)
+    story.path.rename(story.path.with_name(f"{story.path.name}.corrupt-20260102T121000Z"))
+    assert story.open().open_from() == HOUR.next
+
+
+def newer(story: Story) -> bytes:
+    story.push(story.open(), event())
+    story.close()
+    connection = looked_at(story.path)
+    connection.execute("INSERT INTO migration VALUES (99, 'later', 'then')")
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return story.path.read_bytes()
+
+
+def test_a_newer_ledger_is_left_untouched_and_another_begun(story: Story) -> None:
+    before = newer(story)
+    ledger = story.open()
+    assert ledger.passed_over == story.path
+    assert ledger.path != story.path
+    assert ledger.open_from() == HOUR.next
+    assert story.push(ledger, event(), event()) == Pushed(accepted=2, duplicates=0)
+    story.close()
+    assert story.path.read_bytes() == before
+    assert accepted(story.open()) == 2, "the one begun is found again"
+
+
+def test_the_newer_version_adopts_what_the_older_kept_beside_it(story: Story) -> None:
+    newer(story)
+    story.push(story.open(), event(), event())
+    story.close()
+    connection = looked_at(story.path)
+    connection.execute("DELETE FROM migration WHERE version = 99")
+    connection.commit()
+    connection.close()
+    ledger = story.open()
+    assert ledger.path == story.path
+    ledger.adopt(story.now)
+    assert accepted(ledger) == 3
+    assert balanced(ledger)
+
+
+FIXTURE = Path(__file__).parent / "schema_0001.sql"
+
+
+def test_a_ledger_of_each_older_schema_opens(story: Story) -> None:
+    """The fixture is a dump of a ledger that migration 1 made and that was used."""
+    connection = sqlite3.connect(story.path)
+    connection.executescript(FIXTURE.read_text())
+    connection.close()
+    ledger = story.open()
+    assert accepted(ledger) == 3
+    assert balanced(ledger)
+    assert story.push(ledger, event(id="a", quantity="2")) == Pushed(accepted=0, duplicates=1)
+    assert len(ledger.due(story.now + timedelta(hours=1))) == 1
+    story.close()
+    connection = looked_at(story.path)
+    assert connection.execute("SELECT max(version) FROM migration").fetchone()[0] == len(migrations())
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.push(story.open(), event())
+    story.close()
+    steps = migrations()
+    bad = type(steps[0])(version=2, name="bad", statements=("CREATE TABLE half (a) STRICT", "CREATE nonsense"))
+    with monkeypatch.context() as patch:
+        patch.setattr("sidecar.ledger.opening.migrations", lambda: (*steps, bad))
+        with pytest.raises(LedgerError) as told:
+            story.open()
+    assert told.value.reason == "ledger_failed"
+    assert accepted(story.open()) == 1
+
+
+def test_another_workload_product_or_region_is_refused(story: Story) -> None:
+    story.open()
+    story.close()
+    story.owner = Owner(workload=story.owner.workload, product_code="other", region="us-east-1")
+    with pytest.raises(LedgerError) as told:
+        story.open()
+    assert told.value.reason == "ledger_of_another"
+
+
+def test_a_network_file_system_is_refused(story: Story, tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("30 22 0:40 / / rw,relatime shared:1 - nfs4 127.0.0.1:/ rw\n")
+    with pytest.raises(LedgerError) as told:
+        story.open(mountinfo=mounts)
+    assert told.value.reason == "ledger_on_network_file_system"
+    assert "nfs4" in told.value.hint
+    assert not story.path.exists()
+
+
+def test_a_directory_that_cannot_be_made_is_said(story: Story) -> None:
+    (story.directory / "file").touch()
+    story.directory = story.directory / "file" / "below"
+    with pytest.raises(LedgerError) as told:
+        story.open()
+    assert told.value.reason == "ledger_missing_directory"
+
+
+def test_a_read_only_file_is_said(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume mounted read-only; root is stopped by nothing less."""
+    story.open()
+    story.close()
+    ledger = story.open()
+    ledger._writer.run(lambda connection: None)
+    ledger._writer._connection.execute("PRAGMA query_only = ON")
+    answer = story.push(ledger, event())
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason) == (503, "ledger_read_only")
+    ledger._writer._connection.execute("PRAGMA query_only = OFF")
+    ledger.check(story.now)
+    assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
+
+
+def test_a_link_in_place_of_the_ledger_is_not_followed(story: Story) -> None:
+    target = story.directory / "elsewhere"
+    target.write_bytes(b"")
+    story.path.symlink_to(target)
+    with pytest.raises(LedgerError):
+        story.open()
+    assert target.read_bytes() == b""

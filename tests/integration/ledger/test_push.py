@@ -1,0 +1,185 @@
+"""What was acknowledged is on disk, once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from decimal import Decimal
+
+from sidecar.ledger.counting import Answer, Pushed
+from sidecar.ledger.store import Ledger
+from sidecar.metering.events import Refusal
+from sidecar.metering.records import State
+from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event
+
+MOST = "9999999999.999999"
+
+
+def status(answer: Answer) -> int:
+    return answer.status if isinstance(answer, Refusal) else 200
+
+
+def held_back(ledger: Ledger) -> threading.Event:
+    """Keep the writer busy until the event is set, so that what is pushed meanwhile waits together."""
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        begun.set()
+        go.wait(10)
+
+    threading.Thread(target=ledger._writer.run, args=(hold,), daemon=True).start()
+    assert begun.wait(10)
+    return go
+
+
+def test_an_id_is_known_after_a_restart_and_in_another_hour(story: Story) -> None:
+    sent = event(id="a")
+    assert story.push(story.open(), sent) == Pushed(accepted=1, duplicates=0)
+    story.close()
+    story.now += timedelta(hours=5)
+    ledger = story.open()
+    assert story.push(ledger, sent, event(id="b")) == Pushed(accepted=1, duplicates=1)
+    assert accepted(ledger) == 2
+
+
+def test_an_id_with_other_content_is_refused_whole(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event(id="a"))
+    answer = story.push(ledger, event(id="b"), event(id="a", quantity="2"))
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.index) == (409, 1)
+    assert accepted(ledger) == 1
+
+
+def test_an_id_is_known_for_a_day_and_not_for_ever(story: Story) -> None:
+    ledger = story.open()
+    sent = event(id="a")
+    story.push(ledger, sent)
+    for hours, duplicates in ((23, 1), (24, 1), (47, 1), (48, 0)):
+        story.now = NOON + timedelta(hours=hours)
+        story.push(ledger, event(id=f"tick {hours}"))
+        assert story.push(ledger, sent) == Pushed(accepted=1 - duplicates, duplicates=duplicates), hours
+    assert balanced(ledger)
+
+
+def test_a_clock_that_jumped_a_week_ahead_and_back_forgets_no_id(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event(id="a"))
+    for now in (NOON + timedelta(days=7), NOON):
+        story.now = now
+        assert story.push(ledger, event(id="a")) == Pushed(accepted=0, duplicates=1)
+
+
+def test_a_sum_that_leaves_64_bits_is_refused_and_nothing_wraps(story: Story) -> None:
+    ledger = story.open()
+    assert story.push(ledger, *[event(quantity=MOST)] * 922) == Pushed(accepted=922, duplicates=0)
+    answer = story.push(ledger, event(), event(quantity=MOST))
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason, answer.index) == (422, "quantity_out_of_range", 1)
+    assert accepted(ledger) == 922 * Decimal(MOST)
+    assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
+    assert balanced(ledger)
+
+
+def test_a_single_request_above_64_bits_is_refused(story: Story) -> None:
+    ledger = story.open()
+    answer = story.push(ledger, *[event(quantity=MOST)] * 1000)
+    assert isinstance(answer, Refusal)
+    assert answer.index == 922
+    assert accepted(ledger) == 0
+    assert balanced(ledger)
+
+
+def test_late_sums_that_leave_64_bits_together_are_refused(story: Story) -> None:
+    """Each tag set fits for itself; the link to their hour would not."""
+    ledger = story.open()
+    late = [
+        event("gigabytes", MOST, at=NOON - timedelta(hours=1), tags=(("tenant", str(number % 2)),))
+        for number in range(1000)
+    ]
+    answer = story.push(ledger, *late)
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason) == (422, "quantity_out_of_range")
+    assert accepted(ledger, "gigabytes") == 0
+
+
+def test_of_a_group_only_the_bad_ones_are_refused(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event(id="a"))
+    go, answers = held_back(ledger), dict[int, Answer]()
+    requests = [
+        [event(id="b"), event(id="c")],
+        [event(id="d"), event(id="a", quantity="2")],  # conflict with what is on disk
+        [event(id="c", quantity="3")],  # conflict within the group
+        [event(quantity=MOST)] * 1000,  # out of range
+        [event("peak", at=NOON - timedelta(hours=2))],  # a sealed hour
+        [event(id="c"), event(id="d")],
+    ]
+    for number, events in enumerate(requests):
+        ledger.begin_push(events, NOON, lambda answer, number=number: answers.__setitem__(number, answer))  # type: ignore[misc]
+    before = ledger.counters.commits
+    go.set()
+    assert story.push(ledger, event(id="a")) == Pushed(accepted=0, duplicates=1)
+    assert [status(answers[number]) for number in range(6)] == [200, 409, 409, 422, 422, 200]
+    assert answers[5] == Pushed(accepted=1, duplicates=1)
+    assert ledger.counters.commits - before <= 3, "the hold, the group, and the last push if it came after"
+    assert accepted(ledger) == 4
+    assert balanced(ledger)
+
+
+def test_concurrent_pushes_share_commits(story: Story) -> None:
+    ledger = story.open()
+    go, each, wrong = held_back(ledger), 50, []
+
+    def client(name: int) -> None:
+        for number in range(each):
+            if ledger.push([event(id=f"{name}-{number}")], NOON) != Pushed(accepted=1, duplicates=0):
+                wrong.append((name, number))
+
+    threads = [threading.Thread(target=client, args=(name,)) for name in range(16)]
+    for thread in threads:
+        thread.start()
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+    assert accepted(ledger) == 16 * each
+    assert ledger.counters.requests == 16 * each
+    assert ledger.counters.commits < ledger.counters.requests / 2
+    assert balanced(ledger)
+
+
+def test_a_group_is_announced_once_after_its_answers(story: Story) -> None:
+    said: list[str] = []
+    ledger = story.open(after_group=lambda: said.append("group"))
+    go = held_back(ledger)
+    for number in range(3):
+        ledger.begin_push([event()], NOON, lambda _, number=number: said.append(str(number)))  # type: ignore[misc]
+    go.set()
+    ledger.invariant()
+    assert said == ["0", "1", "2", "group"]
+
+
+def test_every_aggregation_keeps_what_it_needs(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event("peak", "3"), event("peak", "7"), event("level", "9"), event("users", key="x"))
+    story.push(ledger, event("peak", "5"), event("level", "4"), event("users", key="x"), event("users", key="y"))
+    got = {record.dimension: record.quantity for record in ledger.in_state(State.OPEN)}
+    assert got == {"peak": 7, "level": 4, "users": 2}
+
+
+def test_late_usage_is_linked_to_its_hour(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event(quantity="2", at=NOON - timedelta(hours=3)))
+    (record,) = story.seal(ledger)
+    found = ledger.find(record.hour, record.dimension)
+    assert found is not None
+    assert (found.hour, found.quantity, found.rolled_from) == (HOUR, 2, HOUR.previous.previous.previous)
+
+
+def test_after_closing_pushes_are_refused(story: Story) -> None:
+    ledger = story.open()
+    ledger.close()
+    answer = story.push(ledger, event())
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason) == (503, "ledger_closed")
