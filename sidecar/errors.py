@@ -3,6 +3,7 @@
     SidecarError
     ├── SettingsError   the operator or the seller must change a setting
     ├── TokenRejected   AWS's answer does not prove what it claims
+    ├── LedgerError     the disk does not keep what it should (see `ledger.faults`)
     └── PlatformError   the task or pod is not placed or described as AWS needs
 
 Rules kept here:
