@@ -65,7 +65,7 @@ class Connection:
         self.peer = peer
         self.server = server
         self.listener = listener
-        self.reader = RequestReader(cfg, peer, listener.limits, listener.body_bytes_max)
+        self.reader = RequestReader(cfg, peer, listener.limits, listener.name)
         self.phase = Phase.CLOSED
         self.deadline = 0.0
         self.outbox: deque[memoryview] = deque()
@@ -117,7 +117,6 @@ class Listener:
     def __init__(self, name: str, limits: Limits, counters: Counters) -> None:
         self.name = name
         self.limits = limits
-        self.body_bytes_max = limits.body_bytes_max(name)
         self._counters = counters
         self._held_bytes = dict.fromkeys(Phase, 0)
         self._held_bytes_max = {

@@ -3,7 +3,8 @@
 Rules kept here:
 
 - every number a client can push against is in `Limits`, with its unit in its name;
-- a probe needs no body, so the probe listener takes far less of one than the API does;
+- a probe needs no body, so the probe listener takes far less of one than the API does, little enough
+  that no probe is ever left to the pool;
 - `Counters` are plain integers in dictionaries whose keys never change, so any thread may read them
   while the poller counts.
 """
@@ -41,12 +42,14 @@ class Limits:
     header_fields_max: int = 64
     header_field_bytes_max: int = 8190
     api_body_bytes_max: int = 1024 * 1024
-    """As sent: the framing of a chunked body counts."""
+    """As sent: the framing of a chunked body counts, its trailer too."""
     probe_body_bytes_max: int = 4 * 1024
     quick_body_bytes_max: int = 4 * 1024
-    """A quick request with a longer body goes to the pool: reading it out is work too."""
-    chunks_max: int = 4096
+    """A quick request of the API with a longer body goes to the pool: reading it out is work too."""
+    chunks_max: int = 512
     """Chunks of a body. Each costs the poller a step, however small it is."""
+    quick_chunks_max: int = 16
+    """Decoding costs far more than a step: a probe has no more, a quick request of the API goes to the pool."""
     answer_bytes_max: int = 16 * 1024 * 1024
 
     request_seconds: float = 10.0
@@ -65,6 +68,10 @@ class Limits:
     def body_bytes_max(self, listener: str) -> int:
         """The longest body this listener reads."""
         return self.probe_body_bytes_max if listener == PROBE else self.api_body_bytes_max
+
+    def body_chunks_max(self, listener: str) -> int:
+        """The most chunks of a body this listener reads."""
+        return self.quick_chunks_max if listener == PROBE else self.chunks_max
 
 
 @dataclass(kw_only=True)

@@ -6,10 +6,11 @@ Rules kept here:
   or the last chunk). What the head says, including which framing holds, is gunicorn's word;
 - nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes;
 - two things are judged early, because their end may never come: a bare LF, and a head past a limit;
+- what HTTP asks for and gunicorn does not is asked for here: HTTP/1.1 names a host;
 - a chunked body is decoded by gunicorn too, and must end for it exactly where it ended for us;
 - no refusal repeats a byte the client sent.
 
-HTTP/1.1 message framing: RFC 9112, sections 2.2, 6 and 7.1.
+HTTP/1.1 message framing: RFC 9112, sections 2.2, 3.2, 6 and 7.1.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class Request:
 
     message: Any
     body_bytes: int
+    body_chunks: int
     source: _Source
 
     def read_body(self) -> bytes | Refusal:
@@ -114,11 +116,12 @@ class Request:
 class _ChunkScan:
     """Where a chunked body ends, looked at once per byte. gunicorn judges what is in it."""
 
-    def __init__(self, limits: Limits, body_bytes_max: int) -> None:
+    def __init__(self, limits: Limits, listener: str) -> None:
         self._limits = limits
-        self._body_bytes_max = body_bytes_max
+        self._body_bytes_max = limits.body_bytes_max(listener)
+        self._chunks_max = limits.body_chunks_max(listener)
         self._at = 0
-        self._chunks = 0
+        self.chunks = 0
         self._trailer_from: int | None = None
 
     def end(self, buffer: bytearray) -> int | Refusal | None:
@@ -128,12 +131,12 @@ class _ChunkScan:
             if line is None:
                 return self._odd_line(buffer)
             size, self._at = int(line[1], 16), line.end()
-            self._chunks += 1
             if size == 0:
                 self._trailer_from = self._at
                 break
+            self.chunks += 1
             self._at += size + 2
-            if self._at > self._body_bytes_max or self._chunks > self._limits.chunks_max:
+            if self._at > self._body_bytes_max or self.chunks > self._chunks_max:
                 return BODY_TOO_LARGE
         return self._trailer_end(buffer, self._trailer_from)
 
@@ -144,12 +147,15 @@ class _ChunkScan:
 
     def _trailer_end(self, buffer: bytearray, start: int) -> int | Refusal | None:
         if buffer.startswith(b"\r\n", start):
-            return start + 2
+            return self._within_limit(start + 2)
         found = buffer.find(HEAD_END, max(start, self._at - 3))
         self._at = len(buffer)
         if found >= 0 and found + 4 - start <= self._limits.head_bytes_max:
-            return found + 4
+            return self._within_limit(found + 4)
         return HEADERS_TOO_LARGE if len(buffer) - start > self._limits.head_bytes_max else None
+
+    def _within_limit(self, end: int) -> int | Refusal:
+        return end if end <= self._body_bytes_max else BODY_TOO_LARGE
 
 
 class RequestReader:
@@ -158,12 +164,13 @@ class RequestReader:
     A Refusal ends the connection: nothing may be read from it afterwards.
     """
 
-    def __init__(self, cfg: Any, peer: tuple[str, int], limits: Limits, body_bytes_max: int) -> None:
+    def __init__(self, cfg: Any, peer: tuple[str, int], limits: Limits, listener: str) -> None:
         self.buffer = bytearray()
         self._cfg = cfg
         self._peer = peer
         self._limits = limits
-        self._body_bytes_max = body_bytes_max
+        self._listener = listener
+        self._body_bytes_max = limits.body_bytes_max(listener)
         self._next_request()
 
     def _next_request(self) -> None:
@@ -209,13 +216,15 @@ class RequestReader:
         message.path = message.path or "/"
         if not message.path.startswith("/") and message.uri != "*":
             return BAD_REQUEST
+        if message.version >= (1, 1) and not any(name == "HOST" for name, _ in message.headers):
+            return BAD_REQUEST
         framing = message.body.reader
         if isinstance(framing, LengthReader):
             self._body_bytes = framing.length
             if self._body_bytes > self._body_bytes_max:
                 return BODY_TOO_LARGE
         elif isinstance(framing, ChunkedReader):
-            self._chunks = _ChunkScan(self._limits, self._body_bytes_max)
+            self._chunks = _ChunkScan(self._limits, self._listener)
         else:
             return BAD_REQUEST
         self._may_ask_for_body = bool(message._expected_100_continue)
@@ -257,6 +266,7 @@ class RequestReader:
         del self.buffer[:end]
         piece = CHUNK_PIECE_BYTES if self._chunks is not None else max(1, end)
         self._source.refill(wire[at : at + piece] for at in range(0, end, piece))
-        request = Request(message=self._message, body_bytes=end, source=self._source)
+        chunks = self._chunks.chunks if self._chunks is not None else 0
+        request = Request(message=self._message, body_bytes=end, body_chunks=chunks, source=self._source)
         self._next_request()
         return request

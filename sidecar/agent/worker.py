@@ -8,7 +8,8 @@ nothing block every probe for seconds. Rules kept here instead:
   here, anything else goes to a small pool (`pool`) and comes back as finished bytes;
 - which listener a connection belongs to is told by the socket that accepted it, never by a header;
 - the poller writes no log line: stdout may be stuck. What it does to clients is counted;
-- one connection gets one answer in a turn, however much it has sent ahead;
+- one connection gets one answer in a turn, however much it has sent ahead; a turn is a few
+  milliseconds, new connections and probes first, and what is left waits for the next in its order;
 - at SIGTERM the worker keeps accepting and answering until the application says it has stopped.
 
 The application object gives `listener_names`, `wsgi()`, `stopping()` and `stopped()`, and is given
@@ -33,7 +34,7 @@ from gunicorn.workers import base
 
 from sidecar.agent.connection import Connection, Listener, Phase
 from sidecar.agent.gunicorn_contract import check_gunicorn, relied_on, settings_problem
-from sidecar.agent.limits import Counters, Limits
+from sidecar.agent.limits import PROBE, Counters, Limits
 from sidecar.agent.pool import Pool
 from sidecar.agent.request import Refusal, Request
 from sidecar.agent.response import INTERNAL_ERROR, TOO_BUSY, Answer, Exchange, refuse
@@ -45,6 +46,10 @@ TICK_SECONDS: Final = 1.0
 SWITCH_SECONDS: Final = 0.0001
 """How long a thread keeps the interpreter from the poller; CPython's own 5 ms is long for a probe."""
 ACCEPTS_PER_TURN: Final = 16
+ACCEPT_SECONDS: Final = 0.001
+"""How long a turn takes new connections of one listener, each with its first request; one at least."""
+STEPS_SECONDS: Final = 0.003
+"""How long a turn serves open connections; one of each queue at least."""
 ADVANCES_PER_TURN: Final = 8
 """Requests sent ahead that are served before the poller looks for new connections again."""
 SCRATCH_BYTES: Final = 64 * 1024
@@ -89,7 +94,10 @@ class Worker(base.Worker):  # type: ignore[misc]
         self._poller = selectors.DefaultSelector()
         self._pool: Pool[Connection, Answer] = Pool(self.limits.pool_threads, self.limits.pool_queue_max, Answer.is_big)
         self._scratch = bytearray(SCRATCH_BYTES)
+        self._ready: dict[str, dict[Connection, None]] = {n: {} for n in sorted(names, key=lambda n: n != PROBE)}
+        """What the poller reported and no turn has come to yet, probes first."""
         self._ahead: dict[Connection, None] = {}
+        """Answered, and perhaps the next whole request is here already."""
         super().init_process()
 
     def init_signals(self) -> None:
@@ -134,20 +142,36 @@ class Worker(base.Worker):  # type: ignore[misc]
 
     def _turn(self) -> None:
         """Wait for something to happen, and let everything that did happen take one step."""
-        timeout = 0.0 if self._ahead else max(0.0, self._tick_at - time.monotonic())
+        waiting = self._ahead or any(self._ready.values())
+        timeout = 0.0 if waiting else max(0.0, self._tick_at - time.monotonic())
         ready = self._poller.select(timeout)
         self._now = time.monotonic()
         for key, _ in ready:
-            if isinstance(key.data, Connection):
-                self._guarded(self._step, key.data)
-            else:
+            if not isinstance(key.data, Connection):
                 key.data()
-        for connection in list(islice(self._ahead, ADVANCES_PER_TURN)):
-            self._ahead.pop(connection, None)
-            if connection.phase is Phase.READING:
-                self._guarded(self._advance, connection)
+            elif key.data not in self._ahead:
+                self._ready[key.data.listener.name][key.data] = None
+        until = time.monotonic() + STEPS_SECONDS
+        for queue in self._ready.values():
+            self._go_on(queue, self._step, list(queue), until)
+        self._go_on(self._ahead, self._advance, list(islice(self._ahead, ADVANCES_PER_TURN)), until)
         if self._now >= self._tick_at:
             self._tick()
+
+    def _go_on(
+        self,
+        queue: dict[Connection, None],
+        step: Callable[[Connection], None],
+        connections: list[Connection],
+        until: float,
+    ) -> None:
+        """Let these take their step, the first in any case; those without time stay in the queue."""
+        for connection in connections:
+            if connection in queue:  # not closed since
+                del queue[connection]
+                self._guarded(step, connection)
+                if time.monotonic() >= until:
+                    return
 
     def _tick(self) -> None:
         self._tick_at = self._now + TICK_SECONDS
@@ -187,6 +211,7 @@ class Worker(base.Worker):  # type: ignore[misc]
     # One connection
 
     def _accept(self, sock: Any, server: Any, listener: Listener) -> None:
+        until = time.monotonic() + ACCEPT_SECONDS
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 client, peer = sock.accept()
@@ -202,6 +227,8 @@ class Worker(base.Worker):  # type: ignore[misc]
             connection = Connection(client, peer, server, listener, self.cfg)
             listener.move(connection, Phase.READING, self._now)
             self._guarded(self._step, connection)
+            if time.monotonic() >= until:
+                return
 
     def _guarded(self, step: Callable[[Connection], None], connection: Connection) -> None:
         """One client's trouble ends that client's connection and nothing else."""
@@ -220,7 +247,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         elif phase is Phase.LINGERING:
             if connection.receive_nothing(self._scratch) == 0:
                 self._close(connection)
-        elif phase in (Phase.READING, Phase.IDLE) and connection not in self._ahead:
+        elif phase in (Phase.READING, Phase.IDLE):
             self._read(connection)
 
     def _read(self, connection: Connection) -> None:
@@ -254,7 +281,8 @@ class Worker(base.Worker):  # type: ignore[misc]
             exchange = Exchange(
                 self.cfg, request, listener.name, connection.peer, connection.server, limits.answer_bytes_max
             )
-            quick = request.body_bytes <= limits.quick_body_bytes_max and self.wsgi.quick(exchange.environ)
+            short = request.body_bytes <= limits.quick_body_bytes_max and request.body_chunks <= limits.quick_chunks_max
+            quick = (short or listener.name == PROBE) and self.wsgi.quick(exchange.environ)
         except Exception as error:
             self._answer(connection, refuse(INTERNAL_ERROR, error=type(error).__name__))
             return
@@ -339,6 +367,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             return
         self._watch(connection, 0)
         self._ahead.pop(connection, None)
+        self._ready[connection.listener.name].pop(connection, None)
         connection.outbox.clear()
         connection.listener.move(connection, Phase.CLOSED, self._now)
         connection.sock.close()

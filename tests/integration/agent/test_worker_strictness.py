@@ -38,6 +38,7 @@ REFUSED = {
     "nul in a header": (GET + b"X-A: 1\x002\r\n\r\n", 400),
     "space before the colon": (GET + b"X-A : 1\r\n\r\n", 400),
     "header without a colon": (GET + b"nonsense\r\n\r\n", 400),
+    "no host": (b"GET /entitled HTTP/1.1\r\nX-Host: x\r\n\r\n", 400),
     "two hosts": (GET + HOST + b"\r\n", 400),
     "no version": (b"GET /entitled\r\n\r\n", 400),
     "http/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
@@ -59,7 +60,7 @@ REFUSED = {
     "chunk extension without an end": (CHUNKED + b"1;" + b"a" * 300, 400),
     "content-length as a trailer": (CHUNKED + b"0\r\nContent-Length: 1\r\n\r\n", 400),
     "chunk past the limit": (CHUNKED + b"FFFFFFF\r\n", 413),
-    "too many chunks": (CHUNKED + b"1\r\nx\r\n" * 5_000, 413),
+    "too many chunks": (CHUNKED + b"1\r\nx\r\n" * 513, 413),
     "trailer without an end": (CHUNKED + b"0\r\n" + b"X-A: 1\r\n" * 2_500, 431),
     "body past the limit": (POST + b"Content-Length: 1048577\r\n\r\n", 413),
     "content-length of many digits": (POST + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n", 400),
@@ -85,7 +86,8 @@ SERVED = {
     "a long header": GET + b"X-A: " + b"a" * 8_000 + b"\r\n\r\n",
     "many headers": GET + b"X-A: 1\r\n" * 60 + b"\r\n",
     "a body of no length": POST.replace(b"/echo", b"/entitled") + b"Content-Length: 0\r\n\r\n",
-    "no host": b"GET /entitled HTTP/1.0\r\n\r\n",
+    "an empty host": b"GET /entitled HTTP/1.1\r\nHost:\r\n\r\n",
+    "no host in http/1.0": b"GET /entitled HTTP/1.0\r\n\r\n",
     "an absolute target": b"GET http://x/entitled HTTP/1.1\r\n" + HOST + b"\r\n",
 }
 
@@ -135,6 +137,18 @@ def test_a_probe_reads_a_short_body_and_no_long_one(running: Server, size: int, 
     data = b"POST /entitled HTTP/1.1\r\n" + HOST + f"Content-Length: {size}\r\n\r\n".encode() + b"x" * size
     assert split(running.send("probe", data))[0] == status
     assert split(running.send("api", data))[0] == 200
+
+
+def test_the_trailer_counts_and_no_probe_waits_for_the_pool(running: Server) -> None:
+    head = b"POST /quick-echo HTTP/1.1\r\n" + HOST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    end = b"0\r\n" + b"X-A: 1\r\n" * 60 + b"\r\n"
+    most, many, long = b"d0\r\n" + b"x" * 208 + b"\r\n", b"1\r\nx\r\n" * 17, b"ea6\r\n" + b"x" * 3750 + b"\r\n"
+    for listener in ("probe", "api"):
+        found = json.loads(split(running.send(listener, head + most * 16 + end))[2])
+        assert (found["thread"], found["CONTENT_LENGTH"]) == ("MainThread", "3328")
+    for body in (many + end, long + end):
+        assert split(running.send("probe", head + body))[0] == 413
+        assert json.loads(split(running.send("api", head + body))[2])["thread"].startswith("pool-")
 
 
 def test_the_body_of_a_refused_request_is_never_taken_for_a_request(running: Server) -> None:
