@@ -36,8 +36,6 @@ from sidecar.entitlement.answer import Answer
 from sidecar.errors import Exit
 from sidecar.settings import Settings
 
-STOP_MARGIN_SECONDS: Final = 5
-"""Beyond the budget, before the master kills its worker."""
 BEATING: Final = ("/dev/shm", "/run", "/tmp")  # noqa: S108 - where the worker's heartbeat file may lie
 
 
@@ -77,7 +75,7 @@ class Application(BaseApplication):  # type: ignore[misc]
         given = gunicorn_settings() | {
             "bind": [f"fd://{os.dup(one.sock.fileno())}" for one in self._listening],
             "logger_class": Quiet,
-            "graceful_timeout": self._settings.flush_seconds + STOP_MARGIN_SECONDS,
+            "graceful_timeout": self._settings.flush_seconds,
             "worker_tmp_dir": next((one for one in BEATING if os.access(one, os.W_OK)), None),
             "post_worker_init": _settle,
         }

@@ -46,9 +46,9 @@ TICK_SECONDS: Final = 1.0
 SWITCH_SECONDS: Final = 0.0001
 """How long a thread keeps the interpreter from the poller; CPython's own 5 ms is long for a probe."""
 ACCEPTS_PER_TURN: Final = 16
-ACCEPT_SECONDS: Final = 0.001
+ACCEPT_SECONDS: Final = 0.003
 """How long a turn takes new connections of one listener, each with its first request; one at least."""
-STEPS_SECONDS: Final = 0.003
+STEPS_SECONDS: Final = 0.002
 """How long a turn serves open connections; one of each queue at least."""
 ADVANCES_PER_TURN: Final = 8
 """Requests sent ahead that are served before the poller looks for new connections again."""
