@@ -32,6 +32,8 @@ from sidecar.settings import documents
 BUDGET_SECONDS: Final = 20.0
 BUDGET_SECONDS_PER_KEY: Final = 30.0
 """Two calls of at most 15 seconds for each key version."""
+FAREWELL_SECONDS: Final = 0.2
+"""For a child that has said all it had to say, to end."""
 LINE_BYTES_MAX: Final = 1 << 20
 
 START: Final = "import sys; sys.path[:] = sys.argv[1].split(chr(10)); from sidecar.agent.child import main; main()"
@@ -85,6 +87,9 @@ class Child:
 
     def close(self) -> None:
         """Be done with it: kill what still runs, wait for what is ours, close the pipe."""
+        deadline = time.monotonic() + (0.0 if self.ours else FAREWELL_SECONDS)
+        while not self.ended and self.line(deadline) is not None:
+            pass  # once the pipe has ended, the pid of a child that others reap may be another's
         self.kill()
         self.ended = True
         os.close(self.pipe)

@@ -42,7 +42,7 @@ def read(path: Path) -> str | None:
 
 def replace(path: Path, text: str) -> None:
     """Put `text` there so that a crash leaves the old or the new, never a mixture. Raises OSError."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside = path.with_name(f"{path.name}.new")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

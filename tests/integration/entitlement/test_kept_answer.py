@@ -268,7 +268,7 @@ def test_a_full_disk_leaves_the_answer_of_before(kept: Rig) -> None:
     """What lies in the way of the new file stands in for a disk that takes no more."""
     before = kept_file(kept).read_text()
     asked = kept.ask(kept.aws().url)
-    beside = kept_file(kept).with_name(f"{kept_file(kept).name}.{os.getpid()}.new")
+    beside = kept_file(kept).with_name(f"{kept_file(kept).name}.new")
     beside.mkdir()
     assert asked.keep is not None
     assert not asked.keep().kept
@@ -279,7 +279,7 @@ def test_a_link_in_the_way_of_the_new_file_is_not_followed(kept: Rig) -> None:
     victim = kept.tmp / "victim"
     victim.write_text("untouched")
     asked = kept.ask(kept.aws().url)
-    kept_file(kept).with_name(f"{kept_file(kept).name}.{os.getpid()}.new").symlink_to(victim)
+    kept_file(kept).with_name(f"{kept_file(kept).name}.new").symlink_to(victim)
     assert asked.keep is not None
     asked.keep()
     assert victim.read_text() == "untouched"
