@@ -67,7 +67,8 @@ def test_a_held_denial_opens_by_itself_once_the_customer_subscribes(aws: Emulato
         sidecar.shows("denied")
         eventually(lambda: sidecar.note.read_text())
         aws.subscribe()
-        sidecar.shows("entitled")
+        assert sidecar.shows("entitled")["reason"] == "registered"
+        assert sidecar.probe()[0] == 200
         eventually(lambda: sidecar.note.read_text() == "")
 
 

@@ -71,8 +71,10 @@ def test_a_worker_killed_while_pending_is_replaced_and_asks_again(aws: Emulator,
     aws.fault("RegisterUsage", "hang", times=1)
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("pending")
-        os.kill(sidecar.worker(), signal.SIGKILL)
+        first = sidecar.worker()
+        os.kill(first, signal.SIGKILL)
         sidecar.shows("entitled")
+        assert sidecar.worker() != first
 
 
 def test_a_killed_worker_leaves_the_gate_open_without_asking_again(aws: Emulator, tmp_path: Path) -> None:
@@ -116,7 +118,8 @@ def test_a_kept_answer_opens_nothing_when_aws_says_no(aws: Emulator, tmp_path: P
         eventually(lambda: list(tmp_path.glob("answer-*.json")))
     aws.fault("RegisterUsage", "CustomerNotEntitledException", times=None)
     with Sidecar(aws, tmp_path, POD_UID=sidecar.pod) as again:
-        again.shows("denied")
+        assert again.shows("denied")["reason"] == "customer_not_entitled"
+        assert again.events("answer.reopened") == []
 
 
 def test_a_state_directory_that_cannot_be_written_does_not_hold_up_the_gate(aws: Emulator, tmp_path: Path) -> None:
@@ -170,6 +173,7 @@ def test_a_service_named_sidecar_in_the_namespace_is_no_setting(aws: Emulator, t
     }
     with Sidecar(aws, tmp_path, **injected) as sidecar:
         sidecar.shows("entitled")
+        assert sidecar.command("settings").returncode == 0
 
 
 def test_a_taken_port_is_named_and_nothing_is_started(aws: Emulator, tmp_path: Path) -> None:

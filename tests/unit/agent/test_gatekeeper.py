@@ -326,7 +326,10 @@ def test_a_child_without_a_report_is_a_transient_failure(
 
 
 def test_a_child_that_says_deep_nonsense_does_not_break_the_loop(story: Story) -> None:
-    story.gatekeeper(FakeChild(lines=[b"[" * 100_000])).ask()
+    keeper = story.gatekeeper(FakeChild(lines=[b"[" * 100_000]))
+    keeper.ask()
+    assert (keeper.standing.status, keeper.standing.reason) == (Status.PENDING, "asking_failed")
+    assert keeper.stopped_loop is None
 
 
 def test_a_crash_says_its_place_and_who_was_asked_for_is_remembered(story: Story, events: Events) -> None:

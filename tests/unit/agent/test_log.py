@@ -102,7 +102,8 @@ def test_what_is_no_json_is_written_as_text(capfd: pytest.CaptureFixture[str]) -
 
 def test_a_name_in_bytes_that_are_no_utf8_can_be_written() -> None:
     record = logging.makeLogRecord({"msg": "x", "workload": b"pod-\xff".decode("utf-8", "surrogateescape")})
-    log.JsonLines().format(record).encode("utf-8")
+    written = log.JsonLines().format(record).encode("utf-8")
+    assert json.loads(written)["workload"] == "pod-\udcff"
 
 
 def test_a_reader_who_is_stuck_holds_up_nobody_and_gets_the_rest_when_back() -> None:
