@@ -28,6 +28,7 @@ from sidecar.agent.child import Child
 from sidecar.agent.exchange import Question, Report
 from sidecar.agent.gatekeeper import Gatekeeper
 from sidecar.agent.listeners import Listening
+from sidecar.agent.no_usage import NoUsage
 from sidecar.agent.picture import Picture
 from sidecar.agent.worker import gunicorn_settings
 from sidecar.api.site import Site
@@ -94,7 +95,7 @@ class Application(BaseApplication):  # type: ignore[misc]
             first=self._first,
             at_first=_known(os.environ),
         )
-        picture = Picture(self._settings, self._gatekeeper, clock)
+        picture = Picture(self._settings, self._gatekeeper, clock, NoUsage(clock))
         picture.http_counters = self.http_counters
         self._gatekeeper.start()
         return Site(picture)

@@ -9,7 +9,7 @@ from typing import Any
 import sidecar
 from sidecar.agent import log
 from sidecar.agent.gatekeeper import LOOP, Gatekeeper
-from sidecar.api.view import Metric
+from sidecar.api.view import Metric, Usage
 from sidecar.clock import Clock, iso
 from sidecar.entitlement.status import Standing, Status
 from sidecar.settings import Settings
@@ -18,8 +18,8 @@ from sidecar.settings import Settings
 class Picture:
     """An `api.view.View` of this process. Reads memory only."""
 
-    def __init__(self, settings: Settings, gatekeeper: Gatekeeper, clock: Clock) -> None:
-        self.product_code = settings.product_code
+    def __init__(self, settings: Settings, gatekeeper: Gatekeeper, clock: Clock, usage: Usage) -> None:
+        self.product_code, self.usage = settings.product_code, usage
         self._settings, self._gatekeeper, self._clock = settings, gatekeeper, clock
         self._started_at = clock.now()
         self.http_counters: Any = None

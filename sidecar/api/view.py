@@ -1,16 +1,22 @@
 """What does HTTP need to know? The callables and values the agent hands in.
 
 Rules kept here:
-- Everything here reads memory and returns at once; probes are answered from it.
+- Everything in View reads memory and returns at once; probes are answered from it.
+- What waits for a disk is in Usage, and says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from sidecar.entitlement.status import Standing
+from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.hours import Hour
+from sidecar.metering.records import Act, UsageRecord
+from sidecar.settings import Dimension
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +31,42 @@ class Metric:
     samples: Sequence[tuple[Mapping[str, str], float]]
 
 
+class Usage(Protocol):
+    """Usage in, records out. Without dimensions there is one too: it knows no dimension and no record."""
+
+    @property
+    def dimensions(self) -> Mapping[str, Dimension]:
+        """What may be pushed, by name."""
+
+    def now(self) -> datetime:
+        """The instant a push comes in. Returns at once."""
+
+    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
+        """Have events kept, all or none. Returns at once; `answered` is called once, on any thread, and after the
+        disk has them. It must be quick and not raise.
+        """
+
+    def records(self) -> Iterator[UsageRecord]:
+        """Every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
+
+    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+        """What a person decides about the rejected and disputed records of an hour and a dimension, or of all; as they
+        are then. `record_id`: AWS's receipt, where the act is to confirm. Waits for the disk.
+
+        Raises SidecarError, and IllegalTransition where nothing was changed.
+        """
+
+    def export(self, after: str) -> tuple[Sequence[str], str]:
+        """The next page of the audit copy, as lines of JSON, and what to give as `after` for the page behind it;
+        empty at the beginning and at the end. Waits for the disk. Raises SidecarError.
+        """
+
+
 class View(Protocol):
     """What the routes read and may ask for."""
 
     product_code: str
+    usage: Usage
 
     def standing(self) -> Standing:
         """Where the gate stands now."""

@@ -39,10 +39,10 @@ from sidecar.ledger.faults import LedgerError, translated
 from sidecar.ledger.opening import Owner, open_known, rollback
 from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
-from sidecar.metering.dimensions import Dimension
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import exact_difference, exact_sum, plain
 from sidecar.metering.records import Act, Disposition, State, UsageRecord, moved
+from sidecar.settings.dimensions import Dimension
 
 T = TypeVar("T")
 OUTCOME_UNKNOWN: Final = "outcome_unknown"

@@ -15,11 +15,11 @@ from decimal import Decimal
 
 from sidecar.ledger.counting import tags_of, tags_text
 from sidecar.ledger.statements import sql
-from sidecar.metering.dimensions import Aggregation, Dimension
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import ZERO, Micros, exact_product, exact_sum, micros_to_decimal, plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Bucket, roll_up
+from sidecar.settings.dimensions import Aggregation, Dimension
 
 Share = tuple[Tags, Decimal]
 

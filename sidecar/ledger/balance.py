@@ -15,10 +15,10 @@ from decimal import Decimal
 
 from sidecar.ledger.amounts import amount_of, buckets_of, dimension_of, hours_of
 from sidecar.ledger.statements import sql
-from sidecar.metering.dimensions import Dimension
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import MICROS_PER_UNIT, exact_sum
 from sidecar.metering.records import State
+from sidecar.settings.dimensions import Dimension
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,11 +21,11 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sidecar.ledger.statements import sql
-from sidecar.metering.dimensions import Aggregation
-from sidecar.metering.events import Refusal, Tags, UsageEvent, content_digest, id_digest, key_digest
+from sidecar.metering.events import Pushed, Refusal, Tags, UsageEvent, content_digest, id_digest, key_digest
 from sidecar.metering.hours import Hour
 from sidecar.metering.placing import place
 from sidecar.metering.quantities import MICROS_PER_UNIT
+from sidecar.settings.dimensions import Aggregation
 
 SUM_MAX: Final = 2**63 - 1
 """Micros one hour, dimension and tag set can hold: SQLite's integer."""
@@ -68,14 +68,6 @@ class Request:
     def of(cls, events: Iterable[UsageEvent], now: datetime) -> Request:
         at = (now - EPOCH) // MICROSECOND
         return cls(events=tuple(_counted(event, at) for event in events), now=at // 1_000_000)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pushed:
-    """What was kept. `accepted` + `duplicates` = events sent."""
-
-    accepted: int
-    duplicates: int
 
 
 Answer = Pushed | Refusal

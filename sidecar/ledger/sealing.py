@@ -18,11 +18,11 @@ from decimal import Decimal
 from sidecar.ledger.amounts import Totals, amount_of, buckets_of, dimensions_known, empty, hours_of, roll, shares_of
 from sidecar.ledger.counting import tags_of
 from sidecar.ledger.statements import sql
-from sidecar.metering.dimensions import Dimension
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain
 from sidecar.metering.records import State, UsageRecord
 from sidecar.metering.rollup import Owed, makes_a_record, roll_up
+from sidecar.settings.dimensions import Dimension
 
 MakeRecord = Callable[[Dimension, Hour, Owed], UsageRecord]
 """Makes the sealed record, its request and when it is due included."""

@@ -27,11 +27,11 @@ from sidecar.ledger.opening import Opened, Owner
 from sidecar.ledger.sealing import MakeRecord
 from sidecar.ledger.statements import sql
 from sidecar.ledger.writer import Counters, Writer
-from sidecar.metering.dimensions import Dimension
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import Act, State, UsageRecord
+from sidecar.settings.dimensions import Dimension
 
 DUE_MAX = 100
 """Records due that are read at once."""

@@ -19,11 +19,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
-from sidecar.ledger.counting import Answer, Pushed, Request, count
+from sidecar.ledger.counting import Answer, Request, count
 from sidecar.ledger.faults import LedgerError, translated
 from sidecar.ledger.opening import rollback
-from sidecar.metering.dimensions import Aggregation
-from sidecar.metering.events import Refusal
+from sidecar.metering.events import Pushed, Refusal
+from sidecar.settings.dimensions import Aggregation
 
 T = TypeVar("T")
 GROUP_EVENTS_MAX: Final = 8000

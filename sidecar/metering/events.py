@@ -23,10 +23,10 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Final
 
-from sidecar.metering.dimensions import TAG_CHARACTERS, TAG_VALUE_MAX, Aggregation, Dimension
 from sidecar.metering.instants import InstantOutOfRange, micros_since_epoch, read_instant
 from sidecar.metering.quantities import Micros, QuantityOutOfRange, read_decimal, to_micros
-from sidecar.metering.strictjson import Repeated, parse, shown
+from sidecar.settings.dimensions import TAG_CHARACTERS, TAG_VALUE_MAX, Aggregation, Dimension
+from sidecar.settings.strictjson import Repeated, parse, shown
 
 BODY_BYTES_MAX: Final = 1 << 20
 EVENTS_MAX: Final = 1000
@@ -76,6 +76,14 @@ class Refusal:
     reason: str
     detail: str
     index: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pushed:
+    """Usage that was taken. `accepted` + `duplicates` = events sent."""
+
+    accepted: int
+    duplicates: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

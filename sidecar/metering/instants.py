@@ -19,7 +19,7 @@ from typing import Final
 
 from sidecar.metering.hours import EPOCH
 from sidecar.metering.quantities import CUTTING
-from sidecar.metering.strictjson import JsonNumber, shown
+from sidecar.settings.strictjson import JsonNumber, shown
 
 ISO: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::(?P<seconds>[0-5][0-9]|60)(?:[.,][0-9]{1,9})?)?"

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sidecar.metering.dimensions import Aggregation
 from sidecar.metering.events import REASONS, Refusal
 from sidecar.metering.hours import Hour
+from sidecar.settings.dimensions import Aggregation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

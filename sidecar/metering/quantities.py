@@ -28,12 +28,12 @@ from decimal import (
 )
 from typing import Final, NewType
 
-from sidecar.metering.strictjson import JsonNumber, shown
+from sidecar.settings.dimensions import PLACES
+from sidecar.settings.strictjson import JsonNumber, shown
 
 Micros = NewType("Micros", int)
 """Millionths of a unit, 0 or more."""
 
-PLACES: Final = 6
 MICROS_PER_UNIT: Final = 10**PLACES
 EVENT_MAX: Final = Micros(9_999_999_999_999_999)
 """9999999999.999999, the most AWS takes for a whole hour."""

@@ -69,6 +69,8 @@ class Act(Enum):
     SEAL = "seal"
     ROLL_FORWARD = "roll_forward"
     RETRY = "retry"
+    CONFIRM = "confirm"
+    """A person has AWS's receipt for it."""
 
 
 TRANSITIONS: Final[Mapping[tuple[State, Disposition | Act], State]] = {
@@ -84,6 +86,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Disposition | Act], State]] = {
     (State.DISPUTED, Act.RETRY): State.SEALED,
     (State.REJECTED, Act.ROLL_FORWARD): State.ROLLED_FORWARD,
     (State.REJECTED, Act.RETRY): State.SEALED,
+    (State.REJECTED, Act.CONFIRM): State.SETTLED,
 }
 """(state, move) → next state. What is absent is illegal: SETTLED and ROLLED_FORWARD are final."""
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, assert_never
 
-from sidecar.metering.dimensions import Aggregation, Dimension
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import (
     ZERO,
@@ -31,6 +30,7 @@ from sidecar.metering.quantities import (
     maximum,
     micros_to_decimal,
 )
+from sidecar.settings.dimensions import Aggregation, Dimension
 
 ALLOCATIONS_MAX: Final = 2500
 UNTAGGED: Final[Tags] = ()

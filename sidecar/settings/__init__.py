@@ -13,12 +13,16 @@ from typing import Any, Self
 
 from sidecar.errors import SettingsError
 from sidecar.settings import documents, sources
+from sidecar.settings.dimensions import Dimension
 from sidecar.settings.table import (
     MANIFEST_PATH,
     SETTINGS,
     EntitlementCheck,
     LogLevel,
     OnDenied,
+    OnDispute,
+    OnFirstMeterDenied,
+    OnMeteringOverdue,
     PublicKey,
     Setting,
 )
@@ -28,9 +32,13 @@ __all__ = [
     "MANIFEST_PATH",
     "SETTINGS",
     "Address",
+    "Dimension",
     "EntitlementCheck",
     "LogLevel",
     "OnDenied",
+    "OnDispute",
+    "OnFirstMeterDenied",
+    "OnMeteringOverdue",
     "PublicKey",
     "Setting",
     "Settings",
@@ -43,18 +51,25 @@ class Settings:
 
     product_code: str
     public_keys: tuple[PublicKey, ...]
-    """Newest version first; at least one."""
+    """Newest version first; at least one, where `register_usage` is asked."""
     entitlement_check: EntitlementCheck
     state_dir: Path
     probe_bind: tuple[Address, ...]
     api_bind: tuple[Address, ...]
     on_denied: OnDenied
+    on_first_meter_denied: OnFirstMeterDenied
+    on_metering_overdue: OnMeteringOverdue
+    metering_overdue_seconds: int
+    on_dispute: OnDispute
     startup_retry_seconds: int
     reask_seconds: int
     flush_seconds: int
     log_level: LogLevel
     termination_log: Path
+    dimensions: tuple[Dimension, ...] = ()
+    """Empty: nothing is metered."""
     endpoint_url: str | None = None
+    clock_url: str | None = None
     workload_id: str | None = None
     origins: Mapping[str, str]
     """Setting name → flag, environment, file, manifest or default."""

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from sidecar.settings import Settings
-from sidecar.settings.manifest import KEYS_MAX, NOT_SEALED
+from sidecar.settings.manifest import KEYS_MAX, NOT_SEALED, SEALED_BY_PRODUCT
 from sidecar.settings.sources import fingerprint
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, SETTINGS, Setting
 
@@ -32,7 +32,7 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
             continue
         value = getattr(settings, setting.name)
         yield setting.variable, _words(value), settings.origins.get(setting.name, "default")
-    origin = settings.origins["public_keys"]
+    origin = settings.origins.get("public_keys", "default")
     for key in settings.public_keys:
         name = f"{BY_NAME['public_key'].variable} (version {key.version})"
         yield name, f"SHA-256 {fingerprint(key.pem)}", origin
@@ -44,7 +44,7 @@ def _words(value: object) -> str:
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, tuple):
-        return ",".join(str(one) for one in value)
+        return ",".join(str(one) for one in value) or "-"
     return str(value)
 
 
@@ -101,7 +101,7 @@ def manifest_schema() -> dict[str, Any]:
                 "items": key,
                 "description": "the newest version is asked for first",
             },
-            "entitlement_check": BY_NAME["entitlement_check"].schema(),
+            **{name: BY_NAME[name].schema() for name in SEALED_BY_PRODUCT},
         },
     }
     override = {"type": "boolean", "default": False, "description": "whether SIDECAR_ENDPOINT_URL is honoured"}

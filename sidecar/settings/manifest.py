@@ -10,6 +10,7 @@ A YAML file of the form
               -----BEGIN PUBLIC KEY-----
               …
         entitlement_check: register_usage
+        dimensions: [requests]
     on_denied: exit                  # any lower-case setting may be sealed
     allow_endpoint_override: false   # the default
 
@@ -31,13 +32,16 @@ from typing import Any, Final
 
 from sidecar.errors import Problem
 from sidecar.settings import values
+from sidecar.settings.dimensions import Dimension
 from sidecar.settings.table import BY_NAME, EntitlementCheck, PublicKey
 
-PRODUCT_KEYS: Final = ("code", "public_keys", "entitlement_check")
+PRODUCT_KEYS: Final = ("code", "public_keys", "entitlement_check", "dimensions")
+SEALED_BY_PRODUCT: Final = ("entitlement_check", "dimensions")
+"""Settings that each product may have its own of."""
 KEY_KEYS: Final = ("version", "key")
 KEYS_MAX: Final = 16
 """Each may cost two questions, so a list that never ends would never be asked to its end."""
-NOT_SEALED: Final = ("endpoint_url",)
+NOT_SEALED: Final = ("endpoint_url", "clock_url")
 """Never sealed: a seller who wants it open says `allow_endpoint_override`."""
 
 
@@ -48,6 +52,7 @@ class Product:
     code: str
     public_keys: tuple[PublicKey, ...] = ()
     entitlement_check: EntitlementCheck | None = None
+    dimensions: tuple[Dimension, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +110,12 @@ def _product(item: object, path: Path, where: str, problems: list[Problem]) -> P
         return None
     code = _checked(path, f"{where}.code", values.product_code, item["code"], problems)
     keys = _keys(item.get("public_keys", []), path, f"{where}.public_keys", problems)
-    check: Any = None
-    if "entitlement_check" in item:
-        parse = BY_NAME["entitlement_check"].parse
-        check = _checked(path, f"{where}.entitlement_check", parse, item["entitlement_check"], problems)
-    return Product(code=str(code), public_keys=keys, entitlement_check=check) if code else None
+    sealed: dict[str, Any] = {}
+    for name in SEALED_BY_PRODUCT:
+        if name in item:
+            value = _checked(path, f"{where}.{name}", BY_NAME[name].parse, item[name], problems)
+            sealed |= {name: value} if value is not None else {}
+    return Product(code=str(code), public_keys=keys, **sealed) if code else None
 
 
 def _keys(value: object, path: Path, where: str, problems: list[Problem]) -> tuple[PublicKey, ...]:

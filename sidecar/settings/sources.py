@@ -21,13 +21,14 @@ from typing import Final
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import documents, kubernetes, manifest, values
-from sidecar.settings.manifest import Manifest
+from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product
 from sidecar.settings.table import (
     BY_NAME,
     CONFIG_VARIABLE,
     MANIFEST_PATH,
     PREFIX,
     SETTINGS,
+    EntitlementCheck,
     PublicKey,
     Setting,
 )
@@ -72,8 +73,10 @@ def gather(
     for setting in SETTINGS:
         _settle(setting, given.get(setting.name), sealed.get(setting.name), found)
     _choose_product(found, given)
+    _seal_by_product(found, given)
     _choose_keys(found, given)
     _guard_endpoint(found, given)
+    _need_dimensions(found)
     return found
 
 
@@ -213,9 +216,7 @@ def _written(name: str, given: Mapping[str, Given]) -> str:
 
 def _choose_keys(found: Gathered, given: Mapping[str, Given]) -> None:
     """The public keys, newest first: the product's sealed ones, or the one given outside."""
-    product = found.manifest.product(str(found.values.get("product_code"))) if found.manifest else None
-    if product and product.entitlement_check:
-        _seal_check(found, given, product.code, product.entitlement_check)
+    product = _product(found)
     outside = _outside_key(found, given)
     if product and product.public_keys:
         _refuse_other_keys(found, given, product.public_keys, outside)
@@ -224,7 +225,7 @@ def _choose_keys(found: Gathered, given: Mapping[str, Given]) -> None:
     elif outside:
         found.public_keys = (outside,)
         found.origins["public_keys"] = found.origins.get("public_key") or found.origins["public_key_file"]
-    elif not any(name in given for name in KEY_NAMES[:2]) and not _keys_follow(found):
+    elif _needs_key(found) and not any(name in given for name in KEY_NAMES[:2]) and not _keys_follow(found):
         setting = BY_NAME["public_key"]
         fault = f"is missing, and so is {BY_NAME['public_key_file'].variable}: without the key no answer verifies."
         found.problems.append(Problem(setting=setting.variable, fault=fault, example=setting.example))
@@ -237,13 +238,37 @@ def _keys_follow(found: Gathered) -> bool:
     return bool(products) and not chosen and all(product.public_keys for product in products)
 
 
-def _seal_check(found: Gathered, given: Mapping[str, Given], code: str, check: object) -> None:
-    outside = found.values.get("entitlement_check")
-    if "entitlement_check" in given and outside is not None and outside != check and found.manifest:
-        sealed = Given(value=getattr(check, "value", check), name=f"product {code} in {found.manifest.path}", origin="")
-        setting = BY_NAME["entitlement_check"]
-        found.problems.append(contradiction(setting, given["entitlement_check"], sealed, outside, check))
-    _take(found, "entitlement_check", check, "manifest")
+def _product(found: Gathered) -> Product | None:
+    return found.manifest.product(str(found.values.get("product_code"))) if found.manifest else None
+
+
+def _needs_key(found: Gathered) -> bool:
+    return found.values.get("entitlement_check") is not EntitlementCheck.METER_USAGE
+
+
+def _seal_by_product(found: Gathered, given: Mapping[str, Given]) -> None:
+    """What the chosen product has its own of stands above everything else."""
+    product = _product(found)
+    for name in SEALED_BY_PRODUCT if product and found.manifest else ():
+        sealed = getattr(product, name)
+        if not sealed or not product or not found.manifest:
+            continue
+        outside = found.values.get(name)
+        if name in given and outside is not None and outside != sealed:
+            written = ",".join(map(str, sealed)) if isinstance(sealed, tuple) else sealed.value
+            word = Given(value=written, name=f"product {product.code} in {found.manifest.path}", origin="")
+            found.problems.append(contradiction(BY_NAME[name], given[name], word, outside, sealed))
+        _take(found, name, sealed, "manifest")
+
+
+def _need_dimensions(found: Gathered) -> None:
+    """Asking by MeterUsage asks about dimensions."""
+    if found.values.get("entitlement_check") is not EntitlementCheck.METER_USAGE or found.values.get("dimensions"):
+        return
+    setting = BY_NAME["dimensions"]
+    if not any(setting.variable in problem.setting or setting.name in problem.setting for problem in found.problems):
+        fault = "is missing: entitlement_check meter_usage asks AWS about each dimension."
+        found.problems.append(Problem(setting=setting.variable, fault=fault, example=setting.example))
 
 
 def _outside_key(found: Gathered, given: Mapping[str, Given]) -> PublicKey | None:
@@ -300,10 +325,14 @@ def _prints(keys: tuple[PublicKey, ...]) -> str:
 
 
 def _guard_endpoint(found: Gathered, given: Mapping[str, Given]) -> None:
-    url = found.values.get("endpoint_url")
-    if url and found.manifest and not found.manifest.allow_endpoint_override:
-        fault = (
-            f"is {url!r}, but the product manifest {found.manifest.path} has allow_endpoint_override: false."
-            " Remove it here."
-        )
-        found.problems.append(Problem(setting=_written("endpoint_url", given), fault=fault))
+    for name in manifest.NOT_SEALED:
+        url = found.values.get(name)
+        if url and found.manifest and not found.manifest.allow_endpoint_override:
+            fault = (
+                f"is {url!r}, but the product manifest {found.manifest.path} has allow_endpoint_override: false."
+                " Remove it here."
+            )
+            found.problems.append(Problem(setting=_written(name, given), fault=fault))
+    if found.values.get("clock_url") and "endpoint_url" not in given:
+        fault = f"is given without {BY_NAME['endpoint_url'].variable}: only an emulator of AWS has a clock of its own."
+        found.problems.append(Problem(setting=_written("clock_url", given), fault=fault))

@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sidecar.settings import values
+from sidecar.settings import dimensions, values
 
 PREFIX: Final = "SIDECAR_"
 
@@ -25,6 +25,7 @@ class EntitlementCheck(Enum):
     """How AWS is asked whether the customer may run the product."""
 
     REGISTER_USAGE = "register_usage"
+    METER_USAGE = "meter_usage"
 
 
 class OnDenied(Enum):
@@ -32,6 +33,28 @@ class OnDenied(Enum):
 
     HOLD = "hold"
     EXIT = "exit"
+
+
+class OnFirstMeterDenied(Enum):
+    """What "not entitled" to the first real record does, where only dry runs were asked before."""
+
+    ALERT = "alert"
+    SHUT = "shut"
+
+
+class OnMeteringOverdue(Enum):
+    """What it does that nothing can be reported for long."""
+
+    ALERT = "alert"
+    NOT_READY = "not_ready"
+    SHUT = "shut"
+
+
+class OnDispute(Enum):
+    """What becomes of a record for whose hour AWS holds another quantity."""
+
+    HOLD = "hold"
+    ROLL_FORWARD = "roll_forward"
 
 
 class LogLevel(Enum):
@@ -46,6 +69,7 @@ class Kind(Enum):
 
     STRING = "string"
     INTEGER = "integer"
+    DIMENSIONS = "dimensions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +103,8 @@ class Setting:
         shape: dict[str, object] = {"description": self.meaning}
         if self.kind is Kind.INTEGER and self.bounds:
             shape |= {"type": "integer", "minimum": self.bounds[0], "maximum": self.bounds[1]}
+        elif self.kind is Kind.DIMENSIONS:
+            shape |= dimensions.schema()
         elif self.choices:
             shape |= {"type": "string", "enum": [str(member.value) for member in self.choices]}
         else:
@@ -133,15 +159,26 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         name="entitlement_check",
-        meaning="how AWS is asked: `register_usage` (products priced by the hour or the month)",
+        meaning="how AWS is asked: `register_usage` (products priced by the hour or the month), `meter_usage`"
+        " (products priced by custom dimensions: a dry run of each at start)",
         example="register_usage",
         default=EntitlementCheck.REGISTER_USAGE.value,
         parse=values.choice(EntitlementCheck),
         choices=EntitlementCheck,
     ),
     Setting(
+        name="dimensions",
+        meaning="what is metered: comma-separated names, or a list of `{name, aggregation, scale, decimals, tags,"
+        " report_zero, scope}` as JSON or YAML",
+        example="requests,gb_hours",
+        default_text="none: nothing is metered",
+        parse=dimensions.read_dimensions,
+        kind=Kind.DIMENSIONS,
+    ),
+    Setting(
         name="state_dir",
-        meaning="where the last verified answer is kept; a volume that outlives the container, not the workload",
+        meaning="where the usage ledger and the last verified answer are kept; a local volume that outlives the"
+        " container",
         example="/var/lib/entitlement-sidecar",
         default="/var/lib/entitlement-sidecar",
         parse=values.absolute_path,
@@ -170,13 +207,46 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         parse=values.choice(OnDenied),
         choices=OnDenied,
     ),
+    Setting(
+        name="on_first_meter_denied",
+        meaning='with `meter_usage`, when AWS answers the first real record with "not entitled": `alert` or `shut` the'
+        " gate",
+        example="alert",
+        default=OnFirstMeterDenied.SHUT.value,
+        parse=values.choice(OnFirstMeterDenied),
+        choices=OnFirstMeterDenied,
+    ),
+    Setting(
+        name="on_metering_overdue",
+        meaning="when nothing could be reported for `metering_overdue_seconds`: `alert`, `not_ready` (`/readyz` 503) or"
+        " `shut` the gate",
+        example="not_ready",
+        default=OnMeteringOverdue.ALERT.value,
+        parse=values.choice(OnMeteringOverdue),
+        choices=OnMeteringOverdue,
+    ),
+    _seconds(
+        "metering_overdue_seconds",
+        "how long usage may wait for AWS before it counts as overdue; at least two hours, as AWS advises",
+        7200,
+        7200,
+    ),
+    Setting(
+        name="on_dispute",
+        meaning="when AWS holds another quantity for an hour: `hold` the record for a person, or `roll_forward`: bill"
+        " it again in a later hour, right where state was lost; where another reporter billed it, it is billed twice",
+        example="hold",
+        default=OnDispute.HOLD.value,
+        parse=values.choice(OnDispute),
+        choices=OnDispute,
+    ),
     _seconds(
         "startup_retry_seconds",
         "how long transient failures count as `pending` before `unavailable`; asking goes on",
         1800,
     ),
     _seconds("reask_seconds", "pause before asking again after a denial; 0: never", 300),
-    _seconds("flush_seconds", "time to end in after SIGTERM", 10, 1),
+    _seconds("flush_seconds", "time to end in after SIGTERM, in which the last usage is sent", 10, 1),
     Setting(
         name="log_level",
         meaning="least severe event that is logged",
@@ -190,6 +260,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         meaning="where AWS is, for tests; refused where a manifest does not say `allow_endpoint_override`",
         example="http://127.0.0.1:8486",
         default_text="none: the region's own endpoint",
+        parse=values.url,
+    ),
+    Setting(
+        name="clock_url",
+        meaning="emulator whose clock is followed, for tests; only beside `endpoint_url`",
+        example="http://127.0.0.1:8486",
+        default_text="none: this machine's clock",
         parse=values.url,
     ),
     Setting(

@@ -15,12 +15,12 @@ from sidecar.ledger.counting import Answer
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.store import Ledger
 from sidecar.ledger.volume import ledger_path
-from sidecar.metering.dimensions import Aggregation, Dimension, Scope
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import Micros
 from sidecar.metering.records import State, UsageRecord, sealed_request
 from sidecar.metering.rollup import Owed
+from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 
 NOON = datetime(2026, 1, 2, 12, 10, tzinfo=UTC)
 HOUR = Hour.at(NOON)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger.counting import Pushed
 from sidecar.ledger.faults import LedgerError
+from sidecar.metering.events import Pushed
 from sidecar.metering.records import State
 from tests.integration.ledger.support import NOON, Story, accepted, balanced, child, event, whole
 
@@ -26,7 +26,7 @@ def client(name):
         if ledger.push([event(id=one) for one in ids], NOON) == Pushed(accepted=len(ids), duplicates=0):
             os.write(1, ("".join(one + "\\n" for one in ids)).encode())
         number += 1
-from sidecar.ledger.counting import Pushed
+from sidecar.metering.events import Pushed
 for name in range(8):
     threading.Thread(target=client, args=(name,)).start()
 """

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger.counting import Pushed
 from sidecar.ledger.faults import LedgerError
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import migrations
-from sidecar.metering.events import Refusal
+from sidecar.metering.events import Pushed, Refusal
 from tests.integration.ledger.support import HOUR, Story, accepted, balanced, child, event, looked_at, whole
 
 FULL = """

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.ledger.counting import Pushed
 from sidecar.ledger.store import Ledger
-from sidecar.metering.dimensions import Aggregation, Dimension, Scope
+from sidecar.metering.events import Pushed
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import Act, IllegalTransition, Repair, State, UsageRecord, repaired
+from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, looked_at, make
 
 

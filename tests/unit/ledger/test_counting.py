@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sidecar.ledger.counting import Answer, Group, Pushed, Request, tags_of, tags_text
-from sidecar.metering.dimensions import Aggregation
 from sidecar.metering.events import Refusal, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import Micros
+from sidecar.settings.dimensions import Aggregation
 
 NOON = datetime(2026, 1, 2, 12, 10, tzinfo=UTC)
 HOUR = Hour.at(NOON)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.metering.dimensions import Aggregation, Dimension, Scope
 from sidecar.metering.events import (
     BODY_BYTES_MAX,
     EVENTS_MAX,
@@ -22,6 +21,7 @@ from sidecar.metering.events import (
     parse_events,
 )
 from sidecar.metering.quantities import EVENT_MAX, Micros, micros_to_decimal, plain
+from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 
 NOW = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 DIMENSIONS = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.metering.hours import EPOCH, Hour
 from sidecar.metering.instants import InstantOutOfRange, micros_since_epoch, read_instant
-from sidecar.metering.strictjson import JsonNumber
+from sidecar.settings.strictjson import JsonNumber
 
 TEN_FIFTEEN = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.metering.dimensions import Aggregation
 from sidecar.metering.events import Refusal
 from sidecar.metering.hours import Hour
 from sidecar.metering.placing import Placed, place
+from sidecar.settings.dimensions import Aggregation
 
 HOUR = Hour.numbered(500_000)
 SINGLE = [Aggregation.MAX, Aggregation.LAST, Aggregation.UNIQUE]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.metering.dimensions import Aggregation, Dimension, Scope
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import DECIMAL_MAX, EVENT_MAX, INTEGER_MAX, Micros, maximum
 from sidecar.metering.rollup import ALLOCATIONS_MAX, Allocation, Bucket, Owed, makes_a_record, roll_up
+from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 
 ZERO = Decimal(0)
 A: Tags = (("tenant", "a"),)

@@ -104,7 +104,7 @@ def test_a_schema_is_one(schema: dict[str, Any]) -> None:
 def test_the_schemas_name_every_setting_and_the_manifest_all_that_can_be_sealed() -> None:
     names = {one.name for one in SETTINGS}
     assert set(describe.file_schema()["properties"]) == names
-    assert set(describe.manifest_schema()["properties"]) == names - {"endpoint_url"} | {
+    assert set(describe.manifest_schema()["properties"]) == names - {"endpoint_url", "clock_url"} | {
         "products",
         "allow_endpoint_override",
     }
@@ -118,6 +118,8 @@ GOOD: list[dict[str, Any]] = [
     {"products": [{"code": "a", "public_keys": []}]},
     {"products": [{"code": "-/=:_.@" + "a" * 200}]},
     {"products": [ONE | {"entitlement_check": "register_usage"}]},
+    {"products": [ONE | {"entitlement_check": "meter_usage", "dimensions": ["a", {"name": "b", "scale": "0.5"}]}]},
+    {"products": [ONE], "dimensions": "a,b"},
     {"products": [ONE | {"public_keys": [KEY, KEY | {"version": 2147483647}]}]},
     {"products": [ONE, ONE | {"code": "b"}]},
     {"products": [ONE | {"public_keys": [{"version": 1, "key": base64_of(public_pem())}]}]},

@@ -406,3 +406,29 @@ def test_settings_of_a_manifest_cannot_be_changed_afterwards(sealed: Write) -> N
 def test_a_manifest_fault_is_a_settings_error(sealed: Write) -> None:
     with pytest.raises(SettingsError):
         Settings.load({}, {}, sealed(on_deny="exit"))
+
+
+# -- dimensions
+
+
+def test_a_product_seals_its_own_dimensions(sealed: Write) -> None:
+    path = sealed(products=[product(dimensions=["requests", {"name": "gb", "decimals": 3}])])
+    found = load({}, manifest=path)
+    assert [one.name for one in found.dimensions] == ["requests", "gb"]
+    assert found.origins["dimensions"] == "manifest"
+    assert load({"SIDECAR_DIMENSIONS": '["requests", {"name": "gb", "decimals": 3}]'}, manifest=path) is not None
+
+
+def test_other_dimensions_from_outside_are_refused_naming_both(sealed: Write) -> None:
+    path = sealed(products=[product(dimensions=["requests"])])
+    found = problem({"SIDECAR_DIMENSIONS": "cheaper"}, manifest=path)
+    assert "cheaper" in found.fault
+    assert "requests" in found.fault
+
+
+def test_a_product_sealed_as_meter_usage_needs_no_key_and_stays_so(
+    sealed: Write,
+) -> None:
+    path = sealed(products=[{"code": "a", "entitlement_check": "meter_usage", "dimensions": ["requests"]}])
+    assert load({}, manifest=path).public_keys == ()
+    assert "register_usage" in problem({"SIDECAR_ENTITLEMENT_CHECK": "register_usage"}, manifest=path).fault

@@ -28,6 +28,12 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "termination_log": ("/flag", "/environment", "/file"),
     "on_denied": ("exit", "hold", "exit"),
     "entitlement_check": ("register_usage", "register_usage", "register_usage"),
+    "dimensions": ("flag", "environment", "file"),
+    "on_first_meter_denied": ("alert", "shut", "alert"),
+    "on_metering_overdue": ("shut", "not_ready", "alert"),
+    "metering_overdue_seconds": ("7201", "7202", "7203"),
+    "on_dispute": ("roll_forward", "hold", "roll_forward"),
+    "clock_url": ("http://flag", "http://environment", "http://file"),
 }
 KEYS = ("public_key", "public_key_file")
 
@@ -52,6 +58,8 @@ def test_a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_d
 ) -> None:
     setting, (flag, variable, filed) = BY_NAME[name], OTHERS[name]
     spare = {key: value for key, value in needed().items() if key != setting.variable}
+    if name == "clock_url":
+        spare["SIDECAR_ENDPOINT_URL"] = "http://emulator"
     file = config(tmp_path, **{name: int(filed) if filed.isdigit() else filed})
     both = {**spare, **file, setting.variable: variable}
     assert shown(load(both, {name: flag}), name) == setting.parse(flag)
@@ -245,3 +253,33 @@ def test_without_a_manifest_an_endpoint_override_is_honoured() -> None:
     found = load(needed() | {"SIDECAR_ENDPOINT_URL": "http://127.0.0.1:1"}, manifest=NOWHERE)
     assert found.endpoint_url == "http://127.0.0.1:1"
     assert found.manifest is None
+
+
+# -- what one setting asks of another
+
+
+def test_a_clock_is_followed_only_beside_an_endpoint_override() -> None:
+    env = needed() | {"SIDECAR_CLOCK_URL": "http://emulator"}
+    assert "SIDECAR_ENDPOINT_URL" in problem(env).fault
+    assert load(env | {"SIDECAR_ENDPOINT_URL": "http://emulator"}).clock_url == "http://emulator"
+
+
+def test_meter_usage_needs_dimensions_and_no_key() -> None:
+    env = {"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_ENTITLEMENT_CHECK": "meter_usage"}
+    found = problem(env)
+    assert found.setting == "SIDECAR_DIMENSIONS"
+    assert "is missing" in found.fault
+    settings = load(env | {"SIDECAR_DIMENSIONS": "requests"})
+    assert settings.public_keys == ()
+    assert [one.name for one in settings.dimensions] == ["requests"]
+
+
+def test_register_usage_still_needs_its_key() -> None:
+    assert "without the key" in problem({"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_DIMENSIONS": "requests"}).fault
+
+
+def test_bad_dimensions_are_said_once_and_whole() -> None:
+    env = needed() | {"SIDECAR_ENTITLEMENT_CHECK": "meter_usage", "SIDECAR_DIMENSIONS": '[{"name": 1}, {"scale": 0}]'}
+    found = problem(env)
+    assert "[0].name" in found.fault
+    assert "[1].scale" in found.fault

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from sidecar.settings import values
-from sidecar.settings.table import BY_NAME, EntitlementCheck, LogLevel, OnDenied
+from sidecar.settings.dimensions import Dimension
+from sidecar.settings.table import (
+    BY_NAME,
+    EntitlementCheck,
+    LogLevel,
+    OnDenied,
+    OnDispute,
+    OnFirstMeterDenied,
+    OnMeteringOverdue,
+)
 from sidecar.settings.values import Address
 from tests.fakes import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
 
@@ -22,6 +31,14 @@ GOOD: list[tuple[str, object, object]] = [
     ("public_key_version", 2147483647, 2147483647),
     ("entitlement_check", "register_usage", EntitlementCheck.REGISTER_USAGE),
     ("state_dir", "/var/lib/x", Path("/var/lib/x")),
+    ("entitlement_check", "meter_usage", EntitlementCheck.METER_USAGE),
+    ("dimensions", "a, b", (Dimension(name="a"), Dimension(name="b"))),
+    ("dimensions", [{"name": "a", "decimals": 2}], (Dimension(name="a", decimals=2),)),
+    ("on_first_meter_denied", "alert", OnFirstMeterDenied.ALERT),
+    ("on_metering_overdue", "not_ready", OnMeteringOverdue.NOT_READY),
+    ("metering_overdue_seconds", 7200, 7200),
+    ("on_dispute", "roll_forward", OnDispute.ROLL_FORWARD),
+    ("clock_url", "http://127.0.0.1:8486", "http://127.0.0.1:8486"),
     ("on_denied", "exit", OnDenied.EXIT),
     ("on_denied", " HOLD ", OnDenied.HOLD),
     ("startup_retry_seconds", "0", 0),
@@ -61,6 +78,14 @@ BAD: list[tuple[str, object, str]] = [
     ("public_key_version", True, "True"),
     ("public_key_version", 1.0, "1.0"),
     ("entitlement_check", "meter", "register_usage"),
+    ("dimensions", "", "is empty"),
+    ("dimensions", "a,,b", "1 to 255"),
+    ("dimensions", [{"name": "a", "aggregation": "max"}], "scope is missing"),
+    ("on_first_meter_denied", "exit", "alert, shut"),
+    ("on_metering_overdue", "hold", "alert, not_ready, shut"),
+    ("metering_overdue_seconds", 7199, "from 7200"),
+    ("on_dispute", "bill", "hold, roll_forward"),
+    ("clock_url", "emulator", "is not an http:// or https:// URL"),
     ("on_denied", "stop", "hold, exit"),
     ("on_denied", False, "False"),
     ("startup_retry_seconds", "-1", "'-1'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.metering.strictjson import SHOWN_MAX, Constant, JsonNumber, Repeated, parse, shown
+from sidecar.settings.strictjson import SHOWN_MAX, Constant, JsonNumber, Repeated, parse, shown
 
 
 def test_numbers_keep_their_text() -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import botocore.session
 import pytest
 
-from sidecar.metering.dimensions import (
+from sidecar.settings.dimensions import (
     DIMENSIONS_MAX,
     NAME_MAX,
     TAG_CHARACTERS,

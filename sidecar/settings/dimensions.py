@@ -19,15 +19,15 @@ API Reference, MeterUsage, shapes UsageDimension, TagKey, TagList.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final, TypeVar
 
-from sidecar.metering.quantities import PLACES, QuantityOutOfRange, plain, read_decimal, to_micros
-from sidecar.metering.strictjson import JsonNumber, Repeated, parse, shown
+from sidecar.settings.strictjson import JsonNumber, Repeated, parse, shown
 
 DIMENSIONS_MAX: Final = 24
 NAME_MAX: Final = 255
@@ -42,6 +42,9 @@ meant are AWS's usual tag characters, and these pass under both readings."""
 SCALE_MAX: Final = Decimal(10**9)
 """Excluded. With six places below it, a scale fits the fifteen digits a YAML number keeps exactly."""
 
+PLACES: Final = 6
+"""Decimal places of a quantity, a scale and a record: AWS's most."""
+PLAIN: Final = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?")
 FIELDS: Final = ("name", "aggregation", "scale", "decimals", "tags", "report_zero", "scope")
 
 E = TypeVar("E", bound=Enum)
@@ -81,6 +84,14 @@ class Dimension:
     """An hour of nothing is reported too."""
     scope: Scope | None = None
 
+    def __str__(self) -> str:
+        """As an operator would write it."""
+        if self == Dimension(name=self.name):
+            return self.name
+        written = {"name": self.name, "aggregation": self.aggregation.value, "scale": str(self.scale)}
+        rest = {"decimals": self.decimals, "tags": list(self.tags), "report_zero": self.report_zero}
+        return json.dumps({**written, **rest, "scope": self.scope and self.scope.value}, ensure_ascii=False)
+
 
 class DimensionsFault(ValueError):
     """Every fault in the dimensions, each with its place."""
@@ -102,6 +113,37 @@ def read_dimensions(value: object) -> tuple[Dimension, ...]:
     if faults:
         raise DimensionsFault(faults)
     return tuple(one for one in found if one)
+
+
+def schema() -> dict[str, object]:
+    """The JSON Schema of the dimensions in a file."""
+    one = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name"],
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": NAME_MAX, "description": "as the listing has it"},
+            "aggregation": {"type": "string", "enum": [one.value for one in Aggregation], "default": "sum"},
+            "scale": {"type": ["string", "number"], "description": "multiplies once, at sealing", "default": 1},
+            "decimals": {"type": "integer", "minimum": 0, "maximum": PLACES, "default": 0},
+            "tags": {
+                "type": "array",
+                "maxItems": TAG_KEYS_MAX,
+                "items": {"type": "string", "minLength": 1, "maxLength": TAG_KEY_MAX},
+                "description": "tag keys that events may carry; needs aggregation sum",
+            },
+            "report_zero": {"type": "boolean", "default": False, "description": "report hours of nothing too"},
+            "scope": {
+                "type": "string",
+                "enum": [one.value for one in Scope],
+                "description": "AWS adds up the pods: max, last and unique have to say whose value it is",
+            },
+        },
+    }
+    names = {"type": "string", "minLength": 1}
+    return {
+        "oneOf": [names, {"type": "array", "minItems": 1, "maxItems": DIMENSIONS_MAX, "items": {"oneOf": [names, one]}}]
+    }
 
 
 def _items(value: object) -> list[object]:
@@ -173,14 +215,19 @@ def _name(value: object) -> str:
 
 def _scale(value: object) -> Decimal:
     """A YAML number arrives as a float; its shortest spelling is what was written, up to fifteen digits."""
-    number = read_decimal(JsonNumber(repr(value)) if isinstance(value, float) else value)
+    if isinstance(value, JsonNumber | float | int) and not isinstance(value, bool):
+        words = value.text if isinstance(value, JsonNumber) else repr(value)
+    elif isinstance(value, str) and PLAIN.fullmatch(value):
+        words = value
+    else:
+        raise ValueError(f"{shown(value)} is neither a number nor text of plain decimal digits.")
     try:
-        fits = to_micros(number) > 0 and number < SCALE_MAX
-    except QuantityOutOfRange:
-        fits = False
+        number = Decimal(words)
+        fits = 0 < number < SCALE_MAX and number == round(number, PLACES)
+    except InvalidOperation:  # not finite, or an exponent beyond what a Decimal holds
+        number, fits = Decimal(0), False
     if not fits:
-        most = plain(SCALE_MAX)
-        raise ValueError(f"{shown(value)} is not above 0 and below {most} with at most {PLACES} decimal places.")
+        raise ValueError(f"{shown(value)} is not above 0 and below {SCALE_MAX} with at most {PLACES} decimal places.")
     return number
 
 

@@ -1,0 +1,37 @@
+"""What is metered where no dimension is set? Nothing, and every question about it has that answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from sidecar.clock import Clock
+from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.hours import Hour
+from sidecar.metering.records import Act, UsageRecord
+from sidecar.settings import Dimension
+
+
+class NoUsage:
+    """An `api.view.Usage` without dimensions."""
+
+    dimensions: Mapping[str, Dimension] = {}
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
+        """Never called: an event of an unknown dimension is refused before."""
+        answered(Refusal(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered."))
+
+    def records(self) -> Iterator[UsageRecord]:
+        return iter(())
+
+    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+        return ()
+
+    def export(self, after: str) -> tuple[Sequence[str], str]:
+        return (), ""
