@@ -26,13 +26,13 @@ from sidecar.agent import log, termination
 from sidecar.agent.board import Board
 from sidecar.agent.child import Child
 from sidecar.agent.exchange import Question, Report
+from sidecar.agent.following import clock_for
 from sidecar.agent.gatekeeper import Gatekeeper
 from sidecar.agent.listeners import Listening
-from sidecar.agent.no_usage import NoUsage
+from sidecar.agent.metering import metering
 from sidecar.agent.picture import Picture
 from sidecar.agent.worker import gunicorn_settings
 from sidecar.api.site import Site
-from sidecar.clock import SystemClock
 from sidecar.entitlement.answer import Answer
 from sidecar.errors import Exit
 from sidecar.settings import Settings
@@ -76,7 +76,7 @@ class Application(BaseApplication):  # type: ignore[misc]
         given = gunicorn_settings() | {
             "bind": [f"fd://{os.dup(one.sock.fileno())}" for one in self._listening],
             "logger_class": Quiet,
-            "graceful_timeout": self._settings.flush_seconds,
+            "graceful_timeout": self._settings.flush_seconds,  # whatever hangs, the end comes in time
             "worker_tmp_dir": next((one for one in BEATING if os.access(one, os.W_OK)), None),
             "post_worker_init": _settle,
         }
@@ -84,8 +84,8 @@ class Application(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Site:
-        """In the worker: begin asking, and make the routes."""
-        clock = SystemClock()
+        """In the worker: begin asking and metering, and make the routes."""
+        clock = clock_for(self._settings.clock_url)
         self._gatekeeper = Gatekeeper(
             settings=self._settings,
             question=self._question,
@@ -94,19 +94,26 @@ class Application(BaseApplication):  # type: ignore[misc]
             end=_ender(self._settings, self._board, self._master),
             first=self._first,
             at_first=_known(os.environ),
+            placed=lambda report: self._metering.placed(report),
+            before_opening=lambda: self._metering.wait_until_looked(),
+            rechecked=lambda: self._metering.send_now(),
         )
-        picture = Picture(self._settings, self._gatekeeper, clock, NoUsage(clock))
+        self._metering = metering(self._settings, clock, self._gatekeeper)
+        picture = Picture(self._settings, self._gatekeeper, clock, self._metering)
         picture.http_counters = self.http_counters
+        self._metering.placed(self._gatekeeper.report)
+        self._metering.start()
         self._gatekeeper.start()
         return Site(picture)
 
     def stopping(self) -> None:
-        """SIGTERM has come: nothing is left to be asked."""
+        """SIGTERM has come: nothing is left to be asked, and the last usage is to be sent."""
         self._gatekeeper.stop()
+        self._metering.stop()
 
     def stopped(self) -> bool:
-        """Whether the worker may close its listeners."""
-        return True
+        """Whether the worker may close its listeners: no push is taken any more."""
+        return self._metering.stopped()
 
     def run(self) -> None:
         Master(self).run()

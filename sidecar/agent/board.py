@@ -5,7 +5,7 @@ start-up budget must not begin anew. The board is an anonymous file the master h
 the container and touches no disk. On it a worker that ends the process also says why.
 
 Rules kept here:
-- One JSON object behind its length, replaced by one write; only the one worker writes.
+- One JSON object behind its length, replaced by one write; only the one worker writes, one loop at a time.
 - No secrets.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -27,11 +28,13 @@ class Board:
 
     def __init__(self) -> None:
         self._handle = os.memfd_create("board", os.MFD_CLOEXEC)
+        self._writing = threading.Lock()
 
     def write(self, **facts: object) -> None:
         """Add facts to the board, replacing those of the same name."""
-        text = json.dumps(self.read() | facts).encode()
-        os.pwrite(self._handle, f"{len(text):0{LENGTH_DIGITS}d}".encode() + text, 0)
+        with self._writing:
+            text = json.dumps(self.read() | facts).encode()
+            os.pwrite(self._handle, f"{len(text):0{LENGTH_DIGITS}d}".encode() + text, 0)
 
     def read(self) -> dict[str, Any]:
         """Everything on the board."""

@@ -1,10 +1,12 @@
 """What does it look like? Emulator, sidecar and a tiny product in one terminal; ends by itself.
 
-Two acts, each with real processes, real HTTP and real signatures:
+Three acts, each with real processes, real HTTP and real signatures:
 
 1. A customer who subscribed: AWS is slow at first, the gate is pending, then open, and only then does
    the product start.
-2. The same customer, unsubscribed, starts another pod: denied, and the product never starts.
+2. The product reports what it used; an hour goes by in seconds on the emulator's clock; AWS bills it once, and
+   the ledger shows the same hour with AWS's metering record id.
+3. The same customer, unsubscribed, starts another pod: denied, and the product never starts.
 
 Rules kept here:
 - The demo looks at what happened and fails if the story did not go that way.
@@ -33,6 +35,7 @@ from sidecar.agent import look
 from sidecar.errors import Exit
 
 PRODUCT_CODE: Final = "demo-product"
+DIMENSION: Final = "requests"
 PRODUCT: Final = "print('the product says: hello, I am running', flush=True)"
 STARTED: Final = "the product says: hello"
 PATIENCE_SECONDS: Final = 30
@@ -58,7 +61,7 @@ class Stage:
 
     def emulator(self) -> Mapping[str, Any]:
         """Start AWS Marketplace, and hear where it listens and which key it signs with."""
-        command = ["emulator", "--port", "0", "--json", "--product-code", PRODUCT_CODE]
+        command = ["emulator", "--port", "0", "--json", "--product-code", PRODUCT_CODE, "--dimension", DIMENSION]
         process = self._start(command, {}, stdout=subprocess.PIPE, log="emulator.log")
         line = process.stdout.readline() if process.stdout else b""
         try:
@@ -74,7 +77,9 @@ class Stage:
             "SIDECAR_PRODUCT_CODE": PRODUCT_CODE,
             "SIDECAR_PUBLIC_KEY": aws["public_keys"][0]["key"],
             "SIDECAR_PUBLIC_KEY_VERSION": str(aws["public_keys"][0]["version"]),
+            "SIDECAR_DIMENSIONS": DIMENSION,
             "SIDECAR_ENDPOINT_URL": aws["url"],
+            "SIDECAR_CLOCK_URL": aws["url"],
             "SIDECAR_STATE_DIR": str(self._directory / name),
             "SIDECAR_PROBE_BIND": f"127.0.0.1:{probe}",
             "SIDECAR_API_BIND": f"127.0.0.1:{api}",
@@ -90,6 +95,13 @@ class Stage:
     def product(self, env: Mapping[str, str], log: str) -> subprocess.Popen[bytes]:
         """Start the product behind the gate."""
         return self._start(["exec", "--timeout", str(PATIENCE_SECONDS), "--", sys.executable, "-c", PRODUCT], env, log)
+
+    def command(self, env: Mapping[str, str], *command: str) -> str:
+        """What another command beside the sidecar says, once it has ended well."""
+        log = f"{command[0]}.log"
+        process = self._start(command, env, log)
+        _want(process.wait(PATIENCE_SECONDS) == 0, f"{' '.join(command)} ended with {process.returncode}")
+        return self.said(log)
 
     def said(self, log: str) -> str:
         return (self._directory / log).read_text(errors="replace")
@@ -152,7 +164,9 @@ def _play(stage: Stage) -> None:
     _want(product.wait(PATIENCE_SECONDS) == 0, f"the product ended with {product.returncode}")
     _want(STARTED in stage.said("first-product.log"), "the product did not start")
     stage.say("the gate opened, and only then: " + stage.said("first-product.log").splitlines()[-1])
-    _act(stage, "Act 2. The customer unsubscribes, and starts another pod of the same product")
+    _act(stage, "Act 2. The product reports usage; an hour goes by in three seconds; AWS bills it once")
+    _meter(stage, aws["url"], env)
+    _act(stage, "Act 3. The customer unsubscribes, and starts another pod of the same product")
     _tell(aws["url"], "unsubscribe", {})
     env = stage.sidecar("second-pod", aws)
     product = stage.product(env, "second-product.log")
@@ -162,6 +176,35 @@ def _play(stage: Stage) -> None:
     _want(STARTED not in stage.said("second-product.log"), "the product started without an entitlement")
     stage.say("exec ended with 77; the product was never started")
     _act(stage, "That was it. Real processes, real HTTP, real signatures; only AWS was played")
+
+
+def _meter(stage: Stage, url: str, env: Mapping[str, str]) -> None:
+    """Usage in, a billed hour out."""
+    for quantity in ("12", "5"):
+        stage.say(f"report {DIMENSION} {quantity} → {stage.command(env, 'report', DIMENSION, quantity).strip()}")
+    _tell(url, "clock", {"speed": 1200})
+    lines = _billed(url)
+    _tell(url, "clock", {"speed": 1})
+    (hour,) = lines[0]["hours"]
+    stage.say(f"AWS's bill: {hour['hour']}  {DIMENSION}  {hour['quantity']}  metering record id {hour['record_id']}")
+    _want(hour["quantity"] == "17", f"AWS billed {hour['quantity']}, not 17")
+    table = stage.command(env, "usage")
+    for line in table.splitlines():
+        stage.say("usage: " + line.replace("\t", "  "))
+    _want(hour["record_id"] in table, "the ledger does not show AWS's metering record id")
+
+
+def _billed(url: str) -> list[dict[str, Any]]:
+    """The lines of the bill AWS would print, once there is one."""
+    host, _, port = url.rpartition("//")[2].rpartition(":")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        _, found = look.ask((host, int(port)), "GET /_emulator/bill")
+        lines: Any = found["lines"]
+        if lines:
+            return list(lines)
+        time.sleep(0.1)
+    raise Unlike(f"AWS was not told of the hour within {PATIENCE_SECONDS} s")
 
 
 def _act(stage: Stage, title: str) -> None:

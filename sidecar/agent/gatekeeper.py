@@ -29,6 +29,7 @@ from sidecar.agent.exchange import Keeping, Question, Report
 from sidecar.clock import Clock
 from sidecar.entitlement import answers, pauses
 from sidecar.entitlement.answers import Answer, Asked
+from sidecar.entitlement.hold import Hold, overlaid
 from sidecar.entitlement.status import Standing, Status, after, first_standing
 from sidecar.errors import Exit
 from sidecar.settings import OnDenied, Settings
@@ -79,7 +80,11 @@ class Gatekeeper:
         at_first: Report | None = None,
         start_child: Callable[[Question], Child] = child.spawn,
         chance: Callable[[], float] = random.random,
+        before_opening: Callable[[], None] = lambda: None,
+        rechecked: Callable[[], None] = lambda: None,
     ) -> None:
+        """`before_opening`: what may know of a hold is heard first. `rechecked`: somebody wants it asked now."""
+        self._before_opening, self._rechecked = before_opening, rechecked
         self._settings, self._question, self._clock, self._board = settings, question, clock, shared
         self._end, self._first, self._start_child, self._chance = end, first, start_child, chance
         self._wake = threading.Condition()
@@ -96,7 +101,10 @@ class Gatekeeper:
         self._recalled = False
         """Whether an earlier worker left an answer, and when to ask again."""
         nothing = Report(answer=Answer.RETRY.value, reason="asking", hint="")
-        self.standing, self.report = self._recall(at_first or nothing)
+        self._hold: Hold | None = None
+        self.answered, self.report = self._recall(at_first or nothing)
+        self.standing = overlaid(self.answered, self._hold)
+        """What the gate shows: where AWS's answers have brought it, unless metering holds it."""
         self._opened_at = clock.monotonic()
 
     # -- what others may do ------------------------------------------------------------------------
@@ -122,7 +130,31 @@ class Gatekeeper:
             self._asked_at = self._clock.monotonic()
             self._asked_by_hand = True
             self._wake.notify_all()
-            return 0
+        self._rechecked()
+        return 0
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether AWS ever let this workload run."""
+        return self.answered.entitled
+
+    def impose(self, hold: Hold | None) -> None:
+        """Shut the gate for metering's sake, or end that. Called by the metering loop."""
+        with self._wake:
+            self._hold = hold
+            before, self.standing = self.standing, overlaid(self.answered, hold)
+        self._board.write(hold=hold.value if hold else None)
+        if before.entitled and not self.standing.entitled:
+            log.error("gate.held", **self._seen())
+            if self.standing.status is Status.DENIED:
+                self._denied(self.standing, before)
+        elif self.standing.entitled and not before.entitled:
+            termination.note(self._settings.termination_log, "")
+            log.event("gate.opened", reason=self.standing.reason, workload=self.report.workload)
+
+    def _seen(self) -> dict[str, object]:
+        standing = self.standing
+        return {"status": standing.status.value, "reason": standing.reason, "hint": standing.hint}
 
     def retry_after_seconds(self) -> int:
         """When another look at the gate may show something new."""
@@ -248,15 +280,19 @@ class Gatekeeper:
             self._end(Exit.CONFIG, report.settings_fault)
             return
         now = self._clock.now()
-        before = self.standing
         verdict = report.verdict
+        if verdict is Answer.ACCEPTED:
+            self._before_opening()
+        before = self.answered
         late = self._clock.monotonic() - self._asking_since >= self._settings.startup_retry_seconds
         standing = after(before, verdict, report.reason, report.hint, now, late)
         self.counts.answers[verdict.value] += 1
         self._schedule(report)
         if not (before.entitled and verdict is not Answer.ACCEPTED):
             self.report = report
-        self.standing = standing
+        with self._wake:
+            shown, self.answered = self.standing, standing
+            self.standing = overlaid(standing, self._hold)
         self._board.write(
             standing=board.plain_standing(standing),
             report=asdict(self.report),
@@ -264,9 +300,13 @@ class Gatekeeper:
             next_ask_at=self.next_ask_at,
         )
         pause = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)
-        self._announce.answer(report, standing, opened=standing.entitled and not before.entitled, pause_seconds=pause)
+        opened = self.standing.entitled and not shown.entitled
+        self._announce.answer(report, standing, opened=opened, pause_seconds=pause)
+        if standing.entitled and not self.standing.entitled:
+            log.error("gate.held", **self._seen())
+        standing = self.standing
         if standing.status is Status.DENIED:
-            self._denied(standing, before)
+            self._denied(standing, shown)
         elif before.status is Status.DENIED:
             termination.note(self._settings.termination_log, "")
 
@@ -298,6 +338,7 @@ class Gatekeeper:
             return first_standing(self._clock.now()), nothing
         self._recalled = True
         self._asking_since, self.next_ask_at = found["asking_since"], found["next_ask_at"]
+        self._hold = Hold(found["hold"]) if found.get("hold") else None
         return board.read_standing(found["standing"]), Report(**found["report"])
 
 

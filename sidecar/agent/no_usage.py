@@ -1,10 +1,16 @@
-"""What is metered where no dimension is set? Nothing, and every question about it has that answer."""
+"""What is metered where no dimension is set? Nothing, and every question about it has that answer.
+
+Rules kept here:
+- No ledger, no thread and no disk: a product that is not metered pays nothing for metering.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from sidecar.agent.exchange import Report
+from sidecar.api.view import Metric
 from sidecar.clock import Clock
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
 from sidecar.metering.hours import Hour
@@ -27,6 +33,9 @@ class NoUsage:
         """Never called: an event of an unknown dimension is refused before."""
         answered(Refusal(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered."))
 
+    def refused(self, reason: str) -> None:
+        """Not counted."""
+
     def records(self) -> Iterator[UsageRecord]:
         return iter(())
 
@@ -35,3 +44,33 @@ class NoUsage:
 
     def export(self, after: str) -> tuple[Sequence[str], str]:
         return (), ""
+
+
+class NoMetering:
+    """An `agent.metering.Metering` that does nothing, and is done at once."""
+
+    stopped_loop: str | None = None
+    overdue_since: datetime | None = None
+    fault: tuple[str, str] | None = None
+
+    def __init__(self, clock: Clock) -> None:
+        self.usage = NoUsage(clock)
+
+    def start(self) -> None: ...
+
+    def placed(self, report: Report) -> None: ...
+
+    def wait_until_looked(self) -> None: ...
+
+    def send_now(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def stopped(self) -> bool:
+        return True
+
+    def status(self) -> Mapping[str, object] | None:
+        return None
+
+    def metrics(self) -> Sequence[Metric]:
+        return ()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sidecar
 from sidecar.agent import log
 from sidecar.agent.gatekeeper import LOOP, Gatekeeper
-from sidecar.api.view import Metric, Usage
+from sidecar.agent.metering import LOOP as METERING
+from sidecar.agent.metering import Metering
+from sidecar.api.view import Metric
 from sidecar.clock import Clock, iso
 from sidecar.entitlement.status import Standing, Status
 from sidecar.settings import Settings
@@ -18,8 +21,8 @@ from sidecar.settings import Settings
 class Picture:
     """An `api.view.View` of this process. Reads memory only."""
 
-    def __init__(self, settings: Settings, gatekeeper: Gatekeeper, clock: Clock, usage: Usage) -> None:
-        self.product_code, self.usage = settings.product_code, usage
+    def __init__(self, settings: Settings, gatekeeper: Gatekeeper, clock: Clock, metering: Metering) -> None:
+        self.product_code, self.usage, self._metering = settings.product_code, metering.usage, metering
         self._settings, self._gatekeeper, self._clock = settings, gatekeeper, clock
         self._started_at = clock.now()
         self.http_counters: Any = None
@@ -31,7 +34,13 @@ class Picture:
         return self._gatekeeper.retry_after_seconds()
 
     def stopped_loop(self) -> str | None:
-        return self._gatekeeper.stopped_loop
+        return self._gatekeeper.stopped_loop or self._metering.stopped_loop
+
+    def metering_overdue_since(self) -> datetime | None:
+        return self._metering.overdue_since
+
+    def metering_fault(self) -> tuple[str, str] | None:
+        return self._metering.fault
 
     def recheck(self) -> int:
         return self._gatekeeper.recheck()
@@ -72,11 +81,24 @@ class Picture:
                 "credential_caution": report.credential_caution or None,
                 "role": report.role or None,
             },
-            "loops": {LOOP: "stopped" if self.stopped_loop() else "running"},
+            "metering": self._metering.status(),
+            "loops": {name: "running" if running else "stopped" for name, running in self._loops().items()},
         }
 
     def metrics(self) -> Sequence[Metric]:
-        return [*self._gate_metrics(), *self._process_metrics(), *self._http_metrics()]
+        return [
+            *self._gate_metrics(),
+            *self._metering.metrics(),
+            *self._process_metrics(),
+            *self._http_metrics(),
+        ]
+
+    def _loops(self) -> Mapping[str, bool]:
+        """Loop → whether it runs; metering's only where there is one."""
+        loops = {LOOP: self._gatekeeper.stopped_loop is None}
+        if self.usage.dimensions:
+            loops[METERING] = self._metering.stopped_loop is None
+        return loops
 
     def _gate_metrics(self) -> list[Metric]:
         standing, report, counts = self.standing(), self._gatekeeper.report, self._gatekeeper.counts
@@ -91,7 +113,7 @@ class Picture:
             Metric(
                 name="registration_answers_total",
                 kind="counter",
-                help="Answers to RegisterUsage by class.",
+                help="Answers to the question whether this may run, by class.",
                 samples=[({"answer": name}, float(count)) for name, count in counts.answers.items()],
             ),
             _gauge("registration_duration_seconds", "How long the last question took.", counts.seconds_last),
@@ -111,7 +133,7 @@ class Picture:
 
     def _process_metrics(self) -> list[Metric]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        loops = [({"loop": LOOP}, float(self.stopped_loop() is None))]
+        loops = [({"loop": name}, float(running)) for name, running in self._loops().items()]
         return [
             Metric(
                 name="build_info",

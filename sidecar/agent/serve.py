@@ -20,7 +20,7 @@ from sidecar.agent.child import Child
 from sidecar.agent.exchange import Question
 from sidecar.agent.listeners import Listening
 from sidecar.errors import Exit, SettingsError
-from sidecar.settings import Settings
+from sidecar.settings import EntitlementCheck, Settings
 from sidecar.settings.table import BY_NAME
 
 DRAIN_SECONDS: Final = 0.2
@@ -75,9 +75,16 @@ def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
         product_code=settings.product_code,
         entitlement_check=settings.entitlement_check.value,
         manifest=str(settings.manifest) if settings.manifest else None,
+        dimensions=[dimension.name for dimension in settings.dimensions] or None,
         endpoint_url=settings.endpoint_url,
         listening={name: [str(one.address) for one in listening if one.name == name] for name in ("probe", "api")},
     )
+    if settings.dimensions and settings.entitlement_check is EntitlementCheck.REGISTER_USAGE:
+        hint = (
+            "AWS names RegisterUsage and MeterUsage as alternatives by pricing model. Products priced by custom"
+            " dimensions usually want SIDECAR_ENTITLEMENT_CHECK=meter_usage."
+        )
+        log.warn("pricing.mixed", hint=hint)
     if settings.ignored:
         log.warn("endpoint.ignored", variables=list(settings.ignored), hint="Use SIDECAR_ENDPOINT_URL for tests.")
 

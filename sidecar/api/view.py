@@ -46,6 +46,9 @@ class Usage(Protocol):
         disk has them. It must be quick and not raise.
         """
 
+    def refused(self, reason: str) -> None:
+        """Count a push that was refused before it came to `push`."""
+
     def records(self) -> Iterator[UsageRecord]:
         """Every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
 

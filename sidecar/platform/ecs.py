@@ -51,6 +51,17 @@ def read_task(env: Mapping[str, str]) -> Task:
     raise PlatformError("task_metadata_unreadable", f"{VARIABLE} names an endpoint that gives no task: {fault}")
 
 
+def goes_on(env: Mapping[str, str]) -> bool:
+    """Whether ECS wants the task to run on, so that only this container ends. In doubt it does not."""
+    if not on_ecs(env):
+        return False
+    try:
+        document = json.loads(metadata.get(env[VARIABLE].rstrip("/") + "/task"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("DesiredStatus") == "RUNNING"
+
+
 def parse_task(body: bytes) -> Task:
     """The task in the endpoint's answer. Raises ValueError."""
     document = json.loads(body)

@@ -1,0 +1,158 @@
+"""What do operator and auditor read in the log about usage? Every step of a record, in the project's words.
+
+Rules kept here:
+- `record.settled` alone proves a billed hour: who, where, what, how much, AWS's receipt. It is what is left
+  when the volume is gone.
+- What waits for a person is an error with the next step; what is sent again by itself a warning.
+- A fault of the disk is said when it begins and when it ends, not with every pass.
+- Never a request's body, except at the end: what could not be settled is logged whole, so that it can
+  still be billed when the volume died with the pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from sidecar.agent import log
+from sidecar.clock import iso
+from sidecar.ledger.adoption import Adopted
+from sidecar.ledger.faults import LedgerError
+from sidecar.metering.hours import Hour
+from sidecar.metering.outcomes import Decision
+from sidecar.metering.quantities import ZERO, exact_sum, plain
+from sidecar.metering.records import Disposition, UsageRecord
+
+EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
+    Disposition.SETTLE: ("record.settled", log.event),
+    Disposition.HOLD: ("record.held", log.warn),
+    Disposition.REPAIR: ("record.repaired", log.warn),
+    Disposition.DISPUTE: ("record.disputed", log.error),
+    Disposition.EXPIRE: ("record.expired", log.error),
+    Disposition.REJECT: ("record.rejected", log.error),
+}
+
+
+@dataclass(kw_only=True)
+class Accounts:
+    """Says what happens to usage."""
+
+    product_code: str
+    workload: str = ""
+    region: str = ""
+    left_behind: int = 0
+    """Entries of `usage.left_behind`, for `/metrics`."""
+    _fault: str = field(default="")
+
+    def sealed(self, hour: Hour, records: Sequence[UsageRecord]) -> None:
+        """An hour was closed for good."""
+        quantities = {record.dimension: plain(record.quantity) for record in records}
+        log.event("hour.sealed", workload=self.workload, hour=iso(hour.start), records=quantities)
+
+    def decided(self, decision: Decision, kept: UsageRecord, request_id: str, account: str, role: str) -> None:
+        """A record after AWS's answer, or after its time was up; `kept` is how it lies on disk."""
+        name, speak = EVENTS[decision.disposition]
+        good = decision.disposition is Disposition.SETTLE
+        request = kept.request
+        speak(
+            name,
+            workload=self.workload,
+            product_code=self.product_code,
+            region=self.region,
+            account=account or None,
+            role=role or None,
+            hour=iso(kept.hour.start),
+            dimension=kept.dimension,
+            quantity=plain(kept.quantity),
+            timestamp=request.timestamp if request else None,
+            metering_record_id=kept.record_id,
+            attempts=kept.attempts,
+            reason=decision.reason,
+            hint=None if good else decision.hint,
+            aws_error=None if good else kept.last_error,
+            aws_request_id=request_id or None,
+            retry_at=iso(kept.retry_at) if kept.retry_at else None,
+        )
+        if kept.rolled_to:
+            self.rolled(kept)
+
+    def rolled(self, record: UsageRecord) -> None:
+        """A quantity is counted in a later hour."""
+        log.warn(
+            "usage.rolled_forward",
+            workload=self.workload,
+            hour=iso(record.hour.start),
+            into_hour=iso(record.rolled_to.start) if record.rolled_to else None,
+            dimension=record.dimension,
+            quantity=plain(record.quantity),
+        )
+
+    def opened(self, path: str, waiting: Mapping[str, int], set_aside: str | None, passed_over: str | None) -> None:
+        """The ledger is there; what had to be done for that is said loudly."""
+        log.event("ledger.opened", workload=self.workload, path=path, records=waiting)
+        self.set_aside(set_aside)
+        if passed_over:
+            hint = "A newer version wrote it. It is left untouched; run that version again to settle what is in it."
+            log.error("ledger.passed_over", path=passed_over, hint=hint)
+
+    def set_aside(self, path: str | None) -> None:
+        """An unreadable file was renamed, and a new one begun."""
+        if path:
+            hint = "The ledger could not be read. Keep this file for the seller's support; the current hour is closed."
+            log.error("ledger.set_aside", path=path, hint=hint)
+
+    def adopted(self, found: Adopted) -> None:
+        """Usage of a workload that is gone was taken over, or had to be left."""
+        if not found.amounts and not found.left:
+            return
+        sums: dict[str, Decimal] = {}
+        for amount in found.amounts:
+            sums[amount.dimension] = exact_sum((sums.get(amount.dimension, ZERO), amount.amount))
+        taken = {name: plain(quantity) for name, quantity in sums.items()}
+        log.warn("usage.adopted", workload=self.workload, path=str(found.path), quantities=taken, left=found.left)
+
+    def faulted(self, fault: LedgerError | None) -> None:
+        """Whether the ledger keeps what it is given; said when that changes."""
+        reason = fault.reason if fault else ""
+        if reason == self._fault:
+            return
+        self._fault = reason
+        if fault:
+            log.error("ledger.failed", reason=fault.reason, hint=fault.hint)
+        else:
+            log.event("ledger.recovered", workload=self.workload)
+
+    def leapt(self, leap: timedelta, now: datetime) -> None:
+        """The wall clock moved by itself, or the host was suspended."""
+        log.warn("clock.leapt", seconds=round(leap.total_seconds(), 1), now=iso(now))
+
+    def overdue(self, since: datetime, policy: str) -> None:
+        hint = "See `entitlement-sidecar usage` for AWS's answers; usage is kept and sent when AWS takes it again."
+        log.error("metering.overdue", since=iso(since), policy=policy, hint=hint)
+
+    def recovered(self) -> None:
+        log.event("metering.recovered", workload=self.workload)
+
+    def denied(self, policy: str, hint: str) -> None:
+        """The first real record was answered "not entitled"."""
+        log.error("metering.denied", workload=self.workload, policy=policy, hint=hint)
+
+    def stopping(self, goes_on: bool) -> None:
+        log.event("metering.stopped", workload=self.workload, running_hour="open" if goes_on else "sealed")
+
+    def leave_behind(self, entries: Sequence[Mapping[str, object]]) -> None:
+        """What is not settled at the end, whole."""
+        self.left_behind += len(entries)
+        for entry in entries:
+            hint = "The next start of this workload settles it, or another on this volume; else by hand."
+            log.error(
+                "usage.left_behind",
+                workload=self.workload,
+                product_code=self.product_code,
+                region=self.region,
+                left=entry,
+                hint=hint,
+            )

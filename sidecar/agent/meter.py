@@ -1,0 +1,232 @@
+"""What does the worker show and ask of metering? One object over the loop, its ledger and its counts.
+
+Rules kept here:
+- Status and metrics read what the last pass left in memory; neither touches the disk.
+- A disk that does not answer is a fault like one that refuses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from sidecar.agent import log
+from sidecar.agent.exchange import Report
+from sidecar.agent.metering import LOOP
+from sidecar.agent.settlement import Gate, Settlement, shown
+from sidecar.agent.usage import LedgerUsage
+from sidecar.api.view import Metric
+from sidecar.clock import Clock, iso
+from sidecar.entitlement import kept_pass
+from sidecar.ledger import answer as answer_file
+from sidecar.metering.quantities import plain
+from sidecar.metering.records import State
+from sidecar.platform import ecs
+from sidecar.settings import EntitlementCheck, OnMeteringOverdue, Settings
+
+LOOKED_SECONDS: Final = 2.0
+"""How long an opening gate waits for a ledger whose disk is slow."""
+STUCK_SECONDS: Final = 10.0
+STUCK: Final = (
+    "ledger_stuck",
+    "The disk under SIDECAR_STATE_DIR does not answer; look at the node's kernel log and the volume.",
+)
+OVERDUE: Final = (
+    "metering_overdue",
+    "No usage was reported for SIDECAR_METERING_OVERDUE_SECONDS; `entitlement-sidecar usage` shows AWS's answers.",
+)
+
+
+class Meter:
+    """An `agent.metering.Metering` for products with dimensions."""
+
+    def __init__(self, settings: Settings, clock: Clock, gate: Gate) -> None:
+        self._settings, self._clock = settings, clock
+        self._settlement = Settlement(
+            settings=settings,
+            clock=clock,
+            gate=gate,
+            task_goes_on=lambda: ecs.goes_on(os.environ),
+            keep_pass=self._keep_pass,
+        )
+        self.usage = LedgerUsage(settings, self._settlement, clock)
+
+    # -- what the worker asks for ------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._settlement.start()
+
+    def placed(self, report: Report) -> None:
+        self._settlement.placed(report)
+
+    def wait_until_looked(self) -> None:
+        if self._settings.entitlement_check is EntitlementCheck.METER_USAGE:
+            self._settlement.wait_until_looked(LOOKED_SECONDS)
+
+    def send_now(self) -> None:
+        self._settlement.send_now()
+
+    def stop(self) -> None:
+        self._settlement.stop()
+
+    def stopped(self) -> bool:
+        return self._settlement.stopped()
+
+    @property
+    def stopped_loop(self) -> str | None:
+        ledger = self._settlement.ledger
+        broken = ledger is not None and not ledger.alive and not self._settlement.stopped()
+        return LOOP if broken else self._settlement.stopped_loop
+
+    @property
+    def overdue_since(self) -> datetime | None:
+        return self._settlement.overdue_since
+
+    @property
+    def fault(self) -> tuple[str, str] | None:
+        settlement = self._settlement
+        since = settlement.checking_since
+        if since is not None and self._clock.monotonic() - since > STUCK_SECONDS:
+            return STUCK
+        fault = settlement.ledger.fault if settlement.ledger else settlement.fault
+        if fault is not None:
+            return fault.reason, fault.hint
+        if self.overdue_since and self._settings.on_metering_overdue is OnMeteringOverdue.NOT_READY:
+            return OVERDUE
+        return None
+
+    def _keep_pass(self, workload: str) -> None:
+        """A settled record says as much as a dry run: where AWS is out of reach after a restart, it opens the gate."""
+        if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE:
+            return
+        names = [dimension.name for dimension in self._settings.dimensions]
+        text = kept_pass.settled_text(workload, self._settings.product_code, names)
+        try:
+            answer_file.replace(answer_file.answer_path(Path(self._settings.state_dir), workload), text)
+        except OSError as exc:
+            log.warn("answer.not_kept", state_dir=str(self._settings.state_dir), fault=exc.strerror)
+
+    # -- the picture -------------------------------------------------------------------------------
+
+    def status(self) -> Mapping[str, object]:
+        """What is metered, what waits, and what is wrong with it."""
+        settlement, fault = self._settlement, self.fault
+        waiting = settlement.waiting
+        states = shown(waiting.states) if waiting else {}
+        oldest = waiting.oldest_unsettled if waiting else None
+        return {
+            "dimensions": [dimension.name for dimension in self._settings.dimensions],
+            "ledger": {
+                "path": str(settlement.ledger.path) if settlement.ledger else None,
+                "writable": settlement.ledger is not None and fault is None,
+                "reason": fault[0] if fault else None,
+                "hint": fault[1] if fault else None,
+                "bytes": waiting.bytes if waiting else None,
+            },
+            "open_hour": iso(waiting.open_from.start) if waiting else None,
+            "records": states,
+            "oldest_unsettled_hour": iso(oldest.start) if oldest else None,
+            "last_settled_at": iso(waiting.last_settled_at) if waiting and waiting.last_settled_at else None,
+            "overdue_since": iso(self.overdue_since) if self.overdue_since else None,
+            "passed_at": iso(settlement.passed_at) if settlement.passed_at else None,
+            "quantities": {
+                one.dimension: {
+                    "accepted": plain(one.accepted),
+                    "settled": plain(one.settled),
+                    "waiting": plain(one.waiting),
+                }
+                for one in settlement.balances
+            },
+            "hint": _for_a_person(states),
+        }
+
+    def metrics(self) -> Sequence[Metric]:
+        """What an alert on lost or late usage needs."""
+        settlement, waiting, ledger = self._settlement, self._settlement.waiting, self._settlement.ledger
+        found = [
+            Metric(
+                name="usage_refused_total",
+                kind="counter",
+                help="Pushes that were refused, by reason.",
+                samples=[({"reason": reason}, float(count)) for reason, count in sorted(self.usage.refusals.items())],
+            ),
+            Metric(
+                name="usage_answers_total",
+                kind="counter",
+                help="Answers to MeterUsage, by what they meant for the record.",
+                samples=[({"disposition": name}, float(count)) for name, count in settlement.answers.items()],
+            ),
+            _one("usage_left_behind_total", "counter", "What was logged at the end.", settlement.accounts.left_behind),
+            _one(
+                "metering_overdue", "gauge", "1 while nothing could be reported for too long.", bool(self.overdue_since)
+            ),
+            _one("ledger_writable", "gauge", "1 while usage can be kept.", ledger is not None and self.fault is None),
+            *self._quantities(),
+        ]
+        if ledger is not None:
+            counters = ledger.counters
+            results = [({"result": "accepted"}, counters.accepted), ({"result": "duplicate"}, counters.duplicates)]
+            found += [
+                Metric(
+                    name="usage_events_total",
+                    kind="counter",
+                    help="Usage events that are on disk, and those that were there before.",
+                    samples=[(labels, float(count)) for labels, count in results],
+                ),
+                _one("ledger_commits_total", "counter", "Transactions, an fsync each.", counters.commits),
+                _one("ledger_commit_seconds_total", "counter", "Time the disk took for them.", counters.commit_seconds),
+                _one("ledger_failures_total", "counter", "Transactions the disk did not keep.", counters.failures),
+            ]
+        if waiting is not None:
+            now = self._clock.now()
+            oldest = (now - waiting.oldest_unsettled.end).total_seconds() if waiting.oldest_unsettled else 0.0
+            states = shown(waiting.states).items()
+            found += [
+                Metric(
+                    name="usage_records",
+                    kind="gauge",
+                    help="Usage records by state; disputed and rejected ones wait for a person.",
+                    samples=[({"state": state}, float(count)) for state, count in states],
+                ),
+                _one("usage_oldest_unsettled_seconds", "gauge", "Since its hour ended.", max(0.0, oldest)),
+                _one("usage_rolled_forward_waiting", "gauge", "Amounts for a later hour.", waiting.rolled),
+                _one("ledger_bytes", "gauge", "Size of the ledger and its log.", waiting.bytes),
+            ]
+            if waiting.last_settled_at:
+                at = waiting.last_settled_at.timestamp()
+                found.append(_one("usage_last_settled_timestamp_seconds", "gauge", "AWS's last yes.", at))
+        return found
+
+    def _quantities(self) -> list[Metric]:
+        """Quantities by dimension, as of the last pass."""
+        meanings = {
+            "accepted": "Quantity acknowledged ever.",
+            "settled": "Quantity AWS gave a record id for, ever.",
+            "waiting": "Quantity that is neither billed nor lost.",
+        }
+        return [
+            Metric(
+                name=f"usage_quantity_{name}" + ("" if name == "waiting" else "_total"),
+                kind="gauge" if name == "waiting" else "counter",
+                help=text,
+                samples=[
+                    ({"dimension": one.dimension}, float(getattr(one, name))) for one in self._settlement.balances
+                ],
+            )
+            for name, text in meanings.items()
+        ]
+
+
+def _for_a_person(states: Mapping[str, int]) -> str | None:
+    """The next step, where some records wait for one."""
+    waiting = [name for name in (State.REJECTED.value, State.DISPUTED.value) if states.get(name)]
+    if not waiting:
+        return None
+    return f"Some records are {' or '.join(waiting)}: see `entitlement-sidecar usage`, then `usage retry`."
+
+
+def _one(name: str, kind: str, text: str, value: float) -> Metric:
+    return Metric(name=name, kind=kind, help=text, samples=[({}, float(value))])

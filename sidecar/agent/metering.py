@@ -1,0 +1,75 @@
+"""Is anything metered? Puts settlement, usage and its picture together, where a dimension is set.
+
+Rules kept here:
+- Ledger, SQLite and the metering loop are imported only then: a sidecar is multiplied by every pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.agent.exchange import Report
+from sidecar.agent.no_usage import NoMetering
+from sidecar.api.view import Metric, Usage
+from sidecar.clock import Clock
+from sidecar.settings import Settings
+
+if TYPE_CHECKING:
+    from sidecar.agent.settlement import Gate
+
+
+LOOP: Final = "metering"
+"""The loop's name in `/healthz`, status and metrics."""
+
+
+class Metering(Protocol):
+    """What the rest of the worker knows of metering. Everything here returns at once, unless it says otherwise."""
+
+    usage: Usage
+
+    @property
+    def stopped_loop(self) -> str | None:
+        """The metering loop's name, once it broke."""
+
+    @property
+    def overdue_since(self) -> datetime | None:
+        """Since when nothing could be reported, once that is too long."""
+
+    @property
+    def fault(self) -> tuple[str, str] | None:
+        """Reason and hint, where usage cannot be kept, or is overdue and that makes the sidecar not ready."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def placed(self, report: Report) -> None:
+        """Who is metered, and where."""
+
+    def wait_until_looked(self) -> None:
+        """Wait, a little, until what the ledger knows of denials is known."""
+
+    def send_now(self) -> None:
+        """Send what is held, whatever the pause."""
+
+    def stop(self) -> None:
+        """SIGTERM: settle what can be settled."""
+
+    def stopped(self) -> bool:
+        """Whether that is done."""
+
+    def status(self) -> Mapping[str, object] | None:
+        """For `GET /v1/status`; None where nothing is metered."""
+
+    def metrics(self) -> Sequence[Metric]:
+        """For `/metrics`."""
+
+
+def metering(settings: Settings, clock: Clock, gate: Gate) -> Metering:
+    """Metering as the settings want it."""
+    if not settings.dimensions:
+        return NoMetering(clock)
+    from sidecar.agent.meter import Meter
+
+    return Meter(settings, clock, gate)

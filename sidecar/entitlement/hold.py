@@ -1,0 +1,54 @@
+"""May metering shut a gate that AWS opened? Only where the operator or the seller said so: a hold.
+
+Leaves to others when a hold begins and ends (`agent.settlement`).
+
+Rules kept here:
+- A hold shows only on a gate that is open; whatever else keeps it shut is said instead.
+- "Not entitled" to the first real record is a denial: where dry runs alone were asked before, it is the
+  first answer about this customer. Usage that is merely overdue is none: AWS cannot be asked.
+
+Source: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (not-subscribed errors
+come with the first call only); "Custom metering for AMI products" (do not fail before two hours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum
+from typing import Final
+
+from sidecar.entitlement.status import Standing, Status
+
+
+class Hold(Enum):
+    """Why metering keeps the gate shut."""
+
+    FIRST_METER_DENIED = "first_meter_denied"
+    METERING_OVERDUE = "metering_overdue"
+
+
+SHOWN: Final[Mapping[Hold, tuple[Status, str, str]]] = {
+    Hold.FIRST_METER_DENIED: (
+        Status.DENIED,
+        "customer_not_entitled",
+        "AWS answered the first usage record with: this account has no subscription to the product. Subscribe it in AWS"
+        " Marketplace; the record is sent again by itself, or at once with `entitlement-sidecar recheck`, and the gate"
+        " opens when AWS takes it.",
+    ),
+    Hold.METERING_OVERDUE: (
+        Status.UNAVAILABLE,
+        "metering_overdue",
+        "No usage could be reported to AWS for longer than SIDECAR_METERING_OVERDUE_SECONDS allows. See"
+        " `entitlement-sidecar usage` for what AWS answers; the gate opens again with the first record it takes.",
+    ),
+}
+"""Hold → status, reason, hint."""
+
+
+def overlaid(standing: Standing, hold: Hold | None) -> Standing:
+    """What the gate shows while metering holds it."""
+    if hold is None or not standing.entitled:
+        return standing
+    status, reason, hint = SHOWN[hold]
+    return replace(standing, status=status, reason=reason, hint=hint)
