@@ -35,14 +35,15 @@ class Row:
     """Somebody here must change something: asked again less often."""
     once_more: bool = False
     """Asked again at once with fresh credentials, before it is believed."""
-    repair: Repair | None = None
+    repairs: tuple[Repair, ...] = ()
+    """In this order; the first that would change something is made."""
 
 
 WAITS: Final = "Nothing to do at first; the same request is sent again."
 HOLD: Final = Disposition.HOLD
 
 
-def _row(codes: str, disposition: Disposition, reason: str, hint: str, **rest: bool | Repair) -> Row:
+def _row(codes: str, disposition: Disposition, reason: str, hint: str, **rest: bool | tuple[Repair, ...]) -> Row:
     return Row(codes=tuple(codes.split()), disposition=disposition, reason=reason, hint=hint, **rest)  # type: ignore[arg-type]
 
 
@@ -75,14 +76,15 @@ ROWS: Final[tuple[Row, ...]] = (
         Disposition.REPAIR,
         "invalid_tag",
         "AWS refused the tags; the hour is sent without allocations. Send at most 5 tag keys of plain characters.",
-        repair=Repair.WITHOUT_ALLOCATIONS,
+        repairs=(Repair.WITHOUT_ALLOCATIONS,),
     ),
     _row(
         "InvalidUsageAllocationsException",
         Disposition.REPAIR,
         "invalid_usage_allocations",
-        "AWS refused the split by tags; the hour is sent without it. Report this to the product's vendor.",
-        repair=Repair.WITHOUT_ALLOCATIONS,
+        "AWS refused the split by tags; the hour is sent with at most 500 shares, then without any. Report this to the"
+        " product's vendor.",
+        repairs=(Repair.FEWER_ALLOCATIONS, Repair.WITHOUT_ALLOCATIONS),
     ),
     _row(
         "TimestampOutOfBoundsException",
@@ -102,7 +104,7 @@ ROWS: Final[tuple[Row, ...]] = (
         Disposition.REPAIR,
         "idempotency_conflict",
         "AWS knows the client token with other content; the hour is sent with a new one. Report this to the vendor.",
-        repair=Repair.NEW_TOKEN,
+        repairs=(Repair.NEW_TOKEN,),
     ),
     _row(
         "ValidationException SerializationException UnknownOperationException DecimalsUnsupported ParamValidationError",

@@ -23,7 +23,7 @@ from typing import Final, assert_never
 
 from sidecar.metering.dispositions import Row, classify
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import Act, Disposition, Repair, UsageRecord, moved, repaired
+from sidecar.metering.records import Act, Disposition, Repair, UsageRecord, moved, repaired, repairs
 from sidecar.metering.schedule import backoff, too_late
 
 
@@ -162,10 +162,9 @@ def _hold(record: UsageRecord, tried: UsageRecord, row: Row, now: datetime, late
 
 
 def _repair(tried: UsageRecord, row: Row, now: datetime, policy: Policy) -> Decision:
-    """A newly sealed request, where this repair can help and was not made before; else a person must look."""
-    repair, request = row.repair, tried.request
-    splits = request is not None and bool(request.allocations)
-    if repair is None or repair in tried.repairs or (repair is Repair.WITHOUT_ALLOCATIONS and not splits):
+    """A newly sealed request, where a repair can help that was not made before; else a person must look."""
+    repair = next((one for one in row.repairs if repairs(tried, one)), None)
+    if repair is None:
         return _decision(tried, Disposition.REJECT, (row.reason, row.hint))
     mended = replace(repaired(tried, repair, policy.workload), retry_at=now)
     return Decision(record=mended, disposition=Disposition.REPAIR, reason=row.reason, hint=row.hint, repair=repair)

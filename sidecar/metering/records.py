@@ -25,7 +25,7 @@ from typing import Final
 
 from sidecar.metering.hours import EPOCH, ONE_SECOND, Hour
 from sidecar.metering.quantities import plain
-from sidecar.metering.rollup import Allocation, Owed
+from sidecar.metering.rollup import ALLOCATIONS_FEWER, Allocation, Owed, fewer
 
 TOKEN_NAMESPACE: Final = bytes.fromhex("5f0c6a1e4b7d5c2f9a3e8d1b6c4f7a20")
 """Of our own; never changes: a token made again after an upgrade must be the same."""
@@ -102,6 +102,8 @@ class DecimalsUnsupported(ValueError):
 class Repair(Enum):
     """What a newly sealed request has changed. Each at most once for a record."""
 
+    FEWER_ALLOCATIONS = "fewer_allocations"
+    """Merged to what an older text of AWS says it takes."""
     WITHOUT_ALLOCATIONS = "without_allocations"
     NEW_TOKEN = "new_token"  # noqa: S105 - a client token is no secret
 
@@ -244,18 +246,31 @@ def sealed_request(
     )
 
 
+def repairs(record: UsageRecord, repair: Repair) -> bool:
+    """Whether this repair would change the record's request, and was not made before."""
+    if record.request is None or repair in record.repairs:
+        return False
+    least = {Repair.WITHOUT_ALLOCATIONS: 1, Repair.FEWER_ALLOCATIONS: ALLOCATIONS_FEWER + 1, Repair.NEW_TOKEN: 0}
+    return len(record.request.allocations) >= least[repair]
+
+
 def repaired(record: UsageRecord, repair: Repair, workload: str) -> UsageRecord:
     """The record with a newly sealed request: hour, timestamp and quantity stay, the token is its own.
 
     Raises IllegalTransition where there is nothing to repair, or this repair was made before.
     """
-    if record.request is None or repair in record.repairs:
+    if record.request is None or not repairs(record, repair):
         raise IllegalTransition(f"{repair.value} is no repair for {record.dimension} in {record.hour}.")
-    repairs = (*record.repairs, repair)
-    token = client_token(workload, record.request.product_code, record.dimension, record.hour, len(repairs))
-    allocations = () if repair is Repair.WITHOUT_ALLOCATIONS else record.request.allocations
-    request = replace(record.request, allocations=allocations, client_token=token)
-    return replace(record, state=moved(record.state, Disposition.REPAIR), request=request, repairs=repairs)
+    made = (*record.repairs, repair)
+    token = client_token(workload, record.request.product_code, record.dimension, record.hour, len(made))
+    request = replace(record.request, allocations=_split_anew(record.request, repair), client_token=token)
+    return replace(record, state=moved(record.state, Disposition.REPAIR), request=request, repairs=made)
+
+
+def _split_anew(request: SealedRequest, repair: Repair) -> tuple[Allocation, ...]:
+    if repair is Repair.WITHOUT_ALLOCATIONS:
+        return ()
+    return fewer(request.allocations) if repair is Repair.FEWER_ALLOCATIONS else request.allocations
 
 
 def _uuid5(namespace: bytes, name: str) -> str:

@@ -6,7 +6,8 @@ Rules kept here:
   rounded away and never negative.
 - Allocations add up to the quantity exactly. Each tag set is cut for itself; what the cuts lose, like
   what was carried, goes to the untagged one.
-- At most 2 500 allocations; the smallest beyond that go to the untagged one, and are counted.
+- At most 2 500 allocations; the smallest beyond that go to the untagged one, and are counted. Where AWS
+  takes only 500 (an older text says so), a repair merges the same way.
 
 Source: AWS Marketplace API Reference, MeterUsage, shapes UsageAllocations (2 500, sum equals the
 quantity, at most one without tags), UsageQuantity, UsageQuantityAsDecimalString.
@@ -33,6 +34,8 @@ from sidecar.metering.quantities import (
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 ALLOCATIONS_MAX: Final = 2500
+ALLOCATIONS_FEWER: Final = 500
+"""What InvalidUsageAllocationsException's own text says; the shape and the guide say 2 500."""
 UNTAGGED: Final[Tags] = ()
 
 
@@ -83,6 +86,16 @@ def roll_up(
 def makes_a_record(dimension: Dimension, owed: Owed) -> bool:
     """Whether there is something to report: a quantity, or a nothing that was asked for."""
     return owed.quantity > 0 or dimension.report_zero
+
+
+def fewer(allocations: Sequence[Allocation], most: int = ALLOCATIONS_FEWER) -> tuple[Allocation, ...]:
+    """The same quantity in at most so many shares: the largest stay, the rest is untagged."""
+    if len(allocations) <= most:
+        return tuple(allocations)
+    tagged = sorted((one for one in allocations if one.tags), key=lambda one: (-one.quantity, one.tags))
+    kept = tagged[: most - 1]
+    rest = exact_difference(exact_sum(one.quantity for one in allocations), exact_sum(one.quantity for one in kept))
+    return tuple(sorted((*kept, Allocation(tags=UNTAGGED, quantity=rest)), key=lambda one: one.tags))
 
 
 def _shares(

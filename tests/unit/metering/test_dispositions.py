@@ -69,8 +69,8 @@ def test_an_unknown_code_is_held_and_not_taken_for_a_no(code: str) -> None:
 
 
 def test_a_repair_stands_exactly_where_the_row_repairs() -> None:
-    assert all((row.repair is not None) == (row.disposition is Disposition.REPAIR) for row in ROWS)
-    assert {row.repair for row in ROWS} == {None, *Repair}
+    assert all(bool(row.repairs) == (row.disposition is Disposition.REPAIR) for row in ROWS)
+    assert {repair for row in ROWS for repair in row.repairs} == set(Repair)
 
 
 def test_what_is_final_for_a_record_was_definitely_refused() -> None:

@@ -138,6 +138,35 @@ def test_where_there_is_no_split_there_is_nothing_to_repair(code: str) -> None:
     assert answer(refused(code)).record.state is State.REJECTED
 
 
+def crowd(size: int) -> UsageRecord:
+    shares = tuple(Allocation(tags=(("t", f"{at:04}"),), quantity=Decimal(1 + at % 7)) for at in range(size))
+    request = record().request
+    assert request is not None
+    total = sum(one.quantity for one in shares)
+    return record(quantity=total, request=replace(request, quantity=str(total), allocations=shares))
+
+
+def test_a_crowded_split_is_first_merged_then_left_out() -> None:
+    before = crowd(501)
+    merged = answer(refused("InvalidUsageAllocationsException"), before)
+    assert merged.repair is Repair.FEWER_ALLOCATIONS
+    dropped = answer(refused("InvalidUsageAllocationsException"), merged.record)
+    assert dropped.repair is Repair.WITHOUT_ALLOCATIONS
+    assert answer(refused("InvalidUsageAllocationsException"), dropped.record).record.state is State.REJECTED
+    requests = [one.request for one in (before, merged.record, dropped.record)]
+    assert [len(one.allocations) for one in requests if one] == [501, 500, 0]
+    assert len({one.client_token for one in requests if one}) == 3
+    assert len({one.quantity for one in requests if one}) == 1
+
+
+def test_a_split_of_500_has_nothing_to_merge() -> None:
+    assert answer(refused("InvalidUsageAllocationsException"), crowd(500)).repair is Repair.WITHOUT_ALLOCATIONS
+
+
+def test_refused_tags_are_not_merged() -> None:
+    assert answer(refused("InvalidTagException"), crowd(501)).repair is Repair.WITHOUT_ALLOCATIONS
+
+
 def test_a_token_conflict_gets_a_new_token_once() -> None:
     first = answer(refused("IdempotencyConflictException"), record(split=True))
     assert first.repair is Repair.NEW_TOKEN

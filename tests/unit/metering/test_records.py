@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -195,3 +196,10 @@ def test_two_repairs_have_two_tokens_and_no_repair_is_made_twice() -> None:
     assert len({one.client_token for one in (REQUEST, once.request, twice.request)}) == 3
     with pytest.raises(IllegalTransition):
         repaired(twice, Repair.NEW_TOKEN, "pod-1")
+
+
+@pytest.mark.parametrize("repair", [Repair.FEWER_ALLOCATIONS, Repair.WITHOUT_ALLOCATIONS])
+def test_a_split_that_is_not_there_is_not_repaired(repair: Repair) -> None:
+    whole = sealed_request("pod-1", "code", "requests", 0, HOUR, replace(OWED, allocations=()), HOUR.end)
+    with pytest.raises(IllegalTransition):
+        repaired(replace(RECORD, request=whole), repair, "pod-1")

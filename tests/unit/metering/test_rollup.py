@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import DECIMAL_MAX, EVENT_MAX, INTEGER_MAX, Micros, maximum
-from sidecar.metering.rollup import ALLOCATIONS_MAX, Allocation, Bucket, Owed, makes_a_record, roll_up
+from sidecar.metering.rollup import ALLOCATIONS_MAX, Allocation, Bucket, Owed, fewer, makes_a_record, roll_up
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 
 ZERO = Decimal(0)
@@ -227,3 +227,19 @@ def test_a_largest_value_does_not_depend_on_order(values: list[int], random: obj
     random.shuffle(buckets)  # type: ignore[attr-defined]
     dimension = Dimension(name="a", aggregation=Aggregation.MAX, scope=Scope.POD, decimals=6)
     assert roll_up(dimension, buckets, ZERO, []).quantity == Decimal(max(values)).scaleb(-6)
+
+
+SPLITS = st.dictionaries(st.text("ab", max_size=4), st.decimals("0.000001", "99", places=6), min_size=1, max_size=20)
+
+
+@given(SPLITS, st.integers(1, 12))
+def test_a_merged_split_keeps_the_sum_and_the_largest(amounts: dict[str, Decimal], most: int) -> None:
+    split = [Allocation(tags=(("t", name),) if name else (), quantity=amount) for name, amount in amounts.items()]
+    merged = fewer(split, most)
+    assert len(merged) <= most
+    assert sum(one.quantity for one in merged) == sum(amounts.values())
+    assert len({one.tags for one in merged}) == len(merged)
+    kept = [one.quantity for one in merged if one.tags]
+    lost = [one.quantity for one in split if one.tags and one not in merged]
+    assert not kept or not lost or min(kept) >= max(lost)
+    assert fewer(merged, most) == merged
