@@ -126,14 +126,23 @@ def save(
     return record
 
 
-def act(connection: sqlite3.Connection, hour: Hour, dimension: str, what: Act, now: datetime) -> UsageRecord:
-    """What a person decided about a disputed or rejected record. Raises IllegalTransition."""
+def act(
+    connection: sqlite3.Connection, hour: Hour, dimension: str, what: Act, now: datetime, record_id: str | None = None
+) -> UsageRecord:
+    """What a person decided about a disputed or rejected record; `record_id` is AWS's receipt, for CONFIRM alone.
+
+    Raises IllegalTransition.
+    """
+    if (what is Act.CONFIRM) != bool(record_id and record_id.strip()):
+        raise IllegalTransition(f"{what.value} of {dimension} in {hour}: a metering record id confirms, nothing else.")
     record = find(connection, hour, dimension)
     if record is None:
         raise IllegalTransition(f"there is no record of {dimension} in {hour}.")
     state = moved(record.state, what)
     if what is Act.RETRY:
         record = replace(record, state=state, retry_at=now)
+    elif what is Act.CONFIRM:
+        record = replace(record, state=state, retry_at=None, last_error=None, record_id=record_id)
     rolls = what is Act.ROLL_FORWARD
     return save(connection, record, now, outcome=what.value, detail="by a person", roll_forward=rolls)
 

@@ -42,6 +42,7 @@ REASONS: Final[Mapping[str, str]] = {
     "give each its own SIDECAR_STATE_DIR.",
     "ledger_missing_directory": "Create SIDECAR_STATE_DIR, or mount a volume there.",
     "ledger_closed": "The sidecar is shutting down.",
+    "shutting_down": "This workload is ending and takes no more usage; send the same events to the one that follows.",
     "ledger_failed": "An unexpected failure of the ledger; keep the log and tell the seller's support.",
 }
 """Reason → what to do next."""

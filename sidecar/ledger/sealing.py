@@ -5,13 +5,16 @@ Rules kept here:
 - The request is on disk before anybody can send it.
 - Hours are sealed in order; usage left behind by a dimension that was not configured for a while, or that
   is counted otherwise now, is rolled forward as what it came to.
+- The last record of a workload takes the sums of later hours with it (events may be five minutes ahead of the
+  clock): nobody reports those hours, and AWS takes nothing from the future. A largest, last or unique value of
+  a later hour cannot be added, and stays.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -22,7 +25,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain
 from sidecar.metering.records import State, UsageRecord
 from sidecar.metering.rollup import Owed, makes_a_record, roll_up
-from sidecar.settings.dimensions import Dimension
+from sidecar.settings.dimensions import Aggregation, Dimension
 
 MakeRecord = Callable[[Dimension, Hour, Owed], UsageRecord]
 """Makes the sealed record, its request and when it is due included."""
@@ -89,6 +92,21 @@ def seal(
             records.append(record)
     connection.execute(sql("open_from_move"), {"hour": hour.number + 1})
     return tuple(records)
+
+
+def seal_last(
+    connection: sqlite3.Connection, hour: Hour, now: datetime, dimensions: Sequence[Dimension], make: MakeRecord
+) -> tuple[UsageRecord, ...]:
+    """Seal the hour a workload ends in, as `seal` does, with the sums of later hours in it.
+
+    Where the hour is sealed already, later hours stay as they are.
+    """
+    if hour >= open_from(connection):
+        for dimension in dimensions:
+            if dimension.aggregation is Aggregation.SUM:
+                later = [number for number in hours_of(connection, dimension.name) if number > hour.number]
+                leave(connection, dimension, later, "workload_ended", now)
+    return seal(connection, hour, now, dimensions, make)
 
 
 def _seal_one(

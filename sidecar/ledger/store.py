@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from sidecar.ledger import adoption, balance, book, opening, sealing, volume
+from sidecar.ledger import adoption, balance, book, leaving, opening, sealing, volume
 from sidecar.ledger.adoption import Adopted
 from sidecar.ledger.balance import Balance, Waiting
 from sidecar.ledger.counting import Answer, Request
@@ -164,6 +164,30 @@ class Ledger:
         self._now = now
         return self._writer.run(lambda connection: sealing.seal(connection, hour, now, self._dimensions.values(), make))
 
+    def seal_last(self, hour: Hour, now: datetime, make: MakeRecord) -> tuple[UsageRecord, ...]:
+        """Close the running hour at the end of the workload; from then on pushes are refused (503 `shutting_down`).
+
+        Sums of later hours are in its records. What was pushed before is in, what comes after is not.
+        Raises as `seal` does; then nothing is sealed and pushes go on.
+        """
+        self._now = now
+        dimensions = tuple(self._dimensions.values())
+        return self._writer.run(
+            lambda connection: sealing.seal_last(connection, hour, now, dimensions, make), last=True
+        )
+
+    def stop_pushes(self) -> None:
+        """Refuse pushes from now on (503 `shutting_down`) and leave the running hour open. Needs no disk."""
+        self._writer.stop_pushes()
+
+    def left_behind(self) -> list[dict[str, object]]:
+        """Everything that is neither settled nor rolled forward, as JSON values: enough to bill it by hand.
+
+        `left` says what each is: `record`, `open`, `carried`, `rolled_forward` (waits for a later hour), `handed`
+        (to another ledger). Their quantities add up to what `invariant` calls waiting.
+        """
+        return self._writer.run(lambda connection: leaving.left_behind(connection, self._dimensions))
+
     def due(self, now: datetime, limit: int = DUE_MAX) -> tuple[UsageRecord, ...]:
         """Sealed records whose time has come, oldest hour first."""
         return self._writer.run(lambda connection: book.due(connection, now, limit))
@@ -182,9 +206,13 @@ class Ledger:
             )
         )
 
-    def act(self, hour: Hour, dimension: str, what: Act, now: datetime) -> UsageRecord:
-        """What a person decided about a disputed or rejected record. Raises IllegalTransition."""
-        return self._writer.run(lambda connection: book.act(connection, hour, dimension, what, now))
+    def act(self, hour: Hour, dimension: str, what: Act, now: datetime, *, record_id: str | None = None) -> UsageRecord:
+        """What a person decided about a disputed or rejected record.
+
+        `Act.CONFIRM` settles it with AWS's `record_id`, and needs one; nothing else takes one.
+        Raises IllegalTransition.
+        """
+        return self._writer.run(lambda connection: book.act(connection, hour, dimension, what, now, record_id))
 
     def find(self, hour: Hour, dimension: str) -> UsageRecord | None:
         """One record that was sealed."""

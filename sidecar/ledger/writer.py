@@ -6,6 +6,8 @@ Rules kept here:
 - A failed transaction is taken back whole and refused (503); the next one tries the disk again, so the
   ledger recovers when the disk does.
 - The thread waits without a timeout: an idle pod is not woken.
+- After the last task every push is refused (503 `shutting_down`), in the order of the queue: what was asked
+  before it is in, what was asked after it is not. A last task that fails stops nothing.
 """
 
 from __future__ import annotations
@@ -53,12 +55,25 @@ class _Push:
 class _Task(Generic[T]):
     """Something to be done in a transaction of its own."""
 
-    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
+    def __init__(self, work: Callable[[sqlite3.Connection], T], last: bool = False) -> None:
         self.work = work
+        self.last = last
         self.done = threading.Lock()
         self.done.acquire()
         self.result: T
         self.error: BaseException | None = None
+
+
+class _Stop:
+    """Take no more pushes; needs no disk."""
+
+    def __init__(self) -> None:
+        self.done = threading.Lock()
+        self.done.acquire()
+
+
+_Job = _Push | _Task[object] | _Stop | None
+"""None ends the thread."""
 
 
 class Writer:
@@ -81,7 +96,8 @@ class Writer:
         self._aggregations = aggregations
         self._unreadable = unreadable
         self._after_group = after_group
-        self._queue: SimpleQueue[_Push | _Task[object] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Job] = SimpleQueue()
+        self._stopped = False
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -97,11 +113,14 @@ class Writer:
             if not self._closed:
                 self._queue.put(_Push(request, answered))
                 return
-        answered(unavailable(LedgerError("ledger_closed")))
+        answered(unavailable(LedgerError("shutting_down")))
 
-    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do `work` in a transaction and wait for it. Raises LedgerError, and what `work` raises itself."""
-        task = _Task(work)
+    def run(self, work: Callable[[sqlite3.Connection], T], *, last: bool = False) -> T:
+        """Do `work` in a transaction and wait for it; after the `last` one no push is taken.
+
+        Raises LedgerError, and what `work` raises itself.
+        """
+        task = _Task(work, last)
         with self._closing:
             if self._closed:
                 raise LedgerError("ledger_closed")
@@ -110,6 +129,15 @@ class Writer:
         if task.error is not None:
             raise task.error
         return task.result
+
+    def stop_pushes(self) -> None:
+        """Take no more pushes; returns when every one asked for before was answered. Twice is once."""
+        stop = _Stop()
+        with self._closing:
+            if self._closed:
+                return
+            self._queue.put(stop)
+        stop.done.acquire()
 
     def close(self) -> None:
         """Finish what waits, then end the thread and the connection. Twice is once."""
@@ -135,7 +163,7 @@ class Writer:
         except sqlite3.Error:
             pass  # everything acknowledged is in the log, which the next opening reads
 
-    def _work(self, jobs: Sequence[_Push | _Task[object] | None]) -> bool:
+    def _work(self, jobs: Sequence[_Job]) -> bool:
         """Do everything in order; False after the end was asked for."""
         group: list[_Push] = []
         events = 0
@@ -152,24 +180,32 @@ class Writer:
                 group, events = [], 0
             if job is None:
                 return False
+            if isinstance(job, _Stop):
+                self._stopped = True
+                job.done.release()
+                continue
             self._do(job)
         if group:
             self._commit(group)
         return True
 
     def _commit(self, group: Sequence[_Push]) -> None:
-        answers: Sequence[Answer]
-        try:
-            answers = self._transact(
-                lambda connection: count(connection, [push.request for push in group], self._aggregations)
-            )
-        except BaseException as exc:
-            answers = [unavailable(self._failed(exc))] * len(group)
+        answers = self._judged(group)
         self._note(answers)
         for push, answer in zip(group, answers, strict=True):
             push.answered(answer)
         if self._after_group:
             self._after_group()
+
+    def _judged(self, group: Sequence[_Push]) -> Sequence[Answer]:
+        if self._stopped:
+            return [unavailable(LedgerError("shutting_down"))] * len(group)
+        try:
+            return self._transact(
+                lambda connection: count(connection, [push.request for push in group], self._aggregations)
+            )
+        except BaseException as exc:
+            return [unavailable(self._failed(exc))] * len(group)
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do `work`; when this returns, it is on disk."""
@@ -190,6 +226,7 @@ class Writer:
     def _do(self, task: _Task[object]) -> None:
         try:
             task.result = self._transact(task.work)
+            self._stopped = self._stopped or task.last
         except (sqlite3.Error, OSError, LedgerError) as exc:
             task.error = self._failed(exc)
         except BaseException as exc:

@@ -182,4 +182,4 @@ def test_after_closing_pushes_are_refused(story: Story) -> None:
     ledger.close()
     answer = story.push(ledger, event())
     assert isinstance(answer, Refusal)
-    assert (answer.status, answer.reason) == (503, "ledger_closed")
+    assert (answer.status, answer.reason) == (503, "shutting_down")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar.ledger.store import Ledger
 from sidecar.metering.events import Pushed
 from sidecar.metering.hours import Hour
+from sidecar.metering.outcomes import Policy, Refused, after
 from sidecar.metering.records import Act, IllegalTransition, Repair, State, UsageRecord, repaired
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, looked_at, make
@@ -216,6 +217,75 @@ def test_a_person_acts_on_what_is_disputed_or_rejected(story: Story, state: Stat
     assert balanced(ledger)
     with pytest.raises(IllegalTransition):
         ledger.act(again.hour, again.dimension, Act.RETRY, story.now)
+
+
+def rejected(ledger: Ledger, story: Story, state: State = State.REJECTED) -> UsageRecord:
+    story.push(ledger, event(quantity="3"))
+    (record,) = story.seal(ledger)
+    told = replace(record, state=state, retry_at=None, last_error="outcome_unknown", attempts=2)
+    return ledger.save(told, story.now, outcome="outcome_unknown")
+
+
+def test_a_person_with_aws_receipt_confirms_a_rejected_record(story: Story) -> None:
+    ledger = story.open()
+    record = rejected(ledger, story)
+    ledger.act(record.hour, "requests", Act.CONFIRM, story.now, record_id="m-1")
+    found = ledger.find(record.hour, "requests")
+    assert found is not None
+    assert (found.state, found.record_id, found.last_error) == (State.SETTLED, "m-1", None)
+    (one,) = (one for one in ledger.invariant() if one.dimension == "requests")
+    assert (one.settled, one.waiting, one.balanced) == (3, 0, True)
+    line = json.loads(next(ledger.export()))
+    assert line["metering_record_id"] == "m-1"
+    assert [(answer["outcome"], answer["detail"]) for answer in line["answers"]][-1] == ("confirm", "by a person")
+    with pytest.raises(IllegalTransition):
+        ledger.act(record.hour, "requests", Act.CONFIRM, story.now, record_id="m-2")
+
+
+@pytest.mark.parametrize("record_id", [None, "", " "])
+def test_nothing_is_confirmed_without_a_receipt(story: Story, record_id: str | None) -> None:
+    ledger = story.open()
+    record = rejected(ledger, story)
+    with pytest.raises(IllegalTransition):
+        ledger.act(record.hour, "requests", Act.CONFIRM, story.now, record_id=record_id)
+    assert ledger.in_state(State.REJECTED) == (record,)
+
+
+@pytest.mark.parametrize("what", [Act.RETRY, Act.ROLL_FORWARD])
+def test_a_receipt_belongs_to_a_confirmation(story: Story, what: Act) -> None:
+    ledger = story.open()
+    record = rejected(ledger, story)
+    with pytest.raises(IllegalTransition):
+        ledger.act(record.hour, "requests", what, story.now, record_id="m-1")
+    assert ledger.in_state(State.REJECTED) == (record,)
+
+
+@pytest.mark.parametrize("state", [State.SEALED, State.DISPUTED])
+def test_only_a_rejected_record_is_confirmed(story: Story, state: State) -> None:
+    ledger = story.open()
+    record = rejected(ledger, story, state)
+    with pytest.raises(IllegalTransition):
+        ledger.act(record.hour, "requests", Act.CONFIRM, story.now, record_id="m-1")
+    assert ledger.in_state(state) == (record,)
+    assert balanced(ledger)
+
+
+def test_a_merged_split_is_a_request_and_a_line_of_its_own(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, *[event("gigabytes", "1000", tags=(("tenant", str(one)),)) for one in range(501)])
+    (record,) = story.seal(ledger)
+    code = "InvalidUsageAllocationsException"
+    decision = after(record, Refused(code=code), story.now, Policy(workload="pod-1"), 0.5)
+    ledger.save(decision.record, story.now, outcome=code, detail=Repair.FEWER_ALLOCATIONS.value)
+    story.close()
+    (due,) = story.open().due(story.now)
+    assert due == decision.record
+    assert due.request is not None
+    assert len(due.request.allocations) == 500
+    assert sum(one.quantity for one in due.request.allocations) == record.quantity
+    line = json.loads(next(story.opened[-1].export()))
+    assert len({request["client_token"] for request in line["requests"]}) == 2
+    assert [answer["detail"] for answer in line["answers"]] == ["fewer_allocations"]
 
 
 def test_old_settled_records_are_forgotten_and_totals_are_not(story: Story) -> None:

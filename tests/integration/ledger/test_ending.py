@@ -1,0 +1,182 @@
+"""A workload ends: its last hour is sealed, nothing more is taken, and what is left is said whole."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from sidecar.ledger.counting import Answer
+from sidecar.ledger.faults import LedgerError
+from sidecar.ledger.store import Ledger
+from sidecar.metering.events import Pushed, Refusal
+from sidecar.metering.quantities import exact_sum
+from sidecar.metering.records import SealedRequest, State, UsageRecord
+from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, make
+from tests.integration.ledger.test_push import held_back
+
+SOON = HOUR.end + timedelta(minutes=1)
+
+
+def end(ledger: Ledger, story: Story) -> tuple[UsageRecord, ...]:
+    return ledger.seal_last(HOUR, story.now, make(story.now))
+
+
+def refused(answer: Answer) -> tuple[int, str] | None:
+    return (answer.status, answer.reason) if isinstance(answer, Refusal) else None
+
+
+def test_the_running_hour_is_sealed_and_stamped_now(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event(quantity="7"))
+    (record,) = end(ledger, story)
+    assert record.request is not None
+    assert record.request.timestamp == int(NOON.timestamp())
+    assert ledger.due(story.now) == (record,)
+    assert end(ledger, story) == (), "sealed once"
+    assert balanced(ledger)
+
+
+def test_after_the_last_seal_pushes_are_refused_and_a_restart_takes_them(story: Story) -> None:
+    ledger = story.open()
+    end(ledger, story)
+    assert refused(story.push(ledger, event(id="a"))) == (503, "shutting_down")
+    assert accepted(ledger) == 0
+    story.close()
+    assert refused(story.push(ledger, event(id="a"))) == (503, "shutting_down")
+    assert story.push(story.open(), event(id="a")) == Pushed(accepted=1, duplicates=0)
+
+
+def test_what_was_queued_before_the_last_seal_is_in_and_what_came_behind_it_is_not(story: Story) -> None:
+    ledger = story.open()
+    go, answers = held_back(ledger), dict[str, Answer]()
+    ledger.begin_push([event(quantity="2")], NOON, lambda answer: answers.__setitem__("before", answer))
+    sealed: list[UsageRecord] = []
+    sealer = threading.Thread(target=lambda: sealed.extend(end(ledger, story)))
+    sealer.start()
+    while ledger._writer._queue.qsize() < 2:
+        pass
+    ledger.begin_push([event(quantity="3")], NOON, lambda answer: answers.__setitem__("behind", answer))
+    go.set()
+    sealer.join(10)
+    ledger.invariant()
+    assert answers["before"] == Pushed(accepted=1, duplicates=0)
+    assert refused(answers["behind"]) == (503, "shutting_down")
+    assert [record.quantity for record in sealed] == [2]
+
+
+def test_a_last_seal_that_fails_stops_nothing(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event())
+
+    def fails(*_: object) -> UsageRecord:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ledger.seal_last(HOUR, story.now, fails)
+    assert story.push(ledger, event(at=SOON)) == Pushed(accepted=1, duplicates=0)
+    assert len(ledger.open_hours()) == 2
+    assert balanced(ledger)
+
+
+def test_an_earlier_hour_is_sealed_before_the_last(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event())
+    later = HOUR.end + timedelta(minutes=3)
+    with pytest.raises(ValueError, match="sealed first"):
+        ledger.seal_last(HOUR.next, later, make(later))
+    assert ledger.open_from() == HOUR
+
+
+def test_sums_of_the_next_hour_go_into_the_last_record_with_their_tags(story: Story) -> None:
+    ledger = story.open()
+    tags = (("tenant", "x"),)
+    story.push(ledger, event("gigabytes", "1000"), event("gigabytes", "500.5", at=SOON, tags=tags), event(at=SOON))
+    gigabytes, requests = sorted(end(ledger, story), key=lambda record: record.dimension)
+    assert (gigabytes.quantity, requests.quantity) == (Decimal("1.5"), 1)
+    assert gigabytes.request is not None
+    assert [(one.tags, one.quantity) for one in gigabytes.request.allocations] == [((), 1), (tags, Decimal("0.5"))]
+    assert ledger.open_hours() == ()
+    assert balanced(ledger)
+    line = json.loads(next(ledger.export()))
+    assert [one["why"] for one in line["rolled_from"]] == ["workload_ended"]
+
+
+def test_values_of_the_next_hour_that_do_not_add_up_are_left_behind(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event("peak", "5"), event("peak", "9", at=SOON), event("users", key="x", at=SOON))
+    assert [record.quantity for record in end(ledger, story)] == [5]
+    assert ledger.open_hours() == (HOUR.next,)
+    left = [(one["dimension"], one["quantity"]) for one in ledger.left_behind() if one["left"] == "open"]
+    assert left == [("peak", "9"), ("users", "1")]
+    assert balanced(ledger)
+
+
+def test_an_hour_sealed_before_leaves_later_sums_where_they_are(story: Story) -> None:
+    ledger = story.open()
+    story.seal(ledger)
+    story.push(ledger, event())
+    assert end(ledger, story) == ()
+    assert ledger.open_hours() == (HOUR.next,)
+    assert refused(story.push(ledger, event())) == (503, "shutting_down")
+
+
+def test_pushes_can_be_stopped_and_the_hour_stays_open(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event())
+    ledger.stop_pushes()
+    ledger.stop_pushes()
+    assert refused(story.push(ledger, event())) == (503, "shutting_down")
+    assert ledger.open_from() == HOUR
+    assert len(end(ledger, story)) == 1, "the rest of the ledger goes on"
+    ledger.close()
+    ledger.stop_pushes()
+
+
+def test_pushes_can_be_stopped_while_the_disk_fails(story: Story) -> None:
+    ledger = story.open()
+    ledger._writer._connection.execute("PRAGMA query_only = ON")  # type: ignore[union-attr]
+    with pytest.raises(LedgerError):
+        ledger.check(story.now)
+    ledger.stop_pushes()
+    assert refused(story.push(ledger, event())) == (503, "shutting_down")
+
+
+def test_what_is_left_behind_adds_up_to_what_waits_and_holds_each_request(story: Story) -> None:
+    ledger = story.open()
+    tags = (("tenant", "x"),)
+    story.push(
+        ledger, event(quantity="7.5"), event("peak", "5"), event("level", "4"), event("gigabytes", "1", tags=tags)
+    )
+    records = {record.dimension: record for record in story.seal(ledger)}
+    ledger.sending([records["requests"]])
+    lost = replace(records["requests"], attempts=1, definite=False, last_error="ReadTimeoutError")
+    ledger.save(lost, story.now, outcome="unknown")
+    ledger.save(replace(records["level"], state=State.DISPUTED, retry_at=None), story.now, outcome="disputed")
+    expired = replace(records["peak"], state=State.EXPIRED)
+    ledger.save(expired, story.now, outcome="too_late", roll_forward=True)
+    story.push(ledger, event(quantity="3"), event("gigabytes", "2", tags=tags))
+    left = json.loads(json.dumps(ledger.left_behind()))
+    for one in ledger.invariant():
+        quantities = [Decimal(item["quantity"]) for item in left if item["dimension"] == one.dimension]
+        assert exact_sum(quantities) == one.waiting, one.dimension
+    assert {item["left"] for item in left} == {"record", "open", "carried", "rolled_forward"}
+    kept = {item["dimension"]: item for item in left if item["left"] == "record"}
+    assert kept["requests"]["last_error"] == "ReadTimeoutError"
+    assert (kept["requests"]["attempts"], kept["requests"]["definite"]) == (1, False)
+    assert kept["level"]["state"] == "disputed"
+    again = SealedRequest.from_json(json.dumps(kept["requests"]["request"]))
+    assert again == records["requests"].request
+    assert again.digest == kept["requests"]["digest"]
+
+
+def test_nothing_settled_is_left_behind(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event())
+    (record,) = story.seal(ledger)
+    ledger.save(replace(record, state=State.SETTLED, record_id="m-1"), story.now, outcome="settled")
+    assert ledger.left_behind() == []
