@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.agent import look
+from sidecar.clock import SystemClock
 from sidecar.errors import Exit
 
 PRODUCT_CODE: Final = "demo-product"
@@ -61,7 +62,9 @@ class Stage:
 
     def emulator(self) -> Mapping[str, Any]:
         """Start AWS Marketplace, and hear where it listens and which key it signs with."""
-        command = ["emulator", "--port", "0", "--json", "--product-code", PRODUCT_CODE, "--dimension", DIMENSION]
+        start = SystemClock().now().replace(minute=20, second=0, microsecond=0).isoformat()  # no hour's end is near
+        product = ["--product-code", PRODUCT_CODE, "--dimension", DIMENSION]
+        command = ["emulator", "--port", "0", "--json", *product, "--clock-start", start]
         process = self._start(command, {}, stdout=subprocess.PIPE, log="emulator.log")
         line = process.stdout.readline() if process.stdout else b""
         try:

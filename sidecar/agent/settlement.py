@@ -395,9 +395,7 @@ class Settlement:
 
     def _take_stock(self, ledger: Ledger, now: datetime) -> None:
         """What status, metrics and policies show until the next pass."""
-        self._sealed = ledger.in_state(State.SEALED)
-        self.waiting = ledger.waiting()
-        self.balances = ledger.invariant()
+        self._sealed, self.waiting, self.balances = ledger.stock()
         if not self._may_send():
             return
         self._reporting = self._reporting.seen(self._sealed, self.waiting.rolled, self.waiting.last_settled_at, now)
@@ -419,16 +417,18 @@ class Settlement:
         ledger = self.ledger
         if ledger is None:
             return
-        began = self._stop_at or self._clock.monotonic()
-        deadline = began + self._settings.flush_seconds * FLUSHED
         try:
-            self._flush(ledger, deadline)
+            self.flush()
         except LedgerError as exc:
             self.fault = exc
             self.accounts.faulted(exc)
         self._leave(ledger)
 
-    def _flush(self, ledger: Ledger, deadline: float) -> None:
+    def flush(self) -> None:
+        """Settle what can be settled of this workload, which reports no more afterwards. Raises LedgerError."""
+        ledger = self.ledger
+        assert ledger is not None
+        deadline = (self._stop_at or self._clock.monotonic()) + self._settings.flush_seconds * FLUSHED
         goes_on = self._task_goes_on()
         now = self._clock.now()
         self._seal_closed(ledger, now, at_once=True)

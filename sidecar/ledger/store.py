@@ -218,6 +218,16 @@ class Ledger:
         """One record that was sealed."""
         return self._writer.run(lambda connection: book.find(connection, hour, dimension))
 
+    def stock(self) -> tuple[tuple[UsageRecord, ...], Waiting, tuple[Balance, ...]]:
+        """At one instant: what is sealed and waits for AWS, the summary, and each dimension's balance."""
+        return self._writer.run(
+            lambda connection: (
+                book.in_state(connection, State.SEALED),
+                balance.waiting(connection, self._size()),
+                balance.balances(connection, self._dimensions),
+            )
+        )
+
     def in_state(self, state: State) -> tuple[UsageRecord, ...]:
         """Every record in a state, oldest first; for `open` what the open hours come to so far."""
         if state is State.OPEN:
@@ -230,22 +240,27 @@ class Ledger:
             yield from page
         yield from self.in_state(State.OPEN)
 
+    def export_page(self, after: str) -> tuple[list[str], str]:
+        """The lines of the audit copy behind `after`, and where the next page begins; empty for the first and the last.
+
+        A line of JSON each: records with requests, answers and links; the totals at the end. Raises ValueError for an
+        `after` that no page gave.
+        """
+        hour, _, dimension = after.partition(":")
+        start = (int(hour), dimension) if after else book.START
+        page = self._writer.run(lambda connection: book.page(connection, start))
+        if not page:
+            return [*map(_total, self.invariant())], ""
+        lines = self._writer.run(lambda connection: list(book.lines(connection, page)))
+        return lines, f"{page[-1].hour.number}:{page[-1].dimension}"
+
     def export(self) -> Iterator[str]:
-        """The audit copy, a line of JSON each: records with requests, answers and links, then the totals."""
-        for page in self._pages():
-            yield from self._writer.run(lambda connection, page=page: list(book.lines(connection, page)))  # type: ignore[misc]
-        for one in self.invariant():
-            yield json.dumps(
-                {
-                    "record": "total",
-                    "dimension": one.dimension,
-                    "accepted": plain(one.accepted),
-                    "settled": plain(one.settled),
-                    "waiting": plain(one.waiting),
-                    "events": one.events,
-                    "balanced": one.balanced,
-                }
-            )
+        """The whole audit copy, page after page; pushes go on in between."""
+        lines, after = self.export_page("")
+        yield from lines
+        while after:
+            lines, after = self.export_page(after)
+            yield from lines
 
     def prune(self, now: datetime) -> None:
         """Forget what nothing waits for; totals stay for ever."""
@@ -290,3 +305,17 @@ class Ledger:
             connection.close()
             raise
         return connection
+
+
+def _total(one: Balance) -> str:
+    return json.dumps(
+        {
+            "record": "total",
+            "dimension": one.dimension,
+            "accepted": plain(one.accepted),
+            "settled": plain(one.settled),
+            "waiting": plain(one.waiting),
+            "events": one.events,
+            "balanced": one.balanced,
+        }
+    )

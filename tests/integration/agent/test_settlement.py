@@ -9,10 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sidecar.agent.submission import Answered, Submission
 
 from sidecar.agent.exchange import Report
 from sidecar.agent.settlement import Settlement
-from sidecar.agent.submission import Answered, Submission
 from sidecar.agent.usage import LedgerUsage
 from sidecar.entitlement.hold import Hold
 from sidecar.ledger.faults import LedgerError
@@ -115,7 +115,10 @@ class Story:
     def use(self, quantity: str, at: str | None = None, dimension: str = "requests", **more: str) -> Pushed | Refusal:
         answers: list[Pushed | Refusal] = []
         event = UsageEvent(
-            dimension=dimension, micros=parse_micros(quantity), at=at and clock_time(at) or None, **more  # type: ignore[arg-type]
+            dimension=dimension,
+            micros=parse_micros(quantity),
+            at=(at and clock_time(at)) or None,
+            **more,  # type: ignore[arg-type]
         )
         ledger = self.settlement.ledger
         assert ledger is not None
@@ -640,7 +643,9 @@ def test_before_it_is_known_who_is_metered_a_push_is_refused(tmp_path: Path) -> 
     assert usage.refusals == {"workload_unknown": 1}
 
 
-def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(tell: Callable[..., Story], events: Events) -> None:
+def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(
+    tell: Callable[..., Story], events: Events
+) -> None:
     first = tell()
     first.use("3")
     first.crash()
@@ -654,9 +659,7 @@ def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(tell: Call
         gate=story.gate,
         start_child=story.aws,  # type: ignore[arg-type]
     )
-    story.settlement.placed(
-        Report(answer="retry", reason="asking", hint="", workload="pod-2", region="us-east-1")
-    )
+    story.settlement.placed(Report(answer="retry", reason="asking", hint="", workload="pod-2", region="us-east-1"))
     story.settlement.look()
     assert events.one("usage.adopted")["quantities"] == {"requests": "3"}
     story.at("11:00:40").at("11:10")
