@@ -22,6 +22,12 @@ CLASSES: Mapping[Answer, str] = {
     Answer.RETRY: "`pending`, later `unavailable`",
     Answer.RETRY_THEN_CONFIG: "`pending`, later `misconfigured`",
 }
+WHO: Mapping[Asked, str] = {
+    Asked.REGISTER_USAGE: " (RegisterUsage)",
+    Asked.METER_USAGE: " (MeterUsage)",
+    Asked.STS: " (STS)",
+}
+"""Beside the codes of a row that only one of them says."""
 PLACES = {
     "host": "HOST",
     "metering_host": "METERING HOST",
@@ -30,6 +36,7 @@ PLACES = {
     "role": "ROLE",
     "partition": "PARTITION",
     "code": "CODE",
+    "dimension": "DIMENSION",
     "skew": "",
 }
 
@@ -51,7 +58,7 @@ def reasons() -> str:
     lines = ["| Reason | Said | Status | Do this |", "| --- | --- | --- | --- |"]
     for row in ROWS:
         codes = ", ".join(f"`{code}`" for code in row.codes if code != row.reason)
-        who = {Asked.STS: " (STS)", Asked.TOKEN: ""}.get(row.asked[0], "") if len(row.asked) == 1 else ""
+        who = WHO.get(row.asked[0], "") if len(row.asked) == 1 else ""
         said = f"{codes}{who}" if codes else "the answer does not verify" if Asked.TOKEN in row.asked else "-"
         hint = row.hint or "Check that the public key matches its version and that nothing rewrites answers of AWS."
         lines.append(f"| `{row.reason}` | {said} | {CLASSES[row.answer]} | {_plain(hint)} |")

@@ -5,7 +5,8 @@ none of them, and a hung or crashed call cannot touch the probes.
 
 Rules kept here:
 - At boot, while there is one thread, the child is forked; later, beside threads, it is spawned.
-- A child says one or two lines of JSON and ends. A line that does not come in time, or does not parse,
+- There are two kinds of question: may this workload run (`exchange`), and submit this usage (`submission`).
+- A child says a few lines of JSON and ends. A line that does not come in time, or does not parse,
   is an answer of its own: the child is killed and the next one is asked.
 - A child that crashes says which exception at which line, never the exception's text: the SDK quotes
   replies in its messages, and a reply holds a token.
@@ -23,15 +24,21 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from sidecar.agent import exchange
 from sidecar.agent.exchange import Question
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import documents
+from sidecar.settings import EntitlementCheck, documents
+
+if TYPE_CHECKING:
+    from sidecar.agent.submission import Submission
 
 BUDGET_SECONDS: Final = 20.0
 BUDGET_SECONDS_PER_KEY: Final = 30.0
 """Two calls of at most 15 seconds for each key version."""
+BUDGET_SECONDS_DRY_RUNS: Final = 120.0
+"""However many dimensions: the first that is not answered ends the asking."""
 FAREWELL_SECONDS: Final = 0.2
 """For a child that has said all it had to say, to end."""
 LINE_BYTES_MAX: Final = 1 << 20
@@ -61,7 +68,10 @@ class Child:
             if left <= 0 or not poll.poll(left * 1000):
                 return None
             chunk = os.read(self.pipe, 65_536)
-            if not chunk or len(self._buffer) > LINE_BYTES_MAX:
+            if len(self._buffer) > LINE_BYTES_MAX:
+                self.kill()  # it would say more, and do more
+                chunk = b""
+            if not chunk:
                 self.ended = True
                 return None
             self._buffer += chunk
@@ -102,6 +112,8 @@ class Child:
 
 def budget_seconds(question: Question) -> float:
     """How long a child may take before it is given up."""
+    if question.entitlement_check == EntitlementCheck.METER_USAGE.value:
+        return BUDGET_SECONDS_DRY_RUNS
     return BUDGET_SECONDS + BUDGET_SECONDS_PER_KEY * len(question.public_keys)
 
 
@@ -161,8 +173,8 @@ def _document_or_problems(path: Path) -> tuple[Mapping[str, object], list[dict[s
         return {}, [asdict(problem) for problem in exc.problems]
 
 
-def spawn(question: Question) -> Child:
-    """Start a child beside running threads."""
+def spawn(question: Question | Submission) -> Child:
+    """Start a child beside running threads. Raises OSError."""
     reads, writes = os.pipe()
     asked = os.memfd_create("question", os.MFD_CLOEXEC)
     os.write(asked, question.as_json().encode())  # a file in memory takes it whole, whoever reads when
@@ -192,11 +204,19 @@ def spawn(question: Question) -> Child:
 
 def main() -> None:
     """The spawned child: question on stdin, lines on stdout."""
-    question = Question.from_json(sys.stdin.read())
+    question = _read(sys.stdin.read())
     out = os.dup(1)
     _silence()
     answer(question, out)
     os._exit(0)
+
+
+def _read(text: str) -> Question | Submission:
+    if json.loads(text)["kind"] == exchange.KIND:
+        return Question.from_json(text)
+    from sidecar.agent.submission import Submission
+
+    return Submission.from_json(text)
 
 
 def _silence() -> None:
@@ -208,33 +228,51 @@ def _silence() -> None:
         signal.signal(name, signal.SIG_DFL)
 
 
-def answer(question: Question, out: int) -> None:
+def answer(question: Question | Submission, out: int) -> None:
     """Ask AWS and say what came of it; the outermost edge of the child."""
     try:
-        _answer(question, out)
+        before = dict(os.environ)
+        _take_sdk_environment(before, question.endpoint_url)
+        if isinstance(question, Question):
+            _ask(question, before, out)
+        else:
+            _submit(question, before, out)
     except Exception as exc:  # said by class and place; its text might quote a reply
         _say(out, f'{{"crashed": "{type(exc).__name__} at {_place(exc)}"}}')
 
 
-def _answer(question: Question, out: int) -> None:
-    before = dict(os.environ)
-    _take_sdk_environment(before, question)
+def _ask(question: Question, env: Mapping[str, str], out: int) -> None:
     from sidecar.agent.asking import Asking
+    from sidecar.agent.following import clock_for
     from sidecar.clock import SystemClock
 
-    report, keep = Asking(question=question, env=before, clock=SystemClock()).report()
+    asking = Asking(
+        question=question,
+        env=env,
+        clock=clock_for(question.clock_url),
+        host_clock=SystemClock(),
+        placed=lambda report: _say(out, report.as_json()),
+    )
+    report, keep = asking.report()
     _say(out, report.as_json())
     if keep:
         _say(out, keep().as_json())
 
 
-def _take_sdk_environment(env: dict[str, str], question: Question) -> None:
+def _submit(submission: Submission, env: Mapping[str, str], out: int) -> None:
+    from sidecar.agent.submitting import Submitting
+
+    for answered in Submitting(submission=submission, env=env).answers():
+        _say(out, answered.as_json())
+
+
+def _take_sdk_environment(env: dict[str, str], endpoint_url: str | None) -> None:
     from sidecar.marketplace import environment
     from sidecar.platform import ecs, eks
 
     in_platform = ecs.on_ecs(env) or eks.in_kubernetes(env)
     os.environ.clear()
-    os.environ.update(environment.for_sdk(env, question.endpoint_url, in_platform))
+    os.environ.update(environment.for_sdk(env, endpoint_url, in_platform))
 
 
 def _say(out: int, line: str) -> None:

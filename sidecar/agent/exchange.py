@@ -1,8 +1,11 @@
-"""What do the worker and its short-lived child say to one another? Two values, as JSON.
+"""What do the worker and its short-lived child say to one another about the gate? Values, as JSON.
+
+Submitting usage is another question (`submission`).
 
 Rules kept here:
+- The child says who it is and where, then what AWS answered, then whether that was kept: one line each.
 - The question holds no secret but the public key; the report holds no token, key or credential.
-- Both are written by us on both sides; a line that does not parse is a broken child, not an answer.
+- All are written by us on both sides; a line that does not parse is a broken child, not an answer.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
 from sidecar.entitlement.answers import Answer
-from sidecar.settings import PublicKey, Settings
+from sidecar.settings import Dimension, EntitlementCheck, PublicKey, Settings
+
+KIND: Final = "question"
+"""Tells this question from the other kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +33,10 @@ class Question:
     workload_id: str | None
     spare_workload_id: str
     """Stands for a nameless workload whose state directory cannot hold a name."""
+    entitlement_check: str = EntitlementCheck.REGISTER_USAGE.value
+    dimensions: tuple[Dimension, ...] = ()
+    """Name and decimals of each: what a dry run needs."""
+    clock_url: str | None = None
 
     @classmethod
     def of(cls, settings: Settings, spare_workload_id: str) -> Self:
@@ -37,15 +47,22 @@ class Question:
             endpoint_url=settings.endpoint_url,
             workload_id=settings.workload_id,
             spare_workload_id=spare_workload_id,
+            entitlement_check=settings.entitlement_check.value,
+            dimensions=tuple(Dimension(name=one.name, decimals=one.decimals) for one in settings.dimensions),
+            clock_url=settings.clock_url,
         )
 
     def as_json(self) -> str:
-        return json.dumps(asdict(self))
+        dimensions = [{"name": one.name, "decimals": one.decimals} for one in self.dimensions]
+        return json.dumps({**asdict(self), "dimensions": dimensions, "kind": KIND})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         given = json.loads(text)
+        if given.pop("kind") != KIND:
+            raise ValueError("another kind of question")
         given["public_keys"] = tuple(PublicKey(**key) for key in given["public_keys"])
+        given["dimensions"] = tuple(Dimension(**one) for one in given["dimensions"])
         return cls(**given)
 
 
@@ -95,10 +112,18 @@ class Report:
     credential_source: str = ""
     credential_caution: str = ""
     role: str = ""
+    placed_only: bool = False
+    """Said before AWS is asked: who and where we are, and no answer yet."""
 
     @property
     def verdict(self) -> Answer:
         return Answer(self.answer)
+
+    def answered(self) -> Self:
+        """This, where it is an answer. Raises ValueError."""
+        if self.placed_only:
+            raise ValueError("no answer yet")
+        return self
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))

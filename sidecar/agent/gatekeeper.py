@@ -82,11 +82,13 @@ class Gatekeeper:
         chance: Callable[[], float] = random.random,
         before_opening: Callable[[], None] = lambda: None,
         rechecked: Callable[[], None] = lambda: None,
+        placed: Callable[[Report], None] | None = None,
     ) -> None:
         """`before_opening`: what may know of a hold is heard first. `rechecked`: somebody wants it asked now."""
         self._before_opening, self._rechecked = before_opening, rechecked
         self._settings, self._question, self._clock, self._board = settings, question, clock, shared
         self._end, self._first, self._start_child, self._chance = end, first, start_child, chance
+        self._placed = placed
         self._wake = threading.Condition()
         self._child: Child | None = None
         self._stopping = self._asked_by_hand = False
@@ -243,14 +245,27 @@ class Gatekeeper:
 
     def _hear(self, current: Child) -> Report:
         """The child's report, or what its silence means."""
-        line = current.line(time.monotonic() + child.budget_seconds(self._question))
+        deadline = time.monotonic() + child.budget_seconds(self._question)
+        line = current.line(deadline)
         try:
-            return Report.from_json(line or b"")
+            report = Report.from_json(line or b"")
+            if report.placed_only:
+                self._place(report)
+                line = current.line(deadline)
+                report = Report.from_json(line or b"").answered()
+            return report
         except ValueError:
             code = CHILD_FAILED if current.ended or line else "child_timed_out"
             if not self._stopping:
                 log.error("child.failed", code=code, crash=_crash(line))
             return self._unheard(code)
+
+    def _place(self, report: Report) -> None:
+        """Who and where we are is known before AWS has answered."""
+        known = {name: value for name in PLACE if (value := getattr(report, name))}
+        self.report = replace(self.report, **known)
+        if self._placed and not self._stopping:
+            self._placed(report)
 
     def _unheard(self, code: str) -> Report:
         """A report in place of the one no child gave; who we are is known from the last."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from sidecar.agent import log
@@ -21,6 +20,7 @@ from sidecar.agent.usage import LedgerUsage
 from sidecar.api.view import Metric
 from sidecar.clock import Clock, iso
 from sidecar.entitlement import kept_pass
+from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.ledger import answer as answer_file
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import State
@@ -98,14 +98,16 @@ class Meter:
             return OVERDUE
         return None
 
-    def _keep_pass(self, workload: str) -> None:
+    def _keep_pass(self, workload: str, dimensions: frozenset[str]) -> None:
         """A settled record says as much as a dry run: where AWS is out of reach after a restart, it opens the gate."""
         if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE:
             return
-        names = [dimension.name for dimension in self._settings.dimensions]
-        text = kept_pass.settled_text(workload, self._settings.product_code, names)
+        path = answer_file.pass_path(self._settings.state_dir, workload)
+        product = ProductCode(self._settings.product_code)
         try:
-            answer_file.replace(answer_file.answer_path(Path(self._settings.state_dir), workload), text)
+            text = kept_pass.settled(answer_file.read(path), WorkloadId(workload), product, dimensions)
+            if text:
+                answer_file.replace(path, text)
         except OSError as exc:
             log.warn("answer.not_kept", state_dir=str(self._settings.state_dir), fault=exc.strerror)
 

@@ -60,6 +60,7 @@ ROUNDS_MAX: Final = 6
 """Batches of one pass; repairs and fresh credentials are tried at once, again and again they are not."""
 HOUSE_KEEPING: Final = timedelta(hours=1)
 DENIED: Final = "customer_not_entitled"
+NOT_STARTED: Final = Refused(code="child_failed", sent=False)
 
 
 class Gate(Protocol):
@@ -85,9 +86,9 @@ class Settlement:
         start_child: Callable[[Submission], Child] = child.spawn,
         chance: Callable[[], float] = random.random,
         task_goes_on: Callable[[], bool] = lambda: False,
-        keep_pass: Callable[[str], None] = lambda _workload: None,
+        keep_pass: Callable[[str, frozenset[str]], None] = lambda _workload, _dimensions: None,
     ) -> None:
-        """`task_goes_on`: whether only this container ends. `keep_pass`: AWS took a record of this workload."""
+        """`task_goes_on`: whether only this container ends. `keep_pass`: AWS took records of these dimensions."""
         self._settings, self._clock, self._gate = settings, clock, gate
         self._start_child, self._chance, self._task_goes_on = start_child, chance, task_goes_on
         self._keep_pass = keep_pass
@@ -102,6 +103,8 @@ class Settlement:
         self._sent_before = False
         self._hold: Hold | None = None
         self._denied_said = False
+        self._proven: frozenset[str] = frozenset()
+        """Dimensions AWS took a record of, since this loop began."""
         self._child_before_stop: Child | None = None
         self._looked = threading.Event()
         self._ended = threading.Event()
@@ -319,19 +322,25 @@ class Settlement:
         assert self._place is not None
         ledger.sending(batch)
         requests = tuple(record.request for record in batch if record.request)
-        question = Submission(requests=requests, region=self._place.region, endpoint_url=self._settings.endpoint_url)
+        question = Submission(
+            requests=requests,
+            region=self._place.region,
+            endpoint_url=self._settings.endpoint_url,
+            workload=self._policy.workload,
+        )
         until = time.monotonic() + budget_seconds(len(requests))
         try:
             current = self._start_child(question)
         except OSError as exc:
             log.error("child.failed", code="child_failed", crash=type(exc).__name__)
-            answers = [Answered(outcome=Refused(code="child_failed", sent=False))] * len(requests)
+            answers: Sequence[Answered] = [Answered(outcome=NOT_STARTED)] * len(requests)
         else:
             answers = self._hear(current, question, until, deadline)
         for record, answered in zip(batch, answers, strict=True):
             decision = after(record, answered.outcome, now, self._policy, self._chance())
             self._keep(ledger, decision, now, answered)
-        self._judge_denials(ledger, answers)
+        settled = [one.dimension for one, got in zip(batch, answers, strict=True) if isinstance(got.outcome, Settled)]
+        self._judge_denials(ledger, frozenset(settled))
 
     def _hear(self, current: Child, question: Submission, until: float, deadline: float | None) -> Sequence[Answered]:
         with self._wake:
@@ -350,13 +359,14 @@ class Settlement:
         self.answers[decision.disposition.value] += 1
         self.accounts.decided(decision, kept, answered.request_id, answered.account, answered.role)
 
-    def _judge_denials(self, ledger: Ledger, answers: Sequence[Answered]) -> None:
+    def _judge_denials(self, ledger: Ledger, settled: frozenset[str]) -> None:
         """A yes ends every doubt; "not entitled" to the first real record may shut the gate."""
-        if any(isinstance(one.outcome, Settled) for one in answers):
+        if settled:
             self._reporting = self._reporting.settled()
-            if not self._sent_before or self._hold:
-                self._sent_before = True
-                self._keep_pass(self._policy.workload)
+            self._sent_before = True
+            if not settled <= self._proven:
+                self._proven |= settled
+                self._keep_pass(self._policy.workload, settled)
             self._impose(None)
         elif ledger.waiting().last_settled_at is None:
             self._hold_if_denied_before(ledger.in_state(State.SEALED))

@@ -27,6 +27,8 @@ class Asked(Enum):
     """Who gave the answer."""
 
     REGISTER_USAGE = "RegisterUsage"
+    METER_USAGE = "MeterUsage"
+    """A dry run: would AWS take usage of a dimension from us?"""
     STS = "AssumeRoleWithWebIdentity"
     SDK = "client"
     """No service answered: credentials, names, routes, TLS."""

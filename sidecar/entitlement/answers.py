@@ -20,7 +20,9 @@ from sidecar.entitlement.rows import ROWS
 
 __all__ = [
     "ACCEPTED",
+    "DRY_RUN_PASSED",
     "KEPT",
+    "KEPT_PASS",
     "ROWS",
     "TABLE",
     "UNKNOWN",
@@ -52,6 +54,14 @@ ACCEPTED: Final = ("registered", "AWS Marketplace confirmed this workload; its a
 KEPT: Final = (
     "kept_answer",
     "AWS cannot be reached; an answer AWS gave this same workload before verified again. It is asked on.",
+)
+DRY_RUN_PASSED: Final = (
+    "dry_run_passed",
+    "AWS Marketplace would take usage of every dimension from this workload.",
+)
+KEPT_PASS: Final = (
+    "kept_pass",
+    "AWS cannot be reached; it took usage of every dimension from this same workload before. It is asked on.",
 )
 
 
@@ -89,5 +99,6 @@ PLACES: Final[Mapping[str, str]] = {
     "role": "the workload's role",
     "partition": "unknown",
     "code": "an unknown code",
+    "dimension": "one of the dimensions",
     "skew": "",
 }

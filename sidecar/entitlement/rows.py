@@ -4,9 +4,11 @@ Rules kept here:
 - One row per code and question; a test compares the rows with botocore's service model, so that an
   error AWS adds fails the build until it has a row.
 - Hints are for the operator at 3 a.m.: what to change, where. `{host}`, `{metering_host}`,
-  `{sts_host}`, `{region}`, `{role}`, `{partition}` are filled in with what was really used.
+  `{sts_host}`, `{region}`, `{role}`, `{partition}`, `{dimension}` are filled in with what was really used.
+- Rows of MeterUsage are for a dry run, which has no row where it passes; what an error means for a usage
+  record is another table (`metering.dispositions`).
 
-Sources: AWS Marketplace API Reference, RegisterUsage, Errors; AWS STS API Reference,
+Sources: AWS Marketplace API Reference, RegisterUsage and MeterUsage, Errors; AWS STS API Reference,
 AssumeRoleWithWebIdentity, Errors; "Common error types"; botocore's service models and exceptions.
 """
 
@@ -16,8 +18,10 @@ from typing import Final
 
 from sidecar.entitlement.answer import Answer, Asked, Row
 
-AWS: Final = (Asked.REGISTER_USAGE, Asked.STS)
+AWS: Final = (Asked.REGISTER_USAGE, Asked.METER_USAGE, Asked.STS)
+MARKETPLACE: Final = (Asked.REGISTER_USAGE, Asked.METER_USAGE)
 REGISTER: Final = (Asked.REGISTER_USAGE,)
+METER: Final = (Asked.METER_USAGE,)
 STS: Final = (Asked.STS,)
 SDK: Final = (Asked.SDK,)
 TOKEN: Final = (Asked.TOKEN,)
@@ -36,6 +40,17 @@ TRUST: Final = (
 )
 CLOCK: Final = "Synchronise the node's clock (Amazon Time Sync, chrony). {skew}"
 VENDOR: Final = "AWS cannot read the request: upgrade the product, and report this to its vendor."
+NOT_AWS: Final = (
+    "What answers for {host} is not AWS. Look for a proxy, a captive portal or a wrong DNS entry in between."
+)
+REGION: Final = (
+    "AWS was asked in {region} ({host}), but the workload runs in another region. Remove AWS_REGION and"
+    " AWS_DEFAULT_REGION from the container; the platform sets them."
+)
+ALLOW: Final = (
+    'Allow aws-marketplace:OPERATION on Resource "*" for {role} (partition {partition}); also look at permission'
+    " boundaries, SCPs and VPC endpoint policies."
+)
 
 
 def _row(
@@ -61,17 +76,17 @@ def _row(
 
 
 ROWS: Final[tuple[Row, ...]] = (
-    # RegisterUsage says no.
+    # AWS Marketplace says no.
     _row(
         "CustomerNotEntitledException CustomerNotSubscribedException",
-        REGISTER,
+        MARKETPLACE,
         Answer.DENY,
         "customer_not_entitled",
         SUBSCRIBE,
     ),
     _row(
         "PlatformNotSupportedException",
-        REGISTER,
+        MARKETPLACE,
         Answer.DENY,
         "platform_not_supported",
         "AWS does not see a supported platform behind these credentials ({role}). " + ROLE + " EKS Pod Identity,"
@@ -79,7 +94,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     _row(
         "InvalidProductCodeException",
-        REGISTER,
+        MARKETPLACE,
         Answer.DENY,
         "invalid_product_code",
         "AWS does not know this product code. Use the one shown for the listing, not the product ID.",
@@ -92,18 +107,27 @@ ROWS: Final[tuple[Row, ...]] = (
         "AWS does not know this public key version for the product. Set the version that was issued with it,"
         " and ship the matching key.",
     ),
-    # RegisterUsage cannot, until somebody changes something.
     _row(
-        "InvalidRegionException",
-        REGISTER,
-        Answer.CONFIG,
-        "invalid_region",
-        "AWS was asked in {region} ({host}), but the workload runs in another region. Remove AWS_REGION and"
-        " AWS_DEFAULT_REGION from the container; the platform sets them.",
+        "InvalidUsageDimensionException",
+        METER,
+        Answer.DENY,
+        "invalid_usage_dimension",
+        "The listing has no dimension with the API name {dimension}. Use a name that is on the listing.",
     ),
     _row(
+        "InvalidTagException InvalidUsageAllocationsException IdempotencyConflictException",
+        METER,
+        Answer.DENY,
+        "request_malformed",
+        VENDOR,
+    ),
+    # AWS Marketplace cannot, until somebody changes something.
+    _row("InvalidRegionException", REGISTER, Answer.CONFIG, "invalid_region", REGION),
+    _row("InvalidEndpointRegionException", METER, Answer.CONFIG, "invalid_region", REGION),
+    _row("TimestampOutOfBoundsException", METER, Answer.CONFIG, "clock_skew", CLOCK),
+    _row(
         "DisabledApiException",
-        REGISTER,
+        MARKETPLACE,
         Answer.CONFIG,
         "api_disabled",
         "AWS Marketplace metering is not offered in {region} (partition {partition}). Run the product in a region"
@@ -114,13 +138,30 @@ ROWS: Final[tuple[Row, ...]] = (
         REGISTER,
         Answer.CONFIG,
         "access_denied",
-        'Allow aws-marketplace:RegisterUsage on Resource "*" for {role} (partition {partition}); also look at'
-        " permission boundaries, SCPs and VPC endpoint policies.",
+        ALLOW.replace("OPERATION", "RegisterUsage"),
+    ),
+    _row(
+        "UnauthorizedException AccessDeniedException AccessDenied UnauthorizedOperation",
+        METER,
+        Answer.CONFIG,
+        "access_denied",
+        ALLOW.replace("OPERATION", "MeterUsage"),
+    ),
+    # This hour is settled already, which says nothing against the workload.
+    _row(
+        "DuplicateRequestException",
+        METER,
+        Answer.RETRY,
+        "hour_already_metered",
+        "AWS holds a record of {dimension} for this hour already and compares a dry run with it. "
+        + WAITS
+        + " It passes"
+        " with the next hour.",
     ),
     # Credentials and signatures, as AWS sees them.
     _row(
         "ExpiredTokenException",
-        REGISTER,
+        MARKETPLACE,
         Answer.CONFIG,
         "credentials_expired",
         "The credentials of {role} have expired and were not renewed. Restart the pod or task; check the node's"
@@ -241,8 +282,9 @@ ROWS: Final[tuple[Row, ...]] = (
         AWS,
         Answer.CONFIG,
         "answer_not_from_aws",
-        "What answers for {host} is not AWS. Look for a proxy, a captive portal or a wrong DNS entry in between.",
+        NOT_AWS,
     ),
+    _row("200", METER, Answer.CONFIG, "answer_not_from_aws", NOT_AWS),
     # AWS is busy or broken.
     _row(
         "ThrottlingException Throttling TooManyRequestsException RequestLimitExceeded 429",

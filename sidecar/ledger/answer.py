@@ -1,6 +1,6 @@
-"""Where does the last verified answer lie, and under which name is a nameless workload known?
+"""Where does the last good answer lie, and under which name is a nameless workload known?
 
-Two small files in the state directory. Leaves to `entitlement.kept` what they prove.
+Small files in the state directory. Leaves to `entitlement.kept` and `entitlement.kept_pass` what they prove.
 
 Rules kept here:
 - A file is replaced whole or not at all: written beside, synced, renamed, directory synced.
@@ -25,7 +25,16 @@ NAMELESS: Final = "workload-id"
 
 def answer_path(state_dir: Path, workload: str) -> Path:
     """The file of one workload; its name tells nothing but equality."""
-    return state_dir / f"answer-{hashlib.sha256(workload.encode()).hexdigest()[:32]}.json"
+    return state_dir / f"answer-{_named_after(workload)}.json"
+
+
+def pass_path(state_dir: Path, workload: str) -> Path:
+    """The same for a pass of MeterUsage: beside the answer, so that neither takes the other's place."""
+    return state_dir / f"pass-{_named_after(workload)}.json"
+
+
+def _named_after(workload: str) -> str:
+    return hashlib.sha256(workload.encode()).hexdigest()[:32]
 
 
 def read(path: Path) -> str | None:

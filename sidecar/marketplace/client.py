@@ -146,6 +146,14 @@ class Marketplace:
             self._client = session.create_client(SERVICE, region_name=self.region, endpoint_url=self.endpoint_url)
         return self._client
 
+    def ready(self) -> Any:
+        """The client, its credentials fetched where there are any. Raises what the SDK raises."""
+        client = self.metering()
+        credentials = self._session.get_credentials()
+        if credentials:
+            credentials.get_frozen_credentials()
+        return client
+
     def refresh(self) -> None:
         """Forget client and credentials, so that the next call reads them anew."""
         self._client = self._session = None

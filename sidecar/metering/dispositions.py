@@ -204,7 +204,7 @@ ROWS: Final[tuple[Row, ...]] = (
         " PermissionError IsADirectoryError NotADirectoryError InvalidConfigError ProfileNotFound ConfigParseError"
         " ConfigNotFound InvalidEndpointConfigurationError InvalidSTSRegionalEndpointsConfigError"
         " InvalidIMDSEndpointError InvalidIMDSEndpointModeError NoRegionError InvalidRegionError ca_bundle_unreadable"
-        " metadata_unreadable",
+        " metadata_unreadable credentials_malformed",
         HOLD,
         "not_sent",
         "The SDK could not even ask: `entitlement-sidecar doctor` names what is missing of credentials, region and"
@@ -284,6 +284,21 @@ def classify(code: str, message: str = "") -> Row:
         if (row := TABLE.get(f"{code}:{qualifier}")) and words.search(message):
             return row
     return TABLE.get(code, UNKNOWN)
+
+
+ONE_RECORD: Final = frozenset(
+    ["DryRunOperation", "InternalServiceErrorException", "InternalFailure", "InternalError", "record_id_missing"]
+)
+"""Held, and yet perhaps about this very request: AWS may take the next one."""
+
+
+def holds_all(code: str, message: str = "") -> bool:
+    """Whether what held this record would hold every other now: no way to AWS, no credentials, too many calls.
+
+    A code that nobody knows may be about one record.
+    """
+    row = classify(code, message)
+    return row.disposition is HOLD and row is not UNKNOWN and code not in ONE_RECORD
 
 
 def known_code(names: Sequence[str]) -> str:

@@ -9,10 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sidecar.agent.submission import Answered, Submission
 
 from sidecar.agent.exchange import Report
 from sidecar.agent.settlement import Settlement
+from sidecar.agent.submission import Answered, Submission
 from sidecar.agent.usage import LedgerUsage
 from sidecar.entitlement.hold import Hold
 from sidecar.ledger.faults import LedgerError
@@ -99,7 +99,7 @@ class Story:
             start_child=self.aws,  # type: ignore[arg-type]
             chance=lambda: 0.5,
             task_goes_on=lambda: self.goes_on,
-            keep_pass=self.passes.append,
+            keep_pass=lambda workload, names: self.passes.append(f"{workload} {','.join(sorted(names))}"),
         )
         self.usage = LedgerUsage(self.settings, self.settlement, self.clock)
         self.settlement.placed(PLACE)
@@ -531,7 +531,7 @@ def test_not_entitled_to_the_first_real_record_does_what_the_operator_chose(
     story.at("13:10")
     assert story.aws.bill()["10"] == "1"
     assert story.gate.holds == holds + ([None] if holds else [])
-    assert story.passes == ["pod-1"]
+    assert story.passes == ["pod-1 requests"]
 
 
 def test_not_entitled_after_a_yes_shuts_nothing(tell: Callable[..., Story], events: Events) -> None:

@@ -148,10 +148,13 @@ class Rig:
 
 
 def heard(asked: child.Child, seconds: float = 30) -> Report:
-    """The child's report."""
-    line = asked.line(time.monotonic() + seconds)
-    assert line is not None, "the child said nothing"
-    return Report.from_json(line)
+    """The child's report, after what it says of its place."""
+    while True:
+        line = asked.line(time.monotonic() + seconds)
+        assert line is not None, "the child said nothing"
+        report = Report.from_json(line)
+        if not report.placed_only:
+            return report
 
 
 @dataclass(frozen=True, kw_only=True)

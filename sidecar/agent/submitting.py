@@ -1,0 +1,59 @@
+"""How are sealed requests sent, one after the other? Runs in the child.
+
+Rules kept here:
+- Each answer is handed out before the next request is sent.
+- What would hold every record (no way to AWS, no credentials, too many calls) ends the sending: the
+  rest is said not to have been sent, with the same code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.agent.submission import Answered, Submission
+from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.meter import Metered, caller, meter_usage
+from sidecar.metering.dispositions import holds_all
+from sidecar.metering.outcomes import Outcome, Refused, Settled
+
+NO_BUNDLE: Final = Refused(code="ca_bundle_unreadable", sent=False)
+
+
+@dataclass(kw_only=True)
+class Submitting:
+    """One submission, from the environment to its answers."""
+
+    submission: Submission
+    env: Mapping[str, str]
+
+    def answers(self) -> Iterator[Answered]:
+        """One for each request, as it is sent."""
+        given = self.submission
+        marketplace = Marketplace(region=given.region, endpoint_url=given.endpoint_url, env=self.env)
+        bundle = self.env.get("AWS_CA_BUNDLE")
+        held: Refused | None = NO_BUNDLE if bundle and not os.access(bundle, os.R_OK) else None
+        for request in given.requests:
+            if held:
+                yield Answered(outcome=held)
+                continue
+            metered = meter_usage(marketplace, request)
+            held = holding(metered.outcome)
+            yield self._answered(marketplace, metered)
+
+    def _answered(self, marketplace: Marketplace, metered: Metered) -> Answered:
+        who = caller(marketplace, self.submission.workload)
+        return Answered(outcome=metered.outcome, request_id=metered.request_id, account=who.account, role=who.role)
+
+
+def holding(outcome: Outcome) -> Refused | None:
+    """What the requests after this one are answered without being sent; None where they are sent."""
+    if isinstance(outcome, Settled):
+        return None
+    message = outcome.message if isinstance(outcome, Refused) else ""
+    if not holds_all(outcome.code, message):
+        return None
+    floor = outcome.retry_after_seconds if isinstance(outcome, Refused) else None
+    return Refused(code=outcome.code, message=message, retry_after_seconds=floor, sent=False)
