@@ -29,10 +29,10 @@ from sidecar.entitlement.hold import Hold
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.metering.events import Refusal, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import PLACES, Micros, plain
+from sidecar.metering.quantities import Micros, plain
 from sidecar.metering.records import State, UsageRecord
 from sidecar.settings import Dimension, Settings
-from sidecar.settings.dimensions import Aggregation
+from sidecar.settings.dimensions import PLACES, Aggregation
 
 KEY: Final = "test-record"
 ALREADY: Final = "this hour was reported already; AWS takes one record an hour. Run it again after the hour's end."

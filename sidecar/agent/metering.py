@@ -27,7 +27,9 @@ LOOP: Final = "metering"
 class Metering(Protocol):
     """What the rest of the worker knows of metering. Everything here returns at once, unless it says otherwise."""
 
-    usage: Usage
+    @property
+    def usage(self) -> Usage:
+        """What the routes ask."""
 
     @property
     def stopped_loop(self) -> str | None:
