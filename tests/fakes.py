@@ -22,7 +22,10 @@ from sidecar.agent.exchange import Keeping, Question, Report
 from sidecar.agent.log import LOGGER
 from sidecar.api.view import Metric
 from sidecar.entitlement.status import Standing, Status
-from sidecar.settings import Settings
+from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.hours import Hour
+from sidecar.metering.records import Act, UsageRecord
+from sidecar.settings import Dimension, Settings
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 PRODUCT = "8f7k2m1q9w3e5r7t0y2u4i6o8"
@@ -206,6 +209,62 @@ def silent() -> FakeChild:
     return FakeChild(lines=[None])
 
 
+# -- usage -----------------------------------------------------------------------------------------
+
+REQUESTS = Dimension(name="requests")
+
+
+@dataclass(kw_only=True)
+class FakeUsage:
+    """An `api.view.Usage` that keeps in memory. `later`: answers are owed until `pay`; `broken` makes all fail."""
+
+    dimensions: Mapping[str, Dimension] = field(default_factory=lambda: {"requests": REQUESTS})
+    at: datetime = NOON
+    result: Pushed | Refusal | None = None
+    """What every push comes to; None: everything is accepted."""
+    later: bool = False
+    found: Sequence[UsageRecord] = ()
+    pages: Mapping[str, tuple[Sequence[str], str]] = field(default_factory=dict)
+    broken: Exception | None = None
+    kept: list[UsageEvent] = field(default_factory=list)
+    owed: list[Callable[[], None]] = field(default_factory=list)
+    acts: list[tuple[Act, Hour | None, str | None, str | None]] = field(default_factory=list)
+
+    def _whole(self) -> None:
+        if self.broken:
+            raise self.broken
+
+    def now(self) -> datetime:
+        self._whole()
+        return self.at
+
+    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
+        assert now == self.at
+        result = self.result or Pushed(accepted=len(events), duplicates=0)
+        self.kept += events if isinstance(result, Pushed) else ()
+        self.owed.append(lambda: answered(result))
+        if not self.later:
+            self.pay()
+
+    def pay(self) -> None:
+        """Give every answer that is owed."""
+        while self.owed:
+            self.owed.pop(0)()
+
+    def records(self) -> Iterator[UsageRecord]:
+        self._whole()
+        return iter(self.found)
+
+    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+        self._whole()
+        self.acts.append((what, hour, dimension, record_id))
+        return self.found
+
+    def export(self, after: str) -> tuple[Sequence[str], str]:
+        self._whole()
+        return self.pages.get(after, ((), ""))
+
+
 # -- the view --------------------------------------------------------------------------------------
 
 PENDING = Standing(status=Status.PENDING, reason="asking", hint="Wait.", checked_at=None, asking_since=NOON)
@@ -224,6 +283,9 @@ class FakeView:
     now: Standing = PENDING
     retry_after: int = 7
     stopped: str | None = None
+    overdue_since: datetime | None = None
+    fault: tuple[str, str] | None = None
+    usage: FakeUsage = field(default_factory=FakeUsage)
     wait: int = 0
     samples: Sequence[Metric] = ()
     picture: Mapping[str, object] = field(default_factory=lambda: {"version": "test"})
@@ -243,6 +305,12 @@ class FakeView:
 
     def stopped_loop(self) -> str | None:
         return self.stopped
+
+    def metering_overdue_since(self) -> datetime | None:
+        return self.overdue_since
+
+    def metering_fault(self) -> tuple[str, str] | None:
+        return self.fault
 
     def metrics(self) -> Sequence[Metric]:
         return self.samples

@@ -5,7 +5,7 @@ Rules kept here:
 - a connection is in one phase; a phase has one span, so within it the oldest is also the next to
   expire, and expiry costs only what has expired;
 - at the cap the newcomer stays: idle connections go first, then lingering, reading and writing ones,
-  the oldest of each. A busy one never goes: the pool's own bound limits those;
+  the oldest of each. A busy one never goes: the bounds of pool and promises limit those;
 - the bytes a listener's clients make us hold are bounded, half-read requests and unread answers each
   together; the oldest holder pays.
 """
@@ -29,7 +29,7 @@ class Phase(Enum):
     READING = "reading"
     """The rest of a request, or its first byte after the accept."""
     BUSY = "busy"
-    """A thread of the pool."""
+    """A thread of the pool, or an answer promised for later."""
     WRITING = "writing"
     """The client, to read its answer."""
     IDLE = "idle"

@@ -64,6 +64,10 @@ class Limits:
     pool_threads: int = 4
     pool_queue_max: int = 16
     """Whole requests waiting for a thread. Beyond it the answer is 503."""
+    deferred_max: int = 192
+    """Requests whose answer is promised for later. Beyond it the answer is 503. With the pool's fewer than
+    `connections_max`: busy connections are never evicted, and there must be room beside them.
+    """
 
     def body_bytes_max(self, listener: str) -> int:
         """The longest body this listener reads."""
@@ -87,7 +91,7 @@ class Counters:
     timed_out: int = 0
     """Connections closed before their request was whole or their answer read."""
     queue_full: int = 0
-    """Requests answered 503 because the pool had no room."""
+    """Requests answered 503 because the pool had no room, or too many answers were owed already."""
     failed: int = 0
     """Requests whose route raised, answered 500."""
     unexpected: int = 0

@@ -23,6 +23,7 @@ from gunicorn import util
 from gunicorn.http import wsgi
 
 from sidecar.agent.request import Refusal, Request
+from sidecar.api.reply import Reply, send
 
 LISTENER: Final = "sidecar.listener"
 """The environ key that names the listener which accepted the connection."""
@@ -120,24 +121,35 @@ class Exchange:
         self.environ["wsgi.multithread"] = True
         self.environ[LISTENER] = listener
 
+    def read_body(self) -> bytes | Answer:
+        """The body, or the answer to one that cannot be read. Once; work for the pool when it is long."""
+        body = self._request.read_body()
+        return refuse(body, head_only=self._head_only()) if isinstance(body, Refusal) else body
+
     def run(self, app: WsgiApp, *, close: bool) -> Answer:
         """Read the body, ask the application, collect its answer. Raises nothing of the application's."""
-        head_only = self._request.message.method == "HEAD"
-        body = self._request.read_body()
-        if isinstance(body, Refusal):
-            return refuse(body, head_only=head_only)
-        if close:
-            self._response.force_close()
-        try:
-            self._ask(app, body)
-        except Exception as error:
-            return refuse(INTERNAL_ERROR, head_only=head_only, error=type(error).__name__)
-        return Answer(parts=self._collector.finished(), close=self._response.should_close())
-
-    def _ask(self, app: WsgiApp, body: bytes) -> None:
+        body = self.read_body()
+        if isinstance(body, Answer):
+            return body
         self.environ["wsgi.input"] = io.BytesIO(body)
         if body:  # a chunked body has a length by now
             self.environ["CONTENT_LENGTH"] = str(len(body))
+        return self._collect(app, close)
+
+    def give(self, reply: Reply, *, close: bool) -> Answer:
+        """This reply, in the bytes any other route's would have."""
+        return self._collect(lambda _, start_response: send(reply, start_response), close)
+
+    def _collect(self, app: WsgiApp, close: bool) -> Answer:
+        if close:
+            self._response.force_close()
+        try:
+            self._ask(app)
+        except Exception as error:
+            return refuse(INTERNAL_ERROR, head_only=self._head_only(), error=type(error).__name__)
+        return Answer(parts=self._collector.finished(), close=self._response.should_close())
+
+    def _ask(self, app: WsgiApp) -> None:
         parts = app(self.environ, self._response.start_response)
         try:
             for part in parts:
@@ -151,6 +163,9 @@ class Exchange:
                 close()
         if not self._response.complete():
             raise ShortAnswer
+
+    def _head_only(self) -> bool:
+        return bool(self._request.message.method == "HEAD")
 
 
 def refuse(refusal: Refusal, *, head_only: bool = False, error: str | None = None) -> Answer:

@@ -6,6 +6,8 @@ nothing block every probe for seconds. Rules kept here instead:
 - every socket stays non-blocking in one poller, and the poller never waits for anything but it;
 - a request is acted on when it is whole (`request`); what the application calls quick is answered
   here, anything else goes to a small pool (`pool`) and comes back as finished bytes;
+- what waits for a disk is taken and answered later (`deferred`): no thread waits with it, and the answers
+  of one commit wake the poller once;
 - which listener a connection belongs to is told by the socket that accepted it, never by a header;
 - the poller writes no log line: stdout may be stuck. What it does to clients is counted;
 - one connection gets one answer in a turn, however much it has sent ahead; a turn is a few
@@ -13,7 +15,8 @@ nothing block every probe for seconds. Rules kept here instead:
 - at SIGTERM the worker keeps accepting and answering until the application says it has stopped.
 
 The application object gives `listener_names`, `wsgi()`, `stopping()` and `stopped()`, and is given
-`http_counters`; the WSGI callable has `quick(environ)` beside it.
+`http_counters`; the WSGI callable has `quick(environ)` and `taker(environ)` beside it. A taker is called
+with body and promise, and calls the promise with a `Reply`, once, at once or later, on any thread.
 """
 
 from __future__ import annotations
@@ -33,11 +36,13 @@ from typing import Any, Final
 from gunicorn.workers import base
 
 from sidecar.agent.connection import Connection, Listener, Phase
+from sidecar.agent.deferred import Deferred, Promise
 from sidecar.agent.gunicorn_contract import check_gunicorn, relied_on, settings_problem
 from sidecar.agent.limits import PROBE, Counters, Limits
 from sidecar.agent.pool import Pool
 from sidecar.agent.request import Refusal, Request
 from sidecar.agent.response import INTERNAL_ERROR, TOO_BUSY, Answer, Exchange, refuse
+from sidecar.api.reply import Reply
 
 __all__ = ["Worker", "check_gunicorn", "gunicorn_settings"]
 
@@ -55,6 +60,9 @@ ADVANCES_PER_TURN: Final = 8
 SCRATCH_BYTES: Final = 64 * 1024
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
+
+Owed = Promise[tuple[Connection, Exchange], Reply | Answer]
+Taker = Callable[[bytes, Callable[[Reply], None]], None]
 
 
 def gunicorn_settings() -> dict[str, object]:
@@ -92,7 +100,11 @@ class Worker(base.Worker):  # type: ignore[misc]
         self.app.http_counters = self.counters
         self._listeners = {name: Listener(name, self.limits, self.counters) for name in names}
         self._poller = selectors.DefaultSelector()
-        self._pool: Pool[Connection, Answer] = Pool(self.limits.pool_threads, self.limits.pool_queue_max, Answer.is_big)
+        self._pool: Pool[Connection, Answer | None] = Pool(
+            self.limits.pool_threads, self.limits.pool_queue_max, lambda answer: answer is not None and answer.is_big()
+        )
+        """What comes back is None where the answer was promised for later."""
+        self._deferred: Deferred[tuple[Connection, Exchange], Reply | Answer] = Deferred(self.limits.deferred_max)
         self._scratch = bytearray(SCRATCH_BYTES)
         self._ready: dict[str, dict[Connection, None]] = {n: {} for n in sorted(names, key=lambda n: n != PROBE)}
         """What the poller reported and no turn has come to yet, probes first."""
@@ -139,10 +151,11 @@ class Worker(base.Worker):  # type: ignore[misc]
             self._poller.register(sock, selectors.EVENT_READ, accept)
         self._poller.register(self.PIPE[0], selectors.EVENT_READ, self._signalled)
         self._poller.register(self._pool.fileno(), selectors.EVENT_READ, self._hand_back)
+        self._poller.register(self._deferred.fileno(), selectors.EVENT_READ, self._deferred.rest)
 
     def _turn(self) -> None:
         """Wait for something to happen, and let everything that did happen take one step."""
-        waiting = self._ahead or any(self._ready.values())
+        waiting = self._ahead or any(self._ready.values()) or self._deferred.waiting()
         timeout = 0.0 if waiting else max(0.0, self._tick_at - time.monotonic())
         ready = self._poller.select(timeout)
         self._now = time.monotonic()
@@ -152,7 +165,9 @@ class Worker(base.Worker):  # type: ignore[misc]
             elif key.data not in self._ahead:
                 self._ready[key.data.listener.name][key.data] = None
         until = time.monotonic() + STEPS_SECONDS
-        for queue in self._ready.values():
+        for name, queue in self._ready.items():
+            if name != PROBE:
+                self._keep_promises(until)  # what is begun is finished before more is begun
             self._go_on(queue, self._step, list(queue), until)
         self._go_on(self._ahead, self._advance, list(islice(self._ahead, ADVANCES_PER_TURN)), until)
         if self._now >= self._tick_at:
@@ -187,8 +202,19 @@ class Worker(base.Worker):  # type: ignore[misc]
 
     def _hand_back(self) -> None:
         for connection, answer in self._pool.results():
-            if connection.phase is Phase.BUSY:
+            if answer is not None and connection.phase is Phase.BUSY:
                 self._guarded(partial(self._answer, answer=answer), connection)
+
+    def _keep_promises(self, until: float) -> None:
+        """Send what was promised and has been given, the oldest first and one in any case."""
+        while (given := self._deferred.take()) is not None:
+            (connection, exchange), answer = given
+            if connection.phase is Phase.BUSY:
+                if isinstance(answer, Reply):
+                    answer = exchange.give(answer, close=self._stop_asked or self._finishing)
+                self._guarded(partial(self._answer, answer=answer), connection)
+            if time.monotonic() >= until:
+                return
 
     def _finish(self) -> None:
         """Close the listeners; give what is in the pool and being written its last seconds."""
@@ -242,7 +268,9 @@ class Worker(base.Worker):  # type: ignore[misc]
 
     def _step(self, connection: Connection) -> None:
         phase = connection.phase
-        if phase is Phase.WRITING:
+        if phase is Phase.BUSY:
+            self._watch(connection, 0)  # only now: most clients say nothing before they have their answer
+        elif phase is Phase.WRITING:
             self._flush(connection)
         elif phase is Phase.LINGERING:
             if connection.receive_nothing(self._scratch) == 0:
@@ -283,19 +311,47 @@ class Worker(base.Worker):  # type: ignore[misc]
             )
             short = request.body_bytes <= limits.quick_body_bytes_max and request.body_chunks <= limits.quick_chunks_max
             quick = (short or listener.name == PROBE) and self.wsgi.quick(exchange.environ)
+            taker = None if quick else self.wsgi.taker(exchange.environ)
         except Exception as error:
             self._answer(connection, refuse(INTERNAL_ERROR, error=type(error).__name__))
             return
         close = self._stop_asked or self._finishing
         if quick:
             self._answer(connection, exchange.run(self.wsgi, close=close))
+        elif taker is not None:
+            self._defer(connection, exchange, taker, short)
         elif self._pool.submit(connection, partial(self._run_in_pool, exchange, close)):
-            listener.move(connection, Phase.BUSY, self._now)
-            self._watch(connection, 0)
-            listener.weigh(connection)
+            self._busy(connection)
         else:
-            self.counters.queue_full += 1
-            self._answer(connection, refuse(TOO_BUSY, head_only=request.message.method == "HEAD"))
+            self._too_busy(connection, head_only=request.message.method == "HEAD")
+
+    def _busy(self, connection: Connection) -> None:
+        connection.listener.move(connection, Phase.BUSY, self._now)
+        connection.listener.weigh(connection)
+
+    def _too_busy(self, connection: Connection, head_only: bool = False) -> None:
+        self.counters.queue_full += 1
+        self._answer(connection, refuse(TOO_BUSY, head_only=head_only))
+
+    def _defer(self, connection: Connection, exchange: Exchange, taker: Taker, short: bool) -> None:
+        """Have a request taken, here where that is quick; its answer comes through the promise."""
+        promise = self._deferred.promise((connection, exchange))
+        if promise is None:
+            self._too_busy(connection)
+        elif short:
+            self._busy(connection)
+            _take(exchange, taker, promise)
+        elif self._pool.submit(connection, partial(self._take_in_pool, exchange, taker, promise)):
+            self._busy(connection)
+        else:
+            promise.drop()
+            self._too_busy(connection)
+
+    def _take_in_pool(self, exchange: Exchange, taker: Taker, promise: Owed) -> None:
+        """On a thread of the pool, which is free again as soon as the body is read."""
+        error = _take(exchange, taker, promise)
+        if error is not None:
+            self.log.error("request.failed", extra={"error": error})
 
     def _run_in_pool(self, exchange: Exchange, close: bool) -> Answer:
         """On a thread of the pool, which must survive whatever the route does."""
@@ -371,3 +427,18 @@ class Worker(base.Worker):  # type: ignore[misc]
         connection.outbox.clear()
         connection.listener.move(connection, Phase.CLOSED, self._now)
         connection.sock.close()
+
+
+def _take(exchange: Exchange, taker: Taker, promise: Owed) -> str | None:
+    """Call the taker. Its failure is an answer like any other, and its type is returned."""
+    body = exchange.read_body()
+    if isinstance(body, Answer):
+        promise(body)
+        return None
+    try:
+        taker(body, promise)
+    except BaseException as error:
+        failed = type(error).__name__
+        promise(refuse(INTERNAL_ERROR, error=failed))
+        return failed
+    return None

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from sidecar.api import metrics, problem
+from sidecar.api import metrics
+from sidecar.api.reply import Reply, refusal
 from sidecar.api.view import View
 from sidecar.clock import iso
 from sidecar.entitlement.status import Status
-
-JSON: Final = "application/json"
 
 HTTP_STATUS: Final[Mapping[Status, int]] = {
     Status.ENTITLED: 200,
@@ -31,25 +29,9 @@ HTTP_STATUS: Final[Mapping[Status, int]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """One HTTP answer."""
-
-    status: int
-    body: bytes
-    content_type: str = JSON
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-def refusal(status: int, reason: str, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    """A problem document as an answer."""
-    body = problem.document(status, reason, detail)
-    return Reply(status=status, body=body, content_type=problem.CONTENT_TYPE, headers=headers)
-
-
 def entitled(view: View) -> Reply:
     """200 while entitled, 403 denied, otherwise 503 with when to look again."""
-    standing = view.standing()
+    standing, overdue_since = view.standing(), view.metering_overdue_since()
     body = {
         "entitled": standing.entitled,
         "status": standing.status.value,
@@ -57,7 +39,7 @@ def entitled(view: View) -> Reply:
         "hint": standing.hint,
         "product_code": view.product_code,
         "checked_at": iso(standing.checked_at) if standing.checked_at else None,
-        "metering_overdue_since": None,
+        "metering_overdue_since": iso(overdue_since) if overdue_since else None,
     }
     status = HTTP_STATUS[standing.status]
     headers = (("Retry-After", str(view.retry_after_seconds())),) if status == 503 else ()
@@ -73,10 +55,14 @@ def healthz(view: View) -> Reply:
 
 
 def readyz(view: View) -> Reply:
-    """200 when entitled. For people and alerts."""
+    """200 when entitled and usage can be kept and reported. For people and alerts."""
     standing = view.standing()
     if not standing.entitled:
         return refusal(503, standing.reason, f"The gate is shut: {standing.status.value}. {standing.hint}")
+    fault = view.metering_fault()
+    if fault is not None:
+        reason, hint = fault
+        return refusal(503, reason, f"Usage cannot be kept or reported. {hint}")
     return Reply(status=200, body=b'{"ready": true}')
 
 

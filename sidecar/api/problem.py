@@ -1,6 +1,7 @@
 """How is a refusal said over HTTP? As a problem document.
 
-Source: RFC 9457, Problem Details for HTTP APIs. `reason` is ours: stable, for machines.
+Source: RFC 9457, Problem Details for HTTP APIs. `reason` is ours: stable, for machines;
+`index` too (both are extension members, section 3.2).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ TITLES: Final[Mapping[int, str]] = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    409: "Conflict",
     413: "Content Too Large",
+    422: "Unprocessable Content",
     429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
@@ -25,7 +28,10 @@ TITLES: Final[Mapping[int, str]] = {
 """Status → phrase, for every status a route answers with."""
 
 
-def document(status: int, reason: str, detail: str) -> bytes:
-    """The body of a refusal."""
-    fields = {"type": "about:blank", "title": TITLES[status], "status": status, "reason": reason, "detail": detail}
+def document(status: int, reason: str, detail: str, index: int | None = None) -> bytes:
+    """The body of a refusal. `index`: which of the things sent it is about, where it is about one."""
+    fields: dict[str, object] = {"type": "about:blank", "title": TITLES[status], "status": status}
+    fields |= {"reason": reason, "detail": detail}
+    if index is not None:
+        fields["index"] = index
     return json.dumps(fields).encode()

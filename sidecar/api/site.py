@@ -3,6 +3,7 @@
 Rules kept here:
 - The listener is told by the socket that accepted the connection (`sidecar.listener`), never by a
   header; a client of the probe listener reaches the probe routes and nothing else.
+- A push of usage waits for a disk, so whoever serves it takes its answer later (`taker`).
 - Probe routes are plain WSGI and quick. Flask serves the rest, and is imported when the first request
   for it comes.
 - Errors are problem documents; no answer shows where it broke.
@@ -11,9 +12,11 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
-from sidecar.api import probes, problem
+from sidecar.api import probes, push
+from sidecar.api.reply import Reply, StartResponse, refusal, send
 from sidecar.api.view import View
 
 LISTENER: Final = "sidecar.listener"
@@ -22,8 +25,9 @@ API: Final = "api"
 READS: Final = ("GET", "HEAD")
 
 Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
 WSGI = Callable[[Environ, StartResponse], Iterable[bytes]]
+Taker = Callable[[bytes, Callable[[Reply], None]], None]
+"""Takes a body and a callable for the answer, which it calls once: at once or later, on any thread."""
 
 
 class Site:
@@ -31,23 +35,30 @@ class Site:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._push: Taker = partial(push.take, view.usage)
         self._rest: WSGI | None = None
 
     def quick(self, environ: Environ) -> bool:
         """Whether the answer is in memory, so that it may be given where it was read."""
         return environ.get(LISTENER) != API or environ.get("PATH_INFO") in probes.ROUTES
 
+    def taker(self, environ: Environ) -> Taker | None:
+        """What takes this request and answers later, or None: call the site for it."""
+        if environ.get("PATH_INFO") == push.PATH and environ.get(LISTENER) == API and environ["REQUEST_METHOD"] == "POST":
+            return self._push
+        return None
+
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path in probes.ROUTES:
-            return _send(self._probe(path, environ["REQUEST_METHOD"]), start_response)
+            return send(self._probe(path, environ["REQUEST_METHOD"]), start_response)
         if environ.get(LISTENER) == API:
             return self._others()(environ, start_response)
-        return _send(probes.refusal(404, "not_found", "This listener has " + ", ".join(probes.ROUTES)), start_response)
+        return send(refusal(404, "not_found", "This listener has " + ", ".join(probes.ROUTES)), start_response)
 
-    def _probe(self, path: str, method: str) -> probes.Reply:
+    def _probe(self, path: str, method: str) -> Reply:
         if method not in READS:
-            return probes.refusal(405, "method_not_allowed", "Use GET.", (("Allow", ", ".join(READS)),))
+            return refusal(405, "method_not_allowed", "Use GET.", (("Allow", ", ".join(READS)),))
         return probes.ROUTES[path](self._view)
 
     def _others(self) -> WSGI:
@@ -56,14 +67,3 @@ class Site:
 
             self._rest = application(self._view)
         return self._rest
-
-
-def _send(reply: probes.Reply, start_response: StartResponse) -> Iterable[bytes]:
-    headers = [
-        ("Content-Type", reply.content_type),
-        ("Content-Length", str(len(reply.body))),
-        ("Cache-Control", "no-store"),
-        *reply.headers,
-    ]
-    start_response(f"{reply.status} {problem.TITLES[reply.status]}", headers)
-    return [reply.body]

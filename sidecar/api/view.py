@@ -80,6 +80,12 @@ class View(Protocol):
     def stopped_loop(self) -> str | None:
         """The name of a loop that died, or None."""
 
+    def metering_overdue_since(self) -> datetime | None:
+        """Since when usage should have been reported and could not be, or None."""
+
+    def metering_fault(self) -> tuple[str, str] | None:
+        """Reason and hint where usage cannot be kept, or its being overdue counts as not ready; else None."""
+
     def metrics(self) -> Sequence[Metric]:
         """Everything there is to count."""
 

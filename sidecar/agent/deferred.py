@@ -1,0 +1,92 @@
+"""Answers that are given later, from any thread, to one that sleeps until there are some.
+
+Rules kept here:
+
+- giving an answer never blocks and never raises, and wakes the sleeper once for all that come together;
+- a promise is kept once: what is given a second time is dropped;
+- promises in hand are bounded, those of clients that have gone included: whoever owes the answers holds
+  the requests.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Promise(Generic[Key, Value]):
+    """One answer that is owed. Call it with the answer."""
+
+    __slots__ = ("_deferred", "key", "kept")
+
+    def __init__(self, deferred: Deferred[Key, Value], key: Key) -> None:
+        self._deferred = deferred
+        self.key = key
+        self.kept = False
+        """Set where answers are taken, so that threads need not agree on who was first."""
+
+    def __call__(self, value: Value) -> None:
+        self._deferred.give(self, value)
+
+    def drop(self) -> None:
+        """Nothing is owed after all. The poller's."""
+        self._deferred.drop(self)
+
+
+class Deferred(Generic[Key, Value]):
+    """What was promised and what has been given. All but `give` belongs to one thread, the poller's."""
+
+    def __init__(self, in_hand_max: int) -> None:
+        self._in_hand_max = in_hand_max
+        self._in_hand = 0
+        self._given: deque[tuple[Promise[Key, Value], Value]] = deque()
+        self._woken = False
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Readable when something was given."""
+        return self._wake
+
+    def promise(self, key: Key) -> Promise[Key, Value] | None:
+        """Owe an answer for this key, or None: too many are owed."""
+        if self._in_hand >= self._in_hand_max:
+            return None
+        self._in_hand += 1
+        return Promise(self, key)
+
+    def give(self, promise: Promise[Key, Value], value: Value) -> None:
+        """On any thread. Queued first, then looked whether the poller was woken: it rests before it looks."""
+        self._given.append((promise, value))
+        if not self._woken:
+            self._woken = True
+            os.eventfd_write(self._wake, 1)
+
+    def rest(self) -> None:
+        """The poller is awake, and will look at everything given so far."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            pass
+        self._woken = False
+
+    def waiting(self) -> bool:
+        """Whether something given has not been taken yet."""
+        return bool(self._given)
+
+    def take(self) -> tuple[Key, Value] | None:
+        """The oldest answer given, or None."""
+        while self._given:
+            promise, value = self._given.popleft()
+            if not promise.kept:
+                self.drop(promise)
+                return promise.key, value
+        return None
+
+    def drop(self, promise: Promise[Key, Value]) -> None:
+        """Count this one as kept."""
+        promise.kept = True
+        self._in_hand -= 1

@@ -1,0 +1,42 @@
+"""What is one answer, before it is bytes? A value, and how it is given to WSGI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecar.api import problem
+
+JSON: Final = "application/json"
+
+StartResponse = Callable[..., Any]
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """One HTTP answer."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: Headers = ()
+
+
+def refusal(status: int, reason: str, detail: str, headers: Headers = (), index: int | None = None) -> Reply:
+    """A problem document as an answer."""
+    body = problem.document(status, reason, detail, index)
+    return Reply(status=status, body=body, content_type=problem.CONTENT_TYPE, headers=headers)
+
+
+def send(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
+    """Start this answer and hand out its body. Nothing here may be kept by a cache."""
+    headers = [
+        ("Content-Type", reply.content_type),
+        ("Content-Length", str(len(reply.body))),
+        ("Cache-Control", "no-store"),
+        *reply.headers,
+    ]
+    start_response(f"{reply.status} {problem.TITLES[reply.status]}", headers)
+    return [reply.body]
