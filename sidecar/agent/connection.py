@@ -38,6 +38,8 @@ class Phase(Enum):
     """The client's own close; we have said everything."""
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and each request asks for it twenty times
+
 
 EVICTION_ORDER: Final = (Phase.IDLE, Phase.LINGERING, Phase.READING, Phase.WRITING)
 

@@ -6,6 +6,8 @@ Rules kept here:
   or the last chunk). What the head says, including which framing holds, is gunicorn's word;
 - nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes;
 - two things are judged early, because their end may never come: a bare LF, and a head past a limit;
+- a head that comes again on a connection, the same to the last byte, means what it meant: gunicorn is
+  not asked twice;
 - what HTTP asks for and gunicorn does not is asked for here: HTTP/1.1 names a host;
 - a chunked body is decoded by gunicorn too, and must end for it exactly where it ended for us;
 - no refusal repeats a byte the client sent.
@@ -17,12 +19,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gunicorn.http import errors
-from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import IterUnreader
 
 from sidecar.agent.limits import Limits
 
@@ -33,6 +37,10 @@ CHUNK_LINE_BYTES_MAX: Final = 256
 """A size and a short extension; nobody we serve sends more."""
 CHUNK_PIECE_BYTES: Final = 4096
 """gunicorn copies the rest of a piece for every chunk in it, so pieces are short."""
+
+KNOWN_HEADS_MAX: Final = 4
+"""Heads remembered for each connection: a client's differ in the length of the body."""
+KNOWN_HEAD_BYTES_MAX: Final = 512
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,8 @@ class RequestReader:
         self._limits = limits
         self._listener = listener
         self._body_bytes_max = limits.body_bytes_max(listener)
+        self._known: dict[bytes, Any] = {}
+        """Head → gunicorn's message, for heads that were accepted and announce a length."""
         self._next_request()
 
     def _next_request(self) -> None:
@@ -203,13 +213,36 @@ class RequestReader:
         head = bytes(self.buffer[: end + 4])
         if len(head) > self._limits.head_bytes_max:
             return self._judge(head) or HEADERS_TOO_LARGE
+        known = self._known.get(head)
+        if known is not None:
+            del self.buffer[: end + 4]
+            self._accept_known(known)
+            return None
         self._source = _Source((head,))
         try:
             message = next(RequestParser(self._cfg, self._source, self._peer))
         except Exception as error:
             return refusal_of(error)
         del self.buffer[: end + 4]
-        return self._accept_head(message)
+        refusal = self._accept_head(message)
+        if refusal is None and self._chunks is None and not self._may_ask_for_body and end < KNOWN_HEAD_BYTES_MAX:
+            self._remember(head, message)
+        return refusal
+
+    def _accept_known(self, known: Any) -> None:
+        """A message like this one, with a body of its own to read."""
+        message, length = copy(known), known.body.reader.length
+        self._source = _Source(())
+        message.unreader = IterUnreader(self._source)
+        message.body = Body(LengthReader(message.unreader, length))
+        self._body_bytes, self._message = length, message
+
+    def _remember(self, head: bytes, message: Any) -> None:
+        if len(self._known) >= KNOWN_HEADS_MAX:
+            del self._known[next(iter(self._known))]
+        template = copy(message)
+        template.body = Body(LengthReader(None, self._body_bytes))  # the other's counts down as it is read
+        self._known[head] = template
 
     def _accept_head(self, message: Any) -> Refusal | None:
         # An absolute target without a path names the root; a CONNECT names no path at all.

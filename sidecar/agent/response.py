@@ -17,12 +17,14 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from gunicorn import util
 from gunicorn.http import wsgi
 
 from sidecar.agent.request import Refusal, Request
+from sidecar.api import problem
 from sidecar.api.reply import Reply, send
 
 LISTENER: Final = "sidecar.listener"
@@ -113,13 +115,29 @@ class Exchange:
     def __init__(
         self, cfg: Any, request: Request, listener: str, client: tuple[str, int], server: Any, bytes_max: int
     ) -> None:
-        self._request = request
-        self._collector = Collector(bytes_max)
-        self._response, self.environ = wsgi.create(
-            request.message, self._collector, client, server, cfg, response_class=Response
+        self._cfg, self._request, self._listener = cfg, request, listener
+        self._client, self._server, self._bytes_max = client, server, bytes_max
+
+    @cached_property
+    def _made(self) -> tuple[Collector, Response, dict[str, Any]]:
+        collector = Collector(self._bytes_max)
+        response, environ = wsgi.create(
+            self._request.message, collector, self._client, self._server, self._cfg, response_class=Response
         )
-        self.environ["wsgi.multithread"] = True
-        self.environ[LISTENER] = listener
+        environ["wsgi.multithread"] = True
+        environ[LISTENER] = self._listener
+        return collector, response, environ
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """What WSGI is told. Made when first asked for."""
+        return self._made[2]
+
+    @property
+    def method_and_path(self) -> tuple[str, str]:
+        """REQUEST_METHOD and PATH_INFO of the environ, without making one."""
+        message = self._request.message
+        return message.method, util.unquote_to_wsgi_str(message.path)
 
     def read_body(self) -> bytes | Answer:
         """The body, or the answer to one that cannot be read. Once; work for the pool when it is long."""
@@ -138,34 +156,50 @@ class Exchange:
 
     def give(self, reply: Reply, *, close: bool) -> Answer:
         """This reply, in the bytes any other route's would have."""
-        return self._collect(lambda _, start_response: send(reply, start_response), close)
+        message = self._request.message
+        if message.version != (1, 1) or message.method != "POST":  # what may omit a body is gunicorn's to know
+            return self._collect(lambda _, start_response: send(reply, start_response), close)
+        close = close or message.should_close()
+        return Answer(parts=[_head(reply, close) + reply.body], close=close)
 
     def _collect(self, app: WsgiApp, close: bool) -> Answer:
+        collector, response, environ = self._made
         if close:
-            self._response.force_close()
+            response.force_close()
         try:
-            self._ask(app)
+            _ask(app, response, environ)
         except Exception as error:
             return refuse(INTERNAL_ERROR, head_only=self._head_only(), error=type(error).__name__)
-        return Answer(parts=self._collector.finished(), close=self._response.should_close())
-
-    def _ask(self, app: WsgiApp) -> None:
-        parts = app(self.environ, self._response.start_response)
-        try:
-            for part in parts:
-                self._response.write(part)
-            if self._response.status is None:
-                raise ShortAnswer
-            self._response.close()
-        finally:
-            close = getattr(parts, "close", None)
-            if close is not None:
-                close()
-        if not self._response.complete():
-            raise ShortAnswer
+        return Answer(parts=collector.finished(), close=response.should_close())
 
     def _head_only(self) -> bool:
         return bool(self._request.message.method == "HEAD")
+
+
+def _ask(app: WsgiApp, response: Response, environ: dict[str, Any]) -> None:
+    parts = app(environ, response.start_response)
+    try:
+        for part in parts:
+            response.write(part)
+        if response.status is None:
+            raise ShortAnswer
+        response.close()
+    finally:
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+    if not response.complete():
+        raise ShortAnswer
+
+
+def _head(reply: Reply, close: bool) -> bytes:
+    """What gunicorn writes for this reply, made without asking it: a test compares the two."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
+    return (
+        f"HTTP/1.1 {reply.status} {problem.TITLES[reply.status]}\r\nDate: {util.http_date()}\r\n"
+        f"Connection: {'close' if close else 'keep-alive'}\r\nContent-Type: {reply.content_type}\r\n"
+        f"Content-Length: {len(reply.body)}\r\nCache-Control: no-store\r\n{lines}\r\n"
+    ).encode("latin-1")
 
 
 def refuse(refusal: Refusal, *, head_only: bool = False, error: str | None = None) -> Answer:

@@ -15,8 +15,8 @@ nothing block every probe for seconds. Rules kept here instead:
 - at SIGTERM the worker keeps accepting and answering until the application says it has stopped.
 
 The application object gives `listener_names`, `wsgi()`, `stopping()` and `stopped()`, and is given
-`http_counters`; the WSGI callable has `quick(environ)` and `taker(environ)` beside it. A taker is called
-with body and promise, and calls the promise with a `Reply`, once, at once or later, on any thread.
+`http_counters`; the WSGI callable has `quick(environ)` and `taker(listener, method, path)` beside
+it. A taker is called with body and promise, and calls the promise with a `Reply`, once, at once or later, on any thread.
 """
 
 from __future__ import annotations
@@ -310,8 +310,8 @@ class Worker(base.Worker):  # type: ignore[misc]
                 self.cfg, request, listener.name, connection.peer, connection.server, limits.answer_bytes_max
             )
             short = request.body_bytes <= limits.quick_body_bytes_max and request.body_chunks <= limits.quick_chunks_max
-            quick = (short or listener.name == PROBE) and self.wsgi.quick(exchange.environ)
-            taker = None if quick else self.wsgi.taker(exchange.environ)
+            taker = self.wsgi.taker(listener.name, *exchange.method_and_path)
+            quick = taker is None and (short or listener.name == PROBE) and self.wsgi.quick(exchange.environ)
         except Exception as error:
             self._answer(connection, refuse(INTERNAL_ERROR, error=type(error).__name__))
             return

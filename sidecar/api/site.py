@@ -42,11 +42,9 @@ class Site:
         """Whether the answer is in memory, so that it may be given where it was read."""
         return environ.get(LISTENER) != API or environ.get("PATH_INFO") in probes.ROUTES
 
-    def taker(self, environ: Environ) -> Taker | None:
-        """What takes this request and answers later, or None: call the site for it."""
-        if environ.get("PATH_INFO") == push.PATH and environ.get(LISTENER) == API and environ["REQUEST_METHOD"] == "POST":
-            return self._push
-        return None
+    def taker(self, listener: str, method: str, path: str) -> Taker | None:
+        """What takes such a request and answers later, or None: call the site for it. No environ is made for this."""
+        return self._push if path == push.PATH and method == "POST" and listener == API else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
