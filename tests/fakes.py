@@ -227,6 +227,7 @@ class FakeUsage:
     pages: Mapping[str, tuple[Sequence[str], str]] = field(default_factory=dict)
     broken: Exception | None = None
     kept: list[UsageEvent] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     owed: list[Callable[[], None]] = field(default_factory=list)
     acts: list[tuple[Act, Hour | None, str | None, str | None]] = field(default_factory=list)
 
@@ -245,6 +246,9 @@ class FakeUsage:
         self.owed.append(lambda: answered(result))
         if not self.later:
             self.pay()
+
+    def refused(self, reason: str) -> None:
+        self.refusals.append(reason)
 
     def pay(self) -> None:
         """Give every answer that is owed."""

@@ -42,12 +42,6 @@ class Picture:
     def metering_fault(self) -> tuple[str, str] | None:
         return self._metering.fault
 
-    def metering_overdue_since(self) -> datetime | None:
-        return None
-
-    def metering_fault(self) -> tuple[str, str] | None:
-        return None
-
     def recheck(self) -> int:
         return self._gatekeeper.recheck()
 

@@ -25,6 +25,7 @@ from sidecar.agent import child, log
 from sidecar.agent.accounts import Accounts
 from sidecar.agent.child import Child
 from sidecar.agent.exchange import Report
+from sidecar.agent.following import FollowedClock
 from sidecar.agent.leaps import Leaps
 from sidecar.agent.metering import LOOP
 from sidecar.agent.submission import Answered, Submission, budget_seconds, outcomes
@@ -200,10 +201,7 @@ class Settlement:
 
     def look(self) -> None:
         """One pass."""
-        refresh = getattr(self._clock, "refresh", None)
-        if refresh is not None:
-            refresh()
-        now = self._clock.now()
+        now = self._now()
         leap = self._leaps.seen(now, self._clock.monotonic())
         if leap and not self._settings.clock_url:  # an emulator's clock may run at any speed
             self.accounts.leapt(leap, now)
@@ -217,6 +215,12 @@ class Settlement:
             self.fault = exc
         self.accounts.faulted(self.fault)
         self.passed_at = now
+
+    def _now(self) -> datetime:
+        """The instant of this pass; a clock that is followed is asked for it."""
+        if isinstance(self._clock, FollowedClock):
+            self._clock.refresh()
+        return self._clock.now()
 
     def _pass(self, ledger: Ledger, now: datetime, at_once: bool) -> None:
         self.checking_since = self._clock.monotonic()
@@ -440,10 +444,10 @@ class Settlement:
         assert ledger is not None
         deadline = (self._stop_at or self._clock.monotonic()) + self._settings.flush_seconds * FLUSHED
         goes_on = self._task_goes_on()
-        now = self._clock.now()
+        now = self._now()
         self._seal_closed(ledger, now, at_once=True)
         self._settle_rest(ledger, now, deadline - self._settings.flush_seconds * RESERVED)
-        now = self._clock.now()
+        now = self._now()
         self._seal_closed(ledger, now, at_once=True)  # an hour may have ended meanwhile
         hour = Hour.at(now)
         if goes_on or ledger.open_from() > hour:

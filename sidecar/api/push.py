@@ -30,6 +30,7 @@ def take(usage: Usage, body: bytes, answered: Callable[[Reply], None]) -> None:
     now = usage.now()
     events = parse_events(body, usage.dimensions, now)
     if isinstance(events, Refusal):
+        usage.refused(events.reason)
         answered(reply(events))
     else:
         usage.push(events, now, lambda result: answered(reply(result)))
