@@ -13,6 +13,13 @@ from pathlib import Path
 from sidecar.api.probes import HTTP_STATUS
 from sidecar.entitlement.answers import ROWS, UNKNOWN, Answer, Asked
 from sidecar.entitlement.status import TRANSITIONS, Event, Status
+from sidecar.ledger.faults import REASONS as LEDGER_REASONS
+from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
+from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION
+from sidecar.metering.events import REASONS as EVENT_REASONS
+from sidecar.metering.outcomes import LATE, OUTCOME_UNKNOWN
+from sidecar.metering.records import TRANSITIONS as RECORD_TRANSITIONS
+from sidecar.metering.records import Act, Disposition
 from sidecar.settings import describe
 
 README = Path(__file__).parent.parent / "README.md"
@@ -72,7 +79,70 @@ def _plain(hint: str) -> str:
     return hint.strip().replace("|", "\\|")
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"settings": describe.markdown, "statuses": statuses, "reasons": reasons}
+def records() -> str:
+    """State × move → next state, a line for each move there is."""
+    lines = ["| From | What happens | To |", "| --- | --- | --- |"]
+    for (state, move), then in RECORD_TRANSITIONS.items():
+        lines.append(f"| `{state.value}` | {MOVES[move]} | `{then.value}` |")
+    return "\n".join(lines) + "\n"
+
+
+def dispositions() -> str:
+    """Reason → what AWS or the SDK said → what it means for the record → what to do."""
+    lines = ["| Reason | Said | The record is | Do this |", "| --- | --- | --- | --- |"]
+    for row in DISPOSITION_ROWS:
+        codes = ", ".join(f"`{code.partition(':')[0]}`" for code in row.codes)
+        hint = row.hint.replace("|", "\\|")
+        lines.append(f"| `{row.reason}` | {codes} | {MEANINGS[row.disposition]} | {hint} |")
+    other = UNKNOWN_DISPOSITION
+    lines.append(f"| `{other.reason}` | any other code | {MEANINGS[other.disposition]} | {other.hint} |")
+    for reason, hint in (LATE, OUTCOME_UNKNOWN):
+        lines.append(
+            f"| `{reason}` | - | {MEANINGS[Disposition.EXPIRE if reason == LATE[0] else Disposition.REJECT]} | {hint} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def refusals() -> str:
+    """HTTP status → reasons of a push."""
+    found: dict[int, list[str]] = {}
+    for reason, status in {**PUSH_REASONS, **dict.fromkeys(LEDGER_REASONS, 503)}.items():
+        found.setdefault(status, []).append(f"`{reason}`")
+    lines = ["| HTTP | Reasons |", "| --- | --- |"]
+    lines += [f"| {status} | {' · '.join(reasons)} |" for status, reasons in sorted(found.items())]
+    return "\n".join(lines) + "\n"
+
+
+MEANINGS: Mapping[Disposition, str] = {
+    Disposition.SETTLE: "settled",
+    Disposition.HOLD: "held: sent again later",
+    Disposition.REPAIR: "sealed anew and sent at once",
+    Disposition.DISPUTE: "disputed",
+    Disposition.EXPIRE: "expired, and counted in the open hour",
+    Disposition.REJECT: "rejected",
+}
+MOVES: Mapping[Disposition | Act, str] = {
+    Act.SEAL: "its hour closed, or the workload ends",
+    Disposition.SETTLE: "AWS gives a metering record id",
+    Disposition.HOLD: "AWS cannot say yes or no yet",
+    Disposition.REPAIR: "AWS refuses tags or token; sealed anew",
+    Disposition.DISPUTE: "AWS holds another quantity",
+    Disposition.EXPIRE: "too late, and certainly not billed",
+    Disposition.REJECT: "only a person can help, or it is too late and may have been billed",
+    Act.ROLL_FORWARD: "counted in the open hour",
+    Act.RETRY: "a person wants it sent again",
+    Act.CONFIRM: "a person has AWS's receipt",
+}
+PUSH_REASONS: Mapping[str, int] = {**EVENT_REASONS, "id_conflict": 409}
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "settings": describe.markdown,
+    "statuses": statuses,
+    "reasons": reasons,
+    "records": records,
+    "dispositions": dispositions,
+    "refusals": refusals,
+}
 
 
 def block(name: str) -> re.Pattern[str]:

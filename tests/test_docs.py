@@ -13,7 +13,9 @@ from tests.readme_tables import README, TABLES, block, rewritten
 
 ROOT = README.parent
 TEXT = README.read_text()
-EVENT = re.compile(r"[a-z_]+\.([a-z_]+ed|said|weak|shut|ending|not_kept)")
+EVENT = re.compile(
+    r"[a-z_]+\.([a-z_]+ed|said|weak|shut|ending|not_kept|left_behind|leapt|overdue|passed_over|set_aside)"
+)
 
 
 @pytest.mark.parametrize("name", TABLES)

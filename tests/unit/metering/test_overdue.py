@@ -1,0 +1,50 @@
+"""Overdue is what nothing could be reported of, for long enough."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from sidecar.metering.hours import Hour
+from sidecar.metering.overdue import Reporting
+from sidecar.metering.records import State, UsageRecord
+
+TWO_HOURS = timedelta(hours=2)
+ELEVEN = datetime(2026, 1, 2, 11, tzinfo=UTC)
+
+
+def record(start: datetime, state: State = State.SEALED) -> UsageRecord:
+    return UsageRecord(hour=Hour(start), dimension="requests", state=state, quantity=Decimal(1), request=None)
+
+
+TEN = record(ELEVEN - timedelta(hours=1))
+
+
+def test_it_counts_from_the_end_of_the_oldest_hour_that_waits() -> None:
+    seen = Reporting().seen([TEN], 0, None, ELEVEN + timedelta(minutes=10))
+    assert seen.overdue_since(ELEVEN + TWO_HOURS - timedelta(seconds=1), TWO_HOURS) is None
+    assert seen.overdue_since(ELEVEN + TWO_HOURS, TWO_HOURS) == ELEVEN
+
+
+def test_it_counts_from_the_last_yes_where_that_was_later() -> None:
+    yes = ELEVEN + timedelta(minutes=40)
+    seen = Reporting().seen([TEN], 0, yes, ELEVEN + timedelta(hours=1))
+    assert seen.overdue_since(ELEVEN + TWO_HOURS, TWO_HOURS) is None
+    assert seen.overdue_since(yes + TWO_HOURS, TWO_HOURS) == yes
+
+
+def test_what_waits_for_a_person_is_not_overdue() -> None:
+    waiting = [record(ELEVEN, State.DISPUTED), record(ELEVEN, State.REJECTED)]
+    assert Reporting().seen(waiting, 0, None, ELEVEN + timedelta(hours=9)) == Reporting()
+
+
+def test_a_record_that_was_rolled_forward_does_not_set_the_count_back() -> None:
+    seen = Reporting().seen([TEN], 0, None, ELEVEN).seen([], 1, None, ELEVEN + timedelta(hours=5))
+    later = seen.seen([record(ELEVEN + timedelta(hours=5))], 0, None, ELEVEN + timedelta(hours=6))
+    assert later.overdue_since(ELEVEN + timedelta(hours=6), TWO_HOURS) == ELEVEN
+
+
+def test_a_yes_ends_it_and_so_does_having_nothing_left() -> None:
+    seen = Reporting().seen([TEN], 0, None, ELEVEN)
+    assert seen.settled() == Reporting()
+    assert seen.seen([], 0, None, ELEVEN + timedelta(hours=3)) == Reporting()
