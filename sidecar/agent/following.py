@@ -15,7 +15,6 @@ Rules kept here:
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -98,6 +97,6 @@ def _number(value: object, most: float) -> float:
     """A number of 0 to `most`. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("no number")
-    if not math.isfinite(value) or not 0 <= value <= most:
+    if not 0 <= value <= most:  # also what is not a number
         raise ValueError("out of range")
     return float(value)

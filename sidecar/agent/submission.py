@@ -15,7 +15,6 @@ Rules kept here:
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -161,6 +160,6 @@ def _text(value: object) -> str:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("no number")
-    return min(max(float(value), 0.0), RETRY_AFTER_SECONDS_MAX)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ValueError("no span")
+    return float(min(value, RETRY_AFTER_SECONDS_MAX))

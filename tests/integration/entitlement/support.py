@@ -27,7 +27,7 @@ from sidecar.clock import Clock, SystemClock
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
 from sidecar.marketplace import environment
-from sidecar.settings import PublicKey
+from sidecar.settings import Dimension, EntitlementCheck, PublicKey
 
 PRODUCT: Final = "prod1"
 REGION: Final = "us-east-1"
@@ -35,6 +35,12 @@ ROLE: Final = "arn:aws:iam::123456789012:role/app"
 SECRET_KEY: Final = "wJalrXUtnFEMI-unchecked-secret"
 WEB_IDENTITY: Final = "web-identity-token-that-nobody-may-see"
 KEYS: Final = {"AWS_ACCESS_KEY_ID": "AKIDOFTHEPOD", "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+BY_DRY_RUN: Final[Mapping[str, Any]] = {
+    "entitlement_check": EntitlementCheck.METER_USAGE.value,
+    "dimensions": (Dimension(name="requests"),),
+    "public_keys": (),
+}
+"""A question that is asked by MeterUsage."""
 HTML: Final = b"<html><body>Sign in to the hotel network</body></html>"
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,35 +30,51 @@ from sidecar.emulator.keys import SigningKeys
 from sidecar.entitlement.answers import ROWS, TABLE, Answer, Asked
 from sidecar.settings import PublicKey, Settings
 
-from .support import HTML, KEYS, PRODUCT, REGION, ROLE, Rig, Shifted, Web, black_hole, dead_url, heard
+from .support import BY_DRY_RUN, HTML, KEYS, PRODUCT, REGION, ROLE, Rig, Shifted, Web, black_hole, dead_url, heard
 from .support import Answer as Said
 
-R, S, SDK, TOKEN = Asked.REGISTER_USAGE, Asked.STS, Asked.SDK, Asked.TOKEN
+R, M, S, SDK, TOKEN = Asked.REGISTER_USAGE, Asked.METER_USAGE, Asked.STS, Asked.SDK, Asked.TOKEN
 DENY, CONFIG, RETRY, LATER_CONFIG = Answer.DENY, Answer.CONFIG, Answer.RETRY, Answer.RETRY_THEN_CONFIG
 EXPIRED: Final = "Signature expired: 20260301T110000Z is now earlier than 20260301T114500Z (20260301T120000Z - 15 min.)"
 
 WIRE: Final[list[tuple[tuple[Asked, ...], Answer, str, str]]] = [
-    ((R,), DENY, "customer_not_entitled", "CustomerNotEntitledException CustomerNotSubscribedException"),
-    ((R,), DENY, "platform_not_supported", "PlatformNotSupportedException"),
-    ((R,), DENY, "invalid_product_code", "InvalidProductCodeException"),
+    ((R, M), DENY, "customer_not_entitled", "CustomerNotEntitledException CustomerNotSubscribedException"),
+    ((R, M), DENY, "platform_not_supported", "PlatformNotSupportedException"),
+    ((R, M), DENY, "invalid_product_code", "InvalidProductCodeException"),
     ((R,), DENY, "invalid_public_key_version", "InvalidPublicKeyVersionException InvalidPublicKeyException"),
     ((R,), CONFIG, "invalid_region", "InvalidRegionException"),
-    ((R,), CONFIG, "api_disabled", "DisabledApiException"),
+    ((R, M), CONFIG, "api_disabled", "DisabledApiException"),
     ((R,), CONFIG, "access_denied", "AccessDeniedException"),
-    ((R,), CONFIG, "credentials_expired", "ExpiredTokenException"),
-    ((S,), CONFIG, "web_identity_token_expired", "ExpiredTokenException"),
-    ((R, S), CONFIG, "credentials_unknown", "UnrecognizedClientException InvalidClientTokenId"),
     (
-        (R, S),
+        (M,),
+        CONFIG,
+        "access_denied",
+        "UnauthorizedException AccessDeniedException AccessDenied UnauthorizedOperation",
+    ),
+    ((M,), CONFIG, "invalid_region", "InvalidEndpointRegionException"),
+    ((M,), DENY, "invalid_usage_dimension", "InvalidUsageDimensionException"),
+    (
+        (M,),
+        DENY,
+        "request_malformed",
+        "InvalidTagException InvalidUsageAllocationsException IdempotencyConflictException",
+    ),
+    ((M,), CONFIG, "clock_skew", "TimestampOutOfBoundsException"),
+    ((M,), RETRY, "hour_already_metered", "DuplicateRequestException"),
+    ((R, M), CONFIG, "credentials_expired", "ExpiredTokenException"),
+    ((S,), CONFIG, "web_identity_token_expired", "ExpiredTokenException"),
+    ((R, M, S), CONFIG, "credentials_unknown", "UnrecognizedClientException InvalidClientTokenId"),
+    (
+        (R, M, S),
         CONFIG,
         "request_unsigned",
         "MissingAuthenticationToken MissingAuthenticationTokenException IncompleteSignature"
         " IncompleteSignatureException",
     ),
-    ((R, S), CONFIG, "signature_mismatch", "InvalidSignatureException SignatureDoesNotMatch"),
-    ((R, S), RETRY, "clock_skew", "InvalidSignatureException:clock SignatureDoesNotMatch:clock"),
-    ((R, S), CONFIG, "clock_skew", "RequestTimeTooSkewed RequestExpired"),
-    ((R, S), CONFIG, "account_refused", "OptInRequired AuthFailure NotAuthorized"),
+    ((R, M, S), CONFIG, "signature_mismatch", "InvalidSignatureException SignatureDoesNotMatch"),
+    ((R, M, S), RETRY, "clock_skew", "InvalidSignatureException:clock SignatureDoesNotMatch:clock"),
+    ((R, M, S), CONFIG, "clock_skew", "RequestTimeTooSkewed RequestExpired"),
+    ((R, M, S), CONFIG, "account_refused", "OptInRequired AuthFailure NotAuthorized"),
     ((S,), CONFIG, "trust_policy_refused", "AccessDenied AccessDeniedException"),
     ((S,), CONFIG, "oidc_provider_missing", "InvalidIdentityToken"),
     ((S,), CONFIG, "web_identity_token_rejected", "IDPRejectedClaim"),
@@ -66,15 +82,15 @@ WIRE: Final[list[tuple[tuple[Asked, ...], Answer, str, str]]] = [
     ((S,), CONFIG, "role_arn_malformed", "ValidationError"),
     ((S,), CONFIG, "sts_region_disabled", "RegionDisabledException"),
     ((S,), CONFIG, "session_policy_refused", "PackedPolicyTooLarge MalformedPolicyDocument"),
-    ((R, S), DENY, "request_malformed", "ValidationException SerializationException UnknownOperationException"),
+    ((R, M, S), DENY, "request_malformed", "ValidationException SerializationException UnknownOperationException"),
     (
-        (R, S),
+        (R, M, S),
         RETRY,
         "throttled",
         "ThrottlingException Throttling TooManyRequestsException RequestLimitExceeded",
     ),
     (
-        (R, S),
+        (R, M, S),
         RETRY,
         "aws_failing",
         "InternalServiceErrorException InternalFailure InternalError ServiceUnavailable ServiceUnavailableException"
@@ -84,9 +100,10 @@ WIRE: Final[list[tuple[tuple[Asked, ...], Answer, str, str]]] = [
 """Codes that AWS says in an error body."""
 
 STATUS: Final[list[tuple[tuple[Asked, ...], Answer, str, str]]] = [
-    ((R, S), RETRY, "throttled", "429"),
-    ((R, S), RETRY, "aws_failing", "408 500 502 503 504"),
-    ((R, S), CONFIG, "answer_not_from_aws", "301 302 307 308 400 401 403 404 405 407 411 413"),
+    ((R, M, S), RETRY, "throttled", "429"),
+    ((R, M, S), RETRY, "aws_failing", "408 500 502 503 504"),
+    ((R, M, S), CONFIG, "answer_not_from_aws", "301 302 307 308 400 401 403 404 405 407 411 413"),
+    ((M,), CONFIG, "answer_not_from_aws", "200"),
 ]
 """Codes that are an HTTP status with a web page below it: a gateway, a proxy."""
 
@@ -119,7 +136,7 @@ def by_fault(code: str, asked: Asked) -> Callable[[Rig], Report]:
     def play(rig: Rig) -> Report:
         aws = rig.aws()
         aws.fault(asked.value, name, times=None, message=EXPIRED if clock else "User: x is not the point")
-        return rig.ask(aws.url, rig.irsa).report
+        return rig.ask(aws.url, rig.irsa, **(BY_DRY_RUN if asked is M else {})).report
 
     return play
 
@@ -127,7 +144,7 @@ def by_fault(code: str, asked: Asked) -> Callable[[Rig], Report]:
 def by_status(code: str, asked: Asked) -> Callable[[Rig], Report]:
     def play(rig: Rig) -> Report:
         web = rig.web(Said(status=int(code), body=HTML, content_type="text/html"))
-        return rig.ask(web.url, KEYS if asked is R else rig.irsa).report
+        return rig.ask(web.url, rig.irsa if asked is S else KEYS, **(BY_DRY_RUN if asked is M else {})).report
 
     return play
 
@@ -467,20 +484,29 @@ def test_the_token_that_fits_the_first_question_does_not_fit_the_second(rig: Rig
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
-@pytest.mark.parametrize("operation", ["RegisterUsage", "AssumeRoleWithWebIdentity"])
+@pytest.mark.parametrize(
+    ("operation", "question"),
+    [
+        ("RegisterUsage", {}),
+        ("AssumeRoleWithWebIdentity", {}),
+        ("MeterUsage", BY_DRY_RUN),
+        ("AssumeRoleWithWebIdentity", BY_DRY_RUN),
+    ],
+    ids=["RegisterUsage", "STS", "MeterUsage", "STS-MeterUsage"],
+)
 def test_credentials_said_to_be_bad_are_fetched_anew_once_and_then_believed(
-    code: str, operation: str, rig: Rig
+    code: str, operation: str, question: Mapping[str, Any], rig: Rig
 ) -> None:
     aws = rig.aws()
     aws.fault(operation, code, times=1)
-    assert rig.ask(aws.url, rig.irsa).report.answer == "accepted"
+    assert rig.ask(aws.url, rig.irsa, **question).report.answer == "accepted"
     exchanged = [call for call in aws.calls() if call.operation == "AssumeRoleWithWebIdentity"]
     assert len(exchanged) == 2
 
     aws.fault(operation, code, times=2)
-    report = rig.ask(aws.url, rig.irsa).report
+    report = rig.ask(aws.url, rig.irsa, **question).report
     assert (report.answer, report.code, report.asked) == ("config", code, operation)
-    assert rig.ask(aws.url, rig.irsa).report.answer == "accepted", "no third question was asked"
+    assert rig.ask(aws.url, rig.irsa, **question).report.answer == "accepted", "no third question was asked"
 
 
 @pytest.mark.parametrize(

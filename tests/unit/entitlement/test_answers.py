@@ -27,25 +27,36 @@ from sidecar.entitlement.answers import (
     filled,
 )
 
-R, S, SDK, TOKEN = Asked.REGISTER_USAGE, Asked.STS, Asked.SDK, Asked.TOKEN
+R, M, S, SDK, TOKEN = Asked.REGISTER_USAGE, Asked.METER_USAGE, Asked.STS, Asked.SDK, Asked.TOKEN
 DENY, CONFIG, RETRY, LATER_CONFIG = Answer.DENY, Answer.CONFIG, Answer.RETRY, Answer.RETRY_THEN_CONFIG
 
 OURS: Final = {"RuntimeError:clock", "ca_bundle_unreadable", "child_failed", "child_timed_out", "metadata_unreadable"}
 """Codes of the SDK's place that are not the SDK's."""
 
 EXPECTED: Final[Mapping[tuple[Asked, ...], Mapping[Answer, str]]] = {
-    (R,): {
+    (R, M): {
         DENY: "CustomerNotEntitledException CustomerNotSubscribedException PlatformNotSupportedException"
-        " InvalidProductCodeException InvalidPublicKeyVersionException InvalidPublicKeyException",
-        CONFIG: "InvalidRegionException DisabledApiException AccessDeniedException",
+        " InvalidProductCodeException",
+        CONFIG: "DisabledApiException AccessDeniedException",
         RETRY: "InternalServiceErrorException",
+    },
+    (R,): {
+        DENY: "InvalidPublicKeyVersionException InvalidPublicKeyException",
+        CONFIG: "InvalidRegionException",
+    },
+    (M,): {
+        DENY: "InvalidUsageDimensionException InvalidTagException InvalidUsageAllocationsException"
+        " IdempotencyConflictException",
+        CONFIG: "InvalidEndpointRegionException UnauthorizedException UnauthorizedOperation AccessDenied"
+        " TimestampOutOfBoundsException 200",
+        RETRY: "DuplicateRequestException",
     },
     (S,): {
         CONFIG: "AccessDenied InvalidIdentityToken IDPRejectedClaim ValidationError RegionDisabledException"
         " PackedPolicyTooLarge MalformedPolicyDocument",
         RETRY: "IDPCommunicationError",
     },
-    (R, S): {
+    (R, M, S): {
         DENY: "ValidationException SerializationException UnknownOperationException",
         CONFIG: "ExpiredTokenException UnrecognizedClientException InvalidClientTokenId MissingAuthenticationToken"
         " MissingAuthenticationTokenException IncompleteSignature InvalidSignatureException SignatureDoesNotMatch"
@@ -69,6 +80,7 @@ EXPECTED: Final[Mapping[tuple[Asked, ...], Mapping[Answer, str]]] = {
 
 ONCE_MORE: Final = {
     *((code, R) for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")),
+    *((code, M) for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")),
     *((code, S) for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")),
     *((code, TOKEN) for code in EXPECTED[TOKEN,][DENY].split()),
 }
@@ -92,12 +104,16 @@ def test_each_documented_code_has_a_row_of_its_documented_class(code: str, asked
 
 @pytest.mark.parametrize("code", ["ValidationException", "SerializationException", "UnknownOperationException"])
 def test_a_malformed_request_is_final_for_whomever_it_was_meant(code: str) -> None:
-    assert classify(code, S).answer is classify(code, R).answer
+    assert classify(code, S).answer is classify(code, R).answer is classify(code, M).answer
 
 
 @pytest.mark.parametrize(
     ("service", "operation", "asked"),
-    [("meteringmarketplace", "RegisterUsage", R), ("sts", "AssumeRoleWithWebIdentity", S)],
+    [
+        ("meteringmarketplace", "RegisterUsage", R),
+        ("meteringmarketplace", "MeterUsage", M),
+        ("sts", "AssumeRoleWithWebIdentity", S),
+    ],
 )
 def test_every_modelled_error_has_a_row(service: str, operation: str, asked: Asked) -> None:
     """Fails when the SDK brings a new one."""
@@ -131,14 +147,30 @@ def test_a_code_of_one_service_means_nothing_from_the_other() -> None:
     assert classify("AccessDenied", R) is UNKNOWN
     assert classify("token_nonce", R) is UNKNOWN
     assert classify("NoCredentialsError", R) is UNKNOWN
+    assert classify("InvalidUsageDimensionException", R) is UNKNOWN
+    assert classify("InvalidPublicKeyVersionException", M) is UNKNOWN
+    assert classify("InvalidEndpointRegionException", R) is UNKNOWN
+
+
+def test_what_iam_has_to_allow_is_named_by_who_refused() -> None:
+    assert "aws-marketplace:RegisterUsage" in classify("AccessDeniedException", R).hint
+    for code in ("AccessDeniedException", "UnauthorizedException"):
+        hint = classify(code, M).hint
+        assert "aws-marketplace:MeterUsage" in hint
+        assert "RegisterUsage" not in hint
+
+
+def test_a_dry_run_that_passed_is_no_error() -> None:
+    assert ("DryRunOperation", M) not in TABLE
 
 
 def test_an_expired_token_is_told_apart_by_who_says_so() -> None:
     assert classify("ExpiredTokenException", R).reason == "credentials_expired"
+    assert classify("ExpiredTokenException", M).reason == "credentials_expired"
     assert classify("ExpiredTokenException", S).reason == "web_identity_token_expired"
 
 
-@pytest.mark.parametrize("asked", [R, S])
+@pytest.mark.parametrize("asked", [R, M, S])
 @pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch"])
 @pytest.mark.parametrize(
     "message",
@@ -169,8 +201,8 @@ def test_words_about_a_clock_change_no_other_code() -> None:
     assert classify("NeverSeen", R, "Signature expired") is UNKNOWN
 
 
-@pytest.mark.parametrize("asked", [R, S])
-@pytest.mark.parametrize("code", ["BrandNewException", "", "418", "200"])
+@pytest.mark.parametrize("asked", [R, M, S])
+@pytest.mark.parametrize("code", ["BrandNewException", "", "418", "201"])
 def test_an_unknown_code_is_a_mistake_here_and_stands_in_the_hint(code: str, asked: Asked) -> None:
     row = classify(code, asked)
     assert (row.answer, row.reason, row.unreachable) == (CONFIG, "unknown_error", False)
@@ -195,6 +227,7 @@ def test_only_where_aws_gave_no_answer_may_a_kept_one_stand_in() -> None:
     """A denial and a refusal of AWS's must never be covered by an older yes."""
     unreachable = {row.reason for row in ROWS if row.unreachable}
     assert unreachable == {
+        "hour_already_metered",
         "throttled",
         "aws_failing",
         "oidc_provider_unreachable",
@@ -247,5 +280,7 @@ def test_a_reason_belongs_to_one_class_unless_it_is_the_clock() -> None:
 
 
 def test_the_reasons_of_a_yes_are_no_rows() -> None:
-    assert {answers.ACCEPTED[0], answers.KEPT[0]}.isdisjoint(row.reason for row in ROWS)
+    said = {one[0] for one in (answers.ACCEPTED, answers.KEPT, answers.DRY_RUN_PASSED, answers.KEPT_PASS)}
+    assert len(said) == 4
+    assert said.isdisjoint(row.reason for row in ROWS)
     assert all(row.answer is not Answer.ACCEPTED for row in ROWS)
