@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sidecar.agent.submission import Answered, Submission
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter import Metered, caller, meter_usage
-from sidecar.metering.dispositions import holds_all
+from sidecar.metering.dispositions import classify, holds_all
 from sidecar.metering.outcomes import Outcome, Refused, Settled
+from sidecar.metering.records import Disposition
 
 NO_BUNDLE: Final = Refused(code="ca_bundle_unreadable", sent=False)
 
@@ -52,8 +53,7 @@ def holding(outcome: Outcome) -> Refused | None:
     """What the requests after this one are answered without being sent; None where they are sent."""
     if isinstance(outcome, Settled):
         return None
-    message = outcome.message if isinstance(outcome, Refused) else ""
-    if not holds_all(outcome.code, message):
-        return None
-    floor = outcome.retry_after_seconds if isinstance(outcome, Refused) else None
-    return Refused(code=outcome.code, message=message, retry_after_seconds=floor, sent=False)
+    refused = outcome if isinstance(outcome, Refused) else Refused(code=outcome.code)
+    row = classify(refused.code, refused.message)
+    kept_from_aws = not refused.sent and row.disposition is Disposition.HOLD
+    return replace(refused, sent=False) if kept_from_aws or holds_all(refused.code, refused.message) else None

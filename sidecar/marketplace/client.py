@@ -24,7 +24,7 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, IncompleteReadError
+from botocore.exceptions import BotoCoreError, IncompleteReadError, NoRegionError
 from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 
@@ -132,6 +132,8 @@ class Marketplace:
 
     def metering(self) -> Any:
         """The client. Raises what the SDK raises."""
+        if not self.region:
+            raise NoRegionError()  # with an endpoint given, the SDK would sign for no region
         if self._client is None:
             config = Config(
                 connect_timeout=CONNECT_SECONDS,

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sidecar.agent import child
 from sidecar.agent.asking import Asking
 from sidecar.agent.exchange import Keeping, Question, Report
+from sidecar.agent.submission import Submission
 from sidecar.clock import Clock, SystemClock
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
@@ -123,6 +124,17 @@ class Rig:
     def public_keys(self, *versions: int) -> tuple[PublicKey, ...]:
         return tuple(PublicKey(version=version, pem=self.keys.public_pem(version)) for version in versions)
 
+    @contextmanager
+    def seen_by_sdk(self, url: str | None, env: Mapping[str, str] = KEYS) -> Iterator[dict[str, str]]:
+        """The pod's environment; inside, this process has what a child makes of it."""
+        seen = self.env(**env)
+        with self.monkeypatch.context() as here:
+            for name in list(os.environ):
+                here.delenv(name)
+            for name, value in environment.for_sdk(seen, url, in_platform=True).items():
+                here.setenv(name, value)
+            yield seen
+
     def ask(
         self,
         url: str | None,
@@ -133,12 +145,7 @@ class Rig:
         **changed: Any,
     ) -> Asked:
         """Ask once, in this process."""
-        seen = self.env(**env)
-        with self.monkeypatch.context() as here:
-            for name in list(os.environ):
-                here.delenv(name)
-            for name, value in environment.for_sdk(seen, url, in_platform=True).items():
-                here.setenv(name, value)
+        with self.seen_by_sdk(url, env) as seen:
             asking = Asking(
                 question=self.question(url, **changed), env=seen, clock=clock or SystemClock(), new_random=new_random
             )
@@ -147,10 +154,14 @@ class Rig:
 
     def spawn(self, url: str | None, env: Mapping[str, str] = KEYS, **changed: Any) -> child.Child:
         """Ask once, in a real child that inherits the environment."""
+        return self.spawned(self.question(url, **changed), env)
+
+    def spawned(self, question: Question | Submission, env: Mapping[str, str] = KEYS) -> child.Child:
+        """A real child with this question."""
         with self.monkeypatch.context() as here:
             for name, value in self.env(**env).items():
                 here.setenv(name, value)
-            return child.spawn(self.question(url, **changed))
+            return child.spawn(question)
 
 
 def heard(asked: child.Child, seconds: float = 30) -> Report:

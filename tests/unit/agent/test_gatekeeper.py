@@ -53,6 +53,7 @@ class Story:
     asked: threading.Event = field(default_factory=threading.Event)
     broken: Exception | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    placed: list[Report] = field(default_factory=list)
 
     def end(self, code: Exit, text: str) -> None:
         self.ended.append((code, text))
@@ -79,6 +80,7 @@ class Story:
             first=first,  # type: ignore[arg-type]
             start_child=start,  # type: ignore[arg-type]
             chance=lambda: chance,
+            placed=self.placed.append,
         )
 
     def after(self, *reports: Report) -> Gatekeeper:
@@ -657,3 +659,62 @@ def test_a_loop_that_lives_is_not_named(story: Story) -> None:
 def test_words_of_answers_are_those_of_the_table() -> None:
     used: Sequence[Report] = (ACCEPTED, REOPENED, DENY, FORGED, CONFIG, RETRY, LATER)
     assert {one.verdict for one in used} == set(Answer)
+
+
+# -- the place, before the answer
+
+
+PLACED = Report(answer="retry", reason="asking", hint="", placed_only=True, workload="6f1c", region="us-east-1")
+
+
+def placing(*lines: Report | bytes | None) -> FakeChild:
+    """A child that says where it is, and then these."""
+    said = [one.as_json().encode() if isinstance(one, Report) else one for one in lines]
+    return FakeChild(lines=[PLACED.as_json().encode(), *said])
+
+
+def test_the_place_is_told_before_the_answer_and_is_none(story: Story) -> None:
+    keeper = story.gatekeeper(placing(DENY))
+    keeper.ask()
+    assert story.placed == [PLACED]
+    assert keeper.report == DENY
+    assert keeper.standing.status is Status.DENIED
+    assert keeper.counts.answers == {one.value: int(one is Answer.DENY) for one in Answer}
+
+
+def test_the_place_is_shown_while_the_answer_is_waited_for(story: Story) -> None:
+    seen: list[tuple[str, str, bool]] = []
+    child = placing(DENY)
+    keeper = story.gatekeeper(child)
+    child.while_heard = lambda: seen.append((keeper.report.workload, keeper.report.region, keeper.standing.entitled))
+    keeper.ask()
+    assert seen == [("", "", False), ("6f1c", "us-east-1", False)]
+
+
+def test_what_is_known_of_the_place_is_not_forgotten_for_what_is_not_known_yet(story: Story) -> None:
+    keeper = story.gatekeeper(saying(CONFIG), placing(None))
+    keeper.ask()
+    keeper.ask()
+    assert keeper.report.host == CONFIG.host
+    assert keeper.report.code == "child_timed_out"
+
+
+def test_a_child_that_says_only_where_it_is_has_said_nothing(story: Story, events: Events) -> None:
+    keeper = story.gatekeeper(placing(PLACED), placing())
+    for _ in range(2):
+        keeper.ask()
+        assert events.of("child.failed")[-1]["code"] == "child_failed"
+        assert keeper.report.workload == "6f1c"
+        assert not keeper.standing.entitled
+
+
+def test_both_lines_come_within_one_budget(story: Story) -> None:
+    child = placing(DENY)
+    story.gatekeeper(child).ask()
+    assert len(set(child.deadlines)) == 1
+
+
+def test_a_child_that_could_not_find_its_place_is_heard_all_the_same(story: Story) -> None:
+    keeper = story.after(CONFIG)
+    assert story.placed == []
+    assert keeper.report == CONFIG
