@@ -93,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from sidecar import __version__
+    from sidecar.agent import usage_arguments
     from sidecar.emulator import command as emulator
 
     parser = argparse.ArgumentParser(
@@ -121,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_running(add)
     _add_clients(add)
+    usage_arguments.add_parsers(add)
     _add_checks(add, commands)
     emulate = add(
         "emulator",
@@ -237,7 +239,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "settings",
         "each also as SIDECAR_… or in the file of --config. Where listeners move, use one of these two: healthcheck,"
-        " wait, exec and recheck read them, not the flags of another process",
+        " wait, exec, recheck, report and usage read them, not the flags of another process",
     )
     group.add_argument("--config", metavar="FILE", help="YAML file with settings under their lower-case names")
     for setting in SETTINGS:

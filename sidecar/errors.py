@@ -20,10 +20,12 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Exit codes of the commands; 69, 70 and 78 are those of sysexits.h."""
+    """Exit codes of the commands; 65, 69, 70 and 78 are those of sysexits.h."""
 
     OK = 0
     FAILED = 1
+    REFUSED = 65
+    """What was given is wrong; given again it would be refused again."""
     UNAVAILABLE = 69
     """Nobody could be asked, or the wait ran out."""
     SOFTWARE = 70

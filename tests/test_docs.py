@@ -79,6 +79,7 @@ def test_every_command_stands_in_readme_and_no_other() -> None:
 
 def test_exit_codes_are_those_of_the_contract() -> None:
     assert (Exit.OK, Exit.FAILED, Exit.UNAVAILABLE, Exit.DENIED, Exit.CONFIG) == (0, 1, 69, 77, 78)
+    assert Exit.REFUSED == 65
 
 
 def test_links_of_readme_lead_somewhere() -> None:

@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 class Promise(Generic[Key, Value]):
     """One answer that is owed. Call it with the answer."""
 
-    __slots__ = ("_deferred", "key", "kept")
+    __slots__ = ("_deferred", "kept", "key")
 
     def __init__(self, deferred: Deferred[Key, Value], key: Key) -> None:
         self._deferred = deferred

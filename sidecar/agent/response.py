@@ -24,7 +24,6 @@ from gunicorn import util
 from gunicorn.http import wsgi
 
 from sidecar.agent.request import Refusal, Request
-from sidecar.api import problem
 from sidecar.api.reply import Reply, send
 
 LISTENER: Final = "sidecar.listener"
@@ -40,6 +39,9 @@ TOO_BUSY: Final = Refusal(
 ONE_PIECE_BYTES_MAX: Final = 64 * 1024
 PARTS_MAX: Final = 64
 """More pieces than this are joined: each costs the poller a system call."""
+
+USUAL: Final = (200, (), "POST", (1, 1))
+"""Status, headers of its own, method and version: the answer to nearly every push."""
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -157,16 +159,16 @@ class Exchange:
     def give(self, reply: Reply, *, close: bool) -> Answer:
         """This reply, in the bytes any other route's would have."""
         message = self._request.message
-        if message.version != (1, 1) or message.method != "POST":  # what may omit a body is gunicorn's to know
+        if (reply.status, reply.headers, message.method, message.version) != USUAL:
             return self._collect(lambda _, start_response: send(reply, start_response), close)
         close = close or message.should_close()
-        return Answer(parts=[_head(reply, close) + reply.body], close=close)
+        return Answer(parts=[_usual_head(reply, close) + reply.body], close=close)
 
     def _collect(self, app: WsgiApp, close: bool) -> Answer:
-        collector, response, environ = self._made
-        if close:
-            response.force_close()
         try:
+            collector, response, environ = self._made
+            if close:
+                response.force_close()
             _ask(app, response, environ)
         except Exception as error:
             return refuse(INTERNAL_ERROR, head_only=self._head_only(), error=type(error).__name__)
@@ -192,13 +194,11 @@ def _ask(app: WsgiApp, response: Response, environ: dict[str, Any]) -> None:
         raise ShortAnswer
 
 
-def _head(reply: Reply, close: bool) -> bytes:
-    """What gunicorn writes for this reply, made without asking it: a test compares the two."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
+def _usual_head(reply: Reply, close: bool) -> bytes:
+    """What gunicorn writes before a 200 without headers of its own, at a tenth of the cost; a test compares the two."""
     return (
-        f"HTTP/1.1 {reply.status} {problem.TITLES[reply.status]}\r\nDate: {util.http_date()}\r\n"
-        f"Connection: {'close' if close else 'keep-alive'}\r\nContent-Type: {reply.content_type}\r\n"
-        f"Content-Length: {len(reply.body)}\r\nCache-Control: no-store\r\n{lines}\r\n"
+        f"HTTP/1.1 200 OK\r\nDate: {util.http_date()}\r\nConnection: {'close' if close else 'keep-alive'}\r\n"
+        f"Content-Type: {reply.content_type}\r\nContent-Length: {len(reply.body)}\r\nCache-Control: no-store\r\n\r\n"
     ).encode("latin-1")
 
 

@@ -16,7 +16,7 @@ nothing block every probe for seconds. Rules kept here instead:
 
 The application object gives `listener_names`, `wsgi()`, `stopping()` and `stopped()`, and is given
 `http_counters`; the WSGI callable has `quick(environ)` and `taker(listener, method, path)` beside
-it. A taker is called with body and promise, and calls the promise with a `Reply`, once, at once or later, on any thread.
+it. A taker is called with body and promise, and calls the promise with a `Reply`, once, on any thread.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from sidecar.agent.limits import PROBE, Counters, Limits
 from sidecar.agent.pool import Pool
 from sidecar.agent.request import Refusal, Request
 from sidecar.agent.response import INTERNAL_ERROR, TOO_BUSY, Answer, Exchange, refuse
-from sidecar.api.reply import Reply
+from sidecar.api.reply import Reply, Taker
 
 __all__ = ["Worker", "check_gunicorn", "gunicorn_settings"]
 
@@ -62,7 +62,6 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
 
 Owed = Promise[tuple[Connection, Exchange], Reply | Answer]
-Taker = Callable[[bytes, Callable[[Reply], None]], None]
 
 
 def gunicorn_settings() -> dict[str, object]:

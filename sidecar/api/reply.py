@@ -24,6 +24,10 @@ class Reply:
     headers: Headers = ()
 
 
+Taker = Callable[[bytes, Callable[[Reply], None]], None]
+"""Takes a body and a callable for the answer, which it calls once: at once or later, on any thread."""
+
+
 def refusal(status: int, reason: str, detail: str, headers: Headers = (), index: int | None = None) -> Reply:
     """A problem document as an answer."""
     body = problem.document(status, reason, detail, index)

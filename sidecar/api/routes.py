@@ -12,8 +12,10 @@ from __future__ import annotations
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from sidecar.api import problem
+from sidecar.api import problem, usage_routes
+from sidecar.api.reply import refusal
 from sidecar.api.site import WSGI
+from sidecar.api.usage_routes import response
 from sidecar.api.view import View
 
 REASONS = {404: "not_found", 405: "method_not_allowed"}
@@ -40,24 +42,17 @@ def application(view: View) -> WSGI:
         """Ask AWS again now, whatever the pause. 202, or 429 within 15 seconds of the last time."""
         wait = view.recheck()
         if wait:
-            answer = refusal(429, "asked_just_now", f"AWS was asked a moment ago; ask again in {wait} s.")
-            answer.headers["Retry-After"] = str(wait)
-            return answer
+            detail = f"AWS was asked a moment ago; ask again in {wait} s."
+            return response(refusal(429, "asked_just_now", detail, (("Retry-After", str(wait)),)))
         return Response('{"asked": true}', status=202, content_type="application/json")
 
     @app.errorhandler(HTTPException)
     def refused(exc: HTTPException) -> Response:
         code = exc.code or 500
         code = code if code in problem.TITLES else 400
-        answer = refusal(code, REASONS.get(code, "bad_request"), DETAILS.get(code, problem.TITLES[code] + "."))
-        for name, value in exc.get_headers():
-            if name == "Allow":
-                answer.headers[name] = value
-        return answer
+        allow = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
+        detail = DETAILS.get(code, problem.TITLES[code] + ".")
+        return response(refusal(code, REASONS.get(code, "bad_request"), detail, allow))
 
+    usage_routes.add(app, view.usage)
     return app
-
-
-def refusal(status: int, reason: str, detail: str) -> Response:
-    """A problem document as a Flask response."""
-    return Response(problem.document(status, reason, detail), status=status, content_type=problem.CONTENT_TYPE)

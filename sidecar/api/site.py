@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 from sidecar.api import probes, push
-from sidecar.api.reply import Reply, StartResponse, refusal, send
+from sidecar.api.reply import Reply, StartResponse, Taker, refusal, send
 from sidecar.api.view import View
 
 LISTENER: Final = "sidecar.listener"
@@ -26,8 +26,6 @@ READS: Final = ("GET", "HEAD")
 
 Environ = dict[str, Any]
 WSGI = Callable[[Environ, StartResponse], Iterable[bytes]]
-Taker = Callable[[bytes, Callable[[Reply], None]], None]
-"""Takes a body and a callable for the answer, which it calls once: at once or later, on any thread."""
 
 
 class Site:

@@ -20,26 +20,60 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sidecar.api.reply import Reply
 
 ROOT = Path(__file__).resolve().parents[3]
 # As in the image: big answers go back to the system, not to a per-thread arena.
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": "131072"}
-QUICK = ("/entitled", "/counters", "/pid", "/release", "/quick-echo", "/quick-error", "/quick-refuses")
+QUICK = ("/entitled", "/counters", "/pid", "/release", "/owed", "/pay", "/quick-echo", "/quick-error", "/quick-refuses")
 
 
 # In the server's process
 
 
 class TestApp:
-    """The WSGI callable under test, with the one method the worker adds."""
+    """The WSGI callable under test, with the two methods the worker adds."""
 
     __test__ = False
 
     def __init__(self, hub: Any) -> None:
         self.hub = hub
         self.hang = threading.Event()
+        self.owed: list[Callable[[], None]] = []
+
+    def taker(self, listener: str, method: str, path: str) -> Any:
+        if path == "/take-refused":
+            raise RuntimeError("secret-of-the-application")
+        return partial(self.take, path) if path.startswith("/take") else None
+
+    def take(self, path: str, body: bytes, answered: Callable[[Reply], None]) -> None:
+        said = {"path": path, "bytes": len(body), "start": body[:20].decode("latin-1")}
+        said["thread"] = threading.current_thread().name
+        reply = Reply(status=200, body=json.dumps(said).encode())
+        if path == "/take-error":
+            raise RuntimeError("secret-of-the-application")
+        if path == "/take-odd":
+            reply = Reply(status=299, body=b"")
+        if path in ("/take-now", "/take-odd", "/take-twice", "/take-then-error"):
+            answered(reply)
+        if path == "/take-twice":
+            answered(Reply(status=200, body=b'"again"'))
+        if path == "/take-then-error":
+            raise RuntimeError("secret-of-the-application")
+        if path == "/take-later":
+            threading.Thread(target=answered, args=[reply]).start()
+        if path == "/take-owed":
+            self.owed.append(partial(answered, reply))
+
+    def pay(self) -> int:
+        """Give what is owed, all on one other thread, as a commit does."""
+        owed, self.owed = self.owed, []
+        threading.Thread(target=lambda: [one() for one in owed]).start()
+        return len(owed)
 
     def quick(self, environ: dict[str, Any]) -> bool:
         if environ["PATH_INFO"] == "/quick-refuses":
@@ -71,6 +105,10 @@ class TestApp:
     def describe(self, path: str, environ: dict[str, Any]) -> object:
         if path == "/counters":
             return self.counters()
+        if path == "/owed":
+            return len(self.owed)
+        if path == "/pay":
+            return self.pay()
         if path == "/pid":
             return os.getpid()
         if path == "/release":

@@ -13,7 +13,7 @@ from gunicorn.http.parser import RequestParser
 
 from sidecar.agent.connection import Connection, Listener, Phase
 from sidecar.agent.limits import API, PROBE, REFUSAL_STATUSES, Counters, Limits
-from sidecar.agent.request import BAD_REQUEST, Refusal, Request, RequestReader
+from sidecar.agent.request import BAD_REQUEST, KNOWN_HEADS_MAX, Refusal, Request, RequestReader
 from sidecar.agent.worker import gunicorn_settings
 
 GET = b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -323,3 +323,97 @@ def test_a_probe_reads_a_shorter_body_than_the_api() -> None:
     assert limits.body_bytes_max(API) == 1_048_576
     assert limits.body_bytes_max(PROBE) <= limits.quick_body_bytes_max
     assert limits.body_chunks_max(PROBE) == limits.quick_chunks_max < limits.body_chunks_max(API)
+
+
+# -- a head that comes again
+
+
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """How often gunicorn's parser is asked from here on."""
+    calls: list[object] = []
+    made = RequestParser.__init__
+
+    def counted(self: RequestParser, *given: object) -> None:
+        calls.append(given)
+        made(self, *given)
+
+    monkeypatch.setattr(RequestParser, "__init__", counted)
+    return calls
+
+
+def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = asked(monkeypatch)
+    reader = reader_of(cfg, POST)
+    first = taken(reader)
+    for body in (b"body", b"else", b"\r\n\r\n", b"GET "):
+        reader.buffer += POST[:-4] + body + b"G"
+        again = taken(reader)
+        assert again.read_body() == body
+        assert (again.body_bytes, again.body_chunks) == (4, 0)
+        assert again.message is not first.message
+        assert {k: v for k, v in vars(again.message).items() if k not in ("body", "unreader")} == {
+            k: v for k, v in vars(first.message).items() if k not in ("body", "unreader")
+        }
+        assert reader.buffer == b"G"
+        reader.buffer.clear()
+    assert first.read_body() == b"body", "each has a body of its own"
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        POST.replace(b"Host: x", b"Host: y"),
+        POST.replace(b"Host: x", b"host: x"),
+        POST.replace(b"/v1/usage", b"/v1/usagf"),
+        POST.replace(b"Content-Length: 4", b"Content-Length: 3"),
+        POST.replace(b"Content-Length: 4", b"Content-Length: 4\r\nContent-Length: 4"),
+        POST.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        POST.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        POST.replace(b": 4", b":  4"),
+    ],
+)
+def test_a_head_that_differs_in_a_byte_is_parsed(cfg: Config, monkeypatch: pytest.MonkeyPatch, other: bytes) -> None:
+    reader = reader_of(cfg, POST)
+    taken(reader)
+    calls = asked(monkeypatch)
+    reader.buffer += other
+    found, fresh = reader.take(), reader_of(cfg, other).take()
+    assert len(calls) == 2
+    if isinstance(fresh, Request) and isinstance(found, Request):
+        assert found.message.headers == fresh.message.headers
+        assert found.read_body() == fresh.read_body()
+    else:
+        assert found == fresh
+
+
+@pytest.mark.parametrize("data", [CHUNKED, EXPECTING + b"body", POST.replace(b"Host: x", b"Host: " + b"x" * 600)])
+def test_a_head_that_is_chunked_long_or_waits_for_its_body_is_parsed_every_time(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    calls = asked(monkeypatch)
+    reader = reader_of(cfg, b"")
+    for _ in range(3):
+        reader.buffer += data
+        taken(reader).read_body()
+    assert len(calls) == 3
+
+
+def test_a_refused_head_is_refused_again(cfg: Config) -> None:
+    reader = reader_of(cfg, POST)
+    taken(reader)
+    for _ in range(2):
+        reader.buffer[:] = POST.replace(b"Host: x\r\n", b"")
+        assert reader.take() is BAD_REQUEST
+
+
+def test_few_heads_are_remembered_and_the_oldest_goes(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = asked(monkeypatch)
+    reader = reader_of(cfg, b"")
+    heads = [POST.replace(b"Host: x", f"Host: {at}".encode()) for at in range(KNOWN_HEADS_MAX + 1)]
+    for data in [*heads, *heads[1:], heads[0]]:
+        reader.buffer += data
+        assert taken(reader).read_body() == b"body"
+    assert len(calls) == len(heads) + 1

@@ -25,7 +25,7 @@ def test_a_document_says_status_title_reason_and_detail(status: int) -> None:
 
 
 def test_titles_are_those_of_http() -> None:
-    later = {413: "Content Too Large"}
+    later = {413: "Content Too Large", 422: "Unprocessable Content"}
     for status, title in problem.TITLES.items():
         assert title == later.get(status, HTTPStatus(status).phrase)
 
@@ -35,3 +35,8 @@ def test_every_status_the_routes_answer_with_has_a_title() -> None:
     written = {int(one) for path in room.glob("*.py") for one in re.findall(r"refusal\((\d{3})", path.read_text())}
     assert written
     assert written | set(probes.HTTP_STATUS.values()) <= set(problem.TITLES)
+
+
+def test_a_document_names_the_thing_it_is_about_only_where_there_is_one() -> None:
+    assert json.loads(problem.document(400, "some_reason", "x", 0))["index"] == 0
+    assert "index" not in json.loads(problem.document(400, "some_reason", "x"))

@@ -123,6 +123,29 @@ def test_not_ready_says_why(status: Status) -> None:
     assert "Do this." in found.json["detail"]
 
 
+def test_ready_needs_usage_to_be_kept() -> None:
+    fault = ("ledger_full", "Free some space.")
+    found = Answer(Site(FakeView(now=standing(Status.ENTITLED), fault=fault)), "/readyz")
+    assert found.refused(503, "ledger_full")
+    assert "Free some space." in found.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["/entitled", "/healthz"])
+def test_usage_that_cannot_be_kept_shows_in_readiness_alone(path: str) -> None:
+    view = FakeView(now=standing(Status.ENTITLED), fault=("ledger_full", "Free some space."))
+    assert Answer(Site(view), path).status == 200
+
+
+def test_a_shut_gate_is_told_before_usage_that_cannot_be_kept() -> None:
+    view = FakeView(now=standing(Status.DENIED), fault=("ledger_full", "Free some space."))
+    assert Answer(Site(view), "/readyz").refused(503, "some_reason")
+
+
+def test_the_gate_says_since_when_usage_is_overdue_and_stays_open() -> None:
+    found = Answer(Site(FakeView(now=standing(Status.ENTITLED), overdue_since=NOON)), "/entitled")
+    assert (found.status, found.json["metering_overdue_since"]) == (200, "2026-01-02T12:00:00.000Z")
+
+
 def test_metrics_are_prometheus_text() -> None:
     view = FakeView(samples=[Metric(name="entitled", kind="gauge", help="h", samples=[({"a": '"\n\\'}, 1.0)])])
     found = Answer(Site(view), "/metrics")
