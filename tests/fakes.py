@@ -339,6 +339,7 @@ class Received:
     method: str
     target: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 Answers = Sequence[bytes | None] | Callable[[Received], bytes | None]
@@ -385,10 +386,13 @@ class Peer:
                 if not chunk:
                     return
                 data += chunk
-            first, *rest = data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+            head, _, body = data.partition(b"\r\n\r\n")
+            first, *rest = head.decode("latin-1").split("\r\n")
             method, target, _ = first.split(" ", 2)
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
-            received = Received(method=method, target=target, headers=headers)
+            while len(body) < int(headers.get("content-length", 0)) and (chunk := client.recv(65_536)):
+                body += chunk
+            received = Received(method=method, target=target, headers=headers, body=body)
             self.requests.append(received)
             answer = self._next(received)
             if answer is None:

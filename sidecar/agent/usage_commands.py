@@ -58,13 +58,13 @@ class Heard:
     """An answer that is no refusal."""
 
     body: bytes
-    following: str | None
-    """Where the next page is."""
+    link: str
+    """The Link header: where the next page is, or nothing."""
 
 
 def report(event: Mapping[str, object], pause: Pause = time.sleep) -> int:
     """Have one event kept. 0 when it is on disk or was before, 65 when it is refused, 69 otherwise."""
-    body = {"id": secrets.token_hex(16)} | event
+    body = {"id": secrets.token_hex(16), **event}
     return _ended(lambda: _report(json.dumps(body).encode(), pause))
 
 
@@ -109,7 +109,8 @@ def _asked_again(body: bytes, pause: Pause) -> Heard:
 def _show(as_json: bool) -> None:
     heard = _ask("GET", "/v1/usage")
     if as_json:
-        sys.stdout.write(heard.body.decode() + "\n")
+        _read(heard)
+        _write(heard.body + b"\n")
     else:
         sys.stdout.write(_table(heard))
 
@@ -130,16 +131,29 @@ def _export(elapsed: Callable[[], float]) -> None:
             heard = _ask("GET", target)
         except Ended as end:
             raise Ended(end.code, f"{end}\nthe export ends after {count} lines and is not whole") from end
-        sys.stdout.write(heard.body.decode())
+        _write(heard.body)
         count += heard.body.count(b"\n")
-        if heard.following == target:
-            raise Ended(Exit.UNAVAILABLE, f"the export leads nowhere after {count} lines and is not whole")
-        target = heard.following
+        target = _following(heard, target, count)
         if sys.stderr.isatty() or elapsed() - said_at > PROGRESS_SECONDS:
             sys.stderr.write(f"{count} lines\n")
             said_at, said = elapsed(), True
     if said:
         sys.stderr.write(f"{count} lines, all of it\n")
+
+
+def _following(heard: Heard, target: str, count: int) -> str | None:
+    """Where the next page is, or None after the last. Raises Ended where it is not on the way to the end."""
+    if not heard.link:
+        return None
+    found = NEXT.fullmatch(heard.link)
+    if found is None or found[1] == target:
+        raise Ended(Exit.UNAVAILABLE, f"the export leads nowhere after {count} lines and is not whole")
+    return found[1]
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
 
 
 def _table(heard: Heard) -> str:
@@ -176,14 +190,13 @@ def _ask(method: str, target: str, body: bytes | None = None) -> Heard:
     try:
         connection.request(method, target, body, {"Content-Type": "application/json", "Connection": "close"})
         answer = connection.getresponse()
-        found, following = answer.read(), NEXT.fullmatch(answer.getheader("Link", ""))
+        heard = Heard(body=answer.read(), link=answer.getheader("Link", ""))
     except (OSError, http.client.HTTPException) as exc:
         said = str(exc) or type(exc).__name__
         where = "Run this in its container, with its SIDECAR_API_BIND."
         raise Unanswered(Exit.UNAVAILABLE, f"no sidecar answers at {host}:{port} ({said}). {where}") from exc
     finally:
         connection.close()
-    heard = Heard(body=found, following=following[1] if following else None)
     if answer.status == 200:
         return heard
     raise Ended(Exit.REFUSED if 400 <= answer.status < 500 else Exit.UNAVAILABLE, _why(heard))

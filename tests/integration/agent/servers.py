@@ -128,6 +128,27 @@ class TestApp:
         return seen
 
 
+def usage_site() -> Any:
+    """The project's own site over usage that a thread keeps, as the ledger's writer does."""
+    from queue import SimpleQueue
+
+    from sidecar.api.site import Site
+    from tests.fakes import FakeUsage, FakeView
+
+    work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    class Kept(FakeUsage):
+        def push(self, events: Any, now: Any, answered: Any) -> None:
+            work.put(lambda: FakeUsage.push(self, events, now, answered))
+
+    def write() -> None:
+        while True:
+            work.get()()
+
+    threading.Thread(target=write, daemon=True).start()
+    return Site(FakeView(usage=Kept()))
+
+
 def serve(options: dict[str, Any]) -> None:
     """Run gunicorn on inherited sockets until a signal ends it."""
     import resource
@@ -157,8 +178,8 @@ def serve(options: dict[str, Any]) -> None:
             for name, value in (settings | options["settings"]).items():
                 self.cfg.set(name, value)
 
-        def load(self) -> TestApp:
-            return TestApp(self)
+        def load(self) -> Any:
+            return usage_site() if options["site"] else TestApp(self)
 
         def stopping(self) -> None:
             self.asked += 1
@@ -230,6 +251,7 @@ class Server:
 def server(
     *,
     hold: bool = False,
+    site: bool = False,
     files: int = 0,
     mark: str = "",
     settings: dict[str, object] | None = None,
@@ -238,8 +260,8 @@ def server(
 ) -> Iterator[Server]:
     """A server with a probe and an api listener.
 
-    `hold` keeps it draining until `/release`; `files` is how many it may have open; `mark` is a file
-    that appears when the application is told to stop.
+    `hold` keeps it draining until `/release`; `site` serves the project's own routes; `files` is how many
+    it may have open; `mark` is a file that appears when the application is told to stop.
     """
     sockets = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(2)]
     names = ["probe", "api"]
@@ -247,6 +269,7 @@ def server(
         "fds": [sock.fileno() for sock in sockets],
         "names": names,
         "hold": hold,
+        "site": site,
         "files": files,
         "mark": mark,
         "settings": settings or {},
@@ -262,7 +285,8 @@ def server(
     for sock in sockets:
         sock.close()
     try:
-        running.worker_pid = running.json("probe", "/pid")
+        running.ask("probe", "/healthz")
+        running.worker_pid = 0 if site else running.json("probe", "/pid")
         yield running
     finally:
         running.stop()
