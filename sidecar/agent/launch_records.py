@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, Decimal
 from typing import Final, TextIO
 
-from sidecar.agent import child
+from sidecar.agent import child, log
 from sidecar.agent.exchange import Question, Report
 from sidecar.agent.following import clock_for
 from sidecar.agent.settlement import Settlement
@@ -61,6 +61,8 @@ def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] 
     if not yes and not _confirmed(f"This sends one real, billed record of quantity 1 for each of: {names}.", ask):
         sys.stderr.write("Nothing was sent.\n")
         return Exit.FAILED
+    log.silence()
+    sys.stderr.write("Asking AWS whether this workload may run …\n")
     report = _entitled(settings)
     if report.verdict is not Answer.ACCEPTED:
         sys.stderr.write(f"{report.reason}: {report.hint}\nNothing was sent.\n")
@@ -112,6 +114,7 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
         if isinstance(answer, Refusal):
             sys.stderr.write(f"{answer.reason}: {answer.detail}\n")
             return Exit.FAILED
+        sys.stderr.write(f"Sending {len(settings.dimensions)} records for the hour {hour} …\n")
         settlement.flush()
         records = [ledger.find(hour, dimension.name) for dimension in settings.dimensions]
     finally:

@@ -127,6 +127,12 @@ def start(level: str) -> None:
     LOGGER.propagate = False
 
 
+def silence() -> None:
+    """Say nothing: for commands that answer on stdout themselves."""
+    LOGGER.handlers[:] = [logging.NullHandler()]
+    LOGGER.propagate = False
+
+
 def event(name: str, **fields: object) -> None:
     """Log one event."""
     LOGGER.info(name, extra=fields)

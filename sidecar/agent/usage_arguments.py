@@ -26,6 +26,7 @@ def add_parsers(add: Add) -> None:
     actions = usage.add_subparsers(dest="action", metavar="ACTION", required=False)
     _add_retry(add, actions)
     _add_export(add, actions)
+    _add_test_records(add, actions)
 
 
 def _add_report(add: Add) -> None:
@@ -81,6 +82,23 @@ def _add_export(add: Add, actions: object) -> None:
     )
 
 
+def _add_test_records(add: Add, actions: object) -> None:
+    command = add(
+        "test-records",
+        _test_records,
+        "send AWS one real record of quantity 1 for each dimension, as it asks of a seller before the launch",
+        "0 AWS took all, 1 not, 78 bad settings",
+        "kubectl run test-records --image=… --overrides=… -- usage test-records --yes",
+        actions,
+    )
+    command.description = (
+        f"{command.description} They are billed. Run it in a pod or task of its own, with the settings, the service"
+        " account or the task role of the product: beside a running sidecar the hour is that one's to report."
+    )
+    command.add_argument("--yes", action="store_true", help="send them without asking")
+    command.add_argument("--json", action="store_true", help="print the records as JSON instead of a table")
+
+
 def _tag(words: str) -> tuple[str, str]:
     name, equals, value = words.partition("=")
     if not name or not equals:
@@ -108,6 +126,16 @@ def _retry(args: argparse.Namespace) -> int:
     act = "confirm" if args.confirm is not None else "roll_forward" if args.roll_forward else "retry"
     given = {"hour": args.hour, "dimension": args.dimension, "metering_record_id": args.confirm}
     return usage_commands.retry({"act": act} | {name: value for name, value in given.items() if value is not None})
+
+
+def _test_records(args: argparse.Namespace) -> int:
+    import os
+
+    from sidecar.agent import launch_records
+    from sidecar.settings import Settings
+
+    settings = Settings.load(os.environ, {}, args.manifest_path)
+    return launch_records.run(settings, args.yes, args.json)
 
 
 def _export(_: argparse.Namespace) -> int:
