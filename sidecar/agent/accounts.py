@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Final
 
 from sidecar.agent import log
+from sidecar.agent.submission import Answered
 from sidecar.clock import iso
 from sidecar.ledger.adoption import Adopted
 from sidecar.ledger.faults import LedgerError
@@ -52,8 +53,11 @@ class Accounts:
         quantities = {record.dimension: plain(record.quantity) for record in records}
         log.event("hour.sealed", workload=self.workload, hour=iso(hour.start), records=quantities)
 
-    def decided(self, decision: Decision, kept: UsageRecord, request_id: str, account: str, role: str) -> None:
-        """A record after AWS's answer, or after its time was up; `kept` is how it lies on disk."""
+    def decided(self, decision: Decision, kept: UsageRecord, answered: Answered, earlier: Sequence[Hour]) -> None:
+        """A record after AWS's answer, or after its time was up.
+
+        `kept` is how it lies on disk, `earlier` the hours before its own in which some of it was used.
+        """
         name, speak = EVENTS[decision.disposition]
         good = decision.disposition is Disposition.SETTLE
         request = kept.request
@@ -62,9 +66,10 @@ class Accounts:
             workload=self.workload,
             product_code=self.product_code,
             region=self.region,
-            account=account or None,
-            role=role or None,
+            account=answered.account or None,
+            role=answered.role or None,
             hour=iso(kept.hour.start),
+            used_in=[iso(hour.start) for hour in earlier] or None,
             dimension=kept.dimension,
             quantity=plain(kept.quantity),
             timestamp=request.timestamp if request else None,
@@ -73,7 +78,7 @@ class Accounts:
             reason=decision.reason,
             hint=None if good else decision.hint,
             aws_error=None if good else kept.last_error,
-            aws_request_id=request_id or None,
+            aws_request_id=answered.request_id or None,
             retry_at=iso(kept.retry_at) if kept.retry_at else None,
         )
         if kept.rolled_to:

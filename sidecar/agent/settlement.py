@@ -361,7 +361,8 @@ class Settlement:
             decision.record, now, outcome=outcome, detail=answered.request_id, roll_forward=decision.roll_forward
         )
         self.answers[decision.disposition.value] += 1
-        self.accounts.decided(decision, kept, answered.request_id, answered.account, answered.role)
+        earlier = ledger.earlier_hours(kept) if decision.disposition is Disposition.SETTLE else ()
+        self.accounts.decided(decision, kept, answered, earlier)
 
     def _judge_denials(self, ledger: Ledger, settled: frozenset[str]) -> None:
         """A yes ends every doubt; "not entitled" to the first real record may shut the gate."""

@@ -201,6 +201,13 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
     connection.execute(sql("handed_prune"), {"at": instant_text(now - KEPT)})
 
 
+def earlier_hours(connection: sqlite3.Connection, record: UsageRecord) -> tuple[Hour, ...]:
+    """The hours before its own in which some of a record's quantity was used, oldest first."""
+    where = {"hour": record.hour.number, "dimension": record.dimension}
+    links = (row["from_hour"] for name in ("rolled_into", "late_into") for row in _rows(connection, name, where))
+    return tuple(Hour.numbered(number) for number in sorted({one for one in links if isinstance(one, int)}))
+
+
 def lines(connection: sqlite3.Connection, records: Iterable[UsageRecord]) -> Iterator[str]:
     """Each record as one line of JSON: its requests, their hashes, the answers, the links."""
     for record in records:

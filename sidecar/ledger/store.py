@@ -228,6 +228,10 @@ class Ledger:
             )
         )
 
+    def earlier_hours(self, record: UsageRecord) -> tuple[Hour, ...]:
+        """The hours before its own in which some of a record's quantity was used, oldest first."""
+        return self._writer.run(lambda connection: book.earlier_hours(connection, record))
+
     def in_state(self, state: State) -> tuple[UsageRecord, ...]:
         """Every record in a state, oldest first; for `open` what the open hours come to so far."""
         if state is State.OPEN:

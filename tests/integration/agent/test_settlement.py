@@ -396,7 +396,7 @@ def test_a_child_that_cannot_be_started_is_tried_again(tell: Callable[..., Story
 # -- late usage, clocks
 
 
-def test_usage_for_a_sealed_hour_is_billed_with_the_open_one(tell: Callable[..., Story]) -> None:
+def test_usage_for_a_sealed_hour_is_billed_with_the_open_one(tell: Callable[..., Story], events: Events) -> None:
     story = tell()
     story.use("1")
     story.at("11:00:30").at("11:10")
@@ -404,6 +404,8 @@ def test_usage_for_a_sealed_hour_is_billed_with_the_open_one(tell: Callable[...,
     story.use("4")
     story.at("12:00:30").at("12:10")
     assert story.aws.bill() == {"10": "1", "11": "6"}
+    said = events.of("record.settled")[-1]
+    assert (said["hour"], said["used_in"]) == ("2026-01-02T11:00:00.000Z", ["2026-01-02T10:00:00.000Z"])
     story.balanced()
 
 
