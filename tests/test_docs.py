@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.__main__ import build_parser
 from sidecar.errors import Exit
+from sidecar.metering.events import REASONS
 from tests.readme_tables import README, TABLES, block, rewritten
 
 ROOT = README.parent
@@ -66,6 +67,10 @@ def test_every_reason_named_in_code_stands_in_readme() -> None:
                     reasons.add(str(node.args[at].value))  # type: ignore[attr-defined]
     assert {"kept_other_workload", "asked_just_now", "token_signature"} <= reasons, "the search still finds them"
     assert {reason for reason in reasons if f"`{reason}`" not in TEXT} == set()
+
+
+def test_every_reason_a_push_is_refused_with_stands_in_readme() -> None:
+    assert {reason for reason in REASONS if f"`{reason}`" not in TEXT} == set()
 
 
 def test_every_command_stands_in_readme_and_no_other() -> None:

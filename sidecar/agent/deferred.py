@@ -4,8 +4,8 @@ Rules kept here:
 
 - giving an answer never blocks and never raises, and wakes the sleeper once for all that come together;
 - a promise is kept once: what is given a second time is dropped;
-- promises in hand are bounded, those of clients that have gone included: whoever owes the answers holds
-  the requests.
+- promises in hand are bounded, in number and in the bytes asked with, those of clients that have gone
+  included: whoever owes the answers holds the requests. One may be as long as it likes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ Value = TypeVar("Value")
 class Promise(Generic[Key, Value]):
     """One answer that is owed. Call it with the answer."""
 
-    __slots__ = ("_deferred", "kept", "key")
+    __slots__ = ("_deferred", "kept", "key", "size")
 
-    def __init__(self, deferred: Deferred[Key, Value], key: Key) -> None:
+    def __init__(self, deferred: Deferred[Key, Value], key: Key, size: int) -> None:
         self._deferred = deferred
         self.key = key
+        self.size = size
         self.kept = False
         """Set where answers are taken, so that threads need not agree on who was first."""
 
@@ -40,9 +41,9 @@ class Promise(Generic[Key, Value]):
 class Deferred(Generic[Key, Value]):
     """What was promised and what has been given. All but `give` belongs to one thread, the poller's."""
 
-    def __init__(self, in_hand_max: int) -> None:
-        self._in_hand_max = in_hand_max
-        self._in_hand = 0
+    def __init__(self, in_hand_max: int, bytes_max: int) -> None:
+        self._in_hand_max, self._bytes_max = in_hand_max, bytes_max
+        self._in_hand = self._bytes = 0
         self._given: deque[tuple[Promise[Key, Value], Value]] = deque()
         self._woken = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -51,12 +52,14 @@ class Deferred(Generic[Key, Value]):
         """Readable when something was given."""
         return self._wake
 
-    def promise(self, key: Key) -> Promise[Key, Value] | None:
-        """Owe an answer for this key, or None: too many are owed."""
-        if self._in_hand >= self._in_hand_max:
+    def promise(self, key: Key, size: int) -> Promise[Key, Value] | None:
+        """Owe an answer for this key, asked with so many bytes, or None: too much is owed."""
+        full = self._in_hand >= self._in_hand_max or self._bytes + size > self._bytes_max
+        if self._in_hand and full:
             return None
         self._in_hand += 1
-        return Promise(self, key)
+        self._bytes += size
+        return Promise(self, key, size)
 
     def give(self, promise: Promise[Key, Value], value: Value) -> None:
         """On any thread. Queued first, then looked whether the poller was woken: it rests before it looks."""
@@ -90,3 +93,4 @@ class Deferred(Generic[Key, Value]):
         """Count this one as kept."""
         promise.kept = True
         self._in_hand -= 1
+        self._bytes -= promise.size

@@ -68,6 +68,8 @@ class Limits:
     """Requests whose answer is promised for later. Beyond it the answer is 503. With the pool's fewer than
     `connections_max`: busy connections are never evicted, and there must be room beside them.
     """
+    deferred_bytes_max: int = 4 * 1024 * 1024
+    """Bodies of those requests together: until it answers, whoever keeps usage holds what was in them."""
 
     def body_bytes_max(self, listener: str) -> int:
         """The longest body this listener reads."""

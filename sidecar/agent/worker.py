@@ -103,7 +103,9 @@ class Worker(base.Worker):  # type: ignore[misc]
             self.limits.pool_threads, self.limits.pool_queue_max, lambda answer: answer is not None and answer.is_big()
         )
         """What comes back is None where the answer was promised for later."""
-        self._deferred: Deferred[tuple[Connection, Exchange], Reply | Answer] = Deferred(self.limits.deferred_max)
+        self._deferred: Deferred[tuple[Connection, Exchange], Reply | Answer] = Deferred(
+            self.limits.deferred_max, self.limits.deferred_bytes_max
+        )
         self._scratch = bytearray(SCRATCH_BYTES)
         self._ready: dict[str, dict[Connection, None]] = {n: {} for n in sorted(names, key=lambda n: n != PROBE)}
         """What the poller reported and no turn has come to yet, probes first."""
@@ -318,7 +320,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         if quick:
             self._answer(connection, exchange.run(self.wsgi, close=close))
         elif taker is not None:
-            self._defer(connection, exchange, taker, short)
+            self._defer(connection, exchange, taker, request.body_bytes, short)
         elif self._pool.submit(connection, partial(self._run_in_pool, exchange, close)):
             self._busy(connection)
         else:
@@ -332,9 +334,9 @@ class Worker(base.Worker):  # type: ignore[misc]
         self.counters.queue_full += 1
         self._answer(connection, refuse(TOO_BUSY, head_only=head_only))
 
-    def _defer(self, connection: Connection, exchange: Exchange, taker: Taker, short: bool) -> None:
+    def _defer(self, connection: Connection, exchange: Exchange, taker: Taker, size: int, short: bool) -> None:
         """Have a request taken, here where that is quick; its answer comes through the promise."""
-        promise = self._deferred.promise((connection, exchange))
+        promise = self._deferred.promise((connection, exchange), size)
         if promise is None:
             self._too_busy(connection)
         elif short:

@@ -112,6 +112,26 @@ def test_clients_that_went_make_no_room_until_their_answers_are_given() -> None:
         assert counter(running, "unexpected") == 0
 
 
+def test_long_bodies_that_are_owed_an_answer_are_bounded_together() -> None:
+    with server(deferred_bytes_max=25_000) as running:
+        connections = owing(running, 2, LONG)
+        assert running.ask("api", "/take-now", method="POST", body=LONG)[0] == 503
+        assert not too_busy(running), "a short one has room"
+        running.json("probe", "/pay")
+        assert {read_answer(sock)[0] for sock in connections} == {200}
+        assert running.ask("api", "/take-now", method="POST", body=LONG)[0] == 200
+        close(connections)
+
+
+def test_a_body_that_was_taken_is_not_held_while_its_answer_is_owed() -> None:
+    with server(deferred_bytes_max=1 << 30) as running:
+        connections = [owing(running, 1, b"x" * 1_000_000)[0] for _ in range(5)]
+        before = running.resident_kib()
+        connections += [owing(running, 1, b"x" * 1_000_000)[0] for _ in range(40)]
+        assert running.resident_kib() - before < 10_000
+        close(connections)
+
+
 def test_where_the_pool_is_full_a_long_body_is_503_and_owes_nothing() -> None:
     with server(pool_threads=1, pool_queue_max=0, deferred_max=1) as running, running.connect("api") as slow:
         slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")

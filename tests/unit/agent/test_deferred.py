@@ -9,8 +9,8 @@ import threading
 from sidecar.agent.deferred import Deferred, Promise
 
 
-def owed(deferred: Deferred[str, int], key: str = "a") -> Promise[str, int]:
-    promise = deferred.promise(key)
+def owed(deferred: Deferred[str, int], key: str = "a", size: int = 0) -> Promise[str, int]:
+    promise = deferred.promise(key, size)
     assert promise is not None
     return promise
 
@@ -24,7 +24,7 @@ def drained(deferred: Deferred[str, int]) -> list[tuple[str, int]]:
 
 
 def test_what_is_given_comes_in_its_order_with_its_key() -> None:
-    deferred: Deferred[str, int] = Deferred(9)
+    deferred: Deferred[str, int] = Deferred(9, 100)
     promises = [owed(deferred, key) for key in "abc"]
     for at in (2, 0, 1):
         promises[at](at)
@@ -33,7 +33,7 @@ def test_what_is_given_comes_in_its_order_with_its_key() -> None:
 
 
 def test_all_that_is_given_before_the_poller_looks_wakes_it_once() -> None:
-    deferred: Deferred[str, int] = Deferred(9)
+    deferred: Deferred[str, int] = Deferred(9, 100)
     assert not readable(deferred)
     for at in range(5):
         owed(deferred)(at)
@@ -41,7 +41,7 @@ def test_all_that_is_given_before_the_poller_looks_wakes_it_once() -> None:
 
 
 def test_what_is_given_after_the_poller_looked_wakes_it_again() -> None:
-    deferred: Deferred[str, int] = Deferred(9)
+    deferred: Deferred[str, int] = Deferred(9, 100)
     for at in range(3):
         owed(deferred)(at)
         assert readable(deferred)
@@ -53,7 +53,7 @@ def test_what_is_given_after_the_poller_looked_wakes_it_again() -> None:
 
 
 def test_given_between_waking_and_taking_nothing_is_left() -> None:
-    deferred: Deferred[str, int] = Deferred(9)
+    deferred: Deferred[str, int] = Deferred(9, 100)
     owed(deferred)(1)
     deferred.rest()
     owed(deferred)(2)
@@ -64,30 +64,30 @@ def test_given_between_waking_and_taking_nothing_is_left() -> None:
 
 
 def test_a_promise_is_kept_once() -> None:
-    deferred: Deferred[str, int] = Deferred(1)
+    deferred: Deferred[str, int] = Deferred(1, 100)
     promise = owed(deferred)
     promise(1)
     promise(2)
     assert drained(deferred) == [("a", 1)]
     promise(3)
     assert drained(deferred) == []
-    assert deferred.promise("b") is not None
-    assert deferred.promise("c") is None, "what was given too often makes no room"
+    assert deferred.promise("b", 0) is not None
+    assert deferred.promise("c", 0) is None, "what was given too often makes no room"
 
 
 def test_no_more_is_owed_than_may_be_and_what_was_taken_makes_room() -> None:
-    deferred: Deferred[str, int] = Deferred(2)
+    deferred: Deferred[str, int] = Deferred(2, 100)
     first, _ = owed(deferred), owed(deferred)
-    assert deferred.promise("c") is None
+    assert deferred.promise("c", 0) is None
     first(1)
-    assert deferred.promise("c") is None, "given, not taken"
+    assert deferred.promise("c", 0) is None, "given, not taken"
     deferred.take()
-    assert deferred.promise("c") is not None
-    assert deferred.promise("d") is None
+    assert deferred.promise("c", 0) is not None
+    assert deferred.promise("d", 0) is None
 
 
 def test_a_promise_dropped_makes_room_and_gives_nothing() -> None:
-    deferred: Deferred[str, int] = Deferred(1)
+    deferred: Deferred[str, int] = Deferred(1, 100)
     promise = owed(deferred)
     promise.drop()
     promise(1)
@@ -96,7 +96,7 @@ def test_a_promise_dropped_makes_room_and_gives_nothing() -> None:
 
 
 def test_many_threads_give_and_nothing_is_lost() -> None:
-    deferred: Deferred[str, int] = Deferred(4000)
+    deferred: Deferred[str, int] = Deferred(4000, 100)
     promises = [[owed(deferred, str(n)) for _ in range(500)] for n in range(8)]
 
     def give(mine: list[Promise[str, int]]) -> None:
@@ -115,3 +115,27 @@ def test_many_threads_give_and_nothing_is_lost() -> None:
         thread.join()
     for n in range(8):
         assert [value for key, value in found if key == str(n)] == list(range(500)), "each thread's in its order"
+
+
+def test_what_was_asked_with_is_bounded_together() -> None:
+    deferred: Deferred[str, int] = Deferred(9, 100)
+    first = owed(deferred, size=60)
+    assert deferred.promise("b", 41) is None
+    second = owed(deferred, size=40)
+    assert deferred.promise("c", 1) is None
+    owed(deferred, size=0)
+    first(1)
+    deferred.take()
+    second.drop()
+    owed(deferred, size=100)
+    assert deferred.promise("d", 1) is None
+
+
+def test_one_may_be_as_long_as_it_likes_where_nothing_else_is_owed() -> None:
+    deferred: Deferred[str, int] = Deferred(9, 100)
+    promise = owed(deferred, size=1000)
+    assert deferred.promise("b", 0) is None
+    promise(1)
+    deferred.take()
+    owed(deferred, size=0)
+    assert deferred.promise("b", 1000) is None
