@@ -8,14 +8,16 @@ Rules kept here:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sidecar.agent import log
+from sidecar.agent import child, log
+from sidecar.agent.child import Child
 from sidecar.agent.exchange import Report
 from sidecar.agent.metering import LOOP
 from sidecar.agent.settlement import Gate, Settlement, shown
+from sidecar.agent.submission import Submission
 from sidecar.agent.usage import LedgerUsage
 from sidecar.api.view import Metric
 from sidecar.clock import Clock, iso
@@ -43,51 +45,54 @@ OVERDUE: Final = (
 class Meter:
     """An `agent.metering.Metering` for products with dimensions."""
 
-    def __init__(self, settings: Settings, clock: Clock, gate: Gate) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, gate: Gate, start_child: Callable[[Submission], Child] = child.spawn
+    ) -> None:
         self._settings, self._clock = settings, clock
-        self._settlement = Settlement(
+        self.settlement = Settlement(
             settings=settings,
             clock=clock,
             gate=gate,
+            start_child=start_child,
             task_goes_on=lambda: ecs.goes_on(os.environ),
             keep_pass=self._keep_pass,
         )
-        self.usage = LedgerUsage(settings, self._settlement, clock)
+        self.usage = LedgerUsage(settings, self.settlement, clock)
 
     # -- what the worker asks for ------------------------------------------------------------------
 
     def start(self) -> None:
-        self._settlement.start()
+        self.settlement.start()
 
     def placed(self, report: Report) -> None:
-        self._settlement.placed(report)
+        self.settlement.placed(report)
 
     def wait_until_looked(self) -> None:
         if self._settings.entitlement_check is EntitlementCheck.METER_USAGE:
-            self._settlement.wait_until_looked(LOOKED_SECONDS)
+            self.settlement.wait_until_looked(LOOKED_SECONDS)
 
     def send_now(self) -> None:
-        self._settlement.send_now()
+        self.settlement.send_now()
 
     def stop(self) -> None:
-        self._settlement.stop()
+        self.settlement.stop()
 
     def stopped(self) -> bool:
-        return self._settlement.stopped()
+        return self.settlement.stopped()
 
     @property
     def stopped_loop(self) -> str | None:
-        ledger = self._settlement.ledger
-        broken = ledger is not None and not ledger.alive and not self._settlement.stopped()
-        return LOOP if broken else self._settlement.stopped_loop
+        ledger = self.settlement.ledger
+        broken = ledger is not None and not ledger.alive and not self.settlement.stopped()
+        return LOOP if broken else self.settlement.stopped_loop
 
     @property
     def overdue_since(self) -> datetime | None:
-        return self._settlement.overdue_since
+        return self.settlement.overdue_since
 
     @property
     def fault(self) -> tuple[str, str] | None:
-        settlement = self._settlement
+        settlement = self.settlement
         since = settlement.checking_since
         if since is not None and self._clock.monotonic() - since > STUCK_SECONDS:
             return STUCK
@@ -115,7 +120,7 @@ class Meter:
 
     def status(self) -> Mapping[str, object]:
         """What is metered, what waits, and what is wrong with it."""
-        settlement, fault = self._settlement, self.fault
+        settlement, fault = self.settlement, self.fault
         waiting = settlement.waiting
         states = shown(waiting.states) if waiting else {}
         oldest = waiting.oldest_unsettled if waiting else None
@@ -147,7 +152,7 @@ class Meter:
 
     def metrics(self) -> Sequence[Metric]:
         """What an alert on lost or late usage needs."""
-        settlement, waiting, ledger = self._settlement, self._settlement.waiting, self._settlement.ledger
+        settlement, waiting, ledger = self.settlement, self.settlement.waiting, self.settlement.ledger
         found = [
             Metric(
                 name="usage_refused_total",
@@ -214,9 +219,7 @@ class Meter:
                 name=f"usage_quantity_{name}" + ("" if name == "waiting" else "_total"),
                 kind="gauge" if name == "waiting" else "counter",
                 help=text,
-                samples=[
-                    ({"dimension": one.dimension}, float(getattr(one, name))) for one in self._settlement.balances
-                ],
+                samples=[({"dimension": one.dimension}, float(getattr(one, name))) for one in self.settlement.balances],
             )
             for name, text in meanings.items()
         ]

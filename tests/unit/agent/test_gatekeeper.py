@@ -17,6 +17,7 @@ from sidecar.agent.exchange import Keeping, Report
 from sidecar.agent.gatekeeper import KEEPING_SECONDS, LOOP, RECHECK_SECONDS, Gatekeeper
 from sidecar.agent.log import LOGGER
 from sidecar.entitlement.answers import Answer, Asked
+from sidecar.entitlement.hold import Hold
 from sidecar.entitlement.status import Status
 from sidecar.errors import Exit
 from tests.fakes import Events, FakeChild, FakeClock, crashed, hearing, question, saying, settings, silent
@@ -718,3 +719,80 @@ def test_a_child_that_could_not_find_its_place_is_heard_all_the_same(story: Stor
     keeper = story.after(CONFIG)
     assert story.placed == []
     assert keeper.report == CONFIG
+
+
+# -- a hold of metering's
+
+
+def test_a_hold_shuts_an_open_gate_and_its_end_opens_it_again(story: Story, events: Events) -> None:
+    gatekeeper = story.after(ACCEPTED)
+    gatekeeper.impose(Hold.METERING_OVERDUE)
+    assert (gatekeeper.standing.status, gatekeeper.standing.reason) == (Status.UNAVAILABLE, "metering_overdue")
+    assert gatekeeper.has_opened, "AWS did let it run"
+    assert events.one("gate.held")["status"] == "unavailable"
+    assert story.note.read_text() == ""
+    gatekeeper.impose(None)
+    assert gatekeeper.standing.entitled
+    assert len(events.of("gate.opened")) == 2
+
+
+def test_a_denial_by_metering_is_a_denial_like_any_other(story: Story) -> None:
+    gatekeeper = story.after(ACCEPTED)
+    gatekeeper.impose(Hold.FIRST_METER_DENIED)
+    assert gatekeeper.standing.status is Status.DENIED
+    assert "customer_not_entitled" in story.note.read_text()
+    gatekeeper.impose(None)
+    assert story.note.read_text() == ""
+
+
+def test_a_denial_by_metering_ends_the_process_where_the_operator_wants_that(story: Story) -> None:
+    story.settings = {"on_denied": "exit"}
+    story.after(ACCEPTED).impose(Hold.FIRST_METER_DENIED)
+    assert [code for code, _ in story.ended] == [Exit.DENIED]
+
+
+def test_overdue_metering_ends_no_process(story: Story) -> None:
+    story.settings = {"on_denied": "exit"}
+    story.after(ACCEPTED).impose(Hold.METERING_OVERDUE)
+    assert story.ended == []
+
+
+def test_an_answer_that_comes_under_a_hold_does_not_open_the_gate(story: Story, events: Events) -> None:
+    gatekeeper = story.gatekeeper(saying(ACCEPTED, kept=KEPT))
+    gatekeeper.impose(Hold.FIRST_METER_DENIED)
+    gatekeeper.ask()
+    assert gatekeeper.standing.status is Status.DENIED
+    assert events.of("gate.opened") == []
+    assert events.of("gate.held")
+
+
+def test_a_hold_opens_no_gate_that_is_shut(story: Story) -> None:
+    gatekeeper = story.after(DENY)
+    gatekeeper.impose(Hold.METERING_OVERDUE)
+    assert gatekeeper.standing.reason == DENY.reason
+    gatekeeper.impose(None)
+    assert not gatekeeper.standing.entitled
+
+
+def test_a_new_worker_holds_what_the_last_one_held(story: Story) -> None:
+    story.after(ACCEPTED).impose(Hold.FIRST_METER_DENIED)
+    assert story.gatekeeper().standing.status is Status.DENIED
+
+
+def test_what_may_know_of_a_hold_is_heard_before_a_yes_opens_the_gate(story: Story) -> None:
+    gatekeeper = story.gatekeeper(saying(ACCEPTED, kept=KEPT))
+    seen: list[bool] = []
+    gatekeeper._before_opening = lambda: seen.append(gatekeeper.standing.entitled)
+    gatekeeper.ask()
+    assert seen == [False]
+
+
+def test_a_recheck_is_passed_on_to_metering(story: Story) -> None:
+    gatekeeper = story.after(ACCEPTED)
+    passed: list[bool] = []
+    gatekeeper._rechecked = lambda: passed.append(True)
+    story.clock.advance(20)
+    assert gatekeeper.recheck() == 0
+    assert passed == [True]
+    assert gatekeeper.recheck() > 0
+    assert passed == [True], "within 15 seconds of the last nothing is asked"
