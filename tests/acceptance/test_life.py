@@ -222,7 +222,8 @@ def test_by_default_probes_answer_on_ipv4_and_ipv6_and_the_api_on_loopback_only(
         assert listening["api"] == ["127.0.0.1:8485", "[::1]:8485"]
 
 
-def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"SIDECAR_DIMENSIONS": "requests"}], ids=["gate alone", "metering"])
+def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Path, more: dict[str, str]) -> None:
     """Looked at from outside: which files it maps, and what its own importer would have to have loaded."""
     heavy = ("botocore", "boto3", "jwt", "cryptography", "kubernetes", "flask", "werkzeug", "yaml", "asyncio", "_rust")
     code = (
@@ -240,7 +241,7 @@ def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Pat
         "sys.exit(main(['run']))\n"
     )
     told = tmp_path / "modules"
-    sidecar = Sidecar(aws, tmp_path)
+    sidecar = Sidecar(aws, tmp_path, **more)
     sidecar.line = [sys.executable, "-c", code, str(told)]
     with sidecar:
         sidecar.shows("entitled")
@@ -250,6 +251,7 @@ def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Pat
     found = [name for name in modules if name.split(".")[0] in heavy]
     assert found == []
     assert "sidecar.agent.gatekeeper" in modules, "the test looks at the right process"
+    assert ("sqlite3" in modules) == bool(more), "who meters nothing loads nothing for it"
     assert not [name for name in heavy if f"/{name}/" in maps]
 
 
