@@ -246,14 +246,18 @@ class Gatekeeper:
     def _hear(self, current: Child) -> Report:
         """The child's report, or what its silence means."""
         deadline = time.monotonic() + child.budget_seconds(self._question)
+        report = self._heard(current, deadline)
+        if not report.placed_only:
+            return report
+        self._place(report)
+        return self._heard(current, deadline, placed=True)
+
+    def _heard(self, current: Child, deadline: float, placed: bool = False) -> Report:
+        """One line of it. Once the place is said, only an answer will do."""
         line = current.line(deadline)
         try:
             report = Report.from_json(line or b"")
-            if report.placed_only:
-                self._place(report)
-                line = current.line(deadline)
-                report = Report.from_json(line or b"").answered()
-            return report
+            return report.answered() if placed else report
         except ValueError:
             code = CHILD_FAILED if current.ended or line else "child_timed_out"
             if not self._stopping:

@@ -17,6 +17,8 @@ from sidecar.emulator.behaviour import DryRunStatus, Platform
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.ledger import answer as answer_file
+from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.meter import Passed, dry_run
 from sidecar.settings import Dimension
 
 from .support import BY_DRY_RUN, HTML, KEYS, PRODUCT, Rig, dead_url, heard
@@ -47,6 +49,21 @@ def test_a_dry_run_that_passed_opens_the_gate_under_either_status(status: DryRun
     assert report.public_key_version is None
     assert [call.operation for call in aws.calls()] == ["MeterUsage"] * 2
     assert list(aws.usage_records()) == [], "nothing is recorded"
+
+
+@pytest.mark.parametrize(("decimals", "quantity"), [(0, {"UsageQuantity": 0}), (3, {"UsageQuantityAsDecimal": "0"})])
+def test_nothing_is_asked_about_in_the_field_the_dimension_has(
+    decimals: int, quantity: dict[str, object], rig: Rig
+) -> None:
+    aws, sent = rig.aws(), []
+    with rig.seen_by_sdk(aws.url) as seen:
+        marketplace = Marketplace(region="us-east-1", endpoint_url=aws.url, env=seen)
+        marketplace.metering().meta.events.register("provide-client-params", lambda params, **_: sent.append(params))
+        dimension, now = Dimension(name="requests", decimals=decimals), datetime.now(UTC)
+        assert isinstance(dry_run(marketplace, PRODUCT, dimension, now), Passed)
+    (asked,) = sent
+    told = {"ProductCode": PRODUCT, "UsageDimension": "requests", "Timestamp": int(now.timestamp()), "DryRun": True}
+    assert asked == told | quantity
 
 
 @pytest.mark.parametrize("kind", ["application/x-amz-json-1.1", "application/x-amz-json-1.0", "application/json"])
