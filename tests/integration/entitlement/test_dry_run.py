@@ -58,7 +58,9 @@ def test_nothing_is_asked_about_in_the_field_the_dimension_has(
     aws, sent = rig.aws(), []
     with rig.seen_by_sdk(aws.url) as seen:
         marketplace = Marketplace(region="us-east-1", endpoint_url=aws.url, env=seen)
-        marketplace.metering().meta.events.register("provide-client-params", lambda params, **_: sent.append(params))
+        marketplace.metering().meta.events.register(
+            "provide-client-params", lambda params, **_: sent.append({**params})
+        )
         dimension, now = Dimension(name="requests", decimals=decimals), datetime.now(UTC)
         assert isinstance(dry_run(marketplace, PRODUCT, dimension, now), Passed)
     (asked,) = sent
