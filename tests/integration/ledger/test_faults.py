@@ -177,15 +177,24 @@ def test_the_newer_version_adopts_what_the_older_kept_beside_it(story: Story) ->
     assert balanced(ledger)
 
 
-FIXTURE = Path(__file__).parent / "schema_0001.sql"
+SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
+"""Dumps of used ledgers, one as each migration left it: two events, "a" of 2 sealed and "b" of 1 open."""
 
 
-def test_a_ledger_of_each_older_schema_opens(story: Story) -> None:
-    """The fixture is a dump of a ledger that migration 1 made and that was used."""
+def test_each_schema_that_was_ever_written_has_a_dump_here() -> None:
+    """A new migration brings the dump of what it makes, or the one after it would forget it."""
+    assert [int(path.stem) for path in SCHEMAS] == [step.version for step in migrations()]
+
+
+@pytest.mark.parametrize("dump", SCHEMAS, ids=lambda path: path.stem)
+def test_a_ledger_of_each_schema_opens(story: Story, dump: Path) -> None:
     connection = sqlite3.connect(story.path)
-    connection.executescript(FIXTURE.read_text())
+    connection.executescript(dump.read_text())
+    (found,) = connection.execute("SELECT max(version) FROM migration").fetchone()
     connection.close()
+    assert found == int(dump.stem), "the dump is of the schema it is named for"
     ledger = story.open()
+    assert ledger.set_aside is None
     assert accepted(ledger) == 3
     assert balanced(ledger)
     assert story.push(ledger, event(id="a", quantity="2")) == Pushed(accepted=0, duplicates=1)
@@ -194,6 +203,21 @@ def test_a_ledger_of_each_older_schema_opens(story: Story) -> None:
     connection = looked_at(story.path)
     assert connection.execute("SELECT max(version) FROM migration").fetchone()[0] == len(migrations())
     connection.close()
+
+
+def schema_of(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    return {(name, " ".join(text.split())) for name, text in rows}
+
+
+def test_the_newest_dump_is_what_the_migrations_make_today(story: Story) -> None:
+    story.open()
+    story.close()
+    made, dumped = looked_at(story.path), sqlite3.connect(":memory:")
+    dumped.executescript(SCHEMAS[-1].read_text())
+    assert schema_of(dumped) == schema_of(made)
+    made.close()
+    dumped.close()
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
