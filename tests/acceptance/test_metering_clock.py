@@ -1,0 +1,374 @@
+"""Clocks that jump, outages that last, files and disks that fail: usage is kept, billed once, never too early."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from sidecar.emulator import Emulator
+from sidecar.emulator.keys import SigningKeys
+from tests.acceptance.metered import (
+    SEALED_NOT_SENT,
+    SLOW,
+    Metered,
+    Product,
+    at,
+    billed,
+    hours,
+    marketplace,
+    none_too_early,
+    problem,
+    refused_as_other,
+    waiting,
+)
+from tests.acceptance.support import eventually
+
+
+@pytest.fixture
+def aws(keys: SigningKeys) -> Iterator[Emulator]:
+    with marketplace(keys) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def product() -> Product:
+    return Product()
+
+
+def ended(sidecar: Metered) -> Metered:
+    sidecar.told()
+    assert sidecar.ended(SLOW) == 0
+    return sidecar
+
+
+def ledger_file(directory: Path) -> Path:
+    (found,) = directory.glob("ledger-*.sqlite3")
+    return found
+
+
+def sealed_hours(*sidecars: Metered) -> list[str]:
+    return [event["hour"][8:13] for sidecar in sidecars for event in sidecar.events("hour.sealed")]
+
+
+# -- outages
+
+
+def test_after_an_outage_of_three_hours_each_hour_is_billed_in_its_own_place(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    aws.fault("MeterUsage", "drop_before", times=None)
+    for hour in (10, 11, 12):
+        product.used(sidecar, hour)
+        aws.set_clock(now=at(f"{hour + 1}{SEALED_NOT_SENT}"))
+        sidecar.until_sealed(f"{hour}:00")
+    aws.set_clock(now=at("13:20"))
+    sidecar.logged("record.held", SLOW)
+    aws.clear_faults()
+    aws.set_clock(now=at("13:40"))
+    sidecar.until_settled()
+    assert hours(aws) == {"10": 10, "11": 11, "12": 12}
+    assert waiting(ended(sidecar)) == 0
+
+
+def test_after_an_outage_of_seven_hours_what_was_certainly_not_billed_rolls_forward(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    aws.fault("MeterUsage", "ThrottlingException", times=None)
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("11:10"))
+    sidecar.logged("record.held", SLOW)
+    aws.set_clock(now=at("17:30"))
+    sidecar.logged("usage.rolled_forward", SLOW)
+    product.used(sidecar, 2)
+    aws.clear_faults()
+    aws.set_clock(now=at("18:10"))
+    eventually(lambda: billed(aws) == product.owed, SLOW)
+    assert hours(aws) == {"17": 9}
+    assert sidecar.metering()["records"]["rejected"] == 0
+    assert waiting(ended(sidecar)) == 0
+
+
+def test_after_seven_hours_an_hour_whose_answer_was_lost_waits_for_a_person(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.fault("MeterUsage", "drop_after", times=None)
+    aws.set_clock(now=at("11:10"))
+    sidecar.logged("record.held", SLOW)
+    aws.set_clock(now=at("17:30"))
+    assert sidecar.logged("record.rejected", SLOW)["reason"] == "outcome_unknown"
+    aws.clear_faults()
+    assert sidecar.metering()["records"]["rejected"] == 1
+    assert sidecar.metering()["hint"]
+    assert waiting(ended(sidecar)) == 7
+    assert hours(aws) == {"10": 7}, "it was billed, and not again"
+
+
+def test_a_workload_down_for_seven_hours_bills_what_was_never_sent_in_the_open_hour(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    sidecar.killed()
+    aws.set_clock(now=at("17:30"))
+    again = sidecar.again().start().ready()
+    again.logged("usage.rolled_forward", SLOW)
+    assert waiting(ended(again)) == 0
+    assert hours(aws) == {"17": 7}
+
+
+# -- clocks
+
+
+def test_a_clock_set_back_by_hours_seals_no_hour_twice(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("11:10"))
+    sidecar.until_settled()
+    eventually(lambda: hours(aws) == {"10": 7})
+    aws.set_clock(now=at("08:30"))
+    sidecar.look()
+    product.used(sidecar, 5)
+    sidecar.look()
+    aws.set_clock(now=at("12:10"))
+    eventually(lambda: billed(aws) == 12, SLOW)
+    assert hours(aws) == {"10": 7, "11": 5}
+    ended(sidecar)
+    assert len(sealed_hours(sidecar)) == len(set(sealed_hours(sidecar)))
+    assert none_too_early(aws)
+    assert waiting(sidecar) == 0
+
+
+def test_a_clock_set_forward_by_hours_bills_every_hour_once(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("13:30"))
+    eventually(lambda: hours(aws) == {"10": 7}, SLOW)
+    product.used(sidecar, 5)
+    assert waiting(ended(sidecar)) == 0
+    assert hours(aws) == {"10": 7, "13": 5}
+    assert none_too_early(aws)
+
+
+def test_a_clock_that_was_hours_ahead_and_is_set_right_sends_nothing_from_the_future(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    """Hours were sealed by the wrong clock. What is in them waits for its time, here past the end."""
+    sidecar = Metered(aws, tmp_path).start().ready()
+    aws.fault("MeterUsage", "ThrottlingException", times=None)
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("13:30"))
+    sidecar.until_sealed("10:00")
+    product.used(sidecar, 5)
+    aws.set_clock(now=at("14" + SEALED_NOT_SENT))
+    sidecar.until_sealed("13:00")
+    aws.set_clock(now=at("10:40"))
+    sidecar.look()
+    aws.clear_faults()
+    product.used(sidecar, 3)
+    ended(sidecar)
+    assert billed(aws) + waiting(sidecar) == product.owed
+    assert [call.answer for call in aws.calls() if call.answer == "TimestampOutOfBoundsException"] == []
+    assert none_too_early(aws)
+
+
+def test_after_a_clock_that_was_ahead_everything_is_billed_once_its_time_has_come(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("13" + SEALED_NOT_SENT))
+    sidecar.until_sealed("10:00")
+    aws.set_clock(now=at("10:40"))
+    sidecar.look()
+    product.used(sidecar, 3)
+    aws.set_clock(now=at("14:10"))
+    eventually(lambda: billed(aws) == product.owed, SLOW)
+    ended(sidecar)
+    assert len(sealed_hours(sidecar)) == len(set(sealed_hours(sidecar)))
+    assert none_too_early(aws)
+    assert waiting(sidecar) == 0
+
+
+def test_ended_while_the_clock_is_behind_nothing_is_stamped_in_the_future(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    """The hour that is open lies ahead of the clock: it cannot be sealed yet, and is left for the next start."""
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("12:10"))
+    eventually(lambda: billed(aws) == 7, SLOW)
+    aws.set_clock(now=at("09:30"))
+    sidecar.look()
+    product.used(sidecar, 5)
+    ended(sidecar)
+    assert billed(aws) + waiting(sidecar) == product.owed
+    assert waiting(sidecar) == 5
+    assert len(sidecar.events("usage.left_behind")) == 1
+    assert none_too_early(aws)
+    aws.set_clock(now=at("12:50"))
+    again = sidecar.again().start().ready()
+    assert waiting(ended(again)) == 0
+    assert hours(aws) == {"10": 7, "12": 5}
+
+
+# -- files
+
+
+def test_a_corrupt_ledger_is_set_aside_and_the_process_serves_from_the_next_hour_on(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    ended(sidecar)
+    assert hours(aws) == {"10": 7}
+    path = ledger_file(tmp_path)
+    path.write_bytes(b"no database any more" * 400)
+    before = path.read_bytes()
+    again = sidecar.again().start().ready()
+    aside = Path(again.logged("ledger.set_aside", SLOW)["path"])
+    assert aside.read_bytes() == before
+    product.used(again, 5)
+    aws.set_clock(now=at("11:10"))
+    again.look()
+    assert hours(aws) == {"10": 7}, "the current hour counts as sealed: it may have been sent"
+    aws.set_clock(now=at("12:10"))
+    eventually(lambda: hours(aws) == {"10": 7, "11": 5}, SLOW)
+    assert waiting(ended(again)) == 0
+    assert refused_as_other(aws) == []
+
+
+def damaged(path: Path) -> None:
+    """Garbage in the middle of the pages, the header as it was."""
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(max(path.stat().st_size - 4096, 4096)))
+
+
+def cut_off(path: Path) -> None:
+    os.truncate(path, 6000)
+
+
+@pytest.mark.parametrize("harm", [damaged, cut_off])
+def test_a_ledger_that_is_damaged_inside_is_set_aside_too(
+    aws: Emulator, tmp_path: Path, product: Product, harm: Callable[[Path], None]
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    ended(sidecar)
+    harm(ledger_file(tmp_path))
+    again = sidecar.again().start().ready()
+    again.logged("ledger.set_aside", SLOW)
+    product.used(again, 5)
+    assert again.probe("/readyz")[0] == 200
+    aws.set_clock(now=at("12:10"))
+    eventually(lambda: hours(aws) == {"10": 7, "11": 5}, SLOW)
+    ended(again)
+
+
+def test_a_ledger_of_a_newer_version_is_left_untouched_and_another_is_begun(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    ended(sidecar)
+    path = ledger_file(tmp_path)
+    with sqlite3.connect(path) as connection:
+        (table,) = connection.execute("SELECT name FROM sqlite_schema WHERE name LIKE '%migration%'").fetchone()
+        connection.execute(f"INSERT INTO {table} SELECT 99, 'of the future', max(at) FROM {table}")
+    connection.close()
+    before = path.read_bytes()
+    again = sidecar.again().start().ready()
+    assert Path(again.logged("ledger.passed_over", SLOW)["path"]) == path
+    product.used(again, 5)
+    aws.set_clock(now=at("12:10"))
+    eventually(lambda: hours(aws) == {"10": 7, "11": 5}, SLOW)
+    ended(again)
+    assert path.read_bytes() == before
+    assert refused_as_other(aws) == []
+
+
+# -- a full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A volume of two megabytes."""
+    point = tmp_path / "volume"
+    point.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(point)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small volume is not permitted here")
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", "-l", str(point)], check=False)
+
+
+def fill(point: Path) -> Path:
+    ballast = point / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+    return ballast
+
+
+def test_a_full_disk_refuses_usage_stops_no_traffic_and_recovers_by_itself(
+    aws: Emulator, tmp_path: Path, product: Product, small_disk: Path
+) -> None:
+    sidecar = Metered(aws, tmp_path, SIDECAR_STATE_DIR=str(small_disk)).start().ready()
+    product.used(sidecar, 7)
+    ballast = fill(small_disk)
+    refused = eventually(lambda: (found := problem(sidecar, 1))[0] == 503 and found, SLOW)
+    assert refused == (503, "ledger_full")
+    eventually(lambda: sidecar.probe("/readyz")[0] == 503, SLOW)
+    assert sidecar.probe("/entitled")[0] == 200
+    assert sidecar.probe("/healthz")[0] == 200
+    product_before = sidecar.metering()["quantities"]["requests"]["accepted"]
+    ballast.unlink()
+    eventually(lambda: product.use(sidecar, 5, "after") == 200, SLOW)
+    eventually(lambda: sidecar.probe("/readyz")[0] == 200, SLOW)
+    aws.set_clock(now=at("11:10"))
+    sidecar.until_sealed("10:00")
+    accepted = Decimal(sidecar.metering()["quantities"]["requests"]["accepted"])
+    eventually(lambda: billed(aws) == accepted, SLOW)
+    ended(sidecar)
+    assert waiting(sidecar) == 0
+    assert billed(aws) - product.owed == accepted - product.owed
+    assert Decimal(product_before) >= 7
+
+
+def test_killed_on_a_full_disk_nothing_acknowledged_is_lost(
+    aws: Emulator, tmp_path: Path, product: Product, small_disk: Path
+) -> None:
+    sidecar = Metered(aws, tmp_path, SIDECAR_STATE_DIR=str(small_disk)).start().ready()
+    product.used(sidecar, 7)
+    ballast = fill(small_disk)
+    for _ in range(200):
+        if product.use(sidecar, 1) != 200:
+            break
+    sidecar.killed()
+    again = sidecar.again().start()
+    again.shows("entitled", SLOW)
+    assert again.probe("/entitled")[0] == 200
+    ballast.unlink()
+    again.takes_usage()
+    product.send_again(again)
+    ended(again)
+    assert waiting(again) == 0
+    assert billed(aws) == product.owed

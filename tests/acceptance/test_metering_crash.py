@@ -1,0 +1,257 @@
+"""Killed at any point between a push and its receipt: what was acknowledged is billed, once and to the unit."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from sidecar.emulator import Emulator
+from sidecar.emulator.keys import SigningKeys
+from tests.acceptance.metered import (
+    SEALED_NOT_SENT,
+    SLOW,
+    Metered,
+    Product,
+    at,
+    billed,
+    hours,
+    marketplace,
+    none_too_early,
+    refused_as_other,
+    waiting,
+)
+from tests.acceptance.support import eventually
+
+FAULTS = ("", "", "drop_after", "drop_before", "slow", "InternalServiceErrorException")
+LIVES = 6
+
+
+@pytest.fixture
+def aws(keys: SigningKeys) -> Iterator[Emulator]:
+    with marketplace(keys) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def product() -> Product:
+    return Product()
+
+
+def settled_in_the_end(aws: Emulator, sidecar: Metered, product: Product) -> None:
+    """SIGTERM with AWS at hand: nothing waits, and the bill is what was acknowledged."""
+    aws.clear_faults()
+    aws.set_clock(speed=1)
+    sidecar.told()
+    assert sidecar.ended(SLOW) == 0
+    assert waiting(sidecar) == 0, sidecar.text()
+    assert billed(aws) == product.owed
+    assert none_too_early(aws)
+    assert refused_as_other(aws) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_again_and_again_under_load_the_bill_is_what_was_acknowledged(
+    aws: Emulator, tmp_path: Path, product: Product, seed: int
+) -> None:
+    """Each life passes the end of an hour in about a second, and is cut off somewhere in it.
+
+    The clock stands while nobody lives, so that no slow start makes an hour too old.
+    """
+    chance = random.Random(seed)
+    current = [Metered(aws, tmp_path)]
+    current[0].start().ready()
+    with product.busy(lambda: current[0], seed):
+        for life in range(LIVES):
+            aws.clear_faults()
+            if fault := chance.choice(FAULTS):
+                aws.fault("MeterUsage", fault, times=1, seconds=0.3 if fault == "slow" else None)
+            aws.set_clock(now=at(f"{10 + life}:59:40"), speed=900)
+            time.sleep(chance.uniform(0.05, 1.4))  # the instant of the crash is the subject here
+            aws.set_clock(speed=0)
+            current[0].killed()
+            following = current[0].again().start()
+            if chance.random() < 0.25:
+                time.sleep(chance.uniform(0.1, 0.5))  # and once more while it starts
+                following.killed()
+                following = following.again().start()
+            following.ready()
+            current[0] = following
+    product.send_again(current[0])
+    settled_in_the_end(aws, current[0], product)
+    assert len(hours(aws)) >= 3, "several hours were billed"
+
+
+def test_a_push_that_was_not_acknowledged_and_is_sent_again_counts_once(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    """It may have been on disk or not when the process died; its id tells."""
+    sidecar = Metered(aws, tmp_path).start().ready()
+    with product.busy(lambda: sidecar, clients=6):
+        eventually(lambda: len(product.acknowledged) > 50)
+        sidecar.killed()
+        eventually(lambda: len(product.unanswered) == 6)
+    again = sidecar.again().start().ready()
+    known = dict(product.acknowledged)
+    product.send_again(again)
+    for name, quantity in known.items():
+        assert product.use(again, quantity, name) == 200
+    settled_in_the_end(aws, again, product)
+
+
+def test_killed_between_sealing_and_sending_the_hour_is_sent_after_the_restart(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("11" + SEALED_NOT_SENT))
+    sidecar.until_sealed("10:00")
+    sidecar.killed()
+    assert aws.usage_records() == []
+    again = sidecar.again().start().ready()
+    product.used(again, 5)
+    aws.set_clock(now=at("11:10"))
+    again.until_settled()
+    assert hours(aws) == {"10": 7}
+    assert again.events("hour.sealed") == [], "it was sealed once"
+    settled_in_the_end(aws, again, product)
+    assert hours(aws) == {"10": 7, "11": 5}
+
+
+@pytest.mark.parametrize(("fault", "done"), [("hang", False), ("slow", True)])
+def test_killed_while_aws_answers_the_same_request_is_sent_again(
+    aws: Emulator, tmp_path: Path, product: Product, fault: str, done: bool
+) -> None:
+    """Whether AWS has billed it nobody here knows; the repeat is identical, so it counts once."""
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.fault("MeterUsage", fault, times=1)
+    aws.set_clock(now=at("11:10"))
+    eventually(lambda: aws.usage_records() if done else calls(aws), SLOW)
+    sidecar.killed()
+    assert billed(aws) == (7 if done else 0)
+    again = sidecar.again().start().ready()
+    again.until_settled()
+    assert hours(aws) == {"10": 7}
+    settled_in_the_end(aws, again, product)
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "drop_before", "missing_record_id", "empty_200", "html_503"])
+def test_an_answer_that_is_lost_is_asked_for_again_and_counts_once(
+    aws: Emulator, tmp_path: Path, product: Product, fault: str
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.fault("MeterUsage", fault, times=1)
+    aws.set_clock(now=at("11:10"), speed=60)
+    sidecar.until_sealed("10:00")
+    eventually(lambda: len(calls(aws)) >= 2, SLOW)
+    sidecar.until_settled()
+    assert hours(aws) == {"10": 7}
+    settled_in_the_end(aws, sidecar, product)
+
+
+def calls(aws: Emulator) -> list[str]:
+    return [call.answer for call in aws.calls() if call.operation == "MeterUsage"]
+
+
+def test_killed_after_a_lost_answer_and_before_the_repeat_the_hour_counts_once(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.fault("MeterUsage", "drop_after", times=1)
+    aws.set_clock(now=at("11:10"))
+    sidecar.logged("record.held", SLOW)
+    sidecar.killed()
+    again = sidecar.again().start().ready()
+    aws.set_clock(now=at("11:20"))
+    again.until_settled()
+    assert hours(aws) == {"10": 7}
+    settled_in_the_end(aws, again, product)
+
+
+@pytest.mark.parametrize("fault", ["hang", "slow"])
+def test_only_the_child_that_sends_is_killed_and_the_hour_counts_once(
+    aws: Emulator, tmp_path: Path, product: Product, fault: str
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.fault("MeterUsage", fault, times=1)
+    aws.set_clock(now=at("11:10"))
+    eventually(lambda: aws.usage_records() if fault == "slow" else calls(aws), SLOW)
+    os.kill(eventually(sidecar.sender), signal.SIGKILL)
+    sidecar.logged("record.held", SLOW)
+    assert sidecar.probe()[0] == 200
+    aws.set_clock(now=at("11:20"))
+    sidecar.until_settled()
+    assert hours(aws) == {"10": 7}
+    settled_in_the_end(aws, sidecar, product)
+
+
+@pytest.mark.parametrize("fault", ["", "hang", "slow"])
+def test_only_the_worker_is_killed_and_usage_before_and_after_is_billed_once(
+    aws: Emulator, tmp_path: Path, product: Product, fault: str
+) -> None:
+    """Mid-hour, or while its child waits for AWS; the master starts another, and the gate stays open."""
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    if fault:
+        aws.fault("MeterUsage", fault, times=1)
+        aws.set_clock(now=at("11:10"))
+        eventually(lambda: aws.usage_records() if fault == "slow" else calls(aws), SLOW)
+    asked = len([call for call in aws.calls() if call.operation == "RegisterUsage"])
+    first = sidecar.worker()
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: sidecar.worker() != first, SLOW)
+    eventually(lambda: sidecar.probe()[0] == 200)
+    eventually(lambda: product.use(sidecar, 5, "after") == 200, SLOW)
+    assert len([call for call in aws.calls() if call.operation == "RegisterUsage"]) == asked
+    aws.set_clock(now=at("12:10"))
+    eventually(lambda: billed(aws) == product.owed, SLOW)
+    settled_in_the_end(aws, sidecar, product)
+    assert hours(aws) == ({"10": 7, "11": 5} if fault else {"10": 12})
+
+
+def test_a_worker_killed_under_load_loses_no_usage_that_was_acknowledged(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    with product.busy(lambda: sidecar):
+        for _ in range(3):
+            count = len(product.acknowledged)
+            eventually(lambda count=count: len(product.acknowledged) > count + 30, SLOW)  # type: ignore[misc]
+            first = eventually(sidecar.worker)
+            os.kill(first, signal.SIGKILL)
+            eventually(lambda first=first: sidecar.worker() != first, SLOW)  # type: ignore[misc]
+    product.send_again(sidecar)
+    settled_in_the_end(aws, sidecar, product)
+    assert billed(aws) > Decimal(0)
+
+
+def test_killed_while_it_flushes_the_restart_settles_the_rest(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    """Killed after SIGTERM, between the closed hour's answer and the running hour's."""
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("11" + SEALED_NOT_SENT))
+    sidecar.until_sealed("10:00")
+    product.used(sidecar, 5)
+    aws.fault("MeterUsage", "slow", times=1, seconds=0.2)
+    aws.fault("MeterUsage", "slow", times=1, seconds=30)
+    sidecar.told()
+    eventually(lambda: billed(aws) == 12, SLOW)
+    sidecar.killed()
+    assert waiting(sidecar) == 5
+    again = sidecar.again().start().ready()
+    product.used(again, 3)
+    again.until_settled()
+    assert hours(aws) == {"10": 7, "11": 5}
+    aws.set_clock(now=at("12:05"))
+    settled_in_the_end(aws, again, product)
+    assert hours(aws) == {"10": 7, "11": 5, "12": 3}

@@ -1,0 +1,392 @@
+"""How metering ends and begins again: SIGTERM, restarts, neighbours on the volume, tasks that go on."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from sidecar.emulator import Emulator
+from sidecar.emulator.keys import SigningKeys
+from tests.acceptance.metered import (
+    SEALED_NOT_SENT,
+    SLOW,
+    SLUGGISH,
+    Metered,
+    Product,
+    at,
+    billed,
+    hours,
+    marketplace,
+    none_too_early,
+    problem,
+    waiting,
+)
+from tests.acceptance.support import eventually
+
+TASK = "arn:aws:ecs:us-east-1:123456789012:task/cluster/0123456789abcdef"
+SPARE_SECONDS = 4.0
+"""For a slow machine to end its processes, beyond the budget."""
+
+
+@pytest.fixture
+def aws(keys: SigningKeys) -> Iterator[Emulator]:
+    with marketplace(keys) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def product() -> Product:
+    return Product()
+
+
+def with_a_closed_hour(aws: Emulator, directory: Path, product: Product, **given: str) -> Metered:
+    """7 in an hour that is sealed and not sent, 5 in the running one."""
+    sidecar = Metered(aws, directory, **given).start().ready()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("11" + SEALED_NOT_SENT))
+    sidecar.until_sealed("10:00")
+    product.used(sidecar, 5)
+    return sidecar
+
+
+def ended_within(sidecar: Metered, seconds: float) -> float:
+    """Tell it to end; how long that took."""
+    began = time.monotonic()
+    sidecar.told()
+    assert sidecar.ended(seconds + 20) == 0
+    taken = time.monotonic() - began
+    assert taken < seconds + SPARE_SECONDS, sidecar.text()
+    assert not sidecar.processes()
+    return taken
+
+
+def left_behind(sidecar: Metered) -> Decimal:
+    return sum((Decimal(one["left"]["quantity"]) for one in sidecar.events("usage.left_behind")), Decimal(0))
+
+
+# -- SIGTERM
+
+
+def test_sigterm_settles_the_closed_hour_and_the_running_one(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    sidecar = with_a_closed_hour(aws, tmp_path, product)
+    ended_within(sidecar, 10)
+    assert hours(aws) == {"10": 7, "11": 5}
+    assert none_too_early(aws)
+    assert [call.answer for call in aws.calls() if call.operation == "MeterUsage"] == ["ok", "ok"]
+    assert sidecar.events("usage.left_behind") == []
+    assert waiting(sidecar) == 0
+
+
+def test_pushes_are_taken_while_the_closed_hour_settles_and_refused_after_the_last_seal(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_FLUSH_SECONDS="20")
+    aws.fault("MeterUsage", "slow", times=2, seconds=3)
+    sidecar.told()
+    eventually(lambda: billed(aws) == 7, SLOW)
+    product.used(sidecar, 3)
+    eventually(lambda: len(sidecar.events("hour.sealed")) == 2, SLOW)
+    assert problem(sidecar) == (503, "shutting_down")
+    assert sidecar.probe("/entitled")[0] == 200, "traffic is drained, not stopped"
+    assert sidecar.ended(SLOW) == 0
+    assert hours(aws) == {"10": 7, "11": 8}
+    assert waiting(sidecar) == 0
+
+
+@pytest.mark.parametrize("fault", ["hang", "drop_before", "ThrottlingException"])
+def test_with_aws_away_the_end_comes_in_time_and_what_is_left_is_logged_whole(
+    aws: Emulator, tmp_path: Path, product: Product, fault: str
+) -> None:
+    sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_FLUSH_SECONDS="6")
+    aws.fault("MeterUsage", fault, times=None)
+    ended_within(sidecar, 6)
+    assert left_behind(sidecar) == waiting(sidecar) == product.owed
+    entries = [one["left"] for one in sidecar.events("usage.left_behind")]
+    assert {(one["hour"][11:13], one["quantity"], one["request"]["quantity"]) for one in entries} == {
+        ("10", "7", "7"),
+        ("11", "5", "5"),
+    }
+    aws.clear_faults()
+    again = sidecar.again().start().ready()
+    aws.set_clock(now=at("11:20"))
+    again.until_settled()
+    ended_within(again, 10)
+    assert hours(aws) == {"10": 7, "11": 5}
+
+
+def disk(directory: Path, flag: Path, micros: int | None = None) -> dict[str, str]:
+    """The environment in which every fsync drags, or hangs, while `flag` exists."""
+    source, shim = directory / "sluggish.c", directory / "sluggish.so"
+    source.write_text(SLUGGISH)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
+    slow = {"DRAG_MICROS": str(micros)} if micros else {}
+    return {"LD_PRELOAD": str(shim), "DRAG_FILE": str(flag), **slow}
+
+
+def on_such_a_disk(sidecar: Metered, more: dict[str, str]) -> Metered:
+    sidecar.env |= more
+    return sidecar
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="a slow disk is played by a C shim")
+def test_on_a_slow_disk_the_end_comes_in_time_and_nothing_is_lost(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    """A quarter of a second for each fsync, a few for each step of the flush."""
+    flag = tmp_path / "slow"
+    sidecar = on_such_a_disk(Metered(aws, tmp_path), disk(tmp_path, flag, 250_000)).start().ready()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("11" + SEALED_NOT_SENT))
+    sidecar.until_sealed("10:00")
+    product.used(sidecar, 5)
+    flag.touch()
+    ended_within(sidecar, 10)
+    assert billed(aws) + waiting(sidecar) == product.owed
+    assert left_behind(sidecar) == waiting(sidecar)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="a stuck disk is played by a C shim")
+def test_on_a_stuck_disk_the_end_comes_in_time_and_nothing_is_lost(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    flag = tmp_path / "stuck"
+    sidecar = on_such_a_disk(Metered(aws, tmp_path, SIDECAR_FLUSH_SECONDS="3"), disk(tmp_path, flag)).start().ready()
+    product.used(sidecar, 7)
+    flag.touch()
+    began = time.monotonic()
+    sidecar.told()
+    sidecar.ended(SLOW)
+    assert time.monotonic() - began < 3 + SPARE_SECONDS
+    eventually(lambda: not sidecar.processes())
+    flag.unlink()
+    assert waiting(sidecar) == product.owed
+    again = sidecar.again().start().ready()
+    ended_within(again, 10)
+    assert hours(aws) == {"10": 7}
+
+
+# -- the same workload again
+
+
+def test_restarted_within_the_hour_the_rest_of_it_is_billed_in_the_next(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    ended_within(sidecar, 10)
+    assert hours(aws) == {"10": 7}
+    again = sidecar.again().start().ready()
+    product.used(again, 5)
+    ended_within(again, 10)
+    assert hours(aws) == {"10": 7}, "AWS holds this hour's quantity; another one would be disputed"
+    assert left_behind(again) == waiting(again) == 5
+    third = sidecar.again().start().ready()
+    product.used(third, 3)
+    aws.set_clock(now=at("12:10"))
+    eventually(lambda: billed(aws) == product.owed, SLOW)
+    assert hours(aws) == {"10": 7, "11": 8}
+    ended_within(third, 10)
+
+
+def test_a_restart_before_the_gate_ever_opened_sends_nothing_and_keeps_everything(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    aws.unsubscribe()
+    sidecar = Metered(aws, tmp_path).start()
+    sidecar.shows("denied")
+    sidecar.takes_usage()
+    product.used(sidecar, 7)
+    aws.set_clock(now=at("11:10"))
+    sidecar.until_sealed("10:00")
+    ended_within(sidecar, 10)
+    assert [call for call in aws.calls() if call.operation == "MeterUsage"] == []
+    assert left_behind(sidecar) == waiting(sidecar) == 7
+    aws.subscribe()
+    again = sidecar.again().start().ready()
+    again.until_settled()
+    assert hours(aws) == {"10": 7}
+    ended_within(again, 10)
+
+
+# -- neighbours on the volume
+
+
+def test_two_living_workloads_on_one_volume_bill_each_its_own(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    first = Metered(aws, tmp_path).start().ready()
+    product.used(first, 7)
+    second = Metered(aws, tmp_path).start().ready()
+    product.used(second, 5)
+    aws.set_clock(now=at("11:10"))
+    eventually(lambda: billed(aws) == 12, SLOW)
+    for sidecar in (first, second):
+        ended_within(sidecar, 10)
+    assert (hours(aws, first.pod), hours(aws, second.pod)) == ({"10": 7}, {"10": 5})
+
+
+def test_what_a_dead_workload_left_on_the_volume_is_adopted_and_billed_once(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    dead = Metered(aws, tmp_path).start().ready()
+    product.used(dead, 7)
+    aws.set_clock(now=at("11" + SEALED_NOT_SENT))
+    dead.until_sealed("10:00")
+    product.used(dead, 5)
+    dead.killed()
+    heir = Metered(aws, tmp_path).start().ready()
+    assert heir.logged("usage.adopted", SLOW)["quantities"] == {"requests": "12"}
+    product.used(heir, 3)
+    ended_within(heir, 10)
+    assert hours(aws) == {"11": 15}
+    assert waiting(dead) == waiting(heir) == 0
+
+
+def test_a_workload_that_comes_back_after_its_usage_was_adopted_does_not_bill_it_again(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    dead = Metered(aws, tmp_path).start().ready()
+    product.used(dead, 7)
+    dead.killed()
+    heir = Metered(aws, tmp_path).start().ready()
+    heir.logged("usage.adopted", SLOW)
+    heir.killed()
+    back = dead.again().start().ready()
+    product.used(back, 2)
+    ended_within(back, 10)
+    last = heir.again().start().ready()
+    ended_within(last, 10)
+    assert billed(aws) == product.owed
+    assert waiting(back) == waiting(last) == 0
+
+
+def test_an_hour_whose_answer_was_lost_with_its_workload_is_left_to_a_person(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    """AWS may have billed it, and has: adopting it would bill it twice."""
+    dead = Metered(aws, tmp_path).start().ready()
+    product.used(dead, 7)
+    aws.fault("MeterUsage", "slow", times=1)
+    aws.set_clock(now=at("11:10"))
+    eventually(lambda: billed(aws) == 7, SLOW)
+    dead.killed()
+    heir = Metered(aws, tmp_path).start().ready()
+    product.used(heir, 3)
+    ended_within(heir, 10)
+    assert hours(aws) == {"10": 7, "11": 3}
+    assert billed(aws) == product.owed
+    assert waiting(dead) == 7, "rejected there, for a person"
+
+
+def test_a_heir_killed_while_it_adopts_bills_the_dead_workloads_usage_once(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    """Cut off at several points of the start; whoever comes after it goes on where it was."""
+    dead = Metered(aws, tmp_path).start().ready()
+    product.used(dead, 7)
+    dead.killed()
+    heir = Metered(aws, tmp_path)
+    for delay in (0.3, 0.4, 0.5, 0.6, 0.8):
+        heir.start()
+        time.sleep(delay)  # the instant of the crash is the subject here
+        heir.killed()
+    heir.start().ready()
+    ended_within(heir, 10)
+    assert billed(aws) == product.owed == 7
+    assert waiting(dead) == waiting(heir) == 0
+
+
+# -- ECS
+
+
+@contextmanager
+def ecs_agent() -> Iterator[tuple[str, dict[str, object]]]:
+    """The endpoints of an ECS agent, and the task document they show."""
+    task: dict[str, object] = {"TaskARN": TASK, "Cluster": "c", "LaunchType": "FARGATE", "DesiredStatus": "RUNNING"}
+    credentials = {
+        "AccessKeyId": "ASIATASK",
+        "SecretAccessKey": "secret",
+        "Token": "session",
+        "Expiration": "2126-01-01T00:00:00Z",
+        "RoleArn": "arn:aws:iam::123456789012:role/task",
+    }
+    answers = {"/v4/me/task": task, "/credentials": credentials}
+
+    class Agent(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answers.get(self.path, {})).encode()
+            self.send_response(200 if self.path in answers else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Agent)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", task
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def in_a_task(aws: Emulator, directory: Path, agent: str) -> Metered:
+    sidecar = Metered(aws, directory, AWS_ROLE_ARN=None, AWS_WEB_IDENTITY_TOKEN_FILE=None, AWS_REGION=None)
+    del sidecar.env["POD_UID"]
+    sidecar.env |= {
+        "ECS_CONTAINER_METADATA_URI_V4": f"{agent}/v4/me",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{agent}/credentials",
+    }
+    sidecar.pod = TASK
+    return sidecar
+
+
+def test_where_the_task_goes_on_the_running_hour_stays_open(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    with ecs_agent() as (agent, _):
+        sidecar = in_a_task(aws, tmp_path, agent).start().ready()
+        product.used(sidecar, 7)
+        aws.set_clock(now=at("11" + SEALED_NOT_SENT))
+        sidecar.until_sealed("10:00")
+        product.used(sidecar, 5)
+        ended_within(sidecar, 10)
+        assert hours(aws) == {"10": 7}
+        assert left_behind(sidecar) == waiting(sidecar) == 5
+        again = in_a_task(aws, tmp_path, agent).start().ready()
+        product.used(again, 2)
+        aws.set_clock(now=at("12:10"))
+        eventually(lambda: billed(aws) == product.owed, SLOW)
+        assert hours(aws) == {"10": 7, "11": 7}
+        ended_within(again, 10)
+
+
+def test_where_the_task_stops_the_running_hour_is_sealed_and_sent(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    with ecs_agent() as (agent, task):
+        sidecar = in_a_task(aws, tmp_path, agent).start().ready()
+        product.used(sidecar, 7)
+        task["DesiredStatus"] = "STOPPED"
+        ended_within(sidecar, 10)
+        assert hours(aws) == {"10": 7}
+        assert sidecar.events("usage.left_behind") == []
+
+
+def test_where_the_task_metadata_is_gone_at_the_end_the_running_hour_is_sent(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    with ecs_agent() as (agent, task):
+        sidecar = in_a_task(aws, tmp_path, agent).start().ready()
+        product.used(sidecar, 7)
+        task.clear()
+        ended_within(sidecar, 10)
+        assert hours(aws) == {"10": 7}
