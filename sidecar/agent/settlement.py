@@ -35,7 +35,7 @@ from sidecar.ledger.balance import Balance, Waiting
 from sidecar.ledger.faults import LedgerError
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.store import Ledger
-from sidecar.metering.dispositions import classify
+from sidecar.metering.dispositions import TABLE
 from sidecar.metering.hours import ONE_HOUR, Hour
 from sidecar.metering.outcomes import Decision, Policy, Refused, Settled, after, given_up
 from sidecar.metering.overdue import Reporting
@@ -60,7 +60,7 @@ BATCH_MAX: Final = 25
 ROUNDS_MAX: Final = 6
 """Batches of one pass; repairs and fresh credentials are tried at once, again and again they are not."""
 HOUSE_KEEPING: Final = timedelta(hours=1)
-DENIED: Final = "customer_not_entitled"
+DENIED: Final = tuple(code for code, row in TABLE.items() if row.reason == "customer_not_entitled")
 NOT_STARTED: Final = Refused(code="child_failed", sent=False)
 
 
@@ -249,7 +249,7 @@ class Settlement:
         ledger.set_aside = None
         sealed = ledger.in_state(State.SEALED)
         self._sent_before = self.waiting.last_settled_at is not None or any(one.attempts for one in sealed)
-        self._hold_if_denied_before(sealed)
+        self._hold_if_denied_before(ledger)
         self.ledger = ledger
         self._looked.set()
         return ledger
@@ -374,15 +374,18 @@ class Settlement:
                 self._keep_pass(self._policy.workload, settled)
             self._impose(None)
         elif ledger.waiting().last_settled_at is None:
-            self._hold_if_denied_before(ledger.in_state(State.SEALED))
+            self._hold_if_denied_before(ledger)
 
-    def _hold_if_denied_before(self, sealed: Sequence[UsageRecord]) -> None:
-        """Where only dry runs were asked, the first real record is the first answer about the customer."""
+    def _hold_if_denied_before(self, ledger: Ledger) -> None:
+        """Where only dry runs were asked, the first real record is the first answer about the customer.
+
+        It is looked up in the audit trail: the record may have been throttled since, or rolled forward.
+        """
         if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
             return
         if self.waiting is not None and self.waiting.last_settled_at is not None:
             return
-        if not any(_denied(record) for record in sealed):
+        if not ledger.ever_answered(DENIED):
             return
         policy = self._settings.on_first_meter_denied
         if not self._denied_said:
@@ -487,10 +490,6 @@ def _in_reach(first: Hour, last: Hour, now: datetime) -> set[Hour]:
     count = (last.start - first.start) // ONE_HOUR + 1
     hours = (Hour(last.start - back * ONE_HOUR) for back in range(min(count, 6)))
     return {hour for hour in hours if not too_late(hour, now)}
-
-
-def _denied(record: UsageRecord) -> bool:
-    return record.last_error is not None and classify(record.last_error).reason == DENIED
 
 
 def _path(path: object) -> str | None:

@@ -232,6 +232,14 @@ class Ledger:
         """The hours before its own in which some of a record's quantity was used, oldest first."""
         return self._writer.run(lambda connection: book.earlier_hours(connection, record))
 
+    def ever_answered(self, outcomes: Iterable[str]) -> bool:
+        """Whether one of these is in the audit trail: the last answer may say nothing of what was said before."""
+        return self._writer.run(
+            lambda connection: any(
+                connection.execute(sql("attempts_answered"), {"outcome": outcome}).fetchone()[0] for outcome in outcomes
+            )
+        )
+
     def in_state(self, state: State) -> tuple[UsageRecord, ...]:
         """Every record in a state, oldest first; for `open` what the open hours come to so far."""
         if state is State.OPEN:

@@ -47,6 +47,10 @@ WHERE hour = :hour AND dimension = :dimension ORDER BY number;
 -- What was sent and answered for one record.
 SELECT at, client_token, outcome, detail FROM attempt WHERE hour = :hour AND dimension = :dimension ORDER BY id;
 
+-- name: attempts_answered
+-- Whether the audit trail has this outcome anywhere.
+SELECT EXISTS (SELECT 1 FROM attempt WHERE outcome = :outcome);
+
 -- name: rolled_into
 -- Where amounts in one hour and dimension came from, other than its own events.
 SELECT from_hour, amount, origin, why FROM rolled WHERE into_hour = :hour AND dimension = :dimension ORDER BY id;
