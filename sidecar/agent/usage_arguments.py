@@ -88,7 +88,7 @@ def _add_test_records(add: Add, actions: object) -> None:
         _test_records,
         "send AWS one real record of quantity 1 for each dimension, as it asks of a seller before the launch",
         "0 AWS took all, 1 not, 78 bad settings",
-        "kubectl run test-records --image=… --overrides=… -- usage test-records --yes",
+        "entitlement-sidecar usage test-records --yes",
         actions,
     )
     command.description = (
