@@ -1,11 +1,12 @@
-"""The AWS that both sides of a benchmark ask: RegisterUsage on loopback, and nothing else.
+"""The AWS that both sides of a benchmark ask: RegisterUsage and MeterUsage on loopback, and nothing else.
 
 A tiny HTTP/1.1 server in its own process, speaking AWS JSON 1.1. It signs a real PS256 token
 (RSA-2048) that repeats nonce, product code and key version, so that both sides pay for a real
-verification. It shares no code with the sidecar. The key pair is made once and kept in
-`--key-dir`; `--latency-ms` delays every answer.
+verification. MeterUsage, which is asked when a run crosses an hour or ends, is taken unseen. It shares
+no code with the sidecar. The key pair is made once and kept in `--key-dir`; `--latency-ms` delays
+every answer.
 
-Action and token: AWS Marketplace Metering Service API reference, RegisterUsage.
+Actions and token: AWS Marketplace Metering Service API reference, RegisterUsage and MeterUsage.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 TARGET = "AWSMPMeteringService.RegisterUsage"
+METER_TARGET = "AWSMPMeteringService.MeterUsage"
 CONTENT_TYPE = "application/x-amz-json-1.1"
 BODY_BYTES_MAX = 65_536
 KEY_BITS = 2048
@@ -49,7 +51,7 @@ def signing_key(directory: Path) -> rsa.RSAPrivateKey:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """POST / with the one target; anything else is an unknown operation."""
+    """POST / with one of the two targets; anything else is an unknown operation."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body in one segment: no wait for a delayed ACK
@@ -65,8 +67,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(400, {"__type": "ValidationException", "message": "too big"})
         body = self.rfile.read(length)
         time.sleep(self.latency_seconds)
+        if self.path == "/" and self.headers.get("X-Amz-Target") == METER_TARGET:
+            return self.answer(200, {"MeteringRecordId": str(uuid.uuid4())})
         if self.path != "/" or self.headers.get("X-Amz-Target") != TARGET:
-            return self.answer(400, {"__type": "UnknownOperationException", "message": "RegisterUsage only"})
+            return self.answer(
+                400, {"__type": "UnknownOperationException", "message": "RegisterUsage and MeterUsage only"}
+            )
         asked = json.loads(body)
         claims = {
             "productCode": asked["ProductCode"],

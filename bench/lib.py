@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,10 @@ RESPONSE_BYTES_MAX: Final = 65_536
 PR_SET_PDEATHSIG: Final = 1
 LIBC: Final = ctypes.CDLL(None)
 
+METERING: Final = {"SIDECAR_DIMENSIONS": '[{"name":"requests","tags":["tenant"]}]'}
+"""What the sidecar needs to accept usage; the baseline always does."""
+PUSH_PATH: Final = {"baseline": "/usage", "ours": "/v1/usage"}
+
 Side = Literal["baseline", "ours"]
 SIDES: Final[tuple[Side, Side]] = ("baseline", "ours")
 
@@ -51,6 +55,8 @@ class Setup:
     port: int
     ours_command: str
     healthcheck_command: str
+    loader: str
+    peer: Path | None
 
     def count(self, full: int, quick: int) -> int:
         """Rounds to keep, after the first one, which is dropped."""
@@ -59,6 +65,10 @@ class Setup:
     def probe_port(self, side: Side) -> int:
         return self.port + (1 if side == "baseline" else 2)
 
+    def push_port(self, side: Side) -> int:
+        """Ours has a listener of its own for the product."""
+        return self.port + (1 if side == "baseline" else 3)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     command = Path(sys.executable).with_name("entitlement-sidecar")
@@ -66,7 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="smoke run: few rounds, 10 s idle")
     parser.add_argument("--port", type=int, default=18480, help="first of four loopback ports")
     parser.add_argument("--json", action="store_true", help="results as JSON")
-    ours = "another `ours`; {probe_port} is replaced"
+    parser.add_argument(
+        "--loader", choices=["auto", "wrk", "python"], default="auto", help="who pushes (auto: wrk if any)"
+    )
+    parser.add_argument(
+        "--peer", type=Path, help="binary of Google Cloud's ubbagent, to be measured in the same minute"
+    )
+    ours = "another `ours`; {probe_port} and {api_port} are replaced"
     parser.add_argument("--ours-command", default=f"{command} run", help=ours)
     parser.add_argument("--healthcheck-command", default=f"{command} healthcheck", help=ours)
 
@@ -82,6 +98,8 @@ def setup_from(options: argparse.Namespace) -> Setup:
         port=options.port,
         ours_command=options.ours_command,
         healthcheck_command=options.healthcheck_command,
+        loader=options.loader,
+        peer=options.peer,
     )
 
 
@@ -115,7 +133,8 @@ def environment(setup: Setup, probe_port: int, home: str) -> dict[str, str]:
 def _argv(setup: Setup, side: Side) -> list[str]:
     port = setup.probe_port(side)
     if side == "ours":
-        return shlex.split(setup.ours_command.replace("{probe_port}", str(port)))
+        api_port = str(setup.push_port(side))
+        return shlex.split(setup.ours_command.replace("{probe_port}", str(port)).replace("{api_port}", api_port))
     gunicorn = str(Path(sys.executable).with_name("gunicorn"))
     flags = shlex.split(f"-k gthread --threads 4 -w 1 -b 127.0.0.1:{port} --chdir")
     return [gunicorn, *flags, str(HERE / "baseline"), "app:app"]
@@ -128,6 +147,8 @@ class Server:
     side: Side
     pid: int
     port: int
+    """Where probes go."""
+    push_port: int
     started_ns: int
     """Monotonic, in the child, just before exec."""
     group: kernel.Group
@@ -136,22 +157,49 @@ class Server:
     def ended(self) -> bool:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def kill(self) -> None:
+        """The whole tree at once, without a word: nothing is flushed, sealed or sent on the way out."""
+        pids = kernel.tree(self.pid) | self.group.pids()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + STOP_SECONDS_MAX
+        while any(_alive(pid) for pid in pids):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{self.side} does not die")
+            time.sleep(0.01)
+
     def log_tail(self) -> str:
         return (Path(self.home) / "bench.log").read_text(errors="replace")[-2000:]
 
 
+def _alive(pid: int) -> bool:
+    """False for what is gone and for what only waits to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 @contextmanager
-def running(setup: Setup, side: Side, *, quota_us: int | None = None) -> Iterator[Server]:
-    """Start one side; whatever happens, its whole tree is gone afterwards."""
+def running(
+    setup: Setup, side: Side, *, quota_us: int | None = None, extra: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start one side, with `extra` environment; whatever happens, its whole tree is gone afterwards."""
     port = setup.probe_port(side)
-    _require_free(port)
+    require_free(port)
     group = kernel.Group(f"entitlement-bench-{os.getpid()}-{side}")
     with tempfile.TemporaryDirectory(prefix="entitlement-bench-") as home:
         if quota_us:
             group.limit_cpu(quota_us)
-        process, started_ns = _spawn(_argv(setup, side), environment(setup, port, home), group, home)
+        env = environment(setup, port, home) | (extra or {})
+        process, started_ns = _spawn(_argv(setup, side), env, group, home)
+        server = Server(
+            side=side, pid=process.pid, port=port, push_port=setup.push_port(side),
+            started_ns=started_ns, group=group, home=home,
+        )  # fmt: skip
         try:
-            yield Server(side=side, pid=process.pid, port=port, started_ns=started_ns, group=group, home=home)
+            yield server
         finally:
             group.limit_cpu(None)
             _stop(process)
@@ -191,7 +239,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _require_free(port: int) -> None:
+def require_free(port: int) -> None:
     with socket.socket() as probe_socket:
         probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -203,7 +251,7 @@ def _require_free(port: int) -> None:
 @contextmanager
 def fake_aws(setup: Setup, latency_ms: float = 0) -> Iterator[None]:
     """The AWS of this run; its key pair is there when this returns."""
-    _require_free(setup.port)
+    require_free(setup.port)
     argv = [sys.executable, str(HERE / "fake_aws.py"), "--port", str(setup.port)]
     process = subprocess.Popen(
         [*argv, "--key-dir", str(KEY_DIR), "--latency-ms", str(latency_ms)],

@@ -1,7 +1,8 @@
 """Turns paired samples into ratios, holds them against the goals, and prints them.
 
-A ratio is baseline divided by ours within one round; above 1 we are better. Only the median ratio
-is judged. Absolute numbers say what this machine did today.
+A ratio is baseline divided by ours within one round, or ours divided by baseline where more is better;
+above 1 we are better. The median ratio is judged. Other absolute numbers say what this machine did
+today, except where a goal says so: what a ledger holds per event is a property of the design.
 """
 
 from __future__ import annotations
@@ -17,17 +18,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, Literal
 
 from lib import Setup, add_arguments, fake_aws, setup_from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """Ratios: below `floor` nothing is shipped, `goal` is what we mean to reach."""
+    """Below `floor` nothing is shipped, `goal` is what we mean to reach."""
 
-    floor: float
+    floor: float | None = None
     goal: float | None = None
+    limit: float | None = None
+    """Of a ratio's goal: ours must be at most this, too."""
+    judged: Literal["ratio", "at most", "at least"] = "ratio"
+    """`at most`, `at least`: floor and goal are for ours, not for the ratio."""
+
+    def reached(self, row: Row, threshold: float | None) -> bool:
+        """Whether the median of a row is on the good side; what is not a number never is."""
+        if threshold is None:
+            return True
+        if self.judged == "ratio":
+            return row.ratio is not None and row.ratio >= threshold
+        if row.ours is None:
+            return False
+        return row.ours <= threshold if self.judged == "at most" else row.ours >= threshold
+
+    def within(self, row: Row) -> bool:
+        return self.limit is None or (row.ours is not None and row.ours <= self.limit)
 
 
 GOALS: Final = {
@@ -36,7 +54,20 @@ GOALS: Final = {
     "C3": Goal(floor=1.5, goal=1.8),
     "C4": Goal(floor=2.5, goal=3.5),
     "M1": Goal(floor=2.5, goal=3.5),
+    "M2": Goal(floor=2.5, goal=3.0),
+    "M2+": Goal(goal=0.5, judged="at most"),
     "M3": Goal(floor=1.0),
+    "I1": Goal(floor=2.0, goal=10.0),
+    "I2": Goal(floor=2.0, goal=2.2),
+    "I3/16": Goal(floor=4.0, goal=8.0),
+    "I3/64": Goal(floor=8.0, goal=30.0),
+    "I4": Goal(goal=36.0, judged="at most"),
+    "I5": Goal(floor=0.8, goal=0.9, judged="at least"),
+    "I6": Goal(floor=0.0, judged="at most"),
+    "P1": Goal(floor=1.5, goal=10.0, limit=1.0),
+    "P2": Goal(goal=4.0, limit=2.0),
+    "Q1": Goal(floor=1.05, judged="at most"),  # one for each commit; checkpoints add up to a twentieth
+    "Q1/ack": Goal(floor=1.0, judged="at most"),
     "D1": Goal(floor=1 / 1.1),  # at most ten percent above the baseline
 }
 
@@ -55,8 +86,13 @@ class Row:
     ratio: float | None = None
     ratio_min: float | None = None
     ratio_max: float | None = None
+    ours_min: float | None = None
+    ours_max: float | None = None
+    """Where the number itself is judged, not the ratio."""
     rounds: int = 0
     skipped: str = ""
+    broken: str = ""
+    """Why a benchmark ended before it had a number."""
 
     @property
     def goal(self) -> Goal | None:
@@ -64,18 +100,29 @@ class Row:
 
     @property
     def verdict(self) -> str:
+        if self.broken:
+            return "FAIL"
         if self.skipped:
             return "skipped"
-        if self.goal is None or self.ratio is None:
+        goal = self.goal
+        if goal is None:
             return "info"
-        if self.ratio < self.goal.floor:
+        if not goal.reached(self, goal.floor):
             return "FAIL"
-        return "pass" if self.goal.goal is None or self.ratio >= self.goal.goal else "pass (floor)"
+        return "pass" if goal.reached(self, goal.goal) and goal.within(self) else "goal not reached"
 
 
-def compare(measure: str, what: str, unit: str, pairs: Sequence[tuple[float, float]], *, gated: bool = True) -> Row:
+def compare(
+    measure: str,
+    what: str,
+    unit: str,
+    pairs: Sequence[tuple[float, float]],
+    *,
+    gated: bool = True,
+    more_is_better: bool = False,
+) -> Row:
     """The row of (baseline, ours) samples taken in the same round."""
-    ratios = [baseline / ours if ours else float("inf") for baseline, ours in pairs]
+    ratios = [_ratio(ours, baseline) if more_is_better else _ratio(baseline, ours) for baseline, ours in pairs]
     return Row(
         measure=measure,
         what=what,
@@ -90,25 +137,55 @@ def compare(measure: str, what: str, unit: str, pairs: Sequence[tuple[float, flo
     )
 
 
+def _ratio(above: float, below: float) -> float:
+    return above / below if below else float("inf")
+
+
+def absolute(measure: str, what: str, unit: str, pairs: Sequence[tuple[float, float]]) -> Row:
+    """The row of a number that means something by itself."""
+    ours = [one for _, one in pairs]
+    return Row(
+        measure=measure, what=what, unit=unit, rounds=len(pairs),
+        baseline=median(one for one, _ in pairs), ours=median(ours), ours_min=min(ours), ours_max=max(ours),
+    )  # fmt: skip
+
+
 def skipped(measure: str, what: str, unit: str, why: str) -> Row:
     return Row(measure=measure, what=what, unit=unit, skipped=why)
 
 
+BROKEN_SHOWN: Final = 100
+"""Characters of a failure's first line; all of it goes to stderr."""
 HEAD: Final = ("measure", "what", "baseline", "ours", "ratio (median, min–max)", "floor", "goal", "verdict")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     def amount(value: float | None) -> str:
-        return "–" if value is None else f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} {row.unit}"
+        return (
+            "–" if value is None else f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} {row.unit}".rstrip()
+        )
 
     def times(value: float | None) -> str:
         return "–" if value is None else f"{value:.2f}x"
 
     spread = f"{times(row.ratio)} ({times(row.ratio_min)}–{times(row.ratio_max)}, n={row.rounds})"
-    floor, goal = (row.goal.floor, row.goal.goal) if row.goal else (None, None)
+    if row.ours_min is not None:
+        spread = f"({amount(row.ours_min)}–{amount(row.ours_max)}, n={row.rounds})"
+    elif row.ratio is None:
+        spread = f"n={row.rounds}" if row.rounds else "–"
+    floor = goal = "–"
+    if row.goal and row.goal.judged == "ratio":
+        floor, goal = times(row.goal.floor), times(row.goal.goal)
+        goal += f", ≤ {row.goal.limit:g} {row.unit}" if row.goal.limit is not None else ""
+    elif row.goal:
+        sign = "≤" if row.goal.judged == "at most" else "≥"
+        floor, goal = (
+            "–" if value is None else f"{sign} {value:g} {row.unit}".rstrip()
+            for value in (row.goal.floor, row.goal.goal)
+        )
     return (
-        row.measure, row.what, amount(row.baseline), amount(row.ours), row.skipped or spread,
-        times(floor), times(goal), row.verdict,
+        row.measure, row.what, amount(row.baseline), amount(row.ours), row.skipped or row.broken or spread,
+        floor, goal, row.verdict,
     )  # fmt: skip
 
 
@@ -154,6 +231,18 @@ def show(rows: Sequence[Row], options: argparse.Namespace) -> int:
     return int(any(row.verdict == "FAIL" for row in rows))
 
 
+def _finished(measure: Callable[[Setup], list[Row]], setup: Setup) -> list[Row]:
+    """Its rows, or one that says why there are none: what others measured before is not lost."""
+    try:
+        return measure(setup)
+    except SystemExit as stop:
+        if not isinstance(stop.code, str):
+            raise
+        name = Path(measure.__code__.co_filename).stem
+        print(f"{name}: {stop.code}", file=sys.stderr)
+        return [Row(measure=name, what="did not finish", unit="", broken=stop.code.partition("\n")[0][:BROKEN_SHOWN])]
+
+
 def main(doc: str, *measures: Callable[[Setup], list[Row]]) -> int:
     """The command line that every benchmark shares."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -164,5 +253,5 @@ def main(doc: str, *measures: Callable[[Setup], list[Row]]) -> int:
     rows: list[Row] = []
     with fake_aws(setup):
         for measure in measures:
-            rows += measure(setup)
+            rows += _finished(measure, setup)
     return show(rows, options)
