@@ -27,7 +27,7 @@ metrics:
   type: int
   endpoints:
   - name: on_disk
-  reported:
+  aggregation:
     bufferSeconds: 3600
 endpoints:
 - name: on_disk
