@@ -86,19 +86,20 @@ class Application(BaseApplication):  # type: ignore[misc]
     def load(self) -> Site:
         """In the worker: begin asking and metering, and make the routes."""
         clock = clock_for(self._settings.clock_url)
+        end = _ender(self._settings, self._board, self._master)
         self._gatekeeper = Gatekeeper(
             settings=self._settings,
             question=self._question,
             clock=clock,
             shared=self._board,
-            end=_ender(self._settings, self._board, self._master),
+            end=end,
             first=self._first,
             at_first=_known(os.environ),
             placed=lambda report: self._metering.placed(report),
             before_opening=lambda: self._metering.wait_until_looked(),
             rechecked=lambda: self._metering.send_now(),
         )
-        self._metering = metering(self._settings, clock, self._gatekeeper)
+        self._metering = metering(self._settings, clock, self._gatekeeper, end)
         picture = Picture(self._settings, self._gatekeeper, clock, self._metering)
         picture.http_counters = self.http_counters
         self._metering.placed(self._gatekeeper.report)

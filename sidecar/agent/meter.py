@@ -16,9 +16,9 @@ from sidecar.agent import child, log
 from sidecar.agent.child import Child
 from sidecar.agent.exchange import Report
 from sidecar.agent.metering import LOOP
-from sidecar.agent.settlement import Gate, Settlement, shown
+from sidecar.agent.settlement import End, Gate, Settlement, shown
 from sidecar.agent.submission import Submission
-from sidecar.agent.usage import LedgerUsage
+from sidecar.agent.usage import UNKNOWN, LedgerUsage
 from sidecar.api.view import Metric
 from sidecar.clock import Clock, iso
 from sidecar.entitlement import kept_pass
@@ -46,13 +46,19 @@ class Meter:
     """An `agent.metering.Metering` for products with dimensions."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, gate: Gate, start_child: Callable[[Submission], Child] = child.spawn
+        self,
+        settings: Settings,
+        clock: Clock,
+        gate: Gate,
+        end: End,
+        start_child: Callable[[Submission], Child] = child.spawn,
     ) -> None:
         self._settings, self._clock = settings, clock
         self.settlement = Settlement(
             settings=settings,
             clock=clock,
             gate=gate,
+            end=end,
             start_child=start_child,
             task_goes_on=lambda: ecs.goes_on(os.environ),
             keep_pass=self._keep_pass,
@@ -99,6 +105,8 @@ class Meter:
         fault = settlement.ledger.fault if settlement.ledger else settlement.fault
         if fault is not None:
             return fault.reason, fault.hint
+        if settlement.ledger is None:
+            return UNKNOWN
         if self.overdue_since and self._settings.on_metering_overdue is OnMeteringOverdue.NOT_READY:
             return OVERDUE
         return None

@@ -17,7 +17,7 @@ from sidecar.clock import Clock
 from sidecar.settings import Settings
 
 if TYPE_CHECKING:
-    from sidecar.agent.settlement import Gate
+    from sidecar.agent.settlement import End, Gate
 
 
 LOOP: Final = "metering"
@@ -68,10 +68,10 @@ class Metering(Protocol):
         """For `/metrics`."""
 
 
-def metering(settings: Settings, clock: Clock, gate: Gate) -> Metering:
+def metering(settings: Settings, clock: Clock, gate: Gate, end: End) -> Metering:
     """Metering as the settings want it."""
     if not settings.dimensions:
         return NoMetering(clock)
     from sidecar.agent.meter import Meter
 
-    return Meter(settings, clock, gate)
+    return Meter(settings, clock, gate, end)

@@ -9,7 +9,8 @@ Rules kept here:
 - Nothing is sent before the gate first opened, nor before disk says that it is about to leave.
 - Pushes never wait for this thread, nor this thread for AWS longer than a child may take.
 - The disk may fail at any step: the step is repeated by the next pass, and what was sent is sent the same again.
-- If this loop breaks, it is an error of ours: usage is kept on, and `/healthz` names the loop.
+- If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with the gate open
+  usage is kept on, and `/healthz` names the loop.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from sidecar.agent.metering import LOOP
 from sidecar.agent.submission import Answered, Submission, budget_seconds, outcomes
 from sidecar.clock import Clock
 from sidecar.entitlement.hold import Hold
+from sidecar.errors import Exit
 from sidecar.ledger.balance import Balance, Waiting
 from sidecar.ledger.faults import LedgerError
 from sidecar.ledger.opening import Owner
@@ -64,6 +66,9 @@ DENIED: Final = tuple(code for code, row in TABLE.items() if row.reason == "cust
 NOT_STARTED: Final = Refused(code="child_failed", sent=False)
 
 
+End = Callable[[Exit, str], None]
+
+
 class Gate(Protocol):
     """What metering asks of entitlement, and may do to it."""
 
@@ -84,15 +89,18 @@ class Settlement:
         settings: Settings,
         clock: Clock,
         gate: Gate,
+        end: End = lambda _code, _text: None,
         start_child: Callable[[Submission], Child] = child.spawn,
         chance: Callable[[], float] = random.random,
         task_goes_on: Callable[[], bool] = lambda: False,
         keep_pass: Callable[[str, frozenset[str]], None] = lambda _workload, _dimensions: None,
     ) -> None:
-        """`task_goes_on`: whether only this container ends. `keep_pass`: AWS took records of these dimensions."""
+        """`end` ends the process, where the loop broke before the gate opened. `task_goes_on`: whether only this
+        container ends. `keep_pass`: AWS took records of these dimensions.
+        """
         self._settings, self._clock, self._gate = settings, clock, gate
         self._start_child, self._chance, self._task_goes_on = start_child, chance, task_goes_on
-        self._keep_pass = keep_pass
+        self._keep_pass, self._end = keep_pass, end
         self._wake = threading.Condition()
         self._stop_at: float | None = None
         self._at_once = False
@@ -175,6 +183,8 @@ class Settlement:
         except Exception as exc:  # the outermost edge of the thread: said, and acted on
             self.stopped_loop = LOOP
             log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
+            if not self._gate.has_opened:  # a startup probe hides liveness
+                self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
         finally:
             self._looked.set()
             self._ended.set()

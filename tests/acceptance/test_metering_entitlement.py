@@ -217,9 +217,7 @@ def test_a_denied_first_record_that_grew_too_old_still_shuts_the_gate_after_a_re
 def test_with_alert_a_denied_first_record_is_said_and_the_gate_stays_open(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
-    with denied_after_the_first_record(
-        aws, tmp_path, product, SIDECAR_ON_FIRST_METER_DENIED="alert"
-    ) as sidecar:
+    with denied_after_the_first_record(aws, tmp_path, product, SIDECAR_ON_FIRST_METER_DENIED="alert") as sidecar:
         sidecar.look()
         assert sidecar.probe()[0] == 200
         assert sidecar.logged("metering.denied")["policy"] == "alert"

@@ -15,6 +15,7 @@ from sidecar.agent.no_usage import NoMetering
 from sidecar.api import metrics
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
+from sidecar.errors import Exit
 from sidecar.ledger.answer import pass_path
 from sidecar.ledger.faults import LedgerError
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
@@ -24,6 +25,10 @@ from tests.fakes import PRODUCT, FakeClock, hearing, settings
 from tests.integration.agent.test_settlement import PLACE, Aws, FakeGate, clock_time
 
 
+def no_end(code: Exit, text: str) -> None:
+    raise AssertionError(f"the process would end with {code}: {text}")
+
+
 class Scene:
     """A meter, its clock and AWS."""
 
@@ -31,7 +36,7 @@ class Scene:
         self.directory = directory
         self.clock, self.aws, self.gate = FakeClock(at=clock_time("10:20")), Aws(), FakeGate()
         given = {"state_dir": str(directory), "dimensions": "requests"} | more
-        self.meter = Meter(settings(**given), self.clock, self.gate, self.aws)  # type: ignore[arg-type]
+        self.meter = Meter(settings(**given), self.clock, self.gate, no_end, self.aws)  # type: ignore[arg-type]
         self.meter.placed(PLACE)
         self.at("10:20")
 
@@ -71,7 +76,7 @@ def scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
 
 
 def test_without_dimensions_there_is_no_metering() -> None:
-    found = metering(settings(), FakeClock(), FakeGate())
+    found = metering(settings(), FakeClock(), FakeGate(), no_end)
     assert isinstance(found, NoMetering)
     assert found.stopped()
     assert found.status() is None
@@ -129,9 +134,10 @@ def test_status_says_what_waits_for_a_person(scene: Callable[..., Scene]) -> Non
 
 
 def test_before_the_ledger_is_open_status_and_metrics_are_there_all_the_same(tmp_path: Path) -> None:
-    meter = Meter(settings(state_dir=str(tmp_path), dimensions="requests"), FakeClock(), FakeGate())
+    meter = Meter(settings(state_dir=str(tmp_path), dimensions="requests"), FakeClock(), FakeGate(), no_end)
     assert meter.status()["open_hour"] is None
-    assert meter.fault is None
+    assert meter.fault is not None
+    assert meter.fault[0] == "workload_unknown"
     assert metrics.text(meter.metrics())
 
 

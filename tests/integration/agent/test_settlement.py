@@ -15,6 +15,7 @@ from sidecar.agent.settlement import Settlement
 from sidecar.agent.submission import Answered, Submission
 from sidecar.agent.usage import LedgerUsage
 from sidecar.entitlement.hold import Hold
+from sidecar.errors import Exit
 from sidecar.ledger.faults import LedgerError
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
 from sidecar.metering.hours import Hour
@@ -616,6 +617,27 @@ def test_a_disk_that_fails_is_said_once_and_recovered_from(tell: Callable[..., S
     story.at("10:23")
     assert events.of("ledger.recovered")
     assert story.settlement.fault is None
+
+
+@pytest.mark.parametrize(("opened", "ends"), [(False, [Exit.SOFTWARE]), (True, [])])
+def test_a_loop_that_breaks_is_named_and_ends_the_process_only_while_the_gate_is_shut(
+    tell: Callable[..., Story], events: Events, opened: bool, ends: list[Exit]
+) -> None:
+    story = tell()
+    story.gate.has_opened = opened
+    ended: list[Exit] = []
+    story.settlement._end = lambda code, _text: ended.append(code)
+
+    def broken(_: datetime) -> None:
+        raise ZeroDivisionError
+
+    assert story.settlement.ledger is not None
+    story.settlement.ledger.check = broken  # type: ignore[method-assign]
+    story.settlement.send_now()
+    story.settlement._run()
+    assert story.settlement.stopped_loop == "metering"
+    assert events.of("loop.stopped")
+    assert ended == ends
 
 
 def test_a_ledger_that_is_locked_is_opened_when_it_is_free(tell: Callable[..., Story]) -> None:
