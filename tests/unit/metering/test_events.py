@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.metering.events import (
@@ -264,6 +264,7 @@ JSON = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.dictionaries(st.sampled_from(["dimension", "quantity", "id", "at", "tags", "key"]), JSON)))
 def test_no_fields_raise(body: object) -> None:
     assert isinstance(read(body), tuple | Refusal)
