@@ -140,6 +140,11 @@ class Gatekeeper:
         """Whether AWS ever let this workload run."""
         return self.answered.entitled
 
+    @property
+    def hold(self) -> Hold | None:
+        """What metering keeps the gate shut for."""
+        return self._hold
+
     def impose(self, hold: Hold | None) -> None:
         """Shut the gate for metering's sake, or end that. Called by the metering loop."""
         with self._wake:

@@ -47,6 +47,7 @@ class OpenGate:
     """Entitlement has answered; metering may shut nothing here."""
 
     has_opened = True
+    hold: Hold | None = None
 
     def impose(self, hold: Hold | None) -> None:
         """There is no gate."""

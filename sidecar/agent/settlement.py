@@ -76,6 +76,10 @@ class Gate(Protocol):
     def has_opened(self) -> bool:
         """Whether AWS ever let this workload run."""
 
+    @property
+    def hold(self) -> Hold | None:
+        """What it is kept shut for; an earlier worker may have said so."""
+
     def impose(self, hold: Hold | None) -> None:
         """Shut the gate, or end that."""
 
@@ -110,7 +114,7 @@ class Settlement:
         self._reporting = Reporting()
         self._house_kept_at: datetime | None = None
         self._sent_before = False
-        self._hold: Hold | None = None
+        self._hold: Hold | None = gate.hold
         self._denied_said = False
         self._proven: frozenset[str] = frozenset()
         """Dimensions AWS took a record of, since this loop began."""
@@ -435,8 +439,8 @@ class Settlement:
                 self._impose(Hold.METERING_OVERDUE)
         elif before and not self.overdue_since:
             self.accounts.recovered()
-            if self._hold is Hold.METERING_OVERDUE:
-                self._impose(None)
+        if self._hold is Hold.METERING_OVERDUE and not self.overdue_since and not self.waiting.rolled:
+            self._impose(None)  # also one that an earlier worker imposed; what rolls forward was not reported yet
 
     # -- the end -----------------------------------------------------------------------------------
 

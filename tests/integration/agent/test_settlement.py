@@ -40,9 +40,11 @@ def hour(words: str) -> Hour:
 @dataclass
 class FakeGate:
     has_opened: bool = True
+    hold: Hold | None = None
     holds: list[Hold | None] = field(default_factory=list)
 
     def impose(self, hold: Hold | None) -> None:
+        self.hold = hold
         self.holds.append(hold)
 
 
