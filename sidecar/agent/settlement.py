@@ -43,7 +43,7 @@ from sidecar.metering.outcomes import Decision, Policy, Refused, Settled, after,
 from sidecar.metering.overdue import Reporting
 from sidecar.metering.records import Disposition, State, UsageRecord, sealed_request
 from sidecar.metering.rollup import Owed
-from sidecar.metering.schedule import oldest_first, seal_at, seal_due, send_at, too_late
+from sidecar.metering.schedule import oldest_first, seal_at, seal_due, send_at, too_early, too_late
 from sidecar.settings import (
     Dimension,
     EntitlementCheck,
@@ -316,7 +316,7 @@ class Settlement:
 
     def _send(self, ledger: Ledger, now: datetime, at_once: bool) -> None:
         """Send what is due, oldest first, in batches; with `at_once` also what is held, once."""
-        waiting = list(ledger.in_state(State.SEALED)) if at_once else []
+        waiting = [one for one in ledger.in_state(State.SEALED) if not too_early(one, now)] if at_once else []
         for _ in range(ROUNDS_MAX):
             found = waiting[:BATCH_MAX] or list(ledger.due(now, BATCH_MAX))
             waiting = waiting[BATCH_MAX:]
@@ -477,7 +477,8 @@ class Settlement:
 
     def _settle_rest(self, ledger: Ledger, now: datetime, deadline: float) -> None:
         """Send everything that waits, once, and repairs at once, until `deadline` (monotonic)."""
-        waiting = [record for record in ledger.in_state(State.SEALED) if not too_late(record.hour, now)]
+        sealed = ledger.in_state(State.SEALED)
+        waiting = [record for record in sealed if not (too_late(record.hour, now) or too_early(record, now))]
         while waiting and self._may_send() and self._clock.monotonic() < deadline:
             self._submit(ledger, oldest_first(waiting)[:BATCH_MAX], now, deadline)
             waiting = oldest_first(waiting)[BATCH_MAX:] or list(ledger.due(now, BATCH_MAX))

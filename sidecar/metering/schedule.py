@@ -74,6 +74,11 @@ def too_late(hour: Hour, now: datetime) -> bool:
     return now >= deadline(hour)
 
 
+def too_early(record: UsageRecord, now: datetime) -> bool:
+    """Whether its timestamp lies in the future: it was sealed by a clock that was ahead, and has been set since."""
+    return record.request is not None and record.request.timestamp > now.timestamp()
+
+
 def due(record: UsageRecord, now: datetime) -> bool:
     """Whether it is to be sent, or given up, in this pass."""
     if record.state is not State.SEALED:

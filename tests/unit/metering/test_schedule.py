@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import State, UsageRecord, sealed_request
+from sidecar.metering.rollup import Owed
 from sidecar.metering.schedule import (
     RETRY_MAX,
     SLOW_RETRY_MAX,
@@ -21,6 +22,7 @@ from sidecar.metering.schedule import (
     seal_at,
     seal_due,
     send_at,
+    too_early,
     too_late,
 )
 
@@ -107,3 +109,11 @@ def test_only_a_sealed_record_is_due(state: State) -> None:
 def test_the_oldest_goes_first() -> None:
     records = [record(hour=HOUR.next), record(dimension="b"), record()]
     assert oldest_first(records) == records[::-1]
+
+
+def test_a_record_is_not_sent_before_the_second_it_is_stamped_with() -> None:
+    owed = Owed(quantity=Decimal(1), carry=Decimal(0), allocations=(), merged=0)
+    request = sealed_request("w", "p", "a", 0, HOUR, owed, HOUR.end)
+    assert too_early(record(request=request), HOUR.last_second - MICROSECOND)
+    assert not too_early(record(request=request), HOUR.last_second)
+    assert not too_early(record(), HOUR.start), "an open hour has no timestamp yet"
