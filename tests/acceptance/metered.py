@@ -140,7 +140,7 @@ class Metered(Sidecar):
 
     def passes(self) -> float:
         """Commits of the ledger: each pass makes some."""
-        _, text = _ask(self.probe_port, "GET", "/metrics")
+        _, text = ask(self.probe_port, "GET", "/metrics")
         lines = [line for line in text.decode().splitlines() if line.startswith("entitlement_sidecar_ledger_commits_t")]
         return float(lines[0].split()[-1])
 
@@ -178,7 +178,7 @@ class Product:
         name = name or self.named()
         event = {"dimension": "requests", "quantity": quantity, "id": name, **more}
         try:
-            status, _ = _ask(sidecar.api_port, "POST", "/v1/usage", event)
+            status, _ = ask(sidecar.api_port, "POST", "/v1/usage", event)
         except (OSError, http.client.HTTPException):
             status = 0
         with self._lock:
@@ -225,7 +225,8 @@ class Product:
                 thread.join()
 
 
-def _ask(port: int, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    """One request on a connection of its own; status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(method, path, None if body is None else json.dumps(body))
@@ -238,7 +239,7 @@ def _ask(port: int, method: str, path: str, body: object = None) -> tuple[int, b
 def problem(sidecar: Sidecar, quantity: int = 1) -> tuple[int, str]:
     """Status and reason of a push that is refused."""
     event = {"dimension": "requests", "quantity": quantity}
-    status, body = _ask(sidecar.api_port, "POST", "/v1/usage", event)
+    status, body = ask(sidecar.api_port, "POST", "/v1/usage", event)
     return status, json.loads(body).get("reason", "")
 
 

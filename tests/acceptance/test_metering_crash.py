@@ -19,6 +19,7 @@ from tests.acceptance.metered import (
     SLOW,
     Metered,
     Product,
+    ask,
     at,
     billed,
     hours,
@@ -30,7 +31,9 @@ from tests.acceptance.metered import (
 from tests.acceptance.support import eventually
 
 FAULTS = ("", "", "drop_after", "drop_before", "slow", "InternalServiceErrorException")
-LIVES = 6
+LIVES = 5
+SEEDS = int(os.environ.get("CRASH_SEEDS", "3"))
+"""More of them for a night; each takes some ten seconds."""
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def settled_in_the_end(aws: Emulator, sidecar: Metered, product: Product) -> Non
     assert refused_as_other(aws) == []
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 def test_killed_again_and_again_under_load_the_bill_is_what_was_acknowledged(
     aws: Emulator, tmp_path: Path, product: Product, seed: int
 ) -> None:
@@ -103,6 +106,24 @@ def test_a_push_that_was_not_acknowledged_and_is_sent_again_counts_once(
     for name, quantity in known.items():
         assert product.use(again, quantity, name) == 200
     settled_in_the_end(aws, again, product)
+
+
+def test_an_id_that_was_billed_hours_ago_by_an_earlier_process_still_counts_once(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    assert product.use(sidecar, 7, "order-1") == 200
+    aws.set_clock(now=at("11:10"))
+    eventually(lambda: hours(aws) == {"10": 7}, SLOW)
+    sidecar.killed()
+    aws.set_clock(now=at("33:50"))
+    again = sidecar.again().start().ready()
+    assert product.use(again, 7, "order-1", at="2026-01-02T10:20:00Z") == 200
+    assert product.use(again, 8, "order-2") == 200
+    event = {"dimension": "requests", "quantity": 9, "id": "order-1", "at": "2026-01-02T10:20:00Z"}
+    assert ask(again.api_port, "POST", "/v1/usage", event)[0] == 409
+    settled_in_the_end(aws, again, product)
+    assert hours(aws) == {"10": 7, "33": 8}
 
 
 def test_killed_between_sealing_and_sending_the_hour_is_sent_after_the_restart(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -124,6 +126,86 @@ def test_with_aws_away_the_end_comes_in_time_and_what_is_left_is_logged_whole(
     assert hours(aws) == {"10": 7, "11": 5}
 
 
+def test_sigterm_while_aws_hangs_with_the_closed_hour_still_reaches_the_running_one(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    """The child that hangs began before SIGTERM: it may not use up the budget."""
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.fault("MeterUsage", "hang", times=1)
+    aws.set_clock(now=at("11:10"))
+    eventually(lambda: [call for call in aws.calls() if call.operation == "MeterUsage"], SLOW)
+    product.used(sidecar, 5)
+    ended_within(sidecar, 10)
+    assert hours(aws) == {"10": 7, "11": 5}
+    assert waiting(sidecar) == 0
+
+
+def test_under_load_every_push_that_was_acknowledged_before_the_end_is_billed(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    with product.busy(lambda: sidecar, clients=5):
+        eventually(lambda: len(product.acknowledged) > 100, SLOW)
+        ended_within(sidecar, 10)
+    assert billed(aws) == product.owed
+    assert waiting(sidecar) == 0
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_signal_for_all_its_processes_bills_everything_too(
+    aws: Emulator, tmp_path: Path, product: Product, twice: bool
+) -> None:
+    """`tini -g` and some supervisors tell the whole group, the child that is sending among it."""
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    aws.fault("MeterUsage", "slow", times=1, seconds=5)
+    aws.set_clock(now=at("11:10"))
+    eventually(lambda: billed(aws) == 7, SLOW)
+    product.used(sidecar, 5)
+    assert sidecar.process is not None
+    os.killpg(sidecar.process.pid, signal.SIGTERM)
+    if twice:
+        eventually(lambda: len(sidecar.events("hour.sealed")) == 2, SLOW)
+        os.killpg(sidecar.process.pid, signal.SIGTERM)
+    assert sidecar.ended(SLOW) == 0
+    assert billed(aws) + waiting(sidecar) == product.owed
+    again = sidecar.again().start().ready()
+    again.until_settled()
+    ended_within(again, 10)
+    assert hours(aws) == {"10": 7, "11": 5}
+
+
+def test_interrupted_at_a_terminal_nothing_is_lost(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    assert sidecar.process is not None
+    os.killpg(sidecar.process.pid, signal.SIGINT)
+    sidecar.ended(SLOW)
+    eventually(lambda: not sidecar.processes())
+    assert billed(aws) + waiting(sidecar) == 7
+    again = sidecar.again().start().ready()
+    aws.set_clock(now=at("11:10"))
+    eventually(lambda: billed(aws) == 7, SLOW)
+    ended_within(again, 10)
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.5, 0.8])
+def test_told_to_end_while_it_starts_nothing_is_lost(
+    aws: Emulator, tmp_path: Path, product: Product, delay: float
+) -> None:
+    sidecar = Metered(aws, tmp_path).start().ready()
+    product.used(sidecar, 7)
+    sidecar.killed()
+    hurried = sidecar.again().start()
+    time.sleep(delay)  # the instant of the signal is the subject here
+    ended_within(hurried, 10)
+    again = sidecar.again().start().ready()
+    ended_within(again, 10)
+    assert hours(aws) == {"10": 7}
+    assert waiting(again) == 0
+
+
 def disk(directory: Path, flag: Path, micros: int | None = None) -> dict[str, str]:
     """The environment in which every fsync drags, or hangs, while `flag` exists."""
     source, shim = directory / "sluggish.c", directory / "sluggish.so"
@@ -173,6 +255,24 @@ def test_on_a_stuck_disk_the_end_comes_in_time_and_nothing_is_lost(
     again = sidecar.again().start().ready()
     ended_within(again, 10)
     assert hours(aws) == {"10": 7}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="a stuck disk is played by a C shim")
+def test_a_disk_that_sticks_stops_no_traffic_and_loses_nothing(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    flag = tmp_path / "stuck"
+    sidecar = on_such_a_disk(Metered(aws, tmp_path), disk(tmp_path, flag)).start().ready()
+    product.used(sidecar, 7)
+    flag.touch()
+    with product.busy(lambda: sidecar):
+        eventually(lambda: sidecar.probe("/readyz")[0] == 503, SLOW)
+        assert sidecar.probe("/entitled")[0] == 200
+        assert sidecar.probe("/healthz")[0] == 200
+        flag.unlink()
+        eventually(lambda: sidecar.probe("/readyz")[0] == 200, SLOW)
+    product.send_again(sidecar)
+    ended_within(sidecar, 10)
+    assert billed(aws) == product.owed
+    assert waiting(sidecar) == 0
 
 
 # -- the same workload again
@@ -248,6 +348,21 @@ def test_what_a_dead_workload_left_on_the_volume_is_adopted_and_billed_once(
     ended_within(heir, 10)
     assert hours(aws) == {"11": 15}
     assert waiting(dead) == waiting(heir) == 0
+
+
+def test_a_workload_that_dies_beside_a_living_one_is_adopted_within_the_hour(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    first = Metered(aws, tmp_path).start().ready()
+    second = Metered(aws, tmp_path).start().ready()
+    product.used(first, 7)
+    product.used(second, 2)
+    first.killed()
+    aws.set_clock(now=at("11:30"))
+    assert second.logged("usage.adopted", SLOW)["quantities"] == {"requests": "7"}
+    ended_within(second, 10)
+    assert hours(aws) == {"10": 2, "11": 7}
+    assert waiting(first) == waiting(second) == 0
 
 
 def test_a_workload_that_comes_back_after_its_usage_was_adopted_does_not_bill_it_again(

@@ -236,6 +236,25 @@ def test_with_on_denied_exit_a_denied_first_record_ends_the_process_with_77(
     assert waiting(sidecar) == product.owed
 
 
+def test_with_on_denied_exit_a_restart_ends_with_77_again_until_the_customer_subscribes(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = denied_after_the_first_record(aws, tmp_path, product, SIDECAR_ON_DENIED="exit")
+    assert sidecar.ended(SLOW) == 77
+    again = sidecar.again().start()
+    assert again.ended(SLOW) == 77
+    assert again.events("gate.opened") == []
+    aws.subscribe()
+    third = sidecar.again().start()
+    eventually(lambda: billed(aws) == 7, SLOW)
+    if third.process and third.events("sidecar.ending"):
+        assert third.ended(SLOW) == 77  # what was kept still said no when it started
+        third = sidecar.again().start()
+    with third:
+        third.shows("entitled", SLOW)
+    assert billed(aws) == product.owed
+
+
 def test_a_workload_whose_record_was_taken_is_not_shut_by_a_later_denial(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
