@@ -14,26 +14,13 @@ from pathlib import Path
 
 from lib import HERE
 
+sys.path.append(str(HERE.parent / "image"))
+from precompile import fits
+
 PACKAGES = (
     "sidecar", "gunicorn", "boto3", "botocore", "s3transfer", "urllib3", "jwt", "cryptography",
     "flask", "werkzeug", "jinja2", "pydantic", "structlog", "prometheus_client", "yaml",
 )  # fmt: skip
-FLAGS_HASHED = 0b01
-
-
-def fits(source: Path) -> bool:
-    """True when Python will load `source` from its cache."""
-    cached = Path(importlib.util.cache_from_source(str(source)))
-    if not cached.exists():
-        return False
-    head = cached.read_bytes()[:16]
-    if head[:4] != importlib.util.MAGIC_NUMBER:
-        return False
-    if int.from_bytes(head[4:8], "little") & FLAGS_HASHED:
-        return True
-    stat = source.stat()
-    made_of = (int.from_bytes(head[8:12], "little"), int.from_bytes(head[12:16], "little"))
-    return made_of == (int(stat.st_mtime) & 0xFFFF_FFFF, stat.st_size & 0xFFFF_FFFF)
 
 
 def _sources() -> list[Path]:
@@ -52,7 +39,7 @@ def require() -> None:
     """Compile what is ours; stop when anything else is not compiled."""
     sidecar = importlib.util.find_spec("sidecar")
     ours = list((sidecar.submodule_search_locations if sidecar else None) or [])
-    subprocess.run([sys.executable, "-m", "compileall", "-q", *ours, str(HERE)], check=True)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *ours, str(HERE), str(HERE.parent / "image")], check=True)
     stale = [str(path) for path in _sources() if not fits(path)]
     if stale:
         raise SystemExit(

@@ -9,6 +9,7 @@ Rules kept here:
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sidecar.settings import Settings
 
 MANIFEST = "/etc/entitlement-sidecar/product.yaml"
+PLAYING = "Start with `entitlement-sidecar demo`: it needs no AWS account."
+NOT_PLAYING = "Built for production: `emulator` and `demo` are in the Python package and in the image for tests."
 
 
 def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
@@ -31,10 +34,17 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
         fine, line = healthcheck(manifest)
         sys.stdout.write(line + "\n")
         return 0 if fine else 1
+    if given[:1] == ["run"]:
+        # As PID 1 there is no default, and a container may be stopped before the rest is imported.
+        signal.signal(signal.SIGTERM, _told_to_end)
     if given == ["run"]:  # every pod starts so: no argument needs a parser, nothing made is garbage yet
         gc.disable()
         return _ended(lambda: _serve({}, Path(manifest)))
     return _ended(lambda: _dispatch(given, Path(manifest)))
+
+
+def _told_to_end(_signal: int, _frame: object) -> None:
+    sys.exit(0)
 
 
 def _ended(command: Callable[[], int]) -> int:
@@ -94,13 +104,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     from sidecar import __version__
     from sidecar.agent import usage_arguments
-    from sidecar.emulator import command as emulator
 
+    playing = _can_play()
     parser = argparse.ArgumentParser(
         prog="entitlement-sidecar",
         description="Asks AWS Marketplace whether a paid container may run, proves the answer, and gates the"
         " product on it.",
-        epilog="Start with `entitlement-sidecar demo`: it needs no AWS account.",
+        epilog=PLAYING if playing else NOT_PLAYING,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -124,21 +134,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_clients(add)
     usage_arguments.add_parsers(add)
     _add_checks(add, commands)
-    emulate = add(
-        "emulator",
-        emulator.run,
-        "play AWS Marketplace on this machine, with real signatures",
-        "0 when told to end, 69 when the port is taken",
-        "entitlement-sidecar emulator --port 8486 --product-code my-product",
-    )
-    emulator.add_arguments(emulate)
-    add(
-        "demo",
-        _demo,
-        "show emulator, sidecar and a tiny product together; ends by itself",
-        "0 when the story went as told",
-        "entitlement-sidecar demo",
-    )
+    if playing:
+        _add_playing(add)
     return parser
 
 
@@ -231,6 +228,33 @@ def _add_manifest(add: Callable[..., argparse.ArgumentParser], commands: object)
     )
     check.add_argument("file", metavar="FILE", nargs="?", help="the manifest")
     check.add_argument("--schema", action="store_true", help="print the manifest's JSON Schema instead")
+
+
+def _can_play() -> bool:
+    """False in an image for production: it is built without the emulator, and so without the demo."""
+    from importlib.util import find_spec
+
+    return find_spec("sidecar.emulator") is not None
+
+
+def _add_playing(add: Callable[..., argparse.ArgumentParser]) -> None:
+    from sidecar.emulator import command as emulator
+
+    emulate = add(
+        "emulator",
+        emulator.run,
+        "play AWS Marketplace on this machine, with real signatures",
+        "0 when told to end, 69 when the port is taken",
+        "entitlement-sidecar emulator --port 8486 --product-code my-product",
+    )
+    emulator.add_arguments(emulate)
+    add(
+        "demo",
+        _demo,
+        "show emulator, sidecar and a tiny product together; ends by itself",
+        "0 when the story went as told",
+        "entitlement-sidecar demo",
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,108 @@
+"""What does the image not need? Run by Dockerfile, with the base's own Python.
+
+prune.py sdk VENV       of botocore's data, the models of other services
+prune.py emulator VENV  the emulator and the demo
+prune.py base ROOT      pip, setuptools and wheel, and what could bring them back
+
+Rules kept here:
+- What is asked for and not there is an error: a new release that moved it must not slip through.
+- A package's own list of files (RECORD) loses what was deleted, so that a scanner believes it.
+- The services stay a list of their own, which a test compares with the client's.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+SERVICES: Final = ("meteringmarketplace", "sts")
+SHARED: Final = ("_retry.json", "partitions.json", "sdk-default-configuration.json")
+"""What the SDK reads for any service. Not `endpoints.json`: the client makes its table from the partitions."""
+NOT_READ: Final = ("examples-1.json", "paginators-1.json")
+EMULATOR: Final = ("sidecar/emulator", "sidecar/agent/demo.py")
+INSTALLERS: Final = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "ensurepip")
+PYTHON_ROOTS: Final = ("usr/lib", "usr/local/lib")
+
+
+def sdk(venv: Path) -> list[Path]:
+    """Everything below botocore's data that the two services do not need."""
+    data = _site(venv) / "botocore" / "data"
+    kept = {data / name for name in (*SHARED, *SERVICES)}
+    if missing := [str(path) for path in kept if not path.exists()]:
+        raise SystemExit(f"botocore has no {', '.join(sorted(missing))}")
+    unread = [path for service in SERVICES for name in NOT_READ for path in (data / service).rglob(name)]
+    return [path for path in data.iterdir() if path not in kept] + unread
+
+
+def emulator(venv: Path) -> list[Path]:
+    """The witness and its stage."""
+    found = [_site(venv) / name for name in EMULATOR]
+    if missing := [str(path) for path in found if not path.exists()]:
+        raise SystemExit(f"there is no {', '.join(missing)}")
+    return found
+
+
+def base(root: Path) -> list[Path]:
+    """Installers of the base, wherever a Python of it keeps them."""
+    return sorted(set(_installers(root)))
+
+
+def _installers(root: Path) -> Iterator[Path]:
+    for library in PYTHON_ROOTS:
+        for name in INSTALLERS:
+            for place in ("python3*", "python3*/site-packages", "python3*/dist-packages"):
+                yield from (root / library).glob(f"{place}/{name}")
+                yield from (root / library).glob(f"{place}/{name}-*.dist-info")
+        yield from (root / library).glob("python3*/site-packages/distutils-precedence.pth")
+    yield from (root / "usr/share").glob("python-wheels")
+    for directory in ("usr/bin", "usr/local/bin"):
+        yield from (root / directory).glob("pip*")
+        yield from (root / directory).glob("wheel")
+
+
+def _site(venv: Path) -> Path:
+    (found,) = venv.glob("lib/python3*/site-packages")
+    return found
+
+
+def remove(paths: Iterable[Path]) -> int:
+    """Delete; how many were there."""
+    count = 0
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        count += 1
+    return count
+
+
+def forget(site: Path) -> None:
+    """Drop what is gone from every RECORD."""
+    for record in site.glob("*.dist-info/RECORD"):
+        with record.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        there = [row for row in rows if row and (site / row[0]).exists()]
+        if len(there) < len(rows):
+            with record.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(there)
+
+
+def main(what: str, where: str) -> None:
+    """Prune one thing in one place."""
+    place = Path(where)
+    count = remove({"sdk": sdk, "emulator": emulator, "base": base}[what](place))
+    if what != "base":
+        site = _site(place)
+        # pip's scripts are those of the dependencies and a slower one of ours.
+        remove(path for path in (place / "bin").iterdir() if not path.name.startswith("python"))
+        forget(site)
+    sys.stdout.write(f"{what}: {count} files or directories removed\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

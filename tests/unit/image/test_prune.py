@@ -1,0 +1,118 @@
+"""What the image leaves out, in a tree made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import botocore
+import precompile
+import prune
+import pytest
+
+from sidecar.marketplace.client import SERVICES
+
+ROOT = Path(__file__).parents[3]
+
+
+def tree(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x\n")
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    site = "lib/python3.13/site-packages"
+    data = f"{site}/botocore/data"
+    others = ("endpoints.json", "ec2/2016-11-15/service-2.json.gz")
+    tree(tmp_path, *(f"{data}/{name}" for name in (*prune.SHARED, *others)))
+    for service in prune.SERVICES:
+        tree(tmp_path, f"{data}/{service}/1/service-2.json.gz", f"{data}/{service}/1/examples-1.json")
+    tree(tmp_path, f"{site}/sidecar/emulator/app.py", f"{site}/sidecar/agent/demo.py", f"{site}/sidecar/agent/serve.py")
+    tree(tmp_path, "bin/python3", "bin/flask")
+    record = tmp_path / site / "entitlement_sidecar-1.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text("sidecar/agent/demo.py,,\nsidecar/agent/serve.py,,\n../../../bin/flask,,\n")
+    return tmp_path
+
+
+def test_the_services_kept_are_those_the_client_asks_for() -> None:
+    assert prune.SERVICES == SERVICES
+
+
+def test_what_is_kept_of_the_sdk_is_in_this_release() -> None:
+    data = Path(botocore.__file__).parent / "data"
+    assert [name for name in (*prune.SHARED, *prune.SERVICES) if not (data / name).exists()] == []
+
+
+def test_other_services_and_what_nobody_reads_go(venv: Path) -> None:
+    prune.main("sdk", str(venv))
+    data = next(venv.glob("lib/*/site-packages/botocore/data"))
+    assert {path.name for path in data.iterdir()} == {*prune.SHARED, *prune.SERVICES}
+    assert {path.name for path in data.rglob("*.json*") if path.parent != data} == {"service-2.json.gz"}
+
+
+def test_an_sdk_that_moved_its_data_stops_the_build(venv: Path) -> None:
+    next(venv.rglob("partitions.json")).unlink()
+    with pytest.raises(SystemExit, match=r"partitions\.json"):
+        prune.main("sdk", str(venv))
+
+
+def test_the_emulator_goes_and_the_list_of_files_knows(venv: Path) -> None:
+    prune.main("emulator", str(venv))
+    site = next(venv.glob("lib/*/site-packages"))
+    assert not (site / "sidecar" / "emulator").exists()
+    assert (site / "sidecar" / "agent" / "serve.py").exists()
+    assert next(site.rglob("RECORD")).read_text() == "sidecar/agent/serve.py,,\n"
+    assert [path.name for path in (venv / "bin").iterdir()] == ["python3"]
+
+
+def test_an_emulator_that_moved_stops_the_build(venv: Path) -> None:
+    next(venv.rglob("demo.py")).unlink()
+    with pytest.raises(SystemExit, match=r"demo\.py"):
+        prune.main("emulator", str(venv))
+
+
+def test_the_base_loses_its_installers_and_nothing_else(tmp_path: Path) -> None:
+    gone = (
+        "usr/local/lib/python3.13/site-packages/pip/__init__.py",
+        "usr/local/lib/python3.13/site-packages/pip-26.0.dist-info/METADATA",
+        "usr/local/lib/python3.13/ensurepip/_bundled/pip.whl",
+        "usr/lib/python3/dist-packages/setuptools/__init__.py",
+        "usr/share/python-wheels/pip.whl",
+        "usr/local/bin/pip3.13",
+    )
+    kept = (
+        "usr/local/lib/python3.13/json/__init__.py",
+        "usr/local/lib/python3.13/pipes.py",
+        "usr/local/lib/python3.13/site-packages/README.txt",
+        "usr/local/bin/python3.13",
+    )
+    tree(tmp_path, *gone, *kept)
+    prune.main("base", str(tmp_path))
+    assert [name for name in gone if (tmp_path / name).exists()] == []
+    assert [name for name in kept if not (tmp_path / name).exists()] == []
+
+
+def test_bytecode_is_made_and_outlives_a_changed_modification_time(tmp_path: Path) -> None:
+    source = tmp_path / "lib" / "one.py"
+    tree(tmp_path, "lib/one.py")
+    assert not precompile.fits(source)
+    assert precompile.main(str(tmp_path)) == 0
+    assert precompile.fits(source)
+    source.touch()
+    assert precompile.fits(source)
+
+
+def test_a_source_that_does_not_compile_stops_the_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree(tmp_path, "lib/one.py")
+    (tmp_path / "lib" / "one.py").write_text("def (:\n")
+    assert precompile.main(str(tmp_path)) == 1
+    assert "one.py" in capsys.readouterr().err
+
+
+def test_of_the_standard_library_its_tests_are_left_alone(tmp_path: Path) -> None:
+    tree(tmp_path, "python3.13/json/decoder.py", "python3.13/test/test_json.py", "python3.13/site-packages/x.py")
+    wanted = precompile.wanted(tmp_path / "python3.13", stdlib=True)
+    assert [path.name for path in wanted] == ["decoder.py"]
