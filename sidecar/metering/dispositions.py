@@ -207,8 +207,8 @@ ROWS: Final[tuple[Row, ...]] = (
         " metadata_unreadable credentials_malformed",
         HOLD,
         "not_sent",
-        "The SDK could not even ask: something is missing of credentials, region or certificates. `GET /v1/status` shows"
-        " who was found, where, and as whom.",
+        "The SDK could not even ask: something is missing of credentials, region or certificates. `GET /v1/status`"
+        " shows who was found, where, and as whom.",
         slow=True,
     ),
     # AWS is busy, broken, or not there.
