@@ -8,11 +8,9 @@ Rules kept here:
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from sidecar.agent import child, listeners, log, termination
 from sidecar.agent.board import Board
@@ -33,7 +31,6 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
 
     Raises SettingsError, its note written, before anything is started.
     """
-    signal.signal(signal.SIGTERM, _told_to_end)  # as PID 1 there is no default; the master takes over later
     try:
         settings = Settings.load(env, flags, manifest, child.read_document)
         log.start(settings.log_level.value)
@@ -54,10 +51,6 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
     finally:
         first.abandon()
         log.LINES.drain(DRAIN_SECONDS)
-
-
-def _told_to_end(_signal: int, _frame: object) -> NoReturn:
-    sys.exit(Exit.OK)
 
 
 def _note_path(env: Mapping[str, str], flags: Mapping[str, str]) -> Path:
