@@ -10,6 +10,18 @@ SELECT i, seen.content FROM number CROSS JOIN seen ON seen.id = substr(:entries,
 UNION ALL
 SELECT i, seen_before.content FROM number CROSS JOIN seen_before ON seen_before.id = substr(:entries, 1 + i * 32, 16);
 
+-- name: ids_take
+-- Remember those of the ids in :entries that are not known; how many those were is the number of rows changed.
+INSERT INTO seen (id, content)
+WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
+SELECT substr(:entries, 1 + i * 32, 16), substr(:entries, 17 + i * 32, 16) FROM number
+WHERE substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen_before)
+ON CONFLICT DO NOTHING;
+
+-- name: standing
+-- What a push has to know: the first open hour, and when the current generation of ids began.
+SELECT open_from, turned_at FROM meta;
+
 -- name: ids_keep
 -- Remember the ids in :entries, each with its content.
 WITH RECURSIVE number (i) AS (
