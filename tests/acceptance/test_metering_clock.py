@@ -380,3 +380,16 @@ def test_killed_on_a_full_disk_nothing_acknowledged_is_lost(
     ended(again)
     assert waiting(again) == 0
     assert billed(aws) == product.owed
+
+
+def test_ended_on_a_full_disk_what_is_left_is_logged_whole(
+    aws: Emulator, tmp_path: Path, product: Product, small_disk: Path
+) -> None:
+    sidecar = Metered(aws, tmp_path, SIDECAR_STATE_DIR=str(small_disk)).start().ready()
+    product.used(sidecar, 7)
+    ballast = fill(small_disk)
+    eventually(lambda: product.use(sidecar, 1) == 503, SLOW)
+    ended(sidecar)
+    ballast.unlink()
+    left = sum(int(event["left"]["quantity"]) for event in sidecar.events("usage.left_behind"))
+    assert left == waiting(sidecar) == product.owed - billed(aws)
