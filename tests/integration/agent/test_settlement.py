@@ -452,6 +452,21 @@ def test_nothing_is_ever_stamped_in_the_future(tell: Callable[..., Story]) -> No
     assert request.timestamp <= int(clock_time("10:22").timestamp())
 
 
+@pytest.mark.parametrize("how", ["end", "recheck"])
+def test_what_a_clock_that_was_ahead_sealed_is_not_sent_before_its_time(tell: Callable[..., Story], how: str) -> None:
+    story = tell()
+    story.use("1")
+    story.at("11:00:30").at("10:40")
+    if how == "end":
+        story.end()
+    else:
+        story.settlement.send_now()
+        story.settlement.look()
+    assert story.aws.sent == []
+    story.restart().at("11:10")
+    assert story.aws.bill() == {"10": "1"}
+
+
 # -- the end
 
 
@@ -565,6 +580,45 @@ def test_a_denial_is_remembered_across_a_restart(tell: Callable[..., Story]) -> 
     story.gate = FakeGate()
     story.restart()
     assert story.gate.holds == [Hold.FIRST_METER_DENIED]
+
+
+@pytest.mark.parametrize("later", ["11:30", "17:10"])
+def test_a_denial_is_remembered_though_the_record_was_throttled_since_or_rolled_forward(
+    tell: Callable[..., Story], later: str
+) -> None:
+    story = tell(**METERED)
+    story.use("1")
+    story.aws.always = Refused(code="CustomerNotEntitledException")
+    story.at("11:00:30").at("11:10")
+    story.aws.always = Refused(code="ThrottlingException")
+    story.at(later)
+    story.gate = FakeGate()
+    story.restart()
+    assert story.gate.holds == [Hold.FIRST_METER_DENIED]
+
+
+def test_a_denial_before_a_yes_is_no_denial_after_a_restart(tell: Callable[..., Story]) -> None:
+    story = tell(**METERED)
+    story.use("1")
+    story.aws.always = Refused(code="CustomerNotEntitledException")
+    story.at("11:00:30").at("11:10")
+    story.aws.always = None
+    story.at("11:40")
+    story.gate = FakeGate()
+    story.restart()
+    assert story.gate.holds == []
+
+
+@pytest.mark.parametrize("hold", list(Hold))
+def test_a_hold_that_an_earlier_worker_imposed_ends_with_the_first_yes(tell: Callable[..., Story], hold: Hold) -> None:
+    story = tell(**METERED)
+    story.use("1")
+    story.at("11:00:30").crash()
+    story.gate = FakeGate(hold=hold)
+    story.begin()
+    story.at("11:10")
+    assert story.aws.bill() == {"10": "1"}
+    assert story.gate.hold is None
 
 
 @pytest.mark.parametrize(("policy", "holds"), [("shut", [Hold.METERING_OVERDUE]), ("alert", []), ("not_ready", [])])
