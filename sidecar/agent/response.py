@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from gunicorn import util
@@ -194,10 +195,16 @@ def _ask(app: WsgiApp, response: Response, environ: dict[str, Any]) -> None:
         raise ShortAnswer
 
 
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """The Date header of a second; there are thousands of answers in one."""
+    return str(util.http_date(second))
+
+
 def _usual_head(reply: Reply, close: bool) -> bytes:
     """What gunicorn writes before a 200 without headers of its own, at a tenth of the cost; a test compares the two."""
     return (
-        f"HTTP/1.1 200 OK\r\nDate: {util.http_date()}\r\nConnection: {'close' if close else 'keep-alive'}\r\n"
+        f"HTTP/1.1 200 OK\r\nDate: {_date(int(time.time()))}\r\nConnection: {'close' if close else 'keep-alive'}\r\n"
         f"Content-Type: {reply.content_type}\r\nContent-Length: {len(reply.body)}\r\nCache-Control: no-store\r\n\r\n"
     ).encode("latin-1")
 
