@@ -1,0 +1,34 @@
+{{/*
+What holds back the product's other workloads? An init container that waits for the metered workload's sidecar.
+
+AWS bills every pod that asks RegisterUsage, so workloads that are not to be billed ask the one that did. It takes
+(dict "context" .Subcharts.<name or alias> "workload" "<name>" "service" "<metered workload's Service>") and, where
+the workload is not to wait for ever, "timeoutSeconds": it then ends with 69. Until a metered pod is Ready its Service
+leads nowhere, which is waited out.
+*/}}
+{{- define "entitlement-sidecar.gateOnlyInitContainer" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $context := .context -}}
+{{- $values := $context.Values -}}
+{{- if $values.enabled -}}
+{{- if not .service -}}
+{{- fail (printf "entitlement-sidecar: service is missing for the gate-only workload %q. Name the metered workload's Service, which needs the port that servicePort renders" .workload) -}}
+{{- end -}}
+{{- $timeout := int (default $values.gateOnly.timeoutSeconds .timeoutSeconds) -}}
+- name: entitlement-gate
+  image: {{ include "entitlement-sidecar.image" $context | quote }}
+  imagePullPolicy: {{ $values.image.pullPolicy }}
+  args:
+    - wait
+    - --url
+    - "http://{{ .service }}:{{ int $values.probePort }}"
+    {{- if $timeout }}
+    - --timeout
+    - {{ $timeout | quote }}
+    {{- end }}
+  resources:
+    {{- toYaml $values.resources | nindent 4 }}
+  {{- include "entitlement-sidecar.securityContext" $context | nindent 2 }}
+  terminationMessagePolicy: FallbackToLogsOnError
+{{- end -}}
+{{- end -}}
