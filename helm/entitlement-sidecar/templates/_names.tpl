@@ -15,7 +15,7 @@ Rules kept here:
 {{- if not .context -}}
 {{- fail "entitlement-sidecar: context is missing. Pass .Subcharts.<name or alias of the dependency>. A dependency switched off by a condition is not there: set its value enabled to false instead" -}}
 {{- end -}}
-{{- if not .context.Values.image -}}
+{{- if not (hasKey .context.Values "gateMode") -}}
 {{- fail "entitlement-sidecar: context is not this subchart's. Pass .Subcharts.<name or alias of the dependency>, not the parent's own context" -}}
 {{- end -}}
 {{- if not .workload -}}
