@@ -48,13 +48,15 @@ def new_namespace(cluster: None, request: pytest.FixtureRequest) -> Iterator[Cal
     """Makes namespaces with an emulator; when the test fails, prints what is in them; then deletes them."""
     made: list[Namespace] = []
 
-    def make(profile: str = "restricted") -> Namespace:
+    def make(profile: str = "restricted", marketplace: bool = True) -> Namespace:
         name = f"e2e-{uuid.uuid4().hex[:8]}"
         space = Namespace(name, os.environ["SIDECAR_IMAGE"], os.environ["SIDECAR_EMULATOR_IMAGE"])
         run("kubectl", "create", "namespace", name)
         made.append(space)
-        run("kubectl", "label", "namespace", name, f"pod-security.kubernetes.io/enforce={profile}")
-        space.start_marketplace()
+        levels = [f"pod-security.kubernetes.io/{mode}={profile}" for mode in ("enforce", "warn")]
+        run("kubectl", "label", "namespace", name, *levels)
+        if marketplace:
+            space.start_marketplace()
         return space
 
     yield make
