@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import Failed, Namespace, eventually, image_parts
+from tests.e2e.cluster import Namespace, eventually, image_parts
 
 WEB = "app=shop-web"
 API = "app.kubernetes.io/component=api"
@@ -126,13 +126,30 @@ def test_gate_mode_readiness_gate_waits_for_the_condition(space: Namespace, pare
     space.describes(WEB, "entitlement-sidecar.io/entitled")
     assert not space.ready(WEB)
     name = space.pod(WEB)["metadata"]["name"]
-    # By the right that the chart's Role gives, and as the sidecar's own account.
     patch = '{"status":{"conditions":[{"type":"entitlement-sidecar.io/entitled","status":"True"}]}}'
-    account = f"--as=system:serviceaccount:{space.name}:default"
-    space.kubectl("patch", "pod", name, "--subresource=status", "--type=strategic", "-p", patch, account)
+    space.kubectl("patch", "pod", name, "--subresource=status", "--type=strategic", "-p", patch)
     eventually(lambda: space.ready(WEB), saying="readiness")
-    with pytest.raises(Failed, match="forbidden"):
-        space.kubectl("delete", "pod", name, account)
+
+
+def test_the_role_allows_the_condition_and_events_and_nothing_else(space: Namespace, parent: Path) -> None:
+    install(space, parent, product(space, gate={"gateMode": "readinessGate", "rbac": {"subjects": ["default"]}}))
+    account = f"--as=system:serviceaccount:{space.name}:default"
+
+    def may(verb: str, what: str, *flags: str) -> bool:
+        return space.kubectl("auth", "can-i", verb, what, *flags, account, check=False).strip() == "yes"
+
+    assert may("patch", "pods", "--subresource=status")
+    assert may("create", "events.events.k8s.io")
+    assert not may("patch", "pods")
+    assert not may("delete", "pods")
+    assert not may("get", "secrets")
+
+
+@pytest.mark.xfail(reason="the sidecar does not set the condition yet", strict=True)
+def test_the_sidecar_sets_the_condition_when_the_customer_subscribes(space: Namespace, parent: Path) -> None:
+    install(space, parent, product(space, gate={"gateMode": "readinessGate", "rbac": {"subjects": ["default"]}}))
+    space.subscribe()
+    eventually(lambda: space.ready(WEB), 30, "readiness")
 
 
 def test_containers_of_the_old_kind_wait_by_themselves(space: Namespace, parent: Path) -> None:
@@ -191,9 +208,14 @@ def test_an_upgrade_and_a_rollback_work(space: Namespace, parent: Path) -> None:
     assert space.get("configmaps", "--selector", "app.kubernetes.io/component=entitlement")["items"] == []
 
 
-def test_the_product_ends_first_and_the_sidecar_within_the_grace(space: Namespace, parent: Path) -> None:
+@pytest.mark.parametrize("mode", ["native", "classic"])
+def test_the_product_ends_first_and_the_sidecar_within_the_grace(mode: str, space: Namespace, parent: Path) -> None:
     space.subscribe()
-    install(space, parent, product(space, kind="Pod", restartPolicy="Never"))
+    gate = {"containerMode": mode, "appGraceSeconds": 4}
+    values = product(space, kind="Pod", restartPolicy="Never", gate=gate)
+    if mode == "classic":
+        values |= {"command": [], "args": SERVER}
+    install(space, parent, values)
     eventually(lambda: space.ready(WEB), saying="readiness")
     # A finalizer keeps the ended pod to be looked at.
     space.kubectl("patch", "pod", "shop-web", "-p", '{"metadata":{"finalizers":["e2e.example.com/look"]}}')
@@ -202,12 +224,15 @@ def test_the_product_ends_first_and_the_sidecar_within_the_grace(space: Namespac
 
         def ended() -> dict[str, Any] | None:
             status = space.get("pod", "shop-web")["status"]
-            every = [*status["initContainerStatuses"], *status["containerStatuses"]]
+            every = [*status.get("initContainerStatuses", []), *status["containerStatuses"]]
             ends = {one["name"]: one["state"].get("terminated") for one in every}
             return ends if all(ends.values()) else None
 
         ends = eventually(ended, 60, "the end of both")
-        assert ends["product"]["finishedAt"] <= ends[OURS]["finishedAt"]
+        if mode == "native":
+            assert ends["product"]["finishedAt"] <= ends[OURS]["finishedAt"]
+        else:
+            assert ends["product"]["finishedAt"] < ends[OURS]["finishedAt"], "the preStop hook held ours back"
         assert ends[OURS]["exitCode"] == 0, "it ended by itself, within the grace"
     finally:
         space.kubectl(

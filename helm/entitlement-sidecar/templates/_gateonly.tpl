@@ -32,3 +32,17 @@ leads nowhere, which is waited out.
   terminationMessagePolicy: FallbackToLogsOnError
 {{- end -}}
 {{- end -}}
+
+{{/* gateOnlyPodAnnotations: the way past a mesh's proxy for that container, which runs before a proxy that is no native
+sidecar. Empty without a mesh. */}}
+{{- define "entitlement-sidecar.gateOnlyPodAnnotations" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $values := .context.Values -}}
+{{- if $values.enabled -}}
+{{- if eq $values.mesh "istio" -}}
+traffic.sidecar.istio.io/excludeOutboundPorts: {{ int $values.probePort | quote }}
+{{- else if eq $values.mesh "linkerd" -}}
+config.linkerd.io/skip-outbound-ports: {{ int $values.probePort | quote }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
