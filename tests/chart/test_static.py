@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 import sidecar
-from sidecar.settings import SETTINGS
+from sidecar.settings import SETTINGS, dimensions
+from sidecar.settings.table import BY_NAME
 from tests.chart import values_table
 from tests.chart.support import CASES, CHART, EXAMPLES, HELM
 
@@ -90,6 +91,32 @@ def test_the_schema_admits_what_others_pass(passed: dict[str, Any]) -> None:
 def test_no_value_is_a_setting_that_the_manifest_should_seal() -> None:
     sealed = {"publicKey", "publicKeyFile", "publicKeyVersion", "entitlementCheck", "endpointUrl", "clockUrl"}
     assert sealed.isdisjoint(SCHEMA["properties"])
+
+
+@pytest.mark.parametrize(
+    ("value", "setting"),
+    [("onDenied", "on_denied"), ("onMeteringOverdue", "on_metering_overdue"), ("logLevel", "log_level")],
+)
+def test_a_choice_has_the_words_of_its_setting(value: str, setting: str) -> None:
+    choices = BY_NAME[setting].choices
+    assert choices is not None
+    assert SCHEMA["properties"][value]["enum"] == ["", *(one.value for one in choices)]
+
+
+def test_dimensions_have_the_fields_of_the_setting() -> None:
+    chart = SCHEMA["properties"]["dimensions"]
+    one, ours = chart["items"]["oneOf"][1], dimensions.schema()["oneOf"][1]["items"]["oneOf"][1]  # type: ignore[index]
+    assert set(one["properties"]) == set(ours["properties"])
+    assert chart["maxItems"] == dimensions.DIMENSIONS_MAX
+    for field in ("aggregation", "scope"):
+        assert one["properties"][field]["enum"] == ours["properties"][field]["enum"]
+
+
+def test_listeners_and_the_flush_are_the_sidecars_own_by_default() -> None:
+    assert BY_NAME["probe_bind"].default == f":{VALUES['probePort']}"
+    assert str(BY_NAME["api_bind"].default).startswith(f"127.0.0.1:{VALUES['apiPort']},")
+    names = (CHART / "templates" / "_rules.tpl").read_text()
+    assert f"-}}}}{BY_NAME['flush_seconds'].default}{{{{- else" in names
 
 
 def test_every_setting_the_templates_set_exists() -> None:
