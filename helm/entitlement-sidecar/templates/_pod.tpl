@@ -128,13 +128,14 @@ five seconds to end in. Without the sidecar it is the product's time alone. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* servicePort: one more port for the metered workload's Service, where gate-only workloads ask. */}}
+{{/* servicePort: one more port for the metered workload's Service, where gate-only workloads ask. By number: whether a
+name is looked up among init containers depends on the cluster's version. */}}
 {{- define "entitlement-sidecar.servicePort" -}}
 {{- include "entitlement-sidecar.checked" . -}}
 {{- if .context.Values.enabled -}}
 - name: entitlement
   port: {{ int .context.Values.probePort }}
-  targetPort: entitlement
+  targetPort: {{ int .context.Values.probePort }}
   protocol: TCP
 {{- end -}}
 {{- end -}}
