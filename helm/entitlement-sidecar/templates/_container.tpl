@@ -1,0 +1,230 @@
+{{/*
+What runs beside the product? One container, as a native sidecar or as an ordinary one.
+
+Where: initContainer goes first into the pod's initContainers, after whatever gives the pod its network (a mesh's
+native proxy) and before every init container that needs the entitlement. classicContainer goes last into containers:
+tools take the first for the product. A parent may include both: one of them is always empty.
+
+Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
+*/}}
+
+{{- define "entitlement-sidecar.initContainer" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $context := .context -}}
+{{- if and $context.Values.enabled (eq $context.Values.containerMode "native") -}}
+- name: entitlement-sidecar
+  restartPolicy: Always
+  {{- include "entitlement-sidecar.containerBody" . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- define "entitlement-sidecar.classicContainer" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $context := .context -}}
+{{- if and $context.Values.enabled (eq $context.Values.containerMode "classic") -}}
+- name: entitlement-sidecar
+  {{- include "entitlement-sidecar.containerBody" . | nindent 2 }}
+  lifecycle:
+    preStop:
+      exec:
+        {{- if $context.Values.preStopCommand }}
+        command: {{ toJson $context.Values.preStopCommand }}
+        {{- else }}
+        command: [sleep, {{ int $context.Values.appGraceSeconds | quote }}]
+        {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* waitCommand: what stands before the product's own command line. A JSON list with containerMode classic and
+gateMode startup, else empty; `with` it for a command, and keep the product's own line in args. */}}
+{{- define "entitlement-sidecar.waitCommand" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $values := .context.Values -}}
+{{- if and $values.enabled (eq $values.containerMode "classic") (eq $values.gateMode "startup") -}}
+{{ toJson $values.waitCommand }}
+{{- end -}}
+{{- end -}}
+
+{{- define "entitlement-sidecar.containerBody" -}}
+{{- $context := .context -}}
+{{- $values := $context.Values -}}
+image: {{ include "entitlement-sidecar.image" $context | quote }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+args: [run]
+ports:
+  - name: entitlement
+    containerPort: {{ int $values.probePort }}
+    protocol: TCP
+env:
+  {{- include "entitlement-sidecar.env" . | nindent 2 }}
+{{- include "entitlement-sidecar.probes" $context }}
+resources:
+  {{- toYaml $values.resources | nindent 2 }}
+{{ include "entitlement-sidecar.securityContext" $context }}
+terminationMessagePolicy: FallbackToLogsOnError
+volumeMounts:
+  {{- include "entitlement-sidecar.mounts" . | nindent 2 }}
+{{- end -}}
+
+{{/* The restricted Pod Security profile, and a read-only root. */}}
+{{- define "entitlement-sidecar.securityContext" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  capabilities:
+    drop: [ALL]
+  privileged: false
+  readOnlyRootFilesystem: true
+  runAsNonRoot: true
+  {{- if not (kindIs "invalid" .Values.runAsUser) }}
+  runAsUser: {{ int64 .Values.runAsUser }}
+  {{- end }}
+  {{- if not (kindIs "invalid" .Values.runAsGroup) }}
+  runAsGroup: {{ int64 .Values.runAsGroup }}
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{/* No region and no role: IRSA's webhook leaves its own out where either is set. */}}
+{{- define "entitlement-sidecar.env" -}}
+{{- $context := .context -}}
+{{- $values := $context.Values -}}
+- name: POD_UID
+  valueFrom: {fieldRef: {fieldPath: metadata.uid}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: SERVICE_ACCOUNT
+  valueFrom: {fieldRef: {fieldPath: spec.serviceAccountName}}
+- name: NODE_NAME
+  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- with $values.productCode }}
+- name: SIDECAR_PRODUCT_CODE
+  value: {{ . | quote }}
+{{- end }}
+{{- with $values.dimensions }}
+- name: SIDECAR_DIMENSIONS
+  value: {{ toJson . | quote }}
+{{- end }}
+{{- with $values.onDenied }}
+- name: SIDECAR_ON_DENIED
+  value: {{ . | quote }}
+{{- end }}
+{{- with $values.onMeteringOverdue }}
+- name: SIDECAR_ON_METERING_OVERDUE
+  value: {{ . | quote }}
+{{- end }}
+{{- if not (kindIs "invalid" $values.flushSeconds) }}
+- name: SIDECAR_FLUSH_SECONDS
+  value: {{ int $values.flushSeconds | quote }}
+{{- end }}
+{{- with $values.logLevel }}
+- name: SIDECAR_LOG_LEVEL
+  value: {{ . | quote }}
+{{- end }}
+{{- if $values.config }}
+- name: SIDECAR_CONFIG
+  value: /etc/entitlement-sidecar-config/config.yaml
+{{- end }}
+{{- if ne (int $values.probePort) 8484 }}
+- name: SIDECAR_PROBE_BIND
+  value: ":{{ int $values.probePort }}"
+{{- end }}
+{{- if ne (int $values.apiPort) 8485 }}
+- name: SIDECAR_API_BIND
+  value: "127.0.0.1:{{ int $values.apiPort }}"
+{{- end }}
+{{- with $values.proxy.httpsProxy }}
+- name: HTTPS_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with $values.proxy.noProxy }}
+- name: NO_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- if $values.caBundle.configMap }}
+- name: AWS_CA_BUNDLE
+  value: /etc/entitlement-sidecar-ca/{{ $values.caBundle.key }}
+{{- end }}
+{{- if $values.aws.useFipsEndpoint }}
+- name: AWS_USE_FIPS_ENDPOINT
+  value: "true"
+{{- end }}
+{{- if $values.aws.useDualstackEndpoint }}
+- name: AWS_USE_DUALSTACK_ENDPOINT
+  value: "true"
+{{- end }}
+{{- with $values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The startup probe is the gate and never gives up; the others ask what a pod needs to know all day. A classic
+container has none: the kubelet would hold back no other container for it. */}}
+{{- define "entitlement-sidecar.probes" -}}
+{{- $probes := .Values.probes -}}
+{{- if and (eq .Values.gateMode "startup") (eq .Values.containerMode "native") }}
+startupProbe:
+  exec:
+    command: [entitlement-sidecar, healthcheck]
+  periodSeconds: {{ int $probes.startup.periodSeconds }}
+  timeoutSeconds: {{ int $probes.startup.timeoutSeconds }}
+  failureThreshold: 2147483647
+{{- end }}
+{{- if eq $probes.type "http" }}
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: entitlement
+  periodSeconds: {{ int $probes.liveness.periodSeconds }}
+  timeoutSeconds: {{ int $probes.liveness.timeoutSeconds }}
+  failureThreshold: {{ int $probes.liveness.failureThreshold }}
+{{- end }}
+{{- if ne .Values.gateMode "readinessGate" }}
+readinessProbe:
+  {{- if eq $probes.type "http" }}
+  httpGet:
+    path: /entitled
+    port: entitlement
+  {{- else }}
+  exec:
+    command: [entitlement-sidecar, healthcheck]
+  {{- end }}
+  periodSeconds: {{ int $probes.readiness.periodSeconds }}
+  timeoutSeconds: {{ int $probes.readiness.timeoutSeconds }}
+  failureThreshold: {{ int $probes.readiness.failureThreshold }}
+{{- end }}
+{{- end -}}
+
+{{- define "entitlement-sidecar.mounts" -}}
+{{- $values := .context.Values -}}
+{{- if $values.state.existingVolume -}}
+- name: {{ $values.state.existingVolume }}
+  mountPath: /var/lib/entitlement-sidecar
+  subPath: {{ default .workload $values.state.subPath | quote }}
+{{- else -}}
+- name: entitlement-sidecar-state
+  mountPath: /var/lib/entitlement-sidecar
+{{- end }}
+- name: entitlement-sidecar-tmp
+  mountPath: /tmp
+{{- if $values.config }}
+- name: entitlement-sidecar-config
+  mountPath: /etc/entitlement-sidecar-config
+  readOnly: true
+{{- end }}
+{{- if $values.caBundle.configMap }}
+- name: entitlement-sidecar-ca
+  mountPath: /etc/entitlement-sidecar-ca
+  readOnly: true
+{{- end }}
+{{- if include "entitlement-sidecar.usesApi" .context }}
+- name: entitlement-sidecar-api
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end }}
+{{- with $values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,48 @@
+{{/*
+What holds back the product's other workloads? An init container that waits for the metered workload's sidecar.
+
+AWS bills every pod that asks RegisterUsage, so workloads that are not to be billed ask the one that did. It takes
+(dict "context" .Subcharts.<name or alias> "workload" "<name>" "service" "<metered workload's Service>") and, where
+the workload is not to wait for ever, "timeoutSeconds": it then ends with 69. Until a metered pod is Ready its Service
+leads nowhere, which is waited out.
+*/}}
+{{- define "entitlement-sidecar.gateOnlyInitContainer" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $context := .context -}}
+{{- $values := $context.Values -}}
+{{- if $values.enabled -}}
+{{- if not .service -}}
+{{- fail (printf "entitlement-sidecar: service is missing for the gate-only workload %q. Name the metered workload's Service, which needs the port that servicePort renders" .workload) -}}
+{{- end -}}
+{{- $timeout := int (default $values.gateOnly.timeoutSeconds .timeoutSeconds) -}}
+- name: entitlement-gate
+  image: {{ include "entitlement-sidecar.image" $context | quote }}
+  imagePullPolicy: {{ $values.image.pullPolicy }}
+  args:
+    - wait
+    - --url
+    - "http://{{ .service }}:{{ int $values.probePort }}"
+    {{- if $timeout }}
+    - --timeout
+    - {{ $timeout | quote }}
+    {{- end }}
+  resources:
+    {{- toYaml $values.resources | nindent 4 }}
+  {{- include "entitlement-sidecar.securityContext" $context | nindent 2 }}
+  terminationMessagePolicy: FallbackToLogsOnError
+{{- end -}}
+{{- end -}}
+
+{{/* gateOnlyPodAnnotations: the way past a mesh's proxy for that container, which runs before a proxy that is no native
+sidecar. Empty without a mesh. */}}
+{{- define "entitlement-sidecar.gateOnlyPodAnnotations" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $values := .context.Values -}}
+{{- if $values.enabled -}}
+{{- if eq $values.mesh "istio" -}}
+traffic.sidecar.istio.io/excludeOutboundPorts: {{ int $values.probePort | quote }}
+{{- else if eq $values.mesh "linkerd" -}}
+config.linkerd.io/skip-outbound-ports: {{ int $values.probePort | quote }}
+{{- end -}}
+{{- end -}}
+{{- end -}}

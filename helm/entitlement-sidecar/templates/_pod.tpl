@@ -1,0 +1,141 @@
+{{/*
+What does the pod around the container need? Volumes, annotations, labels, the readiness gate, the grace.
+
+Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>"), and renders nothing where enabled is false.
+*/}}
+
+{{- define "entitlement-sidecar.volumes" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $context := .context -}}
+{{- $values := $context.Values -}}
+{{- if $values.enabled -}}
+{{- if not $values.state.existingVolume -}}
+- name: entitlement-sidecar-state
+  {{- if or $values.state.medium $values.state.sizeLimit }}
+  emptyDir:
+    {{- with $values.state.medium }}
+    medium: {{ . }}
+    {{- end }}
+    {{- with $values.state.sizeLimit }}
+    sizeLimit: {{ . }}
+    {{- end }}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+{{ end -}}
+- name: entitlement-sidecar-tmp
+  emptyDir: {}
+{{- if $values.config }}
+- name: entitlement-sidecar-config
+  configMap:
+    name: {{ include "entitlement-sidecar.fullname" $context }}
+{{- end }}
+{{- with $values.caBundle.configMap }}
+- name: entitlement-sidecar-ca
+  configMap:
+    name: {{ . }}
+{{- end }}
+{{- if include "entitlement-sidecar.usesApi" $context }}
+- name: entitlement-sidecar-api
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: {{ int $values.kubernetesApi.tokenExpirationSeconds }}
+      - configMap:
+          name: kube-root-ca.crt
+          items: [{key: ca.crt, path: ca.crt}]
+      - downwardAPI:
+          items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
+{{- end }}
+{{- with $values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* podAnnotations also takes "skipContainers", the pod's other containers: IRSA's webhook then leaves the metering
+role out of them. */}}
+{{- define "entitlement-sidecar.podAnnotations" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $values := .context.Values -}}
+{{- if $values.enabled -}}
+{{- if $values.safeToEvictLocalVolumes }}
+cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes: "{{ if not $values.state.existingVolume }}entitlement-sidecar-state,{{ end }}entitlement-sidecar-tmp"
+{{- end }}
+{{- with .skipContainers }}
+eks.amazonaws.com/skip-containers: {{ join "," . | quote }}
+{{- end }}
+{{- if eq $values.mesh "istio" }}
+traffic.sidecar.istio.io/excludeInboundPorts: {{ int $values.probePort | quote }}
+{{- with $values.meshSkipOutboundPorts }}
+traffic.sidecar.istio.io/excludeOutboundPorts: {{ include "entitlement-sidecar.ports" . | quote }}
+{{- end }}
+{{- end }}
+{{- if eq $values.mesh "linkerd" }}
+config.linkerd.io/skip-inbound-ports: {{ int $values.probePort | quote }}
+{{- with $values.meshSkipOutboundPorts }}
+config.linkerd.io/skip-outbound-ports: {{ include "entitlement-sidecar.ports" . | quote }}
+{{- end }}
+{{- end }}
+{{- with $values.config }}
+checksum/entitlement-sidecar-config: {{ toYaml . | sha256sum }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- define "entitlement-sidecar.ports" -}}
+{{- $words := list -}}
+{{- range . -}}{{- $words = append $words (int . | toString) -}}{{- end -}}
+{{- join "," $words -}}
+{{- end -}}
+
+{{/* podLabels are what the PodMonitor selects by. Do not put them into a selector: those cannot change. */}}
+{{- define "entitlement-sidecar.podLabels" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- if .context.Values.enabled -}}
+entitlement-sidecar.io/part-of: {{ include "entitlement-sidecar.fullname" .context }}
+entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "entitlement-sidecar.readinessGates" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- if and .context.Values.enabled (eq .context.Values.gateMode "readinessGate") -}}
+- conditionType: entitlement-sidecar.io/entitled
+{{- end -}}
+{{- end -}}
+
+{{- define "entitlement-sidecar.imagePullSecrets" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- if .context.Values.enabled -}}
+{{- range .context.Values.imagePullSecrets }}
+- name: {{ . }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* terminationGracePeriodSeconds: the product's time (its own "appGraceSeconds", or the value), the last flush, and
+five seconds to end in. Without the sidecar it is the product's time alone. */}}
+{{- define "entitlement-sidecar.terminationGracePeriodSeconds" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- $values := .context.Values -}}
+{{- $app := int (default $values.appGraceSeconds .appGraceSeconds) -}}
+{{- if $values.enabled -}}
+{{- add $app (int (include "entitlement-sidecar.flushSeconds" .context)) 5 -}}
+{{- else -}}
+{{- $app -}}
+{{- end -}}
+{{- end -}}
+
+{{/* servicePort: one more port for the metered workload's Service, where gate-only workloads ask. By number: whether a
+name is looked up among init containers depends on the cluster's version. */}}
+{{- define "entitlement-sidecar.servicePort" -}}
+{{- include "entitlement-sidecar.checked" . -}}
+{{- if .context.Values.enabled -}}
+- name: entitlement
+  port: {{ int .context.Values.probePort }}
+  targetPort: {{ int .context.Values.probePort }}
+  protocol: TCP
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,91 @@
+"""JSON Schemas for kubeconform, made from Kubernetes' own OpenAPI document, where the usual site is out of reach.
+
+    python -m tests.chart.schemas --into DIR swagger.json …       # files
+    python -m tests.chart.schemas --into DIR 1.29.15 1.35.4       # releases, from the Go module proxy
+
+and then KUBERNETES_SCHEMAS=DIR for the tests. Strict: a field that the version does not have is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any
+
+PROXY = "https://proxy.golang.org/k8s.io/kubernetes/@v/v{version}.zip"
+DOCUMENT = "k8s.io/kubernetes@v{version}/api/openapi-spec/swagger.json"
+LOCATION = "{{.NormalizedKubernetesVersion}}/{{.ResourceKind}}{{.KindSuffix}}.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs="+")
+    parser.add_argument("--into", type=Path, required=True)
+    args = parser.parse_args()
+    for source in args.sources:
+        path = Path(source)
+        version = path.stem if path.suffix == ".json" else source
+        text = path.read_text() if path.suffix == ".json" else _download(source)
+        count = write(json.loads(text), args.into / f"v{version}")
+        sys.stdout.write(f"{version}: {count} kinds\n")
+    return 0
+
+
+def _download(version: str) -> str:
+    with urllib.request.urlopen(PROXY.format(version=version), timeout=300) as answer:
+        archive = zipfile.ZipFile(io.BytesIO(answer.read()))
+    return archive.read(DOCUMENT.format(version=version)).decode()
+
+
+def write(document: dict[str, Any], directory: Path) -> int:
+    """One file per kind, and one with all definitions. How many kinds."""
+    directory.mkdir(parents=True, exist_ok=True)
+    definitions = {name: _strict(shape) for name, shape in document["definitions"].items()}
+    shared = directory / "_definitions.json"
+    shared.write_text(json.dumps({"definitions": definitions}))
+    count = 0
+    for name, shape in definitions.items():
+        for kind in shape.get("x-kubernetes-group-version-kind", []):
+            group = kind["group"].split(".")[0]
+            words = [kind["kind"].lower(), *([group] if group else []), kind["version"]]
+            schema = {"$ref": f"{shared.resolve().as_uri()}#/definitions/{name}"}
+            (directory / ("-".join(words) + ".json")).write_text(json.dumps(schema))
+            count += 1
+    return count
+
+
+def _strict(shape: dict[str, Any]) -> dict[str, Any]:
+    """A definition with unknown fields closed, null allowed where a field is optional, and Go's two-faced types."""
+    found = dict(shape)
+    if found.get("format") == "int-or-string":
+        return {"type": ["string", "integer"]}
+    if "Quantity is a fixed-point" in found.get("description", ""):
+        return {"type": ["string", "number"]}
+    if "properties" in found:
+        required = found.get("required", [])
+        found["properties"] = {
+            name: _strict(one) if name in required else _or_null(_strict(one))
+            for name, one in found["properties"].items()
+        }
+        found.setdefault("additionalProperties", False)
+    for inner in ("items", "additionalProperties"):
+        if isinstance(found.get(inner), dict):
+            found[inner] = _strict(found[inner])
+    found.pop("format", None)
+    return found
+
+
+def _or_null(shape: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in shape:
+        return {"oneOf": [{"$ref": shape["$ref"]}, {"type": "null"}]}
+    kinds = shape.get("type", [])
+    return {**shape, "type": [*([kinds] if isinstance(kinds, str) else kinds), "null"]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

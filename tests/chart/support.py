@@ -1,0 +1,92 @@
+"""Renders the chart, alone and inside a parent, with the real helm. Everything skips with a reason without it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent.parent
+HELM = ROOT / "helm"
+CHART = HELM / "entitlement-sidecar"
+PARENT = Path(__file__).parent / "parent"
+EXAMPLES = HELM / "examples"
+CASES = sorted((CHART / "ci").glob("*-values.yaml"))
+NAME = "entitlement-sidecar"
+
+Manifest = dict[str, Any]
+
+
+def tool(name: str) -> str:
+    """The path of a tool; the test is skipped where there is none."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not on PATH")
+    return found
+
+
+def ran(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
+
+
+def in_parent(directory: Path, source: Path = PARENT) -> Path:
+    """A copy of the parent chart with the subchart in it."""
+    parent = directory / source.name
+    shutil.copytree(source, parent, ignore=shutil.ignore_patterns("charts"))
+    shutil.copytree(CHART, parent / "charts" / NAME, ignore=shutil.ignore_patterns("ci", "tests"))
+    return parent
+
+
+def render(
+    chart: Path, values: Mapping[str, object] | None = None, flags: Sequence[str] = (), release: str = "rel"
+) -> list[Manifest]:
+    """The manifests of a chart; a failure of helm fails the test with its words."""
+    done = helm_template(chart, values, flags, release)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def refusal(chart: Path, values: Mapping[str, object]) -> str:
+    """What helm says where the values cannot be rendered."""
+    done = helm_template(chart, values)
+    assert done.returncode != 0, "it rendered"
+    return done.stderr
+
+
+def helm_template(
+    chart: Path, values: Mapping[str, object] | None = None, flags: Sequence[str] = (), release: str = "rel"
+) -> subprocess.CompletedProcess[str]:
+    helm = tool("helm")
+    return subprocess.run(
+        [helm, "template", release, str(chart), "--namespace", "ns", "--values", "-", *flags],
+        input=yaml.safe_dump(dict(values or {})),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def of_kind(manifests: Sequence[Manifest], kind: str) -> Manifest:
+    found = [one for one in manifests if one["kind"] == kind]
+    assert len(found) == 1, [one["kind"] for one in manifests]
+    return found[0]
+
+
+def pod_of(manifest: Manifest) -> Manifest:
+    """The pod template of a workload, or the pod itself."""
+    spec = manifest["spec"]
+    if manifest["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return manifest if manifest["kind"] == "Pod" else spec["template"]
+
+
+def container(pod: Manifest, name: str, among: str = "initContainers") -> Manifest:
+    found = [one for one in pod["spec"].get(among) or [] if one["name"] == name]
+    assert len(found) == 1, pod["spec"].get(among)
+    return found[0]

@@ -1,0 +1,79 @@
+"""What is said about the chart agrees with it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.chart.support import CHART, ROOT
+
+EKS = (ROOT / "docs" / "eks.md").read_text()
+FILES = sorted((ROOT / "docs" / "eks").iterdir())
+README = (CHART / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_file_about_the_role_is_named_and_is_there(path: object) -> None:
+    assert f"(eks/{path.name})" in EKS  # type: ignore[attr-defined]
+
+
+def test_no_other_file_is_named() -> None:
+    assert set(re.findall(r"\(eks/([^)]+)\)", EKS)) == {path.name for path in FILES}
+
+
+def test_policies_allow_what_they_are_named_for_and_nothing_else() -> None:
+    allowed = {}
+    for path in FILES:
+        if path.name.startswith("policy-"):
+            (statement,) = json.loads(path.read_text())["Statement"]
+            actions = statement["Action"]
+            allowed[path.stem] = {actions} if isinstance(actions, str) else set(actions)
+            assert (statement["Effect"], statement["Resource"]) == ("Allow", "*")
+    register, meter = "aws-marketplace:RegisterUsage", "aws-marketplace:MeterUsage"
+    assert allowed == {"policy-hourly": {register}, "policy-custom": {meter}, "policy-both": {register, meter}}
+
+
+def test_the_trust_policy_names_one_account_and_the_audience_of_sts() -> None:
+    (statement,) = json.loads((ROOT / "docs" / "eks" / "trust-policy.json").read_text())["Statement"]
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert statement["Condition"]["StringEquals"] == {
+        "ISSUER:aud": "sts.amazonaws.com",
+        "ISSUER:sub": "system:serviceaccount:NAMESPACE:SERVICE_ACCOUNT",
+    }
+
+
+def test_every_reason_that_is_named_is_one() -> None:
+    section = EKS.split("## When something is wrong")[1]
+    reasons = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", section))
+    known = (ROOT / "README.md").read_text()
+    assert reasons
+    assert {reason for reason in reasons if f"`{reason}`" not in known} == set()
+
+
+def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
+    internal = {
+        "checked",
+        "name",
+        "fullname",
+        "labels",
+        "selectorLabels",
+        "image",
+        "usesApi",
+        "flushSeconds",
+        "validate",
+    }
+    internal |= {"containerBody", "securityContext", "env", "probes", "mounts", "ports"}
+    text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
+    defined = set(re.findall(r'define "entitlement-sidecar\.(\w+)"', text))
+    table = README.split("| Helper |")[1].split("\n\n")[0]
+    assert defined == internal | set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+
+
+def test_the_example_in_readme_is_the_examples_own() -> None:
+    api = (ROOT / "helm" / "examples" / "after" / "templates" / "api.yaml").read_text()
+    for line in re.findall(
+        r'^ *(\{\{- include "entitlement-sidecar\.\w+" \$gate \| nindent 8 \}\})', README, re.MULTILINE
+    ):
+        assert line in api, line

@@ -1,0 +1,343 @@
+"""What helm makes of the chart, alone, in a parent, under an alias and twice in an umbrella."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.schemas import LOCATION
+from tests.chart.support import (
+    CASES,
+    CHART,
+    EXAMPLES,
+    HELM,
+    NAME,
+    PARENT,
+    container,
+    helm_template,
+    in_parent,
+    of_kind,
+    pod_of,
+    ran,
+    refusal,
+    render,
+    tool,
+)
+
+VERSIONS = {"native": ("1.29.15", "1.31.14", "1.35.4"), "classic": ("1.25.16",)}
+WITHOUT_SCHEMA = "PodMonitor,PrometheusRule"
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return in_parent(tmp_path_factory.mktemp("parent"))
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("example") / "bookshop"
+    shutil.copytree(EXAMPLES / "after", copy, ignore=shutil.ignore_patterns("charts"))
+    done = vendor(copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return copy
+
+
+def vendor(chart: Path, *more: str) -> Any:
+    flags = ("--registry", "r.example.com", "--repository", "acme/gate", "--tag", "9.9")
+    return ran(HELM / "vendor", chart, *flags, *more)
+
+
+def values_of(case: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(case.read_text()) or {})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.removesuffix("-values.yaml"))
+class TestEachCase:
+    def test_lints_strictly_alone_and_in_a_parent(self, case: Path, parent: Path, tmp_path: Path) -> None:
+        helm = tool("helm")
+        done = ran(helm, "lint", "--strict", CHART, "--values", case)
+        assert done.returncode == 0, done.stdout + done.stderr
+        inner = tmp_path / "values.yaml"
+        inner.write_text(yaml.safe_dump({NAME: values_of(case)}))
+        # Not --with-subcharts: with it helm lints the subchart by the parent's values, which a closed schema refuses.
+        done = ran(helm, "lint", "--strict", parent, "--values", inner)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_has_the_form_kubernetes_knows(self, case: Path, parent: Path) -> None:
+        values = values_of(case)
+        versions = VERSIONS["classic"] if values.get("containerMode") == "classic" else ()
+        manifests = render(parent, {NAME: values, "gateOnly": True})
+        for version in (*versions, *VERSIONS["native"]):
+            valid(manifests, version)
+
+    def test_passes_the_restricted_profile(self, case: Path, parent: Path) -> None:
+        for manifest in render(parent, {NAME: values_of(case), "gateOnly": True}):
+            if manifest["kind"] == "Deployment":
+                assert violations(pod_of(manifest)) == []
+
+
+def valid(manifests: list[dict[str, Any]], version: str) -> None:
+    kubeconform = tool("kubeconform")
+    directory = os.environ.get("KUBERNETES_SCHEMAS")
+    if not directory:
+        pytest.skip("KUBERNETES_SCHEMAS names no directory of schemas (python -m tests.chart.schemas makes one)")
+    if not (Path(directory) / f"v{version}").is_dir():
+        pytest.skip(f"{directory} has no schemas of Kubernetes {version}")
+    import subprocess
+
+    flags = ["-strict", "-kubernetes-version", version, "-skip", WITHOUT_SCHEMA]
+    done = subprocess.run(
+        [kubeconform, *flags, "-schema-location", f"{directory}/{LOCATION}"],
+        input=yaml.safe_dump_all(manifests),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def violations(pod: dict[str, Any]) -> list[str]:
+    """Against the restricted Pod Security profile, for what pods here use."""
+    spec, found = pod["spec"], []
+    outer = spec.get("securityContext") or {}
+    for one in [*(spec.get("initContainers") or []), *spec["containers"]]:
+        own = one.get("securityContext") or {}
+        if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+            found.append(f"{one['name']}: privileges")
+        if own.get("capabilities", {}).get("drop") != ["ALL"]:
+            found.append(f"{one['name']}: capabilities")
+        if not own.get("runAsNonRoot", outer.get("runAsNonRoot")) or own.get("runAsUser") == 0:
+            found.append(f"{one['name']}: user")
+        if (own.get("seccompProfile") or outer.get("seccompProfile") or {}).get("type") != "RuntimeDefault":
+            found.append(f"{one['name']}: seccomp")
+    allowed = {
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    }
+    found += [one["name"] for one in spec.get("volumes") or [] if not set(one) - {"name"} <= allowed]
+    return found
+
+
+def test_the_profile_check_notices() -> None:
+    assert violations({"spec": {"containers": [{"name": "x"}], "volumes": [{"name": "h", "hostPath": {}}]}})
+
+
+def test_a_native_sidecar_is_refused_by_a_cluster_that_is_too_old(parent: Path) -> None:
+    with pytest.raises(AssertionError, match="restartPolicy"):
+        valid(render(parent), "1.25.16")
+
+
+def test_alone_and_by_default_the_chart_renders_nothing() -> None:
+    assert render(CHART) == []
+
+
+def test_disabled_it_leaves_nothing_in_the_parents_pods(parent: Path) -> None:
+    everything = {
+        "enabled": False,
+        "gateMode": "readinessGate",
+        "config": {"reask_seconds": 1},
+        "serviceAccount": {"create": True},
+        "podMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+    }
+    manifests = render(parent, {NAME: everything, "gateOnly": True})
+    assert {one["kind"] for one in manifests} == {"Deployment", "Service"}
+    assert NAME not in yaml.safe_dump(manifests)
+
+
+def test_an_alias_gives_its_own_values(parent: Path) -> None:
+    values = {"under": "second", NAME: {"productCode": "one"}, "second": {"productCode": "two"}}
+    pod = pod_of(of_kind(render(parent, values), "Deployment"))
+    assert {"name": "SIDECAR_PRODUCT_CODE", "value": "two"} in container(pod, NAME)["env"]
+    assert pod["metadata"]["labels"]["entitlement-sidecar.io/part-of"] == "rel-second"
+
+
+def test_a_parent_that_passes_its_own_context_is_told(parent: Path, tmp_path: Path) -> None:
+    wrong = in_parent(tmp_path)
+    template = wrong / "templates" / "_pod.tpl"
+    template.write_text(template.read_text().replace("(index .Subcharts .Values.under)", "."))
+    assert "Pass .Subcharts.<name or alias of the dependency>" in refusal(wrong, {})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"serviceAccount": {"roleArn": "arn:aws:iam::123456789012:role/x"}}, "serviceAccount.create is false"),
+        ({"gateMode": "readinessGate"}, "rbac.subjects is empty"),
+        ({"containerMode": "classic", "waitCommand": []}, "waitCommand is empty"),
+        ({"state": {"existingVolume": "v", "medium": "Memory"}}, "set one or the other"),
+        ({"probePort": 8485}, "both 8485"),
+        ({"extraEnv": [{"name": "POD_UID", "value": "x"}]}, "extraEnv has POD_UID"),
+        ({"gateMod": "x"}, "gateMod"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_with_the_remedy(parent: Path, values: dict[str, Any], words: str) -> None:
+    assert words in refusal(parent, {NAME: values})
+
+
+def test_the_startup_gate_never_gives_up_and_shows_its_line(parent: Path) -> None:
+    ours = container(pod_of(of_kind(render(parent), "Deployment")), NAME)
+    assert ours["restartPolicy"] == "Always"
+    assert ours["args"] == ["run"]
+    assert "command" not in ours
+    assert ours["startupProbe"]["exec"]["command"] == ["entitlement-sidecar", "healthcheck"]
+    assert ours["startupProbe"]["failureThreshold"] == 2**31 - 1
+    assert ours["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert ours["readinessProbe"]["httpGet"]["path"] == "/entitled"
+
+
+def test_no_probe_ever_asks_readyz(parent: Path) -> None:
+    for case in CASES:
+        assert "/readyz" not in helm_template(parent, {NAME: values_of(case)}).stdout
+
+
+def test_the_api_token_is_in_our_container_alone(parent: Path) -> None:
+    pod = pod_of(
+        of_kind(render(parent, {NAME: {"kubernetesApi": {"enabled": True}, "rbac": {"subjects": ["x"]}}}), "Deployment")
+    )
+    assert "entitlement-sidecar-api" in [one["name"] for one in container(pod, NAME)["volumeMounts"]]
+    assert "entitlement-sidecar-api" not in [
+        one["name"] for one in container(pod, "product", "containers")["volumeMounts"]
+    ]
+    assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_a_gate_only_workload_asks_a_sidecar_and_never_aws(parent: Path) -> None:
+    helper = next(
+        pod_of(one)
+        for one in render(parent, {"gateOnly": True})
+        if one["kind"] == "Deployment" and one["metadata"]["name"].endswith("helper")
+    )
+    gate = container(helper, "entitlement-gate")
+    assert gate["args"] == ["wait", "--url", "http://rel-web:8484"]
+    assert {"env", "restartPolicy"}.isdisjoint(gate)
+
+
+def test_dimensions_arrive_as_the_settings_read_them(parent: Path) -> None:
+    from sidecar.settings.dimensions import read_dimensions
+
+    values = values_of(CHART / "ci" / "settings-values.yaml")
+    ours = container(pod_of(of_kind(render(parent, {NAME: values}), "Deployment")), NAME)
+    sent = next(one["value"] for one in ours["env"] if one["name"] == "SIDECAR_DIMENSIONS")
+    assert [one.name for one in read_dimensions(sent)] == ["requests", "gb_hours"]
+
+
+def test_without_values_no_setting_is_sent_that_the_manifest_may_seal(parent: Path) -> None:
+    ours = container(pod_of(of_kind(render(parent), "Deployment")), NAME)
+    assert [one["name"] for one in ours["env"]] == [
+        "POD_UID",
+        "POD_NAME",
+        "POD_NAMESPACE",
+        "SERVICE_ACCOUNT",
+        "NODE_NAME",
+    ]
+
+
+class TestVendoring:
+    def test_the_image_comes_from_the_vendored_values(self, example: Path) -> None:
+        manifests = render(example)
+        images = {
+            one["image"]
+            for manifest in manifests
+            if manifest["kind"] in ("Deployment", "StatefulSet", "CronJob")
+            for one in pod_of(manifest)["spec"]["initContainers"]
+        }
+        assert images == {"r.example.com/acme/gate:9.9"}
+
+    def test_bare_lint_and_template_pass_as_aws_runs_them(self, example: Path) -> None:
+        helm = tool("helm")
+        done = ran(helm, "lint", "--strict", "--with-subcharts", example)
+        assert done.returncode == 0, done.stdout + done.stderr
+        flags = ("--include-crds", "--no-hooks", "--set", "k8version=1.33", "--kube-version", "1.33")
+        render(example, flags=flags)
+
+    def test_only_one_workload_of_the_example_asks_aws(self, example: Path) -> None:
+        asking = [
+            manifest["metadata"]["name"]
+            for manifest in render(example)
+            if manifest["kind"] in ("Deployment", "StatefulSet", "CronJob")
+            for one in pod_of(manifest)["spec"]["initContainers"]
+            if one["name"] == NAME
+        ]
+        assert asking == ["rel-api"]
+
+    def test_the_example_has_a_form_kubernetes_knows(self, example: Path) -> None:
+        for version in VERSIONS["native"]:
+            valid(render(example), version)
+
+    def test_vendoring_again_changes_nothing(self, example: Path) -> None:
+        before = (example / "charts" / NAME / "values.yaml").read_text()
+        assert vendor(example).returncode == 0
+        assert (example / "charts" / NAME / "values.yaml").read_text() == before
+
+    def test_a_chart_without_the_dependency_is_told_the_lines(self, tmp_path: Path) -> None:
+        shutil.copytree(EXAMPLES / "before", tmp_path / "bookshop")
+        done = vendor(tmp_path / "bookshop")
+        assert done.returncode == 1
+        assert "repository: file://charts/entitlement-sidecar" in done.stdout
+
+    def test_two_parents_in_one_umbrella_do_not_collide(self, tmp_path: Path) -> None:
+        umbrella = tmp_path / "umbrella"
+        (umbrella / "charts").mkdir(parents=True)
+        (umbrella / "Chart.yaml").write_text("apiVersion: v2\nname: umbrella\nversion: 1.0.0\n")
+        for name in ("red", "blue"):
+            product = in_parent(tmp_path / name)
+            words = (product / "Chart.yaml").read_text().replace("name: parent", f"name: {name}")
+            (product / "Chart.yaml").write_text(words)
+            pod = product / "templates"
+            for path in pod.iterdir():
+                text = (
+                    path.read_text()
+                    .replace('"parent.pod"', f'"{name}.pod"')
+                    .replace(".Release.Name }}-", f".Release.Name }}}}-{name}-")
+                )
+                path.write_text(text.replace('"entitlement-sidecar.', f'"{name}.'))
+            assert vendor(product, "--prefix", name).returncode == 0
+            shutil.move(product, umbrella / "charts" / name)
+        on = {
+            "gateMode": "readinessGate",
+            "config": {"reask_seconds": 1},
+            "serviceAccount": {"create": True},
+            "podMonitor": {"enabled": True},
+            "prometheusRule": {"enabled": True},
+            "dashboard": {"enabled": True},
+        }
+        manifests = render(
+            umbrella, {"red": {NAME: {**on, "productCode": "red1"}}, "blue": {NAME: {**on, "productCode": "blue1"}}}
+        )
+        names = [(one["kind"], one["metadata"]["name"]) for one in manifests]
+        assert len(names) == len(set(names)) == 2 * 9
+        codes = {
+            one["metadata"]["name"]: next(
+                value["value"]
+                for value in container(pod_of(one), NAME)["env"]
+                if value["name"] == "SIDECAR_PRODUCT_CODE"
+            )
+            for one in manifests
+            if one["kind"] == "Deployment"
+        }
+        assert codes == {"rel-red-web": "red1", "rel-blue-web": "blue1"}
+
+
+@pytest.mark.parametrize("which", ["chart", "parent"])
+def test_the_suites_of_helm_unittest_pass(which: str, parent: Path) -> None:
+    unittest = tool("helm-unittest")
+    if which == "chart":
+        done = ran(unittest, "--strict", CHART)
+    else:
+        assert (PARENT / "tests").is_dir()
+        done = ran(unittest, "--strict", "--with-subchart=false", parent)
+    assert done.returncode == 0, done.stdout + done.stderr

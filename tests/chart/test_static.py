@@ -1,0 +1,217 @@
+"""What can be said of the chart's files without helm."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+import sidecar
+from sidecar.settings import SETTINGS, dimensions
+from sidecar.settings.table import BY_NAME
+from tests.chart import values_table
+from tests.chart.support import CASES, CHART, EXAMPLES, HELM
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+ADD_ON = json.loads((CHART / "aws_mp_configuration_schema.json").read_text())
+FREE = frozenset({"global", "config", "annotations", "labels", "extraLabels"})
+"""Objects whose names are the user's."""
+
+
+def test_the_charts_app_version_is_the_sidecars() -> None:
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == sidecar.__version__
+
+
+def test_readme_has_the_table_that_values_make() -> None:
+    text = values_table.README.read_text()
+    assert values_table.BLOCK.search(text)
+    assert values_table.rewritten(text) == text, "run: python -m tests.chart.values_table --write"
+
+
+@pytest.mark.parametrize("value", list(values_table.values()), ids=lambda value: value.path)
+def test_a_value_is_explained_where_it_stands(value: values_table.Value) -> None:
+    name = value.path.split(".")[0] if value.path == "resources" else value.path
+    assert value.words.startswith(name), "the comment starts with the value's name"
+
+
+def objects(shape: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object in a schema, with its place."""
+    if isinstance(shape, dict):
+        if shape.get("type") == "object":
+            yield path, shape
+        for name, inner in shape.get("properties", {}).items():
+            yield from objects(inner, f"{path}.{name}".lstrip("."))
+        yield from objects(shape.get("items"), f"{path}[]")
+        for inner in shape.get("oneOf", []):
+            yield from objects(inner, path)
+
+
+def test_the_schema_closes_every_object_of_ours() -> None:
+    kubernetes_own = {"extraEnv[]", "extraVolumes[]", "extraVolumeMounts[]"}
+    opened = {
+        path
+        for path, shape in objects(SCHEMA)
+        if shape.get("additionalProperties") is not False and path.split(".")[-1] not in FREE
+    }
+    assert opened == kubernetes_own
+
+
+def test_the_schema_knows_every_value_and_no_other() -> None:
+    assert set(SCHEMA["properties"]) == {*VALUES, "global"}
+    jsonschema.validate(VALUES, SCHEMA)
+
+
+WRONG: list[dict[str, Any]] = [
+    {"gateMod": "startup"},
+    {"image": {"nme": "x"}},
+    {"gateMode": "maybe"},
+    {"dimensions": [{"nam": "x"}]},
+    {"publicKey": "x"},
+    {"region": "us-east-1"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_the_schema_refuses(wrong: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, SCHEMA)
+
+
+@pytest.mark.parametrize("passed", [{"k8version": "1.33"}, {"k8version": 1.33}, {"global": {"any": {"thing": 1}}}])
+def test_the_schema_admits_what_others_pass(passed: dict[str, Any]) -> None:
+    jsonschema.validate(passed, SCHEMA)
+
+
+def test_no_value_is_a_setting_that_the_manifest_should_seal() -> None:
+    sealed = {"publicKey", "publicKeyFile", "publicKeyVersion", "entitlementCheck", "endpointUrl", "clockUrl"}
+    assert sealed.isdisjoint(SCHEMA["properties"])
+
+
+@pytest.mark.parametrize(
+    ("value", "setting"),
+    [("onDenied", "on_denied"), ("onMeteringOverdue", "on_metering_overdue"), ("logLevel", "log_level")],
+)
+def test_a_choice_has_the_words_of_its_setting(value: str, setting: str) -> None:
+    choices = BY_NAME[setting].choices
+    assert choices is not None
+    assert SCHEMA["properties"][value]["enum"] == ["", *(one.value for one in choices)]
+
+
+def test_dimensions_have_the_fields_of_the_setting() -> None:
+    chart = SCHEMA["properties"]["dimensions"]
+    one, ours = chart["items"]["oneOf"][1], dimensions.schema()["oneOf"][1]["items"]["oneOf"][1]  # type: ignore[index]
+    assert set(one["properties"]) == set(ours["properties"])
+    assert chart["maxItems"] == dimensions.DIMENSIONS_MAX
+    for field in ("aggregation", "scope"):
+        assert one["properties"][field]["enum"] == ours["properties"][field]["enum"]
+
+
+def test_listeners_and_the_flush_are_the_sidecars_own_by_default() -> None:
+    assert BY_NAME["probe_bind"].default == f":{VALUES['probePort']}"
+    assert str(BY_NAME["api_bind"].default).startswith(f"127.0.0.1:{VALUES['apiPort']},")
+    names = (CHART / "templates" / "_rules.tpl").read_text()
+    assert f"-}}}}{BY_NAME['flush_seconds'].default}{{{{- else" in names
+
+
+def test_every_setting_the_templates_set_exists() -> None:
+    known = {setting.variable for setting in SETTINGS} | {"SIDECAR_CONFIG"}
+    text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
+    assert set(re.findall(r"name: (SIDECAR_\w+)", text)) <= known
+
+
+def test_every_variable_that_names_the_pod_is_given() -> None:
+    from sidecar.platform import eks
+
+    read = set(re.findall(r'"([A-Z]+_[A-Z]+)"', (CHART.parent.parent / "sidecar/platform/eks.py").read_text()))
+    text = (CHART / "templates" / "_container.tpl").read_text()
+    assert {eks.UID, "POD_NAME", "NODE_NAME"} <= read
+    assert read <= set(re.findall(r"name: (\w+)", text))
+
+
+FILES = [
+    path
+    for top in (CHART, EXAMPLES / "after")
+    for path in top.rglob("*")
+    if path.is_file() and "charts" not in path.relative_to(top).parts
+]
+
+
+class TestAddOnRules:
+    """What AWS's check of EKS add-on charts looks for, as text: comments and README count."""
+
+    def test_no_hook(self) -> None:
+        assert [path for path in FILES if "helm.sh" + "/hook" in path.read_text()] == []
+
+    def test_nothing_of_the_release_but_name_and_namespace(self) -> None:
+        lines = [line for path in FILES for line in path.read_text().splitlines() if re.search(".Release.", line)]
+        assert len(lines) > 20
+        found = {word for line in lines for word in re.findall(r".Release(.\w*)", line)}
+        assert found == {".Name", ".Namespace"}
+
+    def test_no_lookup_no_capabilities_and_no_name_of_the_chart(self) -> None:
+        for path in (CHART / "templates").iterdir():
+            for word in ("lookup", ".Capabilities", ".Chart.Name"):
+                assert word not in path.read_text(), path
+
+    def test_dependencies_come_from_inside(self) -> None:
+        chart = yaml.safe_load((EXAMPLES / "after" / "Chart.yaml").read_text())
+        assert all(one["repository"].startswith("file://") for one in chart["dependencies"])
+
+    def test_every_object_says_its_namespace(self) -> None:
+        for path in (CHART / "templates").glob("*.yaml"):
+            assert "namespace: {{ .Release.Namespace }}" in path.read_text(), path
+
+    def test_no_template_names_an_image(self) -> None:
+        text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
+        assert set(re.findall(r"^ *(?:- )?image: (.*)$", text, re.MULTILINE)) == {
+            '{{ include "entitlement-sidecar.image" $context | quote }}'
+        }
+
+    def test_no_region_and_no_role_is_set(self) -> None:
+        text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
+        assert re.findall(r"name: (AWS_(?:DEFAULT_)?REGION|AWS_ROLE_ARN|AWS_WEB_IDENTITY_TOKEN_FILE)", text) == []
+
+    def test_the_configuration_schema_is_one_that_aws_reads(self) -> None:
+        assert ADD_ON["$schema"] == "http://json-schema.org/draft-07/schema#"
+        jsonschema.Draft7Validator.check_schema(ADD_ON)
+        for path, shape in objects(ADD_ON):
+            assert shape.get("additionalProperties") is False, path
+            for name, inner in shape["properties"].items():
+                assert inner.get("description"), name
+                assert re.fullmatch(r"[a-z][A-Za-z]*", name)
+
+    def test_the_configuration_schema_offers_what_the_values_have_and_aws_allows(self) -> None:
+        offered = ADD_ON["properties"]["entitlement"]["properties"]
+        assert set(offered) <= set(VALUES)
+        refused = {"image", "imagePullSecrets", "serviceAccount", "probes", "runAsUser", "runAsGroup", "aws"}
+        assert refused.isdisjoint(offered)
+
+
+def test_each_case_differs_from_the_defaults() -> None:
+    assert len(CASES) >= 15
+    assert all(yaml.safe_load(path.read_text()) for path in CASES if path.name != "default-values.yaml")
+
+
+def test_the_examples_difference_is_short() -> None:
+    import difflib
+
+    before, after = EXAMPLES / "before", EXAMPLES / "after"
+    changed = 0
+    for path in sorted(before.rglob("*")):
+        if path.is_file():
+            other = (after / path.relative_to(before)).read_text().splitlines()
+            lines = difflib.unified_diff(path.read_text().splitlines(), other, n=0)
+            changed += sum(1 for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---"))
+    assert 0 < changed <= 50
+
+
+def test_nothing_here_speaks_of_a_place_outside_the_project() -> None:
+    for path in HELM.rglob("*"):
+        if path.is_file():
+            assert "../shared" not in path.read_text(), path
