@@ -40,7 +40,7 @@ def at(words: str) -> datetime:
 @contextmanager
 def marketplace(keys: SigningKeys, start: str = "10:20", speed: float = 0.0, **more: Any) -> Iterator[Emulator]:
     """AWS with a clock of its own, which stands still until it is moved."""
-    given = {"product_codes": (PRODUCT,), "dimensions": ("requests",), "keys": keys} | more
+    given: dict[str, Any] = {"product_codes": (PRODUCT,), "dimensions": ("requests",), "keys": keys} | more
     with Emulator(clock_start=at(start), clock_speed=speed, **given) as aws:
         try:
             yield aws
@@ -161,19 +161,24 @@ class Product:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self.acknowledged: dict[str, int] = {}
-        self.unanswered: dict[str, int] = {}
+        self.acknowledged: dict[str, Decimal] = {}
+        self.unanswered: dict[str, dict[str, object]] = {}
 
     @property
     def owed(self) -> Decimal:
-        return Decimal(sum(self.acknowledged.values()))
+        return sum(self.acknowledged.values(), Decimal(0))
+
+    @property
+    def doubtful(self) -> Decimal:
+        """What was pushed without an answer: it may count or not."""
+        return sum((Decimal(str(event["quantity"])) for event in self.unanswered.values()), Decimal(0))
 
     def named(self) -> str:
         """An id that was not used before."""
         with self._lock:
             return f"event-{next(self._numbers)}"
 
-    def use(self, sidecar: Sidecar, quantity: int = 1, name: str | None = None, **more: object) -> int:
+    def use(self, sidecar: Sidecar, quantity: int | str = 1, name: str | None = None, **more: object) -> int:
         """One push; its status, 0 where there was no answer."""
         name = name or self.named()
         event = {"dimension": "requests", "quantity": quantity, "id": name, **more}
@@ -183,10 +188,10 @@ class Product:
             status = 0
         with self._lock:
             if status == 200:
-                self.acknowledged[name] = quantity
+                self.acknowledged[name] = Decimal(str(quantity))
                 self.unanswered.pop(name, None)
             else:
-                self.unanswered[name] = quantity
+                self.unanswered[name] = event
         return status
 
     def used(self, sidecar: Sidecar, quantity: int = 1) -> None:
@@ -195,22 +200,31 @@ class Product:
 
     def send_again(self, sidecar: Sidecar) -> None:
         """Everything that was not acknowledged, with the ids it had."""
-        for name, quantity in list(self.unanswered.items()):
-            eventually(partial(self._taken, sidecar, quantity, name))
+        for event in list(self.unanswered.values()):
+            eventually(partial(self._taken, sidecar, event))
 
-    def _taken(self, sidecar: Sidecar, quantity: int, name: str) -> bool:
-        return self.use(sidecar, quantity, name) == 200
+    def _taken(self, sidecar: Sidecar, event: dict[str, object]) -> bool:
+        more = {key: value for key, value in event.items() if key not in ("dimension", "quantity", "id")}
+        return self.use(sidecar, str(event["quantity"]), str(event["id"]), **more) == 200
 
     @contextmanager
-    def busy(self, sidecar: Callable[[], Sidecar], seed: int = 0, clients: int = 3) -> Iterator[None]:
-        """Several clients while this lasts, each with one event at a time, sent until it is acknowledged."""
+    def busy(
+        self, sidecar: Callable[[], Sidecar], seed: int = 0, clients: int = 3, teams: bool = False
+    ) -> Iterator[None]:
+        """Several clients while this lasts, each with one event at a time, sent until it is acknowledged.
+
+        With `teams` quantities have decimals, down to what no record can hold, and each client its own tag.
+        """
         over = threading.Event()
 
         def run(number: int) -> None:
             chance = random.Random(f"{seed}-{number}")
             while not over.is_set():
-                name, quantity = self.named(), chance.randint(1, 9)
-                while self.use(sidecar(), quantity, name) != 200 and not over.wait(0.05):
+                name, quantity = self.named(), str(chance.randint(1, 9))
+                if teams:
+                    quantity = f"{Decimal(chance.randint(1, 9_999_999)) / 1_000_000:f}"
+                more = {"tags": {"team": f"team-{number}"}} if teams else {}
+                while self.use(sidecar(), quantity, name, **more) != 200 and not over.wait(0.05):
                     pass
                 over.wait(chance.uniform(0.005, 0.03))
 
@@ -261,7 +275,7 @@ def hours(aws: Emulator, workload: str | None = None) -> dict[str, int]:
 def books(sidecar: Sidecar) -> Iterator[Ledger]:
     """The ledger of a workload that has ended."""
     owner = Owner(workload=sidecar.pod, product_code=PRODUCT, region="us-east-1")
-    dimensions = made_settings(dimensions="requests").dimensions
+    dimensions = made_settings(dimensions=sidecar.env["SIDECAR_DIMENSIONS"]).dimensions
     ledger = Ledger.open(Path(sidecar.env["SIDECAR_STATE_DIR"]), owner, dimensions, at("10:20"))
     try:
         yield ledger

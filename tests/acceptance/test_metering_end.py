@@ -417,6 +417,23 @@ def test_a_workload_that_comes_back_after_its_usage_was_adopted_does_not_bill_it
     assert waiting(back) == waiting(last) == 0
 
 
+@pytest.mark.xfail(strict=True, reason="adoption moves amounts, not the ids they came with")
+def test_an_id_that_the_dead_workload_kept_counts_once_when_it_is_sent_again_to_the_heir(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    """A StatefulSet's pod comes back with another uid on the same volume; its product sends again what it was not sure
+    of.
+    """
+    dead = Metered(aws, tmp_path).start().ready()
+    assert product.use(dead, 7, "order-1") == 200
+    dead.killed()
+    heir = Metered(aws, tmp_path).start().ready()
+    heir.logged("usage.adopted", SLOW)
+    assert product.use(heir, 7, "order-1") == 200
+    ended_within(heir, 10)
+    assert billed(aws) == product.owed == 7
+
+
 def test_an_hour_whose_answer_was_lost_with_its_workload_is_left_to_a_person(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
