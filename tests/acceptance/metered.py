@@ -19,6 +19,7 @@ from typing import Any
 
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
+from sidecar.ledger.faults import LedgerError
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.store import Ledger
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
@@ -87,9 +88,10 @@ class Metered(Sidecar):
     def killed(self) -> None:
         """The whole container at once, as `kill -9` or the OOM killer does it."""
         assert self.process is not None
+        known = self.processes()
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        eventually(lambda: not self.processes())
+        eventually(lambda: not self.processes() and all(map(dead, known)))
 
     def swept(self) -> None:
         """End what is left of it, without a question."""
@@ -239,6 +241,14 @@ class Product:
                 thread.join()
 
 
+def dead(pid: int) -> bool:
+    """Whether a process has let go of its files and locks; its environment is gone a little before them."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, bytes]:
     """One request on a connection of its own; status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -276,7 +286,17 @@ def books(sidecar: Sidecar) -> Iterator[Ledger]:
     """The ledger of a workload that has ended."""
     owner = Owner(workload=sidecar.pod, product_code=PRODUCT, region="us-east-1")
     dimensions = made_settings(dimensions=sidecar.env["SIDECAR_DIMENSIONS"]).dimensions
-    ledger = Ledger.open(Path(sidecar.env["SIDECAR_STATE_DIR"]), owner, dimensions, at("10:20"))
+
+    def opened() -> Ledger | None:
+        try:
+            return Ledger.open(Path(sidecar.env["SIDECAR_STATE_DIR"]), owner, dimensions, at("10:20"))
+        except LedgerError as exc:
+            if exc.reason != "ledger_locked":
+                raise
+            return None  # a process that was killed is still letting go
+
+    ledger = eventually(opened)
+    assert ledger is not None
     try:
         yield ledger
     finally:
