@@ -61,7 +61,7 @@ BATCH_MAX: Final = 25
 """Records one child sends."""
 ROUNDS_MAX: Final = 6
 """Batches of one pass; repairs and fresh credentials are tried at once, again and again they are not."""
-HOUSE_KEEPING: Final = timedelta(hours=1)
+HOUSE_KEEPING: Final = timedelta(minutes=10)
 DENIED: Final = tuple(code for code, row in TABLE.items() if row.reason == "customer_not_entitled")
 NOT_STARTED: Final = Refused(code="child_failed", sent=False)
 
@@ -96,6 +96,7 @@ class Settlement:
         end: End = lambda _code, _text: None,
         start_child: Callable[[Submission], Child] = child.spawn,
         chance: Callable[[], float] = random.random,
+        rest: Callable[[float], None] = time.sleep,
         task_goes_on: Callable[[], bool] = lambda: False,
         keep_pass: Callable[[str, frozenset[str]], None] = lambda _workload, _dimensions: None,
     ) -> None:
@@ -104,7 +105,7 @@ class Settlement:
         """
         self._settings, self._clock, self._gate = settings, clock, gate
         self._start_child, self._chance, self._task_goes_on = start_child, chance, task_goes_on
-        self._keep_pass, self._end = keep_pass, end
+        self._keep_pass, self._end, self._rest = keep_pass, end, rest
         self._wake = threading.Condition()
         self._stop_at: float | None = None
         self._at_once = False
@@ -254,6 +255,17 @@ class Settlement:
             return None
         owner = Owner(workload=place.workload, product_code=self._settings.product_code, region=place.region)
         ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
+        try:
+            self._begin(ledger, place, now)
+        except BaseException:
+            ledger.close()  # or the next pass would find it locked, by ourselves
+            raise
+        self.ledger = ledger
+        self._looked.set()
+        return ledger
+
+    def _begin(self, ledger: Ledger, place: Report, now: datetime) -> None:
+        """Before the first push: what an earlier life of this workload, or one that is gone, has left."""
         roll = self._settings.on_dispute is OnDispute.ROLL_FORWARD
         self._policy = Policy(workload=place.workload, roll_forward_disputed=roll)
         self.accounts.workload, self.accounts.region = place.workload, place.region
@@ -262,11 +274,9 @@ class Settlement:
         self.accounts.opened(str(ledger.path), records, _path(ledger.set_aside), _path(ledger.passed_over))
         ledger.set_aside = None
         sealed = ledger.in_state(State.SEALED)
-        self._sent_before = self.waiting.last_settled_at is not None or any(one.attempts for one in sealed)
+        self._sent_before = self.waiting.ever_settled or any(one.attempts for one in sealed)
         self._hold_if_denied_before(ledger)
-        self.ledger = ledger
-        self._looked.set()
-        return ledger
+        self._keep_house(ledger, now)
 
     def _may_send(self) -> bool:
         """The gate has opened: for this process, or for an earlier one of the same workload."""
@@ -387,7 +397,7 @@ class Settlement:
                 self._proven |= settled
                 self._keep_pass(self._policy.workload, settled)
             self._impose(None)
-        elif ledger.waiting().last_settled_at is None:
+        elif not ledger.waiting().ever_settled:
             self._hold_if_denied_before(ledger)
 
     def _hold_if_denied_before(self, ledger: Ledger) -> None:
@@ -397,7 +407,7 @@ class Settlement:
         """
         if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
             return
-        if self.waiting is not None and self.waiting.last_settled_at is not None:
+        if self.waiting is not None and self.waiting.ever_settled:
             return
         if not ledger.ever_answered(DENIED):
             return
@@ -476,12 +486,32 @@ class Settlement:
         self.accounts.stopping(goes_on)
 
     def _settle_rest(self, ledger: Ledger, now: datetime, deadline: float) -> None:
-        """Send everything that waits, once, and repairs at once, until `deadline` (monotonic)."""
+        """Send everything that waits, held or not, and again what AWS could not take, until `deadline` (monotonic)."""
+        batch = self._sendable(ledger, now)
+        while batch and self._may_send() and self._clock.monotonic() < deadline:
+            self._submit(ledger, batch[:BATCH_MAX], now, deadline)
+            batch = batch[BATCH_MAX:]
+            if not batch:
+                now = self._wait_for_due(ledger, deadline)
+                batch = oldest_first(ledger.due(now, BATCH_MAX))
+
+    def _sendable(self, ledger: Ledger, now: datetime) -> list[UsageRecord]:
         sealed = ledger.in_state(State.SEALED)
-        waiting = [record for record in sealed if not (too_late(record.hour, now) or too_early(record, now))]
-        while waiting and self._may_send() and self._clock.monotonic() < deadline:
-            self._submit(ledger, oldest_first(waiting)[:BATCH_MAX], now, deadline)
-            waiting = oldest_first(waiting)[BATCH_MAX:] or list(ledger.due(now, BATCH_MAX))
+        return oldest_first(one for one in sealed if not (too_late(one.hour, now) or too_early(one, now)))
+
+    def _wait_for_due(self, ledger: Ledger, deadline: float) -> datetime:
+        """The instant at which something may be sent again, where that is before `deadline`; else now."""
+        while True:
+            now = self._now()
+            due = [record.retry_at for record in self._sendable(ledger, now) if record.retry_at]
+            if not due or min(due) <= now:
+                return now
+            seconds = (min(due) - now).total_seconds()
+            if self._settings.clock_url:  # a long while there may be a short one here
+                seconds = min(seconds, PASS_SECONDS_FOLLOWING)
+            if self._clock.monotonic() + seconds >= deadline:
+                return now
+            self._rest(seconds)
 
     def _leave(self, ledger: Ledger) -> None:
         """Say what is left, whole, and let go of the file."""

@@ -5,6 +5,7 @@ ledger freezes what it gives away; ours takes each frozen amount once, by its nu
 
 Rules kept here:
 - Only a ledger whose lock is free, of the same product and region, of a schema we know.
+- Ids go before amounts: what the product sends again to the next workload is known there, billed or not.
 - Rolled forward: usage that was never sealed, carried remainders, and records that were never sent or
   definitely refused every time. A record whose outcome is unknown is rejected there: AWS may have billed it.
 - What one ledger claimed no other takes: two that both find it after a crash would bill it twice.
@@ -34,7 +35,7 @@ from sidecar.ledger.amounts import (
     roll,
     shares_of,
 )
-from sidecar.ledger.counting import tags_of, tags_text
+from sidecar.ledger.counting import GENERATION_SECONDS, tags_of, tags_text
 from sidecar.ledger.faults import LedgerError, translated
 from sidecar.ledger.opening import Owner, open_known, rollback
 from sidecar.ledger.sealing import instant_text, open_from
@@ -46,6 +47,8 @@ from sidecar.settings.dimensions import Dimension
 
 T = TypeVar("T")
 OUTCOME_UNKNOWN: Final = "outcome_unknown"
+IDS_AT_ONCE: Final = 2000
+"""In one transaction of ours: pushes go on in between."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,10 +82,12 @@ def adopt(
     ours: str,
     now: datetime,
     take: Callable[[str, tuple[Handed, ...]], None],
+    know: Callable[[bytes], None],
 ) -> Adopted:
-    """Take over what may be billed of the ledger at `path`.
+    """Take over what may be billed of the ledger at `path`, and the ids it knows.
 
-    `take(ledger, amounts)` puts them on disk in ours, each once. `ours` names our ledger.
+    `take(ledger, amounts)` puts amounts on disk in ours, each once; `know(entries)` ids with their contents. `ours`
+    names our ledger.
     """
     try:
         lock = volume.Lock(path)
@@ -94,12 +99,25 @@ def adopt(
         lock.release()
         return Adopted(path=path, skipped=exc.reason)
     try:
+        _give_ids(connection, ours, now, know)
         return _adopt(connection, path, tuple(dimensions), ours, now, take)
     except sqlite3.Error as exc:
         return Adopted(path=path, skipped=translated(exc, path).reason)
     finally:
         connection.close()
         lock.release()
+
+
+def _give_ids(connection: sqlite3.Connection, ours: str, now: datetime, know: Callable[[bytes], None]) -> None:
+    """Pass on the ids that may still be sent again, once for each ledger that asks."""
+    (given,) = connection.execute(sql("ids_given_to"), {"ledger": ours}).fetchone()
+    _, turned_at = connection.execute(sql("standing")).fetchone()
+    if given or now.timestamp() - turned_at >= 2 * GENERATION_SECONDS:
+        return
+    rows = connection.execute(sql("ids_all"))
+    while page := rows.fetchmany(IDS_AT_ONCE):
+        know(b"".join(part for entry in page for part in entry))
+    _at_once(connection, lambda: connection.execute(sql("ids_give"), {"ledger": ours, "at": instant_text(now)}))
 
 
 def _adopt(

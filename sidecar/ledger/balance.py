@@ -51,6 +51,9 @@ class Waiting:
     """Records by state; a state without any is missing."""
     oldest_unsettled: Hour | None = None
     last_settled_at: datetime | None = None
+    """Of the records that are kept still."""
+    ever_settled: bool = False
+    """Whether AWS ever took a record of this ledger, however long ago."""
     rolled: int = 0
     """Amounts that wait to be counted in a later hour."""
     bytes: int = 0
@@ -89,6 +92,7 @@ def waiting(connection: sqlite3.Connection, size: int) -> Waiting:
         states={State(state): count for state, count in connection.execute(sql("states_count")).fetchall()},
         oldest_unsettled=None if one["oldest_unsettled"] is None else Hour.numbered(one["oldest_unsettled"]),
         last_settled_at=one["last_settled"] and datetime.fromisoformat(one["last_settled"]),
+        ever_settled=bool(connection.execute(sql("ever_settled")).fetchone()[0]) or bool(one["last_settled"]),
         rolled=connection.execute(sql("rolled_count")).fetchone()[0],
         bytes=size,
     )

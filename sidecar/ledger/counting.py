@@ -233,6 +233,11 @@ def _alone(
     return answer
 
 
+def remember(connection: sqlite3.Connection, entries: bytes) -> None:
+    """Know these ids, as if they had been pushed here; those that are known keep their content."""
+    connection.execute(sql("ids_take"), {"entries": entries, "count": len(entries) // ENTRY})
+
+
 def turn(connection: sqlite3.Connection, now: int, *, forget: bool) -> None:
     """Begin a new generation of ids. After a clock was set far back, only the time of the turn is corrected."""
     if forget:

@@ -156,10 +156,6 @@ def test_sigterm_while_aws_hangs_with_the_closed_hour_still_reaches_the_running_
     assert waiting(sidecar) == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the last flush sends each record once; one passing refusal leaves it behind with budget to spare",
-)
 @pytest.mark.parametrize("fault", ["ThrottlingException", "drop_before", "InternalServiceErrorException"])
 def test_one_passing_fault_during_the_flush_is_asked_again_inside_the_budget(
     aws: Emulator, tmp_path: Path, product: Product, fault: str
@@ -417,7 +413,6 @@ def test_a_workload_that_comes_back_after_its_usage_was_adopted_does_not_bill_it
     assert waiting(back) == waiting(last) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="adoption moves amounts, not the ids they came with")
 def test_an_id_that_the_dead_workload_kept_counts_once_when_it_is_sent_again_to_the_heir(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:

@@ -49,6 +49,9 @@ CREATE TABLE unique_key (
 CREATE TABLE seen (id BLOB PRIMARY KEY, content BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE seen_before (id BLOB PRIMARY KEY, content BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
+-- Which ledgers have been given the ids: another workload's product may send again what this one kept.
+CREATE TABLE ids_given (ledger TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
 -- Which events of an hour came too late for their own: the link to their origin. Their quantity is in the bucket.
 CREATE TABLE late (
   hour      INTEGER NOT NULL,

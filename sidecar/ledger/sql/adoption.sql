@@ -13,6 +13,18 @@ SELECT id, dimension, tags, amount, from_hour, why, claimed_by FROM handed WHERE
 -- The adopting ledger has it on disk.
 UPDATE handed SET taken_by = :taken_by WHERE id = :id;
 
+-- name: ids_all
+-- Every id that is known here, with its content.
+SELECT id, content FROM seen UNION ALL SELECT id, content FROM seen_before;
+
+-- name: ids_given_to
+-- Whether a ledger has been given the ids.
+SELECT count(*) FROM ids_given WHERE ledger = :ledger;
+
+-- name: ids_give
+-- A ledger has been given the ids.
+INSERT INTO ids_given (ledger, at) VALUES (:ledger, :at) ON CONFLICT DO NOTHING;
+
 -- name: rolled_leave
 -- Amounts that waited here are handed over.
 DELETE FROM rolled WHERE dimension = :dimension AND into_hour IS NULL;

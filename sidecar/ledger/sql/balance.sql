@@ -29,6 +29,10 @@ SELECT min(hour) FROM usage_record WHERE state NOT IN ('settled', 'rolled_forwar
 -- When AWS last gave a metering record id.
 SELECT max(changed_at) FROM usage_record WHERE state = 'settled';
 
+-- name: ever_settled
+-- Whether the totals for ever know of anything settled.
+SELECT EXISTS (SELECT 1 FROM lifetime WHERE settled <> '0');
+
 -- name: rolled_count
 -- How many amounts wait to be counted in a later hour.
 SELECT count(*) FROM rolled WHERE into_hour IS NULL;

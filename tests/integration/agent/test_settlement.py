@@ -101,6 +101,7 @@ class Story:
             gate=self.gate,
             start_child=self.aws,  # type: ignore[arg-type]
             chance=lambda: 0.5,
+            rest=self.clock.advance,
             task_goes_on=lambda: self.goes_on,
             keep_pass=lambda workload, names: self.passes.append(f"{workload} {','.join(sorted(names))}"),
         )
@@ -519,6 +520,29 @@ def test_what_cannot_be_settled_at_the_end_is_logged_whole(tell: Callable[..., S
     assert left["quantity"] == "5"
     assert left["dimension"] == "requests"
     assert "client_token" in str(left)
+
+
+def test_the_last_flush_asks_again_inside_its_budget_and_not_beyond(tell: Callable[..., Story]) -> None:
+    story = tell(flush_seconds="10")
+    story.aws.answers = [Refused(code="ThrottlingException"), Refused(code="InternalServiceErrorException")]
+    story.use("5")
+    began = story.clock.monotonic()
+    story.end()
+    assert story.aws.bill() == {"10": "5"}
+    assert story.clock.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
+def test_the_last_flush_ends_in_time_where_aws_never_takes_it(
+    tell: Callable[..., Story], events: Events, code: str
+) -> None:
+    story = tell(flush_seconds="10")
+    story.aws.always = Refused(code=code)
+    story.use("5")
+    began = story.clock.monotonic()
+    story.end()
+    assert story.clock.monotonic() - began < 10
+    assert events.of("usage.left_behind")
 
 
 def test_a_gate_that_never_opened_sends_nothing_at_the_end_either(tell: Callable[..., Story], events: Events) -> None:

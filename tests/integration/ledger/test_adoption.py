@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.ledger import adoption
 from sidecar.ledger.store import Ledger
+from sidecar.metering.events import Pushed, Refusal
 from sidecar.metering.records import State
 from tests.integration.ledger.support import OWNER, Story, accepted, balanced, event
 
@@ -128,3 +129,57 @@ def test_rubbish_beside_ours_is_left_alone(story: Story) -> None:
         (adopted,) = ledger.adopt(story.now)
         assert adopted.skipped in ("ledger_of_another", "ledger_corrupt")
         assert rubbish.read_bytes() == content
+
+
+# -- ids
+
+
+def test_an_id_that_the_dead_workload_kept_is_known_to_its_heir(story: Story, gone: Story) -> None:
+    gone.push(gone.open(), event(id="a", quantity="2"))
+    gone.close()
+    heir = story.open()
+    heir.adopt(story.now)
+    assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=0, duplicates=1)
+    refused = story.push(heir, event(id="a", quantity="3"))
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "id_conflict"
+    assert story.push(heir, event(id="b", quantity="2")) == Pushed(accepted=1, duplicates=0)
+
+
+def test_ids_are_passed_on_though_nothing_is_left_to_bill(story: Story, gone: Story) -> None:
+    """What the dead workload settled must not be billed again by the next."""
+    ledger = gone.open()
+    gone.push(ledger, event(id="a", quantity="2"))
+    (sealed,) = gone.seal(ledger)
+    ledger.save(replace(sealed, state=State.SETTLED, record_id="x"), gone.now, outcome="settled")
+    gone.close()
+    heir = story.open()
+    assert heir.adopt(story.now)[0].amounts == ()
+    assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=0, duplicates=1)
+
+
+def test_ids_nobody_sends_again_any_more_are_left(story: Story, gone: Story) -> None:
+    gone.push(gone.open(), event(id="a", quantity="2"))
+    gone.close()
+    story.now += timedelta(hours=49)
+    heir = story.open()
+    heir.adopt(story.now)
+    assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=1, duplicates=0)
+
+
+def test_the_ids_of_a_living_workload_stay_its_own(story: Story, gone: Story) -> None:
+    gone.push(gone.open(), event(id="a", quantity="2"))
+    heir = story.open()
+    heir.adopt(story.now)
+    assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=1, duplicates=0)
+
+
+def test_more_ids_than_fit_one_page_are_all_passed_on_once(story: Story, gone: Story) -> None:
+    many = [event(id=f"id-{number}") for number in range(adoption.IDS_AT_ONCE + 7)]
+    ledger = gone.open()
+    gone.push(ledger, *many)
+    gone.close()
+    heir = story.open()
+    for _ in range(2):
+        heir.adopt(story.now)
+    assert story.push(heir, *many) == Pushed(accepted=0, duplicates=len(many))

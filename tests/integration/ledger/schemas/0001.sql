@@ -31,6 +31,7 @@ CREATE TABLE handed (
   claimed_by TEXT NOT NULL,
   taken_by  TEXT
 ) STRICT;
+CREATE TABLE ids_given (ledger TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE late (
   hour      INTEGER NOT NULL,
   dimension TEXT NOT NULL,
