@@ -42,6 +42,14 @@ def events() -> set[str]:
     return found
 
 
+def test_every_metric_readme_alerts_on_is_one_there_is() -> None:
+    section = TEXT.split("### What to alert on")[1].split("### Log events")[0]
+    named = set(re.findall(r"^\| `([a-z_]+)", section, re.M))
+    code = "".join((ROOT / "sidecar" / "agent" / name).read_text() for name in ("meter.py", "picture.py"))
+    assert len(named) >= 6, "the search still finds them"
+    assert named <= set(re.findall(r'"([a-z_]+)"', code))
+
+
 def test_every_log_event_stands_in_readme() -> None:
     assert {"gate.shut", "registration.accepted", "answer.not_kept"} <= events(), "the search still finds them"
     missing = {name for name in events() if f"`{name}`" not in TEXT}
