@@ -55,7 +55,7 @@ HINTS: Final[Mapping[int, str]] = {
     401: "The API server does not accept the mounted token. Check the projected volume at {mount}; recreate the pod.",
     403: GRANT,
     404: "The pod {namespace}/{pod} is not there. Check that POD_NAME and POD_NAMESPACE come from the downward API.",
-    409: "The pod {namespace}/{pod} is another one by now, or POD_UID does not come from the downward API.",
+    422: "The pod {namespace}/{pod} is another one by now, or POD_UID does not come from the downward API.",
 }
 OTHER: Final = "The API server refuses `{verb}` on `{resource}`; look for an admission policy that says why."
 
@@ -224,12 +224,12 @@ class Herald:
     def _keep(self, notice: Notice, now: Seen, told: list[Told]) -> None:
         """Remember what is told, say what is not, and when it is tried again."""
         done = [one.outcome is Outcome.DONE for one in told]
-        if notice.condition is not None and done[0]:
-            self._shown = notice.condition
         of_events = done[len(done) - len(notice.events) :]
         self._counted += [event for event, good in zip(notice.events, of_events, strict=True) if good]
         if all(of_events):
             self._remember(now)
+        if notice.condition is not None and done[0]:
+            self._shown = notice.condition
         outcomes = {one.outcome for one in told}
         if Outcome.NOT_INSTALLED in outcomes:
             self._given_up = True

@@ -36,8 +36,8 @@ COMPONENT: Final = "entitlement-sidecar"
 NOTE_MAX: Final = 1024
 """Characters of an event's message (events.k8s.io: `note`)."""
 NAME_MAX: Final = 253
-CONNECT_SECONDS: Final = 2.0
-ANSWER_SECONDS: Final = 5.0
+TIMEOUT_SECONDS: Final = (2.0, 5.0)
+"""To connect, and to be answered."""
 STRATEGIC: Final = "application/strategic-merge-patch+json"
 VERBS: Final = {"PATCH": "patch", "POST": "create"}
 WORD_MAX: Final = 64
@@ -98,11 +98,17 @@ class Refusal(Exception):
         self.code, self.reason, self.verb = code, reason, verb
 
 
-def tell(api: ApiAccess, condition: Condition | None, events: Sequence[PodEvent], now: datetime) -> Iterator[Told]:
+def tell(
+    api: ApiAccess,
+    condition: Condition | None,
+    events: Sequence[PodEvent],
+    now: datetime,
+    timeout: tuple[float, float] = TIMEOUT_SECONDS,
+) -> Iterator[Told]:
     """One `Told` for the condition, where there is one, and for each event, in order."""
     count = len(events) + (condition is not None)
     try:
-        server = Server.of(api)
+        server = Server.of(api, timeout)
     except ImportError:
         yield from [Told(outcome=Outcome.NOT_INSTALLED)] * count
         return
@@ -124,11 +130,11 @@ def tell(api: ApiAccess, condition: Condition | None, events: Sequence[PodEvent]
 class Server:
     """The API server, as the package `kubernetes` reaches it."""
 
-    def __init__(self, host: str, rest: Any, headers: Mapping[str, str]) -> None:
-        self._host, self._rest, self._headers = host, rest, headers
+    def __init__(self, host: str, rest: Any, headers: Mapping[str, str], timeout: tuple[float, float]) -> None:
+        self._host, self._rest, self._headers, self._timeout = host, rest, headers, timeout
 
     @classmethod
-    def of(cls, api: ApiAccess) -> Server:
+    def of(cls, api: ApiAccess, timeout: tuple[float, float]) -> Server:
         """Raises ImportError without the package, OSError where token or certificate cannot be read."""
         from kubernetes.client import Configuration
         from kubernetes.client.rest import RESTClientObject
@@ -149,7 +155,7 @@ class Server:
         configuration.proxy = None
         configuration.retries = False
         token = str(configuration.auth_settings()["BearerToken"]["value"]).strip()
-        return cls(configuration.host, RESTClientObject(configuration), {"authorization": token})
+        return cls(configuration.host, RESTClientObject(configuration), {"authorization": token}, timeout)
 
     def ask(self, method: str, path: str, body: Mapping[str, object], content_type: str) -> Any:
         """What the server answers with 2xx, parsed. Raises Refusal, or OSError where it does not answer."""
@@ -157,9 +163,10 @@ class Server:
         from urllib3.exceptions import HTTPError
 
         headers = {**self._headers, "Content-Type": content_type, "Accept": "application/json"}
-        timeout = (CONNECT_SECONDS, ANSWER_SECONDS)
         try:
-            answer = self._rest.request(method, self._host + path, headers=headers, body=body, _request_timeout=timeout)
+            answer = self._rest.request(
+                method, self._host + path, headers=headers, body=body, _request_timeout=self._timeout
+            )
             status, data = int(answer.status), bytes(answer.read() or b"{}")
         except ApiException as exc:  # how it tells of TLS
             raise OSError(str(exc.reason).partition("\n")[0]) from exc
