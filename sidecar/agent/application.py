@@ -107,7 +107,6 @@ class Application(BaseApplication):  # type: ignore[misc]
         picture.http_counters = self.http_counters
         self._metering.placed(self._gatekeeper.report)
         self._herald.start()
-        self._changed()
         self._metering.start()
         self._gatekeeper.start()
         return Site(picture)

@@ -81,8 +81,7 @@ class Herald:
         self._stop_at: float | None = None
         self._ended = threading.Event()
         self._given_up = False
-        self._seen = Seen()
-        self._told = _recalled(shared.read().get("told"))
+        self._seen = self._told = _recalled(shared.read().get("told"))
         self._shown: Condition | None = None
         """The condition as it was last written by this worker."""
         self._counted: list[PodEvent] = []
@@ -97,7 +96,8 @@ class Herald:
     # -- what others may do ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, with what there is to be seen now."""
+        self.changed()
         threading.Thread(target=self._run, name=LOOP, daemon=True).start()
 
     def changed(self) -> None:

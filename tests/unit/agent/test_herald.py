@@ -177,6 +177,16 @@ def test_a_new_worker_tells_the_condition_again_and_no_event_twice(story: Story)
     assert names(notice) == []
 
 
+def test_a_new_worker_that_sees_nothing_new_forgets_nothing(story: Story) -> None:
+    story.tell(OPEN)
+    again = story.herald()
+    again.start()
+    assert story.wait(2)
+    again.stop()
+    assert again._ended.wait(10)
+    assert [names(one) for one in story.notices] == [["Entitled"], []]
+
+
 # -- silence
 
 
