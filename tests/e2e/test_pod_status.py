@@ -1,4 +1,6 @@
-"""Condition and events on a real pod, as a real API server takes them. Needs kubectl and KUBECONFIG; else skipped.
+"""Condition and events on a real pod, as a real API server takes them.
+
+Needs kubectl, KUBECONFIG, and SIDECAR_PAUSE_IMAGE, any image that waits and that the nodes have; else skipped.
 
 The child runs here, with a token of the pod's service account in a directory that looks like the mount.
 """
@@ -26,20 +28,23 @@ from sidecar.platform.eks import ApiAccess
 from sidecar.platform.pod_status import CONDITION, Condition, Outcome, PodEvent, Told
 
 pytestmark = pytest.mark.skipif(
-    not (os.environ.get("KUBECONFIG") and shutil.which("kubectl")), reason="no cluster: KUBECONFIG and kubectl"
+    not (os.environ.get("KUBECONFIG") and os.environ.get("SIDECAR_PAUSE_IMAGE") and shutil.which("kubectl")),
+    reason="KUBECONFIG, SIDECAR_PAUSE_IMAGE and kubectl name the cluster and an image",
 )
 
 COMPONENT = "entitlement-sidecar"
-IMAGE = os.environ.get("PAUSE_IMAGE", "localhost/pause:1")
+POLICY = Path(__file__).parents[2] / "docs" / "own-pod-policy.yaml"
+IMAGE = os.environ.get("SIDECAR_PAUSE_IMAGE", "")
 SHUT = Condition(status=False, reason="CustomerNotEntitled", message="Subscribe it in AWS Marketplace.")
 OPEN = Condition(status=True, reason="Registered", message="")
 EVENT = PodEvent(reason="NotEntitled", note="customer_not_entitled: Subscribe it.", warning=True, key="x")
 
 
 def kubectl(*arguments: str, given: object = None) -> str:
+    """Its output. `given`: text, or an object to be written as JSON, on its stdin."""
     done = subprocess.run(
         ["kubectl", *arguments],
-        input=None if given is None else json.dumps(given),
+        input=given if given is None or isinstance(given, str) else json.dumps(given),
         capture_output=True,
         text=True,
         check=False,
@@ -87,6 +92,12 @@ class Place:
         assert broken is None
         return told
 
+    def take_token(self, bound_to: str) -> None:
+        """A token as the kubelet mounts it, which belongs to one pod."""
+        bound = ["--bound-object-kind=Pod", f"--bound-object-name={bound_to}"]
+        token = kubectl("create", "token", "product", "-n", self.namespace, *bound).strip()
+        (Path(self.api.mount) / "token").write_text(token)
+
     def pod(self) -> dict[str, Any]:
         found = json.loads(kubectl("get", "pod", "product", "-n", self.namespace, "-o", "json"))
         assert isinstance(found, dict)
@@ -122,7 +133,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
         kubectl("wait", "--for=condition=ContainersReady", "pod/product", "-n", namespace, "--timeout=60s")
         mount = tmp_path / "mount"
         mount.mkdir()
-        (mount / "token").write_text(kubectl("create", "token", "product", "-n", namespace).strip())
         cluster = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]["cluster"]
         authority = cluster.get("certificate-authority-data")
         text = base64.b64decode(authority) if authority else Path(cluster["certificate-authority"]).read_bytes()
@@ -139,7 +149,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
             node="node-1",
             service_account="product",
         )
-        yield Place(namespace=namespace, api=access)
+        found = Place(namespace=namespace, api=access)
+        found.take_token("product")
+        yield found
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")
 
@@ -197,3 +209,26 @@ def test_the_right_can_be_narrowed_to_the_pod_where_its_name_is_known(place: Pla
     assert place.tell(SHUT)[0].code == 403
     place.grant(STATUS | {"resourceNames": ["product"]}, EVENTS)
     assert place.tell(SHUT)[0].outcome is Outcome.DONE
+
+
+def test_with_the_policy_of_the_documentation_a_token_reaches_its_own_pod_alone(place: Place) -> None:
+    place.grant(STATUS, EVENTS)
+    text = POLICY.read_text().replace("SERVICE_ACCOUNT", "product").replace("NAMESPACE", place.namespace)
+    policy = text.replace("entitlement-sidecar-own-pod", f"own-pod-{place.namespace}")
+    spec = {"containers": [{"name": "pause", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}]}
+    metadata = {"name": "other", "namespace": place.namespace}
+    spec |= {"serviceAccountName": "product", "automountServiceAccountToken": False}
+    kubectl("apply", "-f-", given={"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    try:
+        kubectl("apply", "-f-", given=policy)
+        place.take_token("other")
+        deadline = time.monotonic() + 30
+        while (told := place.tell(SHUT)[0]).outcome is Outcome.DONE:
+            assert time.monotonic() < deadline, "the policy never took hold"
+            place.tell(replace(SHUT, reason=f"R{uuid.uuid4().hex}"))
+        assert (told.outcome, told.code, told.reason) == (Outcome.REFUSED, 403, "Forbidden")
+        place.take_token("product")
+        assert place.tell(OPEN)[0].outcome is Outcome.DONE
+        assert place.conditions()[CONDITION]["status"] == "True"
+    finally:
+        kubectl("delete", "--ignore-not-found", "-f-", given=policy)
