@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,8 +25,11 @@ import pytest
 
 from sidecar.agent import child
 from sidecar.agent.notice import Notice, answers
+from sidecar.emulator import Emulator
 from sidecar.platform.eks import ApiAccess
 from sidecar.platform.pod_status import CONDITION, Condition, Outcome, PodEvent, Told
+from tests.acceptance.support import PRODUCT, Sidecar, eventually
+from tests.acceptance.test_herald import heralded
 
 pytestmark = pytest.mark.skipif(
     not (os.environ.get("KUBECONFIG") and os.environ.get("SIDECAR_PAUSE_IMAGE") and shutil.which("kubectl")),
@@ -232,3 +236,32 @@ def test_with_the_policy_of_the_documentation_a_token_reaches_its_own_pod_alone(
         assert place.conditions()[CONDITION]["status"] == "True"
     finally:
         kubectl("delete", "--ignore-not-found", "-f-", given=policy)
+
+
+def test_the_whole_process_opens_the_readiness_gate_and_a_restart_does_not_shut_it(
+    place: Place, tmp_path: Path
+) -> None:
+    """The sidecar runs here, beside the emulator; pod and API server are real."""
+    place.grant(STATUS, EVENTS)
+    access, state = place.api, tmp_path / "state"
+    state.mkdir()
+    env = {"POD_UID": access.uid, "POD_NAME": access.pod, "POD_NAMESPACE": access.namespace}
+    env |= {"KUBERNETES_SERVICE_HOST": access.host, "KUBERNETES_SERVICE_PORT": access.port}
+    env |= {"SIDECAR_REASK_SECONDS": "1"}
+    code = heralded(Path(access.mount)) + "import sys\nfrom sidecar.__main__ import main\nsys.exit(main(['run']))\n"
+    with Emulator(product_codes=(PRODUCT,)) as aws:
+        aws.unsubscribe()
+        sidecar = Sidecar(aws, state, **env)
+        sidecar.line = [sys.executable, "-c", code]
+        with sidecar:
+            eventually(lambda: place.conditions().get(CONDITION, {}).get("status") == "False")
+            aws.subscribe()
+            sidecar.shows("entitled")
+            began = time.monotonic()
+            kubectl("wait", "--for=condition=Ready", "pod/product", "-n", place.namespace, "--timeout=20s")
+            assert time.monotonic() - began < 5
+        before = place.conditions()[CONDITION]
+        with sidecar.start() as again:
+            again.shows("entitled")
+            eventually(lambda: again.api("GET /v1/status")[1]["kubernetes"]["condition"])
+        assert place.conditions()[CONDITION]["lastTransitionTime"] == before["lastTransitionTime"]
