@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sidecar.agent.tidings import MEANINGS as TIDINGS
+from sidecar.agent.tidings import NORMAL
 from sidecar.api.probes import HTTP_STATUS
 from sidecar.entitlement.answers import ROWS, UNKNOWN, Answer, Asked
 from sidecar.entitlement.status import TRANSITIONS, Event, Status
@@ -113,6 +115,15 @@ def refusals() -> str:
     return "\n".join(lines) + "\n"
 
 
+def tidings() -> str:
+    """Reason of a Kubernetes event → its type → what it means."""
+    lines = ["| Reason | Type | Meaning |", "| --- | --- | --- |"]
+    lines += [
+        f"| `{reason}` | {'Normal' if reason in NORMAL else 'Warning'} | {text} |" for reason, text in TIDINGS.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
 MEANINGS: Mapping[Disposition, str] = {
     Disposition.SETTLE: "settled",
     Disposition.HOLD: "held: sent again later",
@@ -142,6 +153,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "records": records,
     "dispositions": dispositions,
     "refusals": refusals,
+    "tidings": tidings,
 }
 
 

@@ -31,6 +31,7 @@ from sidecar.agent.gatekeeper import Gatekeeper
 from sidecar.agent.listeners import Listening
 from sidecar.agent.metering import metering
 from sidecar.agent.picture import Picture
+from sidecar.agent.proclaiming import herald
 from sidecar.agent.worker import gunicorn_settings
 from sidecar.api.site import Site
 from sidecar.entitlement.answer import Answer
@@ -98,11 +99,14 @@ class Application(BaseApplication):  # type: ignore[misc]
             placed=lambda report: self._metering.placed(report),
             before_opening=lambda: self._metering.wait_until_looked(),
             rechecked=lambda: self._metering.send_now(),
+            changed=self._changed,
         )
-        self._metering = metering(self._settings, clock, self._gatekeeper, end)
-        picture = Picture(self._settings, self._gatekeeper, clock, self._metering)
+        self._metering = metering(self._settings, clock, self._gatekeeper, end, self._changed)
+        self._herald = herald(self._gatekeeper, self._metering, clock, self._board)
+        picture = Picture(self._settings, self._gatekeeper, clock, self._metering, self._herald)
         picture.http_counters = self.http_counters
         self._metering.placed(self._gatekeeper.report)
+        self._herald.start()
         self._metering.start()
         self._gatekeeper.start()
         return Site(picture)
@@ -111,10 +115,14 @@ class Application(BaseApplication):  # type: ignore[misc]
         """SIGTERM has come: nothing is left to be asked, and the last usage is to be sent."""
         self._gatekeeper.stop()
         self._metering.stop()
+        self._herald.stop()
 
     def stopped(self) -> bool:
         """Whether the worker may close its listeners: no push is taken any more."""
-        return self._metering.stopped()
+        return self._metering.stopped() and self._herald.stopped()
+
+    def _changed(self) -> None:
+        self._herald.changed()
 
     def run(self) -> None:
         Master(self).run()

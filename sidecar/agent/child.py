@@ -1,11 +1,12 @@
 """How is a short-lived child started, heard and ended?
 
-Whatever needs boto3, jwt or cryptography runs in a child that exits: the process that stays imports
+Whatever needs boto3, jwt, cryptography or kubernetes runs in a child that exits: the process that stays imports
 none of them, and a hung or crashed call cannot touch the probes.
 
 Rules kept here:
 - At boot, while there is one thread, the child is forked; later, beside threads, it is spawned.
-- There are two kinds of question: may this workload run (`exchange`), and submit this usage (`submission`).
+- There are three kinds of question: may this workload run (`exchange`), submit this usage (`submission`), and tell
+  the cluster this (`notice`).
 - A child says a few lines of JSON and ends. A line that does not come in time, or does not parse,
   is an answer of its own: the child is killed and the next one is asked.
 - A child that crashes says which exception at which line, never the exception's text: the SDK quotes
@@ -32,6 +33,7 @@ from sidecar.errors import Problem, SettingsError
 from sidecar.settings import EntitlementCheck, documents
 
 if TYPE_CHECKING:
+    from sidecar.agent.notice import Notice
     from sidecar.agent.submission import Submission
 
 BUDGET_SECONDS: Final = 20.0
@@ -173,7 +175,7 @@ def _document_or_problems(path: Path) -> tuple[Mapping[str, object], list[dict[s
         return {}, [asdict(problem) for problem in exc.problems]
 
 
-def spawn(question: Question | Submission) -> Child:
+def spawn(question: Question | Submission | Notice) -> Child:
     """Start a child beside running threads. Raises OSError."""
     reads, writes = os.pipe()
     asked = os.memfd_create("question", os.MFD_CLOEXEC)
@@ -211,9 +213,14 @@ def main() -> None:
     os._exit(0)
 
 
-def _read(text: str) -> Question | Submission:
-    if json.loads(text)["kind"] == exchange.KIND:
+def _read(text: str) -> Question | Submission | Notice:
+    kind = json.loads(text)["kind"]
+    if kind == exchange.KIND:
         return Question.from_json(text)
+    from sidecar.agent import notice
+
+    if kind == notice.KIND:
+        return notice.Notice.from_json(text)
     from sidecar.agent.submission import Submission
 
     return Submission.from_json(text)
@@ -228,15 +235,21 @@ def _silence() -> None:
         signal.signal(name, signal.SIG_DFL)
 
 
-def answer(question: Question | Submission, out: int) -> None:
-    """Ask AWS and say what came of it; the outermost edge of the child."""
+def answer(question: Question | Submission | Notice, out: int) -> None:
+    """Ask AWS or tell the cluster, and say what came of it; the outermost edge of the child."""
     try:
         before = dict(os.environ)
-        _take_sdk_environment(before, question.endpoint_url)
         if isinstance(question, Question):
+            _take_sdk_environment(before, question.endpoint_url)
             _ask(question, before, out)
-        else:
-            _submit(question, before, out)
+            return
+        from sidecar.agent.notice import Notice
+
+        if isinstance(question, Notice):
+            _tell(question, out)
+            return
+        _take_sdk_environment(before, question.endpoint_url)
+        _submit(question, before, out)
     except Exception as exc:  # said by class and place; its text might quote a reply
         _say(out, f'{{"crashed": "{type(exc).__name__} at {_place(exc)}"}}')
 
@@ -264,6 +277,15 @@ def _submit(submission: Submission, env: Mapping[str, str], out: int) -> None:
 
     for answered in Submitting(submission=submission, env=env).answers():
         _say(out, answered.as_json())
+
+
+def _tell(notice: Notice, out: int) -> None:
+    from sidecar.agent.notice import told_line
+    from sidecar.clock import SystemClock
+    from sidecar.platform import pod_status
+
+    for told in pod_status.tell(notice.api, notice.condition, notice.events, SystemClock().now()):
+        _say(out, told_line(told))
 
 
 def _take_sdk_environment(env: dict[str, str], endpoint_url: str | None) -> None:

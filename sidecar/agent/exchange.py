@@ -1,6 +1,6 @@
 """What do the worker and its short-lived child say to one another about the gate? Values, as JSON.
 
-Submitting usage is another question (`submission`).
+Submitting usage is another question (`submission`), telling the cluster a third (`notice`).
 
 Rules kept here:
 - The child says who it is and where, then what AWS answered, then whether that was kept: one line each.
@@ -19,7 +19,7 @@ from sidecar.entitlement.answers import Answer
 from sidecar.settings import Dimension, EntitlementCheck, PublicKey, Settings
 
 KIND: Final = "question"
-"""Tells this question from the other kind."""
+"""Tells this question from the other kinds."""
 
 
 @dataclass(frozen=True, kw_only=True)

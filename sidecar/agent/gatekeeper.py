@@ -83,12 +83,15 @@ class Gatekeeper:
         before_opening: Callable[[], None] = lambda: None,
         rechecked: Callable[[], None] = lambda: None,
         placed: Callable[[Report], None] | None = None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`before_opening`: what may know of a hold is heard first. `rechecked`: somebody wants it asked now."""
+        """`before_opening`: what may know of a hold is heard first. `rechecked`: somebody wants it asked now.
+        `changed`: standing or report may be other than before.
+        """
         self._before_opening, self._rechecked = before_opening, rechecked
         self._settings, self._question, self._clock, self._board = settings, question, clock, shared
         self._end, self._first, self._start_child, self._chance = end, first, start_child, chance
-        self._placed = placed
+        self._placed, self._changed = placed, changed
         self._wake = threading.Condition()
         self._child: Child | None = None
         self._stopping = self._asked_by_hand = False
@@ -151,6 +154,7 @@ class Gatekeeper:
             self._hold = hold
             before, self.standing = self.standing, overlaid(self.answered, hold)
         self._board.write(hold=hold.value if hold else None)
+        self._changed()
         if before.entitled and not self.standing.entitled:
             log.error("gate.held", **self._seen())
             if self.standing.status is Status.DENIED:
@@ -323,6 +327,7 @@ class Gatekeeper:
             asking_since=self._asking_since,
             next_ask_at=self.next_ask_at,
         )
+        self._changed()
         pause = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)
         opened = self.standing.entitled and not shown.entitled
         self._announce.answer(report, standing, opened=opened, pause_seconds=pause)

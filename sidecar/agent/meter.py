@@ -52,6 +52,7 @@ class Meter:
         gate: Gate,
         end: End,
         start_child: Callable[[Submission], Child] = child.spawn,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings, self._clock = settings, clock
         self.settlement = Settlement(
@@ -62,6 +63,7 @@ class Meter:
             start_child=start_child,
             task_goes_on=lambda: ecs.goes_on(os.environ),
             keep_pass=self._keep_pass,
+            changed=changed,
         )
         self.usage = LedgerUsage(settings, self.settlement, clock)
 
@@ -95,6 +97,12 @@ class Meter:
     @property
     def overdue_since(self) -> datetime | None:
         return self.settlement.overdue_since
+
+    @property
+    def for_a_person(self) -> Mapping[str, int]:
+        waiting = self.settlement.waiting
+        states = shown(waiting.states) if waiting else {}
+        return {name: states.get(name, 0) for name in (State.REJECTED.value, State.DISPUTED.value)}
 
     @property
     def fault(self) -> tuple[str, str] | None:

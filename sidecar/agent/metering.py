@@ -6,7 +6,7 @@ Rules kept here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -40,6 +40,10 @@ class Metering(Protocol):
         """Since when nothing could be reported, once that is too long."""
 
     @property
+    def for_a_person(self) -> Mapping[str, int]:
+        """Records that wait for a person, by state."""
+
+    @property
     def fault(self) -> tuple[str, str] | None:
         """Reason and hint, where usage cannot be kept, or is overdue and that makes the sidecar not ready."""
 
@@ -68,10 +72,12 @@ class Metering(Protocol):
         """For `/metrics`."""
 
 
-def metering(settings: Settings, clock: Clock, gate: Gate, end: End) -> Metering:
-    """Metering as the settings want it."""
+def metering(
+    settings: Settings, clock: Clock, gate: Gate, end: End, changed: Callable[[], None] = lambda: None
+) -> Metering:
+    """Metering as the settings want it. `changed`: what waits may be other than before."""
     if not settings.dimensions:
         return NoMetering(clock)
     from sidecar.agent.meter import Meter
 
-    return Meter(settings, clock, gate, end)
+    return Meter(settings, clock, gate, end, changed=changed)

@@ -52,6 +52,7 @@ class NoMetering:
     stopped_loop: str | None = None
     overdue_since: datetime | None = None
     fault: tuple[str, str] | None = None
+    for_a_person: Mapping[str, int] = {}
 
     def __init__(self, clock: Clock) -> None:
         self.usage = NoUsage(clock)

@@ -12,6 +12,8 @@ from sidecar.agent import log
 from sidecar.agent.gatekeeper import LOOP, Gatekeeper
 from sidecar.agent.metering import LOOP as METERING
 from sidecar.agent.metering import Metering
+from sidecar.agent.proclaiming import LOOP as KUBERNETES
+from sidecar.agent.proclaiming import NoHerald, Proclaiming
 from sidecar.api.view import Metric
 from sidecar.clock import Clock, iso
 from sidecar.entitlement.status import Standing, Status
@@ -21,9 +23,17 @@ from sidecar.settings import Settings
 class Picture:
     """An `api.view.View` of this process. Reads memory only."""
 
-    def __init__(self, settings: Settings, gatekeeper: Gatekeeper, clock: Clock, metering: Metering) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gatekeeper: Gatekeeper,
+        clock: Clock,
+        metering: Metering,
+        herald: Proclaiming | None = None,
+    ) -> None:
         self.product_code, self.usage, self._metering = settings.product_code, metering.usage, metering
         self._settings, self._gatekeeper, self._clock = settings, gatekeeper, clock
+        self._herald = herald or NoHerald()
         self._started_at = clock.now()
         self.http_counters: Any = None
 
@@ -34,7 +44,7 @@ class Picture:
         return self._gatekeeper.retry_after_seconds()
 
     def stopped_loop(self) -> str | None:
-        return self._gatekeeper.stopped_loop or self._metering.stopped_loop
+        return self._gatekeeper.stopped_loop or self._metering.stopped_loop or self._herald.stopped_loop
 
     def metering_overdue_since(self) -> datetime | None:
         return self._metering.overdue_since
@@ -82,6 +92,7 @@ class Picture:
                 "role": report.role or None,
             },
             "metering": self._metering.status(),
+            "kubernetes": self._herald.status(),
             "loops": {name: "running" if running else "stopped" for name, running in self._loops().items()},
         }
 
@@ -98,6 +109,8 @@ class Picture:
         loops = {LOOP: self._gatekeeper.stopped_loop is None}
         if self.usage.dimensions:
             loops[METERING] = self._metering.stopped_loop is None
+        if self._herald.status() is not None:
+            loops[KUBERNETES] = self._herald.stopped_loop is None
         return loops
 
     def _gate_metrics(self) -> list[Metric]:

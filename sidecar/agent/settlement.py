@@ -99,13 +99,15 @@ class Settlement:
         rest: Callable[[float], None] = time.sleep,
         task_goes_on: Callable[[], bool] = lambda: False,
         keep_pass: Callable[[str, frozenset[str]], None] = lambda _workload, _dimensions: None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         """`end` ends the process, where the loop broke before the gate opened. `task_goes_on`: whether only this
-        container ends. `keep_pass`: AWS took records of these dimensions.
+        container ends. `keep_pass`: AWS took records of these dimensions. `changed`: what waits may be other than
+        before.
         """
         self._settings, self._clock, self._gate = settings, clock, gate
         self._start_child, self._chance, self._task_goes_on = start_child, chance, task_goes_on
-        self._keep_pass, self._end, self._rest = keep_pass, end, rest
+        self._keep_pass, self._end, self._rest, self._changed = keep_pass, end, rest, changed
         self._wake = threading.Condition()
         self._stop_at: float | None = None
         self._at_once = False
@@ -248,6 +250,7 @@ class Settlement:
             self._send(ledger, now, at_once)
         self._keep_house(ledger, now)
         self._take_stock(ledger, now)
+        self._changed()
 
     def _open(self, now: datetime) -> Ledger | None:
         place = self._place

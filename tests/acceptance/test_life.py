@@ -17,6 +17,7 @@ import pytest
 
 from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar, eventually, free_port
+from tests.acceptance.test_herald import POD, heralded
 
 
 def test_sigterm_ends_it_with_0_within_the_budget(aws: Emulator, tmp_path: Path) -> None:
@@ -222,10 +223,14 @@ def test_by_default_probes_answer_on_ipv4_and_ipv6_and_the_api_on_loopback_only(
         assert listening["api"] == ["127.0.0.1:8485", "[::1]:8485"]
 
 
+@pytest.mark.parametrize("herald", [False, True], ids=["alone", "telling the cluster"])
 @pytest.mark.parametrize("more", [{}, {"SIDECAR_DIMENSIONS": "requests"}], ids=["gate alone", "metering"])
-def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Path, more: dict[str, str]) -> None:
+def test_the_idle_worker_has_imported_nothing_heavy(
+    aws: Emulator, tmp_path: Path, more: dict[str, str], herald: bool
+) -> None:
     """Looked at from outside: which files it maps, and what its own importer would have to have loaded."""
-    heavy = ("botocore", "boto3", "jwt", "cryptography", "kubernetes", "flask", "werkzeug", "yaml", "asyncio", "_rust")
+    heavy = ("botocore", "boto3", "jwt", "cryptography", "flask", "werkzeug", "yaml", "asyncio", "_rust")
+    heavy += ("kubernetes", "urllib3", "requests", "pydantic")
     code = (
         "import sys, threading\n"
         "from sidecar.agent import application\n"
@@ -237,12 +242,14 @@ def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Pat
         "    settle(worker)\n"
         "    threading.Timer(2.0, tell, [worker]).start()\n"
         "application._settle = settled\n"
+        f"{heralded(tmp_path) if herald else ''}"
         "from sidecar.__main__ import main\n"
         "sys.exit(main(['run']))\n"
     )
     told = tmp_path / "modules"
     sidecar = Sidecar(aws, tmp_path, **more)
     sidecar.line = [sys.executable, "-c", code, str(told)]
+    sidecar.env |= POD if herald else {}
     with sidecar:
         sidecar.shows("entitled")
         sidecar.probe("/healthz")
@@ -252,6 +259,8 @@ def test_the_idle_worker_has_imported_nothing_heavy(aws: Emulator, tmp_path: Pat
     assert found == []
     assert "sidecar.agent.gatekeeper" in modules, "the test looks at the right process"
     assert ("sqlite3" in modules) == bool(more), "who meters nothing loads nothing for it"
+    assert ("sidecar.agent.herald" in modules) == herald, "who tells nothing loads nothing for it"
+    assert ("sidecar.platform.pod_status" in modules) == herald
     assert not [name for name in heavy if f"/{name}/" in maps]
 
 

@@ -221,7 +221,7 @@ readinessProbe:
 {{- end }}
 {{- if include "entitlement-sidecar.usesApi" .context }}
 - name: entitlement-sidecar-api
-  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  mountPath: /var/run/secrets/entitlement-sidecar.io/kubernetes
   readOnly: true
 {{- end }}
 {{- with $values.extraVolumeMounts }}

@@ -1,0 +1,295 @@
+"""What does the cluster see of us on our own pod? The condition and the events, written through its API.
+
+Runs in the short-lived child; the only place that imports `kubernetes`, and only when something is told.
+What is told, and when, is decided by others.
+
+Rules kept here:
+- Only the own pod is touched: each patch of it names its uid, so that a pod which took over the name is left alone.
+- Needed: `patch` of `pods/status`, `create` and `patch` of `events`; nothing is read. What the pod shows is seen in
+  the answer to a patch that changes nothing.
+- A condition that is there already is not written again, and keeps the instant it last turned.
+- An event that is there already is counted, not piled up: its name follows from pod, reason and key.
+- Never through a proxy: the API server's address is one of the cluster. Certificates are verified against `ca.crt`.
+- One request after the other with short timeouts; where the API server does not answer, the rest is not tried.
+- Answers are a status code and the server's own word for it; neither the token nor a body is repeated.
+
+Source: Kubernetes API conventions ("Typical status properties", "Events"); "Use strategic merge patch"; Pod v1 core
+(`conditions` merges by `type`); kubernetes.io, "Pod Lifecycle" (readiness gates).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.platform.eks import ApiAccess
+
+CONDITION: Final = "entitlement-sidecar.io/entitled"
+COMPONENT: Final = "entitlement-sidecar"
+NOTE_MAX: Final = 1024
+"""Characters of an event's message (events.k8s.io: `note`)."""
+NAME_MAX: Final = 253
+TIMEOUT_SECONDS: Final = (2.0, 5.0)
+"""To connect, and to be answered."""
+STRATEGIC: Final = "application/strategic-merge-patch+json"
+VERBS: Final = {"PATCH": "patch", "POST": "create"}
+WORD_MAX: Final = 64
+BUSY: Final = frozenset({408, 429})
+"""With every 5xx: asked again soon."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What the pod's condition is to say."""
+
+    status: bool
+    reason: str
+    """CamelCase."""
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodEvent:
+    """Something that happened to this pod."""
+
+    reason: str
+    """CamelCase."""
+    note: str
+    warning: bool = False
+    key: str = ""
+    """Tells events of one reason apart; those with the same are one event with a count."""
+
+
+class Outcome(Enum):
+    """What came of telling one thing."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    """The API server says no: `code`, `reason`, and what was wanted."""
+    UNREACHABLE = "unreachable"
+    """It does not answer, or is busy."""
+    NOT_INSTALLED = "not_installed"
+    """The package `kubernetes` is missing from the image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """The outcome of one thing."""
+
+    outcome: Outcome
+    code: int = 0
+    reason: str = ""
+    verb: str = ""
+    resource: str = ""
+
+
+class Refusal(Exception):
+    """The API server answered something else than yes."""
+
+    def __init__(self, code: int, reason: str, verb: str) -> None:
+        super().__init__(f"{code} {reason} to {verb}")
+        self.code, self.reason, self.verb = code, reason, verb
+
+
+def tell(
+    api: ApiAccess,
+    condition: Condition | None,
+    events: Sequence[PodEvent],
+    now: datetime,
+    timeout: tuple[float, float] = TIMEOUT_SECONDS,
+) -> Iterator[Told]:
+    """One `Told` for the condition, where there is one, and for each event, in order."""
+    count = len(events) + (condition is not None)
+    try:
+        server = Server.of(api, timeout)
+    except ImportError:
+        yield from [Told(outcome=Outcome.NOT_INSTALLED)] * count
+        return
+    except OSError as exc:
+        yield from [Told(outcome=Outcome.UNREACHABLE, reason=str(exc))] * count
+        return
+    telling: list[tuple[str, Callable[[], None]]] = []
+    if condition is not None:
+        telling.append(("pods/status", partial(_set_condition, server, api, condition, now)))
+    telling += [("events", partial(_record, server, api, event, now)) for event in events]
+    for at, (resource, what) in enumerate(telling):
+        told = _attempt(what, resource)
+        yield told
+        if told.outcome is Outcome.UNREACHABLE:
+            yield from [told] * (len(telling) - at - 1)
+            return
+
+
+class Server:
+    """The API server, as the package `kubernetes` reaches it."""
+
+    def __init__(self, host: str, rest: Any, headers: Mapping[str, str], timeout: tuple[float, float]) -> None:
+        self._host, self._rest, self._headers, self._timeout = host, rest, headers, timeout
+
+    @classmethod
+    def of(cls, api: ApiAccess, timeout: tuple[float, float]) -> Server:
+        """Raises ImportError without the package, OSError where token or certificate cannot be read."""
+        from kubernetes.client import Configuration
+        from kubernetes.client.rest import RESTClientObject
+        from kubernetes.config import ConfigException
+        from kubernetes.config.incluster_config import InClusterConfigLoader
+
+        mount, configuration = Path(api.mount), Configuration()
+        environ = {"KUBERNETES_SERVICE_HOST": api.host, "KUBERNETES_SERVICE_PORT": api.port}
+        try:
+            InClusterConfigLoader(
+                token_filename=str(mount / "token"),
+                cert_filename=str(mount / "ca.crt"),
+                try_refresh_token=False,
+                environ=environ,
+            ).load_and_set(configuration)
+        except ConfigException as exc:
+            raise OSError(f"token or certificate of the Kubernetes API cannot be read under {mount}") from exc
+        configuration.proxy = None
+        configuration.retries = False
+        token = str(configuration.auth_settings()["BearerToken"]["value"]).strip()
+        return cls(configuration.host, RESTClientObject(configuration), {"authorization": token}, timeout)
+
+    def ask(self, method: str, path: str, body: Mapping[str, object], content_type: str) -> Any:
+        """What the server answers with 2xx, parsed. Raises Refusal, or OSError where it does not answer."""
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        headers = {**self._headers, "Content-Type": content_type, "Accept": "application/json"}
+        try:
+            answer = self._rest.request(
+                method, self._host + path, headers=headers, body=body, _request_timeout=self._timeout
+            )
+            status, data = int(answer.status), bytes(answer.read() or b"{}")
+        except ApiException as exc:  # how it tells of TLS
+            raise OSError(str(exc.reason).partition("\n")[0]) from exc
+        except HTTPError as exc:
+            raise OSError(type(exc).__name__) from exc
+        return _read(status, data, VERBS[method])
+
+
+def _read(status: int, data: bytes, verb: str) -> Any:
+    """Raises Refusal, or OSError where this is no answer of an API server."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if 200 <= status < 300 and isinstance(found, dict):
+        return found
+    if 200 <= status < 300:
+        raise OSError("what answers is not the Kubernetes API")
+    reason = found.get("reason") if isinstance(found, dict) else ""
+    raise Refusal(status, reason[:WORD_MAX] if isinstance(reason, str) and reason.isalnum() else "", verb)
+
+
+def _attempt(what: Callable[[], None], resource: str) -> Told:
+    try:
+        what()
+    except Refusal as exc:
+        busy = exc.code in BUSY or exc.code >= 500
+        outcome = Outcome.UNREACHABLE if busy else Outcome.REFUSED
+        return Told(outcome=outcome, code=exc.code, reason=exc.reason, verb=exc.verb, resource=resource)
+    except OSError as exc:
+        return Told(outcome=Outcome.UNREACHABLE, reason=str(exc))
+    return Told(outcome=Outcome.DONE)
+
+
+# -- the condition -----------------------------------------------------------------------------------
+
+
+def _set_condition(server: Server, api: ApiAccess, wanted: Condition, now: datetime) -> None:
+    path = f"/api/v1/namespaces/{api.namespace}/pods/{api.pod}/status"
+    own: Mapping[str, object] = {"uid": api.uid}
+    there = _shown(server.ask("PATCH", path, {"metadata": own}, STRATEGIC))
+    fields = {"status": "True" if wanted.status else "False", "reason": wanted.reason, "message": wanted.message}
+    if all(there.get(name) == value for name, value in fields.items()):
+        return
+    turned = there.get("lastTransitionTime") if there.get("status") == fields["status"] else None
+    entry = {
+        "type": CONDITION,
+        **fields,
+        "lastProbeTime": stamp(now),
+        "lastTransitionTime": turned or stamp(now),
+    }
+    server.ask("PATCH", path, {"metadata": own, "status": {"conditions": [entry]}}, STRATEGIC)
+
+
+def _shown(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our condition as the pod shows it; empty where it does not."""
+    found = (pod.get("status") or {}).get("conditions") or []
+    return next((one for one in found if one.get("type") == CONDITION), {})
+
+
+# -- events ------------------------------------------------------------------------------------------
+
+
+def _record(server: Server, api: ApiAccess, event: PodEvent, now: datetime) -> None:
+    """Create the event, or count it once more."""
+    path = f"/api/v1/namespaces/{api.namespace}/events"
+    name = event_name(api, event)
+    for _ in range(2):
+        try:
+            server.ask("POST", path, event_object(api, event, now), "application/json")
+            return
+        except Refusal as exc:
+            if exc.code != 409:
+                raise
+        if _count(server, f"{path}/{name}", event, now):
+            return
+    raise OSError("the event comes and goes")  # its time was up in between, twice
+
+
+def _count(server: Server, path: str, event: PodEvent, now: datetime) -> bool:
+    """Whether the event was still there to be counted."""
+    try:
+        there = server.ask("PATCH", path, {"message": event.note[:NOTE_MAX], "lastTimestamp": stamp(now)}, STRATEGIC)
+        count = there.get("count")
+        server.ask("PATCH", path, {"count": (count if isinstance(count, int) else 1) + 1}, STRATEGIC)
+    except Refusal as exc:
+        if exc.code == 404:
+            return False
+        raise
+    return True
+
+
+def event_object(api: ApiAccess, event: PodEvent, now: datetime) -> Mapping[str, object]:
+    """A core/v1 Event about the own pod; `kubectl describe pod` shows those."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": event_name(api, event), "namespace": api.namespace},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "name": api.pod,
+            "namespace": api.namespace,
+            "uid": api.uid,
+        },
+        "reason": event.reason,
+        "message": event.note[:NOTE_MAX],
+        "type": "Warning" if event.warning else "Normal",
+        "count": 1,
+        "firstTimestamp": stamp(now),
+        "lastTimestamp": stamp(now),
+        "source": {"component": COMPONENT, **({"host": api.node} if api.node else {})},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": api.pod,
+    }
+
+
+def event_name(api: ApiAccess, event: PodEvent) -> str:
+    """The same for the same event of the same pod, whoever tells it."""
+    digest = hashlib.sha256("\n".join((api.uid, event.reason, event.key)).encode()).hexdigest()[:16]
+    return f"{api.pod[: NAME_MAX - 17].rstrip('-.')}.{digest}"
+
+
+def stamp(instant: datetime) -> str:
+    """An instant as Kubernetes writes `Time`: whole seconds, UTC."""
+    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")

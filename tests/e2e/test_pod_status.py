@@ -1,0 +1,267 @@
+"""Condition and events on a real pod, as a real API server takes them.
+
+Needs kubectl, KUBECONFIG, and SIDECAR_PAUSE_IMAGE, any image that waits and that the nodes have; else skipped.
+
+The child runs here, with a token of the pod's service account in a directory that looks like the mount.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from sidecar.agent import child
+from sidecar.agent.notice import Notice, answers
+from sidecar.emulator import Emulator
+from sidecar.platform.eks import ApiAccess
+from sidecar.platform.pod_status import CONDITION, Condition, Outcome, PodEvent, Told
+from tests.acceptance.support import PRODUCT, Sidecar, eventually
+from tests.acceptance.test_herald import heralded
+
+pytestmark = pytest.mark.skipif(
+    not (os.environ.get("KUBECONFIG") and os.environ.get("SIDECAR_PAUSE_IMAGE") and shutil.which("kubectl")),
+    reason="KUBECONFIG, SIDECAR_PAUSE_IMAGE and kubectl name the cluster and an image",
+)
+
+COMPONENT = "entitlement-sidecar"
+POLICY = Path(__file__).parents[2] / "docs" / "own-pod-policy.yaml"
+IMAGE = os.environ.get("SIDECAR_PAUSE_IMAGE", "")
+SHUT = Condition(status=False, reason="CustomerNotEntitled", message="Subscribe it in AWS Marketplace.")
+OPEN = Condition(status=True, reason="Registered", message="")
+EVENT = PodEvent(reason="NotEntitled", note="customer_not_entitled: Subscribe it.", warning=True, key="x")
+
+
+def kubectl(*arguments: str, given: object = None) -> str:
+    """Its output. `given`: text, or an object to be written as JSON, on its stdin."""
+    done = subprocess.run(
+        ["kubectl", *arguments],
+        input=given if given is None or isinstance(given, str) else json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A namespace with a pod that has our readiness gate, and a service account without rights."""
+
+    namespace: str
+    api: ApiAccess
+
+    def grant(self, *rules: dict[str, list[str]]) -> None:
+        kubectl(
+            "apply",
+            "-f-",
+            given={
+                "apiVersion": "v1",
+                "kind": "List",
+                "items": [
+                    {
+                        "apiVersion": "rbac.authorization.k8s.io/v1",
+                        "kind": "Role",
+                        "metadata": {"name": "herald", "namespace": self.namespace},
+                        "rules": list(rules),
+                    },
+                    {
+                        "apiVersion": "rbac.authorization.k8s.io/v1",
+                        "kind": "RoleBinding",
+                        "metadata": {"name": "herald", "namespace": self.namespace},
+                        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "herald"},
+                        "subjects": [{"kind": "ServiceAccount", "name": "product", "namespace": self.namespace}],
+                    },
+                ],
+            },
+        )
+
+    def tell(self, condition: Condition | None, *events: PodEvent, api: ApiAccess | None = None) -> list[Told]:
+        notice = Notice(api=api or self.api, condition=condition, events=events)
+        told, broken = answers(child.spawn(notice), notice, time.monotonic() + 30)
+        assert broken is None
+        return told
+
+    def take_token(self, bound_to: str) -> None:
+        """A token as the kubelet mounts it, which belongs to one pod."""
+        bound = ["--bound-object-kind=Pod", f"--bound-object-name={bound_to}"]
+        token = kubectl("create", "token", "product", "-n", self.namespace, *bound).strip()
+        (Path(self.api.mount) / "token").write_text(token)
+
+    def pod(self) -> dict[str, Any]:
+        found = json.loads(kubectl("get", "pod", "product", "-n", self.namespace, "-o", "json"))
+        assert isinstance(found, dict)
+        return found
+
+    def conditions(self) -> dict[str, dict[str, str]]:
+        return {one["type"]: one for one in self.pod()["status"]["conditions"]}
+
+
+STATUS = {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]}
+EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    namespace = f"herald-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "namespace", namespace)
+    try:
+        kubectl("create", "serviceaccount", "product", "-n", namespace)
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "product", "namespace": namespace},
+            "spec": {
+                "serviceAccountName": "product",
+                "automountServiceAccountToken": False,
+                "terminationGracePeriodSeconds": 0,
+                "readinessGates": [{"conditionType": CONDITION}],
+                "containers": [{"name": "pause", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}],
+            },
+        }
+        kubectl("apply", "-f-", given=pod)
+        kubectl("wait", "--for=condition=ContainersReady", "pod/product", "-n", namespace, "--timeout=60s")
+        mount = tmp_path / "mount"
+        mount.mkdir()
+        cluster = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]["cluster"]
+        authority = cluster.get("certificate-authority-data")
+        text = base64.b64decode(authority) if authority else Path(cluster["certificate-authority"]).read_bytes()
+        (mount / "ca.crt").write_bytes(text)
+        server = urlsplit(cluster["server"])
+        uid = kubectl("get", "pod", "product", "-n", namespace, "-o", "jsonpath={.metadata.uid}")
+        access = ApiAccess(
+            mount=str(mount),
+            host=server.hostname or "",
+            port=str(server.port or 443),
+            pod="product",
+            namespace=namespace,
+            uid=uid,
+            node="node-1",
+            service_account="product",
+        )
+        found = Place(namespace=namespace, api=access)
+        found.take_token("product")
+        yield found
+    finally:
+        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def test_the_condition_opens_the_readiness_gate_and_events_show_in_describe(place: Place) -> None:
+    place.grant(STATUS, EVENTS)
+    assert [one.outcome for one in place.tell(SHUT, EVENT)] == [Outcome.DONE] * 2
+    shown = place.conditions()
+    assert (shown[CONDITION]["status"], shown[CONDITION]["reason"]) == ("False", "CustomerNotEntitled")
+    assert shown["Ready"]["status"] == "False"
+    assert "ContainersReady" in shown, "other conditions are left alone"
+    time.sleep(1.1)  # conditions and events know whole seconds
+    assert [one.outcome for one in place.tell(replace(SHUT, reason="Other"), EVENT)] == [Outcome.DONE] * 2
+    again = place.conditions()[CONDITION]
+    assert again["reason"] == "Other"
+    assert again["lastTransitionTime"] == shown[CONDITION]["lastTransitionTime"], "it did not turn"
+    version = place.pod()["metadata"]["resourceVersion"]
+    assert [one.outcome for one in place.tell(replace(SHUT, reason="Other"))] == [Outcome.DONE]
+    assert place.pod()["metadata"]["resourceVersion"] == version, "what is there is not written again"
+    opened = PodEvent(reason="Entitled", note="registered: Confirmed.", key="registered")
+    assert [one.outcome for one in place.tell(OPEN, opened)] == [Outcome.DONE] * 2
+    kubectl("wait", "--for=condition=Ready", "pod/product", "-n", place.namespace, "--timeout=20s")
+    assert place.conditions()[CONDITION]["lastTransitionTime"] > shown[CONDITION]["lastTransitionTime"]
+    described = kubectl("describe", "pod", "product", "-n", place.namespace)
+    lines = [line.split() for line in described.splitlines()]
+    assert any(line[:2] == ["Warning", "NotEntitled"] and "(x2" in line and COMPONENT in line for line in lines)
+    assert any(line[:2] == ["Normal", "Entitled"] for line in lines)
+    assert any(line[:2] == [CONDITION, "True"] for line in lines)
+
+
+def test_without_rights_each_refusal_names_what_is_missing(place: Place) -> None:
+    told = place.tell(SHUT, EVENT)
+    assert [(one.outcome, one.code, one.verb, one.resource) for one in told] == [
+        (Outcome.REFUSED, 403, "patch", "pods/status"),
+        (Outcome.REFUSED, 403, "create", "events"),
+    ]
+    assert {one.reason for one in told} == {"Forbidden"}
+    place.grant(EVENTS | {"verbs": ["create"]})
+    eventually = [place.tell(None, EVENT)[0] for _ in range(2)]
+    assert eventually[-1].outcome is Outcome.REFUSED
+    assert (eventually[-1].verb, eventually[-1].resource) == ("patch", "events")
+
+
+def test_a_pod_that_took_over_the_name_is_left_alone(place: Place) -> None:
+    place.grant(STATUS, EVENTS)
+    (told,) = place.tell(SHUT, api=replace(place.api, uid=str(uuid.uuid4())))
+    assert (told.outcome, told.code) == (Outcome.REFUSED, 422), "the uid of a pod cannot be patched"
+    assert CONDITION not in place.conditions()
+    (gone,) = place.tell(SHUT, api=replace(place.api, pod="nobody"))
+    assert (gone.outcome, gone.code) == (Outcome.REFUSED, 404)
+
+
+def test_the_right_can_be_narrowed_to_the_pod_where_its_name_is_known(place: Place) -> None:
+    place.grant(STATUS | {"resourceNames": ["another"]}, EVENTS)
+    assert place.tell(SHUT)[0].code == 403
+    place.grant(STATUS | {"resourceNames": ["product"]}, EVENTS)
+    assert place.tell(SHUT)[0].outcome is Outcome.DONE
+
+
+def test_with_the_policy_of_the_documentation_a_token_reaches_its_own_pod_alone(place: Place) -> None:
+    place.grant(STATUS, EVENTS)
+    text = POLICY.read_text().replace("SERVICE_ACCOUNT", "product").replace("NAMESPACE", place.namespace)
+    policy = text.replace("entitlement-sidecar-own-pod", f"own-pod-{place.namespace}")
+    spec = {"containers": [{"name": "pause", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}]}
+    metadata = {"name": "other", "namespace": place.namespace}
+    spec |= {"serviceAccountName": "product", "automountServiceAccountToken": False}
+    kubectl("apply", "-f-", given={"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    try:
+        kubectl("apply", "-f-", given=policy)
+        place.take_token("other")
+        deadline = time.monotonic() + 30
+        while (told := place.tell(SHUT)[0]).outcome is Outcome.DONE:
+            assert time.monotonic() < deadline, "the policy never took hold"
+            place.tell(replace(SHUT, reason=f"R{uuid.uuid4().hex}"))
+        assert (told.outcome, told.code, told.reason) == (Outcome.REFUSED, 403, "Forbidden")
+        place.take_token("product")
+        assert place.tell(OPEN)[0].outcome is Outcome.DONE
+        assert place.conditions()[CONDITION]["status"] == "True"
+    finally:
+        kubectl("delete", "--ignore-not-found", "-f-", given=policy)
+
+
+def test_the_whole_process_opens_the_readiness_gate_and_a_restart_does_not_shut_it(
+    place: Place, tmp_path: Path
+) -> None:
+    """The sidecar runs here, beside the emulator; pod and API server are real."""
+    place.grant(STATUS, EVENTS)
+    access, state = place.api, tmp_path / "state"
+    state.mkdir()
+    env = {"POD_UID": access.uid, "POD_NAME": access.pod, "POD_NAMESPACE": access.namespace}
+    env |= {"KUBERNETES_SERVICE_HOST": access.host, "KUBERNETES_SERVICE_PORT": access.port}
+    env |= {"SIDECAR_REASK_SECONDS": "1"}
+    code = heralded(Path(access.mount)) + "import sys\nfrom sidecar.__main__ import main\nsys.exit(main(['run']))\n"
+    with Emulator(product_codes=(PRODUCT,)) as aws:
+        aws.unsubscribe()
+        sidecar = Sidecar(aws, state, **env)
+        sidecar.line = [sys.executable, "-c", code]
+        with sidecar:
+            eventually(lambda: place.conditions().get(CONDITION, {}).get("status") == "False")
+            aws.subscribe()
+            sidecar.shows("entitled")
+            began = time.monotonic()
+            kubectl("wait", "--for=condition=Ready", "pod/product", "-n", place.namespace, "--timeout=20s")
+            assert time.monotonic() - began < 5
+        before = place.conditions()[CONDITION]
+        with sidecar.start() as again:
+            again.shows("entitled")
+            eventually(lambda: again.api("GET /v1/status")[1]["kubernetes"]["condition"])
+        assert place.conditions()[CONDITION]["lastTransitionTime"] == before["lastTransitionTime"]
