@@ -93,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from sidecar import __version__
-    from sidecar.agent import usage_arguments
+    from sidecar.agent import ecs_commands, usage_arguments
     from sidecar.emulator import command as emulator
 
     parser = argparse.ArgumentParser(
@@ -124,6 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_clients(add)
     usage_arguments.add_parsers(add)
     _add_checks(add, commands)
+    ecs_commands.add_parsers(add, commands)
     emulate = add(
         "emulator",
         emulator.run,
