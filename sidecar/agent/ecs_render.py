@@ -45,6 +45,8 @@ RESTART_SECONDS: Final = 60
 """The least ECS allows; who fails sooner is not restarted, and the task stops."""
 NOT_RESTARTED: Final = (int(Exit.DENIED), int(Exit.CONFIG))
 MEMORY_MIB: Final = 64
+MEMORY_MIB_MAX: Final = 256
+"""Where a task need not have a limit of its own; a burst of large pushes stays well below."""
 FORBIDDEN_VARIABLES: Final = {
     "AWS_REGION": "AWS wants the region the task really runs in, and the sidecar finds it",
     "AWS_DEFAULT_REGION": "AWS wants the region the task really runs in, and the sidecar finds it",
@@ -169,7 +171,7 @@ def sidecar_container(image: str, launch_type: str) -> Json:
         "mountPoints": [{"sourceVolume": VOLUME, "containerPath": STATE_DIR, "readOnly": False}],
     }
     if launch_type != FARGATE:
-        container["memoryReservation"] = MEMORY_MIB
+        container |= {"memory": MEMORY_MIB_MAX, "memoryReservation": MEMORY_MIB}
     return container
 
 
