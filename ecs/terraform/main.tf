@@ -7,7 +7,7 @@ locals {
     logDriver = "awslogs"
     options = {
       "awslogs-group"         = aws_cloudwatch_log_group.this.name
-      "awslogs-region"        = data.aws_region.current.name
+      "awslogs-region"        = data.aws_region.current.id
       "awslogs-stream-prefix" = "product"
       "mode"                  = "non-blocking"
       "max-buffer-size"       = "4m"

@@ -30,7 +30,7 @@ VOLUME: Final = "entitlement-state"
 STATE_DIR: Final = "/var/lib/entitlement-sidecar"
 USER: Final = "65532:65532"
 """As the image has it; said again, because ECS shows and checks only what the definition says."""
-FARGATE, EC2, EXTERNAL, MANAGED = "FARGATE", "EC2", "EXTERNAL", "MANAGED_INSTANCES"
+FARGATE, EC2, EXTERNAL = "FARGATE", "EC2", "EXTERNAL"
 LAUNCH_TYPES: Final = (FARGATE, EC2)
 INTERVAL_SECONDS: Final = 10
 """How late an opened gate is noticed, at most."""
