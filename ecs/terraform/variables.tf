@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "cluster" {
-  description = "ARN or name of the ECS cluster."
+  description = "ARN of the ECS cluster."
   type        = string
 }
 

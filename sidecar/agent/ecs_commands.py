@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sidecar.agent.ecs_render import LAUNCH_TYPES, CannotRender, Json, Wish, as_text, difference, render
+from sidecar.agent.ecs_container import LAUNCH_TYPES
+from sidecar.agent.ecs_render import CannotRender, Wish, as_text, difference, render
+from sidecar.agent.ecs_shape import Json
 from sidecar.errors import Exit, Problem
 
 Add = Callable[..., argparse.ArgumentParser]

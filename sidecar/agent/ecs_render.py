@@ -5,11 +5,9 @@ Leaves to others where the JSON comes from and goes to (`ecs_commands`).
 Rules kept here:
 - What the seller wrote stays, in its order; only what would break gate or metering is refused, all of it at once.
 - Rendering twice changes nothing.
-- No `startTimeout`: on Fargate it ends the wait after 120 s at most, and AWS advises to retry for 30 minutes.
-- No region variables, no published ports, no registry of ours: those belong to ECS, to nobody, to the seller.
+- What ECS, nobody or the seller decides is not set: regions, published ports, registries.
 
-Source: Amazon ECS API Reference, RegisterTaskDefinition, ContainerDefinition, HealthCheck,
-ContainerRestartPolicy; Amazon ECS developer guide, "Task definition parameters".
+Source: Amazon ECS API Reference, RegisterTaskDefinition; Amazon ECS developer guide, "Task definition parameters".
 """
 
 from __future__ import annotations
@@ -21,32 +19,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sidecar.agent import ecs_shape
+from sidecar.agent.ecs_container import (
+    EC2,
+    FARGATE,
+    NAME,
+    STOP_SECONDS,
+    STOP_SECONDS_MAX,
+    VOLUME,
+    sidecar_container,
+)
+from sidecar.agent.ecs_shape import Json
 from sidecar.errors import Exit, Problem
 
-Json = dict[str, Any]
-
-NAME: Final = "entitlement-sidecar"
-VOLUME: Final = "entitlement-state"
-STATE_DIR: Final = "/var/lib/entitlement-sidecar"
-USER: Final = "65532:65532"
-"""As the image has it; said again, because ECS shows and checks only what the definition says."""
-FARGATE, EC2, EXTERNAL = "FARGATE", "EC2", "EXTERNAL"
-LAUNCH_TYPES: Final = (FARGATE, EC2)
-INTERVAL_SECONDS: Final = 10
-"""How late an opened gate is noticed, at most."""
-RETRIES_MAX: Final = 10
-START_PERIOD_SECONDS_MAX: Final = 300
-STOP_SECONDS: Final = 60
-"""Fargate Spot gives a task 120 s in all: the product's own stopTimeout may take the other half."""
-STOP_SECONDS_MAX: Final = 120
-"""Of Fargate, for startTimeout and stopTimeout."""
+EXTERNAL: Final = "EXTERNAL"
 FLUSH_MARGIN_SECONDS: Final = 10
-RESTART_SECONDS: Final = 60
-"""The least ECS allows; who fails sooner is not restarted, and the task stops."""
-NOT_RESTARTED: Final = (int(Exit.DENIED), int(Exit.CONFIG))
-MEMORY_MIB: Final = 64
-MEMORY_MIB_MAX: Final = 256
-"""Where a task need not have a limit of its own; a burst of large pushes stays well below."""
 FORBIDDEN_VARIABLES: Final = {
     "AWS_REGION": "AWS wants the region the task really runs in, and the sidecar finds it",
     "AWS_DEFAULT_REGION": "AWS wants the region the task really runs in, and the sidecar finds it",
@@ -65,18 +52,6 @@ ANSWERED_ONLY: Final = (
     "registeredBy",
 )
 """Fields of DescribeTaskDefinition's answer that RegisterTaskDefinition does not take."""
-SHAPES: Final[Mapping[str, type | None]] = {
-    "environment": dict,
-    "secrets": dict,
-    "mountPoints": dict,
-    "portMappings": dict,
-    "dependsOn": dict,
-    "links": str,
-    "healthCheck": None,
-    "restartPolicy": None,
-    "logConfiguration": None,
-}
-WORDS: Final[Mapping[type, str]] = {dict: "objects", str: "strings"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +89,8 @@ class _Work:
 def render(given: Mapping[str, Any], wish: Wish) -> tuple[Json, list[str]]:
     """The definition with the sidecar in it, and notes for a person. Raises CannotRender."""
     work = _Work(definition=_registrable(given), wish=wish)
-    _check_shape(work)
-    if work.problems:
-        raise CannotRender(work.problems)
+    if faults := ecs_shape.faults(work.definition, NAME):
+        raise CannotRender(faults)
     launch_type = _launch_type(work)
     mode = _network_mode(work, launch_type)
     _check_place(work, launch_type, mode)
@@ -144,83 +118,11 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -
     return "".join(difflib.unified_diff(lines[0], lines[1], name, f"{name} with {NAME}"))
 
 
-def sidecar_container(image: str, launch_type: str) -> Json:
-    """The sidecar as a container of a task that shares one network (awsvpc)."""
-    container: Json = {
-        "name": NAME,
-        "image": image,
-        "essential": True,
-        "command": ["run"],
-        "environment": [{"name": "SIDECAR_ON_DENIED", "value": "exit"}],
-        "healthCheck": {
-            "command": ["CMD", "entitlement-sidecar", "healthcheck"],
-            "interval": INTERVAL_SECONDS,
-            "timeout": 5,
-            "retries": RETRIES_MAX,
-            "startPeriod": START_PERIOD_SECONDS_MAX,
-        },
-        "stopTimeout": STOP_SECONDS,
-        "restartPolicy": {
-            "enabled": True,
-            "ignoredExitCodes": list(NOT_RESTARTED),
-            "restartAttemptPeriod": RESTART_SECONDS,
-        },
-        "user": USER,
-        "readonlyRootFilesystem": True,
-        "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
-        "mountPoints": [{"sourceVolume": VOLUME, "containerPath": STATE_DIR, "readOnly": False}],
-    }
-    if launch_type != FARGATE:
-        container |= {"memory": MEMORY_MIB_MAX, "memoryReservation": MEMORY_MIB}
-    return container
-
-
-def gate_only_container(image: str, url: str) -> Json:
-    """For tasks of the product that are not metered themselves: waits for another task's sidecar, then ends."""
-    return {
-        "name": "entitlement-gate",
-        "image": image,
-        "essential": False,
-        "command": ["wait", "--url", url],
-        "user": USER,
-        "readonlyRootFilesystem": True,
-        "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
-    }
-
-
 def _registrable(given: Mapping[str, Any]) -> Json:
     """Without what only DescribeTaskDefinition says, so that its answer may be given too."""
     inner = given.get("taskDefinition") if "containerDefinitions" not in given else None
     found = copy.deepcopy(dict(inner if isinstance(inner, Mapping) else given))
     return {key: value for key, value in found.items() if key not in ANSWERED_ONLY}
-
-
-def _check_shape(work: _Work) -> None:
-    """What is read below has the types AWS's model gives it; a field that is null counts as absent."""
-    found = work.definition.get("containerDefinitions")
-    if not (isinstance(found, list) and found and all(isinstance(one, dict) and one.get("name") for one in found)):
-        work.wrong(
-            "containerDefinitions",
-            "is no list of containers with names. Give the input of `aws ecs register-task-definition`, or the answer"
-            " of `aws ecs describe-task-definition`.",
-            '{"family": "shop", "containerDefinitions": [{"name": "app", …}]}',
-        )
-        return
-    _check_types(work, "", work.definition, {"requiresCompatibilities": str, "volumes": dict, "runtimePlatform": None})
-    for one in found:
-        _check_types(work, f"{one['name']}.", one, SHAPES)
-
-
-def _check_types(work: _Work, where: str, found: Json, shapes: Mapping[str, type | None]) -> None:
-    """`shapes`: field → type of a list's members, or None for an object."""
-    for key, member in shapes.items():
-        if found.get(key, ...) is None:
-            del found[key]
-        value = found.get(key, {} if member is None else [])
-        if member is None and not isinstance(value, dict):
-            work.wrong(where + key, f"is {value!r}, and has to be an object. Correct it.")
-        if member and not (isinstance(value, list) and all(isinstance(one, member) for one in value)):
-            work.wrong(where + key, f"is {value!r}, and has to be a list of {WORDS[member]}. Correct it.")
 
 
 def _containers(work: _Work) -> list[Json]:

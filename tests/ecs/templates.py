@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sidecar.agent.ecs_render import EC2, FARGATE, NAME, Wish, as_text, gate_only_container, render
+from sidecar.agent.ecs_container import EC2, FARGATE, NAME, gate_only_container
+from sidecar.agent.ecs_render import Wish, as_text, render
 
 ROOT = Path(__file__).parents[2]
 DIRECTORY = ROOT / "ecs"

@@ -7,13 +7,15 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidecar.__main__ import main
-from sidecar.agent.ecs_render import EC2, FARGATE, NAME, VOLUME, CannotRender, Wish, render
+from sidecar.agent.ecs_container import EC2, FARGATE, NAME, VOLUME
+from sidecar.agent.ecs_render import CannotRender, Wish, render
 from tests.ecs.templates import product
 
 IMAGE = "gate:1"
@@ -220,6 +222,29 @@ def test_a_missing_task_role_is_said() -> None:
 )  # fmt: skip
 def test_what_would_break_gate_or_metering_is_refused(given: dict[str, Any], words: str) -> None:
     assert words in refused(given)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document."""
+    if path:
+        yield path
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(one, (*path, key))
+
+
+@pytest.mark.parametrize("junk", [None, 0, True, "", "x", [], {}, [None], [{}], {"name": None}], ids=repr)
+def test_nonsense_anywhere_is_refused_or_merged_and_never_breaks(junk: object) -> None:
+    for base in (FARGATE_APP, BRIDGE_APP, merged(FARGATE_APP), merged(BRIDGE_APP)):
+        for path in places(base):
+            given = inner = copy.deepcopy(base)
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = copy.deepcopy(junk)
+            try:
+                made = merged(given)
+            except CannotRender:
+                continue
+            assert merged(made, image=None) == made, path
 
 
 def test_what_would_break_it_on_fargate_may_be_right_on_ec2() -> None:
