@@ -38,7 +38,8 @@ REGION, ACCOUNT = "eu-central-1", "123456789012"
 TICK_SECONDS = 0.2
 CLONE_NEWNET = 0x40000000
 REGION_SINCE = (1, 104, 0)
-"""CHANGELOG of the agent: since then it sets AWS_REGION and AWS_DEFAULT_REGION, unless task or image set either."""
+"""CHANGELOG of the agent: since then it sets AWS_REGION and AWS_DEFAULT_REGION, unless task or image set either (what
+the image sets is not looked at here)."""
 TASK_PLAYED = {"family", "networkMode", "containerDefinitions", "volumes", "requiresCompatibilities", "taskRoleArn"}
 TASK_SILENT = {"executionRoleArn", "cpu", "memory", "runtimePlatform", "tags"}
 PLAYED = {
