@@ -1,12 +1,12 @@
 """A local ECS: runs one task definition with real containers, in the order and at the times the ECS agent would.
 
 It plays: dependsOn, health checks (interval, timeout, retries, startPeriod), startTimeout, essential, restartPolicy,
-stop order and stopTimeout, `awsvpc` (one network namespace for the task), the task metadata endpoint v4, the
-credentials endpoint, the instance's metadata where asked for, the agent's variables, empty volumes, user,
-read-only root, capabilities, exit codes and `stoppedReason`. The rules are in `agent_rules`.
+stop order and stopTimeout, `awsvpc` (one network namespace for the task), `bridge` with links, the task
+metadata endpoint v4, the credentials endpoint, the instance's metadata where asked for, the agent's variables, empty
+volumes, user, read-only root, capabilities, exit codes and `stoppedReason`. The rules are in `agent_rules`.
 
-It does not play: services, deployments and circuit breakers, capacity, image pulls, `bridge` and `host` networking,
-links, log drivers, secrets, environment files, other kinds of volumes, resource limits, ECS Exec. A definition that
+It does not play: services, deployments and circuit breakers, capacity, image pulls, `host` networking, published
+ports, log drivers, secrets, environment files, other kinds of volumes, resource limits, ECS Exec. A definition that
 has a field it does not know is refused; SILENT ones are taken and change nothing.
 
 Needs root, podman and iproute2: health commands run by `podman exec`, since podman's own timers need systemd.
@@ -59,6 +59,7 @@ PLAYED = {
     "workingDirectory",
     "readonlyRootFilesystem",
     "healthCheck",
+    "links",
 }
 SILENT = {"logConfiguration", "cpu", "memory", "memoryReservation"}
 
@@ -98,6 +99,8 @@ class LocalTask:
         self.metadata_answers = True
         self.happened: list[str] = []
         """`app started`, `entitlement-sidecar told to stop`, … in order."""
+        self._pids: dict[str, int] = {}
+        self._addresses: dict[str, str] = {}
         self._stopping: set[str] = set()
         self._checking: set[str] = set()
         self._closing = threading.Event()
@@ -180,7 +183,8 @@ class LocalTask:
     def publish(self, port: int) -> int:
         """A port of this machine's that leads to one of the task's, as the task's address on its subnet would."""
         listening = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self._relay(listening, lambda: inside(self._pid, lambda: socket.create_connection(("127.0.0.1", port))))
+        pid = self._pids["pause"]
+        self._relay(listening, lambda: inside(pid, lambda: socket.create_connection(("127.0.0.1", port))))
         return int(listening.getsockname()[1])
 
     def logs(self, name: str) -> str:
@@ -280,25 +284,46 @@ class LocalTask:
     def _called(self, name: str) -> str:
         return f"ecs-{self.id[:12]}-{name}"
 
+    def _space(self, name: str) -> str:
+        """What holds a container's network namespace: the task's, or in bridge mode its own."""
+        return "pause" if self.definition["networkMode"] == "awsvpc" else f"pause-{name}"
+
     def _prepare(self) -> None:
-        """The network namespace, the endpoints in it, and the volumes."""
-        pause, image = self._called("pause"), self.definition["containerDefinitions"][0]["image"]
-        podman("run", "-d", "--name", pause, "--network", "none", "--entrypoint", '["sleep"]', image, "infinity")
-        pid = self._pid = int(json.loads(podman("container", "inspect", pause).stdout)[0]["State"]["Pid"])
-        addresses = [AGENT, INSTANCE] if self._instance_role else [AGENT]
-        for address in addresses:
+        """The network namespaces, the endpoints in them, and the volumes."""
+        for volume in self.definition.get("volumes", []):
+            podman("volume", "create", self._called(volume["name"]))
+        for one in sorted(self.containers.values(), key=lambda one: len(one.definition.get("links", []))):
+            space = self._space(one.name)
+            if space not in self._pids:
+                self._make_space(space, [link.partition(":")[::2] for link in one.definition.get("links", [])])
+
+    def _make_space(self, space: str, links: Sequence[tuple[str, str]]) -> None:
+        bridge = space != "pause"
+        words = ["--network", "podman"] if bridge else ["--network", "none"]
+        for name, alias in links:  # Docker writes them when the container starts
+            words += ["--add-host", f"{alias or name}:{self._addresses[self._space(name)]}"]
+        image = self.definition["containerDefinitions"][0]["image"]
+        podman("run", "-d", "--name", self._called(space), *words, "--entrypoint", '["sleep"]', image, "infinity")
+        found = json.loads(podman("container", "inspect", self._called(space)).stdout)[0]
+        pid = self._pids[space] = int(found["State"]["Pid"])
+        self._addresses[space] = found["NetworkSettings"]["Networks"]["podman"]["IPAddress"] if bridge else "127.0.0.1"
+        for address in [AGENT, INSTANCE] if self._instance_role else [AGENT]:
             words = ["nsenter", "-t", str(pid), "-n", "ip", "addr", "add", f"{address}/32", "dev", "lo"]
             subprocess.run(words, check=True, capture_output=True)
-        for address in addresses:
             self._serve(inside(pid, partial(socket.create_server, (address, 80), backlog=64)))
         for here, there in self._reach.items():
             listening = inside(pid, partial(socket.create_server, ("127.0.0.1", here), backlog=64))
             self._relay(listening, partial(socket.create_connection, ("127.0.0.1", there)))
-        for volume in self.definition.get("volumes", []):
-            podman("volume", "create", self._called(volume["name"]))
 
     def _start(self, one: Container) -> None:
-        words = ["run", "-d", "--name", self._called(one.name), "--network", f"container:{self._called('pause')}"]
+        words = [
+            "run",
+            "-d",
+            "--name",
+            self._called(one.name),
+            "--network",
+            f"container:{self._called(self._space(one.name))}",
+        ]
         for name, value in self._variables(one).items():
             words += ["--env", f"{name}={value}"]
         for mount in one.definition.get("mountPoints", []):
@@ -342,7 +367,7 @@ class LocalTask:
     def _clean(self) -> None:
         for close in self._servers:
             close()
-        for names in (list(self.containers), ["pause"]):  # whose network the others are in
+        for names in (list(self.containers), list(self._pids)):  # whose network the others are in
             podman("rm", "-f", "-t", "0", "-v", "--ignore", *map(self._called, names), check=False)
         for volume in self.definition.get("volumes", []):
             podman("volume", "rm", "-f", self._called(volume["name"]), check=False)
@@ -461,7 +486,7 @@ class LocalTask:
 def refuse_unplayed(definition: Mapping[str, Any], launch_type: str) -> None:
     """Raises Unplayable where the definition asks for more than is played, or for what Fargate refuses."""
     faults = sorted(definition.keys() - TASK_PLAYED - TASK_SILENT)
-    if definition.get("networkMode") != "awsvpc":
+    if definition.get("networkMode") not in ("awsvpc", "bridge"):
         faults.append(f"networkMode {definition.get('networkMode')!r}")
     for volume in definition.get("volumes", []):
         faults += [f"volume {volume['name']}"] if volume.get("host") or volume.keys() - {"name", "host"} else []

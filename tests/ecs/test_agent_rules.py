@@ -114,7 +114,7 @@ def test_failures_count_after_the_start_period_or_after_a_pass() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"networkMode": "bridge"}, "networkMode"),
+        ({"networkMode": "host"}, "networkMode"),
         ({"pidMode": "task"}, "pidMode"),
         ({"volumes": [{"name": "v", "efsVolumeConfiguration": {}}]}, "volume v"),
         ({"containerDefinitions": [{"name": "a", "secrets": []}]}, "a.secrets"),

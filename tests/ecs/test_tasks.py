@@ -28,7 +28,8 @@ PRODUCT = """
 import json, os, signal, sys, time, urllib.request
 def push(quantity, id):
     body = json.dumps({"dimension": "requests", "quantity": quantity, "id": id}).encode()
-    urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:8485/v1/usage", body), timeout=5)
+    url = os.environ.get("USAGE", "http://127.0.0.1:8485") + "/v1/usage"
+    urllib.request.urlopen(urllib.request.Request(url, body), timeout=5)
 def end(*_):
     if os.environ.get("LAST"):
         push(int(os.environ["LAST"]), "last")
@@ -44,9 +45,10 @@ while True:
 Start = Callable[..., LocalTask]
 
 
-def definition(image: str, launch_type: str = "FARGATE", **sidecar: Any) -> dict[str, Any]:
+def definition(image: str, launch_type: str = "FARGATE", mode: str = "awsvpc", **sidecar: Any) -> dict[str, Any]:
     """What `ecs/` has, with this image for both containers; `sidecar` changes fields of ours."""
     name = {"FARGATE": "fargate.json", "EC2": "ec2.json"}[launch_type]
+    name = "ec2-bridge.json" if mode == "bridge" else name
     found = templates.filled((templates.DIRECTORY / name).read_text())
     gate, app = found["containerDefinitions"]
     gate |= {"image": image, **sidecar}
@@ -317,6 +319,18 @@ def test_what_dies_with_the_task_is_logged_whole(start: Start, aws: Emulator) ->
     left = task.logged(SIDECAR, "usage.left_behind")
     assert [(one["left"]["dimension"], one["left"]["quantity"]) for one in left] == [("requests", "3")]
     assert left[0]["workload"] == task.arn
+
+
+def test_in_bridge_mode_the_product_pushes_by_its_link(start: Start, image: str, aws: Emulator) -> None:
+    product = {"USAGE": f"http://{SIDECAR}:8485", "FIRST": "3", "LAST": "4"}
+    task = start(definition(image, "EC2", "bridge"), product=product, launch_type="EC2")
+    runs(task)
+    alone = "import urllib.request as u; u.urlopen('http://127.0.0.1:8485/healthz')"
+    assert "Connection refused" in task.exec("app", PYTHON, "-c", alone).stderr, "there is no shared localhost"
+    task.until(lambda: usage(task).get("10:00") == "3")
+    task.stop()
+    task.until_stopped()
+    assert billed(aws) == {10: 7}
 
 
 def usage(task: LocalTask) -> dict[str, str]:
