@@ -103,7 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from sidecar import __version__
-    from sidecar.agent import usage_arguments
+    from sidecar.agent import ecs_commands, usage_arguments
 
     playing = _can_play()
     parser = argparse.ArgumentParser(
@@ -134,6 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_clients(add)
     usage_arguments.add_parsers(add)
     _add_checks(add, commands)
+    ecs_commands.add_parsers(add, commands)
     if playing:
         _add_playing(add)
     return parser

@@ -152,7 +152,10 @@ class Accounts:
         """What is not settled at the end, whole."""
         self.left_behind += len(entries)
         for entry in entries:
-            hint = "The next start of this workload settles it, or another on this volume; else by hand."
+            hint = (
+                "The next start of this workload settles it, or another on this volume. Where the volume ends with the"
+                " task or pod, as on Fargate, this line is what is left of it."
+            )
             log.error(
                 "usage.left_behind",
                 workload=self.workload,

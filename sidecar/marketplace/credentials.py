@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 POD_IDENTITY_MARK: Final = "pods.eks.amazonaws.com"
+ECS_VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"
 POD_IDENTITY_HOSTS: Final = ("169.254.170.23", "fd00:ec2::23")
 
 
@@ -42,6 +43,10 @@ UNSUPPORTED: Final[Mapping[str, tuple[str, str]]] = {
         "Metering does not accept the node's role. EKS: use IRSA. ECS: set taskRoleArn.",
     ),
 }
+NO_TASK_ROLE: Final = (
+    "This task has no task role, so the SDK fell back to the instance's role, which metering does not accept: set"
+    " taskRoleArn (executionRoleArn is the agent's own), register the definition again, and update the service."
+)
 OTHER: Final = "Metering accepts IRSA on EKS and the task role on ECS only."
 
 
@@ -61,6 +66,8 @@ def source(method: str | None, env: Mapping[str, str]) -> CredentialSource:
     if method == "container-role":
         return CredentialSource(name="the ECS task role", role="", caution="")
     name, caution = UNSUPPORTED.get(method, (method, OTHER))
+    if method == "iam-role" and ECS_VARIABLE in env:
+        caution = NO_TASK_ROLE
     return CredentialSource(name=name, role="", caution=caution)
 
 

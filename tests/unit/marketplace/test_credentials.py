@@ -49,6 +49,13 @@ def test_an_unsupported_source_says_what_to_do(method: str, words: str) -> None:
     assert found.role == ""
 
 
+def test_in_a_task_the_nodes_role_means_that_the_task_has_none() -> None:
+    found = source("iam-role", {"ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/x"})
+    assert "has no task role" in found.caution
+    assert "set taskRoleArn" in found.caution
+    assert "EKS" not in found.caution
+
+
 @pytest.mark.parametrize("method", ["shared-credentials-file", "custom-process", "sso", "assume-role"])
 def test_any_other_source_is_named_and_cautioned_against(method: str) -> None:
     found = source(method, {})

@@ -1,0 +1,318 @@
+"""What does a seller's ECS task definition look like with the sidecar in it? Pure: JSON in, JSON out.
+
+Leaves to others where the JSON comes from and goes to (`ecs_commands`).
+
+Rules kept here:
+- What the seller wrote stays, in its order; only what would break gate or metering is refused, all of it at once.
+- Rendering twice changes nothing.
+- What ECS, nobody or the seller decides is not set: regions, published ports, registries.
+
+Source: Amazon ECS API Reference, RegisterTaskDefinition; Amazon ECS developer guide, "Task definition parameters".
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidecar.agent import ecs_shape
+from sidecar.agent.ecs_container import (
+    EC2,
+    FARGATE,
+    NAME,
+    STOP_SECONDS,
+    STOP_SECONDS_MAX,
+    VOLUME,
+    sidecar_container,
+)
+from sidecar.agent.ecs_shape import Json
+from sidecar.errors import Exit, Problem
+
+EXTERNAL: Final = "EXTERNAL"
+FLUSH_MARGIN_SECONDS: Final = 10
+FORBIDDEN_VARIABLES: Final = {
+    "AWS_REGION": "AWS wants the region the task really runs in, and the sidecar finds it",
+    "AWS_DEFAULT_REGION": "AWS wants the region the task really runs in, and the sidecar finds it",
+    "AWS_ACCESS_KEY_ID": "metering takes the task role alone, and keys would win over it",
+    "AWS_SECRET_ACCESS_KEY": "metering takes the task role alone, and keys would win over it",
+}
+ANSWERED_ONLY: Final = (
+    "taskDefinitionArn",
+    "revision",
+    "status",
+    "requiresAttributes",
+    "compatibilities",
+    "registeredAt",
+    "deregisteredAt",
+    "deleteRequestedAt",
+    "registeredBy",
+)
+"""Fields of DescribeTaskDefinition's answer that RegisterTaskDefinition does not take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is asked for."""
+
+    gate: Sequence[str]
+    """Containers that start only once the customer is entitled."""
+    image: str | None = None
+    launch_type: str | None = None
+    product_code: str | None = None
+
+
+class CannotRender(Exception):
+    """Everything that keeps the sidecar out of this definition."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+@dataclass
+class _Work:
+    """One rendering: the definition as it becomes, what is wrong with it, and what is worth a word."""
+
+    definition: Json
+    wish: Wish
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def wrong(self, where: str, fault: str, example: str = "") -> None:
+        self.problems.append(Problem(setting=where, fault=fault, example=example))
+
+
+def render(given: Mapping[str, Any], wish: Wish) -> tuple[Json, list[str]]:
+    """The definition with the sidecar in it, and notes for a person. Raises CannotRender."""
+    work = _Work(definition=_registrable(given), wish=wish)
+    if faults := ecs_shape.faults(work.definition, NAME):
+        raise CannotRender(faults)
+    launch_type = _launch_type(work)
+    mode = _network_mode(work, launch_type)
+    _check_place(work, launch_type, mode)
+    sidecar = _sidecar(work, launch_type, mode)
+    _gate(work, mode)
+    _check_sidecar(work, sidecar, launch_type)
+    _add_volume(work)
+    if work.problems:
+        raise CannotRender(work.problems)
+    if not work.definition.get("taskRoleArn"):
+        work.notes.append(
+            "taskRoleArn is missing: name a role that allows aws-marketplace:RegisterUsage (or MeterUsage)."
+        )
+    return work.definition, work.notes
+
+
+def as_text(definition: Mapping[str, Any]) -> str:
+    """As it is printed and compared."""
+    return json.dumps(definition, indent=2, ensure_ascii=False) + "\n"
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> str:
+    """A unified diff; empty where nothing changes."""
+    lines = [as_text(one).splitlines(keepends=True) for one in (before, after)]
+    return "".join(difflib.unified_diff(lines[0], lines[1], name, f"{name} with {NAME}"))
+
+
+def _registrable(given: Mapping[str, Any]) -> Json:
+    """Without what only DescribeTaskDefinition says, so that its answer may be given too."""
+    inner = given.get("taskDefinition") if "containerDefinitions" not in given else None
+    found = copy.deepcopy(dict(inner if isinstance(inner, Mapping) else given))
+    return {key: value for key, value in found.items() if key not in ANSWERED_ONLY}
+
+
+def _containers(work: _Work) -> list[Json]:
+    found: list[Json] = work.definition["containerDefinitions"]
+    return found
+
+
+def _launch_type(work: _Work) -> str:
+    """As wished, else the strictest the definition asks for."""
+    needed = work.definition.get("requiresCompatibilities") or []
+    wished = work.wish.launch_type
+    if EXTERNAL in needed:
+        work.wrong("requiresCompatibilities", "has 'EXTERNAL': AWS meters no tasks outside AWS. Remove it.")
+    if wished == FARGATE and FARGATE not in needed:
+        work.definition["requiresCompatibilities"] = [*needed, FARGATE]
+    if wished == EC2 and FARGATE in needed:
+        work.wrong(
+            "--launch-type",
+            f"is 'EC2', but requiresCompatibilities is {needed!r}. Leave the flag out: what holds for Fargate holds for"
+            " EC2; or remove 'FARGATE' there.",
+        )
+    if wished:
+        return wished
+    return FARGATE if FARGATE in needed else EC2
+
+
+def _network_mode(work: _Work, launch_type: str) -> str:
+    mode = work.definition.get("networkMode")
+    if launch_type == FARGATE:
+        if mode not in (None, "awsvpc"):
+            work.wrong("networkMode", f"is {mode!r}; Fargate knows 'awsvpc' alone. Change it.", "awsvpc")
+        work.definition.setdefault("networkMode", "awsvpc")
+        return "awsvpc"
+    if mode == "none":
+        work.wrong("networkMode", "is 'none': AWS could not be asked. Use 'awsvpc'.", "awsvpc")
+    return str(mode or "bridge")  # what Docker on Linux does where nothing is said
+
+
+def _check_place(work: _Work, launch_type: str, mode: str) -> None:
+    family = str(work.definition.get("runtimePlatform", {}).get("operatingSystemFamily", "LINUX"))
+    if family != "LINUX":
+        work.wrong("runtimePlatform", f"has operatingSystemFamily {family!r}; the sidecar's image is for LINUX.")
+    if launch_type == FARGATE:
+        for name, example in (("cpu", "256"), ("memory", "512")):
+            if not work.definition.get(name):
+                work.wrong(name, f"is missing; Fargate wants it for the whole task ({name} of the task).", example)
+    if mode == "host":
+        work.notes.append(
+            "networkMode is 'host': one such task an instance (port 8484), and every process on it can push usage."
+            " 'awsvpc' has neither."
+        )
+
+
+def _sidecar(work: _Work, launch_type: str, mode: str) -> Json:
+    """Ours, put in first or completed; what is there already stays."""
+    containers = _containers(work)
+    present = next((one for one in containers if one["name"] == NAME), None)
+    image = work.wish.image or (present or {}).get("image", "")
+    if not image:
+        work.wrong(
+            "--image", "is missing, and no container 'entitlement-sidecar' names one.", "123….dkr.ecr…/gate:1.0.0"
+        )
+    made = sidecar_container(image, launch_type)
+    if present is None:
+        containers.insert(0, made)
+        present = made
+    else:
+        for key, value in made.items():
+            if key not in ("environment", "mountPoints"):
+                present.setdefault(key, value)
+        present["image"] = image
+        _add_named(present, "environment", made["environment"][0], "name", keep=True)
+        _add_named(present, "mountPoints", made["mountPoints"][0], "containerPath", keep=True)
+    stop = present.get("stopTimeout")
+    flush = max(1, (stop if isinstance(stop, int) else STOP_SECONDS) - FLUSH_MARGIN_SECONDS)
+    _variable(present, "SIDECAR_FLUSH_SECONDS", str(flush), keep=True)
+    if work.wish.product_code:
+        _variable(present, "SIDECAR_PRODUCT_CODE", work.wish.product_code, keep=False)
+    if mode == "bridge":
+        _variable(present, "SIDECAR_API_BIND", ":8485", keep=True)
+        work.notes.append(
+            "networkMode is 'bridge': no shared localhost. The product reaches the sidecar by its link, at"
+            f" http://{NAME}:8485; so can other containers of the instance. 'awsvpc' shares localhost with nobody else."
+        )
+    _copy_logging(work, present)
+    return present
+
+
+def _variable(container: Json, name: str, value: str, *, keep: bool) -> None:
+    _add_named(container, "environment", {"name": name, "value": value}, "name", keep=keep)
+
+
+def _add_named(container: Json, key: str, entry: Json, by: str, *, keep: bool) -> None:
+    """Put `entry` into a list, in place of the one of the same name unless that is kept."""
+    entries = container.setdefault(key, [])
+    for at, one in enumerate(entries):
+        if one.get(by) == entry[by]:
+            entries[at] = one if keep else entry
+            return
+    entries.append(entry)
+
+
+def _copy_logging(work: _Work, sidecar: Json) -> None:
+    """Where the product logs, the sidecar does too: its last lines say why a task stopped."""
+    if "logConfiguration" in sidecar:
+        return
+    gated = [one for one in _containers(work) if one["name"] in work.wish.gate and "logConfiguration" in one]
+    if gated:
+        sidecar["logConfiguration"] = copy.deepcopy(gated[0]["logConfiguration"])
+    else:
+        work.notes.append(
+            "No gated container has a logConfiguration to copy: the sidecar's log, with why it ended, is lost."
+        )
+
+
+def _gate(work: _Work, mode: str) -> None:
+    containers = _containers(work)
+    names = [one["name"] for one in containers if one["name"] != NAME]
+    if not work.wish.gate:
+        work.wrong("--gate", f"is missing. Name the containers to hold back, of {', '.join(map(repr, names))}.", "app")
+    for wished in dict.fromkeys(work.wish.gate):
+        if wished not in names:
+            there = ", ".join(map(repr, names))
+            work.wrong("--gate", f"is {wished!r}, and no container of the product has this name. There are {there}.")
+    for one in containers:
+        if one["name"] not in work.wish.gate or one["name"] == NAME:
+            continue
+        _add_named(one, "dependsOn", {"containerName": NAME, "condition": "HEALTHY"}, "containerName", keep=False)
+        if mode == "bridge" and not any(link.partition(":")[0] == NAME for link in one.get("links", [])):
+            one["links"] = [*one.get("links", []), NAME]
+
+
+def _check_sidecar(work: _Work, sidecar: Json, launch_type: str) -> None:
+    """What a seller may have written into our container that breaks gate or metering."""
+    where = f"{NAME}."
+    if sidecar["essential"] is not True:
+        work.wrong(
+            where + "essential", "is not true: the product would run on without its gate. Remove the field.", "true"
+        )
+    if sidecar.get("portMappings"):
+        work.wrong(
+            where + "portMappings", "publishes ports of the gate. Remove the field; the task itself reaches them."
+        )
+    if "healthcheck" not in sidecar["healthCheck"].get("command", []):
+        work.wrong(where + "healthCheck", "does not run `entitlement-sidecar healthcheck`. Remove the field.")
+    for kind in ("environment", "secrets"):
+        for name in (one.get("name") for one in sidecar.get(kind, [])):
+            if name in FORBIDDEN_VARIABLES:
+                work.wrong(f"{where}{kind}", f"has {name!r}: {FORBIDDEN_VARIABLES[name]}. Remove it.")
+    policy = sidecar["restartPolicy"]
+    ignored = policy.get("ignoredExitCodes", [])
+    if policy.get("enabled") and int(Exit.DENIED) not in ignored:
+        fault = f"is {ignored!r}: ECS would restart a sidecar that was denied. Add 77."
+        work.wrong(where + "restartPolicy.ignoredExitCodes", fault, "[77, 78]")
+    for one in sidecar.get("dependsOn", []):
+        if one.get("containerName") in work.wish.gate:
+            fault = f"names {one['containerName']!r}, which waits for the sidecar: neither would start. Remove it."
+            work.wrong(where + "dependsOn", fault)
+    _check_times(work, sidecar, launch_type)
+
+
+def _check_times(work: _Work, sidecar: Json, launch_type: str) -> None:
+    stop = sidecar["stopTimeout"]
+    for name in ("startTimeout", "stopTimeout"):
+        value = sidecar.get(name, STOP_SECONDS)
+        if launch_type == FARGATE and not (isinstance(value, int) and 2 <= value <= STOP_SECONDS_MAX):
+            fault = f"is {value!r}; Fargate takes 2 to {STOP_SECONDS_MAX} seconds. Change it."
+            work.wrong(f"{NAME}.{name}", fault, str(STOP_SECONDS))
+    if "startTimeout" in sidecar:
+        work.notes.append(
+            f"{NAME}.startTimeout is {sidecar['startTimeout']}: then the task gives up. AWS advises 1800 s."
+        )
+    flush = next(one.get("value", "") for one in sidecar["environment"] if one.get("name") == "SIDECAR_FLUSH_SECONDS")
+    if not (flush.isdigit() and isinstance(stop, int) and 0 < int(flush) < stop):
+        work.wrong(
+            f"{NAME}.environment",
+            f"has SIDECAR_FLUSH_SECONDS {flush!r}, and stopTimeout is {stop!r}: ECS would kill the last flush. Remove"
+            " the variable; it is made from stopTimeout.",
+        )
+
+
+def _add_volume(work: _Work) -> None:
+    """An empty volume of the task: it outlives the container, not the task, on Fargate and on EC2."""
+    volumes = work.definition.setdefault("volumes", [])
+    present = next((one for one in volumes if one.get("name") == VOLUME), None)
+    if present is None:
+        volumes.append({"name": VOLUME, "host": {}})
+        return
+    for kind in ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration", "s3filesVolumeConfiguration"):
+        if kind in present:
+            work.wrong(
+                f"volumes.{VOLUME}", f"has {kind}: a ledger on a network file system is refused.", '{"host": {}}'
+            )

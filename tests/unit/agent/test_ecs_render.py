@@ -1,0 +1,334 @@
+"""`ecs render`: what a seller's definition looks like with the sidecar in it, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.__main__ import main
+from sidecar.agent.ecs_container import EC2, FARGATE, NAME, VOLUME
+from sidecar.agent.ecs_render import CannotRender, Wish, render
+from tests.ecs.templates import product
+
+IMAGE = "gate:1"
+
+
+def merged(given: dict[str, Any], gate: tuple[str, ...] = ("app",), **wish: Any) -> dict[str, Any]:
+    return render(given, Wish(gate=gate, **({"image": IMAGE} | wish)))[0]
+
+
+def refused(given: dict[str, Any], gate: tuple[str, ...] = ("app",), **wish: Any) -> str:
+    with pytest.raises(CannotRender) as caught:
+        merged(given, gate, **wish)
+    return "\n".join(str(problem) for problem in caught.value.problems)
+
+
+def container(definition: dict[str, Any], name: str = NAME) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in definition["containerDefinitions"] if one["name"] == name)
+    return found
+
+
+def variables(definition: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in container(definition)["environment"]}
+
+
+FARGATE_APP = product(FARGATE, "awsvpc")
+EC2_APP = product(EC2, "awsvpc")
+BRIDGE_APP = product(EC2, "bridge")
+
+
+def with_sidecar(given: dict[str, Any] = FARGATE_APP, **changed: Any) -> dict[str, Any]:
+    """A merged definition whose sidecar the seller has changed; None removes a field."""
+    found = merged(given)
+    one = container(found)
+    for key, value in changed.items():
+        if value is None:
+            del one[key]
+        else:
+            one[key] = value
+    return found
+
+
+# -- what it makes
+
+
+@pytest.mark.parametrize("given", [FARGATE_APP, EC2_APP, BRIDGE_APP], ids=["fargate", "ec2", "bridge"])
+def test_rendering_twice_changes_nothing(given: dict[str, Any]) -> None:
+    once = merged(given)
+    assert once != given
+    assert merged(once, image=None) == once
+
+
+def test_what_was_given_is_not_touched() -> None:
+    given = copy.deepcopy(FARGATE_APP)
+    merged(given)
+    assert given == FARGATE_APP
+
+
+def test_only_the_named_containers_wait() -> None:
+    given = copy.deepcopy(FARGATE_APP)
+    given["containerDefinitions"] += [{"name": "worker", "image": "w"}, {"name": "proxy", "image": "p"}]
+    made = merged(given, ("app", "worker"))
+    waits = [{"containerName": NAME, "condition": "HEALTHY"}]
+    assert [container(made, name).get("dependsOn") for name in ("app", "worker", "proxy")] == [waits, waits, None]
+    assert [one["name"] for one in made["containerDefinitions"]] == [NAME, "app", "worker", "proxy"]
+
+
+def test_other_dependencies_stay_and_a_weaker_one_on_the_gate_does_not() -> None:
+    given = copy.deepcopy(FARGATE_APP)
+    other = {"containerName": "proxy", "condition": "START"}
+    given["containerDefinitions"][0]["dependsOn"] = [{"containerName": NAME, "condition": "START"}, other]
+    made = merged(given)
+    assert container(made, "app")["dependsOn"] == [{"containerName": NAME, "condition": "HEALTHY"}, other]
+
+
+def test_the_gate_waits_without_a_limit_and_is_noticed_soon() -> None:
+    found = container(merged(FARGATE_APP))
+    assert "startTimeout" not in found
+    assert found["healthCheck"]["command"] == ["CMD", "entitlement-sidecar", "healthcheck"]
+    assert found["healthCheck"]["interval"] == 10
+
+
+def test_the_flush_ends_before_ecs_kills() -> None:
+    assert variables(merged(FARGATE_APP))["SIDECAR_FLUSH_SECONDS"] == "50"
+    shorter = with_sidecar(stopTimeout=30, environment=None)
+    assert variables(merged(shorter))["SIDECAR_FLUSH_SECONDS"] == "20"
+
+
+def test_the_denial_code_is_not_restarted() -> None:
+    policy = container(merged(FARGATE_APP))["restartPolicy"]
+    assert policy == {"enabled": True, "ignoredExitCodes": [77, 78], "restartAttemptPeriod": 60}
+    assert variables(merged(FARGATE_APP))["SIDECAR_ON_DENIED"] == "exit"
+
+
+def test_no_region_and_no_ports_are_set() -> None:
+    for given in (FARGATE_APP, EC2_APP, BRIDGE_APP):
+        made = merged(given)
+        assert "portMappings" not in container(made)
+        assert not any("REGION" in name for name in variables(made))
+
+
+def test_a_sellers_own_settings_of_the_sidecar_stay() -> None:
+    given = with_sidecar(
+        environment=[{"name": "SIDECAR_ON_DENIED", "value": "hold"}], user="1000:1000", stopTimeout=100, cpu=32
+    )
+    made = merged(given, image="gate:2")
+    assert variables(made) == {"SIDECAR_ON_DENIED": "hold", "SIDECAR_FLUSH_SECONDS": "90"}
+    assert [container(made)[key] for key in ("user", "stopTimeout", "cpu", "image")] == ["1000:1000", 100, 32, "gate:2"]
+
+
+def test_a_product_code_is_set_only_where_it_is_given() -> None:
+    assert "SIDECAR_PRODUCT_CODE" not in variables(merged(FARGATE_APP))
+    made = merged(FARGATE_APP, product_code="abc")
+    assert variables(made)["SIDECAR_PRODUCT_CODE"] == "abc"
+    assert variables(merged(made, product_code="def"))["SIDECAR_PRODUCT_CODE"] == "def"
+
+
+def test_the_state_lies_on_an_empty_volume_of_the_task() -> None:
+    made = merged(FARGATE_APP)
+    assert made["volumes"] == [{"name": VOLUME, "host": {}}]
+    assert container(made)["mountPoints"][0]["containerPath"] == "/var/lib/entitlement-sidecar"
+
+
+def test_the_sidecar_logs_where_the_product_does() -> None:
+    assert (
+        container(merged(FARGATE_APP))["logConfiguration"] == FARGATE_APP["containerDefinitions"][0]["logConfiguration"]
+    )
+    bare = copy.deepcopy(FARGATE_APP)
+    del bare["containerDefinitions"][0]["logConfiguration"]
+    made, notes = render(bare, Wish(gate=["app"], image=IMAGE))
+    assert "logConfiguration" not in container(made)
+    assert "logConfiguration" in " ".join(notes)
+
+
+def test_bridge_has_no_shared_localhost_so_there_is_a_link() -> None:
+    made, notes = render(BRIDGE_APP, Wish(gate=["app"], image=IMAGE))
+    assert container(made, "app")["links"] == [NAME]
+    assert variables(made)["SIDECAR_API_BIND"] == ":8485"
+    assert f"http://{NAME}:8485" in " ".join(notes)
+    assert "links" not in container(merged(EC2_APP), "app")
+    assert "SIDECAR_API_BIND" not in variables(merged(EC2_APP))
+
+
+def test_a_definition_that_says_no_network_mode_is_bridge_on_ec2_and_awsvpc_on_fargate() -> None:
+    given = {key: value for key, value in FARGATE_APP.items() if key not in ("networkMode", "requiresCompatibilities")}
+    assert container(merged(given), "app")["links"] == [NAME]
+    on_fargate = merged(given, launch_type=FARGATE)
+    assert (on_fargate["networkMode"], on_fargate["requiresCompatibilities"]) == ("awsvpc", [FARGATE])
+
+
+def test_memory_is_reserved_on_ec2_where_the_task_may_have_none() -> None:
+    assert container(merged(EC2_APP))["memoryReservation"] == 64
+    assert "memoryReservation" not in container(merged(FARGATE_APP))
+
+
+def test_a_described_definition_may_be_given_too() -> None:
+    answer = {
+        "taskDefinition": {**FARGATE_APP, "taskDefinitionArn": "arn", "revision": 7, "status": "ACTIVE"},
+        "tags": [],
+    }
+    assert merged(answer) == merged(FARGATE_APP)
+
+
+def test_a_field_that_is_null_counts_as_absent() -> None:
+    given = copy.deepcopy(FARGATE_APP)
+    given["volumes"] = None
+    given["containerDefinitions"][0] |= {"dependsOn": None, "links": None}
+    assert container(merged(given), "app")["dependsOn"]
+
+
+def test_a_missing_task_role_is_said() -> None:
+    given = {key: value for key, value in FARGATE_APP.items() if key != "taskRoleArn"}
+    assert "taskRoleArn" in " ".join(render(given, Wish(gate=["app"], image=IMAGE))[1])
+
+
+# -- what is refused: value, rule and fix
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "containerDefinitions"),
+        ({"containerDefinitions": []}, "register-task-definition"),
+        ({"containerDefinitions": [{"image": "x"}]}, "names"),
+        ({"containerDefinitions": "app"}, "containerDefinitions"),
+        ({**FARGATE_APP, "volumes": {}}, "has to be a list of objects"),
+        ({**FARGATE_APP, "runtimePlatform": []}, "has to be an object"),
+        ({**FARGATE_APP, "networkMode": "bridge"}, "'bridge'; Fargate knows 'awsvpc' alone"),
+        ({**EC2_APP, "networkMode": "none"}, "AWS could not be asked"),
+        ({**EC2_APP, "requiresCompatibilities": ["EXTERNAL"]}, "EXTERNAL"),
+        ({**FARGATE_APP, "cpu": ""}, "cpu: is missing"),
+        ({**FARGATE_APP, "runtimePlatform": {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}}, "WINDOWS"),
+        (with_sidecar(essential=False), "without its gate"),
+        (with_sidecar(portMappings=[{"containerPort": 8484}]), "portMappings"),
+        (with_sidecar(healthCheck={"command": ["CMD-SHELL", "true"]}), "healthcheck"),
+        (with_sidecar(environment=[{"name": "AWS_REGION", "value": "x"}]), "'AWS_REGION'"),
+        (with_sidecar(secrets=[{"name": "AWS_ACCESS_KEY_ID", "valueFrom": "x"}]), "task role alone"),
+        (with_sidecar(restartPolicy={"enabled": True}), "Add 77"),
+        (with_sidecar(dependsOn=[{"containerName": "app", "condition": "START"}]), "neither would start"),
+        (with_sidecar(stopTimeout=300), "stopTimeout: is 300; Fargate takes 2 to 120"),
+        (with_sidecar(startTimeout=1800), "startTimeout: is 1800; Fargate takes 2 to 120"),
+        (with_sidecar(stopTimeout=30), "SIDECAR_FLUSH_SECONDS '50', and stopTimeout is 30"),
+        ({**FARGATE_APP, "volumes": [{"name": VOLUME, "efsVolumeConfiguration": {}}]}, "network file system"),
+    ],
+)  # fmt: skip
+def test_what_would_break_gate_or_metering_is_refused(given: dict[str, Any], words: str) -> None:
+    assert words in refused(given)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document."""
+    if path:
+        yield path
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(one, (*path, key))
+
+
+@pytest.mark.parametrize("junk", [None, 0, True, "", "x", [], {}, [None], [{}], {"name": None}], ids=repr)
+def test_nonsense_anywhere_is_refused_or_merged_and_never_breaks(junk: object) -> None:
+    for base in (FARGATE_APP, BRIDGE_APP, merged(FARGATE_APP), merged(BRIDGE_APP)):
+        for path in places(base):
+            given = inner = copy.deepcopy(base)
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = copy.deepcopy(junk)
+            try:
+                made = merged(given)
+            except CannotRender:
+                continue
+            assert merged(made, image=None) == made, path
+
+
+def test_what_would_break_it_on_fargate_may_be_right_on_ec2() -> None:
+    made = merged(with_sidecar(EC2_APP, stopTimeout=300, environment=None))
+    assert variables(made)["SIDECAR_FLUSH_SECONDS"] == "290"
+
+
+def test_a_gate_that_is_no_container_is_refused_with_those_there_are() -> None:
+    assert "'web'" in refused(FARGATE_APP, ("web",))
+    assert "There are 'app'" in refused(FARGATE_APP, ("web",))
+    assert "Name the containers to hold back, of 'app'" in refused(FARGATE_APP, ())
+    assert NAME in refused(merged(FARGATE_APP), (NAME,))
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    told = refused({**FARGATE_APP, "networkMode": "host"}, ("web",), image=None, launch_type=EC2)
+    assert all(word in told for word in ("--launch-type", "--image", "--gate"))
+
+
+# -- the command
+
+
+def run(*argv: str) -> int:
+    try:
+        return main(["ecs", "render", *argv])
+    except SystemExit as exc:
+        return int(exc.code or 0)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "taskdef.json"
+    path.write_text(json.dumps(FARGATE_APP))
+    return path
+
+
+def test_json_goes_to_stdout_and_the_diff_to_stderr(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+    assert run(str(file), "--gate", "app", "--image", IMAGE) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == merged(FARGATE_APP)
+    assert f'+      "name": "{NAME}",' in err
+    assert json.loads(file.read_text()) == FARGATE_APP
+
+
+def test_an_output_file_may_be_the_one_that_was_given(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+    assert run(str(file), "--gate", "app", "--image", IMAGE, "--output", str(file)) == 0
+    assert capsys.readouterr().out == ""
+    assert run(str(file), "--gate", "app", "--output", str(file)) == 0
+    assert capsys.readouterr().err.startswith("nothing changes")
+
+
+def test_a_definition_may_come_from_stdin(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(FARGATE_APP)))
+    assert run("-", "--gate", "app", "--image", IMAGE) == 0
+    assert json.loads(capsys.readouterr().out) == merged(FARGATE_APP)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}"])
+def test_what_is_no_definition_is_78_and_nothing_is_written(
+    capsys: pytest.CaptureFixture[str], file: Path, text: str
+) -> None:
+    file.write_text(text)
+    assert run(str(file), "--gate", "app", "--image", IMAGE, "--output", str(file)) == 78
+    out, err = capsys.readouterr()
+    assert (out, file.read_text()) == ("", text)
+    assert "nothing was written" in err
+    assert "Traceback" not in err
+
+
+def test_files_that_cannot_be_read_or_written_are_78(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+    assert run(str(file.parent / "none.json"), "--gate", "app", "--image", IMAGE) == 78
+    assert "none.json" in capsys.readouterr().err
+    assert run(str(file), "--gate", "app", "--image", IMAGE, "--output", str(file.parent)) == 78
+    assert "--output" in capsys.readouterr().err
+
+
+def test_a_launch_type_nobody_knows_is_a_wrong_call(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+    assert run(str(file), "--gate", "app", "--launch-type", "LAMBDA") == 2
+    assert "FARGATE" in capsys.readouterr().err
+
+
+def test_rendering_needs_neither_emulator_nor_sdk() -> None:
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(('sidecar.emulator', 'botocore', 'flask', 'gunicorn', 'jwt'));"
+        "from sidecar.agent import ecs_commands, ecs_render"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
