@@ -343,6 +343,21 @@ def test_a_disputed_quantity_is_billed_again_only_where_the_operator_says_so(
     story.balanced()
 
 
+def test_a_disputed_record_that_is_sent_again_too_late_is_not_billed_in_a_later_hour(
+    tell: Callable[..., Story],
+) -> None:
+    """To send it again is not to bill it again: AWS holds a quantity for that hour."""
+    story = tell()
+    story.aws.billed["requests", hour("10:00").number] = ("9", "receipt-of-another")
+    story.use("5")
+    story.at("11:00:30").at("11:10").at("16:30")
+    story.usage.act(Act.RETRY, None, None, None)
+    story.at("16:31").at("17:00:30").at("17:10")
+    assert story.aws.bill() == {"10": "9"}
+    assert (story.record("10:00").state, story.record("10:00").last_error) == (State.REJECTED, "outcome_unknown")
+    story.balanced()
+
+
 def test_a_person_settles_what_was_rejected(tell: Callable[..., Story]) -> None:
     story = tell()
     story.aws.answers = [Refused(code="InvalidUsageDimensionException")]
