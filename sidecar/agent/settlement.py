@@ -197,7 +197,8 @@ class Settlement:
     def _sleep(self) -> bool:
         """Wait for the next pass; False when it is time to stop."""
         with self._wake:
-            if not self._at_once and self._stop_at is None and not (self._place and self.ledger is None):
+            opened_next = self._place and self.ledger is None and self.fault is None
+            if not self._at_once and self._stop_at is None and not opened_next:
                 self._wake.wait(self._pause_seconds())
             return self._stop_at is None
 

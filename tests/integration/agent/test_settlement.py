@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from sidecar.agent.exchange import Report
 from sidecar.agent.settlement import Settlement
 from sidecar.agent.submission import Answered, Submission
 from sidecar.agent.usage import LedgerUsage
+from sidecar.clock import SystemClock
 from sidecar.entitlement.hold import Hold
 from sidecar.errors import Exit
 from sidecar.ledger.faults import LedgerError
@@ -747,6 +749,27 @@ def test_a_ledger_that_is_locked_is_opened_when_it_is_free(tell: Callable[..., S
     first.crash()
     second.at("10:25")
     assert second.settlement.ledger is not None
+
+
+def test_a_ledger_that_cannot_be_opened_is_tried_again_after_a_pause(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    given = settings(state_dir=str(tmp_path / "file"), dimensions="requests")
+    looked = threading.Semaphore(0)
+
+    class Counting(Settlement):
+        def look(self) -> None:
+            super().look()
+            looked.release()
+
+    settlement = Counting(settings=given, clock=SystemClock(), gate=FakeGate())
+    settlement.placed(PLACE)
+    settlement.start()
+    assert looked.acquire(timeout=10), "at once"
+    assert not looked.acquire(timeout=0.5), "and then not without a pause"
+    assert settlement.fault is not None
+    settlement.stop()
+    while not settlement.stopped():
+        looked.acquire(timeout=0.01)
 
 
 def test_before_it_is_known_who_is_metered_a_push_is_refused(tmp_path: Path) -> None:
