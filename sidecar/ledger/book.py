@@ -10,6 +10,7 @@ Rules kept here:
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -31,6 +32,7 @@ ATTEMPTS_KEPT: Final = 20_000
 PAGE: Final = 200
 """Records read at once while pushes wait."""
 START: Final = (-1, "")
+PLACE: Final = re.compile(r"([0-9]{1,12}):(.+)", re.DOTALL)
 
 
 def record_of(row: sqlite3.Row) -> UsageRecord:
@@ -71,6 +73,14 @@ def page(connection: sqlite3.Connection, after: tuple[int, str]) -> tuple[UsageR
     """The next records behind (hour, dimension)."""
     where = {"hour": after[0], "dimension": after[1], "limit": PAGE}
     return tuple(record_of(row) for row in connection.execute(sql("records_after"), where).fetchall())
+
+
+def place_of(words: str) -> tuple[int, str]:
+    """The (hour, dimension) a page ended with, as written in its link. Raises ValueError."""
+    found = PLACE.fullmatch(words)
+    if found is None:
+        raise ValueError("no page ended there.")
+    return int(found[1]), found[2]
 
 
 def open_records(connection: sqlite3.Connection) -> tuple[UsageRecord, ...]:

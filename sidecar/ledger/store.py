@@ -258,8 +258,7 @@ class Ledger:
         A line of JSON each: records with requests, answers and links; the totals at the end. Raises ValueError for an
         `after` that no page gave.
         """
-        hour, _, dimension = after.partition(":")
-        start = (int(hour), dimension) if after else book.START
+        start = book.place_of(after) if after else book.START
         page = self._writer.run(lambda connection: book.page(connection, start))
         if not page:
             return [*map(_total, self.invariant())], ""

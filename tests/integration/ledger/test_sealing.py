@@ -386,3 +386,9 @@ def one_step(what: str, ledger: Ledger, record: UsageRecord, story: Story) -> No
         rolled(ledger, record, story)
     else:
         ledger.save(replace(record, state=State.REJECTED, retry_at=None), story.now, outcome="no")
+
+
+@pytest.mark.parametrize("after", ["x", "1", "1:", ":requests", "-1:requests", "9" * 30 + ":requests"])
+def test_an_export_goes_on_only_from_where_a_page_ended(story: Story, after: str) -> None:
+    with pytest.raises(ValueError, match="no page"):
+        story.open().export_page(after)
