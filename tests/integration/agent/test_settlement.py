@@ -807,6 +807,14 @@ def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(
     assert story.aws.bill() == {"10": "3"}
 
 
+def test_a_ledger_of_another_workload_that_cannot_be_read_is_said(tell: Callable[..., Story], events: Events) -> None:
+    story = tell()
+    (story.directory / "ledger-other.sqlite3").write_bytes(b"rubbish" * 1000)
+    story.at("10:40")
+    said = events.one("usage.not_adopted")
+    assert (said["reason"], said["path"]) == ("ledger_corrupt", str(story.directory / "ledger-other.sqlite3"))
+
+
 def test_quantities_are_decimals_all_the_way(tell: Callable[..., Story]) -> None:
     story = tell(dimensions='[{"name": "requests", "decimals": 3, "scale": "0.001"}]')
     for _ in range(3):
