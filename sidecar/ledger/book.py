@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from sidecar.ledger.amounts import Totals, amount_of, buckets_of, dimension_of, record_shares, roll
+from sidecar.ledger.amounts import Totals, dimension_of, open_amount, record_shares, roll
 from sidecar.ledger.sealing import freeze, instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
@@ -88,7 +88,7 @@ def open_records(connection: sqlite3.Connection) -> tuple[UsageRecord, ...]:
     dimensions = {row["dimension"]: dimension_of(row) for row in connection.execute(sql("lifetimes")).fetchall()}
     found = []
     for number, name in connection.execute(sql("open_slots")).fetchall():
-        amount = amount_of(dimensions[name], buckets_of(connection, name, number))
+        amount = open_amount(connection, dimensions[name], number)
         found.append(UsageRecord(hour=Hour.numbered(number), dimension=name, state=State.OPEN, quantity=amount))
     return tuple(found)
 
