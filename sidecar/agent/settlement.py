@@ -209,10 +209,10 @@ class Settlement:
             return PASS_SECONDS / 10
         now = self._clock.now()
         due = [seal_at(Hour.at(now), self._policy.workload)]
-        due += [record.retry_at for record in self._sealed if record.retry_at]
+        due += [record.retry_at for record in self.sealed if record.retry_at]
         return max(PASS_SECONDS_MIN, min(PASS_SECONDS, (min(due) - now).total_seconds()))
 
-    _sealed: tuple[UsageRecord, ...] = ()
+    sealed: tuple[UsageRecord, ...] = ()
     """What waited for AWS at the end of the last pass."""
 
     def look(self) -> None:
@@ -438,10 +438,10 @@ class Settlement:
 
     def _take_stock(self, ledger: Ledger, now: datetime) -> None:
         """What status, metrics and policies show until the next pass."""
-        self._sealed, self.waiting, self.balances = ledger.stock()
+        self.sealed, self.waiting, self.balances = ledger.stock()
         if not self._may_send():
             return
-        self._reporting = self._reporting.seen(self._sealed, self.waiting.rolled, self.waiting.last_settled_at, now)
+        self._reporting = self._reporting.seen(self.sealed, self.waiting.rolled, self.waiting.last_settled_at, now)
         allowed = timedelta(seconds=self._settings.metering_overdue_seconds)
         before, self.overdue_since = self.overdue_since, self._reporting.overdue_since(now, allowed)
         if self.overdue_since and not before:

@@ -75,6 +75,20 @@ def scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
             one.meter.settlement.ledger.close()
 
 
+def test_status_says_why_records_wait_and_what_to_do(scene: Callable[..., Scene]) -> None:
+    one = scene(dimensions="requests,other")
+    one.aws.always = Refused(code="AccessDeniedException")
+    one.use("3")
+    one.at("11:00:30").at("11:10")
+    (held,) = one.meter.status()["held"]  # type: ignore[misc]
+    assert (held["aws_error"], held["reason"]) == ("AccessDeniedException", "access_denied")
+    assert "aws-marketplace:MeterUsage" in held["hint"]
+    assert held["oldest_hour"] == "2026-01-02T10:00:00.000Z"
+    one.aws.always = None
+    one.at("11:40")
+    assert one.meter.status()["held"] == []
+
+
 def test_without_dimensions_there_is_no_metering() -> None:
     found = metering(settings(), FakeClock(), FakeGate(), no_end)
     assert isinstance(found, NoMetering)
