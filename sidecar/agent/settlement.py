@@ -475,6 +475,9 @@ class Settlement:
         goes_on = self._task_goes_on()
         now = self._now()
         self._seal_closed(ledger, now, at_once=True)
+        if self._may_send():
+            for record in ledger.in_state(State.SEALED):
+                self._give_up(ledger, record, now)  # so that the running hour takes it along
         self._settle_rest(ledger, now, deadline - self._settings.flush_seconds * RESERVED)
         now = self._now()
         self._seal_closed(ledger, now, at_once=True)  # an hour may have ended meanwhile

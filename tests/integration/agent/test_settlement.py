@@ -539,6 +539,22 @@ def test_what_cannot_be_settled_at_the_end_is_logged_whole(tell: Callable[..., S
     assert "client_token" in str(left)
 
 
+def test_what_is_too_late_at_the_end_is_billed_with_the_running_hour(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    story = tell()
+    story.use("3")
+    story.aws.always = Refused(code="EndpointConnectionError", sent=False)
+    for at in ("11:00:30", "11:20", "15:00:30", "15:44:50"):
+        story.at(at)
+    story.aws.always = None
+    story.clock.advance(20)  # no pass since it became too late
+    story.use("1")
+    story.end()
+    assert story.aws.bill() == {"15": "4"}
+    assert not events.of("usage.left_behind")
+
+
 def test_the_last_flush_asks_again_inside_its_budget_and_not_beyond(tell: Callable[..., Story]) -> None:
     story = tell(flush_seconds="10")
     story.aws.answers = [Refused(code="ThrottlingException"), Refused(code="InternalServiceErrorException")]
