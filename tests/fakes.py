@@ -266,6 +266,8 @@ class FakeUsage:
 
     def export(self, after: str) -> tuple[Sequence[str], str]:
         self._whole()
+        if after and after not in self.pages:
+            raise ValueError("no page ended there.")
         return self.pages.get(after, ((), ""))
 
 

@@ -21,7 +21,7 @@ from sidecar.agent import log
 from sidecar.agent.submission import Answered
 from sidecar.clock import iso
 from sidecar.ledger.adoption import Adopted
-from sidecar.ledger.faults import LedgerError
+from sidecar.ledger.faults import REASONS, LedgerError
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Decision
 from sidecar.metering.quantities import ZERO, exact_sum, plain
@@ -35,6 +35,9 @@ EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
     Disposition.EXPIRE: ("record.expired", log.error),
     Disposition.REJECT: ("record.rejected", log.error),
 }
+
+NOT_OURS: Final = ("ledger_locked", "ledger_of_another")
+"""Why another ledger is rightly left alone: its workload lives, or it is of another product or region."""
 
 
 @dataclass(kw_only=True)
@@ -110,7 +113,10 @@ class Accounts:
             log.error("ledger.set_aside", path=path, hint=hint)
 
     def adopted(self, found: Adopted) -> None:
-        """Usage of a workload that is gone was taken over, or had to be left."""
+        """Usage of a workload that is gone was taken over, or had to be left; what cannot be read may hold some."""
+        if found.skipped and found.skipped not in NOT_OURS:
+            hint = f"It may hold usage that nobody bills. {REASONS[found.skipped]}"
+            log.error("usage.not_adopted", path=str(found.path), reason=found.skipped, hint=hint)
         if not found.amounts and not found.left:
             return
         sums: dict[str, Decimal] = {}

@@ -8,7 +8,7 @@ Rules kept here:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -24,8 +24,9 @@ from sidecar.clock import Clock, iso
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.ledger import answer as answer_file
+from sidecar.metering.dispositions import classify
 from sidecar.metering.quantities import plain
-from sidecar.metering.records import State
+from sidecar.metering.records import State, UsageRecord
 from sidecar.platform import ecs
 from sidecar.settings import EntitlementCheck, OnMeteringOverdue, Settings
 
@@ -163,6 +164,7 @@ class Meter:
                 }
                 for one in settlement.balances
             },
+            "held": _held(settlement.sealed),
             "hint": _for_a_person(states),
         }
 
@@ -239,6 +241,19 @@ class Meter:
             )
             for name, text in meanings.items()
         ]
+
+
+def _held(sealed: Iterable[UsageRecord]) -> list[dict[str, object]]:
+    """Why records wait for AWS, each of its answers once: the oldest hour it kept, and the next step."""
+    oldest: dict[str, UsageRecord] = {}
+    for record in sealed:
+        if record.last_error:
+            oldest.setdefault(record.last_error, record)
+    rows = ((code, classify(code), record) for code, record in oldest.items())
+    return [
+        {"aws_error": code, "reason": row.reason, "hint": row.hint, "oldest_hour": iso(record.hour.start)}
+        for code, row, record in rows
+    ]
 
 
 def _for_a_person(states: Mapping[str, int]) -> str | None:

@@ -199,7 +199,8 @@ class Settlement:
     def _sleep(self) -> bool:
         """Wait for the next pass; False when it is time to stop."""
         with self._wake:
-            if not self._at_once and self._stop_at is None and not (self._place and self.ledger is None):
+            opened_next = self._place and self.ledger is None and self.fault is None
+            if not self._at_once and self._stop_at is None and not opened_next:
                 self._wake.wait(self._pause_seconds())
             return self._stop_at is None
 
@@ -210,10 +211,10 @@ class Settlement:
             return PASS_SECONDS / 10
         now = self._clock.now()
         due = [seal_at(Hour.at(now), self._policy.workload)]
-        due += [record.retry_at for record in self._sealed if record.retry_at]
+        due += [record.retry_at for record in self.sealed if record.retry_at]
         return max(PASS_SECONDS_MIN, min(PASS_SECONDS, (min(due) - now).total_seconds()))
 
-    _sealed: tuple[UsageRecord, ...] = ()
+    sealed: tuple[UsageRecord, ...] = ()
     """What waited for AWS at the end of the last pass."""
 
     def look(self) -> None:
@@ -230,6 +231,7 @@ class Settlement:
                 self._pass(ledger, now, at_once)
         except LedgerError as exc:
             self.fault = exc
+        self.checking_since = None
         self.accounts.faulted(self.fault)
         self.passed_at = now
 
@@ -240,17 +242,22 @@ class Settlement:
         return self._clock.now()
 
     def _pass(self, ledger: Ledger, now: datetime, at_once: bool) -> None:
-        self.checking_since = self._clock.monotonic()
+        self._ask_disk()
         ledger.check(now)
-        self.checking_since = None
         self.fault = None
         self._say_set_aside(ledger)
         self._seal_closed(ledger, now)
         if self._may_send():
             self._send(ledger, now, at_once)
+        self._ask_disk()
         self._keep_house(ledger, now)
+        self._ask_disk()
         self._take_stock(ledger, now)
         self._changed()
+
+    def _ask_disk(self) -> None:
+        """From here on nothing but the disk is waited for; a disk that hangs does so at any step."""
+        self.checking_since = self._clock.monotonic()
 
     def _open(self, now: datetime) -> Ledger | None:
         place = self._place
@@ -359,6 +366,7 @@ class Settlement:
             endpoint_url=self._settings.endpoint_url,
             workload=self._policy.workload,
         )
+        self.checking_since = None  # AWS may take longer than a disk
         until = time.monotonic() + budget_seconds(len(requests))
         try:
             current = self._start_child(question)
@@ -367,6 +375,8 @@ class Settlement:
             answers: Sequence[Answered] = [Answered(outcome=NOT_STARTED)] * len(requests)
         else:
             answers = self._hear(current, question, until, deadline)
+        if deadline is None:
+            self._ask_disk()
         for record, answered in zip(batch, answers, strict=True):
             decision = after(record, answered.outcome, now, self._policy, self._chance())
             self._keep(ledger, decision, now, answered)
@@ -440,10 +450,10 @@ class Settlement:
 
     def _take_stock(self, ledger: Ledger, now: datetime) -> None:
         """What status, metrics and policies show until the next pass."""
-        self._sealed, self.waiting, self.balances = ledger.stock()
+        self.sealed, self.waiting, self.balances = ledger.stock()
         if not self._may_send():
             return
-        self._reporting = self._reporting.seen(self._sealed, self.waiting.rolled, self.waiting.last_settled_at, now)
+        self._reporting = self._reporting.seen(self.sealed, self.waiting.rolled, self.waiting.last_settled_at, now)
         allowed = timedelta(seconds=self._settings.metering_overdue_seconds)
         before, self.overdue_since = self.overdue_since, self._reporting.overdue_since(now, allowed)
         if self.overdue_since and not before:
@@ -477,6 +487,9 @@ class Settlement:
         goes_on = self._task_goes_on()
         now = self._now()
         self._seal_closed(ledger, now, at_once=True)
+        if self._may_send():
+            for record in ledger.in_state(State.SEALED):
+                self._give_up(ledger, record, now)  # so that the running hour takes it along
         self._settle_rest(ledger, now, deadline - self._settings.flush_seconds * RESERVED)
         now = self._now()
         self._seal_closed(ledger, now, at_once=True)  # an hour may have ended meanwhile

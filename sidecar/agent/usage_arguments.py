@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 Add = Callable[..., argparse.ArgumentParser]
 """Makes a command: name, run, what it does, how it ends, an example and, below another, that one's parsers."""
@@ -43,7 +44,7 @@ def _add_report(add: Add) -> None:
         "--id", metavar="I", help="the same id counts once, for a day at least (default: one of its own)"
     )
     report.add_argument(
-        "--tag", metavar="K=V", type=_tag, action="append", default=[], help="split the bill by this; may be repeated"
+        "--tag", metavar="K=V", type=_tag, action=_Tags, default={}, help="split the bill by this; may be repeated"
     )
     report.add_argument("--at", metavar="T", help="when it was used: ISO 8601 with an offset or Z (default: now)")
     report.add_argument("--key", metavar="K", help="what a unique dimension counts: a user, a device")
@@ -99,6 +100,17 @@ def _add_test_records(add: Add, actions: object) -> None:
     command.add_argument("--json", action="store_true", help="print the records as JSON instead of a table")
 
 
+class _Tags(argparse.Action):
+    """Tags by key. A key given twice is refused, as it is in a push: neither value is the one that was meant."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        name, value = values
+        before: dict[str, str] = getattr(namespace, self.dest)
+        if name in before:
+            parser.error(f"argument --tag: {name!r} is given twice")
+        setattr(namespace, self.dest, {**before, name: value})
+
+
 def _tag(words: str) -> tuple[str, str]:
     name, equals, value = words.partition("=")
     if not name or not equals:
@@ -109,7 +121,7 @@ def _tag(words: str) -> tuple[str, str]:
 def _report(args: argparse.Namespace) -> int:
     from sidecar.agent import usage_commands
 
-    given = {"id": args.id, "at": args.at, "key": args.key, "tags": dict(args.tag) or None}
+    given = {"id": args.id, "at": args.at, "key": args.key, "tags": args.tag or None}
     event = {"dimension": args.dimension, "quantity": args.quantity}
     return usage_commands.report(event | {name: value for name, value in given.items() if value is not None})
 

@@ -86,7 +86,11 @@ def add(app: Flask, usage: Usage) -> None:
     @app.get(EXPORT_PATH)
     def export() -> Response:
         """One page of the audit copy as JSON Lines; `Link` leads to the next."""
-        lines, following = usage.export(request.args.get("after", ""))
+        after = request.args.get("after", "")
+        try:
+            lines, following = usage.export(after)
+        except ValueError:
+            raise Malformed(f"after is {shown(after)}; it is what the Link of the page before has.") from None
         answer = Response("".join(f"{line}\n" for line in lines), content_type=LINES)
         if following:
             answer.headers["Link"] = f'<{EXPORT_PATH}?after={quote(following, safe="")}>; rel="next"'

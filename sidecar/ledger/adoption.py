@@ -109,7 +109,7 @@ def adopt(
 
 
 def _give_ids(connection: sqlite3.Connection, ours: str, now: datetime, know: Callable[[bytes], None]) -> None:
-    """Pass on the ids that may still be sent again, once for each ledger that asks."""
+    """Pass on the ids that may still be sent again, once for each ledger that asks and each life of this one."""
     (given,) = connection.execute(sql("ids_given_to"), {"ledger": ours}).fetchone()
     _, turned_at = connection.execute(sql("standing")).fetchone()
     if given or now.timestamp() - turned_at >= 2 * GENERATION_SECONDS:

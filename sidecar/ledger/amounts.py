@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from sidecar.ledger.counting import tags_of, tags_text
 from sidecar.ledger.statements import sql
@@ -22,6 +23,9 @@ from sidecar.metering.rollup import Bucket, roll_up
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 Share = tuple[Tags, Decimal]
+TAG_SETS_MAX: Final = 10_000
+"""Of one hour, that are read into memory: four times what AWS takes. A product that tags with a request's id makes
+a hundred thousand, and the sealing of an hour must not end for want of memory."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -76,14 +80,44 @@ def dimensions_known(connection: sqlite3.Connection) -> dict[str, Dimension]:
 
 
 def buckets_of(connection: sqlite3.Connection, dimension: str, hour: int) -> list[Bucket]:
-    """What came in for one hour; nothing for an hour without usage."""
+    """What came in for one hour, by tags; nothing for an hour without usage.
+
+    Beyond TAG_SETS_MAX tag sets the smallest are in the untagged bucket.
+    """
     where = {"hour": hour, "dimension": dimension}
-    rows = connection.execute(sql("buckets_of"), where).fetchall()
+    rows = connection.execute(sql("buckets_of"), {**where, "most": TAG_SETS_MAX + 1}).fetchall()
     (keys,) = connection.execute(sql("unique_keys_count"), where).fetchone() if rows else (0,)
-    return [
+    found = [
         Bucket(tags=tags_of(row["tags"]), sum=row["sum"], max=Micros(row["max"]), last=Micros(row["last"]), unique=keys)
         for row in rows
     ]
+    if len(found) > TAG_SETS_MAX:
+        found = _merged(found, *micros_of(connection, dimension, hour))
+    return sorted(found, key=lambda bucket: bucket.tags)
+
+
+def _merged(kept: list[Bucket], buckets: int, micros: int) -> list[Bucket]:
+    """The buckets that were read, and all others in the untagged one; `buckets` and `micros` are of all together."""
+    rest = micros - sum(bucket.sum for bucket in kept)
+    untagged = next((bucket for bucket in kept if not bucket.tags), Bucket())
+    tagged = [bucket for bucket in kept if bucket.tags]
+    return [replace(untagged, sum=untagged.sum + rest, merged=buckets - len(kept)), *tagged]
+
+
+def micros_of(connection: sqlite3.Connection, dimension: str, hour: int) -> tuple[int, int]:
+    """How many buckets one hour has, and their sum: added up here, where integers have no limit."""
+    buckets = micros = 0
+    for (one,) in connection.execute(sql("bucket_sums_of"), {"hour": hour, "dimension": dimension}):
+        buckets, micros = buckets + 1, micros + one
+    return buckets, micros
+
+
+def open_amount(connection: sqlite3.Connection, dimension: Dimension, hour: int) -> Decimal:
+    """What an open hour comes to so far, however many tag sets it has."""
+    if dimension.aggregation is Aggregation.SUM:
+        _, micros = micros_of(connection, dimension.name, hour)
+        return exact_product(micros_to_decimal(micros), dimension.scale)
+    return amount_of(dimension, buckets_of(connection, dimension.name, hour))
 
 
 def amount_of(dimension: Dimension, buckets: Sequence[Bucket]) -> Decimal:

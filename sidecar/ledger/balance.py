@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from sidecar.ledger.amounts import amount_of, buckets_of, dimension_of, hours_of
+from sidecar.ledger.amounts import dimension_of, hours_of, open_amount
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import MICROS_PER_UNIT, exact_sum
@@ -69,9 +69,9 @@ def _balance(connection: sqlite3.Connection, row: sqlite3.Row, configured: Mappi
     name = row["dimension"]
     dimension = configured.get(name) or dimension_of(row)
     where = {"dimension": name}
-    opened = exact_sum(amount_of(dimension, buckets_of(connection, name, hour)) for hour in hours_of(connection, name))
+    opened = exact_sum(open_amount(connection, dimension, hour) for hour in hours_of(connection, name))
     amounts = connection.execute(sql("amounts_waiting"), where).fetchall()
-    sums = connection.execute(sql("bucket_sums"), where).fetchall()
+    sums = connection.execute(sql("bucket_sums"), where)
     return Balance(
         dimension=name,
         accepted=exact_sum((Decimal(row["accepted"]), opened)),

@@ -10,6 +10,7 @@ Rules kept here:
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from sidecar.ledger.amounts import Totals, amount_of, buckets_of, dimension_of, record_shares, roll
+from sidecar.ledger.amounts import Totals, dimension_of, open_amount, record_shares, roll
 from sidecar.ledger.sealing import freeze, instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
@@ -31,6 +32,7 @@ ATTEMPTS_KEPT: Final = 20_000
 PAGE: Final = 200
 """Records read at once while pushes wait."""
 START: Final = (-1, "")
+PLACE: Final = re.compile(r"([0-9]{1,12}):(.+)", re.DOTALL)
 
 
 def record_of(row: sqlite3.Row) -> UsageRecord:
@@ -73,12 +75,20 @@ def page(connection: sqlite3.Connection, after: tuple[int, str]) -> tuple[UsageR
     return tuple(record_of(row) for row in connection.execute(sql("records_after"), where).fetchall())
 
 
+def place_of(words: str) -> tuple[int, str]:
+    """The (hour, dimension) a page ended with, as written in its link. Raises ValueError."""
+    found = PLACE.fullmatch(words)
+    if found is None:
+        raise ValueError("no page ended there.")
+    return int(found[1]), found[2]
+
+
 def open_records(connection: sqlite3.Connection) -> tuple[UsageRecord, ...]:
     """What the open hours come to so far, without what is carried."""
     dimensions = {row["dimension"]: dimension_of(row) for row in connection.execute(sql("lifetimes")).fetchall()}
     found = []
     for number, name in connection.execute(sql("open_slots")).fetchall():
-        amount = amount_of(dimensions[name], buckets_of(connection, name, number))
+        amount = open_amount(connection, dimensions[name], number)
         found.append(UsageRecord(hour=Hour.numbered(number), dimension=name, state=State.OPEN, quantity=amount))
     return tuple(found)
 

@@ -79,7 +79,7 @@ class Ledger:
         opened = opening.open_ledger(volume.ledger_path(state_dir, owner.workload), owner, now)
         ledger = cls(opened, owner, dimensions, now, after_group)
         try:
-            ledger._writer.run(lambda connection: sealing.configure(connection, dimensions, now))
+            ledger._writer.run(lambda connection: ledger._begin(connection, now))
         except BaseException:
             ledger.close()
             raise
@@ -258,8 +258,7 @@ class Ledger:
         A line of JSON each: records with requests, answers and links; the totals at the end. Raises ValueError for an
         `after` that no page gave.
         """
-        hour, _, dimension = after.partition(":")
-        start = (int(hour), dimension) if after else book.START
+        start = book.place_of(after) if after else book.START
         page = self._writer.run(lambda connection: book.page(connection, start))
         if not page:
             return [*map(_total, self.invariant())], ""
@@ -306,6 +305,10 @@ class Ledger:
         return sum(
             part.stat().st_size for part in (self.path, self.path.with_name(self.path.name + "-wal")) if part.exists()
         )
+
+    def _begin(self, connection: sqlite3.Connection, now: datetime) -> None:
+        connection.execute(sql("ids_given_to_nobody"))
+        sealing.configure(connection, self._dimensions.values(), now)
 
     def _begin_anew(self) -> sqlite3.Connection:
         """On the writer's thread: a new file in place of one that cannot be read."""

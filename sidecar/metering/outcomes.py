@@ -10,7 +10,7 @@ Rules kept here:
   (`outcome_unknown`), since billing it again could bill it twice.
 - A repair only follows a definite refusal of the very request it replaces, each kind once; hour and
   quantity stay.
-- Disputed quantities are billed again only where the operator says so.
+- Disputed quantities are billed again only where the operator says so, also when they were sent again too late.
 
 Source: AWS Marketplace API Reference, MeterUsage (identical requests count once; six hours).
 """
@@ -63,8 +63,8 @@ LATE: Final = (
 )
 OUTCOME_UNKNOWN: Final = (
     "outcome_unknown",
-    "The hour is too old to be sent again, and an answer was lost: AWS may have billed it. Compare with the bill, then"
-    " decide with `entitlement-sidecar usage retry`.",
+    "The hour is too old to be sent again, and AWS may have billed it: an answer was lost, or it holds another"
+    " quantity. Compare with the bill, then decide with `entitlement-sidecar usage retry`.",
 )
 
 
@@ -118,7 +118,8 @@ def after(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy, 
     if row.disposition is Disposition.EXPIRE:
         return expired(tried, (row.reason, row.hint))
     if row.disposition is Disposition.DISPUTE:
-        return _decision(tried, Disposition.DISPUTE, (row.reason, row.hint), roll=policy.roll_forward_disputed)
+        held = replace(tried, definite=False)  # something is billed for the hour: sent again too late, it waits still
+        return _decision(held, Disposition.DISPUTE, (row.reason, row.hint), roll=policy.roll_forward_disputed)
     if row.disposition is Disposition.REPAIR:
         return _repair(tried, row, now, policy)
     if row.disposition is Disposition.HOLD:

@@ -34,7 +34,7 @@ def place(event_hour: Hour, open_from: Hour, aggregation: Aggregation, index: in
     if aggregation is Aggregation.SUM:
         return Placed(hour=open_from, rolled_from=event_hour)
     kind = aggregation.value
-    rule = f"the hour {event_hour} is sealed, and a {kind} value cannot be added to a later hour."
+    rule = f"the hour {event_hour} is sealed, in which at lies, and a {kind} value cannot be added to a later hour."
     return Refusal(
         status=REASONS["hour_sealed"],
         reason="hour_sealed",

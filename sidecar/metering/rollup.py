@@ -49,6 +49,8 @@ class Bucket:
     max: Micros | None = None
     last: Micros | None = None
     unique: int = 0
+    merged: int = 0
+    """Other tag sets that are in it already, because there were too many."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +82,7 @@ def roll_up(
     total = exact_sum(shares.values())
     quantity = min(floor_to(total, dimension.decimals), maximum(dimension.decimals))
     allocations, merged = _allocate(shares, quantity, dimension) if dimension.tags else ((), 0)
+    merged += sum(bucket.merged for bucket in buckets)
     return Owed(quantity=quantity, allocations=allocations, carry=exact_difference(total, quantity), merged=merged)
 
 

@@ -52,7 +52,8 @@ class Product:
     code: str
     public_keys: tuple[PublicKey, ...] = ()
     entitlement_check: EntitlementCheck | None = None
-    dimensions: tuple[Dimension, ...] = ()
+    dimensions: tuple[Dimension, ...] | None = None
+    """Empty: sealed, and nothing is metered."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -251,11 +251,11 @@ def _seal_by_product(found: Gathered, given: Mapping[str, Given]) -> None:
     product = _product(found)
     for name in SEALED_BY_PRODUCT if product and found.manifest else ():
         sealed = getattr(product, name)
-        if not sealed or not product or not found.manifest:
+        if sealed is None or not product or not found.manifest:
             continue
         outside = found.values.get(name)
         if name in given and outside is not None and outside != sealed:
-            written = ",".join(map(str, sealed)) if isinstance(sealed, tuple) else sealed.value
+            written = ",".join(map(str, sealed)) or "[]" if isinstance(sealed, tuple) else sealed.value
             word = Given(value=written, name=f"product {product.code} in {found.manifest.path}", origin="")
             found.problems.append(contradiction(BY_NAME[name], given[name], word, outside, sealed))
         _take(found, name, sealed, "manifest")

@@ -69,8 +69,12 @@ def _object(pairs: list[tuple[str, object]]) -> object:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    names = [name for name, _ in pairs]
-    return Repeated(next(name for at, name in enumerate(names) if name in names[:at]))
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            break
+        seen.add(name)
+    return Repeated(name)
 
 
 SHOWN_MAX: Final = 80

@@ -5,8 +5,13 @@
 SELECT DISTINCT hour FROM bucket ORDER BY hour;
 
 -- name: buckets_of
--- What came in for one hour and dimension.
-SELECT tags, sum, max, last FROM bucket WHERE hour = :hour AND dimension = :dimension ORDER BY tags;
+-- What came in for one hour and dimension: the untagged bucket, then the largest.
+SELECT tags, sum, max, last FROM bucket WHERE hour = :hour AND dimension = :dimension
+ORDER BY tags <> '[]', sum DESC, tags LIMIT :most;
+
+-- name: bucket_sums_of
+-- The sums of micros of one hour and dimension, per tag set.
+SELECT sum FROM bucket WHERE hour = :hour AND dimension = :dimension;
 
 -- name: unique_keys_count
 -- How many distinct keys one hour and dimension has.

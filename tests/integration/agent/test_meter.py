@@ -19,8 +19,9 @@ from sidecar.errors import Exit
 from sidecar.ledger.answer import pass_path
 from sidecar.ledger.faults import LedgerError
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
-from sidecar.metering.outcomes import Refused
+from sidecar.metering.outcomes import Outcome, Refused
 from sidecar.metering.quantities import parse_micros
+from sidecar.metering.records import SealedRequest
 from tests.fakes import PRODUCT, FakeClock, hearing, settings
 from tests.integration.agent.test_settlement import PLACE, Aws, FakeGate, clock_time
 
@@ -73,6 +74,56 @@ def scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
     for one in scenes:
         if one.meter.settlement.ledger:
             one.meter.settlement.ledger.close()
+
+
+def test_a_disk_that_hangs_while_an_hour_is_sealed_is_a_fault(
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = scene()
+    one.use("3")
+    seen: list[object] = []
+
+    def hangs(*_: object) -> tuple[()]:
+        one.clock.advance(STUCK_SECONDS + 1)
+        seen.append(one.meter.fault)
+        return ()
+
+    monkeypatch.setattr(one.meter.settlement.ledger, "seal", hangs)
+    one.at("11:00:30")
+    assert seen
+    assert all(fault is not None and fault[0] == "ledger_stuck" for fault in seen)  # type: ignore[index]
+    assert one.meter.fault is None
+
+
+def test_aws_that_answers_slowly_is_no_fault_of_the_disk(scene: Callable[..., Scene]) -> None:
+    one = scene()
+    one.use("3")
+    seen: list[object] = []
+
+    def slow(request: SealedRequest) -> Outcome:
+        one.clock.advance(STUCK_SECONDS + 1)
+        seen.append(one.meter.fault)
+        return one.aws.record(request)
+
+    one.aws.answers = [slow]
+    one.at("11:00:30").at("11:10")
+    assert seen == [None]
+    assert one.meter.fault is None
+    assert one.aws.bill() == {"10": "3"}
+
+
+def test_status_says_why_records_wait_and_what_to_do(scene: Callable[..., Scene]) -> None:
+    one = scene(dimensions="requests,other")
+    one.aws.always = Refused(code="AccessDeniedException")
+    one.use("3")
+    one.at("11:00:30").at("11:10")
+    (held,) = one.meter.status()["held"]  # type: ignore[misc]
+    assert (held["aws_error"], held["reason"]) == ("AccessDeniedException", "access_denied")
+    assert "aws-marketplace:MeterUsage" in held["hint"]
+    assert held["oldest_hour"] == "2026-01-02T10:00:00.000Z"
+    one.aws.always = None
+    one.at("11:40")
+    assert one.meter.status()["held"] == []
 
 
 def test_without_dimensions_there_is_no_metering() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from sidecar.agent.exchange import Report
 from sidecar.agent.settlement import Settlement
 from sidecar.agent.submission import Answered, Submission
 from sidecar.agent.usage import LedgerUsage
+from sidecar.clock import SystemClock
 from sidecar.entitlement.hold import Hold
 from sidecar.errors import Exit
 from sidecar.ledger.faults import LedgerError
@@ -343,6 +345,21 @@ def test_a_disputed_quantity_is_billed_again_only_where_the_operator_says_so(
     story.balanced()
 
 
+def test_a_disputed_record_that_is_sent_again_too_late_is_not_billed_in_a_later_hour(
+    tell: Callable[..., Story],
+) -> None:
+    """To send it again is not to bill it again: AWS holds a quantity for that hour."""
+    story = tell()
+    story.aws.billed["requests", hour("10:00").number] = ("9", "receipt-of-another")
+    story.use("5")
+    story.at("11:00:30").at("11:10").at("16:30")
+    story.usage.act(Act.RETRY, None, None, None)
+    story.at("16:31").at("17:00:30").at("17:10")
+    assert story.aws.bill() == {"10": "9"}
+    assert (story.record("10:00").state, story.record("10:00").last_error) == (State.REJECTED, "outcome_unknown")
+    story.balanced()
+
+
 def test_a_person_settles_what_was_rejected(tell: Callable[..., Story]) -> None:
     story = tell()
     story.aws.answers = [Refused(code="InvalidUsageDimensionException")]
@@ -520,6 +537,22 @@ def test_what_cannot_be_settled_at_the_end_is_logged_whole(tell: Callable[..., S
     assert left["quantity"] == "5"
     assert left["dimension"] == "requests"
     assert "client_token" in str(left)
+
+
+def test_what_is_too_late_at_the_end_is_billed_with_the_running_hour(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    story = tell()
+    story.use("3")
+    story.aws.always = Refused(code="EndpointConnectionError", sent=False)
+    for at in ("11:00:30", "11:20", "15:00:30", "15:44:50"):
+        story.at(at)
+    story.aws.always = None
+    story.clock.advance(20)  # no pass since it became too late
+    story.use("1")
+    story.end()
+    assert story.aws.bill() == {"15": "4"}
+    assert not events.of("usage.left_behind")
 
 
 def test_the_last_flush_asks_again_inside_its_budget_and_not_beyond(tell: Callable[..., Story]) -> None:
@@ -734,6 +767,27 @@ def test_a_ledger_that_is_locked_is_opened_when_it_is_free(tell: Callable[..., S
     assert second.settlement.ledger is not None
 
 
+def test_a_ledger_that_cannot_be_opened_is_tried_again_after_a_pause(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    given = settings(state_dir=str(tmp_path / "file"), dimensions="requests")
+    looked = threading.Semaphore(0)
+
+    class Counting(Settlement):
+        def look(self) -> None:
+            super().look()
+            looked.release()
+
+    settlement = Counting(settings=given, clock=SystemClock(), gate=FakeGate())
+    settlement.placed(PLACE)
+    settlement.start()
+    assert looked.acquire(timeout=10), "at once"
+    assert not looked.acquire(timeout=0.5), "and then not without a pause"
+    assert settlement.fault is not None
+    settlement.stop()
+    while not settlement.stopped():
+        looked.acquire(timeout=0.01)
+
+
 def test_before_it_is_known_who_is_metered_a_push_is_refused(tmp_path: Path) -> None:
     clock = FakeClock()
     of = settings(state_dir=str(tmp_path), dimensions="requests")
@@ -767,6 +821,14 @@ def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(
     assert events.one("usage.adopted")["quantities"] == {"requests": "3"}
     story.at("11:00:40").at("11:10")
     assert story.aws.bill() == {"10": "3"}
+
+
+def test_a_ledger_of_another_workload_that_cannot_be_read_is_said(tell: Callable[..., Story], events: Events) -> None:
+    story = tell()
+    (story.directory / "ledger-other.sqlite3").write_bytes(b"rubbish" * 1000)
+    story.at("10:40")
+    said = events.one("usage.not_adopted")
+    assert (said["reason"], said["path"]) == ("ledger_corrupt", str(story.directory / "ledger-other.sqlite3"))
 
 
 def test_quantities_are_decimals_all_the_way(tell: Callable[..., Story]) -> None:

@@ -158,6 +158,18 @@ def test_ids_are_passed_on_though_nothing_is_left_to_bill(story: Story, gone: St
     assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=0, duplicates=1)
 
 
+def test_ids_of_a_workload_that_came_back_and_went_again_are_passed_on_too(story: Story, gone: Story) -> None:
+    gone.push(gone.open(), event(id="a", quantity="2"))
+    gone.close()
+    heir = story.open()
+    heir.adopt(story.now)
+    gone.push(gone.open(), event(id="b", quantity="5"))
+    gone.close()
+    (adopted,) = heir.adopt(story.now)
+    assert [one.amount for one in adopted.amounts] == [Decimal(5)]
+    assert story.push(heir, event(id="b", quantity="5")) == Pushed(accepted=0, duplicates=1)
+
+
 def test_ids_nobody_sends_again_any_more_are_left(story: Story, gone: Story) -> None:
     gone.push(gone.open(), event(id="a", quantity="2"))
     gone.close()

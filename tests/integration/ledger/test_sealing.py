@@ -386,3 +386,29 @@ def one_step(what: str, ledger: Ledger, record: UsageRecord, story: Story) -> No
         rolled(ledger, record, story)
     else:
         ledger.save(replace(record, state=State.REJECTED, retry_at=None), story.now, outcome="no")
+
+
+@pytest.mark.parametrize("after", ["x", "1", "1:", ":requests", "-1:requests", "9" * 30 + ":requests"])
+def test_an_export_goes_on_only_from_where_a_page_ended(story: Story, after: str) -> None:
+    with pytest.raises(ValueError, match="no page"):
+        story.open().export_page(after)
+
+
+def test_of_very_many_tag_sets_the_smallest_are_billed_untagged(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one hour is read into has an end, whatever a product tags with."""
+    monkeypatch.setattr("sidecar.ledger.amounts.TAG_SETS_MAX", 3)
+    ledger = story.open()
+    tagged = [event("gigabytes", f"{number}000", tags=(("tenant", f"t{number}"),)) for number in range(1, 7)]
+    story.push(ledger, *tagged, event("gigabytes", "500"))
+    assert balanced(ledger)
+    (record,) = story.seal(ledger)
+    assert record.quantity == Decimal("21.5")
+    assert record.request is not None
+    assert {one.tags: one.quantity for one in record.request.allocations} == {
+        (): Decimal("6.5"),
+        (("tenant", "t4"),): 4,
+        (("tenant", "t5"),): 5,
+        (("tenant", "t6"),): 6,
+    }
+    assert [one.merged for one in ledger.invariant() if one.dimension == "gigabytes"] == [3]
+    assert balanced(ledger)

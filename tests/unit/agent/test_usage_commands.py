@@ -164,7 +164,15 @@ def test_an_address_without_a_port_is_a_bad_setting(monkeypatch: Env) -> None:
     assert code("usage") == Exit.CONFIG
 
 
-@pytest.mark.parametrize("argv", [("report",), ("report", "requests"), ("report", "a", "1", "--tag", "x")])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("report",),
+        ("report", "requests"),
+        ("report", "a", "1", "--tag", "x"),
+        ("report", "a", "1", "--tag", "t=x", "--tag", "t=y"),
+    ],
+)
 def test_a_report_without_its_parts_is_a_wrong_call(argv: tuple[str, ...]) -> None:
     assert code(*argv) == 2
 

@@ -183,6 +183,10 @@ def test_an_empty_export_is_an_empty_page() -> None:
     assert (found.status_code, found.data, "Link" in found.headers) == (200, b"", False)
 
 
+def test_a_page_that_none_leads_to_is_refused() -> None:
+    assert '"x"' in refused(client().get("/v1/usage/export?after=x"), 400, "bad_request")
+
+
 # -- all of them
 
 

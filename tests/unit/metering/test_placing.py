@@ -38,6 +38,7 @@ def test_a_refusal_of_one_event_reads_as_a_sentence() -> None:
     refused = place(HOUR.previous, HOUR, Aggregation.MAX)
     assert isinstance(refused, Refusal)
     assert refused.detail.startswith(f"The hour {HOUR.previous} is sealed")
+    assert " at " in refused.detail, "the field is named"
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))

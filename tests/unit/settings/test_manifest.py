@@ -419,6 +419,14 @@ def test_a_product_seals_its_own_dimensions(sealed: Write) -> None:
     assert load({"SIDECAR_DIMENSIONS": '["requests", {"name": "gb", "decimals": 3}]'}, manifest=path) is not None
 
 
+def test_a_product_seals_that_nothing_is_metered(sealed: Write) -> None:
+    path = sealed(products=[product(dimensions=[])])
+    assert load({}, manifest=path).dimensions == ()
+    found = problem({"SIDECAR_DIMENSIONS": "requests"}, manifest=path)
+    assert "'requests'" in found.fault
+    assert "'[]'" in found.fault
+
+
 def test_other_dimensions_from_outside_are_refused_naming_both(sealed: Write) -> None:
     path = sealed(products=[product(dimensions=["requests"])])
     found = problem({"SIDECAR_DIMENSIONS": "cheaper"}, manifest=path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sidecar.settings.strictjson import SHOWN_MAX, Constant, JsonNumber, Repeated, parse, shown
@@ -18,6 +20,14 @@ def test_a_number_is_no_text() -> None:
 def test_a_name_given_twice_is_seen_and_a_name_in_two_objects_is_not_one() -> None:
     assert parse('{"a": 1, "b": 2, "b": 2}') == Repeated("b")
     assert isinstance(parse('[{"a": 1}, {"a": 2}]'), list)
+
+
+def test_a_repeated_name_behind_very_many_others_is_found_in_no_time() -> None:
+    """Whoever may push must not be able to keep a thread busy for a minute with one body."""
+    names = ", ".join(f'"{number}": 0' for number in range(60_000))
+    began = time.process_time()
+    assert parse("{" + names + ', "59999": 0}') == Repeated("59999")
+    assert time.process_time() - began < 2
 
 
 def test_what_json_does_not_know_is_no_number() -> None:
