@@ -14,9 +14,10 @@ from typing import Final
 
 from sidecar.agent import child, log
 from sidecar.agent.child import Child
+from sidecar.agent.doubts import Gate
 from sidecar.agent.exchange import Report
 from sidecar.agent.metering import LOOP
-from sidecar.agent.settlement import End, Gate, Settlement, shown
+from sidecar.agent.settlement import End, Settlement, shown
 from sidecar.agent.submission import Submission
 from sidecar.agent.usage import UNKNOWN, LedgerUsage
 from sidecar.api.view import Metric

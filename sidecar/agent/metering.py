@@ -17,7 +17,8 @@ from sidecar.clock import Clock
 from sidecar.settings import Settings
 
 if TYPE_CHECKING:
-    from sidecar.agent.settlement import End, Gate
+    from sidecar.agent.doubts import Gate
+    from sidecar.agent.settlement import End
 
 
 LOOP: Final = "metering"
