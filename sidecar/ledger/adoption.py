@@ -22,7 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sidecar.ledger import book, volume
+from sidecar.ledger import book, ids, volume
 from sidecar.ledger.amounts import (
     Share,
     Totals,
@@ -35,7 +35,7 @@ from sidecar.ledger.amounts import (
     roll,
     shares_of,
 )
-from sidecar.ledger.counting import GENERATION_SECONDS, tags_of, tags_text
+from sidecar.ledger.counting import tags_of, tags_text
 from sidecar.ledger.faults import LedgerError, translated
 from sidecar.ledger.opening import Owner, open_known, rollback
 from sidecar.ledger.sealing import instant_text, open_from
@@ -47,8 +47,6 @@ from sidecar.settings.dimensions import Dimension
 
 T = TypeVar("T")
 OUTCOME_UNKNOWN: Final = "outcome_unknown"
-IDS_AT_ONCE: Final = 2000
-"""In one transaction of ours: pushes go on in between."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,11 +110,10 @@ def _give_ids(connection: sqlite3.Connection, ours: str, now: datetime, know: Ca
     """Pass on the ids that may still be sent again, once for each ledger that asks and each life of this one."""
     (given,) = connection.execute(sql("ids_given_to"), {"ledger": ours}).fetchone()
     _, turned_at = connection.execute(sql("standing")).fetchone()
-    if given or now.timestamp() - turned_at >= 2 * GENERATION_SECONDS:
+    if given or now.timestamp() - turned_at >= 2 * ids.GENERATION_SECONDS:
         return
-    rows = connection.execute(sql("ids_all"))
-    while page := rows.fetchmany(IDS_AT_ONCE):
-        know(b"".join(part for entry in page for part in entry))
+    for entries in ids.everything(connection):
+        know(entries)
     _at_once(connection, lambda: connection.execute(sql("ids_give"), {"ledger": ours, "at": instant_text(now)}))
 
 

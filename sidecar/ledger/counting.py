@@ -20,6 +20,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from sidecar.ledger import ids
+from sidecar.ledger.ids import GENERATION_SECONDS, ID
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Pushed, Refusal, Tags, UsageEvent, content_digest, id_digest, key_digest
 from sidecar.metering.hours import Hour
@@ -31,11 +33,6 @@ SUM_MAX: Final = 2**63 - 1
 """Micros one hour, dimension and tag set can hold: SQLite's integer."""
 NO_INTEGER: Final = 3091
 """SQLITE_CONSTRAINT_DATATYPE: a sum left 64 bits, became a REAL, and STRICT refused it."""
-GENERATION_SECONDS: Final = 24 * 3600
-"""An id is known for one generation at least and two at most."""
-ENTRY: Final = 32
-"""Bytes of an id and its content."""
-ID: Final = 16
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 HOUR: Final = 3_600_000_000
@@ -158,8 +155,7 @@ class Group:
             return
         run = connection.execute
         if self.entries and not self._ids_kept:
-            self.entries.sort()
-            run(sql("ids_keep"), {"entries": b"".join(self.entries), "count": len(self.entries)})
+            ids.keep(connection, sorted(self.entries))  # new, each of them: that was judged
         run(sql("buckets_add"), {"rows": _rows((*key, *value) for key, value in self.buckets.items())})
         totals = ((name, n, *divmod(micros, MICROS_PER_UNIT)) for name, (n, micros) in self.totals.items())
         run(sql("lifetime_push"), {"rows": _rows(totals)})
@@ -176,7 +172,7 @@ def count(
     now = max(request.now for request in requests)
     open_from, turned_at = _standing(connection)
     if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
-        turn(connection, now, forget=now > turned_at)
+        ids.turn(connection, now, forget=now > turned_at)
     connection.execute("SAVEPOINT together")
     answers = _all_new(connection, requests, aggregations, open_from)
     if answers is not None:
@@ -199,10 +195,8 @@ def _all_new(
 ) -> list[Answer] | None:
     """The common case in one step less: every id is new and nothing is refused. None where it is not so."""
     entries = sorted(event.entry for request in requests for event in request.events if event.entry is not None)
-    if entries:
-        taken = connection.execute(sql("ids_take"), {"entries": b"".join(entries), "count": len(entries)}).rowcount
-        if taken != len(entries):
-            return None
+    if entries and not ids.keep(connection, entries):
+        return None
     group = Group(open_from, aggregations, {}, ids_kept=True)
     answers = [group.take(request) for request in requests]
     if any(isinstance(answer, Refusal) for answer in answers):
@@ -233,30 +227,14 @@ def _alone(
     return answer
 
 
-def remember(connection: sqlite3.Connection, entries: bytes) -> None:
-    """Know these ids, as if they had been pushed here; those that are known keep their content."""
-    connection.execute(sql("ids_take"), {"entries": entries, "count": len(entries) // ENTRY})
-
-
-def turn(connection: sqlite3.Connection, now: int, *, forget: bool) -> None:
-    """Begin a new generation of ids. After a clock was set far back, only the time of the turn is corrected."""
-    if forget:
-        for step in ("ids_forget_oldest", "ids_turn_away", "ids_turn_over", "ids_turn_anew"):
-            connection.execute(sql(step))
-    connection.execute(sql("ids_turned"), {"now": now})
-
-
 def _standing(connection: sqlite3.Connection) -> tuple[int, int]:
     open_from, turned_at = connection.execute(sql("standing")).fetchone()
     return int(open_from), int(turned_at)
 
 
 def _known(connection: sqlite3.Connection, requests: Iterable[Request]) -> dict[bytes, bytes]:
-    entries = sorted(event.entry for request in requests for event in request.events if event.entry is not None)
-    if not entries:
-        return {}
-    rows = connection.execute(sql("ids_known"), {"entries": b"".join(entries), "count": len(entries)}).fetchall()
-    return {entries[position][:ID]: content for position, content in rows}
+    entries = (event.entry for request in requests for event in request.events if event.entry is not None)
+    return ids.known(connection, entries)
 
 
 def _out_of_range(

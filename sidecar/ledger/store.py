@@ -18,10 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from sidecar.ledger import adoption, balance, book, leaving, opening, sealing, volume
+from sidecar.ledger import adoption, balance, book, ids, leaving, opening, sealing, volume
 from sidecar.ledger.adoption import Adopted
 from sidecar.ledger.balance import Balance, Waiting
-from sidecar.ledger.counting import Answer, Request, remember
+from sidecar.ledger.counting import Answer, Request
 from sidecar.ledger.faults import LedgerError
 from sidecar.ledger.opening import Opened, Owner
 from sidecar.ledger.sealing import MakeRecord
@@ -287,7 +287,7 @@ class Ledger:
             self._writer.run(lambda connection: adoption.take(connection, ledger, amounts, now))
 
         def know(entries: bytes) -> None:
-            self._writer.run(lambda connection: remember(connection, entries))
+            self._writer.run(lambda connection: ids.remember(connection, entries))
 
         return tuple(
             adoption.adopt(path, self._owner, names, ours, now, take, know) for path in volume.other_ledgers(self.path)

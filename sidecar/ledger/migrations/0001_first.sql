@@ -52,6 +52,13 @@ CREATE TABLE seen_before (id BLOB PRIMARY KEY, content BLOB NOT NULL) STRICT, WI
 -- Which ledgers have been given the ids: another workload's product may send again what this one kept.
 CREATE TABLE ids_given (ledger TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
+-- The newest ids of this generation in the order they came, before they are sorted into `seen`: of each group one row,
+-- its ids and contents in turn. `number` says how many ids the log took until then.
+CREATE TABLE seen_log (
+  number  INTEGER PRIMARY KEY,
+  entries BLOB NOT NULL CHECK (length(entries) % 32 = 0)
+) STRICT;
+
 -- Which events of an hour came too late for their own: the link to their origin. Their quantity is in the bucket.
 CREATE TABLE late (
   hour      INTEGER NOT NULL,

@@ -13,10 +13,6 @@ SELECT id, dimension, tags, amount, from_hour, why, claimed_by FROM handed WHERE
 -- The adopting ledger has it on disk.
 UPDATE handed SET taken_by = :taken_by WHERE id = :id;
 
--- name: ids_all
--- Every id that is known here, with its content.
-SELECT id, content FROM seen UNION ALL SELECT id, content FROM seen_before;
-
 -- name: ids_given_to
 -- Whether a ledger has been given the ids.
 SELECT count(*) FROM ids_given WHERE ledger = :ledger;

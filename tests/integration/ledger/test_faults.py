@@ -78,7 +78,7 @@ def damaged(path: Path, table: str) -> None:
         file.write(b"\xff" * 4096)
 
 
-@pytest.mark.parametrize("table", ["meta", "bucket", "usage_record"])
+@pytest.mark.parametrize("table", ["meta", "bucket", "usage_record", "seen_log"])
 def test_a_damaged_page_is_found_at_opening(story: Story, table: str) -> None:
     story.push(story.open(), event())
     story.close()

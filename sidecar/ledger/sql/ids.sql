@@ -1,0 +1,97 @@
+-- Which ids are known. Entries come as one blob, 32 bytes each: id, content.
+
+-- name: ids_known
+-- Which of the ids in :entries are known, as (position, content).
+WITH RECURSIVE number (i) AS (
+  SELECT 0 WHERE :count > 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count
+)
+SELECT i, lately.content FROM number CROSS JOIN temp.seen_lately AS lately ON lately.id = substr(:entries, 1 + i * 32, 16)
+UNION ALL
+SELECT i, seen.content FROM number CROSS JOIN seen ON seen.id = substr(:entries, 1 + i * 32, 16)
+UNION ALL
+SELECT i, seen_before.content FROM number CROSS JOIN seen_before ON seen_before.id = substr(:entries, 1 + i * 32, 16);
+
+-- name: ids_take
+-- Remember those of the ids in :entries that are not known; how many those were is the number of rows changed.
+INSERT INTO temp.seen_lately (id, content)
+WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
+SELECT substr(:entries, 1 + i * 32, 16), substr(:entries, 17 + i * 32, 16) FROM number
+WHERE substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen)
+  AND substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen_before)
+ON CONFLICT DO NOTHING;
+
+-- name: ids_sort_in
+-- The same for a few, which go where all end up.
+INSERT INTO seen (id, content)
+WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
+SELECT substr(:entries, 1 + i * 32, 16), substr(:entries, 17 + i * 32, 16) FROM number
+WHERE substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM temp.seen_lately)
+  AND substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen_before)
+ON CONFLICT DO NOTHING;
+
+-- name: ids_log
+-- Put the ids that were just taken on disk. The row's key becomes how many the log took so far.
+INSERT INTO seen_log (number, entries)
+SELECT :count + coalesce(max(number), 0), :entries FROM seen_log;
+
+-- name: ids_move
+-- Sort the ids from :first to :last of those taken lately in among the others.
+INSERT INTO seen (id, content)
+SELECT id, content FROM temp.seen_lately WHERE id BETWEEN :first AND :last ORDER BY id
+ON CONFLICT DO NOTHING;
+
+-- name: ids_moved
+-- What was sorted in is no longer among those taken lately.
+DELETE FROM temp.seen_lately WHERE id BETWEEN :first AND :last;
+
+-- name: ids_log_cut
+-- Drop what the log took up to :number: all of it was sorted in.
+DELETE FROM seen_log WHERE number <= :number;
+
+-- name: ids_log_clear
+-- Drop the whole log: all of it was sorted in.
+DELETE FROM seen_log;
+
+-- name: ids_lately
+-- Room in memory for the ids that wait to be sorted in.
+CREATE TEMP TABLE seen_lately (id BLOB PRIMARY KEY, content BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- name: ids_logged
+-- What the log holds, as it came.
+SELECT number, entries FROM seen_log ORDER BY number;
+
+-- name: ids_logged_entries
+-- What the log holds, without its numbers.
+SELECT entries FROM seen_log;
+
+-- name: ids_sorted
+-- Every id that was sorted in, of both generations, with its content.
+SELECT id, content FROM seen UNION ALL SELECT id, content FROM seen_before;
+
+-- name: ids_recall
+-- Take the ids in :entries, which the log holds, into memory again.
+INSERT INTO temp.seen_lately (id, content)
+WITH RECURSIVE number (i) AS (
+  SELECT 0 WHERE :count > 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count
+)
+SELECT substr(:entries, 1 + i * 32, 16), substr(:entries, 17 + i * 32, 16) FROM number;
+
+-- name: ids_forget_oldest
+-- Empty the generation before, so that the current one can take its place.
+DELETE FROM seen_before;
+
+-- name: ids_turn_away
+-- First step of the exchange of generations: the emptied table makes room.
+ALTER TABLE seen_before RENAME TO seen_emptied;
+
+-- name: ids_turn_over
+-- Second step: what was current is the generation before.
+ALTER TABLE seen RENAME TO seen_before;
+
+-- name: ids_turn_anew
+-- Third step: the emptied table is current.
+ALTER TABLE seen_emptied RENAME TO seen;
+
+-- name: ids_turned
+-- A new generation begins.
+UPDATE meta SET turned_at = :now;

@@ -1,0 +1,218 @@
+"""An id is known wherever it is: in the log, in memory, sorted in, or of the generation before."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.ledger import ids
+from sidecar.ledger.ids import ENTRY, ID, LOGGED_MIN, SLICE_IDS, SLICES
+from sidecar.ledger.opening import open_ledger
+from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from tests.integration.ledger.support import NOON, OWNER, Story, accepted, balanced, child, event
+
+ROUND = SLICES * SLICE_IDS
+MANY = 5 * SLICE_IDS
+"""Events of one push that move a few slices."""
+
+
+def batch(name: str, count: int = MANY, **more: str) -> list[UsageEvent]:
+    return [event(id=f"{name}-{number}", **more) for number in range(count)]
+
+
+class Shelf:
+    """The ids of one file, opened as the ledger does."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.chance = path, random.Random(seed)
+        self.kept: list[bytes] = []
+        self.open()
+
+    def open(self) -> None:
+        self.opened = open_ledger(self.path, OWNER, NOON)
+        self.connection = self.opened.connection
+
+    def close(self) -> None:
+        self.connection.close()
+        self.opened.lock.release()
+
+    def entries(self, count: int) -> list[bytes]:
+        return sorted(self.chance.randbytes(ENTRY) for _ in range(count))
+
+    def keep(self, count: int) -> None:
+        new = self.entries(count)
+        self.connection.execute("BEGIN")
+        assert ids.keep(self.connection, new)
+        self.connection.execute("COMMIT")
+        self.kept += new
+
+    def of(self, table: str) -> list[bytes]:
+        return [key + content for key, content in self.connection.execute(f"SELECT id, content FROM {table}")]
+
+    def log(self) -> list[bytes]:
+        rows = self.connection.execute("SELECT entries FROM seen_log").fetchall()
+        return [row[0][at : at + ENTRY] for row in rows for at in range(0, len(row[0]), ENTRY)]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    made = Shelf(tmp_path / "ledger-x.sqlite3", seed=5)
+    yield made
+    made.close()
+
+
+def test_slices_move_everything_exactly_once(shelf: Shelf) -> None:
+    """Two rounds of groups of all sizes: each id is sorted in or in memory, never both, and the log ends."""
+    while len(shelf.kept) < 2.5 * ROUND:
+        shelf.keep(shelf.chance.choice((1, LOGGED_MIN - 1, LOGGED_MIN, 40, 400, 3000)))
+        if shelf.chance.random() < 0.1:
+            assert len(shelf.log()) <= ROUND + SLICE_IDS + 3000
+            assert sorted(shelf.of("seen") + shelf.of("temp.seen_lately")) == sorted(shelf.kept)
+    assert set(shelf.of("temp.seen_lately")) <= set(shelf.log())
+    assert len(shelf.of("temp.seen_lately")) < 0.7 * ROUND
+
+
+def test_whenever_it_ends_the_log_brings_back_what_was_not_moved(shelf: Shelf) -> None:
+    for size in (100, SLICE_IDS * 3, ROUND - 900, 17, 700, 300, ROUND // 2, 5000):
+        while size > 0:
+            shelf.keep(min(size, 400))
+            size -= 400
+        before = set(shelf.of("temp.seen_lately"))
+        shelf.close()
+        shelf.open()
+        recalled = set(shelf.of("temp.seen_lately"))
+        assert before <= recalled, "nothing is forgotten"
+        assert len(recalled - before) <= 3 * 400, "and little is there that was moved"
+        found = ids.known(shelf.connection, shelf.kept)
+        assert found == {entry[:ID]: entry[ID:] for entry in shelf.kept}
+        assert ids.known(shelf.connection, shelf.entries(500)) == {}
+
+
+def test_what_was_moved_for_certain_follows_from_the_number_taken() -> None:
+    at = [0] * SLICES
+    for taken in range(0, 3 * ROUND, SLICE_IDS):
+        assert [max(one, 0) for one in ids.moved_up_to(taken + 1)] == at
+        at[taken // SLICE_IDS % SLICES] = taken + SLICE_IDS
+
+
+@pytest.mark.parametrize("count", [LOGGED_MIN - 1, LOGGED_MIN, 2 * SLICE_IDS])
+@pytest.mark.parametrize("ends", ["ROLLBACK", "ROLLBACK TO one"])
+def test_what_is_taken_back_leaves_no_trace_in_memory(shelf: Shelf, count: int, ends: str) -> None:
+    shelf.keep(ROUND // 4)
+    places = ("seen", "temp.seen_lately", "seen_log")
+    before, new = [shelf.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places], shelf.entries(count)
+    shelf.connection.execute("BEGIN")
+    shelf.connection.execute("SAVEPOINT one")
+    assert ids.keep(shelf.connection, new)
+    assert len(ids.known(shelf.connection, new)) == count
+    shelf.connection.execute(ends)
+    assert ids.known(shelf.connection, new) == {}
+    assert [shelf.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places] == before
+    if shelf.connection.in_transaction:
+        shelf.connection.execute("COMMIT")
+    shelf.connection.execute("BEGIN")
+    assert ids.keep(shelf.connection, new)
+    shelf.connection.execute("COMMIT")
+
+
+@pytest.mark.parametrize("count", [1, LOGGED_MIN, 50])
+def test_a_known_id_is_not_kept_again_wherever_it_is(shelf: Shelf, count: int) -> None:
+    """One at a time among new ones: in memory, sorted in, of the generation before, and twice among these."""
+    shelf.keep(ROUND // 2)
+    older, waiting = shelf.of("seen")[7], shelf.of("temp.seen_lately")[7]
+    ids.turn(shelf.connection, 0, forget=True)
+    shelf.keep(ROUND // 2)
+    sorted_in, lately = shelf.of("seen")[7], shelf.of("temp.seen_lately")[7]
+    new = shelf.entries(1)[0]
+    for again in ([older], [waiting], [sorted_in], [lately], [new, new]):
+        shelf.connection.execute("BEGIN")
+        assert not ids.keep(shelf.connection, sorted([*again, *shelf.entries(count - 1)]))
+        shelf.connection.execute("ROLLBACK")
+
+
+def test_a_turn_leaves_nothing_waiting(shelf: Shelf) -> None:
+    shelf.keep(1000)
+    ids.turn(shelf.connection, 0, forget=True)
+    assert sorted(shelf.of("seen_before")) == sorted(shelf.kept)
+    assert shelf.of("seen") == shelf.of("temp.seen_lately") == shelf.log() == []
+
+
+PUSHER = """
+import os, signal
+from tests.integration.ledger.test_ids import batch
+ledger = Story(Path(argv[0])).open()
+for name in "abc": print(ledger.push(batch(name), NOON).accepted, flush=True)
+print(ledger.push([event(id="single")], NOON).accepted, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_after_a_kill_what_was_only_in_memory_is_known(story: Story) -> None:
+    process = child(PUSHER, story.directory)
+    said, failed = process.communicate(timeout=30)
+    assert said.split() == [*[str(MANY)] * 3, "1"], failed
+    ledger = story.open()
+    for name in "abc":
+        assert story.push(ledger, *batch(name)) == Pushed(accepted=0, duplicates=MANY)
+    assert story.push(ledger, event(id="single"), *batch("d")) == Pushed(accepted=MANY, duplicates=1)
+    other = story.push(ledger, *batch("e"), event(id="c-3", quantity="2"))
+    assert isinstance(other, Refusal)
+    assert (other.status, other.index) == (409, MANY)
+    assert accepted(ledger) == 4 * MANY + 1
+    assert balanced(ledger)
+
+
+def test_one_request_may_repeat_what_is_in_every_place(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, *batch("old"))
+    story.now += timedelta(hours=25)
+    story.push(ledger, *batch("logged"))
+    story.push(ledger, event(id="single"))
+    again = [event(id=one) for one in ("old-1", "logged-1", "single")]
+    assert story.push(ledger, *again, event(id="new")) == Pushed(accepted=1, duplicates=3)
+    for one in again:
+        assert story.push(ledger, *batch(f"with {one.id}", 10), one) == Pushed(accepted=10, duplicates=1)
+    assert balanced(ledger)
+
+
+def test_a_refused_request_may_send_its_ids_with_other_content(story: Story) -> None:
+    ledger, much = story.open(), "9999999999.999999"
+    refused = story.push(ledger, *batch("a", 1000, quantity=much))
+    assert isinstance(refused, Refusal)
+    assert refused.status == 422
+    assert story.push(ledger, *batch("a", 1000)) == Pushed(accepted=1000, duplicates=0)
+    assert accepted(ledger) == 1000
+
+
+class Failing:
+    """A connection whose commits fail."""
+
+    def __init__(self, inner: sqlite3.Connection) -> None:
+        self.inner = inner
+
+    def execute(self, statement: str, *values: object) -> object:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("disk I/O error")
+        return self.inner.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+
+def test_a_commit_that_fails_takes_back_what_is_in_memory(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, *batch("a"))
+    works = ledger._writer._connection
+    assert works is not None
+    ledger._writer._connection = Failing(works)  # type: ignore[assignment]
+    refused = story.push(ledger, *batch("b"))
+    assert isinstance(refused, Refusal)
+    assert refused.status == 503
+    ledger._writer._connection = works
+    assert story.push(ledger, *batch("b")) == Pushed(accepted=MANY, duplicates=0)
+    assert balanced(ledger)
