@@ -66,8 +66,13 @@ class Doubts:
             self._keep_pass(settled)
         self._impose(None)
 
+    def begin(self, ledger: Ledger) -> None:
+        """What an earlier process left: since when AWS took nothing, and whether it ever said no."""
+        self._reporting = Reporting(failing_since=ledger.failing_since())
+        self.look_back(ledger)
+
     def look_back(self, ledger: Ledger) -> None:
-        """What the ledger knows of denials, also of an earlier process."""
+        """Whether AWS said no to the first record."""
         if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
             return
         if ledger.waiting().ever_settled or not ledger.ever_answered(DENIED):

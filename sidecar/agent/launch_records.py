@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import Final, TextIO
 
 from sidecar.agent import child, log
@@ -29,7 +29,7 @@ from sidecar.entitlement.hold import Hold
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.metering.events import Refusal, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import Micros, plain
+from sidecar.metering.quantities import exact_product, plain, to_micros
 from sidecar.metering.records import State, UsageRecord
 from sidecar.settings import Dimension, Settings
 from sidecar.settings.dimensions import PLACES, Aggregation
@@ -58,6 +58,11 @@ def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] 
     if not settings.dimensions:
         fault = "is missing: there is no dimension to send a record of."
         raise SettingsError([Problem(setting="SIDECAR_DIMENSIONS", fault=fault, example="requests")])
+    odd = [dimension.name for dimension in settings.dimensions if not _comes_to_one(dimension)]
+    if odd:
+        rule = "no event comes to exactly 1 with its scale; give it scale 1 for this command"
+        sys.stderr.write(f"{', '.join(odd)}: {rule}.\nNothing was sent.\n")
+        return Exit.FAILED
     names = ", ".join(dimension.name for dimension in settings.dimensions)
     if not yes and not _confirmed(f"This sends one real, billed record of quantity 1 for each of: {names}.", ask):
         sys.stderr.write("Nothing was sent.\n")
@@ -126,11 +131,21 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
     return Exit.OK if fine else Exit.FAILED
 
 
+def _raw(dimension: Dimension) -> Decimal:
+    """What has to be reported for a quantity of 1, cut to six places; of a `unique` dimension one key is 1."""
+    if dimension.aggregation is Aggregation.UNIQUE:
+        return Decimal(1)
+    return (Decimal(1) / dimension.scale).quantize(Decimal(1).scaleb(-PLACES))
+
+
+def _comes_to_one(dimension: Dimension) -> bool:
+    return exact_product(_raw(dimension), dimension.scale) == 1
+
+
 def _one(dimension: Dimension) -> UsageEvent:
     """An event that comes to quantity 1 once it is scaled."""
-    raw = (Decimal(1) / dimension.scale).quantize(Decimal(1).scaleb(-PLACES), ROUND_CEILING)
     key = KEY if dimension.aggregation is Aggregation.UNIQUE else None
-    return UsageEvent(dimension=dimension.name, micros=Micros(int(raw.scaleb(PLACES))), key=key)
+    return UsageEvent(dimension=dimension.name, micros=to_micros(_raw(dimension)), key=key)
 
 
 def _show(out: TextIO, records: Sequence[UsageRecord], as_json: bool) -> None:

@@ -271,7 +271,7 @@ class Settlement:
         ledger.set_aside = None
         sealed = ledger.in_state(State.SEALED)
         self._sent_before = self.waiting.ever_settled or any(one.attempts for one in sealed)
-        self._doubts.look_back(ledger)
+        self._doubts.begin(ledger)
         self._keep_house(ledger, now)
 
     def _may_send(self) -> bool:

@@ -102,8 +102,11 @@ class Group:
                 key, content = event.entry[:ID], event.entry[ID:]
                 before = fresh.get(key) or self._known.get(key)
                 if before is not None:
-                    if before != content and conflict is None:
-                        conflict = index
+                    if before != content:
+                        hour = self._hour(event, index)
+                        if isinstance(hour, Refusal):
+                            return hour
+                        conflict = index if conflict is None else conflict
                     continue
                 fresh[key] = content
             hour = self._hour(event, index)

@@ -232,6 +232,12 @@ class Ledger:
         """The hours before its own in which some of a record's quantity was used, oldest first."""
         return self._writer.run(lambda connection: book.earlier_hours(connection, record))
 
+    def failing_since(self) -> datetime | None:
+        """When AWS first said no since its last yes, by the audit trail; None where it said nothing since."""
+        return self._writer.run(
+            lambda connection: _instant(connection.execute(sql("attempts_failing_since")).fetchone()[0])
+        )
+
     def ever_answered(self, outcomes: Iterable[str]) -> bool:
         """Whether one of these is in the audit trail: the last answer may say nothing of what was said before."""
         return self._writer.run(
@@ -323,6 +329,10 @@ class Ledger:
             connection.close()
             raise
         return connection
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _total(one: Balance) -> str:

@@ -85,6 +85,17 @@ def test_who_is_not_entitled_sends_nothing(aws: Emulator, tmp_path: Path) -> Non
     assert aws.usage_records() == []
 
 
+def test_a_dimension_that_cannot_come_to_one_is_named_and_nothing_is_sent(aws: Emulator, tmp_path: Path) -> None:
+    odd = (
+        '[{"name": "gb", "scale": 3, "decimals": 6}, {"name": "seats", "scale": "0.5", "aggregation": "unique", '
+        '"scope": "pod"}]'
+    )
+    done = Sidecar(aws, tmp_path, SIDECAR_DIMENSIONS=odd).command("usage", "test-records", "--yes")
+    assert done.returncode == 1
+    assert "gb, seats" in done.stderr
+    assert aws.usage_records() == []
+
+
 def test_without_dimensions_there_is_nothing_to_send(aws: Emulator, tmp_path: Path) -> None:
     done = Sidecar(aws, tmp_path).command("usage", "test-records", "--yes")
     assert done.returncode == 78

@@ -47,6 +47,10 @@ WHERE hour = :hour AND dimension = :dimension ORDER BY number;
 -- What was sent and answered for one record.
 SELECT at, client_token, outcome, detail FROM attempt WHERE hour = :hour AND dimension = :dimension ORDER BY id;
 
+-- name: attempts_failing_since
+-- The first answer since AWS last took a record.
+SELECT min(at) FROM attempt WHERE id > coalesce((SELECT max(id) FROM attempt WHERE outcome = 'settled'), 0);
+
 -- name: attempts_answered
 -- Whether the audit trail has this outcome anywhere.
 SELECT EXISTS (SELECT 1 FROM attempt WHERE outcome = :outcome);

@@ -697,6 +697,21 @@ def test_usage_that_cannot_be_reported_for_two_hours_is_overdue(
     assert events.of("metering.recovered")
 
 
+def test_an_outage_is_as_old_after_a_restart_as_before(tell: Callable[..., Story]) -> None:
+    story = tell(on_metering_overdue="shut")
+    story.use("1")
+    story.aws.always = Refused(code="EndpointConnectionError")
+    story.at("11:00:30").at("11:10").at("13:20")
+    story.gate = FakeGate()
+    story.restart()
+    story.at("13:21")
+    assert story.settlement.overdue_since is not None
+    assert story.gate.holds == [Hold.METERING_OVERDUE]
+    story.aws.always = None
+    story.at("13:50")
+    assert story.gate.holds == [Hold.METERING_OVERDUE, None]
+
+
 def test_one_refused_dimension_beside_one_that_settles_is_not_overdue(tell: Callable[..., Story]) -> None:
     story = tell(dimensions="requests,gb")
 

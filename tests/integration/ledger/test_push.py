@@ -183,3 +183,14 @@ def test_after_closing_pushes_are_refused(story: Story) -> None:
     answer = story.push(ledger, event())
     assert isinstance(answer, Refusal)
     assert (answer.status, answer.reason) == (503, "shutting_down")
+
+
+def test_a_sealed_hour_is_said_before_a_conflict_of_the_same_event(story: Story) -> None:
+    """The order of refusals is the contract's: 422 before 409."""
+    ledger = story.open()
+    at = story.now
+    story.push(ledger, event("peak", "2", id="a", at=at))
+    story.seal(ledger)
+    answer = story.push(ledger, event("peak", "3", id="a", at=at))
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason) == (422, "hour_sealed")
