@@ -179,12 +179,24 @@ def listens(pid: int) -> bool:
     """Whether a process holds a listening socket; a child that asks AWS holds none."""
     inodes = {target[8:-1] for target in _targets(pid) if target.startswith("socket:[")}
     tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
-    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    rows = [line.split() for table in tables for line in _lines(table)]
     return any(row[3] == "0A" and row[9] in inodes for row in rows)
 
 
+def _lines(table: Path) -> list[str]:
+    try:
+        return table.read_text().splitlines()[1:]
+    except OSError:
+        return []
+
+
 def _targets(pid: int) -> Iterator[str]:
-    for link in Path(f"/proc/{pid}/fd").iterdir():
+    """What the process has open; nothing once it is gone."""
+    try:
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return
+    for link in links:
         try:
             yield os.readlink(link)
         except OSError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -86,7 +86,7 @@ def test_throttling_and_expired_credentials_come_before_the_rules_and_record_not
 
 
 def test_a_clock_a_little_ahead_moves_the_window_and_one_far_ahead_refuses_the_signature(aws: Emulator) -> None:
-    edge = NOW - timedelta(hours=5, minutes=55)
+    edge = datetime.now(UTC) - timedelta(hours=5, minutes=55)
     aws.fault("MeterUsage", "clock_skew", seconds=600)
     aws.fault("MeterUsage", "clock_skew", seconds=3600)
     assert metered(aws.url, Timestamp=edge) == "TimestampOutOfBoundsException"
