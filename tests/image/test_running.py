@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.platform.eks import API_MOUNT
 from tests.image.engine import LOCKED_DOWN, PYTHON, STATE, Running, build_flags, call, done, run, run_python
+from tests.integration.agent.cluster_api import UID, ClusterApi, wait_for
 
 SELLER = Path(__file__).parents[2] / "docs" / "examples" / "seller-image"
 COMPILED_AT_RUN_TIME = re.compile(r"code object from ([^'\s]+\.py)$", re.MULTILINE)
@@ -77,6 +79,20 @@ def test_it_becomes_entitled_with_one_volume_and_nothing_else(
         assert took < FLUSH_SECONDS + 5, "ended by itself, not by the engine's patience"
         assert "sidecar.stopped" in sidecar.logs()
         assert "answer.not_kept" not in sidecar.logs()
+
+
+def test_it_tells_the_cluster_with_what_was_left_of_the_kubernetes_client(
+    image: str, env: dict[str, str], tmp_path: Path
+) -> None:
+    with ClusterApi(tmp_path) as api:
+        pod = {"POD_UID": UID, "POD_NAME": "product-1", "POD_NAMESPACE": "shop"}
+        server = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
+        mount = ("--volume", f"{api.mount}:{API_MOUNT}:ro")
+        with Running(image, env=env | pod | server, flags=(*LOCKED_DOWN, *mount)) as it:
+            it.await_healthy()
+            wait_for(lambda: (api.shown() or {}).get("status") == "True" and api.events)
+            assert {one["reason"] for one in api.events.values()} == {"Entitled"}
+            assert "kubernetes." not in it.logs()
 
 
 def test_the_volume_that_the_image_declares_is_enough(image: str, env: dict[str, str]) -> None:
