@@ -1,6 +1,6 @@
 """Condition and events on a real pod, as a real API server takes them.
 
-Needs kubectl, KUBECONFIG, and SIDECAR_PAUSE_IMAGE, any image that waits and that the nodes have; else skipped.
+Needs kubectl, KUBECONFIG and SIDECAR_EMULATOR_IMAGE, which waits; else skipped.
 
 The child runs here, with a token of the pod's service account in a directory that looks like the mount.
 """
@@ -32,13 +32,13 @@ from tests.acceptance.support import PRODUCT, Sidecar, eventually
 from tests.acceptance.test_herald import heralded
 
 pytestmark = pytest.mark.skipif(
-    not (os.environ.get("KUBECONFIG") and os.environ.get("SIDECAR_PAUSE_IMAGE") and shutil.which("kubectl")),
-    reason="KUBECONFIG, SIDECAR_PAUSE_IMAGE and kubectl name the cluster and an image",
+    not (os.environ.get("KUBECONFIG") and os.environ.get("SIDECAR_EMULATOR_IMAGE") and shutil.which("kubectl")),
+    reason="KUBECONFIG, SIDECAR_EMULATOR_IMAGE and kubectl name the cluster and an image that waits",
 )
 
 COMPONENT = "entitlement-sidecar"
 POLICY = Path(__file__).parents[2] / "docs" / "own-pod-policy.yaml"
-IMAGE = os.environ.get("SIDECAR_PAUSE_IMAGE", "")
+IMAGE = os.environ.get("SIDECAR_EMULATOR_IMAGE", "")
 SHUT = Condition(status=False, reason="CustomerNotEntitled", message="Subscribe it in AWS Marketplace.")
 OPEN = Condition(status=True, reason="Registered", message="")
 EVENT = PodEvent(reason="NotEntitled", note="customer_not_entitled: Subscribe it.", warning=True, key="x")
@@ -130,7 +130,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
                 "automountServiceAccountToken": False,
                 "terminationGracePeriodSeconds": 0,
                 "readinessGates": [{"conditionType": CONDITION}],
-                "containers": [{"name": "pause", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}],
+                "containers": [{"name": "waiting", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}],
             },
         }
         kubectl("apply", "-f-", given=pod)
@@ -219,7 +219,7 @@ def test_with_the_policy_of_the_documentation_a_token_reaches_its_own_pod_alone(
     place.grant(STATUS, EVENTS)
     text = POLICY.read_text().replace("SERVICE_ACCOUNT", "product").replace("NAMESPACE", place.namespace)
     policy = text.replace("entitlement-sidecar-own-pod", f"own-pod-{place.namespace}")
-    spec = {"containers": [{"name": "pause", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}]}
+    spec = {"containers": [{"name": "waiting", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}]}
     metadata = {"name": "other", "namespace": place.namespace}
     spec |= {"serviceAccountName": "product", "automountServiceAccountToken": False}
     kubectl("apply", "-f-", given={"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
