@@ -19,7 +19,6 @@ from tests.chart.support import (
     NAME,
     PARENT,
     container,
-    helm_template,
     in_parent,
     of_kind,
     pod_of,
@@ -201,7 +200,8 @@ def test_the_startup_gate_never_gives_up_and_shows_its_line(parent: Path) -> Non
 
 def test_no_probe_ever_asks_readyz(parent: Path) -> None:
     for case in CASES:
-        assert "/readyz" not in helm_template(parent, {NAME: values_of(case)}).stdout
+        workload = of_kind(render(parent, {NAME: values_of(case)}), "Deployment")
+        assert "/readyz" not in str(pod_of(workload))
 
 
 def test_the_api_token_is_in_our_container_alone(parent: Path) -> None:
