@@ -163,8 +163,12 @@ def test_what_was_acknowledged_before_the_memory_ran_out_is_billed_once(space: N
     awaits_bill(space, {uid(pod): {TEN: total}})
 
 
-def test_a_deleted_pod_bills_the_running_hour_with_what_the_product_said_last(space: Namespace, parent: Path) -> None:
-    install(space, parent, metered(space, "serve", "1000", kind="Pod", restartPolicy="Never"))
+@pytest.mark.parametrize("mode", ["native", "classic"])
+def test_a_deleted_pod_bills_the_running_hour_with_what_the_product_said_last(
+    mode: str, space: Namespace, parent: Path
+) -> None:
+    values = metered(space, "serve", "1000", gate={"containerMode": mode}, kind="Pod", restartPolicy="Never")
+    install(space, parent, values | {"appGraceSeconds": 6})
     pod = ready(space)
     assert push(space, pod, 7) == (200, {"accepted": 1, "duplicates": 0})
     grace = int(pod["spec"]["terminationGracePeriodSeconds"])

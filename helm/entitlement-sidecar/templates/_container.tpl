@@ -3,7 +3,9 @@ What runs beside the product? One container, as a native sidecar or as an ordina
 
 Where: initContainer goes first into the pod's initContainers, after whatever gives the pod its network (a mesh's
 native proxy) and before every init container that needs the entitlement. classicContainer goes last into containers:
-tools take the first for the product. A parent may include both: one of them is always empty.
+tools take the first for the product. A parent may include both: one of them is always empty. The latter also takes the
+product's own "appGraceSeconds", as terminationGracePeriodSeconds does: a stop held back for longer than the pod's grace
+would lose the last flush.
 
 Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
 */}}
@@ -30,7 +32,7 @@ Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
         {{- if $context.Values.preStopCommand }}
         command: {{ toJson $context.Values.preStopCommand }}
         {{- else }}
-        command: [sleep, {{ int $context.Values.appGraceSeconds | quote }}]
+        command: [sleep, {{ int (default $context.Values.appGraceSeconds .appGraceSeconds) | quote }}]
         {{- end }}
 {{- end -}}
 {{- end -}}
