@@ -28,8 +28,10 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
         sys.exit(0)
 sys.exit("there is no such container")
 """
-MAKE = "import os, sys; [(os.makedirs(p, exist_ok=True), os.chmod(p, 0o777)) for p in ('/on-node', *sys.argv[1:])]"
-REMOVE = "import shutil, os; [shutil.rmtree(e.path) if e.is_dir() else os.unlink(e) for e in os.scandir('/on-node')]"
+MAKE = "import os, sys; os.mkdir(sys.argv[1], 0o755)"
+REMOVE = "import shutil, sys; shutil.rmtree(sys.argv[1])"
+PLACE = "/var/tmp"
+"""Of the node; a directory of ours is made below it, and removed."""
 
 
 def kill_process_one(space: Namespace, pod: dict[str, Any], container: str) -> None:
@@ -39,19 +41,20 @@ def kill_process_one(space: Namespace, pod: dict[str, Any], container: str) -> N
     _run(space, str(pod["spec"]["nodeName"]), KILL, name)
 
 
-def make_directory(space: Namespace, node: str, path: str, *below: str) -> None:
-    """Directories anybody may write to."""
-    _run(space, node, MAKE, *(f"/on-node/{one}" for one in below), path=path)
+def make_directory(space: Namespace, node: str, name: str) -> str:
+    """An empty one, which root owns, as a new disk is; its path on the node."""
+    _run(space, node, MAKE, f"/on-node/{name}", path=PLACE)
+    return f"{PLACE}/{name}"
 
 
-def empty_directory(space: Namespace, node: str, path: str) -> None:
-    _run(space, node, REMOVE, path=path)
+def remove_directory(space: Namespace, node: str, name: str) -> None:
+    _run(space, node, REMOVE, f"/on-node/{name}", path=PLACE)
 
 
 def _run(space: Namespace, node: str, source: str, *words: str, path: str = "") -> None:
     name = f"on-node-{uuid.uuid4().hex[:8]}"
     mounts = [{"name": "on-node", "mountPath": "/on-node"}] if path else []
-    volumes = [{"name": "on-node", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}] if path else []
+    volumes = [{"name": "on-node", "hostPath": {"path": path, "type": "Directory"}}] if path else []
     container = {
         "name": "root",
         "image": space.emulator_image,

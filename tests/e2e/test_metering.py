@@ -180,12 +180,11 @@ def test_a_deleted_pod_bills_the_running_hour_with_what_the_product_said_last(
 
 
 @pytest.fixture
-def shared(lenient: Namespace) -> Iterator[dict[str, Any]]:
+def shared(lenient: Namespace, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """Values that put the state on one volume, which outlives the pods."""
     space = lenient
     on = str(space.get("pods", "--selector", "app=marketplace")["items"][0]["spec"]["nodeName"])
-    path = f"/var/tmp/entitlement-{space.name}"
-    node.make_directory(space, on, path, "web")
+    path = node.make_directory(space, on, f"entitlement-{space.name}")
     affinity = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [label_of(on)]}]}
     common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeMode": "Filesystem"}
     volume = common | {
@@ -202,9 +201,11 @@ def shared(lenient: Namespace) -> Iterator[dict[str, Any]]:
         "extraVolumes": [{"name": "ledger", "persistentVolumeClaim": {"claimName": "ledger"}}],
         "state": {"existingVolume": "ledger"},
     }
+    if getattr(request.node, "failed", False):
+        print(space.everything())
     space.kubectl("delete", "deployment", "shop-web", "--ignore-not-found", check=False)
     eventually(lambda: not space.get("pods", "--selector", WEB)["items"], 60, "the end of the pods")
-    node.empty_directory(space, on, path)
+    node.remove_directory(space, on, f"entitlement-{space.name}")
     run("kubectl", "delete", "persistentvolume", space.name, "--wait=false")
 
 
