@@ -6,6 +6,7 @@ The marketplace's clock stands, and is moved where an hour has to end.
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -177,6 +178,25 @@ def test_a_deleted_pod_bills_the_running_hour_with_what_the_product_said_last(
     eventually(lambda: is_gone(space, pod), 60, "the pod's end")
     assert time.monotonic() - began < grace
     assert billed(space) == {uid(pod): {TEN: 1007}}
+
+
+def test_an_end_without_aws_fits_the_grace_and_says_what_is_left(space: Namespace, parent: Path) -> None:
+    """The volume dies with the pod: the log is all that stays."""
+    install(space, parent, metered(space, "serve", "1000", kind="Pod", restartPolicy="Never"))
+    pod = ready(space)
+    assert push(space, pod, 7)[0] == 200
+    space.order("faults", operation="MeterUsage", kind="hang", times="forever")
+    command = ["kubectl", "--namespace", space.name, "logs", name_of(pod), "--container", OURS, "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        began = time.monotonic()
+        space.kubectl("delete", "pod", name_of(pod), "--wait=false")
+        eventually(lambda: is_gone(space, pod), 60, "the pod's end")
+        assert time.monotonic() - began < int(pod["spec"]["terminationGracePeriodSeconds"])
+        said = following.communicate(timeout=30)[0]
+    events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    (left,) = [one for one in events if one["event"] == "usage.left_behind"]
+    assert "1007" in json.dumps(left)
+    assert (events[-1]["event"], events[-1]["exit_code"]) == ("sidecar.stopped", 0)
 
 
 @pytest.fixture
