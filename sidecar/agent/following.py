@@ -62,6 +62,11 @@ class FollowedClock:
     def monotonic(self) -> float:
         return self._own.monotonic()
 
+    @property
+    def heard(self) -> bool:
+        """Whether it was ever answered; until then it tells this machine's time."""
+        return self._last is not None
+
     def refresh(self) -> bool:
         """Ask again; False where nothing new was heard. Takes a second at most where nobody answers."""
         from sidecar.platform import metadata  # with its HTTP client, which production never needs for a clock

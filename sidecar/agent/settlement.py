@@ -86,6 +86,8 @@ class Settlement:
         self._stop_at: float | None = None
         self._at_once = False
         self._place: Report | None = None
+        self._opening_tried = False
+        """The first try to open the ledger follows its place at once, later ones after a pause."""
         self._leaps = Leaps()
         self._house_kept_at: datetime | None = None
         self._sent_before = False
@@ -177,7 +179,7 @@ class Settlement:
     def _sleep(self) -> bool:
         """Wait for the next pass; False when it is time to stop."""
         with self._wake:
-            opened_next = self._place and self.ledger is None and self.fault is None
+            opened_next = self._place is not None and not self._opening_tried
             if not self._at_once and self._stop_at is None and not opened_next:
                 self._wake.wait(self._pause_seconds())
             return self._stop_at is None
@@ -238,8 +240,9 @@ class Settlement:
 
     def _open(self, now: datetime) -> Ledger | None:
         place = self._place
-        if place is None:
-            return None
+        self._opening_tried = place is not None
+        if place is None or (isinstance(self._clock, FollowedClock) and not self._clock.heard):
+            return None  # what counts under this machine's time would lie in another year once the emulator's is known
         owner = Owner(workload=place.workload, product_code=self._settings.product_code, region=place.region)
         ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
         try:

@@ -27,6 +27,7 @@ from sidecar.metering.records import Act, SealedRequest, State, UsageRecord
 from tests.fakes import Events, FakeChild, FakeClock, hearing, settings
 
 DAY = datetime(2026, 1, 2, tzinfo=UTC)
+NOBODY = "http://127.0.0.1:9"
 PLACE = Report(answer="retry", reason="asking", hint="", workload="pod-1", region="us-east-1")
 
 
