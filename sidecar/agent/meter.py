@@ -171,8 +171,12 @@ class Meter:
 
     def metrics(self) -> Sequence[Metric]:
         """What an alert on lost or late usage needs."""
-        settlement, waiting, ledger = self.settlement, self.settlement.waiting, self.settlement.ledger
-        found = [
+        return [*self._loop_metrics(), *self._quantities(), *self._ledger_metrics(), *self._waiting_metrics()]
+
+    def _loop_metrics(self) -> list[Metric]:
+        settlement = self.settlement
+        writable = settlement.ledger is not None and self.fault is None
+        return [
             Metric(
                 name="usage_refused_total",
                 kind="counter",
@@ -186,44 +190,48 @@ class Meter:
                 samples=[({"disposition": name}, float(count)) for name, count in settlement.answers.items()],
             ),
             _one("usage_left_behind_total", "counter", "What was logged at the end.", settlement.accounts.left_behind),
-            _one(
-                "metering_overdue", "gauge", "1 while nothing could be reported for too long.", bool(self.overdue_since)
-            ),
-            _one("ledger_writable", "gauge", "1 while usage can be kept.", ledger is not None and self.fault is None),
-            *self._quantities(),
+            _one("metering_overdue", "gauge", "1 while nothing was reported for too long.", bool(self.overdue_since)),
+            _one("ledger_writable", "gauge", "1 while usage can be kept.", writable),
         ]
-        if ledger is not None:
-            counters = ledger.counters
-            results = [({"result": "accepted"}, counters.accepted), ({"result": "duplicate"}, counters.duplicates)]
-            found += [
-                Metric(
-                    name="usage_events_total",
-                    kind="counter",
-                    help="Usage events that are on disk, and those that were there before.",
-                    samples=[(labels, float(count)) for labels, count in results],
-                ),
-                _one("ledger_commits_total", "counter", "Transactions, an fsync each.", counters.commits),
-                _one("ledger_commit_seconds_total", "counter", "Time the disk took for them.", counters.commit_seconds),
-                _one("ledger_failures_total", "counter", "Transactions the disk did not keep.", counters.failures),
-            ]
-        if waiting is not None:
-            now = self._clock.now()
-            oldest = (now - waiting.oldest_unsettled.end).total_seconds() if waiting.oldest_unsettled else 0.0
-            states = shown(waiting.states).items()
-            found += [
-                Metric(
-                    name="usage_records",
-                    kind="gauge",
-                    help="Usage records by state; disputed and rejected ones wait for a person.",
-                    samples=[({"state": state}, float(count)) for state, count in states],
-                ),
-                _one("usage_oldest_unsettled_seconds", "gauge", "Since its hour ended.", max(0.0, oldest)),
-                _one("usage_rolled_forward_waiting", "gauge", "Amounts for a later hour.", waiting.rolled),
-                _one("ledger_bytes", "gauge", "Size of the ledger and its log.", waiting.bytes),
-            ]
-            if waiting.last_settled_at:
-                at = waiting.last_settled_at.timestamp()
-                found.append(_one("usage_last_settled_timestamp_seconds", "gauge", "AWS's last yes.", at))
+
+    def _ledger_metrics(self) -> list[Metric]:
+        if self.settlement.ledger is None:
+            return []
+        counters = self.settlement.ledger.counters
+        results = [({"result": "accepted"}, counters.accepted), ({"result": "duplicate"}, counters.duplicates)]
+        return [
+            Metric(
+                name="usage_events_total",
+                kind="counter",
+                help="Usage events that are on disk, and those that were there before.",
+                samples=[(labels, float(count)) for labels, count in results],
+            ),
+            _one("ledger_commits_total", "counter", "Transactions, an fsync each.", counters.commits),
+            _one("ledger_commit_seconds_total", "counter", "Time the disk took for them.", counters.commit_seconds),
+            _one("ledger_failures_total", "counter", "Transactions the disk did not keep.", counters.failures),
+        ]
+
+    def _waiting_metrics(self) -> list[Metric]:
+        waiting = self.settlement.waiting
+        if waiting is None:
+            return []
+        now = self._clock.now()
+        oldest = (now - waiting.oldest_unsettled.end).total_seconds() if waiting.oldest_unsettled else 0.0
+        states = shown(waiting.states).items()
+        found = [
+            Metric(
+                name="usage_records",
+                kind="gauge",
+                help="Usage records by state; disputed and rejected ones wait for a person.",
+                samples=[({"state": state}, float(count)) for state, count in states],
+            ),
+            _one("usage_oldest_unsettled_seconds", "gauge", "Since its hour ended.", max(0.0, oldest)),
+            _one("usage_rolled_forward_waiting", "gauge", "Amounts for a later hour.", waiting.rolled),
+            _one("ledger_bytes", "gauge", "Size of the ledger and its log.", waiting.bytes),
+        ]
+        if waiting.last_settled_at:
+            at = waiting.last_settled_at.timestamp()
+            found.append(_one("usage_last_settled_timestamp_seconds", "gauge", "AWS's last yes.", at))
         return found
 
     def _quantities(self) -> list[Metric]:
