@@ -9,6 +9,7 @@ Rules kept here:
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from pathlib import Path
@@ -36,15 +37,16 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
         return 0 if fine else 1
     if given[:1] == ["run"]:
         # As PID 1 there is no default, and a container may be stopped before the rest is imported.
-        signal.signal(signal.SIGTERM, _told_to_end)
+        signal.signal(signal.SIGTERM, _end_at_once)
     if given == ["run"]:  # every pod starts so: no argument needs a parser, nothing made is garbage yet
         gc.disable()
         return _ended(lambda: _serve({}, Path(manifest)))
     return _ended(lambda: _dispatch(given, Path(manifest)))
 
 
-def _told_to_end(_signal: int, _frame: object) -> None:
-    sys.exit(0)
+def _end_at_once(_signal: int, _frame: object) -> None:
+    """Nothing is begun yet. An exception here could be swallowed by whatever it interrupts."""
+    os._exit(0)
 
 
 def _ended(command: Callable[[], int]) -> int:
@@ -293,8 +295,6 @@ def _flags(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _load(flags: Mapping[str, str], manifest: Path) -> Settings:
-    import os
-
     from sidecar.settings import Settings
 
     return Settings.load(os.environ, flags, manifest)
@@ -305,8 +305,6 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _serve(flags: Mapping[str, str], manifest: Path) -> int:
-    import os
-
     from sidecar.agent import serve
 
     return serve.run(os.environ, flags, manifest)

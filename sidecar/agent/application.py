@@ -49,6 +49,11 @@ class Master(Arbiter):  # type: ignore[misc]
 
     handle_hup = handle_ttin = handle_ttou = handle_usr1 = handle_usr2 = handle_winch = _ignored
 
+    def init_signals(self) -> None:
+        """From here on SIGTERM is heard; one that came since the first question went out is heard now."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
     def spawn_worker(self) -> Any:
         """Until the worker listens for SIGTERM it inherits a handler that drops it; so it is held back."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

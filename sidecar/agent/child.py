@@ -233,6 +233,7 @@ def _silence() -> None:
         os.dup2(null, handle)
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(name, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def answer(question: Question | Submission | Notice, out: int) -> None:

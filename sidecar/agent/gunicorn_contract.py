@@ -24,6 +24,8 @@ from sidecar.agent.limits import Limits
 GUNICORN_VERSION: Final = "27.0."
 
 INTERNALS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("arbiter", "Arbiter.init_signals", ("self",)),
+    ("arbiter", "Arbiter.spawn_worker", ("self",)),
     ("workers.base", "Worker.__init__", ("self", "age", "ppid", "sockets", "app", "timeout", "cfg", "log")),
     ("workers.base", "Worker.init_process", ("self",)),
     ("workers.base", "Worker.init_signals", ("self",)),

@@ -2,12 +2,14 @@
 
 Rules kept here:
 - Settings are read and ports bound before anything starts; the first question goes out at once after.
+- From the first fork on SIGTERM is held back until gunicorn's master listens for it: none is lost between.
 - No variable of gunicorn's own (GUNICORN_*, LISTEN_FDS, WEB_CONCURRENCY) changes anything.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -40,14 +42,13 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
         raise
     board = Board()
     question = Question.of(settings, spare_workload_id=os.urandom(16).hex())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     first = child.fork(question, close=[one.sock.fileno() for one in listening])
     try:
         _announce(settings, listening)
         for name in FOREIGN:
             os.environ.pop(name, None)
         return _serve(settings, listening, board, question, first)
-    except SystemExit as exc:  # told to end before there was a master to tell
-        return int(str(exc.code or 0))
     finally:
         first.abandon()
         log.LINES.drain(DRAIN_SECONDS)

@@ -120,6 +120,13 @@ class Metered(Sidecar):
 
     # -- what it shows
 
+    def hears(self) -> bool:
+        """Whether SIGTERM would meet a handler, and not yet the end of an interpreter that only begins."""
+        assert self.process is not None
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
     def metering(self) -> dict[str, Any]:
         found = self.api("GET /v1/status")[1]["metering"]
         assert isinstance(found, dict)

@@ -220,7 +220,7 @@ def test_interrupted_at_a_terminal_nothing_is_lost(aws: Emulator, tmp_path: Path
     ended_within(again, 10)
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
 def test_told_to_end_while_it_starts_nothing_is_lost(
     aws: Emulator, tmp_path: Path, product: Product, delay: float
 ) -> None:
@@ -228,6 +228,7 @@ def test_told_to_end_while_it_starts_nothing_is_lost(
     product.used(sidecar, 7)
     sidecar.killed()
     hurried = sidecar.again().start()
+    eventually(hurried.hears, SLOW)
     time.sleep(delay)  # the instant of the signal is the subject here
     ended_within(hurried, 10)
     again = sidecar.again().start().ready()
