@@ -247,6 +247,9 @@ class FakeUsage:
         if not self.later:
             self.pay()
 
+    def hand_over(self) -> None:
+        """Everything was kept at once."""
+
     def refused(self, reason: str) -> None:
         self.refusals.append(reason)
 

@@ -28,7 +28,6 @@ from sidecar.ledger import answer as answer_file
 from sidecar.metering.dispositions import classify
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import State, UsageRecord
-from sidecar.platform import ecs
 from sidecar.settings import EntitlementCheck, OnMeteringOverdue, Settings
 
 LOOKED_SECONDS: Final = 2.0
@@ -63,7 +62,7 @@ class Meter:
             gate=gate,
             end=end,
             start_child=start_child,
-            task_goes_on=lambda: ecs.goes_on(os.environ),
+            task_goes_on=_task_goes_on,
             keep_pass=self._keep_pass,
             changed=changed,
         )
@@ -275,3 +274,10 @@ def _for_a_person(states: Mapping[str, int]) -> str | None:
 
 def _one(name: str, kind: str, text: str, value: float) -> Metric:
     return Metric(name=name, kind=kind, help=text, samples=[({}, float(value))])
+
+
+def _task_goes_on() -> bool:
+    """Whether ECS wants the task to run on. Asked once, at SIGTERM: until then nobody needs an HTTP client."""
+    from sidecar.platform import ecs
+
+    return ecs.goes_on(os.environ)

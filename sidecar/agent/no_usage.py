@@ -33,6 +33,9 @@ class NoUsage:
         """Never called: an event of an unknown dimension is refused before."""
         answered(Refusal(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered."))
 
+    def hand_over(self) -> None:
+        """Nothing is ever held."""
+
     def refused(self, reason: str) -> None:
         """Not counted."""
 

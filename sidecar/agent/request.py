@@ -9,7 +9,8 @@ Rules kept here:
 - a head that comes again on a connection, the same to the last byte, means what it meant: gunicorn is
   not asked twice;
 - what HTTP asks for and gunicorn does not is asked for here: HTTP/1.1 names a host;
-- a chunked body is decoded by gunicorn too, and must end for it exactly where it ended for us;
+- a body of announced length is the bytes of that length; a chunked one is decoded by gunicorn too, and must end
+  for it exactly where it ended for us;
 - no refusal repeats a byte the client sent.
 
 HTTP/1.1 message framing: RFC 9112, sections 2.2, 3.2, 6 and 7.1.
@@ -19,14 +20,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gunicorn.http import errors
-from gunicorn.http.body import Body, ChunkedReader, LengthReader
+from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.parser import RequestParser
-from gunicorn.http.unreader import IterUnreader
 
 from sidecar.agent.limits import Limits
 
@@ -100,22 +99,30 @@ class _Source:
         return next(self._parts)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Request:
     """A whole request: gunicorn's message, its body here but not decoded yet."""
 
-    message: Any
-    body_bytes: int
-    body_chunks: int
-    source: _Source
+    __slots__ = ("_source", "_wire", "body_bytes", "body_chunks", "message")
+
+    def __init__(self, message: Any, wire: bytes, chunks: int = 0, source: _Source | None = None) -> None:
+        """`wire`: the body as sent; `source`: where gunicorn reads a chunked one from."""
+        self.message = message
+        self.body_bytes = len(wire)
+        self.body_chunks = chunks
+        self._wire = wire
+        self._source = source
 
     def read_body(self) -> bytes | Refusal:
-        """Decode the body. Once; the pool's work when it is long."""
+        """Decode the body, and hold it no longer. Once; the pool's work when it is long."""
+        wire, self._wire = self._wire, b""
+        if self._source is None:
+            return wire
+        self._source.refill(wire[at : at + CHUNK_PIECE_BYTES] for at in range(0, len(wire), CHUNK_PIECE_BYTES))
         try:
             body = self.message.body.read()
         except Exception as error:
             return refusal_of(error)
-        if self.message.unreader.take_buffered() or any(self.source):
+        if self.message.unreader.take_buffered() or any(self._source):
             return BAD_REQUEST  # gunicorn saw another end than we did: trust neither
         assert isinstance(body, bytes)
         return body
@@ -216,7 +223,7 @@ class RequestReader:
         known = self._known.get(head)
         if known is not None:
             del self.buffer[: end + 4]
-            self._accept_known(known)
+            self._message, self._body_bytes = known, known.body.reader.length
             return None
         self._source = _Source((head,))
         try:
@@ -229,20 +236,10 @@ class RequestReader:
             self._remember(head, message)
         return refusal
 
-    def _accept_known(self, known: Any) -> None:
-        """A message like this one, with a body of its own to read."""
-        message, length = copy(known), known.body.reader.length
-        self._source = _Source(())
-        message.unreader = IterUnreader(self._source)
-        message.body = Body(LengthReader(message.unreader, length))
-        self._body_bytes, self._message = length, message
-
     def _remember(self, head: bytes, message: Any) -> None:
         if len(self._known) >= KNOWN_HEADS_MAX:
             del self._known[next(iter(self._known))]
-        template = copy(message)
-        template.body = Body(LengthReader(None, self._body_bytes))  # the other's counts down as it is read
-        self._known[head] = template
+        self._known[head] = message
 
     def _accept_head(self, message: Any) -> Refusal | None:
         # An absolute target without a path names the root; a CONNECT names no path at all.
@@ -297,9 +294,9 @@ class RequestReader:
             return BODY_TOO_LARGE if len(self.buffer) > self._body_bytes_max else None
         wire = bytes(memoryview(self.buffer)[:end])
         del self.buffer[:end]
-        piece = CHUNK_PIECE_BYTES if self._chunks is not None else max(1, end)
-        self._source.refill(wire[at : at + piece] for at in range(0, end, piece))
-        chunks = self._chunks.chunks if self._chunks is not None else 0
-        request = Request(message=self._message, body_bytes=end, body_chunks=chunks, source=self._source)
+        if self._chunks is None:
+            request = Request(self._message, wire)
+        else:
+            request = Request(self._message, wire, self._chunks.chunks, self._source)
         self._next_request()
         return request

@@ -17,9 +17,8 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gunicorn import util
 from gunicorn.http import wsgi
@@ -47,8 +46,7 @@ USUAL: Final = (200, (), "POST", (1, 1))
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """A finished answer, and what to do and count after it."""
 
     parts: list[bytes]
@@ -140,7 +138,7 @@ class Exchange:
     def method_and_path(self) -> tuple[str, str]:
         """REQUEST_METHOD and PATH_INFO of the environ, without making one."""
         message = self._request.message
-        return message.method, util.unquote_to_wsgi_str(message.path)
+        return message.method, _unquoted(message.path)
 
     def read_body(self) -> bytes | Answer:
         """The body, or the answer to one that cannot be read. Once; work for the pool when it is long."""
@@ -193,6 +191,11 @@ def _ask(app: WsgiApp, response: Response, environ: dict[str, Any]) -> None:
             close()
     if not response.complete():
         raise ShortAnswer
+
+
+@lru_cache(maxsize=8)
+def _unquoted(path: str) -> str:
+    return str(util.unquote_to_wsgi_str(path))
 
 
 @lru_cache(maxsize=1)

@@ -52,6 +52,11 @@ class LedgerUsage:
         else:
             ledger.begin_push(events, now, counted)
 
+    def hand_over(self) -> None:
+        ledger = self._settlement.ledger
+        if ledger is not None:
+            ledger.hand_over()
+
     def refused(self, reason: str) -> None:
         """Count a push that was refused."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1

@@ -16,7 +16,8 @@ nothing block every probe for seconds. Rules kept here instead:
 
 The application object gives `listener_names`, `wsgi()`, `stopping()` and `stopped()`, and is given
 `http_counters`; the WSGI callable has `quick(environ)` and `taker(listener, method, path)` beside
-it. A taker is called with body and promise, and calls the promise with a `Reply`, once, on any thread.
+it. A taker is called with body and promise, and calls the promise with a `Reply`, once, on any thread; it may wait
+for `hand_over()`, which is called once for all that were taken in one turn.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -106,6 +108,9 @@ class Worker(base.Worker):  # type: ignore[misc]
         self._deferred: Deferred[tuple[Connection, Exchange], Reply | Answer] = Deferred(
             self.limits.deferred_max, self.limits.deferred_bytes_max
         )
+        self._taking = threading.Lock()
+        self._taken = False
+        """Something was taken in this turn."""
         self._scratch = bytearray(SCRATCH_BYTES)
         self._ready: dict[str, dict[Connection, None]] = {n: {} for n in sorted(names, key=lambda n: n != PROBE)}
         """What the poller reported and no turn has come to yet, probes first."""
@@ -171,6 +176,9 @@ class Worker(base.Worker):  # type: ignore[misc]
                 self._keep_promises(until)  # what is begun is finished before more is begun
             self._go_on(queue, self._step, list(queue), until)
         self._go_on(self._ahead, self._advance, list(islice(self._ahead, ADVANCES_PER_TURN)), until)
+        if self._taken:
+            self._taken = False
+            self.wsgi.hand_over()
         if self._now >= self._tick_at:
             self._tick()
 
@@ -341,6 +349,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             self._too_busy(connection)
         elif short:
             self._busy(connection)
+            self._taken = True
             _take(exchange, taker, promise)
         elif self._pool.submit(connection, partial(self._take_in_pool, exchange, taker, promise)):
             self._busy(connection)
@@ -349,8 +358,13 @@ class Worker(base.Worker):  # type: ignore[misc]
             self._too_busy(connection)
 
     def _take_in_pool(self, exchange: Exchange, taker: Taker, promise: Owed) -> None:
-        """On a thread of the pool, which is free again as soon as the body is read."""
-        error = _take(exchange, taker, promise)
+        """On a thread of the pool, which is free again as soon as the body is read; one body at a time.
+
+        Reading is the interpreter's work alone: several at once would take turns with the poller, and none be sooner.
+        """
+        with self._taking:
+            error = _take(exchange, taker, promise)
+        self.wsgi.hand_over()
         if error is not None:
             self.log.error("request.failed", extra={"error": error})
 
@@ -372,15 +386,16 @@ class Worker(base.Worker):  # type: ignore[misc]
             self.counters.failed += 1
         connection.put(answer.parts)
         connection.close_after = answer.close
-        listener.move(connection, Phase.WRITING, self._now)
         self._flush(connection)
 
     def _flush(self, connection: Connection) -> None:
+        listener = connection.listener
         if not connection.send():
+            if connection.phase is not Phase.WRITING:
+                listener.move(connection, Phase.WRITING, self._now)
             self._watch(connection, selectors.EVENT_WRITE)
             self._weigh(connection)
             return
-        listener = connection.listener
         if self._finishing:
             self._close(connection)
             return

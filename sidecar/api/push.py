@@ -24,8 +24,8 @@ RETRY_AFTER_SECONDS: Final = 1
 
 
 def take(usage: Usage, body: bytes, answered: Callable[[Reply], None]) -> None:
-    """Have the events of a body kept. `answered` is called once: here where they are refused, else from the thread
-    that kept them.
+    """Have the events of a body kept by the next `hand_over`. `answered` is called once: here where they are refused,
+    else from the thread that kept them.
     """
     now = usage.now()
     events = parse_events(body, usage.dimensions, now)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sidecar.api import problem
 
@@ -14,8 +13,7 @@ StartResponse = Callable[..., Any]
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One HTTP answer."""
 
     status: int
@@ -25,7 +23,7 @@ class Reply:
 
 
 Taker = Callable[[bytes, Callable[[Reply], None]], None]
-"""Takes a body and a callable for the answer, which it calls once: at once or later, on any thread."""
+"""Takes a body and a callable for the answer, which it calls once: at once, or on any thread after a `hand_over`."""
 
 
 def refusal(status: int, reason: str, detail: str, headers: Headers = (), index: int | None = None) -> Reply:

@@ -44,6 +44,10 @@ class Site:
         """What takes such a request and answers later, or None: call the site for it. No environ is made for this."""
         return self._push if path == push.PATH and method == "POST" and listener == API else None
 
+    def hand_over(self) -> None:
+        """Let what was taken be kept now: once for all that were taken together."""
+        self._view.usage.hand_over()
+
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path in probes.ROUTES:

@@ -42,9 +42,12 @@ class Usage(Protocol):
         """The instant a push comes in. Returns at once."""
 
     def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
-        """Have events kept, all or none. Returns at once; `answered` is called once, on any thread, and after the
-        disk has them. It must be quick and not raise.
+        """Have events kept, all or none, by the next `hand_over`. Returns at once; `answered` is called once, on any
+        thread, and after the disk has them. It must be quick and not raise.
         """
+
+    def hand_over(self) -> None:
+        """Have what was pushed kept now, all of it together. Returns at once."""
 
     def refused(self, reason: str) -> None:
         """Count a push that was refused before it came to `push`."""

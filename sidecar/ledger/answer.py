@@ -14,7 +14,6 @@ import errno
 import hashlib
 import os
 import stat
-import uuid
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +70,8 @@ def replace(path: Path, text: str) -> None:
 
 def nameless_id(state_dir: Path) -> str:
     """A UUID that stands for a workload without identity, the same after each restart. Raises OSError."""
+    import uuid  # here: the process that stays has no use for it
+
     path = state_dir / NAMELESS
     known = (read(path) or "").strip()
     try:

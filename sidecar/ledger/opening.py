@@ -25,7 +25,7 @@ from sidecar.ledger.faults import LedgerError, translated
 from sidecar.ledger.statements import migrations, sql
 from sidecar.metering.hours import Hour
 
-CACHE_KIB: Final = 2048
+CACHE_KIB: Final = 1024
 WAL_BYTES_KEPT: Final = 8 * 1024 * 1024
 """The log is cut back to this after a checkpoint."""
 CHECKED: Final = ("meta", "bucket", "unique_key", "late", "lifetime", "rolled", "usage_record", "request", "handed")

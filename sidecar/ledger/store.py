@@ -103,13 +103,20 @@ class Ledger:
             done.release()
 
         self.begin_push(events, now, answered)
+        self.hand_over()
         done.acquire()
         return answers[0]
 
     def begin_push(self, events: Iterable[UsageEvent], now: datetime, answered: Callable[[Answer], None]) -> None:
-        """The same without waiting. `answered` runs on the writer's thread: it must be quick and not raise."""
+        """The same without waiting, once it is handed over. `answered` runs on the writer's thread: it must be quick
+        and not raise.
+        """
         self._now = max(self._now, now)
         self._writer.push(Request.of(events, now), answered)
+
+    def hand_over(self) -> None:
+        """What was begun is written now, all of it together."""
+        self._writer.hand_over()
 
     # -- standing ----------------------------------------------------------------------------------
 

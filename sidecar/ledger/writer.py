@@ -2,7 +2,8 @@
 
 Rules kept here:
 - Whoever waits is answered after the commit that has theirs returned, never before.
-- Pushes that wait together share one transaction and one fsync.
+- Pushes that wait together share one transaction and one fsync. Whoever has several at hand says `hand_over` after
+  the last: the thread is woken once for all of them.
 - A failed transaction is taken back whole and refused (503); the next one tries the disk again, so the
   ledger recovers when the disk does.
 - The thread waits without a timeout: an idle pod is not woken.
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from sidecar.ledger.counting import Answer, Request, count
 from sidecar.ledger.faults import LedgerError, translated
@@ -46,8 +47,7 @@ class Counters:
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Push:
+class _Push(NamedTuple):
     request: Request
     answered: Callable[[Answer], None]
 
@@ -72,7 +72,7 @@ class _Stop:
         self.done.acquire()
 
 
-_Job = _Push | _Task[object] | _Stop | None
+_Job = list[_Push] | _Task[object] | _Stop | None
 """None ends the thread."""
 
 
@@ -97,6 +97,8 @@ class Writer:
         self._unreadable = unreadable
         self._after_group = after_group
         self._queue: SimpleQueue[_Job] = SimpleQueue()
+        self._at_hand: list[_Push] = []
+        """Pushed, and not handed over yet."""
         self._stopped = False
         self._closing = threading.Lock()
         self._closed = False
@@ -108,12 +110,24 @@ class Writer:
         return self._thread.is_alive()
 
     def push(self, request: Request, answered: Callable[[Answer], None]) -> None:
-        """Queue a request; `answered` is called from the writer's thread once its fate is on disk."""
+        """Take a request, for the next `hand_over`; `answered` is called from the writer's thread once its fate is on
+        disk.
+        """
         with self._closing:
             if not self._closed:
-                self._queue.put(_Push(request, answered))
+                self._at_hand.append(_Push(request, answered))
                 return
         answered(unavailable(LedgerError("shutting_down")))
+
+    def hand_over(self) -> None:
+        """Let the thread see what was pushed."""
+        with self._closing:
+            self._queue_pushes()
+
+    def _queue_pushes(self) -> None:
+        if self._at_hand:
+            self._queue.put(self._at_hand)
+            self._at_hand = []
 
     def run(self, work: Callable[[sqlite3.Connection], T], *, last: bool = False) -> T:
         """Do `work` in a transaction and wait for it; after the `last` one no push is taken.
@@ -124,6 +138,7 @@ class Writer:
         with self._closing:
             if self._closed:
                 raise LedgerError("ledger_closed")
+            self._queue_pushes()
             self._queue.put(task)  # type: ignore[arg-type]  # the queue does not look at the result
         task.done.acquire()
         if task.error is not None:
@@ -136,6 +151,7 @@ class Writer:
         with self._closing:
             if self._closed:
                 return
+            self._queue_pushes()
             self._queue.put(stop)
         stop.done.acquire()
 
@@ -144,6 +160,7 @@ class Writer:
         with self._closing:
             if not self._closed:
                 self._closed = True
+                self._queue_pushes()
                 self._queue.put(None)
         self._thread.join()
 
@@ -168,12 +185,13 @@ class Writer:
         group: list[_Push] = []
         events = 0
         for job in jobs:
-            if isinstance(job, _Push):
-                if group and events + len(job.request.events) > GROUP_EVENTS_MAX:
-                    self._commit(group)
-                    group, events = [], 0
-                group.append(job)
-                events += len(job.request.events)
+            if isinstance(job, list):
+                for push in job:
+                    if group and events + len(push.request.events) > GROUP_EVENTS_MAX:
+                        self._commit(group)
+                        group, events = [], 0
+                    group.append(push)
+                    events += len(push.request.events)
                 continue
             if group:
                 self._commit(group)

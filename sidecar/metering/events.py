@@ -16,17 +16,17 @@ Source: AWS Marketplace API Reference, MeterUsage, shapes TagKey, TagValue, Usag
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.metering.instants import InstantOutOfRange, micros_since_epoch, read_instant
-from sidecar.metering.quantities import Micros, QuantityOutOfRange, read_decimal, to_micros
+from sidecar.metering.quantities import Micros, QuantityOutOfRange, parse_micros
 from sidecar.settings.dimensions import TAG_CHARACTERS, TAG_VALUE_MAX, Aggregation, Dimension
-from sidecar.settings.strictjson import Repeated, parse, shown
+from sidecar.settings.strictjson import JsonNumber, Repeated, parse, shown
 
 BODY_BYTES_MAX: Final = 1 << 20
 EVENTS_MAX: Final = 1000
@@ -34,6 +34,8 @@ ID_MAX: Final = 128
 KEY_MAX: Final = 256
 FUTURE_MAX: Final = timedelta(minutes=5)
 DIGEST_BYTES: Final = 16
+ALIKE: Final = 1024
+"""What most events have in common is worked out once for so many kinds: quantities, tag sets, contents."""
 FIELDS: Final = frozenset(("dimension", "quantity", "id", "at", "tags", "key"))
 
 REASONS: Final[Mapping[str, int]] = {
@@ -78,16 +80,14 @@ class Refusal:
     index: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pushed:
+class Pushed(NamedTuple):
     """Usage that was taken. `accepted` + `duplicates` = events sent."""
 
     accepted: int
     duplicates: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UsageEvent:
+class UsageEvent(NamedTuple):
     """One report of the product, as sent; `tags` sorted, `at` in UTC."""
 
     dimension: str
@@ -128,8 +128,10 @@ def parse_events(body: bytes, dimensions: Mapping[str, Dimension], now: datetime
 
 def content_digest(event: UsageEvent) -> bytes:
     """What was sent, by value and without the id, in 128 bits: 5 and 5.0 are one content."""
-    at = None if event.at is None else micros_since_epoch(event.at)
-    return _digest(b"content", _CANONICAL((event.dimension, event.micros, at, event.tags, event.key)))
+    dimension, micros, _, at, tags, key = event
+    if at is None and key is None:
+        return _alike(dimension, micros, None, tags, None)
+    return _content(dimension, micros, None if at is None else micros_since_epoch(at), tags, key)
 
 
 def id_digest(identifier: str) -> bytes:
@@ -143,6 +145,13 @@ def key_digest(key: str) -> bytes:
 
 
 _CANONICAL: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _content(*parts: object) -> bytes:
+    return _digest(b"content", _CANONICAL(parts))
+
+
+_alike: Final = lru_cache(maxsize=ALIKE)(_content)
 
 
 def _digest(domain: bytes, words: str) -> bytes:
@@ -173,7 +182,7 @@ def _event(item: object, dimensions: Mapping[str, Dimension], latest: datetime) 
     """One event. First what is malformed, then the dimension, then what is out of range."""
     fields = _fields(item)
     name = _text(fields, "dimension")
-    number, too_much = _quantity(fields["quantity"])
+    micros, too_much = _quantity(fields["quantity"])
     identifier = _text(fields, "id") if "id" in fields else None
     at, too_far = _at(fields["at"]) if "at" in fields else (None, None)
     tags = _tags(fields["tags"]) if "tags" in fields else ()
@@ -183,15 +192,15 @@ def _event(item: object, dimensions: Mapping[str, Dimension], latest: datetime) 
         raise _Fault("dimension_unknown", f"dimension {shown(name)} is not one of the product's.")
     if late := too_much or too_far:
         raise late
-    micros = _micros(number)
     _check_length("id", identifier, ID_MAX)
     if at is not None and at > latest:
         raise _Fault(
             "at_in_future", f"at is {shown(at.isoformat())}, over 5 minutes in the future of this host's clock."
         )
-    _check_tags(tags, dimension)
+    if tags:
+        _check_tags(tags, dimension.tags)
     _check_key(key, dimension)
-    return UsageEvent(dimension=name, micros=micros, id=identifier, at=at, tags=tags, key=key)
+    return UsageEvent(name, micros, identifier, at, tags, key)
 
 
 def _fields(item: object) -> dict[str, object]:
@@ -217,20 +226,16 @@ def _text(fields: Mapping[str, object], name: str) -> str:
     return value
 
 
-def _quantity(value: object) -> tuple[Decimal, _Fault | None]:
+def _quantity(value: object) -> tuple[Micros, _Fault | None]:
     try:
-        return read_decimal(value), None
+        return (_micros if isinstance(value, (str, JsonNumber)) else parse_micros)(value), None
     except QuantityOutOfRange as exc:
-        return Decimal(0), _Fault("quantity_out_of_range", f"quantity {exc}")
+        return Micros(0), _Fault("quantity_out_of_range", f"quantity {exc}")
     except ValueError as exc:
         raise _Fault("quantity_malformed", f"quantity {exc}") from None
 
 
-def _micros(number: Decimal) -> Micros:
-    try:
-        return to_micros(number)
-    except QuantityOutOfRange as exc:
-        raise _Fault("quantity_out_of_range", f"quantity {shown(str(number))} {exc}") from None
+_micros: Final = lru_cache(maxsize=ALIKE)(parse_micros)
 
 
 def _at(value: object) -> tuple[datetime | None, _Fault | None]:
@@ -251,10 +256,11 @@ def _tags(value: object) -> Tags:
     return tuple(sorted(value.items()))
 
 
-def _check_tags(tags: Tags, dimension: Dimension) -> None:
+@lru_cache(maxsize=ALIKE)
+def _check_tags(tags: Tags, names: Collection[str]) -> None:
     for name, content in tags:
-        if name not in dimension.tags:
-            allowed = ", ".join(dimension.tags) or "none"
+        if name not in names:
+            allowed = ", ".join(names) or "none"
             raise _Fault("tag_not_allowed", f"tag {shown(name)} is not one of the dimension's: {allowed}.")
         if len(content) > TAG_VALUE_MAX or not TAG_CHARACTERS.fullmatch(content):
             rule = f"1 to {TAG_VALUE_MAX} letters, digits, blanks and + - = . _ : / @ are allowed."

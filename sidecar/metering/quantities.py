@@ -90,13 +90,13 @@ def to_micros(number: Decimal) -> Micros:
     if not number:
         return Micros(0)
     if number < 0:
-        raise QuantityOutOfRange("is negative; a quantity is 0 or more.")
+        raise QuantityOutOfRange(f"{shown(str(number))} is negative; a quantity is 0 or more.")
     if number > DECIMAL_MAX:
-        raise QuantityOutOfRange(f"is more than {plain(DECIMAL_MAX)}.")
+        raise QuantityOutOfRange(f"{shown(str(number))} is more than {plain(DECIMAL_MAX)}.")
     micros = number.scaleb(PLACES, EXACT)
     whole = int(micros)
     if whole != micros:
-        raise QuantityOutOfRange(f"has more than {PLACES} decimal places.")
+        raise QuantityOutOfRange(f"{shown(str(number))} has more than {PLACES} decimal places.")
     return Micros(whole)
 
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class JsonNumber:
+class JsonNumber(NamedTuple):
     """A number as it was written. No `str`, so that it cannot be taken for a string."""
 
     text: str

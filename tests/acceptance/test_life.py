@@ -230,7 +230,7 @@ def test_the_idle_worker_has_imported_nothing_heavy(
 ) -> None:
     """Looked at from outside: which files it maps, and what its own importer would have to have loaded."""
     heavy = ("botocore", "boto3", "jwt", "cryptography", "flask", "werkzeug", "yaml", "asyncio", "_rust")
-    heavy += ("kubernetes", "urllib3", "requests", "pydantic")
+    heavy += ("kubernetes", "urllib3", "requests", "pydantic", "http")
     code = (
         "import sys, threading\n"
         "from sidecar.agent import application\n"

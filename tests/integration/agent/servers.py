@@ -29,7 +29,18 @@ from sidecar.api.reply import Reply
 ROOT = Path(__file__).resolve().parents[3]
 # As in the image: big answers go back to the system, not to a per-thread arena.
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": "131072"}
-QUICK = ("/entitled", "/counters", "/pid", "/release", "/owed", "/pay", "/quick-echo", "/quick-error", "/quick-refuses")
+QUICK = (
+    "/entitled",
+    "/counters",
+    "/pid",
+    "/release",
+    "/owed",
+    "/handed",
+    "/pay",
+    "/quick-echo",
+    "/quick-error",
+    "/quick-refuses",
+)
 
 
 # In the server's process
@@ -44,6 +55,15 @@ class TestApp:
         self.hub = hub
         self.hang = threading.Event()
         self.owed: list[Callable[[], None]] = []
+        self.at_hand: list[Callable[[], None]] = []
+        self.handed: list[int] = []
+
+    def hand_over(self) -> None:
+        """Give what waited for this, and remember how much it was."""
+        at_hand, self.at_hand = self.at_hand, []
+        self.handed.append(len(at_hand))
+        for answered in at_hand:
+            answered()
 
     def taker(self, listener: str, method: str, path: str) -> Any:
         if path == "/take-refused":
@@ -66,6 +86,8 @@ class TestApp:
             raise RuntimeError("secret-of-the-application")
         if path == "/take-later":
             threading.Thread(target=answered, args=[reply]).start()
+        if path == "/take-handed":
+            self.at_hand.append(partial(answered, reply))
         if path == "/take-owed":
             self.owed.append(partial(answered, reply))
 
@@ -107,6 +129,8 @@ class TestApp:
             return self.counters()
         if path == "/owed":
             return len(self.owed)
+        if path == "/handed":
+            return self.handed
         if path == "/pay":
             return self.pay()
         if path == "/pid":
@@ -137,9 +161,15 @@ def usage_site() -> Any:
 
     work: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
+    at_hand: list[Callable[[], None]] = []
+
     class Kept(FakeUsage):
         def push(self, events: Any, now: Any, answered: Any) -> None:
-            work.put(lambda: FakeUsage.push(self, events, now, answered))
+            at_hand.append(lambda: FakeUsage.push(self, events, now, answered))
+
+        def hand_over(self) -> None:
+            while at_hand:
+                work.put(at_hand.pop(0))
 
     def write() -> None:
         while True:

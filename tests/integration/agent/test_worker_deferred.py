@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,30 @@ def test_many_answers_given_together_each_reach_their_client() -> None:
         assert running.json("probe", "/pay") == 150
         for at, sock in enumerate(connections):
             assert json.loads(read_answer(sock)[2])["start"] == f"number {at} "
+        close(connections)
+
+
+@pytest.mark.parametrize("body", [b"{}", LONG], ids=["by the poller", "in the pool"])
+def test_what_waits_for_the_hand_over_is_handed_over(body: bytes) -> None:
+    with server() as running:
+        for _ in range(2):
+            assert running.ask("api", "/take-handed", method="POST", body=body)[0] == 200
+        assert [number for number in running.json("probe", "/handed") if number] == [1, 1]
+
+
+def test_all_that_is_taken_in_one_turn_is_handed_over_at_once() -> None:
+    with server() as running:
+        connections = [running.connect("api") for _ in range(6)]
+        for sock in connections:
+            sock.sendall(post("/take-now"))
+            assert read_answer(sock)[0] == 200
+        os.kill(running.worker_pid, signal.SIGSTOP)
+        eventually(lambda: ") T " in Path(f"/proc/{running.worker_pid}/stat").read_text())
+        for sock in connections:
+            sock.sendall(post("/take-handed"))
+        os.kill(running.worker_pid, signal.SIGCONT)
+        assert {read_answer(sock)[0] for sock in connections} == {200}
+        assert max(running.json("probe", "/handed")) == 6
         close(connections)
 
 

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -36,7 +36,7 @@ DIMENSIONS = (
 
 def event(dimension: str = "requests", quantity: str = "1", **more: object) -> UsageEvent:
     made = UsageEvent(dimension=dimension, micros=Micros(int(Decimal(quantity) * 1_000_000)))
-    return replace(made, **more)  # type: ignore[arg-type]
+    return made._replace(**more)  # type: ignore[arg-type]
 
 
 def make(now: datetime, workload: str = OWNER.workload) -> Callable[[Dimension, Hour, Owed], UsageRecord]:

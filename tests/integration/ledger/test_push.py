@@ -6,6 +6,8 @@ import threading
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
+
 from sidecar.ledger.counting import Answer, Pushed
 from sidecar.ledger.store import Ledger
 from sidecar.metering.events import Refusal
@@ -125,6 +127,29 @@ def test_of_a_group_only_the_bad_ones_are_refused(story: Story) -> None:
     assert ledger.counters.commits - before <= 3, "the hold, the group, and the last push if it came after"
     assert accepted(ledger) == 4
     assert balanced(ledger)
+
+
+def test_what_is_pushed_before_the_hand_over_is_written_by_it_and_together(story: Story) -> None:
+    ledger = story.open()
+    answers: list[Answer] = []
+    before = ledger.counters.commits
+    for name in "abc":
+        ledger.begin_push([event(id=name)], NOON, answers.append)
+    assert answers == []
+    ledger.hand_over()
+    ledger.hand_over()
+    assert ledger.open_from() <= HOUR, "asked behind them, so they are answered by now"
+    assert {status(answer) for answer in answers} == {200}
+    assert ledger.counters.commits - before == 2, "theirs, and that of the question"
+
+
+@pytest.mark.parametrize("end", ["seal", "stop", "close"])
+def test_nothing_at_hand_is_forgotten_at_the_end(story: Story, end: str) -> None:
+    ledger = story.open()
+    answers: list[Answer] = []
+    ledger.begin_push([event(id="a")], NOON, answers.append)
+    {"seal": lambda: ledger.open_hours(), "stop": ledger.stop_pushes, "close": ledger.close}[end]()
+    assert [status(answer) for answer in answers] == [200]
 
 
 def test_concurrent_pushes_share_commits(story: Story) -> None:

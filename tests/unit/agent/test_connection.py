@@ -141,9 +141,10 @@ def test_a_body_gunicorn_reads_differently_is_refused(cfg: Config) -> None:
 
 
 def test_bytes_gunicorn_leaves_unread_are_never_dropped_silently(cfg: Config) -> None:
-    request = taken(reader_of(cfg, POST))
-    request.source.refill([b"body", b"GET / HTTP/1.1"])
-    assert request.read_body() is BAD_REQUEST
+    whole = taken(reader_of(cfg, CHUNKED))
+    body = CHUNKED.removeprefix(CHUNKED_HEAD)
+    longer = Request(whole.message, body + b"GET / HTTP/1.1", whole.body_chunks, whole._source)
+    assert longer.read_body() is BAD_REQUEST
 
 
 def test_bytes_that_trickle_in_cost_as_much_as_bytes_at_once(cfg: Config) -> None:
@@ -352,10 +353,7 @@ def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(
         again = taken(reader)
         assert again.read_body() == body
         assert (again.body_bytes, again.body_chunks) == (4, 0)
-        assert again.message is not first.message
-        assert {k: v for k, v in vars(again.message).items() if k not in ("body", "unreader")} == {
-            k: v for k, v in vars(first.message).items() if k not in ("body", "unreader")
-        }
+        assert again.message is first.message
         assert reader.buffer == b"G"
         reader.buffer.clear()
     assert first.read_body() == b"body", "each has a body of its own"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sidecar.ledger.counting import Answer, Group, Pushed, Request, tags_of, tags_text
@@ -21,7 +20,7 @@ def group(open_from: Hour = HOUR, known: dict[bytes, bytes] | None = None) -> Gr
 
 
 def event(dimension: str = "sum", micros: int = 1, **more: object) -> UsageEvent:
-    return replace(UsageEvent(dimension=dimension, micros=Micros(micros)), **more)  # type: ignore[arg-type]
+    return UsageEvent(dimension=dimension, micros=Micros(micros))._replace(**more)
 
 
 def take(into: Group, *events: UsageEvent, now: datetime = NOON) -> Answer:
