@@ -2,7 +2,8 @@
 
 Rules kept here:
 - The file that was given is never written, unless --output names it.
-- The diff is against what was given, so that a person sees every change before anything is registered.
+- The diff is against what was given, as RegisterTaskDefinition takes it: a person sees every change before anything is
+  registered, and no difference that is only the wrapping of DescribeTaskDefinition's answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from sidecar.agent.ecs_container import LAUNCH_TYPES
 from sidecar.agent.ecs_render import CannotRender, Wish, as_text, difference, render
-from sidecar.agent.ecs_shape import Json
+from sidecar.agent.ecs_shape import Json, registrable
 from sidecar.errors import Exit, Problem
 
 Add = Callable[..., argparse.ArgumentParser]
@@ -49,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Render one file."""
     wish = Wish(gate=args.gate, image=args.image, launch_type=args.launch_type, product_code=args.product_code)
     try:
-        given = _read(args.file)
-        made, notes = render(given, wish)
-        text = as_text(made)
+        text, said = _rendered(args.file, wish)
         if args.output:
             _write(Path(args.output), text)
     except CannotRender as exc:
@@ -59,11 +58,22 @@ def run(args: argparse.Namespace) -> int:
         lines = [f"{count} thing{'' if count == 1 else 's'} to change; nothing was written."]
         sys.stderr.write("\n".join([*lines, *(f"  - {problem}" for problem in exc.problems)]) + "\n")
         return int(Exit.CONFIG)
-    sys.stderr.write(difference(given, made, args.file) or "nothing changes\n")
-    sys.stderr.writelines(f"note: {note}\n" for note in notes)
+    sys.stderr.write(said)
     if not args.output:
         sys.stdout.write(text)
     return int(Exit.OK)
+
+
+def _rendered(name: str, wish: Wish) -> tuple[str, str]:
+    """The JSON, and what a person is told: the diff and the notes."""
+    try:
+        given = _read(name)
+        made, notes = render(given, wish)
+        changes = difference(registrable(given), made, name) or "nothing changes\n"
+        return as_text(made), changes + "".join(f"note: {note}\n" for note in notes)
+    except RecursionError as exc:
+        fault = "is nested deeper than any task definition. Give the definition alone."
+        raise CannotRender([Problem(setting=name, fault=fault, example='{"family": …}')]) from exc
 
 
 def _read(name: str) -> Json:

@@ -9,6 +9,8 @@ Source: Amazon ECS API Reference, ContainerDefinition, HealthCheck, ContainerRes
 
 from __future__ import annotations
 
+import posixpath
+from pathlib import PurePosixPath
 from typing import Final
 
 from sidecar.agent.ecs_shape import Json
@@ -21,6 +23,7 @@ USER: Final = "65532:65532"
 """As the image has it; said again, because ECS shows and checks only what the definition says."""
 FARGATE, EC2 = "FARGATE", "EC2"
 LAUNCH_TYPES: Final = (FARGATE, EC2)
+HEALTH_COMMAND: Final = ["CMD", NAME, "healthcheck"]
 INTERVAL_SECONDS: Final = 10
 """How late an opened gate is noticed, at most."""
 RETRIES_MAX: Final = 10
@@ -46,7 +49,7 @@ def sidecar_container(image: str, launch_type: str) -> Json:
         "command": ["run"],
         "environment": [{"name": "SIDECAR_ON_DENIED", "value": "exit"}],
         "healthCheck": {
-            "command": ["CMD", "entitlement-sidecar", "healthcheck"],
+            "command": list(HEALTH_COMMAND),
             "interval": INTERVAL_SECONDS,
             "timeout": 5,
             "retries": RETRIES_MAX,
@@ -66,6 +69,19 @@ def sidecar_container(image: str, launch_type: str) -> Json:
     if launch_type != FARGATE:
         container |= {"memory": MEMORY_MIB_MAX, "memoryReservation": MEMORY_MIB}
     return container
+
+
+def variable(container: Json, name: str) -> str:
+    """What its environment says, empty where it says nothing."""
+    return next((one.get("value", "") for one in container.get("environment", []) if one["name"] == name), "")
+
+
+def state_mount(container: Json) -> Json | None:
+    """The mount that holds the state directory: of several, the deepest."""
+    state = PurePosixPath(posixpath.normpath(variable(container, "SIDECAR_STATE_DIR") or STATE_DIR))
+    paths = [(posixpath.normpath(one.get("containerPath", "")), one) for one in container.get("mountPoints", [])]
+    holding = [(len(path), one) for path, one in paths if state.is_relative_to(path)]
+    return max(holding, key=lambda found: found[0])[1] if holding else None
 
 
 def gate_only_container(image: str, url: str) -> Json:

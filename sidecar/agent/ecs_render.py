@@ -1,13 +1,15 @@
 """What does a seller's ECS task definition look like with the sidecar in it? Pure: JSON in, JSON out.
 
-Leaves to others where the JSON comes from and goes to (`ecs_commands`).
+Leaves to others where the JSON comes from and goes to (`ecs_commands`), what it is (`ecs_shape`), and what in it would
+break gate or metering (`ecs_rules`).
 
 Rules kept here:
 - What the seller wrote stays, in its order; only what would break gate or metering is refused, all of it at once.
 - Rendering twice changes nothing.
 - What ECS, nobody or the seller decides is not set: regions, published ports, registries.
 
-Source: Amazon ECS API Reference, RegisterTaskDefinition; Amazon ECS developer guide, "Task definition parameters".
+Source: Amazon ECS API Reference, RegisterTaskDefinition; Amazon ECS developer guide, "Task definition parameters",
+"Amazon ECS task networking for Amazon ECS Managed Instances".
 """
 
 from __future__ import annotations
@@ -19,39 +21,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sidecar.agent import ecs_shape
+from sidecar.agent import ecs_rules, ecs_shape
 from sidecar.agent.ecs_container import (
     EC2,
     FARGATE,
     NAME,
-    STOP_SECONDS,
-    STOP_SECONDS_MAX,
+    STATE_DIR,
     VOLUME,
     sidecar_container,
+    state_mount,
+    variable,
 )
 from sidecar.agent.ecs_shape import Json
-from sidecar.errors import Exit, Problem
+from sidecar.errors import Problem
 
 EXTERNAL: Final = "EXTERNAL"
+NETWORK_MODES: Final[Mapping[str, Sequence[str]]] = {FARGATE: ["awsvpc"], "MANAGED_INSTANCES": ["awsvpc", "host"]}
+"""What has to be said there, and may be."""
 FLUSH_MARGIN_SECONDS: Final = 10
-FORBIDDEN_VARIABLES: Final = {
-    "AWS_REGION": "AWS wants the region the task really runs in, and the sidecar finds it",
-    "AWS_DEFAULT_REGION": "AWS wants the region the task really runs in, and the sidecar finds it",
-    "AWS_ACCESS_KEY_ID": "metering takes the task role alone, and keys would win over it",
-    "AWS_SECRET_ACCESS_KEY": "metering takes the task role alone, and keys would win over it",
-}
-ANSWERED_ONLY: Final = (
-    "taskDefinitionArn",
-    "revision",
-    "status",
-    "requiresAttributes",
-    "compatibilities",
-    "registeredAt",
-    "deregisteredAt",
-    "deleteRequestedAt",
-    "registeredBy",
-)
-"""Fields of DescribeTaskDefinition's answer that RegisterTaskDefinition does not take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,22 +75,20 @@ class _Work:
 
 def render(given: Mapping[str, Any], wish: Wish) -> tuple[Json, list[str]]:
     """The definition with the sidecar in it, and notes for a person. Raises CannotRender."""
-    work = _Work(definition=_registrable(given), wish=wish)
+    work = _Work(definition=ecs_shape.without_nulls(ecs_shape.registrable(given)), wish=wish)
     if faults := ecs_shape.faults(work.definition, NAME):
         raise CannotRender(faults)
     launch_type = _launch_type(work)
     mode = _network_mode(work, launch_type)
-    _check_place(work, launch_type, mode)
+    _check_place(work, launch_type)
     sidecar = _sidecar(work, launch_type, mode)
     _gate(work, mode)
-    _check_sidecar(work, sidecar, launch_type)
-    _add_volume(work)
+    _add_volume(work, sidecar)
+    work.problems += ecs_rules.broken(work.definition, launch_type, mode)
     if work.problems:
         raise CannotRender(work.problems)
-    if not work.definition.get("taskRoleArn"):
-        work.notes.append(
-            "taskRoleArn is missing: name a role that allows aws-marketplace:RegisterUsage (or MeterUsage)."
-        )
+    _note_what_was_left_out(work, given)
+    _note_what_it_means(work, sidecar, mode)
     return work.definition, work.notes
 
 
@@ -118,13 +103,6 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -
     return "".join(difflib.unified_diff(lines[0], lines[1], name, f"{name} with {NAME}"))
 
 
-def _registrable(given: Mapping[str, Any]) -> Json:
-    """Without what only DescribeTaskDefinition says, so that its answer may be given too."""
-    inner = given.get("taskDefinition") if "containerDefinitions" not in given else None
-    found = copy.deepcopy(dict(inner if isinstance(inner, Mapping) else given))
-    return {key: value for key, value in found.items() if key not in ANSWERED_ONLY}
-
-
 def _containers(work: _Work) -> list[Json]:
     found: list[Json] = work.definition["containerDefinitions"]
     return found
@@ -132,7 +110,7 @@ def _containers(work: _Work) -> list[Json]:
 
 def _launch_type(work: _Work) -> str:
     """As wished, else the strictest the definition asks for."""
-    needed = work.definition.get("requiresCompatibilities") or []
+    needed = work.definition.get("requiresCompatibilities", [])
     wished = work.wish.launch_type
     if EXTERNAL in needed:
         work.wrong("requiresCompatibilities", "has 'EXTERNAL': AWS meters no tasks outside AWS. Remove it.")
@@ -151,17 +129,20 @@ def _launch_type(work: _Work) -> str:
 
 def _network_mode(work: _Work, launch_type: str) -> str:
     mode = work.definition.get("networkMode")
-    if launch_type == FARGATE:
-        if mode not in (None, "awsvpc"):
-            work.wrong("networkMode", f"is {mode!r}; Fargate knows 'awsvpc' alone. Change it.", "awsvpc")
-        work.definition.setdefault("networkMode", "awsvpc")
-        return "awsvpc"
+    needed = [launch_type, *work.definition.get("requiresCompatibilities", [])]
+    for kind, known in NETWORK_MODES.items():
+        if kind not in needed:
+            continue
+        mode = work.definition.setdefault("networkMode", known[0])
+        if mode not in known:
+            work.wrong("networkMode", f"is {mode!r}; {kind} knows {' and '.join(map(repr, known))} alone. Change it.")
+            return known[0]
     if mode == "none":
         work.wrong("networkMode", "is 'none': AWS could not be asked. Use 'awsvpc'.", "awsvpc")
     return str(mode or "bridge")  # what Docker on Linux does where nothing is said
 
 
-def _check_place(work: _Work, launch_type: str, mode: str) -> None:
+def _check_place(work: _Work, launch_type: str) -> None:
     family = str(work.definition.get("runtimePlatform", {}).get("operatingSystemFamily", "LINUX"))
     if family != "LINUX":
         work.wrong("runtimePlatform", f"has operatingSystemFamily {family!r}; the sidecar's image is for LINUX.")
@@ -169,11 +150,6 @@ def _check_place(work: _Work, launch_type: str, mode: str) -> None:
         for name, example in (("cpu", "256"), ("memory", "512")):
             if not work.definition.get(name):
                 work.wrong(name, f"is missing; Fargate wants it for the whole task ({name} of the task).", example)
-    if mode == "host":
-        work.notes.append(
-            "networkMode is 'host': one such task an instance (port 8484), and every process on it can push usage."
-            " 'awsvpc' has neither."
-        )
 
 
 def _sidecar(work: _Work, launch_type: str, mode: str) -> Json:
@@ -195,18 +171,15 @@ def _sidecar(work: _Work, launch_type: str, mode: str) -> Json:
                 present.setdefault(key, value)
         present["image"] = image
         _add_named(present, "environment", made["environment"][0], "name", keep=True)
-        _add_named(present, "mountPoints", made["mountPoints"][0], "containerPath", keep=True)
-    stop = present.get("stopTimeout")
-    flush = max(1, (stop if isinstance(stop, int) else STOP_SECONDS) - FLUSH_MARGIN_SECONDS)
+    if state_mount(present) is None:
+        path = variable(present, "SIDECAR_STATE_DIR") or STATE_DIR
+        present.setdefault("mountPoints", []).append({"sourceVolume": VOLUME, "containerPath": path, "readOnly": False})
+    flush = max(1, present["stopTimeout"] - FLUSH_MARGIN_SECONDS)
     _variable(present, "SIDECAR_FLUSH_SECONDS", str(flush), keep=True)
     if work.wish.product_code:
         _variable(present, "SIDECAR_PRODUCT_CODE", work.wish.product_code, keep=False)
     if mode == "bridge":
         _variable(present, "SIDECAR_API_BIND", ":8485", keep=True)
-        work.notes.append(
-            "networkMode is 'bridge': no shared localhost. The product reaches the sidecar by its link, at"
-            f" http://{NAME}:8485; so can other containers of the instance. 'awsvpc' shares localhost with nobody else."
-        )
     _copy_logging(work, present)
     return present
 
@@ -232,10 +205,6 @@ def _copy_logging(work: _Work, sidecar: Json) -> None:
     gated = [one for one in _containers(work) if one["name"] in work.wish.gate and "logConfiguration" in one]
     if gated:
         sidecar["logConfiguration"] = copy.deepcopy(gated[0]["logConfiguration"])
-    else:
-        work.notes.append(
-            "No gated container has a logConfiguration to copy: the sidecar's log, with why it ended, is lost."
-        )
 
 
 def _gate(work: _Work, mode: str) -> None:
@@ -255,64 +224,44 @@ def _gate(work: _Work, mode: str) -> None:
             one["links"] = [*one.get("links", []), NAME]
 
 
-def _check_sidecar(work: _Work, sidecar: Json, launch_type: str) -> None:
-    """What a seller may have written into our container that breaks gate or metering."""
-    where = f"{NAME}."
-    if sidecar["essential"] is not True:
-        work.wrong(
-            where + "essential", "is not true: the product would run on without its gate. Remove the field.", "true"
-        )
-    if sidecar.get("portMappings"):
-        work.wrong(
-            where + "portMappings", "publishes ports of the gate. Remove the field; the task itself reaches them."
-        )
-    if "healthcheck" not in sidecar["healthCheck"].get("command", []):
-        work.wrong(where + "healthCheck", "does not run `entitlement-sidecar healthcheck`. Remove the field.")
-    for kind in ("environment", "secrets"):
-        for name in (one.get("name") for one in sidecar.get(kind, [])):
-            if name in FORBIDDEN_VARIABLES:
-                work.wrong(f"{where}{kind}", f"has {name!r}: {FORBIDDEN_VARIABLES[name]}. Remove it.")
-    policy = sidecar["restartPolicy"]
-    ignored = policy.get("ignoredExitCodes", [])
-    if policy.get("enabled") and int(Exit.DENIED) not in ignored:
-        fault = f"is {ignored!r}: ECS would restart a sidecar that was denied. Add 77."
-        work.wrong(where + "restartPolicy.ignoredExitCodes", fault, "[77, 78]")
-    for one in sidecar.get("dependsOn", []):
-        if one.get("containerName") in work.wish.gate:
-            fault = f"names {one['containerName']!r}, which waits for the sidecar: neither would start. Remove it."
-            work.wrong(where + "dependsOn", fault)
-    _check_times(work, sidecar, launch_type)
+def _add_volume(work: _Work, sidecar: Json) -> None:
+    """An empty volume of the task: it outlives the container, not the task, on Fargate and on EC2."""
+    volumes = work.definition.setdefault("volumes", [])
+    mounted = (state_mount(sidecar) or {}).get("sourceVolume")
+    if mounted == VOLUME and not any(one.get("name") == VOLUME for one in volumes):
+        volumes.append({"name": VOLUME, "host": {}})
 
 
-def _check_times(work: _Work, sidecar: Json, launch_type: str) -> None:
-    stop = sidecar["stopTimeout"]
-    for name in ("startTimeout", "stopTimeout"):
-        value = sidecar.get(name, STOP_SECONDS)
-        if launch_type == FARGATE and not (isinstance(value, int) and 2 <= value <= STOP_SECONDS_MAX):
-            fault = f"is {value!r}; Fargate takes 2 to {STOP_SECONDS_MAX} seconds. Change it."
-            work.wrong(f"{NAME}.{name}", fault, str(STOP_SECONDS))
+def _note_what_was_left_out(work: _Work, given: Mapping[str, Any]) -> None:
+    if names := ecs_shape.left_out(given):
+        work.notes.append(
+            f"Left out before the diff, for `aws ecs register-task-definition` does not take them: {', '.join(names)}."
+        )
+
+
+def _note_what_it_means(work: _Work, sidecar: Json, mode: str) -> None:
+    """What is right as it stands, and still worth knowing."""
+    if mode == "host":
+        work.notes.append(
+            "networkMode is 'host': one such task an instance (port 8484), and every process on it can push usage."
+            " 'awsvpc' has neither."
+        )
+    if mode == "bridge":
+        port = ecs_rules.open_port(variable(sidecar, "SIDECAR_API_BIND"))
+        work.notes.append(
+            "networkMode is 'bridge': no shared localhost. The product reaches the sidecar by its link, at"
+            f" http://{NAME}:{port}; so can other containers of the instance. 'awsvpc' shares localhost with nobody"
+            " else."
+        )
+    if "logConfiguration" not in sidecar:
+        work.notes.append(
+            "No gated container has a logConfiguration to copy: the sidecar's log, with why it ended, is lost."
+        )
     if "startTimeout" in sidecar:
         work.notes.append(
             f"{NAME}.startTimeout is {sidecar['startTimeout']}: then the task gives up. AWS advises 1800 s."
         )
-    flush = next(one.get("value", "") for one in sidecar["environment"] if one.get("name") == "SIDECAR_FLUSH_SECONDS")
-    if not (flush.isdigit() and isinstance(stop, int) and 0 < int(flush) < stop):
-        work.wrong(
-            f"{NAME}.environment",
-            f"has SIDECAR_FLUSH_SECONDS {flush!r}, and stopTimeout is {stop!r}: ECS would kill the last flush. Remove"
-            " the variable; it is made from stopTimeout.",
+    if not work.definition.get("taskRoleArn"):
+        work.notes.append(
+            "taskRoleArn is missing: name a role that allows aws-marketplace:RegisterUsage (or MeterUsage)."
         )
-
-
-def _add_volume(work: _Work) -> None:
-    """An empty volume of the task: it outlives the container, not the task, on Fargate and on EC2."""
-    volumes = work.definition.setdefault("volumes", [])
-    present = next((one for one in volumes if one.get("name") == VOLUME), None)
-    if present is None:
-        volumes.append({"name": VOLUME, "host": {}})
-        return
-    for kind in ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration", "s3filesVolumeConfiguration"):
-        if kind in present:
-            work.wrong(
-                f"volumes.{VOLUME}", f"has {kind}: a ledger on a network file system is refused.", '{"host": {}}'
-            )

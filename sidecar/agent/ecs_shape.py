@@ -1,31 +1,77 @@
-"""Does a task definition have the types that `ecs_render` reads? Pure; a field that is null counts as absent.
+"""What was given: what of it can be registered, and has it the types that `ecs_render` reads? Pure.
 
-Source: Amazon ECS API Reference, RegisterTaskDefinition.
+Rules kept here:
+- A field that is null counts as absent.
+- What is named twice, or has another type than AWS's model gives it, is refused before anything else is looked at.
+
+Source: Amazon ECS API Reference, RegisterTaskDefinition and DescribeTaskDefinition.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sidecar.errors import Problem
 
 Json = dict[str, Any]
+Kind = type | list[type]
+"""A scalar or an object, or a list of them."""
 
-OF_TASK: Final[Mapping[str, type | None]] = {"requiresCompatibilities": str, "volumes": dict, "runtimePlatform": None}
-"""Field → type of a list's members, or None for an object."""
-OF_CONTAINER: Final[Mapping[str, type | None]] = {
-    "environment": dict,
-    "secrets": dict,
-    "mountPoints": dict,
-    "portMappings": dict,
-    "dependsOn": dict,
-    "links": str,
-    "healthCheck": None,
-    "restartPolicy": None,
-    "logConfiguration": None,
+ANSWERED_ONLY: Final = (
+    "taskDefinitionArn",
+    "revision",
+    "status",
+    "requiresAttributes",
+    "compatibilities",
+    "registeredAt",
+    "deregisteredAt",
+    "deleteRequestedAt",
+    "registeredBy",
+)
+"""Fields of DescribeTaskDefinition's answer that RegisterTaskDefinition does not take."""
+OF_TASK: Final[Mapping[str, Kind]] = {
+    "requiresCompatibilities": [str],
+    "volumes": [dict],
+    "runtimePlatform": dict,
+    "tags": [dict],
 }
-WORDS: Final[Mapping[type, str]] = {dict: "objects", str: "strings", int: "numbers"}
+OF_CONTAINER: Final[Mapping[str, Kind]] = {
+    "environment": [dict],
+    "secrets": [dict],
+    "mountPoints": [dict],
+    "portMappings": [dict],
+    "dependsOn": [dict],
+    "links": [str],
+    "healthCheck": dict,
+    "restartPolicy": dict,
+    "logConfiguration": dict,
+}
+OF_SIDECAR: Final[Mapping[str, Kind]] = {
+    "image": str,
+    "user": str,
+    "command": [str],
+    "essential": bool,
+    "privileged": bool,
+    "startTimeout": int,
+    "stopTimeout": int,
+}
+OF_HEALTH_CHECK: Final[Mapping[str, Kind]] = {
+    "command": [str],
+    "interval": int,
+    "timeout": int,
+    "retries": int,
+    "startPeriod": int,
+}
+OF_RESTART_POLICY: Final[Mapping[str, Kind]] = {
+    "enabled": bool,
+    "ignoredExitCodes": [int],
+    "restartAttemptPeriod": int,
+}
+OF_MOUNT: Final[Mapping[str, Kind]] = {"sourceVolume": str, "containerPath": str, "readOnly": bool}
+ONE: Final[Mapping[type, str]] = {dict: "an object", str: "a string", int: "a whole number", bool: "true or false"}
+MANY: Final[Mapping[type, str]] = {dict: "objects", str: "strings", int: "whole numbers"}
 NO_CONTAINERS: Final = Problem(
     setting="containerDefinitions",
     fault="is no list of containers with names. Give the input of `aws ecs register-task-definition`, or the answer of"
@@ -34,20 +80,45 @@ NO_CONTAINERS: Final = Problem(
 )
 
 
+def registrable(given: Mapping[str, Any]) -> Json:
+    """What RegisterTaskDefinition takes of a definition, or of DescribeTaskDefinition's answer with its tags."""
+    inner = _inner(given)
+    kept = {key: value for key, value in inner.items() if key not in ANSWERED_ONLY}
+    if inner is not given and given.get("tags"):
+        kept["tags"] = given["tags"]
+    return kept
+
+
+def left_out(given: Mapping[str, Any]) -> list[str]:
+    """What `registrable` leaves out, by name."""
+    return [key for key in _inner(given) if key in ANSWERED_ONLY]
+
+
+def without_nulls(value: Any) -> Any:
+    """A copy in which no object has a field that is null."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(one) for key, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
 def faults(definition: Json, sidecar: str) -> list[Problem]:
-    """What has another type than AWS's model gives it. Takes fields that are null out of `definition`."""
+    """What has another type than AWS's model gives it, and containers that share a name."""
     containers = definition.get("containerDefinitions")
     if not isinstance(containers, list) or not containers or not all(map(_named, containers)):
         return [NO_CONTAINERS]
     found = list(_wrong("", definition, OF_TASK))
     for one in containers:
         found += _wrong(f"{one['name']}.", one, OF_CONTAINER)
-    for one in containers:
-        if one["name"] == sidecar and not found:
-            found += _wrong(f"{sidecar}.healthCheck.", one.get("healthCheck", {}), {"command": str})
-            found += _wrong(f"{sidecar}.restartPolicy.", one.get("restartPolicy", {}), {"ignoredExitCodes": int})
-            found += _entries(f"{sidecar}.environment", [*one.get("environment", []), *one.get("secrets", [])])
-    return found
+    if not found:
+        for one in containers:
+            found += _each(f"{one['name']}.dependsOn.", one.get("dependsOn", []), {"containerName": str})
+            found += _of_sidecar(f"{sidecar}.", one) if one["name"] == sidecar else ()
+    return [*found, *_twice(containers)]
+
+
+def _inner(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    inner = given.get("taskDefinition") if "containerDefinitions" not in given else None
+    return inner if isinstance(inner, Mapping) else given
 
 
 def _named(container: object) -> bool:
@@ -55,16 +126,38 @@ def _named(container: object) -> bool:
     return isinstance(name, str) and bool(name)
 
 
-def _wrong(where: str, found: Json, shapes: Mapping[str, type | None]) -> Iterator[Problem]:
-    for key, member in shapes.items():
-        if found.get(key, ...) is None:
-            del found[key]
-        value = found.get(key, {} if member is None else [])
-        if member is None and not isinstance(value, dict):
-            yield Problem(setting=where + key, fault=f"is {value!r}, and has to be an object. Correct it.")
-        if member and not (isinstance(value, list) and all(isinstance(one, member) for one in value)):
-            fault = f"is {value!r}, and has to be a list of {WORDS[member]}. Correct it."
-            yield Problem(setting=where + key, fault=fault)
+def _twice(containers: list[Json]) -> Iterator[Problem]:
+    for name, count in Counter(one["name"] for one in containers).items():
+        if count > 1:
+            fault = f"has {count} containers named {name!r}; ECS takes a name once. Rename or remove one."
+            yield Problem(setting="containerDefinitions", fault=fault)
+
+
+def _of_sidecar(where: str, container: Json) -> Iterator[Problem]:
+    yield from _wrong(where, container, OF_SIDECAR)
+    yield from _wrong(where + "healthCheck.", container.get("healthCheck", {}), OF_HEALTH_CHECK)
+    yield from _wrong(where + "restartPolicy.", container.get("restartPolicy", {}), OF_RESTART_POLICY)
+    yield from _each(where + "mountPoints.", container.get("mountPoints", []), OF_MOUNT)
+    yield from _entries(where + "environment", [*container.get("environment", []), *container.get("secrets", [])])
+
+
+def _each(where: str, members: list[Json], kinds: Mapping[str, Kind]) -> Iterator[Problem]:
+    for member in members:
+        yield from _wrong(where, member, kinds)
+
+
+def _wrong(where: str, found: Json, kinds: Mapping[str, Kind]) -> Iterator[Problem]:
+    for key, kind in kinds.items():
+        if key in found and not _fits(found[key], kind):
+            wanted = f"a list of {MANY[kind[0]]}" if isinstance(kind, list) else ONE[kind]
+            yield Problem(setting=where + key, fault=f"is {found[key]!r}, and has to be {wanted}. Correct it.")
+
+
+def _fits(value: object, kind: Kind) -> bool:
+    """Exactly, for a bool is no number."""
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(type(one) is kind[0] for one in value)
+    return type(value) is kind
 
 
 def _entries(where: str, entries: list[Json]) -> Iterator[Problem]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from sidecar.marketplace import environment
 from tests.chart.support import CHART, ROOT
 
 EKS = (ROOT / "docs" / "eks.md").read_text()
@@ -42,6 +45,38 @@ def test_the_trust_policy_names_one_account_and_the_audience_of_sts() -> None:
         "ISSUER:aud": "sts.amazonaws.com",
         "ISSUER:sub": "system:serviceaccount:NAMESPACE:SERVICE_ACCOUNT",
     }
+
+
+FAKE_AWS = """aws() {
+  case "$2" in
+    describe-cluster) echo https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF ;;
+    get-caller-identity) echo 123456789012 ;;
+  esac
+}
+"""
+
+
+def test_the_recipe_for_the_aws_cli_fills_in_the_trust_policy(tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"With the \*\*AWS CLI\*\*:\n\n```sh\n(.+?)```", EKS, re.DOTALL)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    subprocess.run(["bash", "-euc", FAKE_AWS + recipe], cwd=tmp_path, check=True)
+    issuer = "oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF"
+    (statement,) = json.loads((tmp_path / "trust.json").read_text())["Statement"]
+    assert statement["Principal"] == {"Federated": f"arn:aws:iam::123456789012:oidc-provider/{issuer}"}
+    assert statement["Condition"]["StringEquals"] == {
+        f"{issuer}:aud": "sts.amazonaws.com",
+        f"{issuer}:sub": "system:serviceaccount:shop:shop-bookshop",
+    }
+
+
+def test_no_code_is_promised_for_credentials_that_aws_does_not_support() -> None:
+    """AWS documents none, and the node's role is not even tried: see `marketplace.environment`."""
+    first = EKS.split("## The role")[0]
+    for reason in ("platform_not_supported", "access_denied", "customer_not_entitled", "no_credentials"):
+        assert f"`{reason}`" in first
+    assert "PlatformNotSupportedException" not in EKS
+    disabled = environment.for_sdk({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None, in_platform=True)
+    assert f"AWS_EC2_METADATA_DISABLED={disabled['AWS_EC2_METADATA_DISABLED']}" in EKS
 
 
 def test_every_reason_that_is_named_is_one() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from sidecar.__main__ import main
-from sidecar.agent.ecs_container import EC2, FARGATE, NAME, VOLUME
-from sidecar.agent.ecs_render import CannotRender, Wish, render
+from sidecar.agent.ecs_container import EC2, FARGATE, NAME, STATE_DIR, VOLUME
+from sidecar.agent.ecs_render import CannotRender, Wish, difference, render
 from tests.ecs.templates import product
 
 IMAGE = "gate:1"
@@ -55,6 +55,24 @@ def with_sidecar(given: dict[str, Any] = FARGATE_APP, **changed: Any) -> dict[st
         else:
             one[key] = value
     return found
+
+
+def with_health_check(**changed: int) -> dict[str, Any]:
+    return with_sidecar(healthCheck=container(merged(FARGATE_APP))["healthCheck"] | changed)
+
+
+def with_state_on(volume: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """The seller mounts the state directory from a volume of their own."""
+    mount = {"sourceVolume": volume["name"], "containerPath": f"{STATE_DIR}/", "readOnly": False} | changed
+    return {**with_sidecar(mountPoints=[mount]), "volumes": [volume]}
+
+
+def with_containers(*others: dict[str, Any]) -> dict[str, Any]:
+    return {**FARGATE_APP, "containerDefinitions": [*FARGATE_APP["containerDefinitions"], *others]}
+
+
+def bound(address: str) -> dict[str, Any]:
+    return with_sidecar(BRIDGE_APP, environment=[{"name": "SIDECAR_API_BIND", "value": address}])
 
 
 # -- what it makes
@@ -138,6 +156,18 @@ def test_the_state_lies_on_an_empty_volume_of_the_task() -> None:
     assert container(made)["mountPoints"][0]["containerPath"] == "/var/lib/entitlement-sidecar"
 
 
+def test_a_state_volume_of_the_sellers_own_is_used_and_no_other_is_added() -> None:
+    volume = {"name": "own", "host": {"sourcePath": "/data"}}
+    made = merged(with_state_on(volume))
+    assert made["volumes"] == [volume]
+    assert [one["sourceVolume"] for one in container(made)["mountPoints"]] == ["own"]
+
+
+def test_the_volume_is_mounted_where_the_sellers_setting_puts_the_state() -> None:
+    given = with_sidecar(mountPoints=None, environment=[{"name": "SIDECAR_STATE_DIR", "value": "/data/state"}])
+    assert container(merged(given))["mountPoints"][0]["containerPath"] == "/data/state"
+
+
 def test_the_sidecar_logs_where_the_product_does() -> None:
     assert (
         container(merged(FARGATE_APP))["logConfiguration"] == FARGATE_APP["containerDefinitions"][0]["logConfiguration"]
@@ -154,6 +184,8 @@ def test_bridge_has_no_shared_localhost_so_there_is_a_link() -> None:
     assert container(made, "app")["links"] == [NAME]
     assert variables(made)["SIDECAR_API_BIND"] == ":8485"
     assert f"http://{NAME}:8485" in " ".join(notes)
+    notes = render(bound("0.0.0.0:9000"), Wish(gate=["app"]))[1]
+    assert f"http://{NAME}:9000" in " ".join(notes)
     assert "links" not in container(merged(EC2_APP), "app")
     assert "SIDECAR_API_BIND" not in variables(merged(EC2_APP))
 
@@ -163,6 +195,16 @@ def test_a_definition_that_says_no_network_mode_is_bridge_on_ec2_and_awsvpc_on_f
     assert container(merged(given), "app")["links"] == [NAME]
     on_fargate = merged(given, launch_type=FARGATE)
     assert (on_fargate["networkMode"], on_fargate["requiresCompatibilities"]) == ("awsvpc", [FARGATE])
+
+
+def test_managed_instances_know_no_bridge_so_the_network_mode_is_said() -> None:
+    """Links do not exist there, and AWS wants the mode to be named."""
+    given = {key: value for key, value in EC2_APP.items() if key != "networkMode"}
+    made = merged(given | {"requiresCompatibilities": ["MANAGED_INSTANCES"]})
+    assert made["networkMode"] == "awsvpc"
+    assert "links" not in container(made, "app")
+    on_host = merged(given | {"requiresCompatibilities": ["MANAGED_INSTANCES"], "networkMode": "host"})
+    assert on_host["networkMode"] == "host"
 
 
 def test_memory_is_reserved_on_ec2_where_the_task_may_have_none() -> None:
@@ -176,6 +218,8 @@ def test_a_described_definition_may_be_given_too() -> None:
         "tags": [],
     }
     assert merged(answer) == merged(FARGATE_APP)
+    tags = [{"key": "team", "value": "shop"}]
+    assert merged({**answer, "tags": tags}) == {**merged(FARGATE_APP), "tags": tags}
 
 
 def test_a_field_that_is_null_counts_as_absent() -> None:
@@ -183,6 +227,10 @@ def test_a_field_that_is_null_counts_as_absent() -> None:
     given["volumes"] = None
     given["containerDefinitions"][0] |= {"dependsOn": None, "links": None}
     assert container(merged(given), "app")["dependsOn"]
+    for name in ("essential", "stopTimeout", "user", "command", "healthCheck", "privileged"):
+        given = with_sidecar()
+        container(given)[name] = None
+        assert merged(given) == merged(FARGATE_APP), name
 
 
 def test_a_missing_task_role_is_said() -> None:
@@ -202,7 +250,7 @@ def test_a_missing_task_role_is_said() -> None:
         ({"containerDefinitions": "app"}, "containerDefinitions"),
         ({**FARGATE_APP, "volumes": {}}, "has to be a list of objects"),
         ({**FARGATE_APP, "runtimePlatform": []}, "has to be an object"),
-        ({**FARGATE_APP, "networkMode": "bridge"}, "'bridge'; Fargate knows 'awsvpc' alone"),
+        ({**FARGATE_APP, "networkMode": "bridge"}, "'bridge'; FARGATE knows 'awsvpc' alone"),
         ({**EC2_APP, "networkMode": "none"}, "AWS could not be asked"),
         ({**EC2_APP, "requiresCompatibilities": ["EXTERNAL"]}, "EXTERNAL"),
         ({**FARGATE_APP, "cpu": ""}, "cpu: is missing"),
@@ -213,15 +261,54 @@ def test_a_missing_task_role_is_said() -> None:
         (with_sidecar(environment=[{"name": "AWS_REGION", "value": "x"}]), "'AWS_REGION'"),
         (with_sidecar(secrets=[{"name": "AWS_ACCESS_KEY_ID", "valueFrom": "x"}]), "task role alone"),
         (with_sidecar(restartPolicy={"enabled": True}), "Add 77"),
-        (with_sidecar(dependsOn=[{"containerName": "app", "condition": "START"}]), "neither would start"),
+        (with_sidecar(dependsOn=[{"containerName": "app", "condition": "START"}]), "circle"),
         (with_sidecar(stopTimeout=300), "stopTimeout: is 300; Fargate takes 2 to 120"),
         (with_sidecar(startTimeout=1800), "startTimeout: is 1800; Fargate takes 2 to 120"),
         (with_sidecar(stopTimeout=30), "SIDECAR_FLUSH_SECONDS '50', and stopTimeout is 30"),
         ({**FARGATE_APP, "volumes": [{"name": VOLUME, "efsVolumeConfiguration": {}}]}, "network file system"),
+        (with_state_on({"name": "shared", "efsVolumeConfiguration": {}}), "volumes.shared: has efsVolumeConfiguration"),
+        (with_state_on({"name": "own", "host": {}}, readOnly=True), "readOnly true: the ledger is written there"),
+        (with_state_on({"name": "own", "host": {}}, sourceVolume="gone"), "on 'gone', and volumes does not name it"),
+        (with_sidecar(command=["wait"]), "command: is ['wait']; the gate is kept by `run` alone"),
+        (with_sidecar(command="run"), "command: is 'run', and has to be a list of strings"),
+        (with_sidecar(EC2_APP, privileged=True), "privileged: is true"),
+        (with_sidecar(user="0"), "user: is '0'"),
+        (with_sidecar(user="root:root"), "user: is 'root:root'"),
+        (with_sidecar(user="00:1000"), "does not run as root"),
+        (with_sidecar(user=0), "user: is 0, and has to be a string"),
+        (with_sidecar(stopTimeout="60"), "stopTimeout: is '60', and has to be a whole number"),
+        (with_sidecar(healthCheck={"command": ["CMD", "true", "healthcheck"]}), "is ['CMD', 'true'"),
+        (with_sidecar(healthCheck={}), "healthCheck.command: is []"),
+        (with_health_check(interval=4), "interval: is 4; ECS takes 5 to 300"),
+        (with_health_check(interval=301), "interval: is 301; ECS takes 5 to 300"),
+        (with_health_check(timeout=61), "timeout: is 61; ECS takes 2 to 60"),
+        (with_health_check(retries=0), "retries: is 0; ECS takes 1 to 10"),
+        (with_health_check(startPeriod=301), "startPeriod: is 301; ECS takes 0 to 300"),
+        (with_sidecar(restartPolicy={"enabled": False, "restartAttemptPeriod": 59}), "is 59; ECS takes 60 to 1800"),
+        (with_containers({"name": "app", "image": "x"}), "has 2 containers named 'app'"),
+        (with_containers({"name": NAME, "image": "x"}, {"name": NAME, "image": "y"}), f"2 containers named '{NAME}'"),
+        (bound("127.0.0.1:8485"), "SIDECAR_API_BIND '127.0.0.1:8485', and networkMode is 'bridge'"),
+        (bound("localhost:1,[::1]:1"), "networkMode is 'bridge'"),
+        (bound("8485"), "SIDECAR_API_BIND '8485': '8485' is not HOST:PORT"),
+        ({**EC2_APP, "requiresCompatibilities": ["MANAGED_INSTANCES"], "networkMode": "bridge"}, "'awsvpc' and 'host'"),
     ],
 )  # fmt: skip
 def test_what_would_break_gate_or_metering_is_refused(given: dict[str, Any], words: str) -> None:
     assert words in refused(given)
+
+
+def test_a_circle_over_other_containers_is_refused_and_a_chain_is_not() -> None:
+    envoy = {"name": "envoy", "image": "e", "dependsOn": [{"containerName": "app", "condition": "START"}]}
+    given = with_containers(envoy, container(merged(FARGATE_APP)))
+    waits = {"dependsOn": [{"containerName": "envoy", "condition": "HEALTHY"}]}
+    container(given).update(waits)
+    assert f"'app' → '{NAME}' → 'envoy' → 'app'" in refused(given)
+    chain = with_containers({"name": "envoy", "image": "e"}, container(merged(FARGATE_APP)) | waits)
+    assert container(merged(chain))["dependsOn"] == waits["dependsOn"]
+
+
+def test_a_link_waits_as_a_dependency_does() -> None:
+    assert "goes in a circle" in refused(with_sidecar(BRIDGE_APP, links=["app"]))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -266,6 +353,8 @@ def test_everything_wrong_is_said_at_once() -> None:
 
 # -- the command
 
+DEEP = '{"containerDefinitions": [{"name": "app"}], "x": ' + "[" * 5_000 + "]" * 5_000 + "}"
+
 
 def run(*argv: str) -> int:
     try:
@@ -296,13 +385,27 @@ def test_an_output_file_may_be_the_one_that_was_given(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.startswith("nothing changes")
 
 
+def test_a_described_definition_is_compared_as_it_can_be_registered(
+    capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
+    described = {"taskDefinitionArn": "arn", **FARGATE_APP, "revision": 7, "status": "ACTIVE"}
+    file.write_text(json.dumps({"taskDefinition": described, "tags": []}))
+    assert run(str(file), "--gate", "app", "--image", IMAGE) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(difference(FARGATE_APP, merged(FARGATE_APP), str(file)))
+    assert "does not take them: taskDefinitionArn, revision, status" in err
+    file.write_text(json.dumps({"taskDefinition": {**json.loads(out), "revision": 8}, "tags": []}))
+    assert run(str(file), "--gate", "app") == 0
+    assert capsys.readouterr().err.startswith("nothing changes\nnote: Left out")
+
+
 def test_a_definition_may_come_from_stdin(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(FARGATE_APP)))
     assert run("-", "--gate", "app", "--image", IMAGE) == 0
     assert json.loads(capsys.readouterr().out) == merged(FARGATE_APP)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}", "[" * 200_000, DEEP])
 def test_what_is_no_definition_is_78_and_nothing_is_written(
     capsys: pytest.CaptureFixture[str], file: Path, text: str
 ) -> None:
