@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sidecar.agent.tidings import MEANINGS as TIDINGS
 from sidecar.agent.tidings import NORMAL
+from sidecar.agent.usage import UNKNOWN as UNKNOWN_USAGE
 from sidecar.api.probes import HTTP_STATUS
 from sidecar.entitlement.answers import ROWS, UNKNOWN, Answer, Asked
 from sidecar.entitlement.status import TRANSITIONS, Event, Status
@@ -108,7 +109,7 @@ def dispositions() -> str:
 def refusals() -> str:
     """HTTP status → reasons of a push."""
     found: dict[int, list[str]] = {}
-    for reason, status in {**PUSH_REASONS, **dict.fromkeys(LEDGER_REASONS, 503)}.items():
+    for reason, status in {**PUSH_REASONS, **dict.fromkeys((UNKNOWN_USAGE[0], *LEDGER_REASONS), 503)}.items():
         found.setdefault(status, []).append(f"`{reason}`")
     lines = ["| HTTP | Reasons |", "| --- | --- |"]
     lines += [f"| {status} | {' · '.join(reasons)} |" for status, reasons in sorted(found.items())]

@@ -3,6 +3,7 @@
 Rules kept here:
 - One worker, ever: a second would register the workload a second time. Signals that gunicorn takes for
   more workers, reloads or upgrades are ignored.
+- SIGINT and SIGQUIT mean what SIGTERM means, the first time: whichever an image's STOPSIGNAL names, usage is sent.
 - SIGTERM is not lost between a worker's fork and its readiness.
 - What ends the process writes its exit code to the board; the master exits with it.
 
@@ -42,12 +43,13 @@ BEATING: Final = ("/dev/shm", "/run", "/tmp")  # noqa: S108 - where the worker's
 
 
 class Master(Arbiter):  # type: ignore[misc]
-    """gunicorn's master, deaf to what would make it start a second worker."""
+    """gunicorn's master, deaf to what would make it start a second worker, and to hurry that would leave usage."""
 
     def _ignored(self) -> None:
         """A signal that would start, reload or re-execute something."""
 
     handle_hup = handle_ttin = handle_ttou = handle_usr1 = handle_usr2 = handle_winch = _ignored
+    handle_int = handle_quit = Arbiter.handle_term
 
     def init_signals(self) -> None:
         """From here on SIGTERM is heard; one that came since the first question went out is heard now."""

@@ -24,6 +24,7 @@ from sidecar.agent.limits import Limits
 GUNICORN_VERSION: Final = "27.0."
 
 INTERNALS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("arbiter", "Arbiter.handle_term", ("self",)),
     ("arbiter", "Arbiter.init_signals", ("self",)),
     ("arbiter", "Arbiter.spawn_worker", ("self",)),
     ("workers.base", "Worker.__init__", ("self", "age", "ppid", "sockets", "app", "timeout", "cfg", "log")),

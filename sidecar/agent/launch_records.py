@@ -27,9 +27,10 @@ from sidecar.agent.settlement import Settlement
 from sidecar.entitlement.answers import Answer
 from sidecar.entitlement.hold import Hold
 from sidecar.errors import Exit, Problem, SettingsError
+from sidecar.ledger.store import Ledger
 from sidecar.metering.events import Refusal, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import exact_product, plain, to_micros
+from sidecar.metering.quantities import exact_difference, exact_product, exact_sum, plain, to_micros
 from sidecar.metering.records import State, UsageRecord
 from sidecar.settings import Dimension, Settings
 from sidecar.settings.dimensions import PLACES, Aggregation
@@ -41,6 +42,13 @@ LOCKED: Final = (
     " service account or task role: `kubectl run` with the image and this command, or `aws ecs run-task` with a command"
     " override."
 )
+
+LEFT_OVER: Final = (
+    "usage that was reported before waits in SIDECAR_STATE_DIR, and would be billed together with the test. Let"
+    " `entitlement-sidecar run` settle it, or run this command in a pod or task of its own."
+)
+FROZEN: Final = (State.SEALED, State.DISPUTED, State.REJECTED)
+"""Records of before that no later one takes up."""
 
 
 class OpenGate:
@@ -113,8 +121,9 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
     try:
         now = clock.now()
         hour = Hour.at(now)
-        if ledger.open_from() > hour:
-            sys.stderr.write(f"{hour}: {ALREADY}\n")
+        in_the_way = f"{hour}: {ALREADY}" if ledger.open_from() > hour else _left_over(ledger)
+        if in_the_way:
+            sys.stderr.write(f"{in_the_way}\nNothing was sent.\n")
             return Exit.FAILED
         answer = ledger.push([_one(dimension) for dimension in settings.dimensions], now)
         if isinstance(answer, Refusal):
@@ -129,6 +138,18 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
     _show(sys.stdout, found, as_json)
     fine = len(found) == len(settings.dimensions) and all(record.state is State.SETTLED for record in found)
     return Exit.OK if fine else Exit.FAILED
+
+
+def _left_over(ledger: Ledger) -> str:
+    """What the next record would hold beside the 1 it is meant to be; empty where there is nothing."""
+    _, _, balances = ledger.stock()
+    frozen = [record for state in FROZEN for record in ledger.in_state(state)]
+    names = []
+    for one in balances:
+        of_records = exact_sum(record.quantity for record in frozen if record.dimension == one.dimension)
+        if left := exact_difference(one.waiting, of_records):
+            names.append(f"{plain(left)} of {one.dimension}")
+    return f"{', '.join(names)}: {LEFT_OVER}" if names else ""
 
 
 def _raw(dimension: Dimension) -> Decimal:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import secrets
 import sys
@@ -94,7 +95,11 @@ def _ended(command: Callable[[], None]) -> int:
 
 def _report(body: bytes, pause: Pause) -> None:
     heard = _read(_asked_again(body, pause))
-    sys.stdout.write("duplicate\n" if heard.get("duplicates") else "accepted\n")
+    try:
+        sys.stdout.write("duplicate\n" if heard.get("duplicates") else "accepted\n")
+        sys.stdout.flush()
+    except OSError:  # it is on disk all the same, and a script that took this for a failure would send it twice
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _asked_again(body: bytes, pause: Pause) -> Heard:

@@ -121,6 +121,7 @@ class Worker(base.Worker):  # type: ignore[misc]
     def init_signals(self) -> None:
         """From here on SIGTERM is heard; one that came since the fork was held back and is heard now."""
         super().init_signals()
+        signal.signal(signal.SIGINT, self.handle_exit)  # a terminal sends it to master and worker alike
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def handle_exit(self, sig: int, frame: Any) -> None:

@@ -52,6 +52,8 @@ class Site:
         path = environ.get("PATH_INFO", "")
         if path in probes.ROUTES:
             return send(self._probe(path, environ["REQUEST_METHOD"]), start_response)
+        if path.startswith("//"):  # Flask would overlook it, and a push is not taken there
+            return send(refusal(404, "not_found", "A path begins with one slash."), start_response)
         if environ.get(LISTENER) == API:
             return self._others()(environ, start_response)
         return send(refusal(404, "not_found", "This listener has " + ", ".join(probes.ROUTES)), start_response)

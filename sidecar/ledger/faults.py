@@ -40,7 +40,7 @@ REASONS: Final[Mapping[str, str]] = {
     "ledger_newer_schema": "A newer version wrote this ledger and it is left untouched; run that version to settle it.",
     "ledger_of_another": "This ledger belongs to another workload, product or region; "
     "give each its own SIDECAR_STATE_DIR.",
-    "ledger_missing_directory": "Create SIDECAR_STATE_DIR, or mount a volume there.",
+    "ledger_missing_directory": "Create the directory SIDECAR_STATE_DIR names, or mount a volume there.",
     "ledger_closed": "The sidecar is shutting down.",
     "shutting_down": "This workload is ending and takes no more usage; send the same events to the one that follows.",
     "ledger_failed": "An unexpected failure of the ledger; keep the log and tell the seller's support.",
@@ -69,6 +69,7 @@ SYSTEM: Final[Mapping[int, str]] = {
     errno.EPERM: "ledger_read_only",
     errno.ENOENT: "ledger_missing_directory",
     errno.ENOTDIR: "ledger_missing_directory",
+    errno.EEXIST: "ledger_missing_directory",
     errno.EIO: "ledger_io_error",
 }
 """errno → reason."""

@@ -85,12 +85,13 @@ class Dimension:
     scope: Scope | None = None
 
     def __str__(self) -> str:
-        """As an operator would write it."""
+        """As an operator would write it, and may give it again."""
         if self == Dimension(name=self.name):
             return self.name
-        written = {"name": self.name, "aggregation": self.aggregation.value, "scale": str(self.scale)}
+        written = {"name": self.name, "aggregation": self.aggregation.value, "scale": f"{self.scale:f}"}
         rest = {"decimals": self.decimals, "tags": list(self.tags), "report_zero": self.report_zero}
-        return json.dumps({**written, **rest, "scope": self.scope and self.scope.value}, ensure_ascii=False)
+        scope = {"scope": self.scope.value} if self.scope else {}
+        return json.dumps({**written, **rest, **scope}, ensure_ascii=False)
 
 
 class DimensionsFault(ValueError):
@@ -210,6 +211,8 @@ def _name(value: object) -> str:
     name = value.strip()
     if not 1 <= len(name) <= NAME_MAX:
         raise ValueError(f"{shown(name)} has {len(name)} characters; 1 to {NAME_MAX} are allowed.")
+    if not name.isprintable():
+        raise ValueError(f"{shown(name)} holds a character that cannot be printed.")
     return name
 
 

@@ -58,7 +58,8 @@ def shown(value: object) -> str:
     elif value is None or isinstance(value, bool):
         words = json.dumps(value)
     elif isinstance(value, str):
-        return json.dumps(value if len(value) <= SHOWN_MAX else value[:SHOWN_MAX] + "…", ensure_ascii=False)
+        cut = value if len(value) <= SHOWN_MAX else value[:SHOWN_MAX] + "…"
+        return json.dumps(cut, ensure_ascii=not cut.isprintable())  # half a surrogate pair can be written nowhere
     else:
         words = repr(value)
     return words if len(words) <= SHOWN_MAX else words[:SHOWN_MAX] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -180,3 +181,37 @@ def test_a_route_that_does_not_exist_is_refused_like_any_other(aws: Emulator, tm
         sidecar.shows("entitled")
         status, found = sidecar.api(route)
         assert (status, found["reason"]) == (404, "not_found")
+
+
+# -- what they print may find nobody
+
+FULL = "exec {command} >/dev/full"
+CLOSED = "exec {command} >&-"
+GONE = "set -o pipefail; {command} | true"
+
+
+def shell(sidecar: Sidecar, form: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = shlex.join([sys.executable, "-m", "sidecar", *arguments])
+    argv = ["bash", "-c", form.format(command=line)]
+    return subprocess.run(argv, env=sidecar.env, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("form", [FULL, CLOSED, GONE], ids=["full", "closed", "gone"])
+def test_a_report_that_was_kept_ends_with_0_whoever_hears_it(aws: Emulator, tmp_path: Path, form: str) -> None:
+    with Sidecar(aws, tmp_path, SIDECAR_DIMENSIONS="requests") as sidecar:
+        sidecar.logged("ledger.opened")
+        done = shell(sidecar, form, "report", "requests", "1", "--id", "a")
+        assert (done.returncode, done.stderr) == (0, "")
+        again = sidecar.command("report", "requests", "1", "--id", "a")
+        assert again.stdout == "duplicate\n"
+
+
+@pytest.mark.parametrize("arguments", [("settings", "--markdown"), ("usage",)], ids=" ".join)
+def test_what_cannot_be_printed_is_a_line_and_not_a_traceback(
+    aws: Emulator, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    with Sidecar(aws, tmp_path, SIDECAR_DIMENSIONS="requests") as sidecar:
+        sidecar.logged("ledger.opened")
+        full, gone = shell(sidecar, FULL, *arguments), shell(sidecar, GONE, *arguments)
+    assert (full.returncode, full.stderr) == (1, "stdout cannot be written: No space left on device\n")
+    assert gone.stderr == ""

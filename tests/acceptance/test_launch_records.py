@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
+from tests.acceptance.metered import Metered
 from tests.acceptance.support import PRODUCT, Sidecar
 
 DIMENSIONS = """[
@@ -65,6 +66,16 @@ def test_beside_a_running_sidecar_it_refuses_and_says_how(aws: Emulator, tmp_pat
         done = running.command("usage", "test-records", "--yes")
     assert done.returncode == 1
     assert "of its own" in done.stderr
+    assert aws.usage_records() == []
+
+
+def test_usage_of_before_is_not_billed_with_the_test(aws: Emulator, tmp_path: Path) -> None:
+    sidecar = Metered(aws, tmp_path, SIDECAR_DIMENSIONS=DIMENSIONS).start().ready()
+    assert sidecar.command("report", "requests", "5").returncode == 0
+    sidecar.killed()
+    done = sidecar.command("usage", "test-records", "--yes")
+    assert done.returncode == 1
+    assert "5 of requests: usage that was reported before waits" in done.stderr
     assert aws.usage_records() == []
 
 

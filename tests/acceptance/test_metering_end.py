@@ -89,6 +89,26 @@ def test_sigterm_settles_the_closed_hour_and_the_running_one(aws: Emulator, tmp_
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_an_image_may_name_another_signal_to_stop_it(
+    aws: Emulator, tmp_path: Path, product: Product, number: signal.Signals
+) -> None:
+    sidecar = with_a_closed_hour(aws, tmp_path, product)
+    sidecar.told(number)
+    assert sidecar.ended(SLOW) == 0
+    assert hours(aws) == {"10": 7, "11": 5}
+    assert waiting(sidecar) == 0
+
+
+def test_ctrl_c_reaches_master_and_worker_and_loses_nothing(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    sidecar = with_a_closed_hour(aws, tmp_path, product)
+    assert sidecar.process is not None
+    os.killpg(sidecar.process.pid, signal.SIGINT)
+    assert sidecar.ended(SLOW) == 0
+    assert hours(aws) == {"10": 7, "11": 5}
+    assert waiting(sidecar) == 0
+
+
 def test_the_smallest_budget_is_kept_and_loses_nothing(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_FLUSH_SECONDS="1")
     aws.fault("MeterUsage", "slow", times=None, seconds=3)

@@ -23,12 +23,13 @@ OPEN, SHUT, DENIED = gate(200, True, "entitled"), gate(503, False), gate(403, Fa
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: Env) -> Iterator[None]:
-    """No address from around, and the signal handler of before afterwards."""
+    """No address from around; the signal handlers of before afterwards."""
     for name in ("SIDECAR_PROBE_BIND", "SIDECAR_API_BIND", "SIDECAR_CONFIG"):
         monkeypatch.delenv(name, raising=False)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_an_open_gate_ends_the_wait(capsys: Capture) -> None:

@@ -101,10 +101,21 @@ def test_a_dimension_named_twice_is_refused() -> None:
     assert "twice" in faults("a,b,a")
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * (NAME_MAX + 1), 7, None, True])
+@pytest.mark.parametrize("name", ["", " ", "x" * (NAME_MAX + 1), 7, None, True, "a\0b", "a\nb", "\ud800", "\x7f"])
 def test_a_name_is_text_of_1_to_255_characters(name: object) -> None:
     assert "[0].name" in faults([{"name": name}])
     assert read_dimensions(["x" * NAME_MAX])
+    assert read_dimensions(["Gäste – 客"])
+
+
+def test_a_refused_name_can_be_written_to_any_terminal() -> None:
+    assert faults([{"name": "\ud800"}]).encode("utf-8")
+
+
+def test_a_scale_is_shown_as_it_may_be_given() -> None:
+    given = read_dimensions('[{"name": "a", "scale": 1e3}, {"name": "b", "aggregation": "max", "scope": "pod"}]')
+    assert '"scale": "1000"' in str(given[0])
+    assert read_dimensions(f"[{given[0]}, {given[1]}]") == given
 
 
 @pytest.mark.parametrize(
