@@ -97,7 +97,13 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
         "image",
         "usesApi",
         "flushSeconds",
+        "appGraceSeconds",
         "validate",
+        "complete",
+        "needsOfPod",
+        "needsOfGateOnly",
+        "productWaits",
+        "probeBind",
     }
     internal |= {"containerBody", "securityContext", "env", "probes", "mounts", "ports"}
     text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
@@ -107,8 +113,19 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
 
 
 def test_the_example_in_readme_is_the_examples_own() -> None:
-    api = (ROOT / "helm" / "examples" / "after" / "templates" / "api.yaml").read_text()
-    for line in re.findall(
-        r'^ *(\{\{- include "entitlement-sidecar\.\w+" \$gate \| nindent 8 \}\})', README, re.MULTILINE
-    ):
-        assert line in api, line
+    metered, gate_only = re.findall(r"```yaml\n(\{\{- \$gate := .*?)```", README, re.DOTALL)
+    for snippet, file in ((metered, "api.yaml"), (gate_only, "worker.yaml")):
+        text = (ROOT / "helm" / "examples" / "after" / "templates" / file).read_text()
+        for line in snippet.splitlines():
+            assert line == "…" or f"\n{line}\n" in f"\n{text}", line
+
+
+def test_the_example_includes_every_helper_of_a_pod() -> None:
+    """A value may move the gate from one helper to another."""
+    metered, *gate_only = (
+        set(re.findall(r'"entitlement-sidecar\.(\w+)"', (ROOT / "helm/examples/after/templates" / file).read_text()))
+        for file in ("api.yaml", "worker.yaml", "search.yaml", "report.yaml")
+    )
+    container = {"initContainer", "classicContainer", "waitCommand", "waitEnv"}
+    assert metered == container | {"podLabels", "podAnnotations", "podSpec", "volumes"}
+    assert gate_only == [{"gateOnlyPodAnnotations", "imagePullSecrets", "gateOnlyInitContainer"}] * 3

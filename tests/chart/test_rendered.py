@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,110 @@ def test_a_parent_that_passes_its_own_context_is_told(parent: Path, tmp_path: Pa
     template = wrong / "templates" / "_pod.tpl"
     template.write_text(template.read_text().replace("(index .Subcharts .Values.under)", "."))
     assert "Pass .Subcharts.<name or alias of the dependency>" in refusal(wrong, {})
+
+
+NEEDED: list[tuple[str, dict[str, Any]]] = [
+    ("initContainer", {}),
+    ("podAnnotations", {}),
+    ("terminationGracePeriodSeconds", {}),
+    ("classicContainer", {"containerMode": "classic"}),
+    ("classicContainer", {"containerMode": "classic", "gateMode": "readiness"}),
+    ("waitCommand", {"containerMode": "classic"}),
+    ("waitEnv", {"containerMode": "classic", "probePort": 9484}),
+    ("readinessGates", {"gateMode": "readinessGate", "rbac": {"subjects": ["x"]}}),
+    ("podLabels", {"podMonitor": {"enabled": True}}),
+    ("imagePullSecrets", {"imagePullSecrets": ["pull"]}),
+    ("gateOnlyPodAnnotations", {"mesh": "istio"}),
+]
+"""A helper, and values under which a pod without it is no gate, or a broken one."""
+
+
+def without(helper: str, directory: Path) -> Path:
+    """The parent, but for the helper in its pods."""
+    chart = in_parent(directory)
+    for path in (chart / "templates").iterdir():
+        text = re.sub(r"(\(| )include \"entitlement-sidecar\." + helper + r"\" \$gate", r'\1print ""', path.read_text())
+        path.write_text(text)
+    return chart
+
+
+@pytest.mark.parametrize(("helper", "values"), NEEDED)
+def test_a_pod_without_a_helper_that_the_values_need_is_refused(
+    helper: str, values: dict[str, Any], tmp_path: Path
+) -> None:
+    words = refusal(without(helper, tmp_path), {NAME: values, "gateOnly": True})
+    assert f"does not include the helper {helper}, which stands above" in words
+
+
+@pytest.mark.parametrize("helper", sorted({helper for helper, values in NEEDED if values}))
+def test_a_pod_without_a_helper_that_the_values_do_not_need_renders(helper: str, tmp_path: Path) -> None:
+    render(without(helper, tmp_path), {"gateOnly": True})
+
+
+@pytest.mark.parametrize("helper", sorted({helper for helper, _ in NEEDED}))
+def test_disabled_no_helper_is_needed(helper: str, tmp_path: Path) -> None:
+    render(without(helper, tmp_path), {NAME: {"enabled": False}, "gateOnly": True})
+
+
+def test_pull_secrets_of_a_gate_only_pod_are_needed_too(tmp_path: Path) -> None:
+    chart = in_parent(tmp_path)
+    path = chart / "templates" / "gateonly.yaml"
+    path.write_text(path.read_text().replace('include "entitlement-sidecar.imagePullSecrets" $gate', 'print ""'))
+    words = refusal(chart, {NAME: {"imagePullSecrets": ["pull"]}, "gateOnly": True})
+    assert "which stands above gateOnlyInitContainer" in words
+
+
+def test_a_container_below_the_volumes_is_refused(tmp_path: Path) -> None:
+    chart = in_parent(tmp_path)
+    path = chart / "templates" / "_pod.tpl"
+    line = '    {{- include "entitlement-sidecar.classicContainer" $gate | nindent 4 }}\n'
+    head, tail = path.read_text().split(line)
+    path.write_text(head + tail.replace("{{- end -}}", "  ephemeralContainers:\n" + line + "{{- end -}}"))
+    assert "classicContainer, which stands above volumes" in refusal(chart, {NAME: {"containerMode": "classic"}})
+
+
+class TestTheExampleUnderOtherValues:
+    """What a buyer sets is kept by the pods of the example, not only by those of a test."""
+
+    @staticmethod
+    def pods(example: Path, **values: Any) -> dict[str, dict[str, Any]]:
+        return {
+            one["metadata"]["name"]: pod_of(one)
+            for one in render(example, {"entitlement": values})
+            if one["kind"] in ("Deployment", "StatefulSet", "CronJob")
+        }
+
+    def test_classic_has_a_sidecar_and_a_product_that_waits_where_it_listens(self, example: Path) -> None:
+        pod = self.pods(example, containerMode="classic", probePort=9484)["rel-api"]
+        assert not pod["spec"]["initContainers"]
+        product, ours = pod["spec"]["containers"]
+        assert product["command"] == ["entitlement-sidecar", "exec", "--", "/app/api"]
+        assert product["env"] == [{"name": "SIDECAR_PROBE_BIND", "value": ":9484"}]
+        assert product["env"][0] in ours["env"]
+        assert ours["name"] == NAME
+
+    def test_native_leaves_the_product_alone(self, example: Path) -> None:
+        (product,) = self.pods(example, probePort=9484)["rel-api"]["spec"]["containers"]
+        assert product["command"] == ["/app/api"]
+        assert not product["env"]
+
+    def test_classic_does_not_start_a_product_whose_command_is_unknown(self, example: Path) -> None:
+        values = {"api": {"command": []}, "entitlement": {"containerMode": "classic"}}
+        assert 'the command of workload "api" is empty' in refusal(example, values)
+        render(example, values | {"entitlement": {"containerMode": "classic", "gateMode": "readiness"}})
+
+    def test_a_readiness_gate_is_in_the_pod(self, example: Path) -> None:
+        pod = self.pods(example, gateMode="readinessGate", rbac={"subjects": ["x"]})["rel-api"]
+        assert pod["spec"]["readinessGates"] == [{"conditionType": "entitlement-sidecar.io/entitled"}]
+
+    def test_every_pod_passes_by_the_mesh(self, example: Path) -> None:
+        key = "traffic.sidecar.istio.io/excludeOutboundPorts"
+        ports = {name: pod["metadata"]["annotations"][key] for name, pod in self.pods(example, mesh="istio").items()}
+        assert ports == {"rel-api": "443", "rel-worker": "8484", "rel-search": "8484", "rel-report": "8484"}
+
+    def test_every_pod_can_pull_the_image(self, example: Path) -> None:
+        for name, pod in self.pods(example, imagePullSecrets=["one", "two"]).items():
+            assert pod["spec"]["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}], name
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ What runs beside the product? One container, as a native sidecar or as an ordina
 
 Where: initContainer goes first into the pod's initContainers, after whatever gives the pod its network (a mesh's
 native proxy) and before every init container that needs the entitlement. classicContainer goes last into containers:
-tools take the first for the product. A parent may include both: one of them is always empty. The latter also takes the
+tools take the first for the product. A parent includes both: one of them is always empty. The latter also takes the
 product's own "appGraceSeconds", as terminationGracePeriodSeconds does: a stop held back for longer than the pod's grace
 would lose the last flush.
 
@@ -11,7 +11,7 @@ Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
 */}}
 
 {{- define "entitlement-sidecar.initContainer" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "initContainer") -}}
 {{- $context := .context -}}
 {{- if and $context.Values.enabled (eq $context.Values.containerMode "native") -}}
 - name: entitlement-sidecar
@@ -21,7 +21,7 @@ Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
 {{- end -}}
 
 {{- define "entitlement-sidecar.classicContainer" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "classicContainer") -}}
 {{- $context := .context -}}
 {{- if and $context.Values.enabled (eq $context.Values.containerMode "classic") -}}
 - name: entitlement-sidecar
@@ -32,18 +32,30 @@ Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
         {{- if $context.Values.preStopCommand }}
         command: {{ toJson $context.Values.preStopCommand }}
         {{- else }}
-        command: [sleep, {{ int (default $context.Values.appGraceSeconds .appGraceSeconds) | quote }}]
+        command: [sleep, {{ include "entitlement-sidecar.appGraceSeconds" . | quote }}]
         {{- end }}
 {{- end -}}
 {{- end -}}
 
-{{/* waitCommand: what stands before the product's own command line. A JSON list with containerMode classic and
-gateMode startup, else empty; `with` it for a command, and keep the product's own line in args. */}}
+{{/* waitCommand: what stands before the product's own command line, with containerMode classic and gateMode startup. It
+also takes that line as "command", a list, and is then the whole: a JSON list or empty, so `with` it. */}}
 {{- define "entitlement-sidecar.waitCommand" -}}
-{{- include "entitlement-sidecar.checked" . -}}
-{{- $values := .context.Values -}}
-{{- if and $values.enabled (eq $values.containerMode "classic") (eq $values.gateMode "startup") -}}
-{{ toJson $values.waitCommand }}
+{{- include "entitlement-sidecar.checked" (list . "waitCommand") -}}
+{{- $command := default list .command -}}
+{{- if include "entitlement-sidecar.productWaits" .context -}}
+{{- if and (hasKey . "command") (not $command) -}}
+{{- fail (printf "entitlement-sidecar: containerMode is classic and gateMode is startup, but the command of workload %q is empty. What waits replaces the image's own entrypoint: say the product's whole command line, or set gateMode to readiness" .workload) -}}
+{{- end -}}
+{{- $command = concat .context.Values.waitCommand $command -}}
+{{- end -}}
+{{- with $command -}}{{- toJson . -}}{{- end -}}
+{{- end -}}
+
+{{/* waitEnv: where that command asks, as entries of the product's env; none while the port is the usual one. */}}
+{{- define "entitlement-sidecar.waitEnv" -}}
+{{- include "entitlement-sidecar.checked" (list . "waitEnv") -}}
+{{- if include "entitlement-sidecar.productWaits" .context -}}
+{{- include "entitlement-sidecar.probeBind" .context -}}
 {{- end -}}
 {{- end -}}
 
@@ -129,9 +141,8 @@ securityContext:
 - name: SIDECAR_CONFIG
   value: /etc/entitlement-sidecar-config/config.yaml
 {{- end }}
-{{- if ne (int $values.probePort) 8484 }}
-- name: SIDECAR_PROBE_BIND
-  value: ":{{ int $values.probePort }}"
+{{- with include "entitlement-sidecar.probeBind" $context }}
+{{ . }}
 {{- end }}
 {{- if ne (int $values.apiPort) 8485 }}
 - name: SIDECAR_API_BIND
@@ -160,6 +171,13 @@ securityContext:
 {{- with $values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{- define "entitlement-sidecar.probeBind" -}}
+{{- if ne (int .Values.probePort) 8484 -}}
+- name: SIDECAR_PROBE_BIND
+  value: ":{{ int .Values.probePort }}"
+{{- end -}}
 {{- end -}}
 
 {{/* The startup probe is the gate and never gives up; the others ask what a pod needs to know all day. A classic

@@ -4,17 +4,19 @@ What holds back the product's other workloads? An init container that waits for 
 AWS bills every pod that asks RegisterUsage, so workloads that are not to be billed ask the one that did. It takes
 (dict "context" .Subcharts.<name or alias> "workload" "<name>" "service" "<metered workload's Service>") and, where
 the workload is not to wait for ever, "timeoutSeconds": it then ends with 69. Until a metered pod is Ready its Service
-leads nowhere, which is waited out.
+leads nowhere, which is waited out. It stands below the pod's annotations and pull secrets, and fails where the values
+need a helper that they left out.
 */}}
 {{- define "entitlement-sidecar.gateOnlyInitContainer" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "gateOnlyInitContainer") -}}
 {{- $context := .context -}}
 {{- $values := $context.Values -}}
 {{- if $values.enabled -}}
 {{- if not .service -}}
 {{- fail (printf "entitlement-sidecar: service is missing for the gate-only workload %q. Name the metered workload's Service, which needs the port that servicePort renders" .workload) -}}
 {{- end -}}
-{{- $timeout := int (default $values.gateOnly.timeoutSeconds .timeoutSeconds) -}}
+{{- include "entitlement-sidecar.complete" (list . "gateOnlyInitContainer" (include "entitlement-sidecar.needsOfGateOnly" $context)) -}}
+{{- $timeout := int (kindIs "invalid" .timeoutSeconds | ternary $values.gateOnly.timeoutSeconds .timeoutSeconds) -}}
 - name: entitlement-gate
   image: {{ include "entitlement-sidecar.image" $context | quote }}
   imagePullPolicy: {{ $values.image.pullPolicy }}
@@ -36,7 +38,7 @@ leads nowhere, which is waited out.
 {{/* gateOnlyPodAnnotations: the way past a mesh's proxy for that container, which runs before a proxy that is no native
 sidecar. Empty without a mesh. */}}
 {{- define "entitlement-sidecar.gateOnlyPodAnnotations" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "gateOnlyPodAnnotations") -}}
 {{- $values := .context.Values -}}
 {{- if $values.enabled -}}
 {{- if eq $values.mesh "istio" -}}

@@ -7,8 +7,11 @@ Rules kept here:
 - A name of ours is <release>-<name>, with the same <name> in this chart's own templates and in the parent's.
 */}}
 
-{{/* The context that a helper was given, checked. Everything else starts here. */}}
+{{/* What a helper was given, checked, and its name written down in it. Everything else starts here, and takes
+(list . "<name of the helper>"). */}}
 {{- define "entitlement-sidecar.checked" -}}
+{{- $helper := index . 1 -}}
+{{- with first . -}}
 {{- if not (kindIs "map" .) -}}
 {{- fail "entitlement-sidecar: a helper takes (dict \"context\" .Subcharts.<name or alias> \"workload\" \"<name>\")" -}}
 {{- end -}}
@@ -22,6 +25,10 @@ Rules kept here:
 {{- fail "entitlement-sidecar: workload is missing. Name the Deployment, StatefulSet or Job that the pod belongs to" -}}
 {{- end -}}
 {{- include "entitlement-sidecar.validate" .context -}}
+{{- $_ := set . "included" (append (default list .included) $helper) -}}
+{{- else -}}
+{{- fail "entitlement-sidecar: a helper takes (dict \"context\" .Subcharts.<name or alias> \"workload\" \"<name>\")" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* name: of what this chart renders, without the release. */}}

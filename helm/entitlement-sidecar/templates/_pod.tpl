@@ -4,11 +4,28 @@ What does the pod around the container need? Volumes, annotations, labels, the r
 Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>"), and renders nothing where enabled is false.
 */}}
 
+{{/* podSpec: the fields of the pod's spec that hold nothing else, for a parent that does not set them itself: its grace,
+readiness gates and pull secrets. */}}
+{{- define "entitlement-sidecar.podSpec" -}}
+terminationGracePeriodSeconds: {{ include "entitlement-sidecar.terminationGracePeriodSeconds" . }}
+{{- with include "entitlement-sidecar.readinessGates" . }}
+readinessGates:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "entitlement-sidecar.imagePullSecrets" . }}
+imagePullSecrets:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* volumes stands last in the pod, and fails where the values need a helper that the pod left out: a gate that is not
+rendered would let the product run. */}}
 {{- define "entitlement-sidecar.volumes" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "volumes") -}}
 {{- $context := .context -}}
 {{- $values := $context.Values -}}
 {{- if $values.enabled -}}
+{{- include "entitlement-sidecar.complete" (list . "volumes" (include "entitlement-sidecar.needsOfPod" $context)) -}}
 {{- if not $values.state.existingVolume -}}
 - name: entitlement-sidecar-state
   {{- if or $values.state.medium $values.state.sizeLimit }}
@@ -57,7 +74,7 @@ Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>"), and 
 {{/* podAnnotations also takes "skipContainers", the pod's other containers: IRSA's webhook then leaves the metering
 role out of them. */}}
 {{- define "entitlement-sidecar.podAnnotations" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "podAnnotations") -}}
 {{- $values := .context.Values -}}
 {{- if $values.enabled -}}
 {{- if $values.safeToEvictLocalVolumes }}
@@ -92,7 +109,7 @@ checksum/entitlement-sidecar-config: {{ toYaml . | sha256sum }}
 
 {{/* podLabels are what the PodMonitor selects by. Do not put them into a selector: those cannot change. */}}
 {{- define "entitlement-sidecar.podLabels" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "podLabels") -}}
 {{- if .context.Values.enabled -}}
 entitlement-sidecar.io/part-of: {{ include "entitlement-sidecar.fullname" .context }}
 entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" }}
@@ -100,38 +117,44 @@ entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
 {{- define "entitlement-sidecar.readinessGates" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "readinessGates") -}}
 {{- if and .context.Values.enabled (eq .context.Values.gateMode "readinessGate") -}}
 - conditionType: entitlement-sidecar.io/entitled
 {{- end -}}
 {{- end -}}
 
 {{- define "entitlement-sidecar.imagePullSecrets" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "imagePullSecrets") -}}
 {{- if .context.Values.enabled -}}
-{{- range .context.Values.imagePullSecrets }}
-- name: {{ . }}
-{{- end }}
+{{- range $index, $name := .context.Values.imagePullSecrets -}}
+{{- if $index }}
+{{ end -}}
+- name: {{ $name | quote }}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* terminationGracePeriodSeconds: the product's time (its own "appGraceSeconds", or the value), the last flush, and
 five seconds to end in. Without the sidecar it is the product's time alone. */}}
 {{- define "entitlement-sidecar.terminationGracePeriodSeconds" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "terminationGracePeriodSeconds") -}}
 {{- $values := .context.Values -}}
-{{- $app := int (default $values.appGraceSeconds .appGraceSeconds) -}}
+{{- $app := include "entitlement-sidecar.appGraceSeconds" . -}}
 {{- if $values.enabled -}}
-{{- add $app (int (include "entitlement-sidecar.flushSeconds" .context)) 5 -}}
+{{- add (int $app) (int (include "entitlement-sidecar.flushSeconds" .context)) 5 -}}
 {{- else -}}
 {{- $app -}}
 {{- end -}}
 {{- end -}}
 
+{{- define "entitlement-sidecar.appGraceSeconds" -}}
+{{- int (kindIs "invalid" .appGraceSeconds | ternary .context.Values.appGraceSeconds .appGraceSeconds) -}}
+{{- end -}}
+
 {{/* servicePort: one more port for the metered workload's Service, where gate-only workloads ask. By number: whether a
 name is looked up among init containers depends on the cluster's version. */}}
 {{- define "entitlement-sidecar.servicePort" -}}
-{{- include "entitlement-sidecar.checked" . -}}
+{{- include "entitlement-sidecar.checked" (list . "servicePort") -}}
 {{- if .context.Values.enabled -}}
 - name: entitlement
   port: {{ int .context.Values.probePort }}

@@ -34,6 +34,8 @@ spec:
       command: {{ . }}
       {{- end }}
       args: {{ toJson .Values.args }}
+      env:
+        {{- include "entitlement-sidecar.waitEnv" $gate | nindent 8 }}
       ports:
         - name: http
           containerPort: 8080
