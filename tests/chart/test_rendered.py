@@ -388,6 +388,74 @@ class TestVendoring:
         assert vendor(example).returncode == 0
         assert (example / "charts" / NAME / "values.yaml").read_text() == before
 
+    def test_a_package_beside_the_copy_is_removed_and_others_stay(self, example: Path) -> None:
+        helm = tool("helm")
+        assert ran(helm, "dependency", "update", example).returncode == 0
+        (packed,) = (example / "charts").glob("*.tgz")
+        other = example / "charts" / "entitlement-sidecar-extras-1.0.0.tgz"
+        other.write_text("")
+        done = vendor(example)
+        assert f"{packed}: removed; do not run helm dependency" in done.stdout
+        assert not packed.exists()
+        assert other.exists()
+        other.unlink()
+
+    @pytest.mark.parametrize(
+        ("parent_name", "pattern"),
+        [
+            ("bookshop", r"bookshop-entitlement"),
+            ("a" * 28, r"a{28}-entitlement"),
+            ("a" * 29, r"a{29}-ent-[0-9a-f]{6}"),
+            ("Book.Shop", r"book-shop-entitlement-[0-9a-f]{6}"),
+            ("'quoted'", r"quoted-entitlement"),
+        ],
+    )
+    def test_what_the_copy_renders_is_named_after_the_parent(
+        self, parent_name: str, pattern: str, tmp_path: Path
+    ) -> None:
+        assert re.fullmatch(pattern, self.name_override(tmp_path, parent_name))
+
+    def test_parents_whose_names_look_alike_get_different_names(self, tmp_path: Path) -> None:
+        alike = ["book.shop", "book-shop", "Book-Shop", "a" * 41, "a" * 42, "a" * 35 + ".x", "a" * 35 + "-x"]
+        found = [self.name_override(tmp_path / str(at), name) for at, name in enumerate(alike)]
+        assert len(set(found)) == len(alike)
+        assert max(map(len, found)) <= 40
+
+    @staticmethod
+    def name_override(directory: Path, parent_name: str) -> str:
+        directory.mkdir(exist_ok=True)
+        (directory / "Chart.yaml").write_text(f"apiVersion: v2\nname: {parent_name}\nversion: 1.0.0\n")
+        vendor(directory)
+        return str(yaml.safe_load((directory / "charts" / NAME / "values.yaml").read_text())["nameOverride"])
+
+    @pytest.mark.parametrize(
+        "flags",
+        [
+            ("--registry", "https://r.example.com"),
+            ("--registry", ""),
+            ("--repository", "acme/gate:1"),
+            ("--tag", "a b"),
+            ("--digest", "sha256:abc"),
+            ("--name", "Book.Shop"),
+            ("--name", "a" * 41),
+            ("--prefix", 'a"b'),
+        ],
+    )
+    def test_a_flag_of_another_form_is_refused_before_anything_is_written(
+        self, flags: tuple[str, str], tmp_path: Path
+    ) -> None:
+        shutil.copytree(EXAMPLES / "before", tmp_path / "bookshop")
+        done = vendor(tmp_path / "bookshop", *flags)
+        assert done.returncode == 2
+        assert f"{flags[0]}: {flags[1]!r} is not of the form" in done.stderr
+        assert not (tmp_path / "bookshop" / "charts").exists()
+
+    def test_a_flag_of_the_right_form_is_taken(self, tmp_path: Path) -> None:
+        shutil.copytree(EXAMPLES / "after", tmp_path / "bookshop", ignore=shutil.ignore_patterns("charts"))
+        digest = "sha256:" + "a" * 64
+        flags = ("--registry", "r.example.com:5000/mirror/", "--digest", digest, "--name", "shop", "--prefix", "acme")
+        assert f"with r.example.com:5000/mirror/acme/gate@{digest}" in vendor(tmp_path / "bookshop", *flags).stdout
+
     def test_a_chart_without_the_dependency_is_told_the_lines(self, tmp_path: Path) -> None:
         shutil.copytree(EXAMPLES / "before", tmp_path / "bookshop")
         done = vendor(tmp_path / "bookshop")
