@@ -93,19 +93,21 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
         "name",
         "fullname",
         "labels",
-        "selectorLabels",
         "image",
         "usesApi",
         "flushSeconds",
         "appGraceSeconds",
         "validate",
+        "validateAccount",
+        "validateDimensions",
+        "validateEnv",
         "complete",
         "needsOfPod",
         "needsOfGateOnly",
         "productWaits",
         "probeBind",
     }
-    internal |= {"containerBody", "securityContext", "env", "probes", "mounts", "ports"}
+    internal |= {"containerBody", "securityContext", "ownEnv", "probes", "mounts", "ports"}
     text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
     defined = set(re.findall(r'define "entitlement-sidecar\.(\w+)"', text))
     table = README.split("| Helper |")[1].split("\n\n")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.chart.support import (
     NAME,
     PARENT,
     container,
+    helm_template,
     in_parent,
     of_kind,
     pod_of,
@@ -29,6 +31,8 @@ from tests.chart.support import (
     tool,
 )
 
+ROLE = "arn:aws:iam::123456789012:role/metering"
+ROLE_KEY = "eks.amazonaws.com/role-arn"
 VERSIONS = {"native": ("1.29.15", "1.31.14", "1.35.4"), "classic": ("1.25.16",)}
 WITHOUT_SCHEMA = "PodMonitor,PrometheusRule"
 
@@ -50,6 +54,10 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vendor(chart: Path, *more: str) -> Any:
     flags = ("--registry", "r.example.com", "--repository", "acme/gate", "--tag", "9.9")
     return ran(HELM / "vendor", chart, *flags, *more)
+
+
+def env(*names: str) -> list[dict[str, str]]:
+    return [{"name": name, "value": "x"} for name in names]
 
 
 def values_of(case: Path) -> dict[str, Any]:
@@ -284,12 +292,129 @@ class TestTheExampleUnderOtherValues:
         ({"containerMode": "classic", "waitCommand": []}, "waitCommand is empty"),
         ({"state": {"existingVolume": "v", "medium": "Memory"}}, "set one or the other"),
         ({"probePort": 8485}, "both 8485"),
-        ({"extraEnv": [{"name": "POD_UID", "value": "x"}]}, "extraEnv has POD_UID"),
+        ({"extraEnv": env("POD_UID")}, "extraEnv has POD_UID, which the chart sets itself"),
+        ({"logLevel": "info", "extraEnv": env("SIDECAR_LOG_LEVEL")}, "has SIDECAR_LOG_LEVEL, which the chart sets"),
+        ({"proxy": {"httpsProxy": "http://p"}, "extraEnv": env("HTTPS_PROXY")}, "HTTPS_PROXY, which the chart sets"),
+        ({"extraEnv": env("SIDECAR_FLUSH_SECONDS")}, "follows the value flushSeconds. Set that instead"),
+        ({"extraEnv": env("SIDECAR_PROBE_BIND")}, "follows the value probePort. Set that instead"),
+        ({"extraEnv": env("SIDECAR_API_BIND")}, "follows the value apiPort. Set that instead"),
+        ({"extraEnv": env("SIDECAR_STATE_DIR")}, "follows the value state. Set that instead"),
+        ({"extraEnv": env("X", "X")}, "extraEnv has X twice"),
+        ({"extraEnv": env("AWS_REGION")}, "extraEnv has AWS_REGION, and IRSA's webhook then leaves its own"),
+        ({"extraEnv": env("AWS_DEFAULT_REGION", "AWS_ROLE_ARN")}, "extraEnv has AWS_ROLE_ARN, and IRSA's"),
+        ({"extraEnv": env("AWS_WEB_IDENTITY_TOKEN_FILE")}, "extraEnv has AWS_WEB_IDENTITY_TOKEN_FILE, and IRSA's"),
+        ({"dimensions": ["x", {"name": "x"}]}, 'dimensions has "x" twice'),
+        ({"dimensions": [{"name": "x", "scale": 0.0000015}]}, 'the scale of dimension "x" is'),
+        ({"serviceAccount": {"create": True, "roleArn": ROLE, "annotations": {ROLE_KEY: ROLE}}}, "Keep roleArn"),
         ({"gateMod": "x"}, "gateMod"),
+        ({"config": {"reask_secondz": 60}}, "reask_secondz"),
+        ({"config": {"probe_bind": ":1"}}, "probe_bind"),
+        ({"state": {"subPath": "../x"}}, "/state/subPath"),
+        *(
+            ({name: None}, name)
+            for name in ("enabled", "containerMode", "gateMode", "probePort", "probes", "appGraceSeconds", "image")
+        ),
+        ({"state": None}, "state"),
+        ({"gateOnly": None}, "gateOnly"),
+        ({"probes": {"readiness": None}}, "readiness"),
     ],
 )
 def test_values_that_cannot_work_are_refused_with_the_remedy(parent: Path, values: dict[str, Any], words: str) -> None:
-    assert words in refusal(parent, {NAME: values})
+    said = refusal(parent, {NAME: values, "gateOnly": True})
+    assert words in said
+    assert "nil pointer" not in said
+    assert ("entitlement-sidecar: " in said) or ("don't meet the specifications of the schema" in said)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"extraEnv": env("SIDECAR_LOG_LEVEL", "HTTPS_PROXY", "AWS_PROFILE")},
+        {"extraEnv": env("AWS_REGION", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")},
+        {"dimensions": ["x", {"name": "small", "scale": 0.000001}, {"name": "big", "scale": 100_000_000}]},
+        {"serviceAccount": {"create": True, "annotations": {ROLE_KEY: ROLE}}},
+        {"enabled": False, "serviceAccount": {"roleArn": ROLE}, "probePort": 8485},
+    ],
+)
+def test_values_that_can_work_are_not_refused(parent: Path, values: dict[str, Any]) -> None:
+    render(parent, {NAME: values})
+
+
+def test_no_key_stands_twice(parent: Path) -> None:
+    """YAML readers differ in which of two they take."""
+    labels = {"team": "of the object"}
+    values = {
+        "extraLabels": {"team": "of all", "more": "x"},
+        "podMonitor": {"enabled": True, "labels": labels},
+        "prometheusRule": {"enabled": True, "labels": labels},
+        "dashboard": {"enabled": True, "labels": labels},
+    }
+    done = helm_template(parent, {NAME: values})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("team: of the object") == 3
+    assert "team: of all" not in done.stdout
+    assert done.stdout.count("more: x") == 3
+
+
+def test_a_name_made_of_digits_stays_text(example: Path) -> None:
+    gate = {
+        "gateMode": "readinessGate",
+        "rbac": {"subjects": ["123"]},
+        "config": {"reask_seconds": 1},
+        "imagePullSecrets": ["456"],
+        "caBundle": {"configMap": "789", "key": "1"},
+        "state": {"existingVolume": "12"},
+        "podMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+        "serviceAccount": {"create": True, "name": "321"},
+    }
+    names = {"name", "namespace", "app.kubernetes.io/instance", "serviceAccountName", "serviceName", "image"}
+
+    def found(place: Any) -> Iterator[tuple[str, object]]:
+        for key, value in place.items() if isinstance(place, dict) else enumerate(place):
+            if isinstance(value, dict | list):
+                yield from found(value)
+            elif key in names:
+                yield str(key), value
+
+    for manifest in render(example, {"entitlement": gate}, flags=("--namespace", "456"), release="123"):
+        for key, value in found(manifest):
+            assert isinstance(value, str), (manifest["kind"], key, value)
+
+
+def test_zero_is_a_number_of_seconds_like_any_other(parent: Path) -> None:
+    values = {NAME: {"containerMode": "classic", "appGraceSeconds": 20}, "appGraceSeconds": 0}
+    pod = pod_of(of_kind(render(parent, values), "Deployment"))
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 15
+    assert container(pod, NAME, "containers")["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "0"]
+
+
+@pytest.mark.parametrize(("seconds", "limit"), [(0, []), (5, ["--timeout", "5"]), (None, ["--timeout", "60"])])
+def test_a_gate_only_workload_may_wait_for_ever_where_others_do_not(
+    seconds: int | None, limit: list[str], tmp_path: Path
+) -> None:
+    chart = in_parent(tmp_path)
+    path = chart / "templates" / "gateonly.yaml"
+    more = "" if seconds is None else f' "timeoutSeconds" {seconds}'
+    path.write_text(path.read_text().replace('"workload" "helper"', f'"workload" "helper"{more}'))
+    manifests = render(chart, {NAME: {"gateOnly": {"timeoutSeconds": 60}}, "gateOnly": True})
+    helper = next(one for one in manifests if one["metadata"]["name"] == "rel-helper")
+    assert container(pod_of(helper), "entitlement-gate")["args"][3:] == limit
+
+
+@pytest.mark.parametrize(
+    ("gate", "seconds"),
+    [
+        ({}, 10),
+        ({"flushSeconds": 20}, 20),
+        ({"config": {"flush_seconds": 40}}, 40),
+        ({"config": {"flush_seconds": 40}, "flushSeconds": 20}, 20),
+    ],
+)
+def test_the_grace_has_the_flush_that_the_sidecar_reads(parent: Path, gate: dict[str, Any], seconds: int) -> None:
+    pod = pod_of(of_kind(render(parent, {NAME: gate}), "Deployment"))
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 30 + seconds + 5
 
 
 def test_the_startup_gate_never_gives_up_and_shows_its_line(parent: Path) -> None:

@@ -14,13 +14,13 @@ import yaml
 import sidecar
 from sidecar.settings import SETTINGS, dimensions
 from sidecar.settings.table import BY_NAME
-from tests.chart import values_table
+from tests.chart import values_schema, values_table
 from tests.chart.support import CASES, CHART, EXAMPLES, HELM
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 ADD_ON = json.loads((CHART / "aws_mp_configuration_schema.json").read_text())
-FREE = frozenset({"global", "config", "annotations", "labels", "extraLabels"})
+FREE = frozenset({"global", "annotations", "labels", "extraLabels"})
 """Objects whose names are the user's."""
 
 
@@ -67,25 +67,89 @@ def test_the_schema_knows_every_value_and_no_other() -> None:
     jsonschema.validate(VALUES, SCHEMA)
 
 
+def test_the_schema_has_the_settings_of_the_sidecar_and_requires_what_is_not_null() -> None:
+    text = values_schema.SCHEMA.read_text()
+    again = values_schema.text(values_schema.rewritten(SCHEMA)) + "\n"
+    assert again == text, "run: python -m tests.chart.values_schema --write"
+
+
+def test_what_the_settings_file_leaves_out_are_settings() -> None:
+    assert set(values_schema.NOT_IN_CONFIG) < set(BY_NAME)
+
+
+def merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """As Helm does it: null takes a value away."""
+    found = dict(values)
+    for name, value in more.items():
+        inner = found.get(name)
+        found[name] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def of_dimension(**fields: Any) -> dict[str, Any]:
+    return {"dimensions": [{"name": "x", **fields}]}
+
+
 WRONG: list[dict[str, Any]] = [
     {"gateMod": "startup"},
     {"image": {"nme": "x"}},
     {"gateMode": "maybe"},
-    {"dimensions": [{"nam": "x"}]},
     {"publicKey": "x"},
     {"region": "us-east-1"},
+    {"config": {"reask_secondz": 60}},
+    {"config": {"reask_seconds": "soon"}},
+    *({"config": {name: "x"}} for name in values_schema.NOT_IN_CONFIG),
+    *({name: None} for name in VALUES if name not in ("flushSeconds", "runAsUser", "runAsGroup")),
+    {"image": {"tag": None}},
+    {"probes": {"readiness": None}},
+    {"probes": {"readiness": {"periodSeconds": None}}},
+    {"gateOnly": {"timeoutSeconds": None}},
+    *({"state": {"subPath": path}} for path in ("/x", "x/", "..", "../x", "x/..", "x/../y", ".", "x//y", "./x")),
+    {"state": {"existingVolume": "Data"}},
+    {"dimensions": [{"nam": "x"}]},
+    {"dimensions": ["x", "x"]},
+    *(of_dimension(aggregation=kind) for kind in ("max", "last", "unique")),
+    of_dimension(aggregation="max", scope="pod", tags=["tenant"]),
+    of_dimension(tags=["tenant", "tenant"]),
+    *(of_dimension(scale=scale) for scale in (0, -1, 10**9, "0", "0.000", "-1", "0.0000001", "1e3", "", "1000000000")),
+    {"extraLabels": {"app.kubernetes.io/name": "x"}},
+    {"podMonitor": {"labels": {"app.kubernetes.io/instance": "x"}}},
+]
+RIGHT: list[dict[str, Any]] = [
+    {},
+    {"k8version": "1.33"},
+    {"k8version": 1.33},
+    {"global": {"any": {"thing": 1}}},
+    {"flushSeconds": None, "runAsUser": None, "runAsGroup": None},
+    {"config": {"reask_seconds": 60, "on_dispute": "hold"}},
+    *({"state": {"subPath": path}} for path in ("", "x", "x/y", ".x", "..x", "x..", "...", "x/.y")),
+    {"dimensions": ["x", "y"]},
+    of_dimension(aggregation="sum", tags=["tenant"]),
+    *(of_dimension(aggregation=kind, scope="singleton") for kind in ("max", "last", "unique")),
+    *(of_dimension(scale=scale) for scale in (1, 0.001, 999_999_999, "0.000001", "1.5", "10")),
+    {"extraLabels": {"team": "x"}},
 ]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_the_schema_refuses(wrong: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(wrong, SCHEMA)
+        jsonschema.validate(merged(VALUES, wrong), SCHEMA)
 
 
-@pytest.mark.parametrize("passed", [{"k8version": "1.33"}, {"k8version": 1.33}, {"global": {"any": {"thing": 1}}}])
-def test_the_schema_admits_what_others_pass(passed: dict[str, Any]) -> None:
-    jsonschema.validate(passed, SCHEMA)
+@pytest.mark.parametrize("right", RIGHT, ids=str)
+def test_the_schema_admits(right: dict[str, Any]) -> None:
+    jsonschema.validate(merged(VALUES, right), SCHEMA)
+
+
+@pytest.mark.parametrize("values", [one for one in (*WRONG, *RIGHT) if one.get("dimensions")], ids=str)
+def test_the_sidecar_reads_the_dimensions_that_the_schema_admits(values: dict[str, Any]) -> None:
+    try:
+        dimensions.read_dimensions(json.dumps(values["dimensions"]))
+    except dimensions.DimensionsFault:
+        assert values in WRONG
+    else:
+        assert values in RIGHT
 
 
 def test_no_value_is_a_setting_that_the_manifest_should_seal() -> None:
@@ -115,8 +179,8 @@ def test_dimensions_have_the_fields_of_the_setting() -> None:
 def test_listeners_and_the_flush_are_the_sidecars_own_by_default() -> None:
     assert BY_NAME["probe_bind"].default == f":{VALUES['probePort']}"
     assert str(BY_NAME["api_bind"].default).startswith(f"127.0.0.1:{VALUES['apiPort']},")
-    names = (CHART / "templates" / "_rules.tpl").read_text()
-    assert f"-}}}}{BY_NAME['flush_seconds'].default}{{{{- else" in names
+    rules = (CHART / "templates" / "_rules.tpl").read_text()
+    assert f"$default := {BY_NAME['flush_seconds'].default} -" in rules
 
 
 def test_every_setting_the_templates_set_exists() -> None:
@@ -165,7 +229,7 @@ class TestAddOnRules:
 
     def test_every_object_says_its_namespace(self) -> None:
         for path in (CHART / "templates").glob("*.yaml"):
-            assert "namespace: {{ .Release.Namespace }}" in path.read_text(), path
+            assert "namespace: {{ .Release.Namespace | quote }}" in path.read_text(), path
 
     def test_no_template_names_an_image(self) -> None:
         text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())

@@ -111,7 +111,7 @@ class Namespace:
         token = {"serviceAccountToken": {"audience": "sts.amazonaws.com", "path": "token", "expirationSeconds": 3600}}
         return {
             "image": {"registry": registry, "repository": repository, "tag": tag},
-            "extraEnv": [{"name": name, "value": value} for name, value in env.items() if value is not None],
+            "extraEnv": [{"name": name, "value": value} for name, value in env.items()],
             "extraVolumes": [{"name": "aws-iam-token", "projected": {"sources": [token]}}],
             "extraVolumeMounts": [{"name": "aws-iam-token", "mountPath": TOKEN_DIRECTORY, "readOnly": True}],
             "probes": {"startup": {"periodSeconds": 1}, "readiness": {"periodSeconds": 1}},

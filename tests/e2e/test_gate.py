@@ -75,11 +75,11 @@ def test_a_cronjob_of_a_denied_customer_does_not_pile_up(space: Namespace, examp
     assert len(space.get("jobs")["items"]) == 1
 
 
-WRONG: dict[str, tuple[dict[str, str | None], tuple[str, ...]]] = {
+WRONG: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "product code": ({"SIDECAR_PRODUCT_CODE": "no-such-product"}, ("denied", "invalid_product_code")),
     "public key version": ({"SIDECAR_PUBLIC_KEY_VERSION": "7"}, ("denied", "invalid_public_key_version")),
     "no role": (
-        {"AWS_ROLE_ARN": None, "AWS_WEB_IDENTITY_TOKEN_FILE": None, "AWS_EC2_METADATA_DISABLED": "true"},
+        {"AWS_ROLE_ARN": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_EC2_METADATA_DISABLED": "true"},
         ("misconfigured", "no_credentials"),
     ),
 }

@@ -70,7 +70,10 @@ ports:
     containerPort: {{ int $values.probePort }}
     protocol: TCP
 env:
-  {{- include "entitlement-sidecar.env" . | nindent 2 }}
+  {{- include "entitlement-sidecar.ownEnv" $context | nindent 2 }}
+  {{- with $values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- include "entitlement-sidecar.probes" $context }}
 resources:
   {{- toYaml $values.resources | nindent 2 }}
@@ -100,9 +103,8 @@ securityContext:
 {{- end -}}
 
 {{/* No region and no role: IRSA's webhook leaves its own out where either is set. */}}
-{{- define "entitlement-sidecar.env" -}}
-{{- $context := .context -}}
-{{- $values := $context.Values -}}
+{{- define "entitlement-sidecar.ownEnv" -}}
+{{- $values := .Values -}}
 - name: POD_UID
   valueFrom: {fieldRef: {fieldPath: metadata.uid}}
 - name: POD_NAME
@@ -141,7 +143,7 @@ securityContext:
 - name: SIDECAR_CONFIG
   value: /etc/entitlement-sidecar-config/config.yaml
 {{- end }}
-{{- with include "entitlement-sidecar.probeBind" $context }}
+{{- with include "entitlement-sidecar.probeBind" . }}
 {{ . }}
 {{- end }}
 {{- if ne (int $values.apiPort) 8485 }}
@@ -158,7 +160,7 @@ securityContext:
 {{- end }}
 {{- if $values.caBundle.configMap }}
 - name: AWS_CA_BUNDLE
-  value: /etc/entitlement-sidecar-ca/{{ $values.caBundle.key }}
+  value: {{ printf "/etc/entitlement-sidecar-ca/%s" $values.caBundle.key | quote }}
 {{- end }}
 {{- if $values.aws.useFipsEndpoint }}
 - name: AWS_USE_FIPS_ENDPOINT
@@ -167,9 +169,6 @@ securityContext:
 {{- if $values.aws.useDualstackEndpoint }}
 - name: AWS_USE_DUALSTACK_ENDPOINT
   value: "true"
-{{- end }}
-{{- with $values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
@@ -220,7 +219,7 @@ readinessProbe:
 {{- define "entitlement-sidecar.mounts" -}}
 {{- $values := .context.Values -}}
 {{- if $values.state.existingVolume -}}
-- name: {{ $values.state.existingVolume }}
+- name: {{ $values.state.existingVolume | quote }}
   mountPath: /var/lib/entitlement-sidecar
   subPath: {{ default .workload $values.state.subPath | quote }}
 {{- else -}}

@@ -23,7 +23,7 @@ need a helper that they left out.
   args:
     - wait
     - --url
-    - "http://{{ .service }}:{{ int $values.probePort }}"
+    - {{ printf "http://%s:%d" .service (int $values.probePort) | quote }}
     {{- if $timeout }}
     - --timeout
     - {{ $timeout | quote }}

@@ -42,18 +42,17 @@ Rules kept here:
 {{- printf "%s-%s" (.Release.Name | trunc $room | trimSuffix "-") $name -}}
 {{- end -}}
 
+{{/* The labels of what this chart renders. It takes (list <context> <more labels>); a label given twice is ours first, then
+that of the one object, then of extraLabels. */}}
 {{- define "entitlement-sidecar.labels" -}}
-{{ include "entitlement-sidecar.selectorLabels" . }}
-app.kubernetes.io/component: entitlement
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-{{- with .Values.extraLabels }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-
-{{- define "entitlement-sidecar.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "entitlement-sidecar.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- $context := first . -}}
+{{- $ours := dict
+  "app.kubernetes.io/name" (include "entitlement-sidecar.name" $context)
+  "app.kubernetes.io/instance" $context.Release.Name
+  "app.kubernetes.io/component" "entitlement"
+  "app.kubernetes.io/version" $context.Chart.AppVersion
+-}}
+{{- toYaml (merge $ours (last .) $context.Values.extraLabels) -}}
 {{- end -}}
 
 {{- define "entitlement-sidecar.serviceAccountName" -}}

@@ -34,7 +34,7 @@ rendered would let the product run. */}}
     medium: {{ . }}
     {{- end }}
     {{- with $values.state.sizeLimit }}
-    sizeLimit: {{ . }}
+    sizeLimit: {{ . | quote }}
     {{- end }}
   {{- else }}
   emptyDir: {}
@@ -45,12 +45,12 @@ rendered would let the product run. */}}
 {{- if $values.config }}
 - name: entitlement-sidecar-config
   configMap:
-    name: {{ include "entitlement-sidecar.fullname" $context }}
+    name: {{ include "entitlement-sidecar.fullname" $context | quote }}
 {{- end }}
 {{- with $values.caBundle.configMap }}
 - name: entitlement-sidecar-ca
   configMap:
-    name: {{ . }}
+    name: {{ . | quote }}
 {{- end }}
 {{- if include "entitlement-sidecar.usesApi" $context }}
 - name: entitlement-sidecar-api
@@ -111,8 +111,8 @@ checksum/entitlement-sidecar-config: {{ toYaml . | sha256sum }}
 {{- define "entitlement-sidecar.podLabels" -}}
 {{- include "entitlement-sidecar.checked" (list . "podLabels") -}}
 {{- if .context.Values.enabled -}}
-entitlement-sidecar.io/part-of: {{ include "entitlement-sidecar.fullname" .context }}
-entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" }}
+entitlement-sidecar.io/part-of: {{ include "entitlement-sidecar.fullname" .context | quote }}
+entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" | quote }}
 {{- end -}}
 {{- end -}}
 

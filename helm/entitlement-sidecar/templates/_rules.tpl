@@ -63,20 +63,19 @@ and forgets what was included, for the next pod of the same dict. */}}
 {{- $_ := unset $gate "included" -}}
 {{- end -}}
 
-{{/* The seconds of the last flush; 10 is the sidecar's own default. */}}
+{{/* The seconds of the last flush, as the sidecar reads them: the environment, the settings file, its own default. */}}
 {{- define "entitlement-sidecar.flushSeconds" -}}
-{{- if kindIs "invalid" .Values.flushSeconds -}}10{{- else -}}{{- int .Values.flushSeconds -}}{{- end -}}
+{{- $default := 10 -}}
+{{- $file := kindIs "invalid" .Values.config.flush_seconds | ternary $default .Values.config.flush_seconds -}}
+{{- int (kindIs "invalid" .Values.flushSeconds | ternary $file .Values.flushSeconds) -}}
 {{- end -}}
 
 {{- define "entitlement-sidecar.validate" -}}
+{{- if .Values.enabled -}}
+{{- include "entitlement-sidecar.validateAccount" . -}}
+{{- include "entitlement-sidecar.validateDimensions" . -}}
+{{- include "entitlement-sidecar.validateEnv" . -}}
 {{- $values := .Values -}}
-{{- $account := $values.serviceAccount -}}
-{{- if and $account.roleArn (not $account.create) -}}
-{{- fail (printf "entitlement-sidecar: serviceAccount.roleArn is %q, but serviceAccount.create is false. Annotate the parent's service account with eks.amazonaws.com/role-arn instead, or set serviceAccount.create to true" $account.roleArn) -}}
-{{- end -}}
-{{- if and $account.name (not $account.create) -}}
-{{- fail (printf "entitlement-sidecar: serviceAccount.name is %q, but serviceAccount.create is false. The pod's service account is the parent's: name it in the parent's pod, and in rbac.subjects" $account.name) -}}
-{{- end -}}
 {{- if and (eq $values.containerMode "classic") (eq $values.gateMode "startup") (not $values.waitCommand) -}}
 {{- fail "entitlement-sidecar: containerMode is classic and gateMode is startup, but waitCommand is empty, so that nothing waits. Set waitCommand, or gateMode to readiness" -}}
 {{- end -}}
@@ -86,9 +85,64 @@ and forgets what was included, for the next pod of the same dict. */}}
 {{- if eq (int $values.probePort) (int $values.apiPort) -}}
 {{- fail (printf "entitlement-sidecar: probePort and apiPort are both %d. Give each a port of its own" (int $values.apiPort)) -}}
 {{- end -}}
-{{- range $values.extraEnv -}}
-{{- if has .name (list "POD_UID" "POD_NAME" "POD_NAMESPACE" "SERVICE_ACCOUNT" "NODE_NAME") -}}
-{{- fail (printf "entitlement-sidecar: extraEnv has %s, which the downward API sets here. Remove it" .name) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "entitlement-sidecar.validateAccount" -}}
+{{- $account := .Values.serviceAccount -}}
+{{- if and $account.roleArn (not $account.create) -}}
+{{- fail (printf "entitlement-sidecar: serviceAccount.roleArn is %q, but serviceAccount.create is false. Annotate the parent's service account with eks.amazonaws.com/role-arn instead, or set serviceAccount.create to true" $account.roleArn) -}}
+{{- end -}}
+{{- if and $account.name (not $account.create) -}}
+{{- fail (printf "entitlement-sidecar: serviceAccount.name is %q, but serviceAccount.create is false. The pod's service account is the parent's: name it in the parent's pod, and in rbac.subjects" $account.name) -}}
+{{- end -}}
+{{- if and $account.roleArn (hasKey $account.annotations "eks.amazonaws.com/role-arn") -}}
+{{- fail (printf "entitlement-sidecar: serviceAccount.roleArn is %q, and serviceAccount.annotations has eks.amazonaws.com/role-arn too. Keep roleArn and remove the annotation" $account.roleArn) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What a schema cannot say: each name once, and the decimal places of a number. */}}
+{{- define "entitlement-sidecar.validateDimensions" -}}
+{{- $names := list -}}
+{{- range .Values.dimensions -}}
+{{- $name := kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") . -}}
+{{- if has $name $names -}}
+{{- fail (printf "entitlement-sidecar: dimensions has %q twice. Keep one of them" $name) -}}
+{{- end -}}
+{{- $names = append $names $name -}}
+{{- if and (kindIs "map" .) (hasKey . "scale") -}}
+{{- $scale := toJson .scale | trimAll "\"" -}}
+{{- if not (regexMatch "^[0-9]+(\\.[0-9]{1,6})?$" $scale) -}}
+{{- fail (printf "entitlement-sidecar: the scale of dimension %q is %s. Write it with at most six decimal places" $name $scale) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "entitlement-sidecar.validateEnv" -}}
+{{- $taken := list -}}
+{{- range include "entitlement-sidecar.ownEnv" . | fromYamlArray -}}
+{{- $taken = append $taken .name -}}
+{{- end -}}
+{{- $values := dict "SIDECAR_FLUSH_SECONDS" "flushSeconds" "SIDECAR_PROBE_BIND" "probePort" "SIDECAR_API_BIND" "apiPort" "SIDECAR_STATE_DIR" "state" -}}
+{{- $names := list -}}
+{{- range .Values.extraEnv -}}
+{{- if has .name $taken -}}
+{{- fail (printf "entitlement-sidecar: extraEnv has %s, which the chart sets itself, from another value or from what Kubernetes knows of the pod. Remove it" .name) -}}
+{{- end -}}
+{{- if hasKey $values .name -}}
+{{- fail (printf "entitlement-sidecar: extraEnv has %s, but the pod around the container follows the value %s. Set that instead" .name (get $values .name)) -}}
+{{- end -}}
+{{- if has .name $names -}}
+{{- fail (printf "entitlement-sidecar: extraEnv has %s twice. Keep one of them" .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $identity := list "AWS_ROLE_ARN" "AWS_WEB_IDENTITY_TOKEN_FILE" -}}
+{{- $whole := and (has (first $identity) $names) (has (last $identity) $names) -}}
+{{- range concat $identity (list "AWS_REGION" "AWS_DEFAULT_REGION") -}}
+{{- if and (has . $names) (not $whole) -}}
+{{- fail (printf "entitlement-sidecar: extraEnv has %s, and IRSA's webhook then leaves its own variables out. Remove it; where no webhook runs, set AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE both" .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,6 +1,6 @@
 {{- define "bookshop.labels" -}}
 app.kubernetes.io/name: bookshop
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "bookshop.image" -}}

@@ -3,7 +3,7 @@
 metadata:
   {{- if eq .Values.kind "Pod" }}
   name: {{ .Release.Name }}-web
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
   {{- end }}
   labels:
     app: {{ .Release.Name }}-web
