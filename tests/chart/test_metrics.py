@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "helm" / "entitlement-sidecar"
+from tests.chart.support import CHART, ROOT, of_kind, render
+
 NAMED = re.compile(r"entitlement_sidecar_([a-z_]+)")
 
 
@@ -20,3 +19,17 @@ def test_every_metric_the_chart_names_is_one_the_sidecar_has() -> None:
     code = "".join((ROOT / "sidecar" / "agent" / name).read_text() for name in ("meter.py", "picture.py"))
     known = set(re.findall(r'"([a-z_]+)"', code)) | {f"usage_quantity_{name}_total" for name in ("accepted", "settled")}
     assert asked <= known
+
+
+def test_the_rule_alerts_on_what_readme_says_and_on_nothing_else() -> None:
+    (rules,) = of_kind(render(CHART, {"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"]
+    alerts = [(one["expr"], one["for"]) for one in rules["rules"]]
+    section = (ROOT / "README.md").read_text().split("### What to alert on")[1].split("###")[0]
+    rows = re.findall(r"^\| `(.*?)` \| (over )?(\d+)(?: for (\d+) minutes)? \|", section, re.MULTILINE)
+    assert len(rows) == section.count("\n|") - 2, "each row says when"
+    assert len(rows) == len(alerts)
+    for (metric, over, number, minutes), (expression, lasting) in zip(rows, alerts, strict=True):
+        name, _, labels = metric.replace("\\|", "|").rstrip("}").partition("{")
+        chosen = ", ".join(['namespace="ns"', *([labels] if labels else [])])
+        assert expression == f"entitlement_sidecar_{name}{{{chosen}}} {'>' if over else '=='} {number}"
+        assert not minutes or lasting == f"{minutes}m"
