@@ -279,6 +279,15 @@ class TestTheExampleUnderOtherValues:
         ports = {name: pod["metadata"]["annotations"][key] for name, pod in self.pods(example, mesh="istio").items()}
         assert ports == {"rel-api": "443", "rel-worker": "8484", "rel-search": "8484", "rel-report": "8484"}
 
+    def test_the_service_account_is_the_charts_own_or_the_one_that_is_named(self, example: Path) -> None:
+        own = render(example)
+        assert of_kind(own, "ServiceAccount")["metadata"]["name"] == "rel-bookshop"
+        given = render(example, {"serviceAccount": {"create": False, "name": "given"}})
+        assert "ServiceAccount" not in {one["kind"] for one in given}
+        for manifests, name in ((own, "rel-bookshop"), (given, "given")):
+            api = next(one for one in manifests if one["kind"] == "Deployment" and "api" in one["metadata"]["name"])
+            assert pod_of(api)["spec"]["serviceAccountName"] == name
+
     def test_every_pod_can_pull_the_image(self, example: Path) -> None:
         for name, pod in self.pods(example, imagePullSecrets=["one", "two"]).items():
             assert pod["spec"]["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}], name

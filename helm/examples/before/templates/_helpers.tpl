@@ -3,6 +3,10 @@ app.kubernetes.io/name: bookshop
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{- define "bookshop.serviceAccountName" -}}
+{{- default (printf "%s-bookshop" .Release.Name) .Values.serviceAccount.name -}}
+{{- end -}}
+
 {{- define "bookshop.image" -}}
 {{ .registry }}/{{ .repository }}:{{ .tag }}
 {{- end -}}
