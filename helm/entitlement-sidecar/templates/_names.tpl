@@ -10,25 +10,21 @@ Rules kept here:
 {{/* What a helper was given, checked, and its name written down in it. Everything else starts here, and takes
 (list . "<name of the helper>"). */}}
 {{- define "entitlement-sidecar.checked" -}}
-{{- $helper := index . 1 -}}
-{{- with first . -}}
-{{- if not (kindIs "map" .) -}}
+{{- $gate := first . -}}
+{{- if not (kindIs "map" $gate) -}}
 {{- fail "entitlement-sidecar: a helper takes (dict \"context\" .Subcharts.<name or alias> \"workload\" \"<name>\")" -}}
 {{- end -}}
-{{- if not .context -}}
+{{- if not $gate.context -}}
 {{- fail "entitlement-sidecar: context is missing. Pass .Subcharts.<name or alias of the dependency>. A dependency switched off by a condition is not there: set its value enabled to false instead" -}}
 {{- end -}}
-{{- if not (hasKey .context.Values "gateMode") -}}
+{{- if not (hasKey $gate.context.Values "gateMode") -}}
 {{- fail "entitlement-sidecar: context is not this subchart's. Pass .Subcharts.<name or alias of the dependency>, not the parent's own context" -}}
 {{- end -}}
-{{- if not .workload -}}
+{{- if not $gate.workload -}}
 {{- fail "entitlement-sidecar: workload is missing. Name the Deployment, StatefulSet or Job that the pod belongs to" -}}
 {{- end -}}
-{{- include "entitlement-sidecar.validate" .context -}}
-{{- $_ := set . "included" (append (default list .included) $helper) -}}
-{{- else -}}
-{{- fail "entitlement-sidecar: a helper takes (dict \"context\" .Subcharts.<name or alias> \"workload\" \"<name>\")" -}}
-{{- end -}}
+{{- include "entitlement-sidecar.validate" $gate.context -}}
+{{- $_ := set $gate "included" (append (default list $gate.included) (last .)) -}}
 {{- end -}}
 
 {{/* name: of what this chart renders, without the release. */}}

@@ -12,57 +12,6 @@ What follows from the values? Derived facts, and combinations that cannot work.
 {{- if and .Values.enabled (eq .Values.containerMode "classic") (eq .Values.gateMode "startup") -}}true{{- end -}}
 {{- end -}}
 
-{{/* The helpers that a metered pod cannot do without, each with the reason, as JSON. */}}
-{{- define "entitlement-sidecar.needsOfPod" -}}
-{{- $values := .Values -}}
-{{- $needs := dict
-  "podAnnotations" "cluster autoscaler, mesh and IRSA read annotations"
-  "terminationGracePeriodSeconds" "the last usage is sent after the product has ended"
--}}
-{{- $container := eq $values.containerMode "native" | ternary "initContainer" "classicContainer" -}}
-{{- $_ := set $needs $container (printf "containerMode is %s" $values.containerMode) -}}
-{{- if include "entitlement-sidecar.productWaits" . -}}
-{{- $_ := set $needs "waitCommand" "containerMode is classic and gateMode is startup" -}}
-{{- if include "entitlement-sidecar.probeBind" . -}}
-{{- $_ := set $needs "waitEnv" (printf "containerMode is classic and probePort is %d" (int $values.probePort)) -}}
-{{- end -}}
-{{- end -}}
-{{- if eq $values.gateMode "readinessGate" -}}
-{{- $_ := set $needs "readinessGates" "gateMode is readinessGate" -}}
-{{- end -}}
-{{- if $values.podMonitor.enabled -}}
-{{- $_ := set $needs "podLabels" "podMonitor.enabled is true" -}}
-{{- end -}}
-{{- if $values.imagePullSecrets -}}
-{{- $_ := set $needs "imagePullSecrets" "imagePullSecrets is set" -}}
-{{- end -}}
-{{- toJson $needs -}}
-{{- end -}}
-
-{{- define "entitlement-sidecar.needsOfGateOnly" -}}
-{{- $needs := dict -}}
-{{- if ne .Values.mesh "none" -}}
-{{- $_ := set $needs "gateOnlyPodAnnotations" (printf "mesh is %s" .Values.mesh) -}}
-{{- end -}}
-{{- if .Values.imagePullSecrets -}}
-{{- $_ := set $needs "imagePullSecrets" "imagePullSecrets is set" -}}
-{{- end -}}
-{{- toJson $needs -}}
-{{- end -}}
-
-{{/* complete fails where a pod left out what it needs. It takes (list <a helper's dict> "<the last helper>" "<needs>"),
-and forgets what was included, for the next pod of the same dict. */}}
-{{- define "entitlement-sidecar.complete" -}}
-{{- $gate := index . 0 -}}
-{{- $last := index . 1 -}}
-{{- range $helper, $why := fromJson (index . 2) -}}
-{{- if and $why (not (has $helper $gate.included)) -}}
-{{- fail (printf "entitlement-sidecar: %s, but the pod of workload %q does not include the helper %s, which stands above %s and takes the same dict. Add {{- include \"entitlement-sidecar.%s\" $gate | nindent 8 }} as the chart's README shows" $why $gate.workload $helper $last $helper) -}}
-{{- end -}}
-{{- end -}}
-{{- $_ := unset $gate "included" -}}
-{{- end -}}
-
 {{/* The seconds of the last flush, as the sidecar reads them: the environment, the settings file, its own default. */}}
 {{- define "entitlement-sidecar.flushSeconds" -}}
 {{- $default := 10 -}}
@@ -105,16 +54,14 @@ and forgets what was included, for the next pod of the same dict. */}}
 {{- define "entitlement-sidecar.validateDimensions" -}}
 {{- $names := list -}}
 {{- range .Values.dimensions -}}
-{{- $name := kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") . -}}
-{{- if has $name $names -}}
-{{- fail (printf "entitlement-sidecar: dimensions has %q twice. Keep one of them" $name) -}}
+{{- $one := kindIs "map" . | ternary . (dict "name" .) -}}
+{{- if has $one.name $names -}}
+{{- fail (printf "entitlement-sidecar: dimensions has %q twice. Keep one of them" $one.name) -}}
 {{- end -}}
-{{- $names = append $names $name -}}
-{{- if and (kindIs "map" .) (hasKey . "scale") -}}
-{{- $scale := toJson .scale | trimAll "\"" -}}
+{{- $names = append $names $one.name -}}
+{{- $scale := hasKey $one "scale" | ternary $one.scale 1 | toJson | trimAll "\"" -}}
 {{- if not (regexMatch "^[0-9]+(\\.[0-9]{1,6})?$" $scale) -}}
-{{- fail (printf "entitlement-sidecar: the scale of dimension %q is %s. Write it with at most six decimal places" $name $scale) -}}
-{{- end -}}
+{{- fail (printf "entitlement-sidecar: the scale of dimension %q is %s. Write it with at most six decimal places" $one.name $scale) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
