@@ -318,7 +318,7 @@ class TestTheExampleUnderOtherValues:
         ({"gateMod": "x"}, "gateMod"),
         ({"config": {"reask_secondz": 60}}, "reask_secondz"),
         ({"config": {"probe_bind": ":1"}}, "probe_bind"),
-        ({"state": {"subPath": "../x"}}, "/state/subPath"),
+        ({"state": {"subPath": "../x"}}, "subPath"),
         *(
             ({name: None}, name)
             for name in ("enabled", "containerMode", "gateMode", "probePort", "probes", "appGraceSeconds", "image")
