@@ -80,6 +80,7 @@ def _read(name: str) -> Json:
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text()
         found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could be written nowhere
     except OSError as exc:
         raise CannotRender([Problem(setting=name, fault=f"cannot be read: {exc.strerror}.")]) from exc
     except ValueError as exc:

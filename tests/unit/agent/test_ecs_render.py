@@ -417,6 +417,14 @@ def test_what_is_no_definition_is_78_and_nothing_is_written(
     assert "Traceback" not in err
 
 
+def test_half_a_surrogate_pair_is_refused_as_it_could_not_be_written(
+    capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
+    file.write_text(json.dumps(FARGATE_APP | {"family": "\ud800"}))
+    assert run(str(file), "--gate", "app", "--image", IMAGE) == 78
+    assert "surrogates not allowed" in capsys.readouterr().err
+
+
 def test_files_that_cannot_be_read_or_written_are_78(capsys: pytest.CaptureFixture[str], file: Path) -> None:
     assert run(str(file.parent / "none.json"), "--gate", "app", "--image", IMAGE) == 78
     assert "none.json" in capsys.readouterr().err
