@@ -17,14 +17,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from sidecar.agent import log
+from sidecar.agent import estates, log
 from sidecar.agent.submission import Answered
 from sidecar.clock import iso
-from sidecar.ledger.adoption import Adopted
-from sidecar.ledger.faults import REASONS, LedgerError
+from sidecar.ledger.faults import LedgerError
+from sidecar.metering import postponed
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Decision
-from sidecar.metering.quantities import ZERO, exact_sum, plain
+from sidecar.metering.postponed import Postponed
+from sidecar.metering.quantities import plain
 from sidecar.metering.records import Disposition, UsageRecord
 
 EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
@@ -35,9 +36,6 @@ EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
     Disposition.EXPIRE: ("record.expired", log.error),
     Disposition.REJECT: ("record.rejected", log.error),
 }
-
-NOT_OURS: Final = ("ledger_locked", "ledger_of_another")
-"""Why another ledger is rightly left alone: its workload lives, or it is of another product or region."""
 
 
 @dataclass(kw_only=True)
@@ -50,6 +48,8 @@ class Accounts:
     left_behind: int = 0
     """Entries of `usage.left_behind`, for `/metrics`."""
     _fault: str = field(default="")
+    _postponed_to: Hour | None = field(default=None)
+    _unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
 
     def sealed(self, hour: Hour, records: Sequence[UsageRecord]) -> None:
         """An hour was closed for good."""
@@ -112,19 +112,6 @@ class Accounts:
             hint = "The ledger could not be read. Keep this file for the seller's support; the current hour is closed."
             log.error("ledger.set_aside", path=path, hint=hint)
 
-    def adopted(self, found: Adopted) -> None:
-        """Usage of a workload that is gone was taken over, or had to be left; what cannot be read may hold some."""
-        if found.skipped and found.skipped not in NOT_OURS:
-            hint = f"It may hold usage that nobody bills. {REASONS[found.skipped]}"
-            log.error("usage.not_adopted", path=str(found.path), reason=found.skipped, hint=hint)
-        if not found.amounts and not found.left:
-            return
-        sums: dict[str, Decimal] = {}
-        for amount in found.amounts:
-            sums[amount.dimension] = exact_sum((sums.get(amount.dimension, ZERO), amount.amount))
-        taken = {name: plain(quantity) for name, quantity in sums.items()}
-        log.warn("usage.adopted", workload=self.workload, path=str(found.path), quantities=taken, left=found.left)
-
     def faulted(self, fault: LedgerError | None) -> None:
         """Whether the ledger keeps what it is given; said when that changes."""
         reason = fault.reason if fault else ""
@@ -140,8 +127,28 @@ class Accounts:
         """The wall clock moved by itself, or the host was suspended."""
         log.warn("clock.leapt", seconds=round(leap.total_seconds(), 1), now=iso(now))
 
-    def overdue(self, since: datetime, policy: str) -> None:
-        hint = "See `entitlement-sidecar usage` for AWS's answers; usage is kept and sent when AWS takes it again."
+    def postponed(self, found: Postponed | None, now: datetime) -> None:
+        """Usage waits for an hour that lies ahead; said when that begins, and for each such hour."""
+        hour = found.open_hour if found else None
+        if found and hour != self._postponed_to:
+            log.error(
+                "usage.postponed",
+                workload=self.workload,
+                open_hour=iso(found.open_hour.start),
+                now=iso(now),
+                quantities={name: plain(quantity) for name, quantity in found.quantities.items()},
+                hint=postponed.HINT,
+            )
+        self._postponed_to = hour
+
+    def unconfigured(self, path: str, quantities: Mapping[str, Decimal]) -> None:
+        """Usage of dimensions that are not configured waits in our ledger; said when that changes."""
+        if quantities and quantities != self._unconfigured:
+            estates.unconfigured(self.workload, path, quantities)
+        self._unconfigured = quantities
+
+    def overdue(self, since: datetime, policy: str, hint: str) -> None:
+        """Nothing could be reported for too long."""
         log.error("metering.overdue", since=iso(since), policy=policy, hint=hint)
 
     def recovered(self) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from sidecar.agent import child, log
 from sidecar.agent.child import Child
 from sidecar.agent.doubts import Gate
+from sidecar.agent.estates import ORPHANED_HINT, UNCONFIGURED_HINT
 from sidecar.agent.exchange import Report
 from sidecar.agent.metering import LOOP
 from sidecar.agent.settlement import End, Settlement, shown
@@ -25,8 +27,9 @@ from sidecar.clock import Clock, iso
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.ledger import answer as answer_file
+from sidecar.metering import postponed
 from sidecar.metering.dispositions import classify
-from sidecar.metering.quantities import plain
+from sidecar.metering.quantities import exact_sums, plain
 from sidecar.metering.records import State, UsageRecord
 from sidecar.settings import EntitlementCheck, OnMeteringOverdue, Settings
 
@@ -39,7 +42,7 @@ STUCK: Final = (
 )
 OVERDUE: Final = (
     "metering_overdue",
-    "No usage was reported for SIDECAR_METERING_OVERDUE_SECONDS; `entitlement-sidecar usage` shows AWS's answers.",
+    "No usage could be reported for SIDECAR_METERING_OVERDUE_SECONDS; the log's `metering.overdue` says what to do.",
 )
 
 
@@ -165,8 +168,23 @@ class Meter:
                 for one in settlement.balances
             },
             "held": _held(settlement.sealed),
-            "hint": _for_a_person(states),
+            "orphaned": settlement.estates.orphaned,
+            "hint": " ".join(self._hints(states)) or None,
         }
+
+    def _hints(self, states: Mapping[str, int]) -> Iterable[str]:
+        """What keeps usage from being billed until somebody acts, and how."""
+        if any(states.get(state) for state in (State.REJECTED.value, State.DISPUTED.value)):
+            yield _for_a_person(states)
+        if found := self.settlement.postponed:
+            listed = _listed(found.quantities)
+            yield f"{listed} wait for {iso(found.open_hour.start)}. {postponed.HINT}"
+
+        everywhere = (self.settlement.unconfigured, self.settlement.estates.unconfigured)
+        if waits := exact_sums(pair for one in everywhere for pair in one.items()):
+            yield f"{_listed(waits)} wait. {UNCONFIGURED_HINT}"
+        if orphaned := self.settlement.estates.orphaned:
+            yield f"Rejected or disputed records of workloads that are gone: {len(orphaned)}. {ORPHANED_HINT}"
 
     def metrics(self) -> Sequence[Metric]:
         """What an alert on lost or late usage needs."""
@@ -225,6 +243,13 @@ class Meter:
                 samples=[({"state": state}, float(count)) for state, count in states],
             ),
             _one("usage_oldest_unsettled_seconds", "gauge", "Since its hour ended.", max(0.0, oldest)),
+            _one("usage_postponed", "gauge", "1 while usage waits for a far hour.", bool(self.settlement.postponed)),
+            _one(
+                "usage_records_orphaned",
+                "gauge",
+                "Rejected and disputed records of workloads that are gone.",
+                len(self.settlement.estates.orphaned),
+            ),
             _one("usage_rolled_forward_waiting", "gauge", "Amounts for a later hour.", waiting.rolled),
             _one("ledger_bytes", "gauge", "Size of the ledger and its log.", waiting.bytes),
         ]
@@ -264,12 +289,14 @@ def _held(sealed: Iterable[UsageRecord]) -> list[dict[str, object]]:
     ]
 
 
-def _for_a_person(states: Mapping[str, int]) -> str | None:
-    """The next step, where some records wait for one."""
+def _for_a_person(states: Mapping[str, int]) -> str:
+    """The next step of records that wait for one."""
     waiting = [name for name in (State.REJECTED.value, State.DISPUTED.value) if states.get(name)]
-    if not waiting:
-        return None
     return f"Some records are {' or '.join(waiting)}: see `entitlement-sidecar usage`, then `usage retry`."
+
+
+def _listed(quantities: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{plain(quantity)} of {name}" for name, quantity in sorted(quantities.items()))
 
 
 def _one(name: str, kind: str, text: str, value: float) -> Metric:

@@ -20,13 +20,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from sidecar.agent import child, log
 from sidecar.agent.accounts import Accounts
 from sidecar.agent.child import Child
 from sidecar.agent.courier import BATCH_MAX, Courier
-from sidecar.agent.doubts import Doubts, Gate
+from sidecar.agent.doubts import FAILING_HINT, Doubts, Gate
+from sidecar.agent.estates import Estates
 from sidecar.agent.exchange import Report
 from sidecar.agent.following import FollowedClock
 from sidecar.agent.last_flush import RESERVED, LastFlush
@@ -42,6 +44,7 @@ from sidecar.ledger.opening import Owner
 from sidecar.ledger.store import Ledger
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Policy
+from sidecar.metering.postponed import HINT, Postponed, postponed
 from sidecar.metering.records import Disposition, State, UsageRecord
 from sidecar.metering.schedule import oldest_first, seal_at, too_early
 from sidecar.settings import OnDispute, Settings
@@ -80,6 +83,7 @@ class Settlement:
         before.
         """
         self._settings, self._clock, self._gate = settings, clock, gate
+        self._names = frozenset(dimension.name for dimension in settings.dimensions)
         self._start_child, self._chance, self._task_goes_on = start_child, chance, task_goes_on
         self._end, self._rest, self._changed = end, rest, changed
         self._wake = threading.Condition()
@@ -106,6 +110,10 @@ class Settlement:
         """What waited for AWS at the end of the last pass."""
         self.waiting: Waiting | None = None
         self.balances: tuple[Balance, ...] = ()
+        self.postponed: Postponed | None = None
+        self.unconfigured: Mapping[str, Decimal] = {}
+        """What waits of dimensions that are not configured any more."""
+        self.estates = Estates()
         self.passed_at: datetime | None = None
 
     # -- what others may do ------------------------------------------------------------------------
@@ -200,6 +208,7 @@ class Settlement:
         leap = self._leaps.seen(now, self._clock.monotonic())
         if leap and not self._settings.clock_url:  # an emulator's clock may run at any speed
             self.accounts.leapt(leap, now)
+            self._doubts.leapt(leap)
         with self._wake:
             at_once, self._at_once = self._at_once, False
         try:
@@ -207,10 +216,18 @@ class Settlement:
             if ledger is not None:
                 self._pass(ledger, now, at_once)
         except LedgerError as exc:
-            self.fault = exc
+            self._failed(exc, now)
         self.checking_since = None
         self.accounts.faulted(self.fault)
         self.passed_at = now
+
+    def _failed(self, fault: LedgerError, now: datetime) -> None:
+        """The disk failed this pass: what waits cannot be reported, nor can usage be kept that would be."""
+        self.fault = fault
+        self._doubts.blocked(now, FAILING_HINT)
+        if self._may_send():
+            self._doubts.judge(now)
+            self._changed()
 
     def _now(self) -> datetime:
         """The instant of this pass; a clock that is followed is asked for it."""
@@ -309,13 +326,18 @@ class Settlement:
         if self._house_kept_at is not None and abs(now - self._house_kept_at) < HOUSE_KEEPING:
             return
         self._house_kept_at = now
-        for found in ledger.adopt(now):
-            self.accounts.adopted(found)
+        self.estates.looked(self.accounts.workload, ledger.adopt(now))
         ledger.prune(now)
 
     def _take_stock(self, ledger: Ledger, now: datetime) -> None:
         """What status, metrics and policies show until the next pass."""
         self.sealed, self.waiting, self.balances = ledger.stock()
+        unsealed = {one.dimension: one.unsealed for one in self.balances}
+        self.postponed = postponed(self.waiting.open_from, unsealed, self.sealed, now)
+        self.accounts.postponed(self.postponed, now)
+        self.unconfigured = {name: amount for name, amount in unsealed.items() if amount and name not in self._names}
+        self.accounts.unconfigured(str(ledger.path), self.unconfigured)
+        self._doubts.blocked(now, HINT if self.postponed else None)
         if self._may_send():
             self._doubts.passed(self.sealed, self.waiting, now)
 

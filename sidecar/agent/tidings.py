@@ -39,7 +39,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     SUPERSEDED: "AWS has rotated the public key that this image ships",
     WAITING: "more usage records than before are rejected or disputed and wait for a person",
     OVERDUE: "no usage could be reported for `SIDECAR_METERING_OVERDUE_SECONDS`",
-    RECOVERED: "AWS took a usage record again",
+    RECOVERED: "usage can be reported again",
 }
 """Reason of an event → what it means; README prints the table."""
 NORMAL: Final = frozenset({ENTITLED, RECOVERED})
@@ -111,10 +111,10 @@ def events(told: Seen, now: Seen) -> Sequence[PodEvent]:
         )
         found.append(_event(WAITING, note))
     if now.overdue and not told.overdue:
-        note = "No usage could be reported to AWS for too long; it is kept, and sent when AWS takes it again."
-        found.append(_event(OVERDUE, f"{note} See `entitlement-sidecar usage`."))
+        note = "No usage could be reported to AWS for too long: AWS does not take it, or the ledger cannot be written."
+        found.append(_event(OVERDUE, f"{note} The log's `metering.overdue` says what to do."))
     if told.overdue and not now.overdue:
-        found.append(_event(RECOVERED, "AWS took a usage record again."))
+        found.append(_event(RECOVERED, "Usage can be reported again."))
     return [one for one in found if one is not None]
 
 

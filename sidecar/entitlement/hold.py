@@ -40,7 +40,8 @@ SHOWN: Final[Mapping[Hold, tuple[Status, str, str]]] = {
         Status.UNAVAILABLE,
         "metering_overdue",
         "No usage could be reported to AWS for longer than SIDECAR_METERING_OVERDUE_SECONDS allows. See"
-        " `entitlement-sidecar usage` for what AWS answers; the gate opens again with the first record it takes.",
+        " `entitlement-sidecar usage` for what AWS answers; the gate opens again with the first record it takes. Where"
+        " `GET /v1/status` says that the ledger fails, or that its open hour lies ahead, mend that; it opens then too.",
     ),
 }
 """Hold → status, reason, hint."""

@@ -15,14 +15,14 @@ Rules kept here:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sidecar.ledger import book, ids, volume
+from sidecar.ledger import balance, book, ids, volume
 from sidecar.ledger.amounts import (
     Share,
     Totals,
@@ -41,7 +41,7 @@ from sidecar.ledger.opening import Owner, open_known, rollback
 from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
-from sidecar.metering.quantities import exact_difference, exact_sum, plain
+from sidecar.metering.quantities import exact_difference, exact_sum, exact_sums, plain
 from sidecar.metering.records import Act, Disposition, State, UsageRecord, moved
 from sidecar.settings.dimensions import Dimension
 
@@ -66,11 +66,22 @@ class Adopted:
     """What became of one other ledger."""
 
     path: Path
+    workload: str = ""
+    """Whose it was; empty where it was skipped."""
     amounts: tuple[Handed, ...] = ()
-    left: int = 0
-    """Records there that a person must look at, and amounts that another ledger claimed and may have taken."""
+    orphans: tuple[UsageRecord, ...] = ()
+    """Records there that a person must look at."""
+    unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
+    """What could be billed there of dimensions that are not configured here."""
+    claimed: int = 0
+    """Amounts that another ledger claimed and may have taken."""
     skipped: str = ""
     """The reason why nothing was taken: `ledger_locked`, `ledger_of_another`, …"""
+
+    @property
+    def left(self) -> int:
+        """How many records, dimensions and amounts stay there."""
+        return len(self.orphans) + len(self.unconfigured) + self.claimed
 
 
 def adopt(
@@ -128,11 +139,26 @@ def _adopt(
     _at_once(connection, lambda: freeze(connection, dimensions, ours, now))
     frozen = connection.execute(sql("handed_waiting")).fetchall()
     amounts = tuple(_handed(row) for row in frozen if row["claimed_by"] == ours and row["dimension"] in dimensions)
+    meta = connection.execute(sql("meta")).fetchone()
     if amounts:
-        take(connection.execute(sql("meta")).fetchone()["ledger"], amounts)
+        take(meta["ledger"], amounts)
         _at_once(connection, lambda: _taken(connection, amounts, ours))
-    left = len(book.in_state(connection, State.REJECTED)) + len(book.in_state(connection, State.DISPUTED))
-    return Adopted(path=path, amounts=amounts, left=left + len(frozen) - len(amounts))
+    return Adopted(
+        path=path,
+        workload=meta["workload"],
+        amounts=amounts,
+        orphans=book.in_state(connection, State.REJECTED) + book.in_state(connection, State.DISPUTED),
+        unconfigured=_unconfigured(connection, dimensions),
+        claimed=len(frozen) - len(amounts),
+    )
+
+
+def _unconfigured(connection: sqlite3.Connection, dimensions: tuple[str, ...]) -> dict[str, Decimal]:
+    """What could be billed of other dimensions than these: what is not sealed, and what waits for AWS."""
+    open_ = [(one.dimension, one.unsealed) for one in balance.balances(connection, {}) if one.unsealed]
+    sent = [record for state in (State.SEALED, State.EXPIRED) for record in book.in_state(connection, state)]
+    found = exact_sums([*open_, *((record.dimension, record.quantity) for record in sent)])
+    return {name: amount for name, amount in found.items() if name not in dimensions}
 
 
 def freeze(connection: sqlite3.Connection, dimensions: tuple[str, ...], ours: str, now: datetime) -> None:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from sidecar.ledger.amounts import dimension_of, hours_of, open_amount
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import MICROS_PER_UNIT, exact_sum
+from sidecar.metering.quantities import MICROS_PER_UNIT, exact_sum, floor_to
 from sidecar.metering.records import State
 from sidecar.settings.dimensions import Dimension
 
@@ -29,6 +29,8 @@ class Balance:
     accepted: Decimal
     settled: Decimal
     waiting: Decimal
+    unsealed: Decimal
+    """Of what waits, what is in no record yet, cut to the dimension's precision: less than that waits for more."""
     events: int
     pushed: int
     """Micros acknowledged, of sums."""
@@ -70,18 +72,26 @@ def _balance(connection: sqlite3.Connection, row: sqlite3.Row, configured: Mappi
     dimension = configured.get(name) or dimension_of(row)
     where = {"dimension": name}
     opened = exact_sum(open_amount(connection, dimension, hour) for hour in hours_of(connection, name))
-    amounts = connection.execute(sql("amounts_waiting"), where).fetchall()
+    amounts = [Decimal(amount) for (amount,) in connection.execute(sql("amounts_waiting"), where)]
+    unsealed = _unsealed(connection, name, exact_sum((opened, Decimal(row["carry"]))))
     sums = connection.execute(sql("bucket_sums"), where)
     return Balance(
         dimension=name,
         accepted=exact_sum((Decimal(row["accepted"]), opened)),
         settled=Decimal(row["settled"]),
-        waiting=exact_sum((opened, Decimal(row["carry"]), *(Decimal(amount) for (amount,) in amounts))),
+        waiting=exact_sum((unsealed, *amounts)),
+        unsealed=floor_to(unsealed, dimension.decimals),
         events=row["events"],
         pushed=row["pushed_units"] * MICROS_PER_UNIT + row["pushed_micros"],
         counted=int(row["sealed"]) + sum(one for (one,) in sums),
         merged=row["merged"],
     )
+
+
+def _unsealed(connection: sqlite3.Connection, dimension: str, begun: Decimal) -> Decimal:
+    """What the next sealing would add up: what is used and carried, and what waits to be counted later."""
+    rolled = connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall()
+    return exact_sum((begun, *(Decimal(row["amount"]) for row in rolled)))
 
 
 def waiting(connection: sqlite3.Connection, size: int) -> Waiting:

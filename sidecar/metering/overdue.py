@@ -5,6 +5,8 @@ Rules kept here:
   later: one dimension that is refused is not "nothing".
 - What waits for a person (disputed, rejected) is not overdue: sending it again is not ours to decide.
 - A record that expired and was rolled forward does not set the count back; only a yes does.
+- Where usage cannot even become due (its ledger fails), it counts from when that was first seen, in time that
+  went by: what a clock leapt over was no time to report in.
 
 Source: AWS Marketplace seller guide, "Custom metering for AMI products" (two hours before failing).
 """
@@ -24,10 +26,12 @@ class Reporting:
 
     failing_since: datetime | None = None
     """Since when something was due and AWS said no yes; None: nothing waits."""
+    blocked_since: datetime | None = None
+    """Since when usage could not become due; None: it can."""
 
     def settled(self) -> Reporting:
         """AWS took a record."""
-        return replace(self, failing_since=None)
+        return Reporting()
 
     def seen(
         self, waiting: Iterable[UsageRecord], rolled: int, last_settled_at: datetime | None, now: datetime
@@ -35,10 +39,23 @@ class Reporting:
         """After a pass: the records that are sealed still, and how many amounts wait for the next hour."""
         due = [record.hour.end for record in waiting if record.state is State.SEALED]
         if not due:
-            return self if rolled else Reporting()
+            return self if rolled else replace(self, failing_since=None)
         began = max(min(due), last_settled_at or min(due))
         return replace(self, failing_since=min(self.failing_since or began, now))
 
+    def blocked(self, now: datetime) -> Reporting:
+        """A pass in which usage could not become due."""
+        return replace(self, blocked_since=min(self.blocked_since or now, now))
+
+    def unblocked(self) -> Reporting:
+        """A pass in which it could."""
+        return replace(self, blocked_since=None)
+
+    def leapt(self, leap: timedelta) -> Reporting:
+        """The wall clock moved by itself, or stood still with its host."""
+        return replace(self, blocked_since=self.blocked_since + leap) if self.blocked_since else self
+
     def overdue_since(self, now: datetime, allowed: timedelta) -> datetime | None:
         """Since when nothing could be reported, once that is longer than allowed."""
-        return self.failing_since if self.failing_since and now - self.failing_since >= allowed else None
+        since = min((one for one in (self.failing_since, self.blocked_since) if one), default=None)
+        return since if since and now - since >= allowed else None

@@ -124,6 +124,14 @@ def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
     return total
 
 
+def exact_sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
+    """The sum of each name's amounts."""
+    totals: dict[str, Decimal] = {}
+    for name, amount in amounts:
+        totals[name] = EXACT.add(totals.get(name, ZERO), amount)
+    return totals
+
+
 def exact_product(left: Decimal, right: Decimal) -> Decimal:
     return EXACT.multiply(left, right)
 

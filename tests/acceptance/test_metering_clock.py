@@ -220,6 +220,25 @@ def test_ended_while_the_clock_is_behind_nothing_is_stamped_in_the_future(
     assert hours(aws) == {"10": 7, "12": 5}
 
 
+def test_a_ledger_begun_under_a_clock_that_was_ahead_says_so_and_the_next_pod_bills_what_waits(
+    keys: SigningKeys, tmp_path: Path, product: Product
+) -> None:
+    with marketplace(keys, "58:20") as aws:
+        sidecar = Metered(aws, tmp_path).start().ready()
+        aws.set_clock(now=at("10:20"))
+        sidecar.look()
+        product.used(sidecar, 5)
+        said = sidecar.logged("usage.postponed", SLOW)
+        assert (said["open_hour"], said["quantities"]) == ("2026-01-04T10:00:00.000Z", {"requests": "5"})
+        assert "clock" in sidecar.metering()["hint"]
+        sidecar.killed()
+        following = Metered(aws, tmp_path).start().ready()
+        following.look()
+        assert following.metering()["hint"] is None
+        ended(following)
+        assert hours(aws) == {"10": 5}
+
+
 def test_late_usage_of_a_sealed_hour_is_billed_once_in_the_open_one(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -359,6 +378,45 @@ def test_a_full_disk_refuses_usage_stops_no_traffic_and_recovers_by_itself(
     eventually(lambda: billed(aws) == product.owed, SLOW)
     assert waiting(ended(sidecar)) == 0
     assert hours(aws) == {"10": int(product.owed)}
+
+
+def failing_at(aws: Emulator, sidecar: Metered, words: str) -> None:
+    """Wait for a pass at this time, which fails."""
+    sidecar.logged("ledger.failed", SLOW)
+    aws.set_clock(now=at(words))
+    eventually(lambda: (sidecar.metering()["passed_at"] or "")[11:16] == words, SLOW)
+
+
+def test_a_disk_that_is_full_for_too_long_is_overdue_metering_until_it_has_room(
+    aws: Emulator, tmp_path: Path, product: Product, small_disk: Path
+) -> None:
+    shut = {"SIDECAR_STATE_DIR": str(small_disk), "SIDECAR_ON_METERING_OVERDUE": "shut"}
+    sidecar = Metered(aws, tmp_path, **shut).start().ready()
+    product.used(sidecar, 7)
+    ballast = fill(small_disk)
+    eventually(lambda: product.use(sidecar, 1) == 503, SLOW)
+    failing_at(aws, sidecar, "10:30")
+    assert sidecar.probe("/entitled")[0] == 200
+    aws.set_clock(now=at("12:40"))
+    sidecar.shows("unavailable", SLOW)
+    assert sidecar.logged("metering.overdue")["since"] < "2026-01-02T11"
+    ballast.unlink()
+    sidecar.shows("entitled", SLOW)
+    product.send_again(sidecar)
+    ended(sidecar)
+    assert waiting(sidecar) == 0
+    assert billed(aws) == product.owed
+
+
+def test_a_state_directory_that_cannot_be_used_is_overdue_metering(aws: Emulator, tmp_path: Path) -> None:
+    unusable = {"SIDECAR_STATE_DIR": "/proc/nowhere", "SIDECAR_ON_METERING_OVERDUE": "shut"}
+    sidecar = Metered(aws, tmp_path, **unusable).start()
+    sidecar.shows("entitled", SLOW)
+    failing_at(aws, sidecar, "10:30")
+    assert sidecar.probe("/entitled")[0] == 200
+    aws.set_clock(now=at("12:40"))
+    sidecar.shows("unavailable", SLOW)
+    assert sidecar.probe("/entitled")[1]["reason"] == "metering_overdue"
 
 
 def test_killed_on_a_full_disk_nothing_acknowledged_is_lost(

@@ -10,9 +10,7 @@ FROM lifetime ORDER BY dimension;
 SELECT sum FROM bucket WHERE dimension = :dimension;
 
 -- name: amounts_waiting
--- Every amount of one dimension that is neither in a bucket, nor carried, nor settled.
-SELECT amount FROM rolled WHERE dimension = :dimension AND into_hour IS NULL
-UNION ALL
+-- Every amount of one dimension that was sealed or frozen and is not settled.
 SELECT amount FROM handed WHERE dimension = :dimension AND taken_by IS NULL
 UNION ALL
 SELECT quantity FROM usage_record WHERE dimension = :dimension AND state NOT IN ('settled', 'rolled_forward');

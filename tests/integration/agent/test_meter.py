@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,12 +34,12 @@ def no_end(code: Exit, text: str) -> None:
 class Scene:
     """A meter, its clock and AWS."""
 
-    def __init__(self, directory: Path, **more: str) -> None:
+    def __init__(self, directory: Path, workload: str = PLACE.workload, **more: str) -> None:
         self.directory = directory
         self.clock, self.aws, self.gate = FakeClock(at=clock_time("10:20")), Aws(), FakeGate()
         given = {"state_dir": str(directory), "dimensions": "requests"} | more
         self.meter = Meter(settings(**given), self.clock, self.gate, no_end, self.aws)  # type: ignore[arg-type]
-        self.meter.placed(PLACE)
+        self.meter.placed(replace(PLACE, workload=workload))
         self.at("10:20")
 
     def at(self, words: str) -> Scene:
@@ -46,10 +47,10 @@ class Scene:
         self.meter.settlement.look()
         return self
 
-    def use(self, quantity: str) -> Pushed | Refusal:
+    def use(self, quantity: str, dimension: str = "requests") -> Pushed | Refusal:
         ledger = self.meter.settlement.ledger
         assert ledger is not None
-        return ledger.push([UsageEvent(dimension="requests", micros=parse_micros(quantity))], self.clock.now())
+        return ledger.push([UsageEvent(dimension=dimension, micros=parse_micros(quantity))], self.clock.now())
 
     def samples(self) -> dict[str, float]:
         """Name and labels → value, as Prometheus would read them."""
@@ -182,6 +183,58 @@ def test_status_says_what_waits_for_a_person(scene: Callable[..., Scene]) -> Non
     assert "usage retry" in str(status["hint"])
     assert status["oldest_unsettled_hour"] == "2026-01-02T10:00:00.000Z"
     assert status["quantities"] == {"requests": {"accepted": "3", "settled": "0", "waiting": "3"}}
+
+
+def test_status_and_metrics_say_that_usage_waits_for_an_hour_far_ahead(scene: Callable[..., Scene]) -> None:
+    one = scene()
+    one.at("15:00:30").at("10:30")
+    assert (one.meter.status()["hint"], one.samples()["usage_postponed{}"]) == (None, 0)
+    one.use("3")
+    one.at("10:31")
+    hint = str(one.meter.status()["hint"])
+    assert "3 of requests wait for 2026-01-02T15:00:00.000Z" in hint
+    assert "clock" in hint
+    assert one.samples()["usage_postponed{}"] == 1
+    one.at("15:30")
+    assert (one.meter.status()["hint"], one.samples()["usage_postponed{}"]) == (None, 0)
+
+
+def gone(one: Scene) -> None:
+    assert one.meter.settlement.ledger is not None
+    one.meter.settlement.ledger.close()
+
+
+def test_status_names_usage_whose_dimension_is_not_configured_here_and_on_the_volume(
+    scene: Callable[..., Scene],
+) -> None:
+    for workload, quantity in (("pod-0", "3"), ("pod-1", "2")):
+        before = scene(workload=workload, dimensions="b")
+        before.use(quantity, "b")
+        gone(before)
+    one = scene()
+    assert "5 of b wait" in str(one.meter.status()["hint"])
+    assert "SIDECAR_DIMENSIONS" in str(one.meter.status()["hint"])
+    gone(one)
+    assert scene(dimensions="b,requests").meter.status()["hint"] is None
+
+
+def test_status_and_metrics_count_records_of_dead_workloads_that_wait_for_a_person(
+    scene: Callable[..., Scene],
+) -> None:
+    before = scene(workload="pod-0")
+    assert before.samples()["usage_records_orphaned{}"] == 0
+    assert before.meter.status()["orphaned"] == ()
+    before.aws.always = Refused(code="InvalidUsageDimensionException")
+    before.use("3")
+    before.at("11:00:30").at("11:10")
+    gone(before)
+    one = scene()
+    assert one.samples()["usage_records_orphaned{}"] == 1
+    status = one.meter.status()
+    assert "gone: 1. " in str(status["hint"])
+    assert "`usage.orphaned`" in str(status["hint"])
+    (orphan,) = status["orphaned"]  # type: ignore[misc]
+    assert (orphan["gone_workload"], orphan["quantity"], orphan["state"]) == ("pod-0", "3", "rejected")
 
 
 def test_before_the_ledger_is_open_status_and_metrics_are_there_all_the_same(tmp_path: Path) -> None:

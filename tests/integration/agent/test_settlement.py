@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,7 @@ from sidecar.clock import SystemClock
 from sidecar.entitlement.hold import Hold
 from sidecar.errors import Exit
 from sidecar.ledger.faults import LedgerError
+from sidecar.ledger.store import Ledger
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
@@ -87,8 +88,9 @@ class Aws:
 class Story:
     """One workload's life, told by the clock."""
 
-    def __init__(self, directory: Path, **more: str) -> None:
+    def __init__(self, directory: Path, workload: str = PLACE.workload, **more: str) -> None:
         self.directory, self.more = directory, more
+        self.place = replace(PLACE, workload=workload)
         self.clock = FakeClock(at=clock_time("10:20"))
         self.aws, self.gate = Aws(), FakeGate()
         self.goes_on = False
@@ -109,7 +111,7 @@ class Story:
             keep_pass=lambda workload, names: self.passes.append(f"{workload} {','.join(sorted(names))}"),
         )
         self.usage = LedgerUsage(self.settings, self.settlement, self.clock)
-        self.settlement.placed(PLACE)
+        self.settlement.placed(self.place)
         self.settlement.look()
 
     def at(self, words: str) -> Story:
@@ -151,8 +153,10 @@ class Story:
         self.settlement.ledger.close()
         return self
 
-    def restart(self) -> Story:
+    def restart(self, **more: str) -> Story:
+        """Another process of the same workload, with these settings changed."""
         self.crash()
+        self.more |= more
         self.begin()
         return self
 
@@ -727,6 +731,227 @@ def test_one_refused_dimension_beside_one_that_settles_is_not_overdue(tell: Call
     assert story.settlement.overdue_since is None
 
 
+class FullDisk:
+    """The ledger cannot be written while this lasts."""
+
+    def __init__(self, story: Story) -> None:
+        assert story.settlement.ledger is not None
+        self._ledger = story.settlement.ledger
+        self._working = self._ledger.check
+
+    def __enter__(self) -> None:
+        def full(_: datetime) -> None:
+            raise LedgerError("ledger_full")
+
+        self._ledger.check = full  # type: ignore[method-assign]
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.check = self._working  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("policy", "holds"), [("shut", [Hold.METERING_OVERDUE]), ("alert", []), ("not_ready", [])])
+def test_a_disk_that_is_full_for_two_hours_makes_metering_overdue(
+    tell: Callable[..., Story], events: Events, policy: str, holds: list[Hold]
+) -> None:
+    story = tell(on_metering_overdue=policy)
+    with FullDisk(story):
+        story.at("10:30").at("12:29")
+        assert story.settlement.overdue_since is None
+        story.at("12:30").at("12:31")
+    assert story.settlement.overdue_since == clock_time("10:30")
+    assert story.gate.holds == holds
+    assert "ledger" in events.one("metering.overdue")["hint"]
+    story.at("12:40")
+    assert story.settlement.overdue_since is None
+    assert story.gate.holds == holds + ([None] if holds else [])
+    assert events.of("metering.recovered")
+
+
+def test_usage_that_waits_behind_a_full_disk_is_overdue_from_its_own_hours_end(tell: Callable[..., Story]) -> None:
+    story = tell(on_metering_overdue="shut")
+    story.use("1")
+    story.aws.always = Refused(code="EndpointConnectionError")
+    story.at("11:00:30").at("11:30")
+    with FullDisk(story):
+        story.at("11:40").at("13:00")
+    assert story.settlement.overdue_since == clock_time("11:00")
+    story.at("13:10")
+    assert story.gate.holds == [Hold.METERING_OVERDUE], "the disk works, AWS takes nothing"
+    story.aws.always = None
+    story.at("13:40")
+    assert story.gate.holds == [Hold.METERING_OVERDUE, None]
+
+
+def test_a_gate_that_overdue_usage_shut_opens_with_the_disk_though_an_amount_waits_for_the_next_hour(
+    tell: Callable[..., Story],
+) -> None:
+    gone = tell()
+    gone.use("1")
+    gone.crash()
+    story = tell(workload="pod-2", on_metering_overdue="shut")
+    with FullDisk(story):
+        story.at("10:50").at("12:50")
+    story.clock.at = clock_time("10:55")  # back in the hour that takes it
+    story.settlement.look()
+    assert story.settlement.waiting is not None
+    assert story.settlement.waiting.rolled == 1
+    assert story.settlement.overdue_since is None
+    assert story.gate.holds == [Hold.METERING_OVERDUE, None]
+
+
+def test_a_disk_that_fails_now_and_then_is_not_overdue(tell: Callable[..., Story], events: Events) -> None:
+    story = tell(on_metering_overdue="shut")
+    for start in (10, 11, 12, 13):
+        with FullDisk(story):
+            story.at(f"{start}:21").at(f"{start}:59")
+        story.at(f"{start + 1}:10")
+    assert (story.settlement.overdue_since, story.gate.holds) == (None, [])
+    assert events.of("metering.overdue") == []
+
+
+def test_a_full_disk_does_nothing_to_a_gate_before_it_opens(tell: Callable[..., Story], events: Events) -> None:
+    story = tell(on_metering_overdue="shut")
+    story.gate.has_opened = False
+    with FullDisk(story):
+        story.at("10:21").at("18:00")
+        assert (story.settlement.overdue_since, story.gate.holds) == (None, [])
+        assert events.of("metering.overdue") == []
+        story.gate.has_opened = True
+        story.at("18:01")
+    assert story.gate.holds == [Hold.METERING_OVERDUE], "as with AWS, it counts from before"
+
+
+def test_a_ledger_that_opens_and_fails_at_once_does_not_begin_the_count_anew(
+    tell: Callable[..., Story], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell().crash()
+
+    def full(*_: object) -> None:
+        raise LedgerError("ledger_full")
+
+    monkeypatch.setattr(Ledger, "prune", full)
+    story = tell(on_metering_overdue="shut")
+    story.at("11:21")
+    assert story.settlement.ledger is None
+    story.at("12:20")
+    assert story.settlement.overdue_since == clock_time("10:20")
+
+
+def test_a_fault_that_ended_before_the_gate_opened_does_not_count(tell: Callable[..., Story]) -> None:
+    story = tell(on_metering_overdue="shut")
+    story.gate.has_opened = False
+    with FullDisk(story):
+        story.at("10:21")
+    story.at("18:00")
+    story.gate.has_opened = True
+    with FullDisk(story):
+        story.at("18:01")
+    assert (story.settlement.overdue_since, story.gate.holds) == (None, [])
+
+
+def test_a_ledger_that_cannot_be_opened_makes_metering_overdue_and_one_that_opens_late_does_not(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    first = tell()
+    second = tell(on_metering_overdue="shut")
+    second.at("12:19")
+    first.crash()
+    second.at("12:19:30").at("18:00")
+    assert (second.settlement.overdue_since, second.gate.holds) == (None, [])
+    third = tell(on_metering_overdue="shut")
+    third.at("12:20")
+    assert third.settlement.overdue_since == clock_time("10:20")
+    assert third.gate.holds == [Hold.METERING_OVERDUE]
+    assert len(events.of("metering.overdue")) == 1
+
+
+def test_a_clock_that_starts_decades_behind_on_a_full_disk_is_not_overdue_once_it_is_right(
+    tell: Callable[..., Story],
+) -> None:
+    story = tell(on_metering_overdue="shut")
+    with FullDisk(story):
+        story.at("10:21")
+        story.clock.at += timedelta(days=20_000)
+        story.settlement.look()
+    assert (story.settlement.overdue_since, story.gate.holds) == (None, [])
+
+
+# -- a clock that was ahead
+
+
+def far_ahead(tell: Callable[..., Story], **more: str) -> Story:
+    """The ledger began ten years ahead, and then the clock was set right."""
+    story = tell(**more)
+    story.crash()
+    for file in story.directory.glob("ledger-*"):
+        file.unlink()
+    story.clock.at += timedelta(days=3652)
+    story.begin()
+    story.clock.at = clock_time("10:20")
+    story.settlement.look()
+    return story
+
+
+def test_usage_that_counts_in_an_hour_far_ahead_is_said_once_and_overdue_in_time(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    story = far_ahead(tell, on_metering_overdue="shut")
+    assert events.of("usage.postponed") == [], "nothing waits yet"
+    story.use("5")
+    story.at("10:21").at("10:22").at("12:20")
+    said = events.one("usage.postponed")
+    assert (said["open_hour"][:13], said["now"][:16]) == ("2036-01-02T10", "2026-01-02T10:21")
+    assert said["quantities"] == {"requests": "5"}
+    assert "clock" in said["hint"]
+    assert said["levelname"] == "ERROR"
+    assert (story.settlement.overdue_since, story.gate.holds) == (None, [])
+    story.at("12:21")
+    assert story.settlement.overdue_since == clock_time("10:21")
+    assert story.gate.holds == [Hold.METERING_OVERDUE]
+    assert "clock" in events.one("metering.overdue")["hint"]
+    assert story.settlement.waiting is not None
+    assert story.settlement.waiting.open_from == Hour.at(clock_time("10:20") + timedelta(days=3652)), (
+        "it never goes back"
+    )
+
+
+def test_once_the_far_hour_has_come_usage_is_billed_and_nothing_is_overdue(tell: Callable[..., Story]) -> None:
+    story = far_ahead(tell, on_metering_overdue="shut")
+    story.use("5")
+    story.at("10:21").at("12:21")
+    story.clock.at += timedelta(days=3652)
+    story.settlement.look()
+    assert story.settlement.postponed is None
+    assert (story.settlement.overdue_since, story.gate.hold) == (None, None)
+    assert story.aws.bill() == {"10": "5"}
+    story.balanced()
+
+
+def test_a_new_workload_on_the_volume_bills_now_what_waited_for_a_far_hour(tell: Callable[..., Story]) -> None:
+    """What the hint says to do."""
+    gone = far_ahead(tell)
+    gone.use("5")
+    gone.at("10:21").crash()
+    story = tell(workload="pod-2")
+    story.at("10:40").at("11:00:40").at("11:10")
+    assert story.settlement.postponed is None
+    assert story.aws.bill() == {"10": "5"}
+    story.balanced()
+
+
+def test_an_hour_closed_early_by_the_end_of_the_workload_is_no_far_hour(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    story = tell(on_metering_overdue="shut")
+    story.use("1")
+    story.end()
+    story.begin()
+    story.use("2")
+    story.at("10:40").at("10:59").at("11:30").at("12:50")
+    assert events.of("usage.postponed") == []
+    assert (story.settlement.overdue_since, story.gate.holds) == (None, [])
+
+
 # -- faults
 
 
@@ -845,6 +1070,112 @@ def test_a_ledger_of_another_workload_that_cannot_be_read_is_said(tell: Callable
     story.at("10:40")
     said = events.one("usage.not_adopted")
     assert (said["reason"], said["path"]) == ("ledger_corrupt", str(story.directory / "ledger-other.sqlite3"))
+
+
+# -- what nobody bills by itself
+
+
+def test_usage_of_a_dimension_that_is_no_longer_configured_is_said_once_and_billed_once_it_is_back(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    story = tell(dimensions="requests,b")
+    story.use("2", dimension="b")
+    story.restart(dimensions="requests")
+    story.at("10:30").at("11:10").at("18:30")
+    said = events.one("usage.unconfigured")
+    assert said["quantities"] == {"b": "2"}
+    assert said["path"] == str(story.settlement.ledger.path)  # type: ignore[union-attr]
+    assert "SIDECAR_DIMENSIONS" in said["hint"]
+    assert said["levelname"] == "ERROR"
+    story.restart(dimensions="requests,b")
+    assert story.settlement.unconfigured == {}
+    story.at("19:00:40").at("19:10")
+    assert story.aws.bill("b") == {"18": "2"}
+    assert len(events.of("usage.unconfigured")) == 1
+
+
+def test_a_dimension_that_is_gone_and_owes_nothing_or_too_little_is_not_said(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    story = tell(dimensions="requests,b")
+    story.use("2.5", dimension="b")
+    story.at("11:00:40").at("11:10")
+    story.restart(dimensions="requests").at("11:20").at("12:30")
+    assert story.aws.bill("b") == {"10": "2"}
+    assert events.of("usage.unconfigured") == []
+
+
+def test_usage_a_dead_workload_left_of_a_dimension_that_is_not_configured_is_named(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    gone = tell(dimensions="requests,b")
+    gone.use("3")
+    gone.use("2", dimension="b")
+    gone.crash()
+    story = tell(workload="pod-2")
+    story.at("10:50").at("11:30")
+    said = events.one("usage.adopted")
+    assert (said["quantities"], said["left"], said["left_unconfigured"]) == ({"requests": "3"}, 1, {"b": "2"})
+    assert events.one("usage.unconfigured")["quantities"] == {"b": "2"}
+    assert events.one("usage.unconfigured")["path"] == said["path"]
+    assert story.settlement.estates.unconfigured == {"b": Decimal(2)}
+    story.restart(dimensions="requests,b")
+    assert story.settlement.estates.unconfigured == {}
+    story.at("12:00:40").at("12:10")
+    assert story.aws.bill("b") == {"11": "2"}
+
+
+def test_records_of_a_dead_workload_that_wait_for_a_person_are_named_once(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    gone = tell()
+    gone.use("5")
+    gone.aws.always = Refused(code="InvalidUsageDimensionException")
+    gone.at("11:00:40").at("11:10")
+    gone.use("2")
+    gone.aws.always = Unknown(code="ReadTimeoutError")
+    gone.at("12:00:40").at("12:10").crash()
+    story = tell(workload="pod-2")
+    story.at("10:50").at("11:30")
+    said = [
+        {name: event[name] for name in ("gone_workload", "hour", "dimension", "quantity", "state", "reason")}
+        for event in events.of("usage.orphaned")
+    ]
+    ten = {"hour": "2026-01-02T10:00:00.000Z", "quantity": "5", "reason": "InvalidUsageDimensionException"}
+    eleven = {"hour": "2026-01-02T11:00:00.000Z", "quantity": "2", "reason": "outcome_unknown"}
+    common = {"gone_workload": "pod-1", "dimension": "requests", "state": "rejected"}
+    assert said == [common | ten, common | eleven]
+    first = events.of("usage.orphaned")[0]
+    assert Path(first["path"]).exists()
+    assert "CloudTrail" in first["hint"]
+    assert first["levelname"] == "ERROR"
+    assert [one["quantity"] for one in story.settlement.estates.orphaned] == ["5", "2"]
+    assert len(events.of("usage.adopted")) == 1
+
+
+def test_a_dead_workload_that_left_nothing_or_only_what_is_taken_over_is_no_error(
+    tell: Callable[..., Story], events: Events
+) -> None:
+    gone = tell()
+    gone.use("5")
+    gone.at("11:00:40").at("11:10")
+    gone.use("2")
+    gone.crash()
+    story = tell(workload="pod-2")
+    story.at("11:40")
+    assert events.of("usage.orphaned") == events.of("usage.unconfigured") == []
+    assert (story.settlement.estates.orphaned, story.settlement.estates.unconfigured) == ((), {})
+
+
+def test_a_living_workloads_records_are_not_orphans(tell: Callable[..., Story], events: Events) -> None:
+    living = tell()
+    living.use("5")
+    living.aws.always = Refused(code="InvalidUsageDimensionException")
+    living.at("11:00:40").at("11:10")
+    story = tell(workload="pod-2")
+    story.at("11:40")
+    assert events.of("usage.orphaned") == []
+    assert story.settlement.estates.orphaned == ()
 
 
 def test_quantities_are_decimals_all_the_way(tell: Callable[..., Story]) -> None:

@@ -98,6 +98,24 @@ def test_what_is_below_the_precision_is_carried(story: Story) -> None:
     assert accepted(ledger) == Decimal("1.6")
 
 
+def test_what_the_next_sealing_comes_to_is_known_cut_to_the_precision(story: Story) -> None:
+    ledger = story.open()
+
+    def unsealed() -> Decimal:
+        return next(one.unsealed for one in ledger.invariant() if one.dimension == "requests")
+
+    story.push(ledger, event(quantity="2.75"))
+    assert unsealed() == 2
+    (record,) = story.seal(ledger)
+    assert unsealed() == 0, "what is carried comes to no record by itself"
+    story.push(ledger, event(quantity="0.5"))
+    assert unsealed() == 1, "with what is carried"
+    rolled(ledger, record, story)
+    assert unsealed() == 3, "with what is rolled forward"
+    assert story.seal(ledger)[0].quantity == 3
+    assert balanced(ledger)
+
+
 def test_nothing_is_reported_only_where_it_is_asked_for(story: Story) -> None:
     story.dimensions = (Dimension(name="requests"), Dimension(name="heartbeats", report_zero=True))
     assert [(record.dimension, record.quantity) for record in story.seal(story.open())] == [("heartbeats", 0)]

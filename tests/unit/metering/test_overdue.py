@@ -48,3 +48,27 @@ def test_a_yes_ends_it_and_so_does_having_nothing_left() -> None:
     seen = Reporting().seen([TEN], 0, None, ELEVEN)
     assert seen.settled() == Reporting()
     assert seen.seen([], 0, None, ELEVEN + timedelta(hours=3)) == Reporting()
+
+
+def test_usage_that_cannot_become_due_is_overdue_from_when_that_was_first_seen() -> None:
+    blocked = Reporting().blocked(ELEVEN).blocked(ELEVEN + timedelta(hours=1))
+    assert blocked.overdue_since(ELEVEN + TWO_HOURS - timedelta(seconds=1), TWO_HOURS) is None
+    assert blocked.overdue_since(ELEVEN + TWO_HOURS, TWO_HOURS) == ELEVEN
+    assert blocked.unblocked() == blocked.settled() == Reporting()
+
+
+def test_what_was_due_before_keeps_its_own_instant() -> None:
+    blocked = Reporting().seen([TEN], 0, None, ELEVEN).blocked(ELEVEN + timedelta(hours=1))
+    assert blocked.overdue_since(ELEVEN + TWO_HOURS, TWO_HOURS) == ELEVEN
+    assert blocked.unblocked() == Reporting(failing_since=ELEVEN)
+
+
+def test_what_a_clock_leapt_over_does_not_count() -> None:
+    leap = timedelta(days=9)
+    leapt = Reporting().blocked(ELEVEN).leapt(leap).blocked(ELEVEN + leap)
+    assert leapt == Reporting(blocked_since=ELEVEN + leap)
+    assert Reporting(failing_since=ELEVEN).leapt(leap) == Reporting(failing_since=ELEVEN)
+
+
+def test_a_clock_that_was_set_back_puts_nothing_into_the_future() -> None:
+    assert Reporting().blocked(ELEVEN + TWO_HOURS).blocked(ELEVEN) == Reporting(blocked_since=ELEVEN)

@@ -15,6 +15,7 @@ from sidecar.metering.quantities import (
     QuantityOutOfRange,
     exact_product,
     exact_sum,
+    exact_sums,
     floor_to,
     maximum,
     micros_to_decimal,
@@ -146,3 +147,9 @@ def test_a_record_carries_what_its_field_can() -> None:
     assert maximum(2) == Decimal("9999999999.99")
     assert maximum(6) == DECIMAL_MAX
     assert all(len(str(maximum(decimals))) <= 17 for decimals in range(7))
+
+
+def test_amounts_are_added_up_by_name_to_the_last_digit() -> None:
+    tiny = Decimal("0.000000000001")
+    found = exact_sums([("a", Decimal(10**20)), ("b", Decimal(2)), ("a", tiny)])
+    assert found == {"a": Decimal("100000000000000000000.000000000001"), "b": Decimal(2)}
