@@ -30,7 +30,7 @@ from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.ledger.store import Ledger
 from sidecar.metering.events import Refusal, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import exact_difference, exact_product, exact_sum, plain, to_micros
+from sidecar.metering.quantities import exact_product, plain, to_micros
 from sidecar.metering.records import State, UsageRecord
 from sidecar.settings import Dimension, Settings
 from sidecar.settings.dimensions import PLACES, Aggregation
@@ -47,8 +47,6 @@ LEFT_OVER: Final = (
     "usage that was reported before waits in SIDECAR_STATE_DIR, and would be billed together with the test. Let"
     " `entitlement-sidecar run` settle it, or run this command in a pod or task of its own."
 )
-FROZEN: Final = (State.SEALED, State.DISPUTED, State.REJECTED)
-"""Records of before that no later one takes up."""
 
 
 class OpenGate:
@@ -143,13 +141,8 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
 def _left_over(ledger: Ledger) -> str:
     """What the next record would hold beside the 1 it is meant to be; empty where there is nothing."""
     _, _, balances = ledger.stock()
-    frozen = [record for state in FROZEN for record in ledger.in_state(state)]
-    names = []
-    for one in balances:
-        of_records = exact_sum(record.quantity for record in frozen if record.dimension == one.dimension)
-        if left := exact_difference(one.waiting, of_records):
-            names.append(f"{plain(left)} of {one.dimension}")
-    return f"{', '.join(names)}: {LEFT_OVER}" if names else ""
+    names = ", ".join(f"{plain(one.unsealed)} of {one.dimension}" for one in balances if one.unsealed)
+    return f"{names}: {LEFT_OVER}" if names else ""
 
 
 def _raw(dimension: Dimension) -> Decimal:
