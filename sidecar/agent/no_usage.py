@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sidecar.agent.exchange import Report
 from sidecar.api.view import Metric
 from sidecar.clock import Clock
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
-from sidecar.metering.hours import Hour
-from sidecar.metering.records import Act, UsageRecord
 from sidecar.settings import Dimension
+
+if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
+    from sidecar.metering.hours import Hour
+    from sidecar.metering.records import Act, UsageRecord
 
 
 class NoUsage:

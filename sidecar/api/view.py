@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sidecar.entitlement.status import Standing
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
-from sidecar.metering.hours import Hour
-from sidecar.metering.records import Act, UsageRecord
 from sidecar.settings import Dimension
+
+if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
+    from sidecar.metering.hours import Hour
+    from sidecar.metering.records import Act, UsageRecord
 
 
 @dataclass(frozen=True, kw_only=True)
