@@ -252,9 +252,10 @@ def test_a_network_file_system_is_refused(story: Story, tmp_path: Path) -> None:
     assert not story.path.exists()
 
 
-def test_a_directory_that_cannot_be_made_is_said(story: Story) -> None:
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_directory_that_cannot_be_made_is_said(story: Story, below: str) -> None:
     (story.directory / "file").touch()
-    story.directory = story.directory / "file" / "below"
+    story.directory = story.directory / "file" / below
     with pytest.raises(LedgerError) as told:
         story.open()
     assert told.value.reason == "ledger_missing_directory"

@@ -201,6 +201,14 @@ def test_the_product_reaches_the_rest_and_that_is_not_quick() -> None:
     assert not site.quick({LISTENER: API, "PATH_INFO": "/v1/status"})
 
 
+@pytest.mark.parametrize("path", ["//v1/usage", "///v1/usage", "//v1/status", "//"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_path_that_begins_with_two_slashes_is_no_route_of_either_kind(path: str, method: str) -> None:
+    site = Site(FakeView())
+    assert site.taker(API, method, path) is None
+    assert Answer(site, path, method, API).refused(404, "not_found")
+
+
 def test_a_refusal_repeats_nothing_of_the_request() -> None:
     found = Answer(Site(FakeView()), "/<script>hunter2", QUERY_STRING="hunter2")
     assert b"hunter2" not in found.body
