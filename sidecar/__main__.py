@@ -8,7 +8,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import signal
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 MANIFEST = "/etc/entitlement-sidecar/product.yaml"
 PLAYING = "Start with `entitlement-sidecar demo`: it needs no AWS account."
-UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 NOT_PLAYING = "Built for production: `emulator` and `demo` are in the Python package and in the image for tests."
 
 
@@ -43,7 +41,6 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
     if given == ["run"]:  # every pod starts so: no argument needs a parser, nothing made is garbage yet
         gc.disable()
         return _ended(lambda: _serve({}, Path(manifest)))
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by whoever called: what is said goes nowhere
     return _ended(lambda: _dispatch(given, Path(manifest)))
 
 
@@ -57,28 +54,12 @@ def _ended(command: Callable[[], int]) -> int:
     from sidecar.errors import SettingsError
 
     try:
-        code = int(command())
-        if sys.stdout:
-            sys.stdout.flush()
-        return code
+        return int(command())
     except SettingsError as exc:
         sys.stderr.write(f"{exc}\n")
         return 78
-    except OSError as exc:
-        if exc.errno not in UNWRITABLE:
-            raise
-        _silence_stdout()
-        if exc.errno != errno.EPIPE:  # whoever reads only the beginning knows that the rest is missing
-            sys.stderr.write(f"stdout cannot be written: {exc.strerror}\n")
-        return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _silence_stdout() -> None:
-    """What is still in the buffer goes nowhere; else the interpreter would try again, and fail, on its way out."""
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
 
 
 def _dispatch(given: list[str], manifest: Path) -> int:
@@ -88,7 +69,11 @@ def _dispatch(given: list[str], manifest: Path) -> int:
     if unknown:
         _refuse(parser, args.command, unknown)
     args.manifest_path, args.command_line = manifest, rest
-    return int(args.run(args))
+    if args.command == "run":
+        return _run(args)
+    from sidecar.agent.stdout import printed
+
+    return printed(lambda: int(args.run(args)))
 
 
 def _refuse(parser: argparse.ArgumentParser, command: str, unknown: list[str]) -> None:
