@@ -12,18 +12,18 @@ import pytest
 from sidecar.marketplace import environment
 from tests.chart.support import CHART, ROOT
 
-EKS = (ROOT / "docs" / "eks.md").read_text()
-FILES = sorted((ROOT / "docs" / "eks").iterdir())
+EKS = (ROOT / "docs" / "howto" / "eks.md").read_text()
+FILES = sorted((ROOT / "docs" / "examples" / "eks").iterdir())
 README = (CHART / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_file_about_the_role_is_named_and_is_there(path: object) -> None:
-    assert f"(eks/{path.name})" in EKS  # type: ignore[attr-defined]
+    assert f"(../examples/eks/{path.name})" in EKS  # type: ignore[attr-defined]
 
 
 def test_no_other_file_is_named() -> None:
-    assert set(re.findall(r"\(eks/([^)]+)\)", EKS)) == {path.name for path in FILES}
+    assert set(re.findall(r"\(\.\./examples/eks/([^)]+)\)", EKS)) == {path.name for path in FILES}
 
 
 def test_policies_allow_what_they_are_named_for_and_nothing_else() -> None:
@@ -39,7 +39,7 @@ def test_policies_allow_what_they_are_named_for_and_nothing_else() -> None:
 
 
 def test_the_trust_policy_names_one_account_and_the_audience_of_sts() -> None:
-    (statement,) = json.loads((ROOT / "docs" / "eks" / "trust-policy.json").read_text())["Statement"]
+    (statement,) = json.loads((ROOT / "docs" / "examples" / "eks" / "trust-policy.json").read_text())["Statement"]
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert statement["Condition"]["StringEquals"] == {
         "ISSUER:aud": "sts.amazonaws.com",
@@ -82,7 +82,7 @@ def test_no_code_is_promised_for_credentials_that_aws_does_not_support() -> None
 def test_every_reason_that_is_named_is_one() -> None:
     section = EKS.split("## When something is wrong")[1]
     reasons = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", section))
-    known = (ROOT / "README.md").read_text()
+    known = "".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs" / "reference").glob("*.md")))
     assert reasons
     assert {reason for reason in reasons if f"`{reason}`" not in known} == set()
 

@@ -21,12 +21,12 @@ def test_every_metric_the_chart_names_is_one_the_sidecar_has() -> None:
     assert asked <= known
 
 
-def test_the_rule_alerts_on_what_readme_says_and_on_nothing_else() -> None:
+def test_the_rule_alerts_on_what_the_guide_says_and_on_nothing_else() -> None:
     (rules,) = of_kind(render(CHART, {"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"]
     alerts = [(one["expr"], one["for"]) for one in rules["rules"]]
-    section = (ROOT / "README.md").read_text().split("### What to alert on")[1].split("###")[0]
-    rows = re.findall(r"^\| `(.*?)` \| (over )?(\d+)(?: for (\d+) minutes)? \|", section, re.MULTILINE)
-    assert len(rows) == section.count("\n|") - 2, "each row says when"
+    guide = (ROOT / "docs" / "howto" / "alerts.md").read_text()
+    rows = re.findall(r"^\| `(.*?)` \| (over )?(\d+)(?: for (\d+) minutes)? \|", guide, re.MULTILINE)
+    assert len(rows) == guide.count("\n|") - 2, "each row says when"
     assert len(rows) == len(alerts)
     for (metric, over, number, minutes), (expression, lasting) in zip(rows, alerts, strict=True):
         name, _, labels = metric.replace("\\|", "|").rstrip("}").partition("{")

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 COMPONENT = "entitlement-sidecar"
-POLICY = Path(__file__).parents[2] / "docs" / "own-pod-policy.yaml"
+POLICY = Path(__file__).parents[2] / "docs" / "examples" / "own-pod-policy.yaml"
 IMAGE = os.environ.get("SIDECAR_EMULATOR_IMAGE", "")
 SHUT = Condition(status=False, reason="CustomerNotEntitled", message="Subscribe it in AWS Marketplace.")
 OPEN = Condition(status=True, reason="Registered", message="")

@@ -16,7 +16,7 @@ from sidecar.emulator.faults import FORGING, kinds
 from sidecar.emulator.orders import VERBS
 
 CHOICES = (DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters)
-PAGE = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
 
 
 def parser() -> argparse.ArgumentParser:

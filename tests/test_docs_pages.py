@@ -1,0 +1,178 @@
+"""Check that the pages lead where they say, and that every page can be found.
+
+Links and anchors are checked as a forge resolves them, without network. What the tables say is checked in `test_docs`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+from urllib.parse import unquote
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+DOCS: Final = ROOT / "docs"
+NOT_OURS: Final = {"build", "dist", "node_modules", "charts"}
+FENCE: Final = re.compile(r"^( *)(```+|~~~+).*?^ *\2 *$", re.MULTILINE | re.DOTALL)
+CODE: Final = re.compile(r"`[^`\n]+`")
+LINK: Final = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
+HEADING: Final = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
+MACHINE: Final = re.compile(r"(?<![\w.])/(home|root|work|Users)/")
+MYST_ONLY: Final = re.compile(r"^(```\{|:::|\{[a-z]+\}`|\([\w-]+\)=$)", re.MULTILINE)
+
+AWAITED: Final = {
+    *(f"docs/reference/{stem}.md" for stem in ("settings", "reasons", "statuses", "records", "metering-answers")),
+    *(f"docs/reference/{stem}.md" for stem in ("push-refusals", "pod-events", "metrics", "log-events", "http")),
+    *(f"docs/reference/{stem}.md" for stem in ("commands", "state-directory")),
+    *("SECURITY.md", "CONTRIBUTING.md"),
+}
+"""Files that pages link to and that are being written."""
+
+
+def markdown() -> list[Path]:
+    """Return every Markdown file of the checkout."""
+    found = []
+    for path in ROOT.rglob("*.md"):
+        parts = path.relative_to(ROOT).parts
+        if not any(part in NOT_OURS or (part.startswith(".") and part != ".github") for part in parts):
+            found.append(path)
+    return sorted(found)
+
+
+FILES: Final = markdown()
+PAGES: Final = [path for path in FILES if path.is_relative_to(DOCS)]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def links(text: str) -> list[str]:
+    """Return the targets of links and images that are not inside code."""
+    return LINK.findall(CODE.sub("``", FENCE.sub("", text)))
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that a forge gives the headings: lower case, no punctuation, hyphens for spaces."""
+    found: dict[str, int] = {}
+    made = set()
+    for heading in HEADING.findall(FENCE.sub("", text)):
+        shown = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
+        count = found.get(slug, 0)
+        found[slug] = count + 1
+        made.add(f"{slug}-{count}" if count else slug)
+    return made
+
+
+def broken(page: Path, text: str) -> Iterator[str]:
+    """Yield each relative link of a page that leads nowhere."""
+    for target in links(text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        file = (page.parent / path).resolve() if path else page
+        there = file.is_relative_to(ROOT) and (file.exists() or name(file) in AWAITED)
+        if not there or (
+            anchor and file.exists() and anchor not in anchors(text if file == page else file.read_text())
+        ):
+            yield target
+
+
+def reached(start: Path) -> set[Path]:
+    """Return every page that links lead to from one page."""
+    seen, waiting = {start}, [start]
+    while waiting:
+        page = waiting.pop()
+        for target in links(page.read_text()):
+            path = target.partition("#")[0]
+            file = (page.parent / path).resolve()
+            if path and file.suffix == ".md" and file.exists() and file not in seen:
+                seen.add(file)
+                waiting.append(file)
+    return seen
+
+
+def listed(lines: Iterable[str]) -> list[str]:
+    """Return the targets of a list of links."""
+    return [found[1] for line in lines if (found := re.match(r"- \[[^\]]+\]\(([^)]+)\)", line))]
+
+
+def configuration() -> ModuleType:
+    """Return `docs/conf.py`, which needs no Sphinx to be imported."""
+    spec = importlib.util.spec_from_file_location("docs_conf", DOCS / "conf.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# -- links
+
+
+@pytest.mark.parametrize("page", FILES, ids=name)
+def test_every_relative_link_and_anchor_leads_somewhere(page: Path) -> None:
+    assert list(broken(page, page.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "link", ["no-such-page.md", "tutorial.md#no-such-heading", "#no-such-heading", "../../outside"]
+)
+def test_a_link_that_leads_nowhere_is_noticed(link: str) -> None:
+    assert list(broken(DOCS / "index.md", f"# Title\n\n[text]({link})\n")) == [link]
+
+
+def test_a_link_inside_code_is_no_link() -> None:
+    assert links("`[a](b)`\n\n```md\n[c](d)\n```\n\n[e](f)") == ["f"]
+
+
+def test_anchors_are_those_of_a_forge() -> None:
+    text = "# What is `not` stored?\n## Again\n## Again\n```sh\n# a comment\n```\n"
+    assert anchors(text) == {"what-is-not-stored", "again", "again-1"}
+
+
+# -- pages
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_page_is_reached_from_the_index(page: Path) -> None:
+    assert page in reached(DOCS / "index.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_has_one_title_and_it_comes_first(page: Path) -> None:
+    text = re.sub(r"<!--.*?-->\s*", "", page.read_text(), flags=re.DOTALL)
+    assert text.startswith("# ")
+    assert len(re.findall(r"^# ", FENCE.sub("", text), re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_reads_well_without_the_site(page: Path) -> None:
+    assert MYST_ONLY.search(page.read_text()) is None
+
+
+@pytest.mark.parametrize("page", FILES, ids=name)
+def test_no_page_names_a_path_of_a_persons_machine(page: Path) -> None:
+    assert MACHINE.search(page.read_text()) is None
+
+
+# -- the site
+
+
+def test_the_sites_navigation_has_every_page_of_the_index() -> None:
+    made = configuration().navigation((DOCS / "index.md").read_text())
+    pages = {target.removesuffix(".md") for target in links((DOCS / "index.md").read_text()) if "../" not in target}
+    assert pages - set(made.split()) == set()
+
+
+def test_a_link_out_of_the_site_becomes_the_forges_address() -> None:
+    conf = configuration()
+    assert conf.on_site("howto/eks", "../glossary.md#top") == "../glossary.md#top"
+    assert conf.on_site("howto/eks", "../../README.md#links") == f"{conf.FORGE}/blob/main/README.md#links"
+    assert conf.on_site("howto/eks", "../../helm") == f"{conf.FORGE}/tree/main/helm"
