@@ -176,3 +176,28 @@ def test_a_link_out_of_the_site_becomes_the_forges_address() -> None:
     assert conf.on_site("howto/eks", "../glossary.md#top") == "../glossary.md#top"
     assert conf.on_site("howto/eks", "../../README.md#links") == f"{conf.FORGE}/blob/main/README.md#links"
     assert conf.on_site("howto/eks", "../../helm") == f"{conf.FORGE}/tree/main/helm"
+
+
+# -- llms.txt: https://llmstxt.org
+
+
+LLMS: Final = (ROOT / "llms.txt").read_text()
+
+
+def test_llms_txt_has_the_form_of_llmstxt_org() -> None:
+    """Require a title, a summary, text without headings, then sections that hold nothing but lists of links."""
+    head, *sections = LLMS.split("\n## ")
+    assert re.match(r"# entitlement-sidecar\n\n> .+\n\n", head)
+    assert len(sections) >= 4
+    assert "\n#" not in head
+    for section in sections:
+        lines = [line for line in section.splitlines()[1:] if line]
+        assert len(listed(lines)) == len(lines) > 0, section
+
+
+def test_every_link_of_llms_txt_leads_somewhere() -> None:
+    assert list(broken(ROOT / "llms.txt", LLMS)) == []
+
+
+def test_llms_txt_lists_every_page() -> None:
+    assert {name(page) for page in PAGES} - {"docs/index.md"} - set(listed(LLMS.splitlines())) == set()
