@@ -11,6 +11,7 @@ Three acts, each with real processes, real HTTP and real signatures:
 Rules kept here:
 - The demo looks at what happened and fails if the story did not go that way.
 - Nothing of the surrounding AWS or sidecar configuration is used, and nothing is left behind.
+- A terminal gets colours (unless NO_COLOR is set) and a counter while the demo waits; a pipe gets plain lines.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import base64
 import http.client
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -41,7 +45,23 @@ PRODUCT: Final = "print('the product says: hello, I am running', flush=True)"
 STARTED: Final = "the product says: hello"
 PATIENCE_SECONDS: Final = 30
 ROLE: Final = "arn:aws:iam::123456789012:role/demo"
-BAR: Final = "─" * 78
+ACTS: Final = (
+    "Act 1 of 3: the customer has subscribed; AWS throttles the first three calls",
+    "Act 2 of 3: the product reports usage; an hour passes in three seconds; AWS bills it once",
+    "Act 3 of 3: the customer unsubscribes; another pod of the same product starts",
+)
+LAST: Final = "Done: the processes, the HTTP calls and the signatures were real; only AWS was emulated"
+COLUMNS: Final = (60, 100)
+"""The narrowest and the widest line; in between, the terminal decides."""
+INDENT: Final = " " * 8
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
+PAINTED: Final = {
+    r"pending \(\w+\)": YELLOW,
+    r"entitled \(\w+\)": GREEN,
+    r"denied \(\w+\)": RED,
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": CYAN,
+}
+"""What stands out on a terminal: the state of the gate, and the id that AWS and the ledger share."""
 
 
 class Unlike(Exception):
@@ -54,10 +74,37 @@ class Stage:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self._directory, self._stack = directory, stack
         self._began = time.monotonic()
+        self._terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._colours = self._terminal and not os.environ.get("NO_COLOR")
+        self._width = min(max(shutil.get_terminal_size((COLUMNS[1], 24)).columns, COLUMNS[0]), COLUMNS[1])
 
     def say(self, words: str) -> None:
-        """One line of the story, with the seconds since its beginning."""
-        sys.stdout.write(f"{time.monotonic() - self._began:6.2f}s  {words}\n")
+        """Print one step, with the seconds since the start."""
+        text = textwrap.fill(
+            words, self._width, initial_indent=INDENT, subsequent_indent=INDENT,
+            break_long_words=False, break_on_hyphens=False,
+        )[len(INDENT) :]  # fmt: skip
+        for pattern, colour in PAINTED.items():
+            text = re.sub(pattern, self._in(colour, r"\g<0>"), text)
+        self._write(f"{self._in(DIM, self._elapsed())}  {text}\n")
+
+    def title(self, words: str) -> None:
+        """Print a heading."""
+        self._write(f"\n{self._in(BOLD, words)}\n")
+
+    def waits(self, words: str) -> None:
+        """Show on a terminal what the demo waits for; the next line replaces it."""
+        if self._terminal:
+            self._write(self._in(DIM, f"{self._elapsed()}  … {words}"[: self._width - 1]))
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._began:5.1f}s"
+
+    def _in(self, colour: str, words: str) -> str:
+        return f"\033[{colour}m{words}\033[0m" if self._colours else words
+
+    def _write(self, words: str) -> None:
+        sys.stdout.write(("\r\033[K" if self._terminal else "") + words)
         sys.stdout.flush()
 
     def emulator(self) -> Mapping[str, Any]:
@@ -156,48 +203,61 @@ def run() -> int:
 
 
 def _play(stage: Stage) -> None:
+    stage.say("starting an emulator of AWS Marketplace")
     aws = stage.emulator()
-    stage.say(f"AWS Marketplace emulator at {aws['url']}; it signs with its own RSA key (PS256)")
+    stage.say(f"the emulator listens on {aws['url']} and signs its answers with its own RSA key")
     _tell(aws["url"], "faults", {"operation": "RegisterUsage", "kind": "ThrottlingException", "times": 3})
-    _act(stage, "Act 1. The customer has subscribed to the product; AWS throttles three times first")
+    stage.title(ACTS[0])
+    stage.say("starting the sidecar, and the product with it: entitlement-sidecar exec -- product")
     env = stage.sidecar("first-pod", aws)
     product = stage.product(env, "first-product.log")
     shown = _watch(stage, env, until="entitled")
     _want(shown[0] == "pending" and shown[-1] == "entitled", f"the gate showed {shown}")
     _want(product.wait(PATIENCE_SECONDS) == 0, f"the product ended with {product.returncode}")
     _want(STARTED in stage.said("first-product.log"), "the product did not start")
-    stage.say("the gate opened, and only then: " + stage.said("first-product.log").splitlines()[-1])
-    _act(stage, "Act 2. The product reports usage; an hour goes by in three seconds; AWS bills it once")
+    stage.say("the gate is open, so exec starts the product: " + stage.said("first-product.log").splitlines()[-1])
+    stage.title(ACTS[1])
     _meter(stage, aws["url"], env)
-    _act(stage, "Act 3. The customer unsubscribes, and starts another pod of the same product")
+    stage.title(ACTS[2])
     _tell(aws["url"], "unsubscribe", {})
+    stage.say("starting a second sidecar, and a second product with it")
     env = stage.sidecar("second-pod", aws)
     product = stage.product(env, "second-product.log")
     shown = _watch(stage, env, until="denied")
     _want(shown[-1] == "denied", f"the gate showed {shown}")
     _want(product.wait(PATIENCE_SECONDS) == Exit.DENIED, f"exec ended with {product.returncode}, not 77")
     _want(STARTED not in stage.said("second-product.log"), "the product started without an entitlement")
-    stage.say("exec ended with 77; the product was never started")
-    _act(stage, "That was it. Real processes, real HTTP, real signatures; only AWS was played")
+    stage.say("exec ended with exit code 77; the product was never started")
+    stage.title(LAST)
 
 
 def _meter(stage: Stage, url: str, env: Mapping[str, str]) -> None:
     """Usage in, a billed hour out."""
     for quantity in ("12", "5"):
-        stage.say(f"report {DIMENSION} {quantity} → {stage.command(env, 'report', DIMENSION, quantity).strip()}")
+        said = stage.command(env, "report", DIMENSION, quantity).strip()
+        stage.say(f"entitlement-sidecar report {DIMENSION} {quantity} → {said}")
+    stage.say("the emulator's clock runs 1,200 times as fast until the hour has ended and is billed")
     _tell(url, "clock", {"speed": 1200})
-    lines = _billed(url)
+    lines = _billed(stage, url)
     _tell(url, "clock", {"speed": 1})
     (hour,) = lines[0]["hours"]
-    stage.say(f"AWS's bill: {hour['hour']}  {DIMENSION}  {hour['quantity']}  metering record id {hour['record_id']}")
+    stage.say(f"AWS's bill: {hour['quantity']} {DIMENSION}, metering record id {hour['record_id']}")
     _want(hour["quantity"] == "17", f"AWS billed {hour['quantity']}, not 17")
     table = stage.command(env, "usage")
-    for line in table.splitlines():
-        stage.say("usage: " + line.replace("\t", "  "))
+    stage.say("entitlement-sidecar usage → the sidecar's own ledger has the same hour and id:")
+    for line in _aligned(table):
+        stage.say(line)
     _want(hour["record_id"] in table, "the ledger does not show AWS's metering record id")
 
 
-def _billed(url: str) -> list[dict[str, Any]]:
+def _aligned(table: str) -> list[str]:
+    """Lines of `usage` for a reader: columns of one width, without the last one, which is for errors."""
+    rows = [line.split("\t")[:-1] for line in table.splitlines()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _billed(stage: Stage, url: str) -> list[dict[str, Any]]:
     """The lines of the bill AWS would print, once there is one."""
     host, _, port = url.rpartition("//")[2].rpartition(":")
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -206,28 +266,28 @@ def _billed(url: str) -> list[dict[str, Any]]:
         lines: Any = found["lines"]
         if lines:
             return list(lines)
+        stage.waits("waiting for the hour to end, and for the sidecar to send it to AWS")
         time.sleep(0.1)
     raise Unlike(f"AWS was not told of the hour within {PATIENCE_SECONDS} s")
 
 
-def _act(stage: Stage, title: str) -> None:
-    sys.stdout.write(f"\n{BAR}\n{title}\n{BAR}\n")
-
-
 def _watch(stage: Stage, env: Mapping[str, str], until: str) -> list[str]:
-    """Say each new state of the gate until it shows `until`; the states seen, in order."""
+    """Print each new state of the gate until it shows `until`; return the states seen, in order."""
     port = int(env["SIDECAR_PROBE_BIND"].rpartition(":")[2])
     shown: list[str] = []
+    last = ""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
+        stage.waits(f"waiting for the gate to show {until}")
         try:
             code, found = look.ask(("127.0.0.1", port), "GET /entitled")
         except (OSError, ValueError):
             time.sleep(0.02)
             continue
-        if not shown or shown[-1] != found["status"]:
+        asking = found["reason"] == "asking"  # perhaps over before the first look
+        if not asking and last != (last := look.line(found)):
             shown.append(str(found["status"]))
-            stage.say(f"GET /entitled → {code}  {look.line(found)}")
+            stage.say(f"GET /entitled → {code} {last}")
         if found["status"] == until:
             return shown
         time.sleep(0.02)
