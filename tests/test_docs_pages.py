@@ -5,8 +5,12 @@ Links and anchors are checked as a forge resolves them, without network. What th
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import json
 import re
+import shlex
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +18,9 @@ from typing import Final
 from urllib.parse import unquote
 
 import pytest
+import yaml
+
+from sidecar.__main__ import build_parser
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCS: Final = ROOT / "docs"
@@ -103,6 +110,26 @@ def listed(lines: Iterable[str]) -> list[str]:
     return [found[1] for line in lines if (found := re.match(r"- \[[^\]]+\]\(([^)]+)\)", line))]
 
 
+def blocks(text: str, language: str) -> list[str]:
+    """Return the code blocks in a language, without the indentation of a list they stand in."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the arguments of each of our commands in the shell blocks, up to a pipe, a redirection or `--`."""
+    found = []
+    for block in blocks(text, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.split(r"&&|\|", line):
+                words = shlex.split(part, comments=True) if part.count("'") % 2 == 0 else []
+                starts = [at for at, word in enumerate(words) if word.endswith("entitlement-sidecar")]
+                if starts and (starts[-1] == 0 or words[starts[-1] - 1] == "--"):
+                    ends = [at for at, word in enumerate(words) if at > starts[-1] and word in ("--", "<", ">")]
+                    found.append(words[starts[-1] + 1 : ends[0] if ends else None])
+    return found
+
+
 def configuration() -> ModuleType:
     """Return `docs/conf.py`, which needs no Sphinx to be imported."""
     spec = importlib.util.spec_from_file_location("docs_conf", DOCS / "conf.py")
@@ -160,6 +187,43 @@ def test_a_page_reads_well_without_the_site(page: Path) -> None:
 @pytest.mark.parametrize("page", FILES, ids=name)
 def test_no_page_names_a_path_of_a_persons_machine(page: Path) -> None:
     assert MACHINE.search(page.read_text()) is None
+
+
+# -- examples
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_examples_can_be_read_by_what_reads_them(page: Path) -> None:
+    text = page.read_text()
+    for block in blocks(text, "yaml"):
+        yaml.safe_load(block)
+    for block in blocks(text, "json"):
+        json.loads(block)
+    for block in blocks(text, "python"):
+        ast.parse(block)
+    for block in blocks(text, "sh"):
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name)
+def test_every_command_in_an_example_is_one_with_these_options(page: Path) -> None:
+    for words in commands(page.read_text()):
+        build_parser().parse_args(words)
+
+
+def test_commands_are_found_in_examples() -> None:
+    text = """```sh
+.venv/bin/entitlement-sidecar report requests 12 --id order-17   # twice
+entitlement-sidecar usage | column -t
+aws ecs register-task-definition --cli-input-json file://gated.json
+kubectl exec POD -c entitlement-sidecar -- entitlement-sidecar usage
+```"""
+    assert commands(text) == [["report", "requests", "12", "--id", "order-17"], ["usage"], ["usage"]]
+
+
+def test_an_option_that_there_is_not_is_noticed() -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(commands("```sh\nentitlement-sidecar report requests 12 --ident x\n```")[0])
 
 
 # -- the site
