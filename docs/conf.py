@@ -30,6 +30,8 @@ root_doc = "index"
 exclude_patterns = ["examples", "demo"]
 myst_heading_anchors = 4
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"{project} {release}"
 html_show_sphinx = html_show_copyright = False
 nitpicky = True
