@@ -265,3 +265,14 @@ def test_every_link_of_llms_txt_leads_somewhere() -> None:
 
 def test_llms_txt_lists_every_page() -> None:
     assert {name(page) for page in PAGES} - {"docs/index.md"} - set(listed(LLMS.splitlines())) == set()
+
+
+# -- benchmarks
+
+
+def test_the_benchmarks_name_each_measure_and_the_command_that_makes_them() -> None:
+    results = (ROOT / "bench" / "RESULTS.md").read_text()
+    table = results.split("<!-- bench -->")[1].split("<!-- /bench -->")[0]
+    for measure in ("C1", "C2", "C3", "C4", "M1", "M3", "D1"):
+        assert re.search(rf"^\| {measure} \|.*[0-9]x", table, re.MULTILINE), measure
+    assert "\nbench/run " in results
