@@ -1,115 +1,280 @@
-"""README says what the code does: tables are made from it, names are looked up in it."""
+"""The reference says what the code does: its pages are made from the code, and its names are those of the code."""
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import generate
 import pytest
+import reference_data as data
+import reference_tables
+import source_scan
 
 from sidecar.__main__ import build_parser
+from sidecar.api import probes, push
+from sidecar.api.routes import application
 from sidecar.errors import Exit
-from sidecar.metering.events import REASONS
-from tests.readme_tables import README, TABLES, block, rewritten
+from sidecar.ledger import answer as kept_file
+from sidecar.ledger import opening, volume
+from sidecar.settings import SETTINGS
 
-ROOT = README.parent
-TEXT = README.read_text()
-EVENT = re.compile(
-    r"[a-z_]+\.([a-z_]+ed|said|weak|shut|ending|not_kept|left_behind|leapt|overdue|passed_over|set_aside)"
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = {path.name: path.read_text() for path in REFERENCE.glob("*.md")}
+TEXT = "".join(PAGES.values())
+
+
+def first_column(page: str, head: str) -> list[str]:
+    """Return the first word in code of each row of the table with that head."""
+    rows = PAGES[page].split(f"| {head} |")[1].split("\n\n")[0].splitlines()[2:]
+    return [row.split("`")[1] for row in rows]
+
+
+# -- the pages
+
+
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_a_reference_page_is_the_codes_own(name: str) -> None:
+    assert (REFERENCE / name).read_text() == generate.PAGES[name](), "run: python docs/generate.py"
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path) -> Path:
+    """Return a copy of the pages in which one setting has another name."""
+    generate.main([], tmp_path)
+    page = tmp_path / "settings.md"
+    before = page.read_text()
+    page.write_text(before.replace("`SIDECAR_REASK_SECONDS`", "`SIDECAR_REASK_HOURS`"))
+    assert page.read_text() != before
+    return tmp_path
+
+
+def test_check_prints_a_page_that_differs(spoilt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate.main(["--check"], spoilt) == 1
+    found = capsys.readouterr().out
+    assert "-| `SIDECAR_REASK_HOURS`" in found
+    assert "+| `SIDECAR_REASK_SECONDS`" in found
+
+
+def test_check_notices_a_page_that_is_missing(spoilt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generate.main([], spoilt)
+    (spoilt / "records.md").unlink()
+    assert generate.main(["--check"], spoilt) == 1
+    assert "records.md" in capsys.readouterr().out
+
+
+def test_written_pages_pass_the_check(spoilt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate.main([], spoilt) == 0
+    assert generate.main(["--check"], spoilt) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_the_generator_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "docs" / "generate.py", "--check"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_page_of_the_reference_is_generated_or_known_to_be_written_by_hand() -> None:
+    assert {path.name for path in REFERENCE.iterdir()} - set(generate.PAGES) == {"emulator.md", "state-directory.md"}
+
+
+@pytest.mark.parametrize("name", [name for name in generate.PAGES if name.endswith(".md")])
+def test_a_generated_page_says_so_on_its_first_line(name: str) -> None:
+    assert PAGES[name].splitlines()[0].startswith("<!-- Generated from the code by `python docs/generate.py`.")
+
+
+# -- names, both ways
+
+
+def test_every_setting_stands_in_the_reference_and_no_other() -> None:
+    assert first_column("settings.md", "Setting") == [one.variable for one in SETTINGS] + ["SIDECAR_CONFIG"]
+
+
+def test_every_log_event_stands_in_the_reference_and_no_other() -> None:
+    found = source_scan.log_events()
+    assert {"gate.shut", "registration.accepted", "record.held", "public_key.weak"} <= set(found), (
+        "the search finds them"
+    )
+    assert first_column("log-events.md", "Event") == sorted(found)
+    assert set(data.LOG_EVENTS) == set(found), "docs/reference_data.py has the meaning of each event, and of no other"
+
+
+def test_what_looks_like_a_log_event_is_one() -> None:
+    """Compare the search with a wider one: every text of two words with a dot, whose first is one of an event."""
+    found = source_scan.log_events()
+    nouns = {name.partition(".")[0] for name in found}
+    others = {"sidecar.listener", "kubernetes.io"}
+    alike = {
+        node.value
+        for tree in source_scan.trees().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and source_scan.EVENT.fullmatch(node.value)
+        and node.value.partition(".")[0] in nouns
+    }
+    modules = {name for name in alike if (ROOT / name.replace(".", "/")).exists()}
+    assert alike - others - modules == set(found)
+
+
+def test_every_metric_stands_in_the_reference_and_no_other() -> None:
+    found = source_scan.metrics()
+    assert {"entitled", "usage_quantity_settled_total", "ledger_bytes"} <= {one.name for one in found}
+    assert first_column("metrics.md", "Metric") == [one.name for one in found]
+    assert len({one.name for one in found}) == len(found), "one name, one type and one meaning"
+
+
+def test_every_alert_of_the_chart_stands_in_the_reference_and_is_about_a_metric() -> None:
+    alerts = source_scan.alerts()
+    assert first_column("metrics.md", "Alert") == [one.name for one in alerts]
+    assert {one.metric for one in alerts} <= {one.name for one in source_scan.metrics()}
+    assert len({one.metric for one in alerts}) == len(alerts), "the table has one alert for each metric"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'Metric(name=f"usage_{x}", kind="gauge", help="h", samples=[])',
+        'def one(name):\n    return Metric(name=name, kind="gauge", help="h", samples=[])\none(f"usage_{x}")',
+    ],
 )
+def test_a_metric_with_a_computed_name_is_refused(source: str) -> None:
+    with pytest.raises(source_scan.Unreadable):
+        list(source_scan.constants(Path("x.py"), ast.parse(source), source_scan._metric))
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_of_readme_is_the_codes_own(name: str) -> None:
-    found = block(name).search(TEXT)
-    assert found is not None
-    assert found[0] == TABLES[name](), "run: python -m tests.readme_tables --write"
+def test_a_helpers_metric_has_the_name_of_each_call() -> None:
+    source = (
+        'def one(name, text):\n    return Metric(name=name, kind="gauge", help=text, samples=[])\n'
+        'one("a", "first")\none("b", text="second")'
+    )
+    found = list(source_scan.constants(Path("x.py"), ast.parse(source), source_scan._metric))
+    assert found == [
+        {"name": "a", "kind": "gauge", "help": "first"},
+        {"name": "b", "kind": "gauge", "help": "second"},
+    ]
 
 
-def test_a_table_that_differs_is_noticed() -> None:
-    spoilt = TEXT.replace("`SIDECAR_REASK_SECONDS`", "`SIDECAR_REASK_HOURS`")
-    assert spoilt != TEXT
-    assert rewritten(spoilt) != spoilt
+def test_every_reason_named_in_code_stands_in_the_reference() -> None:
+    found = source_scan.reasons()
+    assert {"kept_other_workload", "asked_just_now", "token_signature", "ledger_stuck", "too_busy"} <= set(found)
+    assert {reason for reason in found if f"`{reason}`" not in TEXT} == set()
 
 
-def events() -> set[str]:
-    """Every event name the code logs: the first argument of what speaks to the log."""
-    found = set()
-    for path in (ROOT / "sidecar" / "agent").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and EVENT.fullmatch(node.value):
-                found.add(node.value)
-    return found
+def test_every_reason_of_http_stands_in_the_reference_and_no_other() -> None:
+    def of_http(module: str) -> bool:
+        return "api" in Path(module).parts or Path(module).name in ("request.py", "response.py")
+
+    found = {reason for reason, modules in source_scan.reasons().items() if any(map(of_http, modules))}
+    assert first_column("http.md", "Reason") == sorted(found)
 
 
-def test_every_metric_readme_alerts_on_is_one_there_is() -> None:
-    section = TEXT.split("### What to alert on")[1].split("### Log events")[0]
-    named = set(re.findall(r"^\| `([a-z_]+)", section, re.M))
-    code = "".join((ROOT / "sidecar" / "agent" / name).read_text() for name in ("meter.py", "picture.py"))
-    assert len(named) >= 6, "the search still finds them"
-    assert named <= set(re.findall(r'"([a-z_]+)"', code))
+def test_no_reason_is_documented_that_the_code_does_not_have() -> None:
+    assert set(data.OTHER_REASONS) <= set(source_scan.reasons())
+    assert set(first_column("push-refusals.md", "HTTP | Reason")) == set(reference_tables.PUSH_STATUSES)
+    assert set(data.PUSH_REASONS) == set(reference_tables.PUSH_STATUSES) - set(reference_tables.LEDGER_REASONS)
 
 
-def test_every_log_event_stands_in_readme() -> None:
-    assert {"gate.shut", "registration.accepted", "answer.not_kept"} <= events(), "the search still finds them"
-    missing = {name for name in events() if f"`{name}`" not in TEXT}
-    assert missing == set()
+def test_no_text_is_kept_for_a_word_the_code_does_not_have() -> None:
+    assert set(data.STATUSES) == {one.value for one in reference_tables.Status}
+    assert set(data.STATUS_EVENTS) == {one.value for one in reference_tables.Event}
+    assert set(data.STATES) == {one.value for one in reference_tables.State}
+    assert set(data.MOVES) == {move.value for _, move in reference_tables.RECORD_TRANSITIONS}
 
 
-def test_every_event_readme_names_is_logged() -> None:
-    section = TEXT.split("### Log events")[1].split("## What it stores")[0]
-    named = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", section))
-    code = "\n".join(path.read_text() for path in (ROOT / "sidecar").rglob("*.py"))
-    assert {name for name in named if f'"{name}"' not in code} == set()
+# -- HTTP
 
 
-def test_every_reason_named_in_code_stands_in_readme() -> None:
-    reasons: set[str] = set()
-    for path in (ROOT / "sidecar").rglob("*.py"):
-        if "emulator" in path.parts:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                at = {"TokenRejected": 0, "PlatformError": 0, "refusal": 1}.get(node.func.id)
-                if at is not None and len(node.args) > at and isinstance(node.args[at], ast.Constant):
-                    reasons.add(str(node.args[at].value))  # type: ignore[attr-defined]
-    assert {"kept_other_workload", "asked_just_now", "token_signature"} <= reasons, "the search still finds them"
-    assert {reason for reason in reasons if f"`{reason}`" not in TEXT} == set()
+def routes() -> Iterator[str]:
+    """Yield method and path of every route, as the probe table and Flask have them."""
+    yield from (f"GET {path}" for path in probes.ROUTES)
+    view: Any = SimpleNamespace(usage=None)
+    for rule in application(view).url_map.iter_rules():  # type: ignore[attr-defined]
+        yield from (f"{method} {rule.rule}" for method in rule.methods - {"HEAD", "OPTIONS"})
 
 
-def test_every_reason_a_push_is_refused_with_stands_in_readme() -> None:
-    assert {reason for reason in REASONS if f"`{reason}`" not in TEXT} == set()
+def test_every_route_stands_in_the_reference_and_no_other() -> None:
+    assert sorted(first_column("http.md", "Route")) == sorted(routes())
+    assert f"POST {push.PATH}" in routes()
 
 
-def test_every_command_stands_in_readme_and_no_other() -> None:
-    parser = build_parser()
-    actions = next(action for action in parser._actions if action.dest == "command")
-    assert actions.choices is not None
-    table = TEXT.split("| Command | Does | Exit |")[1].split("\n\n")[0]
-    named = {row.split("`")[1].split()[0] for row in table.splitlines() if row.startswith("| `")}
-    assert named == set(actions.choices)
+def test_a_probe_route_names_the_statuses_it_answers_with() -> None:
+    assert set(data.ROUTES["GET /entitled"].answers) == {str(one) for one in probes.HTTP_STATUS.values()}
 
 
-def test_exit_codes_are_those_of_the_contract() -> None:
+def test_a_push_names_the_statuses_of_its_refusals() -> None:
+    refused = {str(status) for status in reference_tables.PUSH_STATUSES.values()}
+    assert set(data.ROUTES["POST /v1/usage"].answers) == {"200"} | refused
+
+
+# -- commands
+
+
+def test_every_command_stands_in_the_reference_and_no_other() -> None:
+    found = [name for name, _, one in reference_tables._leaves(build_parser()) if one.epilog]
+    assert {"run", "usage retry", "manifest check", "ecs render"} <= set(found)
+    assert first_column("commands.md", "Command") == found
+    assert re.findall(r"^### `(.+)`$", PAGES["commands.md"], re.MULTILINE) == found
+
+
+def test_every_option_of_a_command_stands_in_its_section() -> None:
+    sections = dict(re.findall(r"^### `(.+?)`\n(.*?)(?=^##|\Z)", PAGES["commands.md"], re.MULTILINE | re.DOTALL))
+    for name, _, command in reference_tables._leaves(build_parser()):
+        for option in command._option_string_actions if command.epilog else ():
+            setting = option in {one.flag for one in SETTINGS}
+            assert option in sections[name] or option in ("-h", "--help") or setting, (name, option)
+
+
+def test_every_exit_code_stands_in_the_reference_and_no_other() -> None:
+    by_argparse, by_interrupt = 2, 130
+    assert set(data.EXIT_CODES) == {*map(int, Exit), by_argparse, by_interrupt}
     assert (Exit.OK, Exit.FAILED, Exit.UNAVAILABLE, Exit.DENIED, Exit.CONFIG) == (0, 1, 69, 77, 78)
     assert Exit.REFUSED == 65
 
 
-def test_links_of_readme_lead_somewhere() -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", TEXT)
-    assert targets
-    for target in targets:
-        assert (ROOT / target).exists(), target
+def test_a_command_ends_only_with_codes_of_the_table() -> None:
+    for line in re.findall(r"^Exit codes: (.+)$", PAGES["commands.md"], re.MULTILINE):
+        assert {int(code) for code in re.findall(r"\b\d+\b", line)} <= set(data.EXIT_CODES), line
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "docs/reference/emulator.md"])
-def test_no_document_names_a_path_of_somebodys_machine(name: str) -> None:
-    assert not re.search(r"(?<![\w.])/(home|root|work|Users)/", (ROOT / name).read_text())
+# -- the state directory
 
 
-def test_readme_has_the_measured_ratios_and_the_command_that_makes_them() -> None:
-    measured = block("bench").search(TEXT)
-    assert measured is not None
+def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 20, 10, tzinfo=UTC)
+    path = volume.ledger_path(tmp_path, "w")
+    path.write_bytes(b"no ledger" * 100)
+    path.chmod(volume.FILE_MODE)
+    opened = opening.open_ledger(path, opening.Owner(workload="w", product_code="p", region="r"), now)
+    try:
+        kept_file.replace(kept_file.answer_path(tmp_path, "w"), "{}")
+        kept_file.replace(kept_file.pass_path(tmp_path, "w"), "{}")
+        kept_file.nameless_id(tmp_path)
+        volume.beside(path, 1).touch(mode=0o600)
+        modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+    finally:
+        opened.connection.close()
+        opened.lock.release()
+    made = {re.sub(r"(?<=-)[0-9a-f]{32}|(?<=\.v)\d+|(?<=corrupt-)\w+", "…", name) for name in modes}
+    assert made == set(first_column("state-directory.md", "File"))
+    assert set(modes.values()) == {0o600}
+
+
+# -- measurements
+
+
+def test_the_results_have_the_measured_ratios_and_the_command_that_makes_them() -> None:
+    results = (ROOT / "bench" / "RESULTS.md").read_text()
+    measured = results.split("<!-- bench -->\n")[1].split("<!-- /bench -->")[0]
     for measure in ("C1", "C2", "C3", "C4", "M1", "M3", "D1"):
-        assert re.search(rf"^\| {measure} \|.*[0-9]x", measured[0], re.M), measure
-    assert "`bench/run`" in TEXT
+        assert re.search(rf"^\| {measure} \|.*[0-9]x", measured, re.MULTILINE), measure
+    assert "bench/run" in results

@@ -33,9 +33,6 @@ MACHINE: Final = re.compile(r"(?<![\w.])/(home|root|work|Users)/")
 MYST_ONLY: Final = re.compile(r"^(```\{|:::|\{[a-z]+\}`|\([\w-]+\)=$)", re.MULTILINE)
 
 AWAITED: Final = {
-    *(f"docs/reference/{stem}.md" for stem in ("settings", "reasons", "statuses", "records", "metering-answers")),
-    *(f"docs/reference/{stem}.md" for stem in ("push-refusals", "pod-events", "metrics", "log-events", "http")),
-    *(f"docs/reference/{stem}.md" for stem in ("commands", "state-directory")),
     *("SECURITY.md", "CONTRIBUTING.md"),
 }
 """Files that pages link to and that are being written."""

@@ -260,19 +260,29 @@ class Meter:
 
     def _quantities(self) -> list[Metric]:
         """Quantities by dimension, as of the last pass."""
-        meanings = {
-            "accepted": "Quantity acknowledged ever.",
-            "settled": "Quantity AWS gave a record id for, ever.",
-            "waiting": "Quantity that is neither billed nor lost.",
-        }
+        balances = self.settlement.balances
+        accepted = [({"dimension": one.dimension}, float(one.accepted)) for one in balances]
+        settled = [({"dimension": one.dimension}, float(one.settled)) for one in balances]
+        waiting = [({"dimension": one.dimension}, float(one.waiting)) for one in balances]
         return [
             Metric(
-                name=f"usage_quantity_{name}" + ("" if name == "waiting" else "_total"),
-                kind="gauge" if name == "waiting" else "counter",
-                help=text,
-                samples=[({"dimension": one.dimension}, float(getattr(one, name))) for one in self.settlement.balances],
-            )
-            for name, text in meanings.items()
+                name="usage_quantity_accepted_total",
+                kind="counter",
+                help="Quantity acknowledged ever.",
+                samples=accepted,
+            ),
+            Metric(
+                name="usage_quantity_settled_total",
+                kind="counter",
+                help="Quantity AWS gave a record id for, ever.",
+                samples=settled,
+            ),
+            Metric(
+                name="usage_quantity_waiting",
+                kind="gauge",
+                help="Quantity that is neither billed nor lost.",
+                samples=waiting,
+            ),
         ]
 
 

@@ -166,7 +166,7 @@ def test_the_effective_settings_are_tab_separated_and_show_no_key(capsys: Captur
 
 def test_the_schema_and_the_table_need_no_settings(capsys: Capture) -> None:
     assert code("settings", "--schema") == 0
-    assert json.loads(capsys.readouterr().out) == json.loads((ROOT / "docs/settings.schema.json").read_text())
+    assert json.loads(capsys.readouterr().out) == json.loads((ROOT / "docs/reference/settings.schema.json").read_text())
     assert code("settings", "--markdown") == 0
     assert capsys.readouterr().out.startswith("| Setting |")
     assert code("settings", "--schema", "--markdown") == 2
@@ -230,7 +230,8 @@ def test_a_manifest_that_is_not_there_is_78(capsys: Capture) -> None:
 
 def test_the_manifests_schema_needs_no_file(capsys: Capture) -> None:
     assert code("manifest", "check", "--schema") == 0
-    assert json.loads(capsys.readouterr().out) == json.loads((ROOT / "docs/product-manifest.schema.json").read_text())
+    published = ROOT / "docs/reference/product-manifest.schema.json"
+    assert json.loads(capsys.readouterr().out) == json.loads(published.read_text())
 
 
 # -- verify, healthcheck, recheck

@@ -1,0 +1,307 @@
+"""Write the reference pages and the JSON Schemas under docs/reference, made from the code.
+
+    python docs/generate.py            write them
+    python docs/generate.py --check    compare instead: print what differs, exit 1
+
+Invariants:
+- Tables come from the code (`reference_tables`); a text stands here only where the code has none.
+- Each page says on its first line that it is generated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+REFERENCE: Final = HERE / "reference"
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import reference_tables as tables  # noqa: E402
+
+from sidecar.settings import describe  # noqa: E402
+
+NOTICE: Final = "<!-- Generated from the code by `python docs/generate.py`. Change the code, then run it again. -->\n\n"
+
+
+def page(title: str, *parts: str, see: Mapping[str, str]) -> str:
+    """Return a page: its title, its parts with an empty line between them, and where to read on."""
+    links = "".join(f"- [{text}]({target})\n" for target, text in see.items())
+    body = "\n\n".join(part.strip("\n") for part in parts)
+    return f"{NOTICE}# {title}\n\n{body}\n\n## See also\n\n{links}"
+
+
+def settings() -> str:
+    return page(
+        "Settings",
+        "For operators and sellers: everything that can be set. *Setting* is the environment variable, *Meaning*"
+        " says what it does and in which unit, *Default* is its value where it is not set.",
+        "The same setting is `--on-denied` as a flag of `run`, `SIDECAR_ON_DENIED` in the environment, and"
+        " `on_denied` in the file that `SIDECAR_CONFIG` names and in the product manifest. The product manifest"
+        " comes first: what it names cannot be changed from outside. Then come the flag, the environment, the file"
+        " and the default.",
+        "`healthcheck`, `wait`, `exec`, `recheck`, `report` and `usage` cannot see the flags of another process. Where"
+        " listeners move, set them in the environment or in the file.",
+        tables.settings(),
+        "An unknown `SIDECAR_*` variable is an error, except those that Kubernetes injects for a Service named"
+        " `sidecar`. All wrong settings are listed at once, and the process ends with exit code 78.",
+        "## Not settings",
+        "The region is found: from the ECS task's ARN, else `AWS_REGION`, else `AWS_DEFAULT_REGION`, else the"
+        " instance. The AWS SDK reads `HTTPS_PROXY`, `NO_PROXY` (never for link-local addresses), `AWS_CA_BUNDLE`,"
+        " `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` itself. `AWS_ENDPOINT_URL` and its variants are"
+        " ignored, and the log event `endpoint.ignored` says so.",
+        "## JSON Schemas",
+        "For editors and builds: [settings.schema.json](settings.schema.json) is the schema of the settings file,"
+        " [product-manifest.schema.json](product-manifest.schema.json) that of the product manifest.",
+        see={
+            "commands.md": "Commands: `settings` shows the effective settings, each with its source",
+            "../howto/seal-your-product.md": "Seal your product into the image",
+            "../howto/report-usage.md": "Report usage: the fields of a dimension",
+        },
+    )
+
+
+def reasons() -> str:
+    return page(
+        "Reasons",
+        "For an operator whose gate is closed. *Reason* is the word in the health check's line, in `/entitled`, in"
+        " the log and in the pod's condition; it never changes. *Said* is the error code of AWS or its SDK, with the"
+        " operation in parentheses where it matters. *Status* is what `/entitled` shows. Words in capitals, such as"
+        " ROLE, stand for what the hint names.",
+        tables.reasons(),
+        "## Other reasons",
+        "No answer of AWS leads to these. `kept_refused` is a field of the log: it says why a kept answer opened"
+        " nothing; the `token_…` reasons stand there too.",
+        tables.other_reasons(),
+        "Reasons of HTTP itself, such as `not_found`, are in [HTTP](http.md#reasons).",
+        see={
+            "../howto/troubleshoot.md": "Troubleshoot: symptom, command, fix",
+            "statuses.md": "Statuses",
+            "metering-answers.md": "Metering answers: the same for usage records",
+            "../explanation/entitlement.md": "How the entitlement check works",
+        },
+    )
+
+
+def statuses() -> str:
+    return page(
+        "Statuses",
+        "For operators, and for developers who read `/entitled`: the five statuses of the gate, and how one leads to"
+        " the next. *HTTP* is the status code of `/entitled`. The gate is open in `entitled` and in no other status.",
+        tables.statuses(),
+        "## Transitions",
+        "A row is the status before, a column what happens, a cell the status after.",
+        tables.status_transitions(),
+        tables.status_events(),
+        see={
+            "../explanation/entitlement.md": "How the entitlement check works, with the drawing of these statuses",
+            "reasons.md": "Reasons",
+            "http.md": "HTTP: `/entitled`",
+        },
+    )
+
+
+def records() -> str:
+    return page(
+        "Records",
+        "For operators and accountants. A usage record is what one hour owes for one dimension. *State* is the word in"
+        " `entitlement-sidecar usage` and in the metric `usage_records`.",
+        tables.states(),
+        "## Transitions",
+        "What is not listed cannot happen: `settled` and `rolled_forward` are final.",
+        tables.record_transitions(),
+        see={
+            "../explanation/billing.md": "How usage is billed",
+            "../howto/resolve-records.md": "Resolve records that wait for a person",
+            "metering-answers.md": "Metering answers",
+        },
+    )
+
+
+def metering_answers() -> str:
+    return page(
+        "Metering answers",
+        "For an operator whose usage is not settled: what each answer to `MeterUsage` means. *Reason* is in the log"
+        " and in `GET /v1/status`. *Said* is the error code of AWS or its SDK, as in `last_error` of a record. A"
+        " record that AWS accepted has the reason `settled`.",
+        tables.metering_answers(),
+        see={
+            "records.md": "Records",
+            "../howto/resolve-records.md": "Resolve records that wait for a person",
+            "../howto/troubleshoot.md": "Troubleshoot",
+            "../explanation/billing.md": "How usage is billed",
+        },
+    )
+
+
+def push_refusals() -> str:
+    return page(
+        "Push refusals",
+        "For developers of the product: why `POST /v1/usage` refused events. *Reason* is in the problem document and"
+        " never changes. 503 means that the events were not kept: send the same again. Any other status means that"
+        " they are wrong.",
+        tables.push_refusals(),
+        see={
+            "http.md": "HTTP: `POST /v1/usage`",
+            "../howto/report-usage.md": "Report usage",
+            "../howto/troubleshoot.md": "Troubleshoot",
+        },
+    )
+
+
+def pod_events() -> str:
+    return page(
+        "Pod events",
+        "For operators on Kubernetes. The sidecar writes these events for its own pod, and `kubectl describe pod` shows"
+        " them. *Type* is the type of the Kubernetes event.",
+        tables.pod_events(),
+        "The pod's condition `entitlement-sidecar.io/entitled` is `True` or `False`, with the [reason](reasons.md) in"
+        " CamelCase and the hint as message. A missing condition counts as `False`.",
+        see={
+            "../howto/pod-status.md": "Show the entitlement on the pod",
+            "reasons.md": "Reasons",
+            "log-events.md": "Log events",
+        },
+    )
+
+
+def metrics() -> str:
+    return page(
+        "Metrics",
+        "For people who build dashboards and alerts: every metric of `GET /metrics`. All names begin with"
+        " `entitlement_sidecar_`. *Alert when* is the condition of the alert in the chart's PrometheusRule; metrics"
+        " without one are for dashboards.",
+        tables.metrics(),
+        "For each dimension, `usage_quantity_accepted_total` = `usage_quantity_settled_total` +"
+        " `usage_quantity_waiting`: what the product reported, what AWS accepted, and what waits.",
+        "## Alerts of the chart",
+        "In the order of the PrometheusRule that `prometheusRule.enabled` renders.",
+        tables.alerts(),
+        see={
+            "../howto/alerts.md": "Set up alerts",
+            "../howto/troubleshoot.md": "Troubleshoot",
+            "log-events.md": "Log events",
+        },
+    )
+
+
+def log_events() -> str:
+    return page(
+        "Log events",
+        "For operators, and for rules on logs. The sidecar writes one JSON object a line to stdout, with `at`, `level`,"
+        " `event` and fields that depend on the event. Look into every event of level `error`.",
+        "Never in a log: tokens, nonces, credentials, public keys, bodies of requests.",
+        tables.log_events(),
+        see={
+            "../howto/alerts.md": "Set up alerts",
+            "../howto/troubleshoot.md": "Troubleshoot",
+            "metrics.md": "Metrics",
+            "settings.md": "Settings: `SIDECAR_LOG_LEVEL`",
+        },
+    )
+
+
+def http() -> str:
+    return page(
+        "HTTP",
+        "For developers of the product and for operators: every route. The *probe listener* (port 8484, every"
+        " address) has the probe routes and nothing else. The *product's listener* (`127.0.0.1:8485`) has all of"
+        " them. Probe routes answer from memory: they never wait for AWS, for a disk or for another client.",
+        tables.routes(),
+        "A refusal is a problem document (`application/problem+json`, RFC 9457) with `status`, `title`, `detail`, a"
+        " `reason` that never changes and, where it is about one of several events, their `index` from 0.",
+        "## Routes",
+        tables.route_sections(),
+        "## Reasons",
+        "Any route may answer with these. A usage route has [its own](push-refusals.md) besides.",
+        tables.http_reasons(),
+        see={
+            "push-refusals.md": "Push refusals",
+            "statuses.md": "Statuses",
+            "../howto/report-usage.md": "Report usage",
+            "../explanation/architecture.md": "Architecture",
+        },
+    )
+
+
+def commands() -> str:
+    return page(
+        "Commands",
+        "For operators, and for authors of entrypoints and scripts: every command of `entitlement-sidecar`."
+        " `entitlement-sidecar COMMAND --help` prints the same.",
+        tables.commands(),
+        "## Exit codes",
+        tables.exit_codes(),
+        "## Each command",
+        tables.command_sections(),
+        see={
+            "settings.md": "Settings",
+            "../howto/troubleshoot.md": "Troubleshoot",
+            "../howto/resolve-records.md": "Resolve records that wait for a person",
+            "emulator.md": "The emulator",
+            "../tutorial.md": "Tutorial",
+        },
+    )
+
+
+def schema(made: Callable[[], object]) -> Callable[[], str]:
+    """Return what makes the file of a JSON Schema."""
+    return lambda: json.dumps(made(), indent=2, ensure_ascii=False) + "\n"
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "settings.md": settings,
+    "reasons.md": reasons,
+    "statuses.md": statuses,
+    "records.md": records,
+    "metering-answers.md": metering_answers,
+    "push-refusals.md": push_refusals,
+    "pod-events.md": pod_events,
+    "metrics.md": metrics,
+    "log-events.md": log_events,
+    "http.md": http,
+    "commands.md": commands,
+    "settings.schema.json": schema(describe.file_schema),
+    "product-manifest.schema.json": schema(describe.manifest_schema),
+}
+"""File below docs/reference → what makes it."""
+
+
+def differences(directory: Path) -> str:
+    """Return a diff from what the directory holds to what the code makes; empty where they are equal."""
+    made = ""
+    for name, make in PAGES.items():
+        path = directory / name
+        before = path.read_text().splitlines(keepends=True) if path.exists() else []
+        diff = difflib.unified_diff(before, make().splitlines(keepends=True), f"{name} (file)", f"{name} (code)")
+        made += "".join(diff)
+    return made
+
+
+def main(argv: Sequence[str] | None = None, directory: Path = REFERENCE) -> int:
+    """Write the pages, or compare them. Return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="docs/generate.py",
+        description="Write the reference pages and JSON Schemas under docs/reference, made from the code.",
+        epilog="exit: 0 written, or equal; 1 --check found a difference",
+    )
+    parser.add_argument("--check", action="store_true", help="compare instead of writing, and print what differs")
+    if parser.parse_args(argv).check:
+        found = differences(directory)
+        sys.stdout.write(found)
+        if found:
+            sys.stderr.write("docs/reference is not what the code makes. Run: python docs/generate.py\n")
+        return 1 if found else 0
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        (directory / name).write_text(make())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

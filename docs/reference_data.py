@@ -1,0 +1,359 @@
+"""Hold the texts of the reference that no table in the code has.
+
+Invariants:
+- Keys are the code's own words; `tests/test_docs.py` compares them with the code both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+STATUSES: Final[Mapping[str, str]] = {
+    "pending": "The first check has not ended, or AWS could not be asked yet. Retries go on.",
+    "entitled": "The customer may run the product. The gate is open.",
+    "denied": "AWS says no, or its answer does not verify.",
+    "unavailable": "AWS could not be asked for longer than `SIDECAR_STARTUP_RETRY_SECONDS`. Retries go on.",
+    "misconfigured": "A person must change something: a role, a region, a key, a network rule. Retries go on.",
+}
+"""Status of the gate → meaning."""
+
+STATUS_EVENTS: Final[Mapping[str, str]] = {
+    "accepted": "AWS's answer verified, or a kept answer verified again",
+    "denied": "AWS says no, or its answer does not verify",
+    "config": "AWS or its SDK reports a mistake in the configuration",
+    "retry": "a transient failure, within `SIDECAR_STARTUP_RETRY_SECONDS` of the start",
+    "retry_late": "a transient failure, later than that",
+    "config_late": "a failure that counts as a mistake in the configuration only because it lasted longer than that",
+}
+"""Event of the status machine → meaning."""
+
+ANSWER_CLASSES: Final[Mapping[str, str]] = {
+    "DENY": "`denied`",
+    "CONFIG": "`misconfigured`",
+    "RETRY": "`pending`, later `unavailable`",
+    "RETRY_THEN_CONFIG": "`pending`, later `misconfigured`",
+}
+"""Class of an answer (name in the code) → status it leads to."""
+
+ASKED: Final[Mapping[str, str]] = {
+    "REGISTER_USAGE": "RegisterUsage",
+    "METER_USAGE": "MeterUsage",
+    "STS": "STS",
+    "SDK": "the SDK",
+    "TOKEN": "",
+}
+"""What gave the answer (name in the code) → as the reasons page shows it."""
+
+PLACEHOLDERS: Final[Mapping[str, str]] = {
+    "host": "HOST",
+    "metering_host": "METERING HOST",
+    "sts_host": "STS HOST",
+    "region": "REGION",
+    "role": "ROLE",
+    "partition": "PARTITION",
+    "code": "CODE",
+    "dimension": "DIMENSION",
+    "skew": "",
+}
+"""Field of a hint → what stands for its value."""
+
+OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    "asking": ("`/entitled`", "AWS has not answered the first check yet."),
+    "registered": ("`/entitled`", "AWS confirmed this workload by `RegisterUsage`, and its answer verified."),
+    "dry_run_passed": (
+        "`/entitled`",
+        "AWS would accept usage of every dimension: the dry runs of `MeterUsage` passed.",
+    ),
+    "kept_answer": ("`/entitled`", "AWS cannot be reached; the answer kept from before the restart verified again."),
+    "kept_pass": ("`/entitled`", "AWS cannot be reached; it accepted usage of every dimension before the restart."),
+    "metering_overdue": (
+        "`/entitled`, `/readyz`",
+        "No usage could be reported for `SIDECAR_METERING_OVERDUE_SECONDS`, and `SIDECAR_ON_METERING_OVERDUE` is"
+        " `shut` or `not_ready`. The log event `metering.overdue` says what to do.",
+    ),
+    "ledger_stuck": (
+        "`/readyz`",
+        "The disk under `SIDECAR_STATE_DIR` does not answer. Look at the node's kernel log and the volume.",
+    ),
+    "bad_settings": (
+        "termination message",
+        "The settings contradict the task or pod, such as a `SIDECAR_WORKLOAD_ID` that is not the pod's uid. The"
+        " process ends with exit code 78; the log says which setting.",
+    ),
+    "kept_other_workload": ("`kept_refused`", "The kept answer was given to another task or pod."),
+    "kept_other_product": ("`kept_refused`", "The kept answer is for another product code."),
+    "kept_other_key_version": ("`kept_refused`", "The kept answer is for a public key version that is not configured."),
+    "kept_other_dimensions": ("`kept_refused`", "A configured dimension is not among those that AWS accepted before."),
+    "kept_unreadable": ("`kept_refused`", "The file of the kept answer cannot be read. The next answer replaces it."),
+    "child_failed": (
+        "`usage test-records`, `kubernetes` in `/v1/status`",
+        "The process that calls AWS or the API server ended without a result. Raise the memory limit if it repeats.",
+    ),
+}
+"""Reason that no answer of AWS leads to → where it is shown, what it means."""
+
+STATES: Final[Mapping[str, str]] = {
+    "open": "The hour still accepts usage.",
+    "sealed": "Quantity and request are frozen on disk. AWS has not accepted or refused the record for good.",
+    "settled": "AWS gave a metering record id. Final.",
+    "disputed": "AWS holds another quantity for the hour. A person must decide.",
+    "expired": "Too late for AWS, and certainly not billed. Its usage goes into the open hour.",
+    "rejected": "AWS refused the record, or may have billed it without an answer. A person must decide.",
+    "rolled_forward": "Its usage is counted in a later hour. Final.",
+}
+"""State of a record → meaning."""
+
+MOVES: Final[Mapping[str, str]] = {
+    "seal": "the hour ended, or the workload ends",
+    "settle": "AWS gives a metering record id",
+    "hold": "AWS can neither accept nor refuse it yet; the same request is sent again later",
+    "repair": "AWS refuses tags or client token; a new request is sealed and sent at once",
+    "dispute": "AWS holds another quantity",
+    "expire": "too late, and certainly not billed",
+    "reject": "only a person can help, or it is too late and may have been billed",
+    "roll_forward": "its usage is counted in the open hour",
+    "retry": "a person sends it again: `usage retry`",
+    "confirm": "a person has AWS's receipt: `usage retry --confirm`",
+}
+"""What moves a record → in words."""
+
+DISPOSITIONS: Final[Mapping[str, str]] = {
+    "settle": "settled",
+    "hold": "sealed, sent again later",
+    "repair": "sealed with a new request, sent at once",
+    "dispute": "disputed",
+    "expire": "expired, then counted in the open hour",
+    "reject": "rejected",
+}
+"""What AWS's answer means → what the record is then."""
+
+PUSH_REASONS: Final[Mapping[str, str]] = {
+    "body_malformed": "Send UTF-8 JSON: one event, or an array of events.",
+    "no_events": "The array is empty. Send at least one event.",
+    "event_malformed": "Send each event as a JSON object in which no name is given twice.",
+    "field_unknown": "Remove the field. There are `dimension`, `quantity`, `id`, `at`, `tags` and `key`.",
+    "field_missing": "Send both `dimension` and `quantity`.",
+    "quantity_malformed": 'Send a JSON number or a text of plain digits, such as `3` or `"0.25"`.',
+    "id_malformed": "Send `id` as text.",
+    "at_malformed": "Send `at` as ISO 8601 with an offset, or as epoch seconds.",
+    "tags_malformed": "Send `tags` as an object of text by text.",
+    "key_malformed": "Send `key` as text.",
+    "dimension_malformed": "Send `dimension` as text.",
+    "dimension_unknown": "Send a name from `SIDECAR_DIMENSIONS`, or add it there.",
+    "id_conflict": "The same `id` was sent before with other content. Give each event its own id.",
+    "body_too_large": "Send at most 1 MiB in one request.",
+    "too_many_events": "Send at most 1 000 events in one request.",
+    "quantity_out_of_range": "Send up to six decimal places, 0 or more, below the limit that the detail names.",
+    "id_out_of_range": "Send an `id` of 1 to 128 characters.",
+    "at_out_of_range": "Send an instant that the calendar has.",
+    "at_in_future": "Send an instant at most 5 minutes ahead of the sidecar's clock. Check both clocks.",
+    "tag_not_allowed": "Send only tag keys that the dimension's `tags` allow.",
+    "tag_out_of_range": "Send a tag value of the characters and the length that the detail names.",
+    "key_required": "The dimension counts different keys (`aggregation: unique`). Send `key`.",
+    "key_not_allowed": "Only a dimension with `aggregation: unique` takes `key`. Remove it.",
+    "key_out_of_range": "Send a `key` of 1 to 256 characters.",
+    "hour_sealed": "The hour is closed, and a `max`, `last` or `unique` dimension cannot be added to later. Send such"
+    " events within their hour.",
+    "workload_unknown": "The sidecar does not know yet which task or pod is metered, or in which region. Send it again"
+    " in a second; `GET /v1/status` says what is missing.",
+}
+"""Reason of a refused push → what to do. Those of the ledger have their text in the code."""
+
+LOG_EVENTS: Final[Mapping[str, str]] = {
+    "answer.not_kept": "A verified answer could not be written to the state directory. The gate is open all the same.",
+    "answer.reopened": "A kept answer opened the gate after a restart, while AWS could not be asked.",
+    "child.failed": "A child process ended without a result: `code` says how, `crash` where.",
+    "clock.leapt": "The wall clock was changed, or the host was suspended, by `seconds`.",
+    "endpoint.ignored": "`AWS_ENDPOINT_URL` or one of its variants is set. The sidecar does not follow it.",
+    "gate.held": "Metering keeps the gate closed, as the settings say.",
+    "gate.opened": "The gate opened.",
+    "gate.shut": "The gate has been closed for a minute. Logged once, with everything an operator needs.",
+    "gunicorn.failed": "An error of the HTTP server, in its own words.",
+    "gunicorn.refused": "The installed gunicorn cannot carry the sidecar's worker. The process ends with exit code 70.",
+    "gunicorn.said": "A message of the HTTP server, for debugging.",
+    "gunicorn.warned": "A warning of the HTTP server, in its own words.",
+    "hour.sealed": "An hour was closed for good, with the quantity of each dimension.",
+    "kubernetes.held": "The API server does not answer. Condition and events are sent again later.",
+    "kubernetes.not_installed": "A token for the API is mounted, but the image has no package `kubernetes`.",
+    "kubernetes.recovered": "The pod's condition and events are up to date again.",
+    "kubernetes.refused": "The API server refuses condition or events. The hint names the verb and resource to grant.",
+    "kubernetes.unconfigured": "A token for the API is mounted, but the variables in `missing` are not set.",
+    "ledger.failed": "The disk does not keep usage, and pushes are refused. `reason` says why.",
+    "ledger.opened": "The ledger is open: its path, and the number of records in each state.",
+    "ledger.passed_over": "A newer version wrote the ledger. It was left untouched, and a new one begun beside it.",
+    "ledger.recovered": "The disk keeps usage again.",
+    "ledger.set_aside": "A ledger that could not be read was renamed, and a new one begun. Keep the file.",
+    "loop.stopped": "A loop of the sidecar broke. The liveness probe restarts the container.",
+    "metering.denied": 'AWS answered the first real record with "not entitled".',
+    "metering.overdue": "Nothing could be reported for `SIDECAR_METERING_OVERDUE_SECONDS`: AWS accepted no record, the"
+    " ledger failed, or its open hour lies in the future.",
+    "metering.recovered": "Usage can be reported again.",
+    "metering.stopped": "The final flush is over. `running_hour` says whether the running hour was sealed.",
+    "pricing.mixed": "Dimensions are set, and AWS is asked by `RegisterUsage`. AWS names the two as alternatives.",
+    "public_key.superseded": "AWS has rotated the public key. Ship an image with the newer one.",
+    "public_key.weak": "The public key is shorter than 2048 bits.",
+    "record.disputed": "AWS holds another quantity for the hour. A person must decide.",
+    "record.expired": "Too late for AWS, and certainly not billed. The usage is counted in the open hour.",
+    "record.held": "AWS could neither accept nor refuse the record. It is sent again at `retry_at`.",
+    "record.rejected": "AWS refused the record, or may have billed it. A person must decide.",
+    "record.repaired": "AWS refused tags or client token. A new request was sealed, and is sent at once.",
+    "record.settled": "Billed: account, role, region, product, workload, hour, quantity and AWS's metering record id."
+    " `used_in` names the earlier hours in which some of it was used.",
+    "region.disagreed": "The environment names another region than the task's.",
+    "registration.accepted": "AWS's answer verified, or every dry run passed.",
+    "registration.denied": "AWS says no.",
+    "registration.held": "AWS could not be asked, or was busy. It is asked again after `retry_in_seconds`.",
+    "registration.refused": "A person must change something. `reason` and `hint` say what.",
+    "request.failed": "A route broke. The client got 500 `internal_error`.",
+    "sidecar.ending": "The sidecar ends by itself, with this exit code and for this reason.",
+    "sidecar.started": "Version, product, dimensions and listeners.",
+    "sidecar.stopped": "The process ended, with this exit code.",
+    "token.rejected": "AWS's answer does not verify.",
+    "usage.adopted": "Usage that a workload which no longer exists left on this volume was taken over.",
+    "usage.left_behind": "The workload ended with usage that is not settled. One line for each record, whole.",
+    "usage.not_adopted": "The ledger of a workload which no longer exists could not be taken over: it cannot be read,"
+    " or a newer version wrote it.",
+    "usage.orphaned": "A rejected or disputed record of a workload that no longer exists. A person must decide; the"
+    " line has everything there is to know.",
+    "usage.postponed": "The clock was ahead, or is behind: usage waits for an hour in the future. The line says which"
+    " hour, how much, and what to do.",
+    "usage.rolled_forward": "The usage of an expired record is counted in the open hour.",
+    "usage.unconfigured": "Usage of a dimension that is no longer configured waits. The line says how much, and where.",
+}
+"""Log event → meaning."""
+
+
+class Route(NamedTuple):
+    """What one route takes and answers."""
+
+    does: str
+    takes: str
+    answers: Mapping[str, str]
+    """HTTP status → when, and with which body."""
+
+
+ENTITLED_BODY: Final = (
+    "`{"
+    '"entitled": true, "status": "entitled", "reason": "registered", "hint": "…", "product_code": "…",'
+    ' "checked_at": "2026-11-20T10:00:00.000Z", "metering_overdue_since": null}`'
+)
+RECORDS_BODY: Final = (
+    '`{"records": [{"hour", "dimension", "state", "quantity", "metering_record_id", "last_error", "attempts",'
+    ' "retry_at", "rolled_to"}]}`'
+)
+NOT_KEPT: Final = "the ledger cannot be used: [its reason](push-refusals.md); `Retry-After` says when to ask again"
+
+ROUTES: Final[Mapping[str, Route]] = {
+    "GET /entitled": Route(
+        "Say whether the product may run. For startup and readiness probes, and for the product.",
+        "",
+        {
+            "200": f"`entitled`. {ENTITLED_BODY}",
+            "403": "`denied`, with the same body",
+            "503": "`pending`, `unavailable` or `misconfigured`, with the same body; `Retry-After` says when to ask",
+        },
+    ),
+    "GET /healthz": Route(
+        "Say whether the process and its loops run. For the liveness probe. Entitlement does not show here.",
+        "",
+        {"200": '`{"healthy": true}`', "503": "a loop stopped (`loop_stopped`); the detail names it"},
+    ),
+    "GET /metrics": Route(
+        "Show the [metrics](metrics.md). For Prometheus.", "", {"200": "Prometheus text format 0.0.4"}
+    ),
+    "GET /readyz": Route(
+        "Say whether the gate is open and usage can be kept. For people and alerts. A pod's readiness probe asks"
+        " `/entitled`, so that a full disk stops no traffic.",
+        "",
+        {
+            "200": '`{"ready": true}`',
+            "503": "the gate is closed, or usage cannot be kept or reported: the reason says which",
+        },
+    ),
+    "GET /v1/status": Route(
+        "Show everything: workload, region, role, what AWS said, ledger, records, quantities, loops, and what to do.",
+        "",
+        {"200": "a JSON object with `entitlement`, `workload`, `aws`, `metering`, `kubernetes` and `loops`"},
+    ),
+    "GET /v1/usage": Route(
+        "List the usage records, oldest first.",
+        "`?state=`: only records in that [state](records.md).",
+        {"200": RECORDS_BODY, "400": "`state` is no state (`bad_request`)", "503": NOT_KEPT},
+    ),
+    "GET /v1/usage/export": Route(
+        "Export the audit copy: what was accepted, sealed, sent and answered.",
+        "`?after=`: as the `Link` of the page before has it.",
+        {
+            "200": 'JSON Lines (`application/x-ndjson`). `Link` with `rel="next"` leads to the next page',
+            "400": "`after` is not one of ours (`bad_request`)",
+            "503": NOT_KEPT,
+        },
+    ),
+    "POST /v1/recheck": Route(
+        "Ask AWS again now, whatever the pause.",
+        "No body.",
+        {
+            "202": '`{"asked": true}`',
+            "429": "AWS was asked within the last 15 seconds (`asked_just_now`); `Retry-After` says when to ask again",
+        },
+    ),
+    "POST /v1/usage": Route(
+        "Report usage. The answer comes after the events are on disk.",
+        'One event, or an array of 1 to 1 000: `{"dimension", "quantity", "id"?, "at"?, "tags"?, "key"?}`.'
+        " All are kept, or none. The `Content-Type` is not checked.",
+        {
+            "200": '`{"accepted": n, "duplicates": m}`; n + m is the number of events sent',
+            "400": "malformed; the [reasons](push-refusals.md) of this and the other statuses",
+            "404": "unknown dimension",
+            "409": "a known `id` with other content",
+            "413": "too many events, or too large",
+            "422": "a value out of range",
+            "503": "not kept: send the same events again; `Retry-After` says when",
+        },
+    ),
+    "POST /v1/usage/retry": Route(
+        "Decide about records that wait for a person: rejected and disputed ones.",
+        '`{"act"?, "hour"?, "dimension"?, "metering_record_id"?}`. `act` is `retry` (the default), `roll_forward` or'
+        " `confirm`. Without `hour` and `dimension` it is about all that wait; `confirm` needs the other three.",
+        {
+            "200": f"the records as they are then: {RECORDS_BODY}",
+            "400": "the body says no decision (`bad_request`)",
+            "409": "no rule allows it, and nothing was changed (`illegal_transition`)",
+            "503": NOT_KEPT,
+        },
+    ),
+}
+"""Method and path → what the route does."""
+
+HTTP_REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    "asked_just_now": ("429", "AWS was asked within the last 15 seconds. Wait as long as `Retry-After` says."),
+    "bad_request": ("400", "The request is not valid HTTP/1.1, or a query or body says nothing that the route takes."),
+    "body_too_large": ("413", "The body is longer than the listener reads."),
+    "expectation_failed": ("417", "`Expect` asks for something other than `100-continue`."),
+    "headers_too_large": ("431", "The header fields are too long or too many."),
+    "illegal_transition": ("409", "No rule allows that move of a record. Nothing was changed."),
+    "internal_error": ("500", "A route broke. The log event `request.failed` says where."),
+    "loop_stopped": ("503", "A loop of the sidecar stopped. Restart the container."),
+    "method_not_allowed": ("405", "The route does not take that method. See the `Allow` header."),
+    "not_found": ("404", "There is no such route on this listener."),
+    "too_busy": ("503", "Too many requests at once. Ask again in a second."),
+    "unsupported_transfer_coding": ("501", "The only transfer coding that is read is `chunked`."),
+    "uri_too_long": ("414", "The request line is too long."),
+}
+"""Reason of a refusal by router or HTTP server → status, meaning. A route has its own besides."""
+
+EXIT_CODES: Final[Mapping[int, str]] = {
+    0: "Done.",
+    1: "Not done: not entitled (`healthcheck`), not accepted by AWS (`usage test-records`), or the demo failed.",
+    2: "The command line is wrong; stderr says how.",
+    65: "The input was refused, and would be refused again.",
+    69: "No sidecar or AWS could be asked, an address is taken, or the wait timed out.",
+    70: "The sidecar itself broke. The log and the termination message say where.",
+    77: "AWS says no, or its answer does not verify.",
+    78: "A setting or a file is wrong. Nothing was started.",
+    126: "`exec`: the command cannot be executed.",
+    127: "`exec`: the command was not found.",
+    130: "Interrupted (Ctrl-C).",
+}
+"""Exit code → meaning."""

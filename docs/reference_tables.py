@@ -1,0 +1,297 @@
+"""Make the tables of the reference from the code's own tables.
+
+Invariants:
+- A word of the code that has no text here is a KeyError, never an empty cell.
+- Tables are plain Markdown: a forge and Sphinx show them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import reference_data as data
+import source_scan
+
+from sidecar.__main__ import build_parser
+from sidecar.agent.tidings import MEANINGS as POD_EVENTS
+from sidecar.agent.tidings import NORMAL
+from sidecar.agent.usage import UNKNOWN as UNKNOWN_USAGE
+from sidecar.api import metrics as metrics_page
+from sidecar.api import probes
+from sidecar.entitlement.answers import ROWS as REASON_ROWS
+from sidecar.entitlement.answers import UNKNOWN as UNKNOWN_REASON
+from sidecar.entitlement.status import TRANSITIONS as STATUS_TRANSITIONS
+from sidecar.entitlement.status import Event, Status
+from sidecar.ledger.faults import REASONS as LEDGER_REASONS
+from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
+from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION
+from sidecar.metering.events import REASONS as EVENT_REASONS
+from sidecar.metering.outcomes import LATE, OUTCOME_UNKNOWN
+from sidecar.metering.records import TRANSITIONS as RECORD_TRANSITIONS
+from sidecar.metering.records import State
+from sidecar.settings import SETTINGS, describe
+
+PUSH_STATUSES = {**EVENT_REASONS, "id_conflict": 409, **dict.fromkeys((UNKNOWN_USAGE[0], *LEDGER_REASONS), 503)}
+"""Reason of a refused push → HTTP status."""
+UNVERIFIED = "Check that the public key matches its version and that nothing rewrites answers of AWS."
+PROGRAM = "entitlement-sidecar"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def cell(text: str) -> str:
+    """Return a text as a cell has it."""
+    return text.strip().replace("|", "\\|").replace("<", "&lt;")
+
+
+def settings() -> str:
+    return describe.markdown()
+
+
+def statuses() -> str:
+    rows = ((f"`{one.value}`", str(probes.HTTP_STATUS[one]), data.STATUSES[one.value]) for one in Status)
+    return table(("Status", "HTTP", "Meaning"), rows)
+
+
+def status_events() -> str:
+    return table(("Event", "Meaning"), ((f"`{one.value}`", data.STATUS_EVENTS[one.value]) for one in Event))
+
+
+def status_transitions() -> str:
+    rows = (
+        [f"`{status.value}`", *(f"`{STATUS_TRANSITIONS[status, event].value}`" for event in Event)] for status in Status
+    )
+    return table(["From", *(f"`{event.value}`" for event in Event)], rows)
+
+
+def reasons() -> str:
+    return table(("Reason", "Said", "Status", "Do this"), _reason_rows())
+
+
+def _reason_rows() -> Iterator[Sequence[str]]:
+    for row in REASON_ROWS:
+        codes = ", ".join(f"`{code}`" for code in row.codes if code != row.reason)
+        asked = [data.ASKED[one.name] for one in row.asked]
+        only = f" ({asked[0]})" if len(asked) == 1 else ""
+        said = f"{codes}{only}" if codes else "the answer does not verify" if "" in asked else "-"
+        yield f"`{row.reason}`", said, data.ANSWER_CLASSES[row.answer.name], _hint(row.hint or UNVERIFIED)
+    other = UNKNOWN_REASON
+    yield f"`{other.reason}`", "any other code", data.ANSWER_CLASSES[other.answer.name], _hint(other.hint)
+
+
+def _hint(hint: str) -> str:
+    return cell(re.sub(r"\{(\w+)\}", lambda found: data.PLACEHOLDERS[found[1]], hint))
+
+
+def other_reasons() -> str:
+    rows = ((f"`{reason}`", where, meaning) for reason, (where, meaning) in data.OTHER_REASONS.items())
+    return table(("Reason", "Shown in", "Meaning"), rows)
+
+
+def states() -> str:
+    return table(("State", "Meaning"), ((f"`{one.value}`", data.STATES[one.value]) for one in State))
+
+
+def record_transitions() -> str:
+    rows = (
+        (f"`{state.value}`", data.MOVES[move.value], f"`{then.value}`")
+        for (state, move), then in RECORD_TRANSITIONS.items()
+    )
+    return table(("From", "What happens", "To"), rows)
+
+
+def metering_answers() -> str:
+    return table(("Reason", "Said", "The record is then", "Do this"), _metering_rows())
+
+
+def _metering_rows() -> Iterator[Sequence[str]]:
+    for row in DISPOSITION_ROWS:
+        codes = ", ".join(f"`{code.partition(':')[0]}`" for code in row.codes)
+        yield f"`{row.reason}`", codes, data.DISPOSITIONS[row.disposition.value], cell(row.hint)
+    other = UNKNOWN_DISPOSITION
+    yield f"`{other.reason}`", "any other code", data.DISPOSITIONS[other.disposition.value], cell(other.hint)
+    for (reason, hint), then in ((LATE, "expire"), (OUTCOME_UNKNOWN, "reject")):
+        yield f"`{reason}`", "no answer: the hour is too old", data.DISPOSITIONS[then], cell(hint)
+
+
+def push_refusals() -> str:
+    said = {**data.PUSH_REASONS, **LEDGER_REASONS}
+    rows = sorted(PUSH_STATUSES.items(), key=lambda one: one[1])
+    return table(("HTTP", "Reason", "Do this"), ((str(status), f"`{one}`", cell(said[one])) for one, status in rows))
+
+
+def pod_events() -> str:
+    rows = ((f"`{one}`", "Normal" if one in NORMAL else "Warning", cell(text)) for one, text in POD_EVENTS.items())
+    return table(("Reason", "Type", "Meaning"), rows)
+
+
+def metrics() -> str:
+    labels = source_scan.metric_labels()
+    when = {one.metric: f"`{_braced(one.labels)}{one.condition}` for {one.lasting}" for one in source_scan.alerts()}
+    rows = (
+        (
+            f"`{one.name}`",
+            one.kind,
+            ", ".join(f"`{label}`" for label in labels.get(one.name, ())),
+            cell(one.help),
+            cell(when.get(one.name, "")).replace(" for 0m", ""),
+        )
+        for one in source_scan.metrics()
+    )
+    return table(("Metric", "Type", "Labels", "Meaning", "Alert when"), rows)
+
+
+def _braced(labels: str) -> str:
+    return f"{{{labels}}} " if labels else ""
+
+
+def alerts() -> str:
+    rows = (
+        (f"`{one.name}`", one.severity, f"`{metrics_page.PREFIX}{one.metric}`", cell(one.summary))
+        for one in source_scan.alerts()
+    )
+    return table(("Alert", "Severity", "Metric", "It means"), rows)
+
+
+def log_events() -> str:
+    rows = (
+        (f"`{name}`", " or ".join(sorted(levels)), cell(data.LOG_EVENTS[name]))
+        for name, levels in sorted(source_scan.log_events().items())
+    )
+    return table(("Event", "Level", "Meaning"), rows)
+
+
+def routes() -> str:
+    rows = (
+        (f"[`{name}`](#{_anchor(name)})", "both" if name.split()[1] in probes.ROUTES else "product", cell(one.does))
+        for name, one in data.ROUTES.items()
+    )
+    return table(("Route", "Listener", "What it is for"), rows)
+
+
+def route_sections() -> str:
+    return "\n".join(_route(name, one) for name, one in data.ROUTES.items())
+
+
+def _route(name: str, route: data.Route) -> str:
+    takes = f"{route.takes}\n\n" if route.takes else ""
+    answers = table(("Status", "Answer"), ((status, cell(text)) for status, text in route.answers.items()))
+    return f"### `{name}`\n\n{route.does}\n\n{takes}{answers}"
+
+
+def http_reasons() -> str:
+    rows = ((f"`{reason}`", status, text) for reason, (status, text) in data.HTTP_REASONS.items())
+    return table(("Reason", "HTTP", "Meaning"), rows)
+
+
+def _anchor(title: str) -> str:
+    """Return the anchor of a heading, as a forge and MyST make it."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def exit_codes() -> str:
+    return table(("Exit code", "Meaning"), ((str(code), text) for code, text in sorted(data.EXIT_CODES.items())))
+
+
+def commands() -> str:
+    rows = (
+        (f"[`{name}`](#{_anchor(name)})", cell(help_)) for name, help_, one in _leaves(build_parser()) if one.epilog
+    )
+    return table(("Command", "What it does"), rows)
+
+
+def command_sections() -> str:
+    return "\n".join(_command(name, one) for name, _, one in _leaves(build_parser()) if one.epilog)
+
+
+def _leaves(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Yield every command below a parser, with its one-line help, in the order of the program's own help."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {one.dest: one.help or "" for one in action._choices_actions}
+            for word, command in action.choices.items():
+                full = f"{name} {word}".strip()
+                yield full, helps[word], command
+                yield from _leaves(command, full)
+
+
+def _command(name: str, parser: argparse.ArgumentParser) -> str:
+    ends, examples = _epilog(parser.epilog or "")
+    options = _options(parser)
+    made = f"### `{name}`\n\n{cell(' '.join((parser.description or '').split()))}\n\n"
+    made += f"```text\n{_usage(name, parser, options)}\n```\n\n"
+    if options:
+        made += table(("Option", "Meaning"), ((f"`{cell(_spelled(one))}`", _meaning(parser, one)) for one in options))
+        made += "\n"
+    if _takes_settings(parser):
+        made += "Each [setting](settings.md) is an option too: `SIDECAR_ON_DENIED` is `--on-denied`.\n\n"
+    language = "text" if re.match(r"[A-Z]+:? ", examples) else "sh"  # a line of a file, not of a shell
+    return made + f"Exit codes: {ends}.\n\n```{language}\n{examples}\n```\n"
+
+
+def _takes_settings(parser: argparse.ArgumentParser) -> bool:
+    return any(group.title == "settings" for group in parser._action_groups)
+
+
+def _epilog(text: str) -> tuple[str, str]:
+    """Return how a command ends, and its examples."""
+    ends = re.search(r"^exit(?: status)?: (.+)$", text, re.MULTILINE)
+    examples = re.search(r"^examples?:\n(.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    if ends is None or examples is None:
+        raise ValueError(f"a command's help says how it ends and has an example: {text!r}")
+    lines = [line.removeprefix("  ") for line in examples[1].rstrip().splitlines()]
+    # Where examples have a sentence each, their commands stand two columns further in.
+    deeper = any(line.startswith("  ") for line in lines)
+    shown = [line.removeprefix("  ") if line.startswith("  ") else f"# {line}" for line in lines] if deeper else lines
+    return ends[1].rstrip("."), "\n".join(shown)
+
+
+def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return what a command takes, without its help, the commands below it and the settings."""
+    skipped = argparse._HelpAction | argparse._SubParsersAction
+    settings_flags = {one.flag for one in SETTINGS} if _takes_settings(parser) else set()
+    return [
+        one for one in parser._actions if not isinstance(one, skipped) and not settings_flags & set(one.option_strings)
+    ]
+
+
+def _usage(name: str, parser: argparse.ArgumentParser, options: Sequence[argparse.Action]) -> str:
+    """Return the command's usage in one line. `argparse` wraps its own by the width of the terminal."""
+    if parser.usage:
+        return parser.usage
+    groups: dict[int, Any] = {
+        id(one): group for group in parser._mutually_exclusive_groups for one in group._group_actions
+    }
+    words, done = [PROGRAM, name], set[int]()
+    for one in options:
+        group = groups.get(id(one))
+        if group is None:
+            words.append(_spelled(one) if one.required and one.nargs != "?" else f"[{_spelled(one)}]")
+        elif id(group) not in done:
+            done.add(id(group))
+            words.append("[" + " | ".join(_spelled(each) for each in group._group_actions) + "]")
+        words[-1] += "…" if "may be repeated" in (one.help or "") else ""
+    if _takes_settings(parser):
+        words.append("[--SETTING V]…")
+    return " ".join(words)
+
+
+def _spelled(option: argparse.Action) -> str:
+    value = option.metavar or (
+        "{" + ",".join(map(str, option.choices)) + "}" if option.choices else option.dest.upper()
+    )
+    if not option.option_strings:
+        return str(value)
+    return option.option_strings[-1] + (f" {value}" if option.nargs != 0 else "")
+
+
+def _meaning(parser: argparse.ArgumentParser, option: argparse.Action) -> str:
+    help_ = parser._get_formatter()._expand_help(option)
+    return cell(help_).replace("see below", "see [The emulator](emulator.md)")
