@@ -20,8 +20,8 @@ from pathlib import Path
 
 import kernel
 
+from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
-from sidecar.ledger.store import Ledger
 from sidecar.metering.events import Pushed, UsageEvent
 from sidecar.metering.quantities import Micros
 from sidecar.settings.dimensions import Dimension

@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from tests.integration.agent.attacks import ATTACKS, attacked
-from tests.integration.agent.servers import Server, server
+from tests.integration.server.attacks import ATTACKS, attacked
+from tests.integration.server.servers import Server, server
 
 
 def probe_times(running: Server, tries: int) -> str:

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
     """Run one command. `manifest` is where the image seals its product; only tests move it."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given == ["healthcheck"]:
-        from sidecar.agent.look import healthcheck
+        from sidecar.cli.local_client import healthcheck
 
         fine, line = healthcheck(manifest)
         sys.stdout.write(line + "\n")
@@ -71,7 +71,7 @@ def _dispatch(given: list[str], manifest: Path) -> int:
     args.manifest_path, args.command_line = manifest, rest
     if args.command == "run":
         return _run(args)
-    from sidecar.agent.stdout import printed
+    from sidecar.cli.output import printed
 
     return printed(lambda: int(args.run(args)))
 
@@ -107,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from sidecar import __version__
-    from sidecar.agent import ecs_commands, usage_arguments
+    from sidecar.cli import ecs_render, usage_parser
 
     playing = _can_play()
     parser = argparse.ArgumentParser(
@@ -136,9 +136,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_running(add)
     _add_clients(add)
-    usage_arguments.add_parsers(add)
+    usage_parser.add_parsers(add)
     _add_checks(add, commands)
-    ecs_commands.add_parsers(add, commands)
+    ecs_render.add_parsers(add, commands)
     if playing:
         _add_playing(add)
     return parser
@@ -243,7 +243,7 @@ def _can_play() -> bool:
 
 
 def _add_playing(add: Callable[..., argparse.ArgumentParser]) -> None:
-    from sidecar.emulator import command as emulator
+    from sidecar.emulator import cli as emulator
 
     emulate = add(
         "emulator",
@@ -307,19 +307,19 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _serve(flags: Mapping[str, str], manifest: Path) -> int:
-    from sidecar.agent import serve
+    from sidecar.app import run as serve
 
     return serve.run(os.environ, flags, manifest)
 
 
 def _wait(args: argparse.Namespace) -> int:
-    from sidecar.agent.waiting import wait
+    from sidecar.cli.wait import wait
 
     return wait(args.timeout, args.url)
 
 
 def _exec(args: argparse.Namespace) -> int:
-    from sidecar.agent.waiting import wait_then_exec
+    from sidecar.cli.wait import wait_then_exec
 
     if not args.command_line:
         sys.stderr.write("exec: no command. Write it after --, as in: exec -- /usr/bin/product --serve\n")
@@ -332,13 +332,13 @@ def _healthcheck(args: argparse.Namespace) -> int:
 
 
 def _recheck(_: argparse.Namespace) -> int:
-    from sidecar.agent.waiting import recheck
+    from sidecar.cli.wait import recheck
 
     return recheck()
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from sidecar.agent.proving import verify
+    from sidecar.cli.verify import verify
 
     return verify(args.token, args.public_key, args.key_version, args.product_code, args.nonce)
 
@@ -347,7 +347,7 @@ def _manifest_check(args: argparse.Namespace) -> int:
     import json
 
     from sidecar.errors import Problem, SettingsError
-    from sidecar.settings import describe, documents, manifest
+    from sidecar.settings import describe, manifest, yaml_file
 
     if args.schema:
         sys.stdout.write(json.dumps(describe.manifest_schema(), indent=2, ensure_ascii=False) + "\n")
@@ -356,7 +356,7 @@ def _manifest_check(args: argparse.Namespace) -> int:
         raise SettingsError([Problem(setting="FILE", fault="is missing.", example="product.yaml")])
     problems: list[Problem] = []
     path = Path(args.file)
-    found = manifest.read(documents.read(path), path, problems)
+    found = manifest.read(yaml_file.read(path), path, problems)
     if problems:
         raise SettingsError(problems)
     for product in found.products:
@@ -383,7 +383,7 @@ def _settings(args: argparse.Namespace) -> int:
 
 
 def _demo(_: argparse.Namespace) -> int:
-    from sidecar.agent.demo import run
+    from sidecar.cli.demo import run
 
     return run()
 

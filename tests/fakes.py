@@ -18,10 +18,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from sidecar.agent.exchange import Keeping, Question, Report
-from sidecar.agent.log import LOGGER
-from sidecar.api.view import Metric
+from sidecar.api.ports import Metric
 from sidecar.entitlement.status import Standing, Status
+from sidecar.gate.messages import Keeping, Question, Report
+from sidecar.log import LOGGER
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import Act, UsageRecord

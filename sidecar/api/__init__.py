@@ -1,1 +1,1 @@
-"""What does the product see, and what do the probes? HTTP over what the agent hands in."""
+"""Answer the probes and the product over HTTP."""

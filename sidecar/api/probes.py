@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sidecar.api import metrics
+from sidecar.api.ports import View
 from sidecar.api.reply import Reply, refusal
-from sidecar.api.view import View
 from sidecar.clock import iso
 from sidecar.entitlement.status import Status
 

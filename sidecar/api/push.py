@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from sidecar.api.ports import Usage
 from sidecar.api.reply import Reply, refusal
-from sidecar.api.view import Usage
 from sidecar.metering.events import Pushed, Refusal, parse_events
 
 PATH: Final = "/v1/usage"

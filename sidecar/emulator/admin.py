@@ -16,9 +16,9 @@ from typing import Final
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from sidecar.emulator.orders import VERBS, understood
+from sidecar.emulator.control import VERBS, understood
 from sidecar.emulator.refusals import BadOrder
-from sidecar.emulator.world import World
+from sidecar.emulator.state import World
 
 PREFIX: Final = "/_emulator"
 

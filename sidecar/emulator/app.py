@@ -18,13 +18,13 @@ from email.utils import format_datetime
 
 from flask import Flask, Response, request
 
-from sidecar.emulator import admin, delivery
+from sidecar.emulator import admin, transport
 from sidecar.emulator.faults import REPLACING, Fault
 from sidecar.emulator.metering_api import MeteringService
 from sidecar.emulator.refusals import Refusal
+from sidecar.emulator.state import World
 from sidecar.emulator.sts import SecurityTokenService
 from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
-from sidecar.emulator.world import World
 
 ABOUT = (
     "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage and\n"
@@ -74,14 +74,14 @@ def _play(
     connection = request.environ["werkzeug.socket"]
     if fault is not None and fault.kind in REPLACING:
         world.note_call(operation, service.workload(world, incoming), fault.kind)
-        return delivery.replacement(fault, connection, stopping)
+        return transport.replacement(fault, connection, stopping)
     reply, outcome = _judged(world, service, operation, incoming, fault)
     if fault is not None and fault.kind == "drop_after":
         world.note_call(operation, service.workload(world, incoming), fault.kind)
-        raise delivery.drop(connection)
+        raise transport.drop(connection)
     world.note_call(operation, service.workload(world, incoming), outcome)
     if fault is not None and fault.kind == "slow" and stopping.wait(fault.seconds):
-        raise delivery.drop(connection)
+        raise transport.drop(connection)
     return reply
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from typing import Any, Final, Self
 
-from sidecar.emulator import fields as read
+from sidecar.emulator import control_fields as read
 from sidecar.emulator.refusals import BadOrder
 
 DEFAULT_ACCOUNT: Final = "123456789012"

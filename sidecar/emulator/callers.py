@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Final
 
 from sidecar.clock import iso
-from sidecar.emulator import fields as read
+from sidecar.emulator import control_fields as read
 from sidecar.emulator.behaviour import Behaviour, Platform
 from sidecar.emulator.refusals import BadOrder, refusal
 from sidecar.emulator.sigv4 import Signed

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from sidecar.emulator import fields as read
+from sidecar.emulator import control_fields as read
 from sidecar.emulator.behaviour import Algorithm, Behaviour, Claims
 from sidecar.emulator.refusals import BadOrder, Refusal, refusal
 

@@ -26,8 +26,8 @@ from sidecar.emulator.behaviour import Behaviour, LateFrom, OffPlatform, OtherAl
 from sidecar.emulator.callers import Caller
 from sidecar.emulator.records import Slot, hour_of
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
+from sidecar.emulator.state import Registered, World
 from sidecar.emulator.usage_request import UsageRequest, asks_dry_run, understood
-from sidecar.emulator.world import Registered, World
 
 OPERATION: Final = "MeterUsage"
 

@@ -24,8 +24,8 @@ from sidecar.emulator import meter_usage, register_usage, sigv4
 from sidecar.emulator.behaviour import Behaviour, Body
 from sidecar.emulator.callers import Caller
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
+from sidecar.emulator.state import World
 from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, retry_after_header
-from sidecar.emulator.world import World
 
 TARGET_PREFIX: Final = "AWSMPMeteringService."
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"

@@ -27,8 +27,8 @@ from sidecar.emulator.behaviour import Behaviour, Platform, Reask
 from sidecar.emulator.callers import Caller
 from sidecar.emulator.constraints import failed, invalid, wrong_product_code, wrong_text
 from sidecar.emulator.refusals import Refusal, refusal
+from sidecar.emulator.state import Registered, World
 from sidecar.emulator.tokens import Question, token
-from sidecar.emulator.world import Registered, World
 
 OPERATION: Final = "RegisterUsage"
 NONCE_CHARACTERS_MAX: Final = 255

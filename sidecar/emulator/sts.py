@@ -29,8 +29,8 @@ from xml.sax.saxutils import escape
 from sidecar.clock import iso
 from sidecar.emulator.callers import IssuedKey
 from sidecar.emulator.refusals import Refusal, refusal
+from sidecar.emulator.state import World
 from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, retry_after_header
-from sidecar.emulator.world import World
 
 OPERATION: Final = "AssumeRoleWithWebIdentity"
 XML_NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"

@@ -19,10 +19,10 @@ from pathlib import Path
 import yaml
 
 from sidecar.clock import iso
-from sidecar.emulator import fields as read
-from sidecar.emulator.orders import Deed, understood
+from sidecar.emulator import control_fields as read
+from sidecar.emulator.control import Deed, understood
 from sidecar.emulator.refusals import BadOrder
-from sidecar.emulator.world import World
+from sidecar.emulator.state import World
 
 
 @dataclass(frozen=True, kw_only=True)

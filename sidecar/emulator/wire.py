@@ -13,7 +13,7 @@ from typing import Protocol
 from sidecar.emulator.behaviour import Behaviour
 from sidecar.emulator.faults import Fault
 from sidecar.emulator.refusals import Refusal, refusal
-from sidecar.emulator.world import World
+from sidecar.emulator.state import World
 
 
 @dataclass(frozen=True, kw_only=True)

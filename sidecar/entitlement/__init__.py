@@ -1,1 +1,1 @@
-"""May this task or pod run? Registration, token, answers, status machine: no I/O, no clock, no log."""
+"""Decide whether this workload may run. Pure: no I/O, no clock, no log."""

@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from sidecar.entitlement.answers import Answer
+from sidecar.entitlement.classify import Answer
 
 
 class Status(Enum):

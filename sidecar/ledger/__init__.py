@@ -1,1 +1,1 @@
-"""What survives a restart?"""
+"""Keep usage, records and the last verified answer on disk."""

@@ -22,7 +22,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sidecar.ledger import balance, book, ids, volume
+from sidecar.ledger import balance, seen_ids, volume
+from sidecar.ledger import records as book
 from sidecar.ledger.amounts import (
     Share,
     Totals,
@@ -35,9 +36,9 @@ from sidecar.ledger.amounts import (
     roll,
     shares_of,
 )
-from sidecar.ledger.counting import tags_of, tags_text
-from sidecar.ledger.faults import LedgerError, translated
+from sidecar.ledger.errors import LedgerError, translated
 from sidecar.ledger.opening import Owner, open_known, rollback
+from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
@@ -121,9 +122,9 @@ def _give_ids(connection: sqlite3.Connection, ours: str, now: datetime, know: Ca
     """Pass on the ids that may still be sent again, once for each ledger that asks and each life of this one."""
     (given,) = connection.execute(sql("ids_given_to"), {"ledger": ours}).fetchone()
     _, turned_at = connection.execute(sql("standing")).fetchone()
-    if given or now.timestamp() - turned_at >= 2 * ids.GENERATION_SECONDS:
+    if given or now.timestamp() - turned_at >= 2 * seen_ids.GENERATION_SECONDS:
         return
-    for entries in ids.everything(connection):
+    for entries in seen_ids.everything(connection):
         know(entries)
     _at_once(connection, lambda: connection.execute(sql("ids_give"), {"ledger": ours, "at": instant_text(now)}))
 

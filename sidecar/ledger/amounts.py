@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from sidecar.ledger.counting import tags_of, tags_text
+from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import ZERO, Micros, exact_product, exact_sum, micros_to_decimal, plain

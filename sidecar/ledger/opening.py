@@ -20,8 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sidecar.ledger import ids, volume
-from sidecar.ledger.faults import LedgerError, translated
+from sidecar.ledger import seen_ids, volume
+from sidecar.ledger.errors import LedgerError, translated
 from sidecar.ledger.statements import migrations, sql
 from sidecar.metering.hours import Hour
 
@@ -167,7 +167,7 @@ def _ready(connection: sqlite3.Connection, path: Path, owner: Owner, now: dateti
         _guarded(lambda: _check(connection), path)
     _guarded(lambda: migrate(connection, now), path)
     _guarded(lambda: _identify(connection, path, owner, now, first_hour(path, now, begun=known > 0)), path)
-    _guarded(lambda: ids.recall(connection), path)
+    _guarded(lambda: seen_ids.recall(connection), path)
     _guarded(lambda: volume.sync_directory(path.parent), path)
 
 

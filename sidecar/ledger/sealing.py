@@ -19,7 +19,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from sidecar.ledger.amounts import Totals, amount_of, buckets_of, dimensions_known, empty, hours_of, roll, shares_of
-from sidecar.ledger.counting import tags_of
+from sidecar.ledger.pushes import tags_of
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain

@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sidecar.ledger.faults import LedgerError, translated
+from sidecar.ledger.errors import LedgerError, translated
 
 MOUNTINFO: Final = Path("/proc/self/mountinfo")
 NETWORK: Final = frozenset(

@@ -22,9 +22,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from sidecar.ledger.counting import Answer, Request, count
-from sidecar.ledger.faults import LedgerError, translated
+from sidecar.ledger.errors import LedgerError, translated
 from sidecar.ledger.opening import rollback
+from sidecar.ledger.pushes import Answer, Request, count
 from sidecar.metering.events import Pushed, Refusal
 from sidecar.settings.dimensions import Aggregation
 

@@ -1,1 +1,1 @@
-"""What did AWS answer? Turns a reply or an error of the SDK into a value."""
+"""Call AWS Marketplace through the SDK and return its answers as values."""

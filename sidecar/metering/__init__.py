@@ -1,1 +1,1 @@
-"""What is owed for this hour? Hours, usage, rollup, records, outcomes: no I/O, no clock, no log, no chance."""
+"""Decide what is owed for an hour. Pure: no I/O, no clock, no log, no randomness."""

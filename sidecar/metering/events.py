@@ -23,10 +23,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from sidecar.metering.instants import InstantOutOfRange, micros_since_epoch, read_instant
 from sidecar.metering.quantities import Micros, QuantityOutOfRange, parse_micros
+from sidecar.metering.timestamps import InstantOutOfRange, micros_since_epoch, read_instant
 from sidecar.settings.dimensions import TAG_CHARACTERS, TAG_VALUE_MAX, Aggregation, Dimension
-from sidecar.settings.strictjson import JsonNumber, Repeated, parse, shown
+from sidecar.strict_json import JsonNumber, Repeated, parse, shown
 
 BODY_BYTES_MAX: Final = 1 << 20
 EVENTS_MAX: Final = 1000

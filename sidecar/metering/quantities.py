@@ -29,7 +29,7 @@ from decimal import (
 from typing import Final, NewType
 
 from sidecar.settings.dimensions import PLACES
-from sidecar.settings.strictjson import JsonNumber, shown
+from sidecar.strict_json import JsonNumber, shown
 
 Micros = NewType("Micros", int)
 """Millionths of a unit, 0 or more."""

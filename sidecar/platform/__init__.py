@@ -1,1 +1,1 @@
-"""Which task or pod are we, in which region? Nothing is guessed; a contradiction is an error."""
+"""Identify the ECS task or EKS pod, and its region."""

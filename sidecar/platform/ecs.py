@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar import local_http
 from sidecar.errors import PlatformError
-from sidecar.platform import metadata
 
 VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"
 RESOURCE: Final = re.compile(r"task/[^/]+")
@@ -45,7 +45,7 @@ def read_task(env: Mapping[str, str]) -> Task:
     fault = ""
     for _ in range(TRIES):
         try:
-            return parse_task(metadata.get(url))
+            return parse_task(local_http.get(url))
         except (OSError, ValueError) as exc:
             fault = str(exc)
     raise PlatformError("task_metadata_unreadable", f"{VARIABLE} names an endpoint that gives no task: {fault}")
@@ -56,7 +56,7 @@ def goes_on(env: Mapping[str, str]) -> bool:
     if not on_ecs(env):
         return False
     try:
-        document = json.loads(metadata.get(env[VARIABLE].rstrip("/") + "/task"))
+        document = json.loads(local_http.get(env[VARIABLE].rstrip("/") + "/task"))
     except (OSError, ValueError):
         return False
     return isinstance(document, dict) and document.get("DesiredStatus") == "RUNNING"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from sidecar.platform import metadata
+from sidecar import local_http
 
 DEFAULT: Final = "http://169.254.169.254"
 TOKEN_SECONDS: Final = "60"  # noqa: S105 - a span
@@ -24,12 +24,12 @@ def read_region(env: Mapping[str, str]) -> str | None:
         return None
     base = env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", DEFAULT).rstrip("/")
     try:
-        token = metadata.get(
+        token = local_http.get(
             f"{base}/latest/api/token",
             {"X-aws-ec2-metadata-token-ttl-seconds": TOKEN_SECONDS},
             method="PUT",
         ).decode("ascii")
-        name = metadata.get(f"{base}/latest/meta-data/placement/region", {"X-aws-ec2-metadata-token": token}).decode(
+        name = local_http.get(f"{base}/latest/meta-data/placement/region", {"X-aws-ec2-metadata-token": token}).decode(
             "ascii"
         )
     except (OSError, UnicodeError, ValueError):

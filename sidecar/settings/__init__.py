@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from sidecar.errors import SettingsError
-from sidecar.settings import documents, sources
+from sidecar.settings import sources, yaml_file
 from sidecar.settings.dimensions import Dimension
+from sidecar.settings.parsers import Address
 from sidecar.settings.table import (
     MANIFEST_PATH,
     SETTINGS,
@@ -26,7 +27,6 @@ from sidecar.settings.table import (
     PublicKey,
     Setting,
 )
-from sidecar.settings.values import Address
 
 __all__ = [
     "MANIFEST_PATH",
@@ -85,7 +85,7 @@ class Settings:
         env: Mapping[str, str],
         flags: Mapping[str, str] | None = None,
         manifest_path: Path = MANIFEST_PATH,
-        read: sources.ReadDocument = documents.read,
+        read: sources.ReadDocument = yaml_file.read,
     ) -> Self:
         """Raises SettingsError listing every bad value, not just the first."""
         found = sources.gather(env, flags or {}, manifest_path, read)

@@ -27,7 +27,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final, TypeVar
 
-from sidecar.settings.strictjson import JsonNumber, Repeated, parse, shown
+from sidecar.strict_json import JsonNumber, Repeated, parse, shown
 
 DIMENSIONS_MAX: Final = 24
 NAME_MAX: Final = 255

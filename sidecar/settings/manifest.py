@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.errors import Problem
-from sidecar.settings import values
+from sidecar.settings import parsers
 from sidecar.settings.dimensions import Dimension
 from sidecar.settings.table import BY_NAME, EntitlementCheck, PublicKey
 
@@ -78,7 +78,7 @@ def read(document: Mapping[str, object], path: Path, problems: list[Problem]) ->
         if key == "products":
             products = _products(value, path, problems)
         elif key == "allow_endpoint_override":
-            override = bool(_checked(path, key, values.boolean, value, problems))
+            override = bool(_checked(path, key, parsers.boolean, value, problems))
         elif key in BY_NAME and key not in NOT_SEALED:
             if _checked(path, key, BY_NAME[key].parse, value, problems) is not None:
                 sealed[key] = value
@@ -109,7 +109,7 @@ def _product(item: object, path: Path, where: str, problems: list[Problem]) -> P
     if "code" not in item:
         problems.append(_problem(path, f"{where}.code", "is missing.", BY_NAME["product_code"].example))
         return None
-    code = _checked(path, f"{where}.code", values.product_code, item["code"], problems)
+    code = _checked(path, f"{where}.code", parsers.product_code, item["code"], problems)
     keys = _keys(item.get("public_keys", []), path, f"{where}.public_keys", problems)
     sealed: dict[str, Any] = {}
     for name in SEALED_BY_PRODUCT:
@@ -132,7 +132,7 @@ def _keys(value: object, path: Path, where: str, problems: list[Problem]) -> tup
             problems.append(_problem(path, spot, "is not a mapping of exactly version and key."))
             continue
         version = _checked(path, f"{spot}.version", BY_NAME["public_key_version"].parse, item["version"], problems)
-        pem = _checked(path, f"{spot}.key", values.public_key, item["key"], problems)
+        pem = _checked(path, f"{spot}.key", parsers.public_key, item["key"], problems)
         if version is not None and pem is not None:
             keys.append(PublicKey(version=int(str(version)), pem=str(pem)))
     versions = [key.version for key in keys]

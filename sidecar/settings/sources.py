@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import documents, kubernetes, manifest, values
+from sidecar.settings import manifest, parsers, service_variables, yaml_file
 from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product
 from sidecar.settings.table import (
     BY_NAME,
@@ -63,7 +63,7 @@ def gather(
     env: Mapping[str, str],
     flags: Mapping[str, str],
     manifest_path: Path = MANIFEST_PATH,
-    read: ReadDocument = documents.read,
+    read: ReadDocument = yaml_file.read,
 ) -> Gathered:
     """Read every source. The caller decides what to do with `problems`."""
     found = Gathered()
@@ -118,7 +118,7 @@ def _outside(
         name = variable.removeprefix(PREFIX).lower()
         if name in BY_NAME and variable == BY_NAME[name].variable:
             given[name] = Given(value=words, name=variable, origin="environment")
-        elif not kubernetes.injected(variable, words):
+        elif not service_variables.injected(variable, words):
             problems.append(_unknown(variable, name, lambda known: BY_NAME[known].variable))
     for name, words in flags.items():
         if name in BY_NAME:
@@ -285,7 +285,7 @@ def _outside_key(found: Gathered, given: Mapping[str, Given]) -> PublicKey | Non
 
 def _key_from(file: Path, written: str, problems: list[Problem]) -> str | None:
     try:
-        return values.public_key(file.read_text(encoding="ascii"))
+        return parsers.public_key(file.read_text(encoding="ascii"))
     except OSError as exc:
         fault = f"names {file}, which cannot be read: {exc.strerror}."
     except UnicodeDecodeError:

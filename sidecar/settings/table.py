@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sidecar.settings import dimensions, values
+from sidecar.settings import dimensions, parsers
 
 PREFIX: Final = "SIDECAR_"
 
@@ -118,9 +118,9 @@ def _seconds(name: str, meaning: str, default: int, low: int = 0) -> Setting:
         meaning=meaning,
         example=str(default),
         default=str(default),
-        parse=values.seconds(low),
+        parse=parsers.seconds(low),
         kind=Kind.INTEGER,
-        bounds=(low, values.SECONDS_MAX),
+        bounds=(low, parsers.SECONDS_MAX),
     )
 
 
@@ -131,14 +131,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         " is a manifest",
         example="8f7k2m1q9w3e5r7t0y2u4i6o8",
         default_text="required, unless the manifest has one product",
-        parse=values.product_code,
+        parse=parsers.product_code,
     ),
     Setting(
         name="public_key",
         meaning="AWS Marketplace public key of the product: PEM, or base64 of PEM",
         example="LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K…",
         default_text="this or `public_key_file` is required",
-        parse=values.public_key,
+        parse=parsers.public_key,
         secret=True,
     ),
     Setting(
@@ -146,14 +146,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         meaning="file that holds that key",
         example="/etc/entitlement-sidecar/public-key.pem",
         default_text="this or `public_key` is required",
-        parse=values.absolute_path,
+        parse=parsers.absolute_path,
     ),
     Setting(
         name="public_key_version",
         meaning="version of that key, as AWS Marketplace numbers it",
         example="1",
         default="1",
-        parse=values.whole(1, 2**31 - 1),
+        parse=parsers.whole(1, 2**31 - 1),
         kind=Kind.INTEGER,
         bounds=(1, 2**31 - 1),
     ),
@@ -163,7 +163,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         " (products priced by custom dimensions: a dry run of each at start)",
         example="register_usage",
         default=EntitlementCheck.REGISTER_USAGE.value,
-        parse=values.choice(EntitlementCheck),
+        parse=parsers.choice(EntitlementCheck),
         choices=EntitlementCheck,
     ),
     Setting(
@@ -181,7 +181,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         " container",
         example="/var/lib/entitlement-sidecar",
         default="/var/lib/entitlement-sidecar",
-        parse=values.absolute_path,
+        parse=parsers.absolute_path,
     ),
     Setting(
         name="probe_bind",
@@ -189,7 +189,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         example=":8484",
         default=":8484",
         default_text="`:8484`: every address, IPv6 and IPv4",
-        parse=values.addresses,
+        parse=parsers.addresses,
     ),
     Setting(
         name="api_bind",
@@ -197,14 +197,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         example="127.0.0.1:8485",
         default="127.0.0.1:8485,[::1]:8485",
         default_text="`127.0.0.1:8485`, and `[::1]:8485` where there is IPv6",
-        parse=values.addresses,
+        parse=parsers.addresses,
     ),
     Setting(
         name="on_denied",
         meaning="`hold`: stay up with the gate shut and ask again; `exit`: end with 77",
         example="exit",
         default=OnDenied.HOLD.value,
-        parse=values.choice(OnDenied),
+        parse=parsers.choice(OnDenied),
         choices=OnDenied,
     ),
     Setting(
@@ -213,7 +213,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         " gate",
         example="alert",
         default=OnFirstMeterDenied.SHUT.value,
-        parse=values.choice(OnFirstMeterDenied),
+        parse=parsers.choice(OnFirstMeterDenied),
         choices=OnFirstMeterDenied,
     ),
     Setting(
@@ -222,7 +222,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         " `shut` the gate",
         example="not_ready",
         default=OnMeteringOverdue.ALERT.value,
-        parse=values.choice(OnMeteringOverdue),
+        parse=parsers.choice(OnMeteringOverdue),
         choices=OnMeteringOverdue,
     ),
     _seconds(
@@ -237,7 +237,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         " it again in a later hour, right where state was lost; where another reporter billed it, it is billed twice",
         example="hold",
         default=OnDispute.HOLD.value,
-        parse=values.choice(OnDispute),
+        parse=parsers.choice(OnDispute),
         choices=OnDispute,
     ),
     _seconds(
@@ -252,7 +252,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         meaning="least severe event that is logged",
         example="debug",
         default=LogLevel.INFO.value,
-        parse=values.choice(LogLevel),
+        parse=parsers.choice(LogLevel),
         choices=LogLevel,
     ),
     Setting(
@@ -260,21 +260,21 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         meaning="where AWS is, for tests; refused where a manifest does not say `allow_endpoint_override`",
         example="http://127.0.0.1:8486",
         default_text="none: the region's own endpoint",
-        parse=values.url,
+        parse=parsers.url,
     ),
     Setting(
         name="clock_url",
         meaning="emulator whose clock is followed, for tests; only beside `endpoint_url`",
         example="http://127.0.0.1:8486",
         default_text="none: this machine's clock",
-        parse=values.url,
+        parse=parsers.url,
     ),
     Setting(
         name="workload_id",
         meaning="who is metered, where neither `POD_UID` nor an ECS task says it; contradicting them is an error",
         example="vm-17",
         default_text="found",
-        parse=values.workload_id,
+        parse=parsers.workload_id,
     ),
     Setting(
         name="termination_log",
@@ -282,7 +282,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         " already, as Kubernetes makes it",
         example="/dev/termination-log",
         default="/dev/termination-log",
-        parse=values.absolute_path,
+        parse=parsers.absolute_path,
     ),
 )
 

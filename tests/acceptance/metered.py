@@ -19,9 +19,9 @@ from typing import Any
 
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
-from sidecar.ledger.faults import LedgerError
+from sidecar.ledger.errors import LedgerError
+from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
-from sidecar.ledger.store import Ledger
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
 from tests.fakes import settings as made_settings
 

@@ -257,10 +257,10 @@ def test_the_idle_worker_has_imported_nothing_heavy(
         maps = Path(f"/proc/{sidecar.worker()}/maps").read_text()
     found = [name for name in modules if name.split(".")[0] in heavy]
     assert found == []
-    assert "sidecar.agent.gatekeeper" in modules, "the test looks at the right process"
+    assert "sidecar.gate.loop" in modules, "the test looks at the right process"
     assert ("sqlite3" in modules) == bool(more), "who meters nothing loads nothing for it"
-    assert ("sidecar.agent.herald" in modules) == herald, "who tells nothing loads nothing for it"
-    assert ("sidecar.platform.pod_status" in modules) == herald
+    assert ("sidecar.pod_status.reporter" in modules) == herald, "who tells nothing loads nothing for it"
+    assert ("sidecar.pod_status.writer" in modules) == herald
     assert not [name for name in heavy if f"/{name}/" in maps]
 
 

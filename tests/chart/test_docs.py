@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.marketplace import environment
+from sidecar.marketplace import sdk_environment
 from tests.chart.support import CHART, ROOT
 
 EKS = (ROOT / "docs" / "howto" / "eks.md").read_text()
@@ -75,7 +75,7 @@ def test_no_code_is_promised_for_credentials_that_aws_does_not_support() -> None
     for reason in ("platform_not_supported", "access_denied", "customer_not_entitled", "no_credentials"):
         assert f"`{reason}`" in first
     assert "PlatformNotSupportedException" not in EKS
-    disabled = environment.for_sdk({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None, in_platform=True)
+    disabled = sdk_environment.for_sdk({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None, in_platform=True)
     assert f"AWS_EC2_METADATA_DISABLED={disabled['AWS_EC2_METADATA_DISABLED']}" in EKS
 
 

@@ -16,7 +16,7 @@ def test_every_metric_the_chart_names_is_one_the_sidecar_has() -> None:
         for name in NAMED.findall(path.read_text())
     }
     assert len(asked) > 5, "the search still finds them"
-    code = "".join((ROOT / "sidecar" / "agent" / name).read_text() for name in ("meter.py", "picture.py"))
+    code = "".join((ROOT / "sidecar" / name).read_text() for name in ("billing/service.py", "app/status.py"))
     known = set(re.findall(r'"([a-z_]+)"', code)) | {f"usage_quantity_{name}_total" for name in ("accepted", "settled")}
     assert asked <= known
 

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sidecar.agent.ecs_container import EC2, FARGATE, NAME, gate_only_container
-from sidecar.agent.ecs_render import Wish, as_text, render
+from sidecar.taskdef.container import EC2, FARGATE, NAME, gate_only_container
+from sidecar.taskdef.render import Wish, as_text, render
 
 ROOT = Path(__file__).parents[2]
 DIRECTORY = ROOT / "ecs"

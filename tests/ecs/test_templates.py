@@ -18,8 +18,8 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 
-from sidecar.agent.ecs_container import EC2, FARGATE, NAME
-from sidecar.agent.ecs_render import Wish, as_text, render
+from sidecar.taskdef.container import EC2, FARGATE, NAME
+from sidecar.taskdef.render import Wish, as_text, render
 from tests.ecs import shapes
 from tests.ecs.templates import DIRECTORY, FILLED, filled, made
 

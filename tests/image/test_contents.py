@@ -76,7 +76,7 @@ def test_the_search_would_see_them(pattern: re.Pattern[str], name: str) -> None:
 
 def test_the_emulator_and_the_demo_are_not_in_production(image: str) -> None:
     names = files(image)
-    assert any(name.endswith("sidecar/agent/serve.py") for name in names)
+    assert any(name.endswith("sidecar/app/run.py") for name in names)
     assert [name for name in names if re.search(r"sidecar/(emulator|agent/demo)", name)] == []
     assert inspect(image)["Config"]["Labels"]["io.entitlement-sidecar.purpose"] == "production"
 

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.platform.eks import API_MOUNT
 from tests.image.engine import LOCKED_DOWN, PYTHON, STATE, Running, build_flags, call, done, run, run_python
-from tests.integration.agent.cluster_api import UID, ClusterApi, wait_for
+from tests.integration.pod_status.cluster_api import UID, ClusterApi, wait_for
 
 SELLER = Path(__file__).parents[2] / "docs" / "examples" / "seller-image"
 COMPILED_AT_RUN_TIME = re.compile(r"code object from ([^'\s]+\.py)$", re.MULTILINE)

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from sidecar.ledger.counting import Answer
+from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
-from sidecar.ledger.store import Ledger
+from sidecar.ledger.pushes import Answer
 from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger import adoption, ids
-from sidecar.ledger.store import Ledger
+from sidecar.ledger import adoption, seen_ids
+from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import Pushed, Refusal
 from sidecar.metering.records import State
 from tests.integration.ledger.support import OWNER, Story, accepted, balanced, event
@@ -187,7 +187,7 @@ def test_the_ids_of_a_living_workload_stay_its_own(story: Story, gone: Story) ->
 
 
 def test_more_ids_than_fit_one_page_are_all_passed_on_once(story: Story, gone: Story) -> None:
-    many = [event(id=f"id-{number}") for number in range(ids.PIECE_IDS + 7)]
+    many = [event(id=f"id-{number}") for number in range(seen_ids.PIECE_IDS + 7)]
     ledger = gone.open()
     gone.push(ledger, *many)
     gone.close()

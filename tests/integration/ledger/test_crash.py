@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger.faults import LedgerError
+from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import Pushed
 from sidecar.metering.records import State
 from tests.integration.ledger.support import NOON, Story, accepted, balanced, child, event, whole

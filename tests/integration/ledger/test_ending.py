@@ -10,9 +10,9 @@ from decimal import Decimal
 
 import pytest
 
-from sidecar.ledger.counting import Answer
-from sidecar.ledger.faults import LedgerError
-from sidecar.ledger.store import Ledger
+from sidecar.ledger.errors import LedgerError
+from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.pushes import Answer
 from sidecar.metering.events import Pushed, Refusal
 from sidecar.metering.quantities import exact_sum
 from sidecar.metering.records import SealedRequest, State, UsageRecord

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger.faults import LedgerError
+from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import migrations
 from sidecar.metering.events import Pushed, Refusal

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger import ids
-from sidecar.ledger.ids import ENTRY, ID, LOGGED_MIN, SLICE_IDS, SLICES
+from sidecar.ledger import seen_ids
 from sidecar.ledger.opening import open_ledger
+from sidecar.ledger.seen_ids import ENTRY, ID, LOGGED_MIN, SLICE_IDS, SLICES
 from sidecar.metering.events import Pushed, Refusal, UsageEvent
 from tests.integration.ledger.support import NOON, OWNER, Story, accepted, balanced, child, event
 
@@ -47,7 +47,7 @@ class Shelf:
     def keep(self, count: int) -> None:
         new = self.entries(count)
         self.connection.execute("BEGIN")
-        assert ids.keep(self.connection, new)
+        assert seen_ids.keep(self.connection, new)
         self.connection.execute("COMMIT")
         self.kept += new
 
@@ -88,15 +88,15 @@ def test_whenever_it_ends_the_log_brings_back_what_was_not_moved(shelf: Shelf) -
         recalled = set(shelf.of("temp.seen_lately"))
         assert before <= recalled, "nothing is forgotten"
         assert len(recalled - before) <= 3 * 400, "and little is there that was moved"
-        found = ids.known(shelf.connection, shelf.kept)
+        found = seen_ids.known(shelf.connection, shelf.kept)
         assert found == {entry[:ID]: entry[ID:] for entry in shelf.kept}
-        assert ids.known(shelf.connection, shelf.entries(500)) == {}
+        assert seen_ids.known(shelf.connection, shelf.entries(500)) == {}
 
 
 def test_what_was_moved_for_certain_follows_from_the_number_taken() -> None:
     at = [0] * SLICES
     for taken in range(0, 3 * ROUND, SLICE_IDS):
-        assert [max(one, 0) for one in ids.moved_up_to(taken + 1)] == at
+        assert [max(one, 0) for one in seen_ids.moved_up_to(taken + 1)] == at
         at[taken // SLICE_IDS % SLICES] = taken + SLICE_IDS
 
 
@@ -108,15 +108,15 @@ def test_what_is_taken_back_leaves_no_trace_in_memory(shelf: Shelf, count: int, 
     before, new = [shelf.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places], shelf.entries(count)
     shelf.connection.execute("BEGIN")
     shelf.connection.execute("SAVEPOINT one")
-    assert ids.keep(shelf.connection, new)
-    assert len(ids.known(shelf.connection, new)) == count
+    assert seen_ids.keep(shelf.connection, new)
+    assert len(seen_ids.known(shelf.connection, new)) == count
     shelf.connection.execute(ends)
-    assert ids.known(shelf.connection, new) == {}
+    assert seen_ids.known(shelf.connection, new) == {}
     assert [shelf.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places] == before
     if shelf.connection.in_transaction:
         shelf.connection.execute("COMMIT")
     shelf.connection.execute("BEGIN")
-    assert ids.keep(shelf.connection, new)
+    assert seen_ids.keep(shelf.connection, new)
     shelf.connection.execute("COMMIT")
 
 
@@ -125,19 +125,19 @@ def test_a_known_id_is_not_kept_again_wherever_it_is(shelf: Shelf, count: int) -
     """One at a time among new ones: in memory, sorted in, of the generation before, and twice among these."""
     shelf.keep(ROUND // 2)
     older, waiting = shelf.of("seen")[7], shelf.of("temp.seen_lately")[7]
-    ids.turn(shelf.connection, 0, forget=True)
+    seen_ids.turn(shelf.connection, 0, forget=True)
     shelf.keep(ROUND // 2)
     sorted_in, lately = shelf.of("seen")[7], shelf.of("temp.seen_lately")[7]
     new = shelf.entries(1)[0]
     for again in ([older], [waiting], [sorted_in], [lately], [new, new]):
         shelf.connection.execute("BEGIN")
-        assert not ids.keep(shelf.connection, sorted([*again, *shelf.entries(count - 1)]))
+        assert not seen_ids.keep(shelf.connection, sorted([*again, *shelf.entries(count - 1)]))
         shelf.connection.execute("ROLLBACK")
 
 
 def test_a_turn_leaves_nothing_waiting(shelf: Shelf) -> None:
     shelf.keep(1000)
-    ids.turn(shelf.connection, 0, forget=True)
+    seen_ids.turn(shelf.connection, 0, forget=True)
     assert sorted(shelf.of("seen_before")) == sorted(shelf.kept)
     assert shelf.of("seen") == shelf.of("temp.seen_lately") == shelf.log() == []
 

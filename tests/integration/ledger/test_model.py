@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import event as noted
 from hypothesis import strategies as st
 
-from sidecar.ledger.store import Ledger
+from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import Pushed, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Outcome, Policy, Refused, Settled, Unknown, after, given_up

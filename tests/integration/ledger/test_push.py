@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from sidecar.ledger.counting import Answer, Pushed
-from sidecar.ledger.store import Ledger
+from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.pushes import Answer, Pushed
 from sidecar.metering.events import Refusal
 from sidecar.metering.records import State
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event

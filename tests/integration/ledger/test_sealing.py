@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.ledger.store import Ledger
+from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import Pushed
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Policy, Refused, after
@@ -345,7 +345,7 @@ def test_usage_counted_otherwise_since_keeps_what_it_came_to(story: Story) -> No
 
 
 def test_a_long_ledger_is_read_page_by_page(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.ledger.book.PAGE", 3)
+    monkeypatch.setattr("sidecar.ledger.records.PAGE", 3)
     ledger = story.open()
     for _ in range(4):
         story.push(ledger, event(), event("peak"))

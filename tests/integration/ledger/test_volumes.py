@@ -76,7 +76,7 @@ def test_a_full_volume_refuses_loses_nothing_and_goes_on_when_there_is_room(tmp_
 
 
 TINY = """
-from sidecar.ledger.faults import LedgerError
+from sidecar.ledger.errors import LedgerError
 (Path(argv[0]) / "filler").write_bytes(bytes(60 * 1024))
 try: Story(Path(argv[0])).open()
 except LedgerError as exc: print(exc.reason)

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.api import metrics
-from sidecar.api.view import Metric
+from sidecar.api.ports import Metric
 
 TRICKY = ["", "plain", 'quote"', "back\\slash", "new\nline", "\\n", '\\"', "a,b={}", "é…", "tail\\", "x\r\ty", "{le=1}"]
 

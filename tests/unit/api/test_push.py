@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.api import problem, push
 from sidecar.api.reply import Reply
-from sidecar.api.site import API, PROBE, Site
+from sidecar.api.router import API, PROBE, Site
 from sidecar.metering.events import REASONS, Pushed, Refusal
 from tests.fakes import FakeUsage, FakeView
 

@@ -18,7 +18,7 @@ from sidecar.emulator.callers import Caller
 from sidecar.emulator.keys import SigningKeys
 from sidecar.emulator.records import exact
 from sidecar.emulator.refusals import Refusal
-from sidecar.emulator.world import World
+from sidecar.emulator.state import World
 
 POD = Caller(
     workload="pod-a", account="123456789012", platform=Platform.EKS, region="us-east-1", allowed=True, role="app"

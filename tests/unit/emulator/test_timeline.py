@@ -11,8 +11,8 @@ import pytest
 
 from sidecar.emulator.keys import SigningKeys
 from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.state import World
 from sidecar.emulator.timeline import load, play, read_steps
-from sidecar.emulator.world import World
 
 
 class Instantly(threading.Event):

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from sidecar.entitlement.answers import Answer
+from sidecar.entitlement.classify import Answer
 from sidecar.entitlement.status import TRANSITIONS, Event, Standing, Status, after, event_for, first_standing
 
 START: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -29,11 +29,11 @@ def venv(tmp_path: Path) -> Path:
     tree(tmp_path, *(f"{data}/{name}" for name in (*prune.SHARED, *others)))
     for service in prune.SERVICES:
         tree(tmp_path, f"{data}/{service}/1/service-2.json.gz", f"{data}/{service}/1/examples-1.json")
-    tree(tmp_path, f"{site}/sidecar/emulator/app.py", f"{site}/sidecar/agent/demo.py", f"{site}/sidecar/agent/serve.py")
+    tree(tmp_path, f"{site}/sidecar/emulator/app.py", f"{site}/sidecar/cli/demo.py", f"{site}/sidecar/app/run.py")
     tree(tmp_path, "bin/python3", "bin/flask")
     record = tmp_path / site / "entitlement_sidecar-1.dist-info" / "RECORD"
     record.parent.mkdir()
-    record.write_text("sidecar/agent/demo.py,,\nsidecar/agent/serve.py,,\n../../../bin/flask,,\n")
+    record.write_text("sidecar/cli/demo.py,,\nsidecar/app/run.py,,\n../../../bin/flask,,\n")
     (record.parent / "METADATA").write_text("Name: entitlement-sidecar\n")
     return tmp_path
 
@@ -111,8 +111,8 @@ def test_the_emulator_goes_and_the_list_of_files_knows(venv: Path) -> None:
     prune.main("emulator", str(venv))
     site = next(venv.glob("lib/*/site-packages"))
     assert not (site / "sidecar" / "emulator").exists()
-    assert (site / "sidecar" / "agent" / "serve.py").exists()
-    assert next(site.rglob("RECORD")).read_text() == "sidecar/agent/serve.py,,\n"
+    assert (site / "sidecar" / "app" / "run.py").exists()
+    assert next(site.rglob("RECORD")).read_text() == "sidecar/app/run.py,,\n"
     assert [path.name for path in (venv / "bin").iterdir()] == ["python3"]
 
 

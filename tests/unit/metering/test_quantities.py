@@ -22,7 +22,7 @@ from sidecar.metering.quantities import (
     parse_micros,
     plain,
 )
-from sidecar.settings.strictjson import JsonNumber
+from sidecar.strict_json import JsonNumber
 
 MICROS = st.integers(0, EVENT_MAX)
 AMOUNTS = st.decimals(0, 10**15, places=12, allow_nan=False, allow_infinity=False)

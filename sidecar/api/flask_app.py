@@ -1,0 +1,58 @@
+"""What else does the product's listener offer? Flask, imported when first asked for.
+
+Rules kept here:
+- Every error is a problem document with a stable reason; no traceback, no echo of the request.
+- A route that breaks is left to the worker: it answers 500 and logs the exception's class, where Flask
+  would log its text, which may quote anything.
+- Nothing here opens the gate.
+"""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from sidecar.api import flask_usage, problem
+from sidecar.api.flask_usage import response
+from sidecar.api.ports import View
+from sidecar.api.reply import refusal
+from sidecar.api.router import WSGI
+
+REASONS = {404: "not_found", 405: "method_not_allowed"}
+DETAILS = {
+    404: "There is no such route. See GET /v1/status.",
+    405: "This route does not take that method; see the Allow header.",
+}
+
+
+def application(view: View) -> WSGI:
+    """The WSGI application for everything but the probe routes."""
+    app = Flask("sidecar.api", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.url_map.merge_slashes = False  # a redirect would repeat the client's Host
+
+    @app.get("/v1/status")
+    def status() -> dict[str, object]:
+        """The whole picture, for a person or a script."""
+        return dict(view.status())
+
+    @app.post("/v1/recheck")
+    def recheck() -> Response:
+        """Ask AWS again now, whatever the pause. 202, or 429 within 15 seconds of the last time."""
+        wait = view.recheck()
+        if wait:
+            detail = f"AWS was asked a moment ago; ask again in {wait} s."
+            return response(refusal(429, "asked_just_now", detail, (("Retry-After", str(wait)),)))
+        return Response('{"asked": true}', status=202, content_type="application/json")
+
+    @app.errorhandler(HTTPException)
+    def refused(exc: HTTPException) -> Response:
+        code = exc.code or 500
+        code = code if code in problem.TITLES else 400
+        allow = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
+        detail = DETAILS.get(code, problem.TITLES[code] + ".")
+        return response(refusal(code, REASONS.get(code, "bad_request"), detail, allow))
+
+    flask_usage.add(app, view.usage)
+    return app

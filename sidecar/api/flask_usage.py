@@ -1,0 +1,181 @@
+"""What became of the usage? Records, what a person decides about them, and the audit copy; in Flask.
+
+Leaves to others taking usage in (`push`), and what a move means (`metering.records`, `Usage.act`).
+
+Rules kept here:
+- These wait for the disk, so they run in the pool and never where probes are answered.
+- Nothing is guessed: a field nobody knows, a state that is none, an hour that begins at no hour are refused,
+  each with field, value and rule. A typing error in a retry must not retry everything.
+- Quantities are text, as they were sealed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from flask import Flask, Response, request
+
+from sidecar.api import push
+from sidecar.api.ports import Usage
+from sidecar.api.reply import Reply, refusal
+from sidecar.clock import iso
+from sidecar.errors import SidecarError
+from sidecar.metering.hours import Hour
+from sidecar.metering.quantities import plain
+from sidecar.metering.records import Act, IllegalTransition, State, UsageRecord
+from sidecar.metering.timestamps import read_instant
+from sidecar.strict_json import Repeated, parse, shown
+
+EXPORT_PATH: Final = "/v1/usage/export"
+LINES: Final = "application/x-ndjson"
+ACTS: Final[Mapping[str, Act]] = {act.value: act for act in (Act.RETRY, Act.ROLL_FORWARD, Act.CONFIRM)}
+"""What a person may decide; sealing is ours."""
+FIELDS: Final = ("act", "hour", "dimension", "metering_record_id")
+
+
+class Malformed(ValueError):
+    """A request for a decision that says no decision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a person wants done, with which records."""
+
+    act: Act = Act.RETRY
+    hour: Hour | None = None
+    dimension: str | None = None
+    record_id: str | None = None
+
+
+def add(app: Flask, usage: Usage) -> None:
+    """Give the application these routes."""
+
+    @app.errorhandler(SidecarError)
+    def unavailable(exc: SidecarError) -> Response:
+        return response(refusal(503, exc.reason, exc.hint, (("Retry-After", str(push.RETRY_AFTER_SECONDS)),)))
+
+    @app.errorhandler(IllegalTransition)
+    def illegal(exc: IllegalTransition) -> Response:
+        return response(refusal(409, "illegal_transition", f"Nothing was changed: {exc}"))
+
+    @app.errorhandler(Malformed)
+    def malformed(exc: Malformed) -> Response:
+        return response(refusal(400, "bad_request", str(exc)))
+
+    @app.get(push.PATH)
+    def records() -> Response:
+        """Every record, oldest first; with `?state=` those in that state."""
+        state = _state(request.args.get("state"))
+        return _records(one for one in usage.records() if state in (None, one.state))
+
+    @app.post(push.PATH)
+    def taken_elsewhere() -> Response:
+        """Here for the Allow header. Whoever serves the site has its taker take pushes, and never asks here."""
+        raise AssertionError("a push came to a thread that would have to wait")
+
+    @app.post(f"{push.PATH}/retry")
+    def retry() -> Response:
+        """What a person decided, done; the records as they are then. An empty body retries all."""
+        wanted = read_decision(request.get_data())
+        return _records(usage.act(wanted.act, wanted.hour, wanted.dimension, wanted.record_id))
+
+    @app.get(EXPORT_PATH)
+    def export() -> Response:
+        """One page of the audit copy as JSON Lines; `Link` leads to the next."""
+        after = request.args.get("after", "")
+        try:
+            lines, following = usage.export(after)
+        except ValueError:
+            raise Malformed(f"after is {shown(after)}; it is what the Link of the page before has.") from None
+        answer = Response("".join(f"{line}\n" for line in lines), content_type=LINES)
+        if following:
+            answer.headers["Link"] = f'<{EXPORT_PATH}?after={quote(following, safe="")}>; rel="next"'
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+
+def response(reply: Reply) -> Response:
+    """A reply as Flask has it."""
+    return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=list(reply.headers))
+
+
+def as_json(record: UsageRecord) -> dict[str, object]:
+    """One record, as `GET /v1/usage` shows it."""
+    return {
+        "hour": _hour_text(record.hour),
+        "dimension": record.dimension,
+        "state": record.state.value,
+        "quantity": plain(record.quantity),
+        "metering_record_id": record.record_id,
+        "last_error": record.last_error,
+        "attempts": record.attempts,
+        "retry_at": iso(record.retry_at) if record.retry_at else None,
+        "rolled_to": _hour_text(record.rolled_to) if record.rolled_to else None,
+    }
+
+
+def read_decision(body: bytes) -> Decision:
+    """The decision in a body. Raises Malformed."""
+    fields = _fields(body)
+    words = {name: _text(name, value) for name, value in fields.items()}
+    act = ACTS.get(words.get("act", Act.RETRY.value))
+    if act is None:
+        raise Malformed(f"act is {shown(fields['act'])}; it is one of {', '.join(ACTS)}.")
+    if act is Act.CONFIRM and (missing := [name for name in FIELDS[1:] if name not in words]):
+        raise Malformed(f"{missing[0]} is missing: to confirm takes hour, dimension and metering_record_id.")
+    if act is not Act.CONFIRM and "metering_record_id" in words:
+        raise Malformed(f"metering_record_id is {shown(words['metering_record_id'])}; only to confirm takes one.")
+    hour = _hour(words["hour"]) if "hour" in words else None
+    return Decision(act=act, hour=hour, dimension=words.get("dimension"), record_id=words.get("metering_record_id"))
+
+
+def _fields(body: bytes) -> dict[str, object]:
+    try:
+        found = parse(body.decode() or "{}")
+    except UnicodeDecodeError:
+        raise Malformed("The body is not UTF-8.") from None
+    except ValueError as exc:
+        raise Malformed(f"The body {exc}") from None
+    if isinstance(found, Repeated):
+        raise Malformed(f"{shown(found.name)} is given twice.")
+    if not isinstance(found, dict):
+        raise Malformed(f"The body is {shown(found)}, not an object.")
+    if unknown := [name for name in found if name not in FIELDS]:
+        raise Malformed(f"{shown(unknown[0])} is not a field; there are {', '.join(FIELDS)}.")
+    return found
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise Malformed(f"{name} is {shown(value)}, not text.")
+    return value
+
+
+def _hour(words: str) -> Hour:
+    try:
+        return Hour(read_instant(words))
+    except ValueError:
+        raise Malformed(
+            f"hour is {shown(words)}; an hour starts as 2026-11-20T10:00:00Z does, the start of an hour in UTC."
+        ) from None
+
+
+def _hour_text(hour: Hour) -> str:
+    return f"{hour.start:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _state(words: str | None) -> State | None:
+    try:
+        return None if words is None else State(words)
+    except ValueError:
+        states = ", ".join(one.value for one in State)
+        raise Malformed(f"state is {shown(words)}; it is one of {states}.") from None
+
+
+def _records(records: Iterable[UsageRecord]) -> Response:
+    body = json.dumps({"records": [as_json(record) for record in records]}, ensure_ascii=False)
+    return response(Reply(status=200, body=body.encode()))

@@ -1,0 +1,1 @@
+"""Put the sidecar together, start it and stop it."""

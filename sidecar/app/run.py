@@ -1,0 +1,113 @@
+"""How does the sidecar run? One gunicorn master, one worker, a child for every question.
+
+Rules kept here:
+- Settings are read and ports bound before anything starts; the first question goes out at once after.
+- From the first fork on SIGTERM is held back until gunicorn's master listens for it: none is lost between.
+- No variable of gunicorn's own (GUNICORN_*, LISTEN_FDS, WEB_CONCURRENCY) changes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from sidecar import log
+from sidecar import termination_log as termination
+from sidecar.child import process
+from sidecar.child.process import Child
+from sidecar.errors import Exit, SettingsError
+from sidecar.gate.messages import Question
+from sidecar.restart_state import Board
+from sidecar.server import listeners
+from sidecar.server.listeners import Listening
+from sidecar.settings import EntitlementCheck, Settings
+from sidecar.settings.table import BY_NAME
+
+DRAIN_SECONDS: Final = 0.2
+"""For the last lines, where whoever reads stdout is slow."""
+FOREIGN: Final = ("GUNICORN_PID", "GUNICORN_FD", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "SCRIPT_NAME")
+
+
+def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int:
+    """Serve until told to stop, or until there is a reason to end. Returns the exit code.
+
+    Raises SettingsError, its note written, before anything is started.
+    """
+    try:
+        settings = Settings.load(env, flags, manifest, process.read_document)
+        log.start(settings.log_level.value)
+        listening = listeners.listen(settings)
+    except SettingsError as exc:
+        termination.note(_note_path(env, flags), str(exc))
+        raise
+    board = Board()
+    question = Question.of(settings, spare_workload_id=os.urandom(16).hex())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    first = process.fork(question, close=[one.sock.fileno() for one in listening])
+    try:
+        _announce(settings, listening)
+        for name in FOREIGN:
+            os.environ.pop(name, None)
+        return _serve(settings, listening, board, question, first)
+    finally:
+        first.abandon()
+        log.LINES.drain(DRAIN_SECONDS)
+
+
+def _note_path(env: Mapping[str, str], flags: Mapping[str, str]) -> Path:
+    """Where the note goes while the settings that say so cannot be trusted."""
+    setting = BY_NAME["termination_log"]
+    return Path(flags.get(setting.name) or env.get(setting.variable) or str(setting.default))
+
+
+def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
+    import sidecar
+
+    log.event(
+        "sidecar.started",
+        version=sidecar.__version__,
+        product_code=settings.product_code,
+        entitlement_check=settings.entitlement_check.value,
+        manifest=str(settings.manifest) if settings.manifest else None,
+        dimensions=[dimension.name for dimension in settings.dimensions] or None,
+        endpoint_url=settings.endpoint_url,
+        listening={name: [str(one.address) for one in listening if one.name == name] for name in ("probe", "api")},
+    )
+    if settings.dimensions and settings.entitlement_check is EntitlementCheck.REGISTER_USAGE:
+        hint = (
+            "AWS names RegisterUsage and MeterUsage as alternatives by pricing model. Products priced by custom"
+            " dimensions usually want SIDECAR_ENTITLEMENT_CHECK=meter_usage."
+        )
+        log.warn("pricing.mixed", hint=hint)
+    if settings.ignored:
+        log.warn("endpoint.ignored", variables=list(settings.ignored), hint="Use SIDECAR_ENDPOINT_URL for tests.")
+
+
+def _serve(settings: Settings, listening: Sequence[Listening], board: Board, question: Question, first: Child) -> int:
+    from sidecar.app.wiring import Application
+    from sidecar.server.worker import check_gunicorn
+
+    fault = check_gunicorn()
+    if fault:
+        hint = f"{fault}. Install the gunicorn that pyproject.toml names; another would reopen holes in the probes."
+        log.error("gunicorn.refused", hint=hint)
+        termination.note(settings.termination_log, hint)
+        return Exit.SOFTWARE
+    code: object = Exit.OK
+    master = os.getpid()
+    try:
+        Application(settings, listening, board, question, first).run()
+    except SystemExit as exc:
+        if os.getpid() != master:
+            raise  # the worker's own end; what follows is the master's
+        code = exc.code
+    ended = board.read().get("exit")
+    if ended is None and code not in (None, 0):
+        text = "The worker could not be started; the log says why."
+        termination.note(settings.termination_log, text)
+        ended = int(Exit.SOFTWARE)
+    log.event("sidecar.stopped", exit_code=int(ended or 0))
+    return int(ended or 0)

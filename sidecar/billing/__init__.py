@@ -1,0 +1,1 @@
+"""Seal, submit and settle the hours of this workload."""

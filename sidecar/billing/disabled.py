@@ -1,0 +1,83 @@
+"""What is metered where no dimension is set? Nothing, and every question about it has that answer.
+
+Rules kept here:
+- No ledger, no thread and no disk: a product that is not metered pays nothing for metering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sidecar.api.ports import Metric
+from sidecar.clock import Clock
+from sidecar.gate.messages import Report
+from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.settings import Dimension
+
+if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
+    from sidecar.metering.hours import Hour
+    from sidecar.metering.records import Act, UsageRecord
+
+
+class NoUsage:
+    """An `api.view.Usage` without dimensions."""
+
+    dimensions: Mapping[str, Dimension] = {}
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
+        """Never called: an event of an unknown dimension is refused before."""
+        answered(Refusal(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered."))
+
+    def hand_over(self) -> None:
+        """Nothing is ever held."""
+
+    def refused(self, reason: str) -> None:
+        """Not counted."""
+
+    def records(self) -> Iterator[UsageRecord]:
+        return iter(())
+
+    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+        return ()
+
+    def export(self, after: str) -> tuple[Sequence[str], str]:
+        return (), ""
+
+
+class NoMetering:
+    """An `agent.metering.Metering` that does nothing, and is done at once."""
+
+    stopped_loop: str | None = None
+    overdue_since: datetime | None = None
+    fault: tuple[str, str] | None = None
+    for_a_person: Mapping[str, int] = {}
+
+    def __init__(self, clock: Clock) -> None:
+        self.usage = NoUsage(clock)
+
+    def start(self) -> None: ...
+
+    def placed(self, report: Report) -> None: ...
+
+    def wait_until_looked(self) -> None: ...
+
+    def send_now(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def stopped(self) -> bool:
+        return True
+
+    def status(self) -> Mapping[str, object] | None:
+        return None
+
+    def metrics(self) -> Sequence[Metric]:
+        return ()

@@ -1,0 +1,93 @@
+"""What is still settled when the workload ends? Closed hours, then the running one, inside the budget.
+
+Rules kept here:
+- Closed hours settle while pushes are still taken; then the running hour is sealed, no push is taken any more, and
+  it is sent. Where only this container ends, the running hour stays open.
+- A part of the budget is the running hour's: closed hours may not use it up.
+- What AWS could not take is asked again while the budget lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from sidecar.billing.sealer import Sealer
+from sidecar.billing.submitter import BATCH_MAX
+from sidecar.ledger.ledger import Ledger
+from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.schedule import oldest_first, too_early, too_late
+
+FLUSHED: Final = 0.85
+"""Of the flush budget: then what is left is said, and the process ends inside the budget."""
+RESERVED: Final = 0.4
+"""Of the flush budget, for the running hour."""
+
+Send = Callable[[list[UsageRecord], datetime, float], None]
+"""Sends a batch at an instant, until a deadline (monotonic)."""
+
+
+class LastFlush:
+    """Settles what can be settled, once. `longest_rest_seconds`: where time may run faster than here."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        sealer: Sealer,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        rest: Callable[[float], None],
+        give_up: Callable[[UsageRecord, datetime], bool],
+        send: Send | None,
+        longest_rest_seconds: float | None = None,
+    ) -> None:
+        """`send`: None where nothing may be sent."""
+        self._ledger, self._sealer, self._now, self._monotonic = ledger, sealer, now, monotonic
+        self._rest, self._give_up, self._send, self._longest = rest, give_up, send, longest_rest_seconds
+
+    def run(self, began: float, budget_seconds: float, goes_on: bool) -> None:
+        """`began` (monotonic): when the end was asked for. Raises LedgerError."""
+        deadline = began + budget_seconds * FLUSHED
+        now = self._now()
+        self._sealer.closed(self._ledger, now, at_once=True)
+        if self._send:
+            for record in self._ledger.in_state(State.SEALED):
+                self._give_up(record, now)  # so that the running hour takes it along
+        self._settle(now, deadline - budget_seconds * RESERVED)
+        now = self._now()
+        self._sealer.closed(self._ledger, now, at_once=True)  # an hour may have ended meanwhile
+        if goes_on:
+            self._ledger.stop_pushes()
+        else:
+            self._sealer.last(self._ledger, now)
+        self._settle(now, deadline)
+
+    def _settle(self, now: datetime, deadline: float) -> None:
+        """Send everything that waits, held or not, and again what AWS could not take, until `deadline`."""
+        batch = self._sendable(now)
+        while batch and self._send and self._monotonic() < deadline:
+            self._send(batch[:BATCH_MAX], now, deadline)
+            batch = batch[BATCH_MAX:]
+            if not batch:
+                now = self._wait_for_due(deadline)
+                batch = oldest_first(self._ledger.due(now, BATCH_MAX))
+
+    def _sendable(self, now: datetime) -> list[UsageRecord]:
+        sealed = self._ledger.in_state(State.SEALED)
+        return oldest_first(one for one in sealed if not (too_late(one.hour, now) or too_early(one, now)))
+
+    def _wait_for_due(self, deadline: float) -> datetime:
+        """The instant at which something may be sent again, where that is before `deadline`; else now."""
+        while True:
+            now = self._now()
+            due = [record.retry_at for record in self._sendable(now) if record.retry_at]
+            if not due or min(due) <= now:
+                return now
+            seconds = (min(due) - now).total_seconds()
+            if self._longest is not None:  # a long while there may be a short one here
+                seconds = min(seconds, self._longest)
+            if self._monotonic() + seconds >= deadline:
+                return now
+            self._rest(seconds)

@@ -1,0 +1,138 @@
+"""What does metering mean for the gate? The denied first record, and usage that is overdue.
+
+Rules kept here:
+- Where only dry runs were asked, the first real record is the first answer about the customer. It is looked up
+  in the audit trail: the record may have been throttled since, or rolled forward.
+- A yes of AWS ends every doubt.
+- Usage that the ledger cannot keep or give, or counts in an hour that lies ahead, is as overdue as usage that AWS
+  does not take.
+- What is done about a doubt is the operator's choice; said it is in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from sidecar.billing.events import Accounts
+from sidecar.entitlement.hold import Hold
+from sidecar.ledger.balance import Waiting
+from sidecar.ledger.ledger import Ledger
+from sidecar.metering.dispositions import TABLE
+from sidecar.metering.overdue import Reporting
+from sidecar.metering.records import UsageRecord
+from sidecar.settings import EntitlementCheck, OnFirstMeterDenied, OnMeteringOverdue, Settings
+
+DENIED: Final = tuple(code for code, row in TABLE.items() if row.reason == "customer_not_entitled")
+REFUSED_HINT: Final = (
+    "See `entitlement-sidecar usage` for AWS's answers; usage is kept and sent when AWS takes it again."
+)
+FAILING_HINT: Final = (
+    "The ledger cannot be written or opened, and usage is refused: see `ledger.failed` in this log, or `ledger` in"
+    " `GET /v1/status`, for the reason and the next step."
+)
+DENIED_HINT: Final = "AWS says that this account has no subscription; usage is kept and sent again."
+
+
+class Gate(Protocol):
+    """What metering asks of entitlement, and may do to it."""
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether AWS ever let this workload run."""
+
+    @property
+    def hold(self) -> Hold | None:
+        """What it is kept shut for; an earlier worker may have said so."""
+
+    def impose(self, hold: Hold | None) -> None:
+        """Shut the gate, or end that."""
+
+
+class Doubts:
+    """Whether usage speaks against an open gate."""
+
+    def __init__(
+        self, settings: Settings, gate: Gate, accounts: Accounts, keep_pass: Callable[[frozenset[str]], None]
+    ) -> None:
+        """`keep_pass`: AWS took records of these dimensions."""
+        self._settings, self._gate, self._accounts, self._keep_pass = settings, gate, accounts, keep_pass
+        self._hold = gate.hold
+        self._reporting = Reporting()
+        self._blocked_hint: str | None = None
+        self._denied_said = False
+        self._proven: frozenset[str] = frozenset()
+        self.overdue_since: datetime | None = None
+
+    def answered(self, ledger: Ledger, settled: frozenset[str]) -> None:
+        """AWS answered some records, and took those of the dimensions `settled`."""
+        if not settled:
+            self.look_back(ledger)
+            return
+        self._reporting = self._reporting.settled()
+        if not settled <= self._proven:
+            self._proven |= settled
+            self._keep_pass(settled)
+        self._impose(None)
+
+    def begin(self, ledger: Ledger) -> None:
+        """What an earlier process left: since when AWS took nothing, and whether it ever said no."""
+        self._reporting = replace(self._reporting, failing_since=ledger.failing_since())
+        self.look_back(ledger)
+
+    def look_back(self, ledger: Ledger) -> None:
+        """Whether AWS said no to the first record."""
+        if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
+            return
+        if ledger.waiting().ever_settled or not ledger.ever_answered(DENIED):
+            return
+        policy = self._settings.on_first_meter_denied
+        if not self._denied_said:
+            self._denied_said = True
+            self._accounts.denied(policy.value, DENIED_HINT)
+        if policy is OnFirstMeterDenied.SHUT:
+            self._impose(Hold.FIRST_METER_DENIED)
+
+    def passed(self, sealed: tuple[UsageRecord, ...], waiting: Waiting, now: datetime) -> None:
+        """After a pass that could send: what waits still."""
+        self._reporting = self._reporting.seen(sealed, waiting.rolled, waiting.last_settled_at, now)
+        self.judge(now)
+        if not self.overdue_since and not waiting.rolled:
+            self._let_go()  # also what an earlier worker imposed; what rolls forward was not reported yet
+
+    def blocked(self, now: datetime, hint: str | None) -> None:
+        """After every pass: what to do where usage could not even become due; None where it could."""
+        self._reporting = self._reporting.blocked(now) if hint else self._reporting.unblocked()
+        self._blocked_hint = hint
+
+    def leapt(self, leap: timedelta) -> None:
+        """The wall clock moved by itself, or the host was suspended."""
+        self._reporting = self._reporting.leapt(leap)
+
+    def judge(self, now: datetime) -> None:
+        """After a pass that could send, or could have, had the ledger not failed.
+
+        Does what is set where reporting became overdue, and ends that where it no longer is.
+        """
+        allowed = timedelta(seconds=self._settings.metering_overdue_seconds)
+        before, self.overdue_since = self.overdue_since, self._reporting.overdue_since(now, allowed)
+        if self.overdue_since and not before:
+            self._accounts.overdue(
+                self.overdue_since, self._settings.on_metering_overdue.value, self._blocked_hint or REFUSED_HINT
+            )
+            if self._settings.on_metering_overdue is OnMeteringOverdue.SHUT and self._hold is None:
+                self._impose(Hold.METERING_OVERDUE)
+        elif before and not self.overdue_since:
+            self._accounts.recovered()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._hold is Hold.METERING_OVERDUE:
+            self._impose(None)
+
+    def _impose(self, hold: Hold | None) -> None:
+        if hold is not self._hold:
+            self._hold = hold
+            self._gate.impose(hold)

@@ -1,0 +1,59 @@
+"""How are sealed requests sent, one after the other? Runs in the child.
+
+Rules kept here:
+- Each answer is handed out before the next request is sent.
+- What would hold every record (no way to AWS, no credentials, too many calls) ends the sending: the
+  rest is said not to have been sent, with the same code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sidecar.billing.messages import Answered, Submission
+from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.meter_usage import Metered, caller, meter_usage
+from sidecar.metering.dispositions import classify, holds_all
+from sidecar.metering.outcomes import Outcome, Refused, Settled
+from sidecar.metering.records import Disposition
+
+NO_BUNDLE: Final = Refused(code="ca_bundle_unreadable", sent=False)
+
+
+@dataclass(kw_only=True)
+class Submitting:
+    """One submission, from the environment to its answers."""
+
+    submission: Submission
+    env: Mapping[str, str]
+
+    def answers(self) -> Iterator[Answered]:
+        """One for each request, as it is sent."""
+        given = self.submission
+        marketplace = Marketplace(region=given.region, endpoint_url=given.endpoint_url, env=self.env)
+        bundle = self.env.get("AWS_CA_BUNDLE")
+        held: Refused | None = NO_BUNDLE if bundle and not os.access(bundle, os.R_OK) else None
+        for request in given.requests:
+            if held:
+                yield Answered(outcome=held)
+                continue
+            metered = meter_usage(marketplace, request)
+            held = holding(metered.outcome)
+            yield self._answered(marketplace, metered)
+
+    def _answered(self, marketplace: Marketplace, metered: Metered) -> Answered:
+        who = caller(marketplace, self.submission.workload)
+        return Answered(outcome=metered.outcome, request_id=metered.request_id, account=who.account, role=who.role)
+
+
+def holding(outcome: Outcome) -> Refused | None:
+    """What the requests after this one are answered without being sent; None where they are sent."""
+    if isinstance(outcome, Settled):
+        return None
+    refused = outcome if isinstance(outcome, Refused) else Refused(code=outcome.code)
+    row = classify(refused.code, refused.message)
+    kept_from_aws = not refused.sent and row.disposition is Disposition.HOLD
+    return replace(refused, sent=False) if kept_from_aws or holds_all(refused.code, refused.message) else None

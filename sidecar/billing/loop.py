@@ -1,0 +1,397 @@
+"""When is an hour sealed, sent and settled? The metering loop.
+
+A thread that looks at least every 30 seconds: opens the ledger, seals what has closed, sends what is due in
+a short-lived child, keeps what came of it. Rules are elsewhere: when (`metering.schedule`), what an answer
+means (`metering.outcomes`), what is owed (`metering.rollup`), what is on disk (`ledger`).
+
+Rules kept here:
+- One `now` per pass.
+- Nothing is sent before the gate first opened, nor before disk says that it is about to leave.
+- Pushes never wait for this thread, nor this thread for AWS longer than a child may take.
+- The disk may fail at any step: the step is repeated by the next pass, and what was sent is sent the same again.
+- If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with the gate open
+  usage is kept on, and `/healthz` names the loop.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from sidecar import log
+from sidecar.billing.events import Accounts
+from sidecar.billing.final_flush import RESERVED, LastFlush
+from sidecar.billing.gate_policy import FAILING_HINT, Doubts, Gate
+from sidecar.billing.messages import Submission
+from sidecar.billing.orphans import Estates
+from sidecar.billing.protocol import LOOP
+from sidecar.billing.sealer import Sealer
+from sidecar.billing.submitter import BATCH_MAX, Courier
+from sidecar.child import process
+from sidecar.child.process import Child
+from sidecar.clock import Clock
+from sidecar.clock_jumps import Leaps
+from sidecar.errors import Exit
+from sidecar.gate.messages import Report
+from sidecar.ledger.balance import Balance, Waiting
+from sidecar.ledger.errors import LedgerError
+from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.opening import Owner
+from sidecar.metering.hours import Hour
+from sidecar.metering.outcomes import Policy
+from sidecar.metering.postponed import HINT, Postponed, postponed
+from sidecar.metering.records import Disposition, State, UsageRecord
+from sidecar.metering.schedule import oldest_first, seal_at, too_early
+from sidecar.remote_clock import FollowedClock
+from sidecar.settings import OnDispute, Settings
+
+PASS_SECONDS: Final = 30.0
+PASS_SECONDS_MIN: Final = 0.5
+PASS_SECONDS_FOLLOWING: Final = 0.2
+"""Beside an emulator's clock, which may run fast or be set."""
+ROUNDS_MAX: Final = 6
+"""Batches of one pass; repairs and fresh credentials are tried at once, again and again they are not."""
+HOUSE_KEEPING: Final = timedelta(minutes=10)
+DRAIN_SECONDS: Final = 0.3
+
+End = Callable[[Exit, str], None]
+
+
+class Settlement:
+    """Seals, sends and settles one workload's usage."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        gate: Gate,
+        end: End = lambda _code, _text: None,
+        start_child: Callable[[Submission], Child] = process.spawn,
+        chance: Callable[[], float] = random.random,
+        rest: Callable[[float], None] = time.sleep,
+        task_goes_on: Callable[[], bool] = lambda: False,
+        keep_pass: Callable[[str, frozenset[str]], None] = lambda _workload, _dimensions: None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`end` ends the process, where the loop broke before the gate opened. `task_goes_on`: whether only this
+        container ends. `keep_pass`: AWS took records of these dimensions. `changed`: what waits may be other than
+        before.
+        """
+        self._settings, self._clock, self._gate = settings, clock, gate
+        self._names = frozenset(dimension.name for dimension in settings.dimensions)
+        self._start_child, self._chance, self._task_goes_on = start_child, chance, task_goes_on
+        self._end, self._rest, self._changed = end, rest, changed
+        self._wake = threading.Condition()
+        self._stop_at: float | None = None
+        self._at_once = False
+        self._place: Report | None = None
+        self._opening_tried = False
+        """The first try to open the ledger follows its place at once, later ones after a pause."""
+        self._leaps = Leaps()
+        self._house_kept_at: datetime | None = None
+        self._sent_before = False
+        self._looked = threading.Event()
+        self._ended = threading.Event()
+        self._sealer: Sealer | None = None
+        self._courier: Courier | None = None
+        self.accounts = Accounts(product_code=settings.product_code)
+        self._doubts = Doubts(settings, gate, self.accounts, lambda names: keep_pass(self.accounts.workload, names))
+        self.ledger: Ledger | None = None
+        self.fault: LedgerError | None = None
+        self.checking_since: float | None = None
+        """Since when (monotonic) the disk has not answered."""
+        self.stopped_loop: str | None = None
+        self.sealed: tuple[UsageRecord, ...] = ()
+        """What waited for AWS at the end of the last pass."""
+        self.waiting: Waiting | None = None
+        self.balances: tuple[Balance, ...] = ()
+        self.postponed: Postponed | None = None
+        self.unconfigured: Mapping[str, Decimal] = {}
+        """What waits of dimensions that are not configured any more."""
+        self.estates = Estates()
+        self.passed_at: datetime | None = None
+
+    # -- what others may do ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin. The ledger is opened once it is known whose it is."""
+        threading.Thread(target=self._run, name=LOOP, daemon=True).start()
+
+    def placed(self, report: Report) -> None:
+        """Who is metered, and where. The first word holds: a workload does not move."""
+        with self._wake:
+            if self._place is None and report.workload and report.region:
+                self._place = report
+                self._wake.notify_all()
+
+    def wait_until_looked(self, seconds: float) -> None:
+        """Until the ledger has been looked at, so that what it knows of denials is known."""
+        self._looked.wait(seconds)
+
+    def send_now(self) -> None:
+        """Send what is held, whatever the pause."""
+        with self._wake:
+            self._at_once = True
+            self._wake.notify_all()
+
+    def stop(self) -> None:
+        """SIGTERM: settle what can be settled. Returns at once."""
+        with self._wake:
+            if self._stop_at is not None:
+                return
+            self._stop_at = self._clock.monotonic()
+            self._wake.notify_all()
+        timer = threading.Timer(self._settings.flush_seconds * RESERVED, self._hurry)
+        timer.daemon = True
+        timer.start()
+
+    def _hurry(self) -> None:
+        if self._courier:
+            self._courier.hurry()
+
+    def stopped(self) -> bool:
+        """Whether everything is done that will be."""
+        return self._ended.is_set()
+
+    @property
+    def overdue_since(self) -> datetime | None:
+        """Since when nothing could be reported, once that is too long."""
+        return self._doubts.overdue_since
+
+    @property
+    def answers(self) -> Mapping[str, int]:
+        """What became of records since this process began, by what it meant for them."""
+        return self._courier.answers if self._courier else dict.fromkeys((one.value for one in Disposition), 0)
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._sleep():
+                self.look()
+            self.finish()
+        except Exception as exc:  # the outermost edge of the thread: said, and acted on
+            self.stopped_loop = LOOP
+            log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
+            if not self._gate.has_opened:  # a startup probe hides liveness
+                self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
+        finally:
+            self._looked.set()
+            self._ended.set()
+
+    def _sleep(self) -> bool:
+        """Wait for the next pass; False when it is time to stop."""
+        with self._wake:
+            opened_next = self._place is not None and not self._opening_tried
+            if not self._at_once and self._stop_at is None and not opened_next:
+                self._wake.wait(self._pause_seconds())
+            return self._stop_at is None
+
+    def _pause_seconds(self) -> float:
+        if self._settings.clock_url:
+            return PASS_SECONDS_FOLLOWING
+        if self.ledger is None or self.fault is not None:
+            return PASS_SECONDS / 10
+        now = self._clock.now()
+        due = [seal_at(Hour.at(now), self.accounts.workload)]
+        due += [record.retry_at for record in self.sealed if record.retry_at]
+        return max(PASS_SECONDS_MIN, min(PASS_SECONDS, (min(due) - now).total_seconds()))
+
+    def look(self) -> None:
+        """One pass."""
+        now = self._now()
+        leap = self._leaps.seen(now, self._clock.monotonic())
+        if leap and not self._settings.clock_url:  # an emulator's clock may run at any speed
+            self.accounts.leapt(leap, now)
+            self._doubts.leapt(leap)
+        with self._wake:
+            at_once, self._at_once = self._at_once, False
+        try:
+            ledger = self.ledger or self._open(now)
+            if ledger is not None:
+                self._pass(ledger, now, at_once)
+        except LedgerError as exc:
+            self._failed(exc, now)
+        self.checking_since = None
+        self.accounts.faulted(self.fault)
+        self.passed_at = now
+
+    def _failed(self, fault: LedgerError, now: datetime) -> None:
+        """The disk failed this pass: what waits cannot be reported, nor can usage be kept that would be."""
+        self.fault = fault
+        self._doubts.blocked(now, FAILING_HINT)
+        if self._may_send():
+            self._doubts.judge(now)
+            self._changed()
+
+    def _now(self) -> datetime:
+        """The instant of this pass; a clock that is followed is asked for it."""
+        if isinstance(self._clock, FollowedClock):
+            self._clock.refresh()
+        return self._clock.now()
+
+    def _pass(self, ledger: Ledger, now: datetime, at_once: bool) -> None:
+        sealer, courier = self._sealer, self._courier
+        assert sealer is not None and courier is not None  # they came with the ledger  # noqa: PT018
+        self._ask_disk()
+        ledger.check(now)
+        self.fault = None
+        self._say_set_aside(ledger)
+        sealer.closed(ledger, now)
+        if self._may_send():
+            self._send(ledger, courier, now, at_once)
+        self._ask_disk()
+        self._keep_house(ledger, now)
+        self._ask_disk()
+        self._take_stock(ledger, now)
+        self._changed()
+
+    def _ask_disk(self, aws_is_waited_for: bool = False) -> None:
+        """From here on nothing but the disk is waited for, or AWS, which may take longer; a disk hangs at any step."""
+        self.checking_since = None if aws_is_waited_for or self._stop_at is not None else self._clock.monotonic()
+
+    def _open(self, now: datetime) -> Ledger | None:
+        place = self._place
+        self._opening_tried = place is not None
+        if place is None or (isinstance(self._clock, FollowedClock) and not self._clock.heard):
+            return None  # what counts under this machine's time would lie in another year once the emulator's is known
+        owner = Owner(workload=place.workload, product_code=self._settings.product_code, region=place.region)
+        ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
+        try:
+            self._begin(ledger, place, now)
+        except BaseException:
+            ledger.close()  # or the next pass would find it locked, by ourselves
+            raise
+        self.ledger = ledger
+        self._looked.set()
+        return ledger
+
+    def _begin(self, ledger: Ledger, place: Report, now: datetime) -> None:
+        """Before the first push: what an earlier life of this workload, or one that is gone, has left."""
+        roll = self._settings.on_dispute is OnDispute.ROLL_FORWARD
+        self.accounts.workload, self.accounts.region = place.workload, place.region
+        self._sealer = Sealer(self._settings, place.workload, self.accounts)
+        self._courier = Courier(
+            policy=Policy(workload=place.workload, roll_forward_disputed=roll),
+            region=place.region,
+            endpoint_url=self._settings.endpoint_url,
+            accounts=self.accounts,
+            waits=self._ask_disk,
+            start_child=lambda question: self._start_child(question),
+            chance=self._chance,
+        )
+        self.waiting = ledger.waiting()
+        records = {state.value: count for state, count in self.waiting.states.items()}
+        self.accounts.opened(str(ledger.path), records, _path(ledger.set_aside), _path(ledger.passed_over))
+        ledger.set_aside = None
+        sealed = ledger.in_state(State.SEALED)
+        self._sent_before = self.waiting.ever_settled or any(one.attempts for one in sealed)
+        self._doubts.begin(ledger)
+        self._keep_house(ledger, now)
+
+    def _may_send(self) -> bool:
+        """The gate has opened: for this process, or for an earlier one of the same workload."""
+        return self._gate.has_opened or self._sent_before
+
+    def _say_set_aside(self, ledger: Ledger) -> None:
+        if ledger.set_aside:
+            self.accounts.set_aside(str(ledger.set_aside))
+            ledger.set_aside = None
+
+    def _send(self, ledger: Ledger, courier: Courier, now: datetime, at_once: bool) -> None:
+        """Send what is due, oldest first, in batches; with `at_once` also what is held, once."""
+        waiting = [one for one in ledger.in_state(State.SEALED) if not too_early(one, now)] if at_once else []
+        for _ in range(ROUNDS_MAX):
+            found = waiting[:BATCH_MAX] or list(ledger.due(now, BATCH_MAX))
+            waiting = waiting[BATCH_MAX:]
+            batch = [record for record in found if not courier.give_up(ledger, record, now)]
+            if batch:
+                self._sent(ledger, courier.send(ledger, oldest_first(batch), now))
+            if not found or self._stop_at is not None:
+                return
+
+    def _sent(self, ledger: Ledger, settled: frozenset[str]) -> None:
+        self._sent_before = self._sent_before or bool(settled)
+        self._doubts.answered(ledger, settled)
+
+    # -- stock -------------------------------------------------------------------------------------
+
+    def _keep_house(self, ledger: Ledger, now: datetime) -> None:
+        """Now and then: usage of workloads that are gone is adopted, what nothing waits for is forgotten."""
+        if self._house_kept_at is not None and abs(now - self._house_kept_at) < HOUSE_KEEPING:
+            return
+        self._house_kept_at = now
+        self.estates.looked(self.accounts.workload, ledger.adopt(now))
+        ledger.prune(now)
+
+    def _take_stock(self, ledger: Ledger, now: datetime) -> None:
+        """What status, metrics and policies show until the next pass."""
+        self.sealed, self.waiting, self.balances = ledger.stock()
+        unsealed = {one.dimension: one.unsealed for one in self.balances}
+        self.postponed = postponed(self.waiting.open_from, unsealed, self.sealed, now)
+        self.accounts.postponed(self.postponed, now)
+        self.unconfigured = {name: amount for name, amount in unsealed.items() if amount and name not in self._names}
+        self.accounts.unconfigured(str(ledger.path), self.unconfigured)
+        self._doubts.blocked(now, HINT if self.postponed else None)
+        if self._may_send():
+            self._doubts.passed(self.sealed, self.waiting, now)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """After SIGTERM: closed hours while pushes are still taken, then the running one, inside the budget."""
+        ledger = self.ledger
+        if ledger is None:
+            return
+        try:
+            self.flush()
+        except LedgerError as exc:
+            self.fault = exc
+            self.accounts.faulted(exc)
+        self._leave(ledger)
+
+    def flush(self) -> None:
+        """Settle what can be settled of this workload, which reports no more afterwards. Raises LedgerError."""
+        ledger, sealer, courier = self.ledger, self._sealer, self._courier
+        assert ledger is not None and sealer is not None and courier is not None  # noqa: PT018
+
+        def send(batch: list[UsageRecord], now: datetime, deadline: float) -> None:
+            self._sent(ledger, courier.send(ledger, batch, now, deadline))
+
+        goes_on = self._task_goes_on()
+        last = LastFlush(
+            ledger=ledger,
+            sealer=sealer,
+            now=self._now,
+            monotonic=self._clock.monotonic,
+            rest=self._rest,
+            give_up=lambda record, now: courier.give_up(ledger, record, now),
+            send=send if self._may_send() else None,
+            longest_rest_seconds=PASS_SECONDS_FOLLOWING if self._settings.clock_url else None,
+        )
+        last.run(self._stop_at or self._clock.monotonic(), self._settings.flush_seconds, goes_on)
+        self.accounts.stopping(goes_on)
+
+    def _leave(self, ledger: Ledger) -> None:
+        """Say what is left, whole, and let go of the file."""
+        try:
+            self.accounts.leave_behind(ledger.left_behind())
+        except LedgerError as exc:
+            self.accounts.faulted(exc)
+        ledger.close()
+        log.LINES.drain(DRAIN_SECONDS)
+
+
+def _path(path: object) -> str | None:
+    return None if path is None else str(path)
+
+
+def shown(states: Mapping[State, int]) -> dict[str, int]:
+    """Records by state, every state named."""
+    return {state.value: states.get(state, 0) for state in State if state is not State.OPEN}

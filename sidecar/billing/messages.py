@@ -1,0 +1,165 @@
+"""How is usage submitted through a short-lived child? The question, its answers, and how they are heard.
+
+Leaves to others when and what is submitted, and what an outcome means for a record. The child's part is
+`submitting`.
+
+Rules kept here:
+- One line for each request, in their order; the child sends one after the other.
+- There is an answer for every request, whatever became of the child: the one it was at when it went
+  silent may have been billed, those after it certainly were not. So it is killed and reaped before
+  anybody is told so.
+- A line that is not one of ours, cut to the length a text can have, is a broken child.
+- No token, key or credential goes either way.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
+from sidecar.metering.records import SealedRequest
+
+if TYPE_CHECKING:
+    from sidecar.child.process import Child
+
+KIND: Final = "submission"
+"""Tells this question from the other kind."""
+CHILD_FAILED: Final = "child_failed"
+CHILD_TIMED_OUT: Final = "child_timed_out"
+TEXT_MAX: Final = 512
+"""Characters of a text in an answer. A metering record id is a UUID, a role ARN at most 2048 long but
+in practice under 200."""
+RETRY_AFTER_SECONDS_MAX: Final = 300.0
+
+START_SECONDS: Final = 20.0
+"""For the child to start and to fetch credentials: one call of STS."""
+REQUEST_SECONDS: Final = 15.0
+"""Five to connect, ten to be answered."""
+BUDGET_SECONDS_MAX: Final = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """Sealed requests to be sent, in this order."""
+
+    requests: tuple[SealedRequest, ...]
+    region: str
+    endpoint_url: str | None
+    workload: str = ""
+    """An ECS task's ARN tells the account, which is said in the answers."""
+
+    def as_json(self) -> str:
+        rest = {"region": self.region, "endpoint_url": self.endpoint_url, "workload": self.workload}
+        return json.dumps({"kind": KIND, "requests": [one.as_json() for one in self.requests], **rest})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError."""
+        try:
+            given = json.loads(text)
+            if given.pop("kind") != KIND:
+                raise ValueError("another kind of question")
+            requests = tuple(SealedRequest.from_json(one) for one in given.pop("requests"))
+            return cls(requests=requests, **given)
+        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError) as exc:
+            raise ValueError("not a submission") from exc
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What came of one request, and whose usage it was; empty where that is not known."""
+
+    outcome: Outcome
+    request_id: str = ""
+    account: str = ""
+    role: str = ""
+
+    def as_json(self) -> str:
+        """One line."""
+        outcome = {"kind": type(self.outcome).__name__, **asdict(self.outcome)}
+        return json.dumps({**asdict(self), "outcome": outcome})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """An answer with its texts cut. Raises ValueError."""
+        try:
+            given: dict[str, Any] = json.loads(text)
+            outcome = _outcome(**given.pop("outcome"))
+            return cls(outcome=outcome, **{name: _text(value) for name, value in given.items()})
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as exc:
+            raise ValueError("not an answer") from exc
+
+
+def budget_seconds(requests: int) -> float:
+    """How long a submission of so many may take before it is given up."""
+    return min(START_SECONDS + REQUEST_SECONDS * requests, BUDGET_SECONDS_MAX)
+
+
+def outcomes(child: Child, submission: Submission, deadline: float) -> list[Answered]:
+    """An answer for each request, in order, heard until `deadline` (monotonic).
+
+    When this returns the child has been killed and reaped: what it had not sent is sent by nobody.
+    """
+    heard: list[Answered] = []
+    code = ""
+    try:
+        while len(heard) < len(submission.requests) and not code:
+            line = child.line(deadline)
+            if line is None:
+                code = CHILD_FAILED if child.ended else CHILD_TIMED_OUT
+                break
+            try:
+                heard.append(Answered.from_json(line))
+            except ValueError:
+                code = CHILD_FAILED
+    finally:
+        child.close()
+    return heard + unheard(len(submission.requests) - len(heard), code)
+
+
+def unheard(count: int, code: str) -> list[Answered]:
+    """Answers in place of the last `count`: the first may have been sent, the others were not."""
+    lost: list[Outcome] = [Unknown(code=code), *[Refused(code=code, sent=False)] * (count - 1)]
+    return [Answered(outcome=outcome) for outcome in lost[:count]]
+
+
+def _outcome(kind: str, **fields: Any) -> Outcome:
+    """Raises ValueError, TypeError or KeyError."""
+    if kind == Settled.__name__:
+        return Settled(record_id=_word(fields.pop("record_id")), **fields)
+    if kind == Unknown.__name__:
+        return Unknown(code=_word(fields.pop("code")), **fields)
+    if kind != Refused.__name__:
+        raise ValueError("no such outcome")
+    sent, seconds = fields.pop("sent"), fields.pop("retry_after_seconds")
+    if not isinstance(sent, bool):
+        raise ValueError("sent is yes or no")
+    return Refused(
+        code=_word(fields.pop("code")),
+        message=_text(fields.pop("message")),
+        retry_after_seconds=None if seconds is None else _seconds(seconds),
+        sent=sent,
+        **fields,
+    )
+
+
+def _word(value: object) -> str:
+    """A text that says something. Raises ValueError."""
+    text = _text(value)
+    if not text.strip():
+        raise ValueError("empty")
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("no text")
+    return value[:TEXT_MAX]
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ValueError("no span")
+    return float(min(value, RETRY_AFTER_SECONDS_MAX))

@@ -1,0 +1,106 @@
+"""What do workloads that are gone leave on this volume? Said once each, and remembered for status and metrics.
+
+Leaves to `ledger.adoption` what may be taken over.
+
+Rules kept here:
+- What nobody bills by itself is an error that names the ledger which holds it, what it holds, and the next step.
+- Looked at again and again, said when it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from sidecar import log
+from sidecar.clock import iso
+from sidecar.ledger.adoption import Adopted
+from sidecar.ledger.errors import REASONS
+from sidecar.metering.quantities import exact_sums, plain
+from sidecar.metering.records import UsageRecord
+
+NOT_OURS: Final = ("ledger_locked", "ledger_of_another")
+"""Why another ledger is rightly left alone: its workload lives, or it is of another product or region."""
+UNCONFIGURED_HINT: Final = (
+    "Usage of a dimension that is not configured is not billed. Add the dimension to SIDECAR_DIMENSIONS again, as it"
+    " was, to have it billed."
+)
+ORPHANED_HINT: Final = (
+    "Look up in CloudTrail (MeterUsage) or in the AWS Marketplace bill whether AWS counted the hour. If not, give the"
+    " log line `usage.orphaned` to the seller's support, who can bill it by hand; keep the file at `path`, which holds"
+    " the record with its request."
+)
+
+
+@dataclass(kw_only=True)
+class Estates:
+    """What is left in ledgers of workloads that are gone, as of the last look."""
+
+    orphaned: Sequence[Mapping[str, object]] = ()
+    """Records there that wait for a person, each as it is logged."""
+    unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
+    """What waits there of dimensions that are not configured, by dimension."""
+    _said: set[object] = field(default_factory=set)
+
+    def looked(self, workload: str, ledgers: Sequence[Adopted]) -> None:
+        """Every other ledger was looked at on behalf of `workload`."""
+        self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
+        self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())
+        for one in ledgers:
+            self._taken(workload, one)
+            if one.unconfigured and self._first(one.path, tuple(one.unconfigured.items())):
+                unconfigured(workload, str(one.path), one.unconfigured)
+        for orphan in self.orphaned:
+            if self._first(*orphan.values()):
+                log.error("usage.orphaned", workload=workload, **orphan, hint=ORPHANED_HINT)
+
+    def _taken(self, workload: str, found: Adopted) -> None:
+        """Usage was taken over, or had to be left; what cannot be read may hold some."""
+        if found.skipped and found.skipped not in NOT_OURS:
+            hint = f"It may hold usage that nobody bills. {REASONS[found.skipped]}"
+            log.error("usage.not_adopted", path=str(found.path), reason=found.skipped, hint=hint)
+        left_anew = found.left > 0 and self._first(found.path, found.left)
+        if not found.amounts and not left_anew:
+            return
+        taken = exact_sums((one.dimension, one.amount) for one in found.amounts)
+        log.warn(
+            "usage.adopted",
+            workload=workload,
+            path=str(found.path),
+            quantities=_plain(taken),
+            left=found.left,
+            left_unconfigured=_plain(found.unconfigured) or None,
+        )
+
+    def _first(self, *what: object) -> bool:
+        """Whether this was not said before."""
+        if what in self._said:
+            return False
+        self._said.add(what)
+        return True
+
+
+def unconfigured(workload: str, path: str, quantities: Mapping[str, Decimal]) -> None:
+    """The ledger at `path` holds usage of dimensions that are not configured."""
+    log.error("usage.unconfigured", workload=workload, path=path, quantities=_plain(quantities), hint=UNCONFIGURED_HINT)
+
+
+def _orphan(found: Adopted, record: UsageRecord) -> dict[str, object]:
+    """A record that no command reaches: what a person has to know of it."""
+    return {
+        "gone_workload": found.workload,
+        "path": str(found.path),
+        "hour": iso(record.hour.start),
+        "dimension": record.dimension,
+        "quantity": plain(record.quantity),
+        "state": record.state.value,
+        "reason": record.last_error,
+        "timestamp": record.request.timestamp if record.request else None,
+        "attempts": record.attempts,
+    }
+
+
+def _plain(quantities: Mapping[str, Decimal]) -> dict[str, str]:
+    return {name: plain(quantity) for name, quantity in quantities.items()}

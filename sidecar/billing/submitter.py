@@ -1,0 +1,110 @@
+"""How do sealed requests reach AWS, and what is kept of its answers? Through one short-lived child at a time.
+
+Rules kept here:
+- Nothing leaves before disk says that it is about to.
+- An answer, what it means and its line in the audit trail are kept in one transaction; then it is said.
+- A child takes no longer than its budget, nor than the end allows.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from sidecar import log
+from sidecar.billing.events import Accounts
+from sidecar.billing.messages import Answered, Submission, budget_seconds, outcomes
+from sidecar.child import process
+from sidecar.child.process import Child
+from sidecar.ledger.ledger import Ledger
+from sidecar.metering.outcomes import Decision, Policy, Refused, Settled, after, given_up
+from sidecar.metering.records import Disposition, SealedRequest, UsageRecord
+
+BATCH_MAX: Final = 25
+"""Records one child sends."""
+NOT_STARTED: Final = Refused(code="child_failed", sent=False)
+
+
+class Courier:
+    """Sends one workload's records. `waits` is called with whether AWS, not the disk, is waited for."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        region: str,
+        endpoint_url: str | None,
+        accounts: Accounts,
+        waits: Callable[[bool], None],
+        start_child: Callable[[Submission], Child] = process.spawn,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._policy, self._region, self._endpoint_url = policy, region, endpoint_url
+        self._accounts, self._waits, self._start_child, self._chance = accounts, waits, start_child, chance
+        self._guard = threading.Lock()
+        self._under_way: Child | None = None
+        self.answers: dict[str, int] = {one.value: 0 for one in Disposition}
+        """What became of records, by what it meant for them."""
+
+    def give_up(self, ledger: Ledger, record: UsageRecord, now: datetime) -> bool:
+        """Whether it was too late for a record, and it was moved on."""
+        decision = given_up(record, now)
+        if decision is not None:
+            self._keep(ledger, decision, now, Answered(outcome=Refused(code=decision.reason, sent=False)))
+        return decision is not None
+
+    def send(
+        self, ledger: Ledger, batch: Sequence[UsageRecord], now: datetime, deadline: float | None = None
+    ) -> frozenset[str]:
+        """Send these requests, keep what became of each; the dimensions AWS took a record of.
+
+        `deadline` (monotonic): the end of the process. Raises LedgerError.
+        """
+        ledger.sending(batch)
+        self._waits(True)
+        answers = self._ask(tuple(record.request for record in batch if record.request), deadline)
+        self._waits(False)
+        for record, answered in zip(batch, answers, strict=True):
+            self._keep(ledger, after(record, answered.outcome, now, self._policy, self._chance()), now, answered)
+        pairs = zip(batch, answers, strict=True)
+        return frozenset(record.dimension for record, got in pairs if isinstance(got.outcome, Settled))
+
+    def hurry(self) -> None:
+        """End the child that is under way, unless it was sent for the end: it has had its share of the budget."""
+        with self._guard:
+            if self._under_way:
+                self._under_way.kill()
+
+    def _ask(self, requests: tuple[SealedRequest, ...], deadline: float | None) -> Sequence[Answered]:
+        question = Submission(
+            requests=requests,
+            region=self._region,
+            endpoint_url=self._endpoint_url,
+            workload=self._policy.workload,
+        )
+        until = time.monotonic() + budget_seconds(len(requests))
+        try:
+            current = self._start_child(question)
+        except OSError as exc:
+            log.error("child.failed", code="child_failed", crash=type(exc).__name__)
+            return [Answered(outcome=NOT_STARTED)] * len(requests)
+        with self._guard:
+            self._under_way = current if deadline is None else None
+        try:
+            return outcomes(current, question, until if deadline is None else min(until, deadline))
+        finally:
+            with self._guard:
+                self._under_way = None
+
+    def _keep(self, ledger: Ledger, decision: Decision, now: datetime, answered: Answered) -> None:
+        outcome = "settled" if isinstance(answered.outcome, Settled) else answered.outcome.code
+        kept = ledger.save(
+            decision.record, now, outcome=outcome, detail=answered.request_id, roll_forward=decision.roll_forward
+        )
+        self.answers[decision.disposition.value] += 1
+        earlier = ledger.earlier_hours(kept) if decision.disposition is Disposition.SETTLE else ()
+        self._accounts.decided(decision, kept, answered, earlier)

@@ -1,0 +1,90 @@
+"""What do the routes see of metering? Usage in, records out, over the ledger of this workload.
+
+Rules kept here:
+- A push is answered by the writer's thread, after the disk has it; nobody waits here.
+- Until it is known whose ledger it is, and while it cannot be opened, a push is refused (503) with the reason.
+- Refusals are counted by reason, also those that never reach the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from sidecar.billing.loop import Settlement
+from sidecar.clock import Clock
+from sidecar.errors import SidecarError
+from sidecar.ledger.ledger import Ledger
+from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.hours import Hour
+from sidecar.metering.records import Act, State, UsageRecord
+from sidecar.settings import Dimension, Settings
+
+UNKNOWN = (
+    "workload_unknown",
+    "It is not known yet who is metered, and where; GET /v1/status says what is missing. Send it again in a second.",
+)
+FOR_A_PERSON = (State.REJECTED, State.DISPUTED)
+
+
+class LedgerUsage:
+    """An `api.view.Usage` over the settlement's ledger."""
+
+    def __init__(self, settings: Settings, settlement: Settlement, clock: Clock) -> None:
+        self.dimensions: Mapping[str, Dimension] = {one.name: one for one in settings.dimensions}
+        self._settlement, self._clock = settlement, clock
+        self.refusals: dict[str, int] = {}
+        """By reason."""
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
+        def counted(answer: Pushed | Refusal) -> None:
+            if isinstance(answer, Refusal):
+                self.refused(answer.reason)
+            answered(answer)
+
+        ledger = self._settlement.ledger
+        if ledger is None:
+            reason, hint = self._missing()
+            counted(Refusal(status=503, reason=reason, detail=hint))
+        else:
+            ledger.begin_push(events, now, counted)
+
+    def hand_over(self) -> None:
+        ledger = self._settlement.ledger
+        if ledger is not None:
+            ledger.hand_over()
+
+    def refused(self, reason: str) -> None:
+        """Count a push that was refused."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def records(self) -> Iterator[UsageRecord]:
+        return self._ledger().records()
+
+    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+        ledger = self._ledger()
+        found = [
+            ledger.act(record.hour, record.dimension, what, self._clock.now(), record_id=record_id)
+            for state in FOR_A_PERSON
+            for record in ledger.in_state(state)
+            if hour in (None, record.hour) and dimension in (None, record.dimension)
+        ]
+        self._settlement.send_now()
+        return found
+
+    def export(self, after: str) -> tuple[Sequence[str], str]:
+        return self._ledger().export_page(after)
+
+    def _ledger(self) -> Ledger:
+        ledger = self._settlement.ledger
+        if ledger is None:
+            raise SidecarError(*self._missing())
+        return ledger
+
+    def _missing(self) -> tuple[str, str]:
+        """Why there is no ledger."""
+        fault = self._settlement.fault
+        return (fault.reason, fault.hint) if fault else UNKNOWN

@@ -1,0 +1,1 @@
+"""Start a short-lived child process, read its lines and end it."""

@@ -1,0 +1,329 @@
+"""What does it look like? Emulator, sidecar and a tiny product in one terminal; ends by itself.
+
+Three acts, each with real processes, real HTTP and real signatures:
+
+1. A customer who subscribed: AWS is slow at first, the gate is pending, then open, and only then does
+   the product start.
+2. The product reports what it used; an hour goes by in seconds on the emulator's clock; AWS bills it once, and
+   the ledger shows the same hour with AWS's metering record id.
+3. The same customer, unsubscribed, starts another pod: denied, and the product never starts.
+
+Rules kept here:
+- The demo looks at what happened and fails if the story did not go that way.
+- Nothing of the surrounding AWS or sidecar configuration is used, and nothing is left behind.
+- A terminal gets colours (unless NO_COLOR is set) and a counter while the demo waits; a pipe gets plain lines.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.cli import local_client
+from sidecar.clock import SystemClock
+from sidecar.errors import Exit
+
+PRODUCT_CODE: Final = "demo-product"
+DIMENSION: Final = "requests"
+PRODUCT: Final = "print('the product says: hello, I am running', flush=True)"
+STARTED: Final = "the product says: hello"
+PATIENCE_SECONDS: Final = 30
+ROLE: Final = "arn:aws:iam::123456789012:role/demo"
+ACTS: Final = (
+    "Act 1 of 3: the customer has subscribed; AWS throttles the first three calls",
+    "Act 2 of 3: the product reports usage; an hour passes in three seconds; AWS bills it once",
+    "Act 3 of 3: the customer unsubscribes; another pod of the same product starts",
+)
+LAST: Final = "Done: the processes, the HTTP calls and the signatures were real; only AWS was emulated"
+COLUMNS: Final = (60, 100)
+"""The narrowest and the widest line; in between, the terminal decides."""
+INDENT: Final = " " * 8
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
+PAINTED: Final = {
+    r"pending \(\w+\)": YELLOW,
+    r"entitled \(\w+\)": GREEN,
+    r"denied \(\w+\)": RED,
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": CYAN,
+}
+"""What stands out on a terminal: the state of the gate, and the id that AWS and the ledger share."""
+
+
+class Unlike(Exception):
+    """The story went another way; the text says how."""
+
+
+class Stage:
+    """Where the demo runs: a directory, an environment, and processes that end with it."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self._directory, self._stack = directory, stack
+        self._began = time.monotonic()
+        self._terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._colours = self._terminal and not os.environ.get("NO_COLOR")
+        self._width = min(max(shutil.get_terminal_size((COLUMNS[1], 24)).columns, COLUMNS[0]), COLUMNS[1])
+
+    def say(self, words: str) -> None:
+        """Print one step, with the seconds since the start."""
+        text = textwrap.fill(
+            words, self._width, initial_indent=INDENT, subsequent_indent=INDENT,
+            break_long_words=False, break_on_hyphens=False,
+        )[len(INDENT) :]  # fmt: skip
+        for pattern, colour in PAINTED.items():
+            text = re.sub(pattern, self._in(colour, r"\g<0>"), text)
+        self._write(f"{self._in(DIM, self._elapsed())}  {text}\n")
+
+    def title(self, words: str) -> None:
+        """Print a heading."""
+        self._write(f"\n{self._in(BOLD, words)}\n")
+
+    def waits(self, words: str) -> None:
+        """Show on a terminal what the demo waits for; the next line replaces it."""
+        if self._terminal:
+            self._write(self._in(DIM, f"{self._elapsed()}  … {words}"[: self._width - 1]))
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._began:5.1f}s"
+
+    def _in(self, colour: str, words: str) -> str:
+        return f"\033[{colour}m{words}\033[0m" if self._colours else words
+
+    def _write(self, words: str) -> None:
+        sys.stdout.write(("\r\033[K" if self._terminal else "") + words)
+        sys.stdout.flush()
+
+    def emulator(self) -> Mapping[str, Any]:
+        """Start AWS Marketplace, and hear where it listens and which key it signs with."""
+        start = SystemClock().now().replace(minute=20, second=0, microsecond=0).isoformat()  # no hour's end is near
+        product = ["--product-code", PRODUCT_CODE, "--dimension", DIMENSION]
+        command = ["emulator", "--port", "0", "--json", *product, "--clock-start", start]
+        process = self._start(command, {}, stdout=subprocess.PIPE, log="emulator.log")
+        line = process.stdout.readline() if process.stdout else b""
+        try:
+            return dict(json.loads(line))
+        except ValueError as exc:
+            raise Unlike(f"the emulator did not start; it said: {self._last_lines('emulator.log')}") from exc
+
+    def sidecar(self, name: str, aws: Mapping[str, Any]) -> dict[str, str]:
+        """Start the sidecar of pod `name`; the environment its product shares."""
+        probe, api = _free_ports(2)
+        pod = str(uuid.uuid4())
+        env = {
+            "SIDECAR_PRODUCT_CODE": PRODUCT_CODE,
+            "SIDECAR_PUBLIC_KEY": aws["public_keys"][0]["key"],
+            "SIDECAR_PUBLIC_KEY_VERSION": str(aws["public_keys"][0]["version"]),
+            "SIDECAR_DIMENSIONS": DIMENSION,
+            "SIDECAR_ENDPOINT_URL": aws["url"],
+            "SIDECAR_CLOCK_URL": aws["url"],
+            "SIDECAR_STATE_DIR": str(self._directory / name),
+            "SIDECAR_PROBE_BIND": f"127.0.0.1:{probe}",
+            "SIDECAR_API_BIND": f"127.0.0.1:{api}",
+            "POD_UID": pod,
+            "AWS_REGION": "us-east-1",
+            "AWS_ROLE_ARN": ROLE,
+            "AWS_WEB_IDENTITY_TOKEN_FILE": str(self._identity(name, pod)),
+        }
+        (self._directory / name).mkdir()
+        self._start(["run"], env, log=f"{name}.log")
+        return env
+
+    def product(self, env: Mapping[str, str], log: str) -> subprocess.Popen[bytes]:
+        """Start the product behind the gate."""
+        return self._start(["exec", "--timeout", str(PATIENCE_SECONDS), "--", sys.executable, "-c", PRODUCT], env, log)
+
+    def command(self, env: Mapping[str, str], *command: str) -> str:
+        """What another command beside the sidecar says, once it has ended well."""
+        log = f"{command[0]}.log"
+        process = self._start(command, env, log)
+        _want(process.wait(PATIENCE_SECONDS) == 0, f"{' '.join(command)} ended with {process.returncode}")
+        return self.said(log)
+
+    def said(self, log: str) -> str:
+        return (self._directory / log).read_text(errors="replace")
+
+    def _identity(self, name: str, pod: str) -> Path:
+        """A service-account token such as EKS projects into the pod, naming it; unsigned, for the emulator."""
+        claims = {"sub": "system:serviceaccount:demo:product", "kubernetes.io": {"pod": {"name": name, "uid": pod}}}
+        parts = [base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in ({}, claims)]
+        path = self._directory / f"{name}.token"
+        path.write_text(".".join([*parts, "unsigned"]))
+        return path
+
+    def _start(
+        self, command: Sequence[str], env: Mapping[str, str], log: str, stdout: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "SIDECAR_", "POD_"))}
+        output = self._stack.enter_context((self._directory / log).open("wb"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sidecar", *command],
+            env={**clean, **env, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout or output,
+            stderr=output,
+        )
+        self._stack.callback(_end, process)
+        return process
+
+    def _last_lines(self, log: str) -> str:
+        return " | ".join(self.said(log).splitlines()[-3:])
+
+    def explain(self) -> str:
+        """The ends of all logs, for a story that went wrong."""
+        logs = sorted(self._directory.glob("*.log"))
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in logs)
+
+
+def run() -> int:
+    """Play both acts. 0 when the story went as told."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="entitlement-sidecar-demo-")))
+        stage = Stage(directory, stack)
+        try:
+            _play(stage)
+        except Unlike as exc:
+            sys.stderr.write(f"\nThe demo went wrong: {exc}\n{stage.explain()}\n")
+            return Exit.FAILED
+    return Exit.OK
+
+
+def _play(stage: Stage) -> None:
+    stage.say("starting an emulator of AWS Marketplace")
+    aws = stage.emulator()
+    stage.say(f"the emulator listens on {aws['url']} and signs its answers with its own RSA key")
+    _tell(aws["url"], "faults", {"operation": "RegisterUsage", "kind": "ThrottlingException", "times": 3})
+    stage.title(ACTS[0])
+    stage.say("starting the sidecar, and the product with it: entitlement-sidecar exec -- product")
+    env = stage.sidecar("first-pod", aws)
+    product = stage.product(env, "first-product.log")
+    shown = _watch(stage, env, until="entitled")
+    _want(shown[0] == "pending" and shown[-1] == "entitled", f"the gate showed {shown}")
+    _want(product.wait(PATIENCE_SECONDS) == 0, f"the product ended with {product.returncode}")
+    _want(STARTED in stage.said("first-product.log"), "the product did not start")
+    stage.say("the gate is open, so exec starts the product: " + stage.said("first-product.log").splitlines()[-1])
+    stage.title(ACTS[1])
+    _meter(stage, aws["url"], env)
+    stage.title(ACTS[2])
+    _tell(aws["url"], "unsubscribe", {})
+    stage.say("starting a second sidecar, and a second product with it")
+    env = stage.sidecar("second-pod", aws)
+    product = stage.product(env, "second-product.log")
+    shown = _watch(stage, env, until="denied")
+    _want(shown[-1] == "denied", f"the gate showed {shown}")
+    _want(product.wait(PATIENCE_SECONDS) == Exit.DENIED, f"exec ended with {product.returncode}, not 77")
+    _want(STARTED not in stage.said("second-product.log"), "the product started without an entitlement")
+    stage.say("exec ended with exit code 77; the product was never started")
+    stage.title(LAST)
+
+
+def _meter(stage: Stage, url: str, env: Mapping[str, str]) -> None:
+    """Usage in, a billed hour out."""
+    for quantity in ("12", "5"):
+        said = stage.command(env, "report", DIMENSION, quantity).strip()
+        stage.say(f"entitlement-sidecar report {DIMENSION} {quantity} → {said}")
+    stage.say("the emulator's clock runs 1,200 times as fast until the hour has ended and is billed")
+    _tell(url, "clock", {"speed": 1200})
+    lines = _billed(stage, url)
+    _tell(url, "clock", {"speed": 1})
+    (hour,) = lines[0]["hours"]
+    stage.say(f"AWS's bill: {hour['quantity']} {DIMENSION}, metering record id {hour['record_id']}")
+    _want(hour["quantity"] == "17", f"AWS billed {hour['quantity']}, not 17")
+    table = stage.command(env, "usage")
+    stage.say("entitlement-sidecar usage → the sidecar's own ledger has the same hour and id:")
+    for line in _aligned(table):
+        stage.say(line)
+    _want(hour["record_id"] in table, "the ledger does not show AWS's metering record id")
+
+
+def _aligned(table: str) -> list[str]:
+    """Lines of `usage` for a reader: columns of one width, without the last one, which is for errors."""
+    rows = [line.split("\t")[:-1] for line in table.splitlines()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _billed(stage: Stage, url: str) -> list[dict[str, Any]]:
+    """The lines of the bill AWS would print, once there is one."""
+    host, _, port = url.rpartition("//")[2].rpartition(":")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        _, found = local_client.ask((host, int(port)), "GET /_emulator/bill")
+        lines: Any = found["lines"]
+        if lines:
+            return list(lines)
+        stage.waits("waiting for the hour to end, and for the sidecar to send it to AWS")
+        time.sleep(0.1)
+    raise Unlike(f"AWS was not told of the hour within {PATIENCE_SECONDS} s")
+
+
+def _watch(stage: Stage, env: Mapping[str, str], until: str) -> list[str]:
+    """Print each new state of the gate until it shows `until`; return the states seen, in order."""
+    port = int(env["SIDECAR_PROBE_BIND"].rpartition(":")[2])
+    shown: list[str] = []
+    last = ""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        stage.waits(f"waiting for the gate to show {until}")
+        try:
+            code, found = local_client.ask(("127.0.0.1", port), "GET /entitled")
+        except (OSError, ValueError):
+            time.sleep(0.02)
+            continue
+        asking = found["reason"] == "asking"  # perhaps over before the first look
+        if not asking and last != (last := local_client.line(found)):
+            shown.append(str(found["status"]))
+            stage.say(f"GET /entitled → {code} {last}")
+        if found["status"] == until:
+            return shown
+        time.sleep(0.02)
+    raise Unlike(f"the gate did not show {until} in {PATIENCE_SECONDS} s, but {shown}")
+
+
+def _tell(url: str, verb: str, body: Mapping[str, object]) -> None:
+    """Give the emulator an order."""
+    connection = http.client.HTTPConnection(url.rpartition("//")[2], timeout=5)
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST", f"/_emulator/{verb}", json.dumps(body), headers)
+    answer = connection.getresponse()
+    text = answer.read().decode(errors="replace")
+    connection.close()
+    _want(answer.status < 300, f"the emulator refused {verb}: {text}")
+
+
+def _want(fine: bool, otherwise: str) -> None:
+    if not fine:
+        raise Unlike(otherwise)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in socks:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in socks]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()

@@ -1,0 +1,97 @@
+"""What does `ecs render` read, print and write? Files in, JSON on stdout, diff and notes on stderr.
+
+Rules kept here:
+- The file that was given is never written, unless --output names it.
+- The diff is against what was given, as RegisterTaskDefinition takes it: a person sees every change before anything is
+  registered, and no difference that is only the wrapping of DescribeTaskDefinition's answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sidecar.errors import Exit, Problem
+from sidecar.taskdef.container import LAUNCH_TYPES
+from sidecar.taskdef.render import CannotRender, Wish, as_text, difference, render
+from sidecar.taskdef.schema import Json, registrable
+
+Add = Callable[..., argparse.ArgumentParser]
+
+
+def add_parsers(add: Add, commands: object) -> None:
+    """`ecs` and what stands below it, with its help."""
+    ecs = commands.add_parser("ecs", help="work on ECS task definitions", description="Work on ECS task definitions.")  # type: ignore[attr-defined]
+    actions = ecs.add_subparsers(dest="action", metavar="ACTION", required=True)
+    command = add(
+        "render",
+        run,
+        "merge the sidecar into a task definition: JSON on stdout, what changes on stderr",
+        "0 merged, 78 not (stderr says what to change)",
+        "entitlement-sidecar ecs render taskdef.json --gate app --image my-registry/my-gate:1.0.0 --output gated.json",
+        actions,
+    )
+    command.add_argument("file", metavar="TASKDEF", help="the definition, as registered or described; - reads stdin")
+    command.add_argument(
+        "--gate", metavar="NAME", action="append", default=[], help="a container to hold back; may be repeated"
+    )
+    command.add_argument("--image", metavar="I", help="the sidecar's image, with your product sealed in")
+    command.add_argument(
+        "--launch-type", choices=LAUNCH_TYPES, help="default: FARGATE where the definition requires it, else EC2"
+    )
+    command.add_argument("--product-code", metavar="C", help="only where the image's manifest does not name it")
+    command.add_argument("--output", metavar="F", help="write the JSON there instead of to stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render one file."""
+    wish = Wish(gate=args.gate, image=args.image, launch_type=args.launch_type, product_code=args.product_code)
+    try:
+        text, said = _rendered(args.file, wish)
+        if args.output:
+            _write(Path(args.output), text)
+    except CannotRender as exc:
+        count = len(exc.problems)
+        lines = [f"{count} thing{'' if count == 1 else 's'} to change; nothing was written."]
+        sys.stderr.write("\n".join([*lines, *(f"  - {problem}" for problem in exc.problems)]) + "\n")
+        return int(Exit.CONFIG)
+    sys.stderr.write(said)
+    if not args.output:
+        sys.stdout.write(text)
+    return int(Exit.OK)
+
+
+def _rendered(name: str, wish: Wish) -> tuple[str, str]:
+    """The JSON, and what a person is told: the diff and the notes."""
+    try:
+        given = _read(name)
+        made, notes = render(given, wish)
+        changes = difference(registrable(given), made, name) or "nothing changes\n"
+        return as_text(made), changes + "".join(f"note: {note}\n" for note in notes)
+    except RecursionError as exc:
+        fault = "is nested deeper than any task definition. Give the definition alone."
+        raise CannotRender([Problem(setting=name, fault=fault, example='{"family": …}')]) from exc
+
+
+def _read(name: str) -> Json:
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text()
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could be written nowhere
+    except OSError as exc:
+        raise CannotRender([Problem(setting=name, fault=f"cannot be read: {exc.strerror}.")]) from exc
+    except ValueError as exc:
+        raise CannotRender([Problem(setting=name, fault=f"is no JSON: {exc}.", example='{"family": …}')]) from exc
+    if not isinstance(found, dict):
+        raise CannotRender([Problem(setting=name, fault="is JSON, but no object.", example='{"family": …}')])
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as exc:
+        raise CannotRender([Problem(setting="--output", fault=f"{path} cannot be written: {exc.strerror}.")]) from exc

@@ -1,0 +1,182 @@
+"""Does every dimension of the listing take a record? One real record of quantity 1 each, before the launch.
+
+AWS asks for it: a listing request fails until each dimension has received one.
+
+Rules kept here:
+- They are real and billed; nothing is sent before somebody said yes.
+- They are sealed and kept like any other usage, in the workload's own ledger. Where a sidecar runs it holds
+  that ledger, and this refuses: the hour it reports could not be reported a second time.
+
+Source: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (test records).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Final, TextIO
+
+from sidecar import log
+from sidecar.billing.loop import Settlement
+from sidecar.child import process
+from sidecar.entitlement.classify import Answer
+from sidecar.entitlement.hold import Hold
+from sidecar.errors import Exit, Problem, SettingsError
+from sidecar.gate.messages import Question, Report
+from sidecar.ledger.ledger import Ledger
+from sidecar.metering.events import Refusal, UsageEvent
+from sidecar.metering.hours import Hour
+from sidecar.metering.quantities import exact_product, plain, to_micros
+from sidecar.metering.records import State, UsageRecord
+from sidecar.remote_clock import clock_for
+from sidecar.settings import Dimension, Settings
+from sidecar.settings.dimensions import PLACES, Aggregation
+
+KEY: Final = "test-record"
+ALREADY: Final = "this hour was reported already; AWS takes one record an hour. Run it again after the hour's end."
+LOCKED: Final = (
+    "A sidecar runs here and reports this hour itself. Run the command in a pod or task of its own, with the same"
+    " service account or task role: `kubectl run` with the image and this command, or `aws ecs run-task` with a command"
+    " override."
+)
+
+LEFT_OVER: Final = (
+    "usage that was reported before waits in SIDECAR_STATE_DIR, and would be billed together with the test. Let"
+    " `entitlement-sidecar run` settle it, or run this command in a pod or task of its own."
+)
+
+
+class OpenGate:
+    """Entitlement has answered; metering may shut nothing here."""
+
+    has_opened = True
+    hold: Hold | None = None
+
+    def impose(self, hold: Hold | None) -> None:
+        """There is no gate."""
+
+
+def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] | None = None) -> int:
+    """0 where AWS took a record of every dimension, 1 otherwise."""
+    if not settings.dimensions:
+        fault = "is missing: there is no dimension to send a record of."
+        raise SettingsError([Problem(setting="SIDECAR_DIMENSIONS", fault=fault, example="requests")])
+    odd = [dimension.name for dimension in settings.dimensions if not _comes_to_one(dimension)]
+    if odd:
+        rule = "no event comes to exactly 1 with its scale; give it scale 1 for this command"
+        sys.stderr.write(f"{', '.join(odd)}: {rule}.\nNothing was sent.\n")
+        return Exit.FAILED
+    names = ", ".join(dimension.name for dimension in settings.dimensions)
+    if not yes and not _confirmed(f"This sends one real, billed record of quantity 1 for each of: {names}.", ask):
+        sys.stderr.write("Nothing was sent.\n")
+        return Exit.FAILED
+    log.silence()
+    sys.stderr.write("Asking AWS whether this workload may run …\n")
+    report = _entitled(settings)
+    if report.verdict is not Answer.ACCEPTED:
+        sys.stderr.write(f"{report.reason}: {report.hint}\nNothing was sent.\n")
+        return Exit.FAILED
+    return _send(settings, report, as_json)
+
+
+def _confirmed(words: str, ask: Callable[[str], str] | None) -> bool:
+    if ask is None and not sys.stdin.isatty():
+        sys.stderr.write(f"{words} Say --yes to send them.\n")
+        return False
+    return (ask or input)(f"{words}\nType yes to send them: ").strip().lower() == "yes"
+
+
+def _entitled(settings: Settings) -> Report:
+    """AWS's answer to the question whether this workload may run; it comes first here as it does in `run`."""
+    question = Question.of(settings, spare_workload_id=os.urandom(16).hex())
+    asking = process.spawn(question)
+    try:
+        deadline = time.monotonic() + process.budget_seconds(question)
+        while True:
+            report = Report.from_json(asking.line(deadline) or b"")
+            if not report.placed_only:
+                return report
+    except ValueError:
+        return Report(answer=Answer.RETRY.value, reason="child_failed", hint="AWS could not be asked; try again.")
+    finally:
+        asking.close()
+
+
+def _send(settings: Settings, report: Report, as_json: bool) -> int:
+    clock = clock_for(settings.clock_url)
+    settlement = Settlement(settings=settings, clock=clock, gate=OpenGate())
+    settlement.placed(report)
+    settlement.look()
+    ledger = settlement.ledger
+    if ledger is None:
+        fault = settlement.fault
+        locked = fault is not None and fault.reason == "ledger_locked"
+        sys.stderr.write((LOCKED if locked or fault is None else fault.hint) + "\nNothing was sent.\n")
+        return Exit.FAILED
+    try:
+        now = clock.now()
+        hour = Hour.at(now)
+        in_the_way = f"{hour}: {ALREADY}" if ledger.open_from() > hour else _left_over(ledger)
+        if in_the_way:
+            sys.stderr.write(f"{in_the_way}\nNothing was sent.\n")
+            return Exit.FAILED
+        answer = ledger.push([_one(dimension) for dimension in settings.dimensions], now)
+        if isinstance(answer, Refusal):
+            sys.stderr.write(f"{answer.reason}: {answer.detail}\n")
+            return Exit.FAILED
+        sys.stderr.write(f"Sending {len(settings.dimensions)} records for the hour {hour} …\n")
+        settlement.flush()
+        records = [ledger.find(hour, dimension.name) for dimension in settings.dimensions]
+    finally:
+        ledger.close()
+    found = [record for record in records if record]
+    _show(sys.stdout, found, as_json)
+    fine = len(found) == len(settings.dimensions) and all(record.state is State.SETTLED for record in found)
+    return Exit.OK if fine else Exit.FAILED
+
+
+def _left_over(ledger: Ledger) -> str:
+    """What the next record would hold beside the 1 it is meant to be; empty where there is nothing."""
+    _, _, balances = ledger.stock()
+    names = ", ".join(f"{plain(one.unsealed)} of {one.dimension}" for one in balances if one.unsealed)
+    return f"{names}: {LEFT_OVER}" if names else ""
+
+
+def _raw(dimension: Dimension) -> Decimal:
+    """What has to be reported for a quantity of 1, cut to six places; of a `unique` dimension one key is 1."""
+    if dimension.aggregation is Aggregation.UNIQUE:
+        return Decimal(1)
+    return (Decimal(1) / dimension.scale).quantize(Decimal(1).scaleb(-PLACES))
+
+
+def _comes_to_one(dimension: Dimension) -> bool:
+    return exact_product(_raw(dimension), dimension.scale) == 1
+
+
+def _one(dimension: Dimension) -> UsageEvent:
+    """An event that comes to quantity 1 once it is scaled."""
+    key = KEY if dimension.aggregation is Aggregation.UNIQUE else None
+    return UsageEvent(dimension=dimension.name, micros=to_micros(_raw(dimension)), key=key)
+
+
+def _show(out: TextIO, records: Sequence[UsageRecord], as_json: bool) -> None:
+    rows = [
+        {
+            "dimension": record.dimension,
+            "quantity": plain(record.quantity),
+            "state": record.state.value,
+            "metering_record_id": record.record_id,
+            "last_error": record.last_error,
+        }
+        for record in records
+    ]
+    if as_json:
+        out.write(json.dumps({"records": rows}) + "\n")
+        return
+    out.write("DIMENSION\tQUANTITY\tSTATE\tRECORD_ID\tLAST_ERROR\n")
+    for row in rows:
+        out.write("\t".join(value or "-" for value in row.values()) + "\n")

@@ -1,0 +1,141 @@
+"""How does a product wait for the gate? `wait`, `exec` and `recheck`, clients of a running sidecar.
+
+Rules kept here:
+- The wait ends when AWS says yes, when it says no, or when the time is up; anything else is waited out,
+  a sidecar that is not there yet included.
+- What is being waited for is said on stderr, once per change.
+- As PID 1 these commands end on SIGTERM like any other process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final, NoReturn
+from urllib.parse import urlsplit
+
+from sidecar.cli import local_client
+from sidecar.errors import Exit, Problem, SettingsError
+from sidecar.settings import parsers
+
+POLL_SECONDS: Final = 0.25
+POLL_SECONDS_MAX: Final = 2.0
+LOOK_SECONDS: Final = 5.0
+
+
+def wait(timeout: float | None, url: str | None) -> int:
+    """Block until entitled. 0, 69 when the time is up, 77 when denied."""
+    signal.signal(signal.SIGTERM, _told_to_end)
+    target = _target(url)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause, said = POLL_SECONDS, ""
+    while True:
+        status, words = _look(target, _left(deadline, LOOK_SECONDS))
+        if words != said:
+            sys.stderr.write(words + "\n")
+            sys.stderr.flush()
+            said, pause = words, POLL_SECONDS
+        if status == 200:
+            return Exit.OK
+        if status == 403:
+            return Exit.DENIED
+        if deadline is not None and time.monotonic() >= deadline:
+            sys.stderr.write(f"not entitled within {timeout:g} s\n")
+            return Exit.UNAVAILABLE
+        time.sleep(_left(deadline, pause))
+        pause = min(pause * 1.5, POLL_SECONDS_MAX)
+
+
+def wait_then_exec(timeout: float | None, command: Sequence[str]) -> int:
+    """Wait, then become `command`. Only a refusal returns."""
+    program = shutil.which(command[0])
+    if program is None:
+        found = os.path.exists(command[0])
+        sys.stderr.write(f"{command[0]}: {'cannot be executed' if found else 'no such command'}\n")
+        return Exit.NOT_EXECUTABLE if found else Exit.NOT_FOUND
+    code = wait(timeout, None)
+    if code != Exit.OK:
+        sys.stderr.write(f"{command[0]} was not started\n")
+        return code
+    sys.stderr.flush()
+    for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored_by_python, signal.SIG_DFL)
+    try:
+        os.execv(program, list(command))
+    except OSError as exc:
+        sys.stderr.write(f"{command[0]}: {exc.strerror}\n")
+        return Exit.NOT_EXECUTABLE
+
+
+def recheck() -> int:
+    """Ask AWS again now. 0 when it is being asked, 69 otherwise."""
+    address = local_client.where("api_bind")
+    try:
+        status, found = local_client.ask(address, "POST /v1/recheck", LOOK_SECONDS)
+    except (OSError, ValueError) as exc:
+        sys.stderr.write(
+            f"no sidecar answers at {address[0]}:{address[1]} ({exc}). Run this in its container, with its"
+            " SIDECAR_API_BIND.\n"
+        )
+        return Exit.UNAVAILABLE
+    if status != 202:
+        sys.stderr.write(f"not asked ({found.get('reason')}): {found.get('detail')}\n")
+        return Exit.UNAVAILABLE
+    sys.stdout.write("AWS is being asked; `entitlement-sidecar healthcheck` shows the answer\n")
+    return Exit.OK
+
+
+def _target(url: str | None) -> tuple[str, str, str]:
+    """Scheme, host:port and path to look at. Raises SettingsError."""
+    if url is None:
+        host, port = local_client.where("probe_bind")
+        return "http", f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "/entitled"
+    try:
+        parts = urlsplit(parsers.url(url))
+    except ValueError as exc:
+        raise SettingsError([Problem(setting="--url", fault=str(exc), example="http://product:8484")]) from exc
+    return parts.scheme, parts.netloc, parts.path if parts.path.strip("/") else "/entitled"
+
+
+def _look(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
+    """HTTP status and the line to show; status 0 where nobody answers."""
+    scheme, place, path = target
+    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    connection = kind(place, timeout=max(timeout, 0.1))
+    over = threading.Timer(max(timeout, 0.1), _cut, [connection])  # a server that trickles has no longer either
+    over.start()
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        found = json.loads(answer.read(local_client.BYTES_MAX))
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
+        return 0, f"waiting for the sidecar at {place} ({exc})"
+    finally:
+        over.cancel()
+        connection.close()
+    if not isinstance(found, dict) or "entitled" not in found:
+        return 0, f"waiting: what answers at {place}{path} is not a sidecar's gate"
+    open_gate = answer.status == 200 and found["entitled"] is True
+    return 200 if open_gate else answer.status if answer.status != 200 else 0, local_client.line(found)
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _left(deadline: float | None, most: float) -> float:
+    return most if deadline is None else max(0.0, min(most, deadline - time.monotonic()))
+
+
+def _told_to_end(_signal: int, _frame: object) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)

@@ -1,0 +1,117 @@
+"""What may be ordered while it runs? The verbs that admin routes and timelines share.
+
+Rules kept here:
+- A verb is understood before it is obeyed: `understood` reads the whole body and complains, and only what
+  it returns changes the world. So a timeline is refused at its start, not in its middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sidecar.emulator import control_fields as read
+from sidecar.emulator.callers import Callers
+from sidecar.emulator.clock import EmulatedClock
+from sidecar.emulator.faults import from_json
+from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.state import OPERATIONS, World
+
+Answer = Mapping[str, object]
+Deed = Callable[[], Answer]
+
+
+def understood(world: World, verb: str, body: Mapping[str, object]) -> Deed:
+    """What a verb will do, once called; it returns what there is to say. Raises BadOrder."""
+    if verb not in VERBS:
+        raise BadOrder(f"do: {verb} is none of {', '.join(sorted(VERBS))}")
+    return VERBS[verb](world, body)
+
+
+def _subscription(change: Callable[[World], Callable[[str | None, str | None], None]]) -> Verb:
+    def understand(world: World, body: Mapping[str, object]) -> Deed:
+        read.only(body, {"account", "product"})
+        account, product = read.text(body, "account"), read.text(body, "product")
+        if product is not None and product not in world.product_codes:
+            raise BadOrder(f"product: {product} is none of {', '.join(world.product_codes)}")
+
+        def deed() -> Answer:
+            change(world)(account, product)
+            return {"subscriptions": world.state()["subscriptions"]}
+
+        return deed
+
+    return understand
+
+
+def _faults(world: World, body: Mapping[str, object]) -> Deed:
+    fault = from_json(body, OPERATIONS)
+
+    def deed() -> Answer:
+        world.faults.add(fault)
+        return {"faults": world.faults.as_json()}
+
+    return deed
+
+
+def _clear_faults(world: World, body: Mapping[str, object]) -> Deed:
+    read.only(body, ())
+
+    def deed() -> Answer:
+        world.clear_faults()
+        return {"faults": world.faults.as_json()}
+
+    return deed
+
+
+def _callers(world: World, body: Mapping[str, object]) -> Deed:
+    Callers().define(body, world.behaviour)  # a rehearsal, for its complaints
+
+    def deed() -> Answer:
+        return {"access_key": body["access_key"], **world.callers.define(body, world.behaviour).as_json()}
+
+    return deed
+
+
+def _behaviour(world: World, body: Mapping[str, object]) -> Deed:
+    world.behaviour.changed(body)  # a rehearsal, for its complaints
+    return lambda: world.behave(**body).as_json()
+
+
+def _rotate(world: World, body: Mapping[str, object]) -> Deed:
+    read.only(body, ())
+    return lambda: {"public_key_version": world.rotate()}
+
+
+def _expire_keys(world: World, body: Mapping[str, object]) -> Deed:
+    read.only(body, ())
+    return lambda: {"expired": world.expire_keys()}
+
+
+def _clock(world: World, body: Mapping[str, object]) -> Deed:
+    read.only(body, {"now", "speed"})
+    now, speed = read.instant(body, "now"), read.number(body, "speed")
+    if now is None and speed is None:
+        raise BadOrder("now: is required, or speed")
+    EmulatedClock(world.clock.real, start=now, speed=1.0 if speed is None else speed)  # a rehearsal
+
+    def deed() -> Answer:
+        world.set_clock(now=now, speed=speed)
+        return world.clock.as_json()
+
+    return deed
+
+
+Verb = Callable[[World, Mapping[str, object]], Deed]
+
+VERBS: Final[Mapping[str, Verb]] = {
+    "subscribe": _subscription(lambda world: world.subscribe),
+    "unsubscribe": _subscription(lambda world: world.unsubscribe),
+    "faults": _faults,
+    "clear-faults": _clear_faults,
+    "callers": _callers,
+    "behaviour": _behaviour,
+    "rotate": _rotate,
+    "expire-keys": _expire_keys,
+    "clock": _clock,
+}

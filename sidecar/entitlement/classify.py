@@ -1,0 +1,104 @@
+"""What does an answer mean? Looks a code up in the error table (`rows`).
+
+Leaves to others how the answer was got (`marketplace`), and what the gate does with it (`status`).
+
+Rules kept here:
+- Codes are matched on the string, case-sensitively; never on the HTTP status alone, since AWS's pages
+  give several for the same code.
+- `ExpiredTokenException` is decided by operation: botocore maps it to one class for all of them.
+- What nobody knows is a mistake in the configuration: gate shut, the code in the hint, asked again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from sidecar.entitlement.answer import Answer, Asked, Row
+from sidecar.entitlement.error_table import ROWS
+
+__all__ = [
+    "ACCEPTED",
+    "DRY_RUN_PASSED",
+    "KEPT",
+    "KEPT_PASS",
+    "ROWS",
+    "TABLE",
+    "UNKNOWN",
+    "Answer",
+    "Asked",
+    "Row",
+    "classify",
+    "classify_exception",
+    "filled",
+]
+
+TABLE: Final[Mapping[tuple[str, Asked], Row]] = {
+    (code, asked): row for row in ROWS for code in row.codes for asked in row.asked
+}
+
+UNKNOWN: Final = Row(
+    codes=(),
+    asked=(),
+    answer=Answer.CONFIG,
+    reason="unknown_error",
+    hint="AWS or its SDK answered {code}, which this version does not know. Look it up, and report it to the"
+    " product's vendor; it is asked again.",
+)
+
+CLOCK_WORDS: Final = re.compile(r"expired|not yet current|earlier than|later than|skew", re.IGNORECASE)
+"""How AWS words a signature refused for its date."""
+
+ACCEPTED: Final = ("registered", "AWS Marketplace confirmed this workload; its answer verified.")
+KEPT: Final = (
+    "kept_answer",
+    "AWS cannot be reached; an answer AWS gave this same workload before verified again. It is asked on.",
+)
+DRY_RUN_PASSED: Final = (
+    "dry_run_passed",
+    "AWS Marketplace would take usage of every dimension from this workload.",
+)
+KEPT_PASS: Final = (
+    "kept_pass",
+    "AWS cannot be reached; it took usage of every dimension from this same workload before. It is asked on.",
+)
+
+
+def classify(code: str, asked: Asked, message: str = "") -> Row:
+    """The row for a code. `message` only tells a bad clock from a bad signature."""
+    if CLOCK_WORDS.search(message) and (clock := TABLE.get((f"{code}:clock", asked))):
+        return clock
+    return TABLE.get((code, asked), UNKNOWN)
+
+
+def classify_exception(names: tuple[str, ...], message: str = "") -> tuple[str, Row]:
+    """The row for an SDK exception, given its class names from most to least specific."""
+    for name in names:
+        if CLOCK_WORDS.search(message) and (clock := TABLE.get((f"{name}:clock", Asked.SDK))):
+            return name, clock
+        if (name, Asked.SDK) in TABLE:
+            return name, TABLE[name, Asked.SDK]
+    return names[0], UNKNOWN
+
+
+def filled(hint: str, facts: Mapping[str, str]) -> str:
+    """A hint with its places filled in; what is not known is said in words."""
+    if facts.get("metering_host") == facts.get("sts_host") is not None:
+        hint = hint.replace("{metering_host} and {sts_host}", "{metering_host}")
+    for place, otherwise in PLACES.items():
+        hint = hint.replace("{" + place + "}", facts.get(place) or otherwise)
+    return hint.strip()
+
+
+PLACES: Final[Mapping[str, str]] = {
+    "host": "the AWS Marketplace metering endpoint",
+    "metering_host": "the AWS Marketplace metering endpoint",
+    "sts_host": "the STS endpoint",
+    "region": "this region",
+    "role": "the workload's role",
+    "partition": "unknown",
+    "code": "an unknown code",
+    "dimension": "one of the dimensions",
+    "skew": "",
+}

@@ -1,0 +1,45 @@
+"""When is AWS asked again?
+
+Rules kept here:
+- The first question goes out at once (the caller's part); transient failures are retried for ever, with
+  full-jitter exponential backoff, capped.
+- A mistake in the configuration is asked about again from 15 seconds up: IAM takes a while to spread.
+- A denial is asked about again after the operator's pause, or never.
+- What AWS asks for (`x-amz-retry-after`) is a floor.
+
+Source: AWS Architecture Blog, "Exponential Backoff and Jitter"; AWS Marketplace seller guide, retry for
+up to 30 minutes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.entitlement.classify import Answer
+
+RETRY_SECONDS: Final = 1.0
+RETRY_SECONDS_MAX: Final = 60.0
+CONFIG_SECONDS: Final = 15.0
+CONFIG_SECONDS_MAX: Final = 300.0
+SPREAD: Final = 0.1
+"""Pods denied together do not ask again together."""
+DOUBLINGS_MAX: Final = 20
+
+
+def pause_seconds(
+    answer: Answer, attempt: int, chance: float, reask_seconds: int, retry_after_seconds: float | None
+) -> float | None:
+    """Seconds until the next question; None: not by itself.
+
+    `attempt` counts answers of this class in a row, from 0. `chance` is uniform in [0, 1).
+    """
+    doubled = 2.0 ** min(attempt, DOUBLINGS_MAX)
+    if answer is Answer.ACCEPTED:
+        return None
+    if answer is Answer.DENY:
+        return reask_seconds * (1 + SPREAD * chance) if reask_seconds else None
+    if answer is Answer.CONFIG:
+        pause = min(CONFIG_SECONDS * doubled, CONFIG_SECONDS_MAX) * (1 + SPREAD * chance)
+    else:
+        pause = min(RETRY_SECONDS * doubled, RETRY_SECONDS_MAX) * chance
+    return max(pause, retry_after_seconds or 0.0)

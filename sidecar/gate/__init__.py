@@ -1,0 +1,1 @@
+"""Ask AWS whether this workload may run, and hold the state of the gate."""

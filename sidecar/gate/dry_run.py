@@ -1,0 +1,74 @@
+"""How is AWS asked by dry runs of MeterUsage, and what does a kept pass prove? Runs in the child.
+
+Rules kept here:
+- Each dimension is asked about, in order; the first that does not pass is the answer.
+- Credentials said to be expired are fetched anew and the dimension asked about once more, before that
+  is believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.clock import Clock
+from sidecar.entitlement import classify, kept_pass
+from sidecar.entitlement.classify import Asked
+from sidecar.entitlement.registration import ProductCode, WorkloadId
+from sidecar.gate.messages import Question
+from sidecar.gate.method import No, Yes
+from sidecar.ledger import kept_file as answer_file
+from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.meter_usage import DryRun, Passed, dry_run
+from sidecar.settings import Dimension
+
+
+@dataclass(kw_only=True)
+class Rehearsing:
+    """A dry run of every dimension."""
+
+    question: Question
+    workload: WorkloadId
+    clock: Clock
+    host_clock: Clock
+
+    @property
+    def kept(self) -> Path:
+        return answer_file.pass_path(Path(self.question.state_dir), self.workload)
+
+    def ask(self, marketplace: Marketplace) -> Yes | No:
+        if not self.question.dimensions:
+            raise AssertionError("settings hold at least one dimension")
+        request_id = ""
+        for dimension in self.question.dimensions:
+            found = self._about(marketplace, dimension)
+            if not isinstance(found, Passed):
+                return No(row=found.row, code=found.code, hint=found.row.hint, reply=found, dimension=dimension.name)
+            request_id = found.request_id
+        to_keep = kept_pass.passed(kept_pass.Kind.DRY_RUN, self.workload, self._product, self._names)
+        return Yes(
+            said=classify.DRY_RUN_PASSED, asked=Asked.METER_USAGE, request_id=request_id, to_keep=to_keep.as_text()
+        )
+
+    def reopen(self, text: str) -> Yes:
+        kept_pass.reopen(kept_pass.from_text(text), self.workload, self._product, self._names)
+        return Yes(said=classify.KEPT_PASS, asked=Asked.METER_USAGE)
+
+    @property
+    def _product(self) -> ProductCode:
+        return ProductCode(self.question.product_code)
+
+    @property
+    def _names(self) -> list[str]:
+        return [dimension.name for dimension in self.question.dimensions]
+
+    def _about(self, marketplace: Marketplace, dimension: Dimension) -> DryRun:
+        found = self._once(marketplace, dimension)
+        if not isinstance(found, Passed) and found.row.once_more:
+            marketplace.refresh()
+            found = self._once(marketplace, dimension)
+        return found
+
+    def _once(self, marketplace: Marketplace, dimension: Dimension) -> DryRun:
+        product, now = self.question.product_code, self.clock.now()
+        return dry_run(marketplace, product, dimension, now, host_now=self.host_clock.now())

@@ -1,0 +1,162 @@
+"""What do the worker and its short-lived child say to one another about the gate? Values, as JSON.
+
+Submitting usage is another question (`submission`), telling the cluster a third (`notice`).
+
+Rules kept here:
+- The child says who it is and where, then what AWS answered, then whether that was kept: one line each.
+- The question holds no secret but the public key; the report holds no token, key or credential.
+- All are written by us on both sides; a line that does not parse is a broken child, not an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Self
+
+from sidecar.entitlement.classify import Answer
+from sidecar.settings import Dimension, EntitlementCheck, PublicKey, Settings
+
+KIND: Final = "question"
+"""Tells this question from the other kinds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Everything a child needs to ask AWS once, beside its environment."""
+
+    product_code: str
+    public_keys: tuple[PublicKey, ...]
+    state_dir: str
+    endpoint_url: str | None
+    workload_id: str | None
+    spare_workload_id: str
+    """Stands for a nameless workload whose state directory cannot hold a name."""
+    entitlement_check: str = EntitlementCheck.REGISTER_USAGE.value
+    dimensions: tuple[Dimension, ...] = ()
+    """Name and decimals of each: what a dry run needs."""
+    clock_url: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, spare_workload_id: str) -> Self:
+        return cls(
+            product_code=settings.product_code,
+            public_keys=settings.public_keys,
+            state_dir=str(settings.state_dir),
+            endpoint_url=settings.endpoint_url,
+            workload_id=settings.workload_id,
+            spare_workload_id=spare_workload_id,
+            entitlement_check=settings.entitlement_check.value,
+            dimensions=tuple(Dimension(name=one.name, decimals=one.decimals) for one in settings.dimensions),
+            clock_url=settings.clock_url,
+        )
+
+    def as_json(self) -> str:
+        dimensions = [{"name": one.name, "decimals": one.decimals} for one in self.dimensions]
+        return json.dumps({**asdict(self), "dimensions": dimensions, "kind": KIND})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        given = json.loads(text)
+        if given.pop("kind") != KIND:
+            raise ValueError("another kind of question")
+        given["public_keys"] = tuple(PublicKey(**key) for key in given["public_keys"])
+        given["dimensions"] = tuple(Dimension(**one) for one in given["dimensions"])
+        return cls(**given)
+
+
+TEXT_MAX: Final = 512
+LONG: Final[Mapping[str, int]] = {"hint": 2048, "settings_fault": 4096}
+"""Characters of a report's texts."""
+
+
+def _cut(value: Any, most: int) -> Any:
+    if isinstance(value, str):
+        return value[:most]
+    if isinstance(value, dict):
+        return {str(name)[:most]: _cut(one, most) for name, one in value.items()}
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What came of asking: the answer, and who asked whom from where."""
+
+    answer: str
+    """An `Answer` by value."""
+    reason: str
+    hint: str
+    code: str = ""
+    """The error's code, as AWS or the SDK says it; empty for an accepted answer."""
+    asked: str = ""
+    request_id: str = ""
+    kept: bool = False
+    """Whether a kept answer, not a fresh one, opened the gate."""
+    kept_refused: str = ""
+    """Why a kept answer did not open it; empty where there was none."""
+    public_key_version: int | None = None
+    rotation_at: str | None = None
+    weak_key_bits: int | None = None
+    retry_after_seconds: float | None = None
+    settings_fault: str = ""
+    """Set where the place contradicts the settings: the process ends with 78."""
+    workload: str = ""
+    workload_kind: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    region: str = ""
+    region_source: str = ""
+    region_disagreement: str | None = None
+    partition: str = ""
+    host: str = ""
+    credential_source: str = ""
+    credential_caution: str = ""
+    role: str = ""
+    placed_only: bool = False
+    """Said before AWS is asked: who and where we are, and no answer yet."""
+
+    @property
+    def verdict(self) -> Answer:
+        return Answer(self.answer)
+
+    def answered(self) -> Self:
+        """This, where it is an answer. Raises ValueError."""
+        if self.placed_only:
+            raise ValueError("no answer yet")
+        return self
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """A report with every text cut to a sensible length: AWS, or who plays it, may say anything.
+
+        Raises ValueError.
+        """
+        try:
+            given: Any = json.loads(text)
+            report = cls(**{name: _cut(value, LONG.get(name, TEXT_MAX)) for name, value in given.items()})
+            Answer(report.answer)
+        except (TypeError, ValueError, AttributeError, RecursionError) as exc:
+            raise ValueError("not a report") from exc
+        return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """The child's second line: whether the answer now lies on disk."""
+
+    kept: bool
+    fault: str = ""
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Raises ValueError."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise ValueError("not a keeping") from exc

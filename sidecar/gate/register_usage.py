@@ -1,0 +1,113 @@
+"""How is AWS asked by registration, and what does its kept answer prove? Runs in the child.
+
+Rules kept here:
+- Key versions are asked newest first; only `InvalidPublicKeyVersion` moves on to the next.
+- Each call has a fresh nonce. An answer that does not verify, and credentials said to be expired, are
+  asked once more with everything fresh before they are believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sidecar.clock import Clock, iso
+from sidecar.entitlement import classify as answers
+from sidecar.entitlement import kept_answer, token
+from sidecar.entitlement.classify import Asked
+from sidecar.entitlement.registration import (
+    NONCE_BYTES,
+    ProductCode,
+    PublicKeyVersion,
+    Registration,
+    VerifiedRegistration,
+    WorkloadId,
+    make_nonce,
+)
+from sidecar.errors import TokenRejected
+from sidecar.gate.messages import Question
+from sidecar.gate.method import No, Yes
+from sidecar.ledger import kept_file as answer_file
+from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.register_usage import Signed, register_usage
+from sidecar.marketplace.sdk_errors import Refused
+from sidecar.settings import PublicKey
+
+TRY_NEXT_KEY: Final = "invalid_public_key_version"
+
+
+@dataclass(kw_only=True)
+class Registering:
+    """RegisterUsage with each key version, until one is answered."""
+
+    question: Question
+    workload: WorkloadId
+    clock: Clock
+    host_clock: Clock
+    new_random: Callable[[int], bytes]
+
+    @property
+    def kept(self) -> Path:
+        return answer_file.answer_path(Path(self.question.state_dir), self.workload)
+
+    def ask(self, marketplace: Marketplace) -> Yes | No:
+        found: Yes | No | None = None
+        for key in self.question.public_keys:
+            found = self._with_key(marketplace, key)
+            if isinstance(found, Yes) or found.row.reason != TRY_NEXT_KEY:
+                break
+        if found is None:
+            raise AssertionError("settings hold at least one public key")
+        return found
+
+    def reopen(self, text: str) -> Yes:
+        product = ProductCode(self.question.product_code)
+        verified = kept_answer.reopen(kept_answer.from_text(text), self.workload, product, self.question.public_keys)
+        return Yes(said=answers.KEPT, asked=Asked.REGISTER_USAGE, facts=_facts(verified))
+
+    def _with_key(self, marketplace: Marketplace, key: PublicKey) -> Yes | No:
+        """Ask with one key version, once more where the first answer may be a leftover."""
+        found = self._once(marketplace, key)
+        if isinstance(found, No) and found.row.once_more:
+            marketplace.refresh()
+            found = self._once(marketplace, key)
+        return found
+
+    def _once(self, marketplace: Marketplace, key: PublicKey) -> Yes | No:
+        asked = Registration(
+            product_code=ProductCode(self.question.product_code),
+            public_key_version=PublicKeyVersion(key.version),
+            nonce=make_nonce(self.new_random(NONCE_BYTES), self.workload),
+        )
+        try:
+            public_key = token.public_key(key.pem)
+            reply = register_usage(marketplace, asked, self.host_clock.now())
+            if isinstance(reply, Refused):
+                return No(row=reply.row, code=reply.code, hint=reply.row.hint, reply=reply)
+            verified = token.verify(reply.token, public_key, asked, self.clock.now())
+        except TokenRejected as exc:
+            return No(row=answers.classify(exc.reason, Asked.TOKEN), code=exc.reason, hint=exc.hint)
+        return _yes(verified, reply)
+
+
+def _yes(verified: VerifiedRegistration, signed: Signed) -> Yes:
+    asked = verified.asked
+    to_keep = kept_answer.KeptAnswer(
+        product_code=asked.product_code,
+        public_key_version=asked.public_key_version,
+        nonce=asked.nonce,
+        token=str(signed.token),
+    )
+    return Yes(
+        said=answers.ACCEPTED,
+        asked=Asked.REGISTER_USAGE,
+        request_id=signed.request_id,
+        facts={**_facts(verified), "rotation_at": iso(signed.rotation_at) if signed.rotation_at else None},
+        to_keep=to_keep.as_text(),
+    )
+
+
+def _facts(verified: VerifiedRegistration) -> dict[str, object]:
+    return {"public_key_version": verified.asked.public_key_version, "weak_key_bits": verified.weak_key_bits}

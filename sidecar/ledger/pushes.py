@@ -1,0 +1,306 @@
+"""Which of these requests are kept, and what do they add? A group of pushes, judged in order, written together.
+
+Rules kept here:
+- Each request is judged after those before it in the group, as if it were alone: a bad one refuses itself
+  and leaves no trace; a repeated id counts once, also within a request or a group.
+- An id is known by 128 bits of it and of its content; the same id with other content is a conflict (409).
+- A duplicate is one even if its hour was sealed since; only new events are placed.
+- A sum that would leave 64 bits is refused (422); STRICT refuses the row, nothing wraps.
+
+The order of refusals is the contract's: 422 before 409.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from sidecar.ledger import seen_ids
+from sidecar.ledger.seen_ids import GENERATION_SECONDS, ID
+from sidecar.ledger.statements import sql
+from sidecar.metering.events import Pushed, Refusal, Tags, UsageEvent, content_digest, id_digest, key_digest
+from sidecar.metering.hours import Hour
+from sidecar.metering.late_events import place
+from sidecar.metering.quantities import MICROS_PER_UNIT
+from sidecar.settings.dimensions import Aggregation
+
+SUM_MAX: Final = 2**63 - 1
+"""Micros one hour, dimension and tag set can hold: SQLite's integer."""
+NO_INTEGER: Final = 3091
+"""SQLITE_CONSTRAINT_DATATYPE: a sum left 64 bits, became a REAL, and STRICT refused it."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+HOUR: Final = 3_600_000_000
+
+
+class Counted(NamedTuple):
+    """One event as the writer needs it."""
+
+    dimension: str
+    micros: int
+    at: int
+    """Microseconds since the epoch."""
+    stated: bool
+    """The product said when it happened."""
+    tags: str
+    entry: bytes | None
+    """Digests of id and content."""
+    key: bytes | None
+
+
+class Request(NamedTuple):
+    """One push, prepared in its own thread so that the writer has less to do."""
+
+    events: tuple[Counted, ...]
+    now: int
+    """Epoch seconds."""
+
+    @classmethod
+    def of(cls, events: Iterable[UsageEvent], now: datetime) -> Request:
+        at = (now - EPOCH) // MICROSECOND
+        return cls(events=tuple(_counted(event, at) for event in events), now=at // 1_000_000)
+
+
+Answer = Pushed | Refusal
+
+
+class Group:
+    """What the requests of one transaction come to, before it is written."""
+
+    def __init__(
+        self,
+        open_from: int,
+        aggregations: Mapping[str, Aggregation],
+        known: dict[bytes, bytes],
+        *,
+        ids_kept: bool = False,
+    ) -> None:
+        """`known`: ids and contents of before. `ids_kept`: those of this group are on disk already, and new."""
+        self._ids_kept = ids_kept
+        self._open_from = open_from
+        self._aggregations = aggregations
+        self._known = known
+        self.entries: list[bytes] = []
+        self.buckets: dict[tuple[int, str, str], list[int]] = {}
+        self.keys: set[tuple[int, str, bytes]] = set()
+        self.late: dict[tuple[int, str, int], list[int]] = {}
+        self.totals: dict[str, list[int]] = {}
+
+    def take(self, request: Request) -> Answer:
+        """Judge one request, and count it if it is good."""
+        new: list[tuple[int, Counted]] = []
+        fresh: dict[bytes, bytes] = {}
+        conflict: int | None = None
+        for index, event in enumerate(request.events):
+            if event.entry is not None:
+                key, content = event.entry[:ID], event.entry[ID:]
+                before = fresh.get(key) or self._known.get(key)
+                if before is not None:
+                    if before != content:
+                        hour = self._hour(event, index)
+                        if isinstance(hour, Refusal):
+                            return hour
+                        conflict = index if conflict is None else conflict
+                    continue
+                fresh[key] = content
+            hour = self._hour(event, index)
+            if isinstance(hour, Refusal):
+                return hour
+            new.append((hour, event))
+        if conflict is not None:
+            return _conflict(conflict)
+        self._known |= fresh
+        for hour, event in new:
+            self._add(hour, event)
+        return Pushed(accepted=len(new), duplicates=len(request.events) - len(new))
+
+    def _hour(self, event: Counted, index: int) -> int | Refusal:
+        hour = event.at // HOUR
+        if hour >= self._open_from:
+            return hour
+        aggregation = self._aggregations[event.dimension]
+        if not event.stated and aggregation is not Aggregation.SUM:
+            return self._open_from  # it happens now, whatever a clock that was set back says
+        placed = place(Hour.numbered(hour), Hour.numbered(self._open_from), aggregation, index)
+        return placed if isinstance(placed, Refusal) else placed.hour.number
+
+    def _add(self, hour: int, event: Counted) -> None:
+        dimension, micros, at, _, tags, entry, key = event
+        summed = micros if self._aggregations[dimension] is Aggregation.SUM else 0
+        bucket = self.buckets.get((hour, dimension, tags))
+        if bucket is None:
+            self.buckets[hour, dimension, tags] = [1, summed, micros, micros, at]
+        else:
+            bucket[0] += 1
+            bucket[1] += summed
+            if micros > bucket[2]:
+                bucket[2] = micros
+            if at >= bucket[4]:
+                bucket[3:] = (micros, at)
+        if entry is not None:
+            self.entries.append(entry)
+        if key is not None:
+            self.keys.add((hour, dimension, key))
+        origin = at // HOUR
+        if origin < hour:
+            _bump(self.late, (hour, dimension, origin), micros)
+        _bump(self.totals, dimension, summed)
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write everything that was counted. Raises sqlite3.IntegrityError where a sum leaves 64 bits."""
+        if not self.buckets:
+            return
+        run = connection.execute
+        if self.entries and not self._ids_kept:
+            seen_ids.keep(connection, sorted(self.entries))  # new, each of them: that was judged
+        run(sql("buckets_add"), {"rows": _rows((*key, *value) for key, value in self.buckets.items())})
+        totals = ((name, n, *divmod(micros, MICROS_PER_UNIT)) for name, (n, micros) in self.totals.items())
+        run(sql("lifetime_push"), {"rows": _rows(totals)})
+        if self.late:
+            run(sql("late_add"), {"rows": _rows((*key, *value) for key, value in self.late.items())})
+        for hour, dimension, key in self.keys:
+            run(sql("unique_keys_add"), {"hour": hour, "dimension": dimension, "key": key})
+
+
+def count(
+    connection: sqlite3.Connection, requests: Sequence[Request], aggregations: Mapping[str, Aggregation]
+) -> list[Answer]:
+    """Judge and write a group inside the caller's transaction; one answer for each request."""
+    now = max(request.now for request in requests)
+    open_from, turned_at = _standing(connection)
+    if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
+        seen_ids.turn(connection, now, forget=now > turned_at)
+    connection.execute("SAVEPOINT together")
+    answers = _all_new(connection, requests, aggregations, open_from)
+    if answers is not None:
+        connection.execute("RELEASE together")
+        return answers
+    connection.execute("ROLLBACK TO together")
+    group = Group(open_from, aggregations, _known(connection, requests))
+    answers = [group.take(request) for request in requests]
+    try:
+        group.write(connection)
+    except (sqlite3.IntegrityError, OverflowError):
+        connection.execute("ROLLBACK TO together")
+        answers = [_alone(connection, request, aggregations, open_from) for request in requests]
+    connection.execute("RELEASE together")
+    return answers
+
+
+def _all_new(
+    connection: sqlite3.Connection, requests: Sequence[Request], aggregations: Mapping[str, Aggregation], open_from: int
+) -> list[Answer] | None:
+    """The common case in one step less: every id is new and nothing is refused. None where it is not so."""
+    entries = sorted(event.entry for request in requests for event in request.events if event.entry is not None)
+    if entries and not seen_ids.keep(connection, entries):
+        return None
+    group = Group(open_from, aggregations, {}, ids_kept=True)
+    answers = [group.take(request) for request in requests]
+    if any(isinstance(answer, Refusal) for answer in answers):
+        return None
+    try:
+        group.write(connection)
+    except (sqlite3.IntegrityError, OverflowError):
+        return None
+    return answers
+
+
+def _alone(
+    connection: sqlite3.Connection, request: Request, aggregations: Mapping[str, Aggregation], open_from: int
+) -> Answer:
+    """One request by itself, so that only the one that is out of range is refused."""
+    connection.execute("SAVEPOINT alone")
+    group = Group(open_from, aggregations, _known(connection, [request]))
+    answer = group.take(request)
+    try:
+        group.write(connection)
+    except (sqlite3.IntegrityError, OverflowError) as exc:
+        connection.execute("ROLLBACK TO alone")
+        refusal = _out_of_range(connection, request, aggregations, open_from)
+        if refusal is None and getattr(exc, "sqlite_errorcode", NO_INTEGER) != NO_INTEGER:
+            raise
+        answer = refusal or Refusal(status=422, reason="quantity_out_of_range", detail="The sums leave 64 bits.")
+    connection.execute("RELEASE alone")
+    return answer
+
+
+def _standing(connection: sqlite3.Connection) -> tuple[int, int]:
+    open_from, turned_at = connection.execute(sql("standing")).fetchone()
+    return int(open_from), int(turned_at)
+
+
+def _known(connection: sqlite3.Connection, requests: Iterable[Request]) -> dict[bytes, bytes]:
+    entries = (event.entry for request in requests for event in request.events if event.entry is not None)
+    return seen_ids.known(connection, entries)
+
+
+def _out_of_range(
+    connection: sqlite3.Connection, request: Request, aggregations: Mapping[str, Aggregation], open_from: int
+) -> Refusal | None:
+    """The first event at which a sum leaves 64 bits; None where that was not the fault."""
+    sums: dict[tuple[int, str, str], int] = {}
+    known = _known(connection, [request])
+    for index, event in enumerate(request.events):
+        if aggregations[event.dimension] is not Aggregation.SUM:
+            continue
+        if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
+            continue
+        place_ = (max(event.at // HOUR, open_from), event.dimension, event.tags)
+        if place_ not in sums:
+            values = dict(zip(("hour", "dimension", "tags"), place_, strict=True))
+            row = connection.execute(sql("bucket_sum"), values).fetchone()
+            sums[place_] = row["sum"] if row else 0
+        sums[place_] += event.micros
+        if sums[place_] > SUM_MAX:
+            rule = f"quantity takes the hour's sum of {json.dumps(event.dimension)} above {SUM_MAX // MICROS_PER_UNIT}."
+            return Refusal(status=422, reason="quantity_out_of_range", detail=f"Event {index}: {rule}", index=index)
+    return None
+
+
+def _conflict(index: int) -> Refusal:
+    return Refusal(
+        status=409,
+        reason="id_conflict",
+        detail=f"Event {index}: id was sent before with other content; an id names one event for ever.",
+        index=index,
+    )
+
+
+def _counted(event: UsageEvent, now: int) -> Counted:
+    return Counted(
+        event.dimension,
+        event.micros,
+        now if event.at is None else (event.at - EPOCH) // MICROSECOND,
+        event.at is not None,
+        tags_text(event.tags),
+        None if event.id is None else id_digest(event.id) + content_digest(event),
+        None if event.key is None else key_digest(event.key),
+    )
+
+
+@lru_cache(maxsize=1024)
+def tags_text(tags: Tags) -> str:
+    """A tag set as it is on disk: one spelling for one set."""
+    return json.dumps(tags, separators=(",", ":"), ensure_ascii=False) if tags else "[]"
+
+
+def tags_of(text: str) -> Tags:
+    """The tag set of a text that `tags_text` made."""
+    return tuple((name, value) for name, value in json.loads(text))
+
+
+def _rows(rows: Iterable[Sequence[object]]) -> str:
+    return json.dumps(list(rows), separators=(",", ":"))
+
+
+def _bump(totals: dict, key: object, micros: int) -> None:  # type: ignore[type-arg]
+    entry = totals.get(key)
+    if entry is None:
+        totals[key] = [1, micros]
+    else:
+        entry[0] += 1
+        entry[1] += micros

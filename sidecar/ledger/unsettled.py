@@ -1,0 +1,80 @@
+"""What does the ledger still hold when its workload ends? For a log that outlives the volume.
+
+Leaves to others who writes it, and where.
+
+Rules kept here:
+- Everything that waits is named once: what is listed for a dimension adds up to its waiting amount.
+- Whole: a record comes with the request in force to the byte and its digest, so that it can be sent or
+  billed by hand; an amount comes with its tags and the hour it was used in.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from sidecar.ledger.amounts import buckets_of, dimension_of, hours_of, shares_of
+from sidecar.ledger.pushes import tags_of
+from sidecar.ledger.records import in_state
+from sidecar.ledger.statements import sql
+from sidecar.metering.events import Tags
+from sidecar.metering.hours import Hour
+from sidecar.metering.quantities import plain
+from sidecar.metering.records import State, UsageRecord
+from sidecar.settings.dimensions import Dimension
+
+UNSETTLED = (State.SEALED, State.DISPUTED, State.EXPIRED, State.REJECTED)
+
+Left = dict[str, object]
+
+
+def left_behind(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> list[Left]:
+    """All of it: records first, then amounts by dimension."""
+    left = [_record(record) for state in UNSETTLED for record in in_state(connection, state)]
+    for row in connection.execute(sql("lifetimes")).fetchall():
+        dimension = configured.get(row["dimension"]) or dimension_of(row)
+        left += _open(connection, dimension)
+        if carry := Decimal(row["carry"]):
+            left.append(_amount("carried", dimension.name, carry))
+        left += _rolled(connection, dimension.name)
+    return left + [_on_its_way("handed", row) for row in connection.execute(sql("handed_waiting")).fetchall()]
+
+
+def _record(record: UsageRecord) -> Left:
+    if record.request is None:
+        raise ValueError(f"{record.dimension} in {record.hour} has no request.")
+    return {
+        "left": "record",
+        "hour": record.hour.start.isoformat(),
+        "dimension": record.dimension,
+        "state": record.state.value,
+        "quantity": plain(record.quantity),
+        "request": json.loads(record.request.as_json()),
+        "digest": record.request.digest,
+        "attempts": record.attempts,
+        "definite": record.definite,
+        "last_error": record.last_error,
+    }
+
+
+def _open(connection: sqlite3.Connection, dimension: Dimension) -> Iterator[Left]:
+    for number in hours_of(connection, dimension.name):
+        for tags, amount in shares_of(dimension, buckets_of(connection, dimension.name, number)):
+            hour = Hour.numbered(number).start.isoformat()
+            yield {**_amount("open", dimension.name, amount, tags), "hour": hour}
+
+
+def _rolled(connection: sqlite3.Connection, dimension: str) -> Iterator[Left]:
+    for row in connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall():
+        yield {**_on_its_way("rolled_forward", {**row, "dimension": dimension}), "origin": row["origin"]}
+
+
+def _on_its_way(left: str, row: Mapping[str, object] | sqlite3.Row) -> Left:
+    amount = _amount(left, str(row["dimension"]), Decimal(str(row["amount"])), tags_of(str(row["tags"])))
+    return {**amount, "from_hour": Hour.numbered(int(str(row["from_hour"]))).start.isoformat()}
+
+
+def _amount(left: str, dimension: str, amount: Decimal, tags: Tags = ()) -> Left:
+    return {"left": left, "dimension": dimension, "quantity": plain(amount), "tags": dict(tags)}

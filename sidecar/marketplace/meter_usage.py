@@ -1,0 +1,190 @@
+"""What did MeterUsage answer? One call, real or dry, turned into a value.
+
+Leaves to others what an outcome means for a record (`metering.outcomes`) and for the gate
+(`entitlement.answers`).
+
+Rules kept here:
+- A sealed request is sent as it is, in one attempt; whether the SDK has the decimal fields is read from
+  its model.
+- Credentials are fetched before the call: what fails there has certainly billed nothing, and never
+  speaks about the record.
+- Every exception becomes a value. In doubt whether AWS has billed, the outcome is unknown: a lost answer,
+  or a 200 without a metering record id.
+- Of a message only the words that tell a bad clock or certificate are passed on.
+- A dry run passes with the code `DryRunOperation`, whatever its HTTP status, or with a 200 that AWS's
+  JSON protocol would give: a captive portal says 200 too.
+
+Source: AWS Marketplace API Reference, MeterUsage (DryRun); botocore's service model and exceptions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from sidecar.entitlement.classify import Asked, classify
+from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.sdk_errors import (
+    Refused,
+    class_names,
+    code_of,
+    headers_of,
+    message_of,
+    refused,
+    request_id_of,
+    retry_after_of,
+)
+from sidecar.metering import dispositions, outcomes
+from sidecar.metering.records import DecimalsUnsupported, Disposition, SealedRequest
+from sidecar.settings import Dimension
+
+OPERATION: Final = "MeterUsage"
+PASSED: Final = "DryRunOperation"
+JSON_TYPES: Final = re.compile(r"application/(x-amz-json-1\.[01]|json)\s*(;.*)?", re.IGNORECASE)
+ARN_ACCOUNT: Final = re.compile(r"arn:[a-z-]+:(?:iam|sts|ecs):[a-z0-9-]*:([0-9]{12}):")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metered:
+    """What came of sending one sealed request."""
+
+    outcome: outcomes.Outcome
+    request_id: str
+    """AWS's name for the call; empty where it gave none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """AWS would take usage of the dimension."""
+
+    request_id: str
+
+
+DryRun = Passed | Refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Whom AWS bills, as far as it is known without asking; empty where it is not."""
+
+    account: str
+    role: str
+
+
+def meter_usage(marketplace: Marketplace, request: SealedRequest) -> Metered:
+    """Send it once. Raises nothing: the outermost edge of the SDK."""
+    try:
+        client = marketplace.ready()
+    except Exception as exc:  # whatever the SDK raises while it makes its client and fetches credentials
+        return _not_called(exc)
+    try:
+        wire = request.as_wire(decimal_fields=has_decimals(client))
+    except DecimalsUnsupported:
+        return Metered(outcome=outcomes.Refused(code="DecimalsUnsupported", sent=False), request_id="")
+    except (ValueError, ArithmeticError):  # a quantity its field cannot hold, as the SDK would find
+        return Metered(outcome=outcomes.Refused(code="ParamValidationError", sent=False), request_id="")
+    try:
+        reply = client.meter_usage(**wire)
+    except ClientError as exc:
+        return _refused(exc)
+    except Exception as exc:  # the outermost edge of the SDK, which raises whatever a strange reply makes it raise
+        return _no_answer(exc)
+    record_id = reply.get("MeteringRecordId")
+    if isinstance(record_id, str) and record_id.strip():
+        return Metered(outcome=outcomes.Settled(record_id=record_id), request_id=request_id_of(reply))
+    return Metered(outcome=outcomes.Unknown(code="record_id_missing"), request_id=request_id_of(reply))
+
+
+def dry_run(
+    marketplace: Marketplace,
+    product_code: str,
+    dimension: Dimension,
+    now: datetime,
+    host_now: datetime | None = None,
+) -> DryRun:
+    """Would AWS take usage of this dimension now? Records nothing. Raises nothing.
+
+    `host_now` is this host's own time, where `now` follows another clock.
+    """
+    try:
+        client = marketplace.metering()
+        decimal = dimension.decimals > 0 and has_decimals(client)
+        reply = client.meter_usage(
+            ProductCode=product_code,
+            Timestamp=int(now.timestamp()),
+            UsageDimension=dimension.name,
+            DryRun=True,
+            **({"UsageQuantityAsDecimal": "0"} if decimal else {"UsageQuantity": 0}),
+        )
+    except Exception as exc:  # the outermost edge of the SDK, as above
+        if isinstance(exc, ClientError) and exc.operation_name == OPERATION and code_of(exc) == PASSED:
+            return Passed(request_id=request_id_of(exc.response))
+        return refused(exc, Asked.METER_USAGE, host_now or now)
+    if _of_aws(reply):
+        return Passed(request_id=request_id_of(reply))
+    return Refused(code="200", asked=Asked.METER_USAGE, row=classify("200", Asked.METER_USAGE))
+
+
+def has_decimals(client: Any) -> bool:
+    """Whether the SDK's model has the decimal fields: they came late in 2026."""
+    shape = client.meta.service_model.operation_model(OPERATION).input_shape
+    return "UsageQuantityAsDecimal" in shape.members
+
+
+def caller(marketplace: Marketplace, workload: str = "") -> Caller:
+    """Account and role of the calls, without asking AWS. `workload` may be an ECS task's ARN."""
+    role = marketplace.credential_source().role
+    found = ARN_ACCOUNT.match(role) or ARN_ACCOUNT.match(workload)
+    return Caller(account=found[1] if found else "", role=role)
+
+
+def _of_aws(reply: Mapping[str, Any]) -> bool:
+    headers = headers_of(reply)
+    return bool(headers.get("x-amzn-requestid")) and bool(JSON_TYPES.fullmatch(str(headers.get("content-type", ""))))
+
+
+def _refused(exc: ClientError) -> Metered:
+    """AWS said no: MeterUsage itself, or who gives the credentials while they are renewed."""
+    if exc.operation_name != OPERATION:
+        return _not_called(exc)
+    code = code_of(exc)
+    outcome = outcomes.Refused(
+        code=code, message=_qualifying(code, message_of(exc)), retry_after_seconds=retry_after_of(exc)
+    )
+    return Metered(outcome=outcome, request_id=request_id_of(exc.response))
+
+
+def _no_answer(exc: Exception) -> Metered:
+    code = dispositions.known_code(class_names(exc))
+    message = _qualifying(code, str(exc))
+    if dispositions.classify(code, message).definite:
+        return Metered(outcome=outcomes.Refused(code=code, message=message, sent=False), request_id="")
+    return Metered(outcome=outcomes.Unknown(code=code), request_id="")
+
+
+def _not_called(exc: Exception) -> Metered:
+    """MeterUsage was not even asked; so nothing is wrong with the record, whatever the code says elsewhere."""
+    if isinstance(exc, ClientError):
+        code, message = code_of(exc), message_of(exc)
+        request_id, retry_after_seconds = request_id_of(exc.response), retry_after_of(exc)
+    else:
+        code, message = dispositions.known_code(class_names(exc)), str(exc)
+        request_id, retry_after_seconds = "", None
+    message = _qualifying(code, message)
+    if dispositions.classify(code, message).disposition is not Disposition.HOLD:
+        code = "credentials_malformed"
+    outcome = outcomes.Refused(code=code, message=message, retry_after_seconds=retry_after_seconds, sent=False)
+    return Metered(outcome=outcome, request_id=request_id)
+
+
+def _qualifying(code: str, message: str) -> str:
+    """The words of a message that split the code in two; nothing else of it."""
+    for qualifier, words in dispositions.QUALIFIERS.items():
+        if f"{code}:{qualifier}" in dispositions.TABLE and (found := words.search(message)):
+            return found[0]
+    return ""

@@ -1,0 +1,47 @@
+"""What did RegisterUsage answer? One call, turned into a value.
+
+Rules kept here:
+- Every exception becomes a value; none escapes.
+- HTTP 200 without a Signature is an answer too; that it proves nothing is decided by verification.
+
+Source: AWS Marketplace API Reference, RegisterUsage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sidecar.entitlement.classify import Asked
+from sidecar.entitlement.registration import Registration
+from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.sdk_errors import Refused, refused, request_id_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """RegisterUsage answered 200. Nothing is proven yet."""
+
+    token: object = field(repr=False)
+    """The field `Signature`: text, or whatever else was there; None where it was missing."""
+    rotation_at: datetime | None
+    """`PublicKeyRotationTimestamp`: set once the key version has been superseded."""
+    request_id: str
+
+
+def register_usage(marketplace: Marketplace, asked: Registration, now: datetime) -> Signed | Refused:
+    """Ask once. `now` is this host's. Raises nothing: the outermost edge of the SDK."""
+    try:
+        reply = marketplace.metering().register_usage(
+            ProductCode=asked.product_code,
+            PublicKeyVersion=asked.public_key_version,
+            Nonce=asked.nonce,
+        )
+    except Exception as exc:  # the outermost edge of the SDK, which raises whatever a strange reply makes it raise
+        return refused(exc, Asked.REGISTER_USAGE, now)
+    rotation = reply.get("PublicKeyRotationTimestamp")
+    return Signed(
+        token=reply.get("Signature"),
+        rotation_at=rotation.astimezone(UTC) if isinstance(rotation, datetime) else None,
+        request_id=request_id_of(reply),
+    )

@@ -1,0 +1,113 @@
+"""What is in an error of the SDK? Taken apart once, for every question.
+
+Leaves to others what it means: `entitlement.answers` for the gate, `metering.dispositions` for a record.
+
+Rules kept here:
+- Every exception becomes a value with a code that `entitlement.answers` has a row for.
+- A message of AWS's serves to tell a bad clock from a bad signature and to learn the caller's role;
+  it is not logged, and neither is anything of a reply.
+
+Source: AWS Marketplace API Reference, "Common error types"; botocore's exceptions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from sidecar.entitlement.classify import Asked, Row, classify, classify_exception
+
+CALLER: Final = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]*:[\w+=,.@/-]+")
+SKEW_SECONDS_SAID: Final = 60
+"""A clock less than this off is not worth a word."""
+RETRY_AFTER_SECONDS_MAX: Final = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A question was not answered with 200, or not at all."""
+
+    code: str
+    asked: Asked
+    row: Row
+    request_id: str = ""
+    caller: str = ""
+    """The role or user AWS names in its refusal; empty where it names none."""
+    skew_seconds: int | None = None
+    """This host's clock minus AWS's, where AWS sent a Date."""
+    retry_after_seconds: float | None = None
+
+
+def refused(exc: Exception, asked: Asked, now: datetime) -> Refused:
+    """What an exception of a call of `asked` means for the gate. `now` is this host's."""
+    if not isinstance(exc, ClientError):
+        code, row = classify_exception(class_names(exc), str(exc))
+        return Refused(code=code, asked=Asked.SDK, row=row)
+    asked = Asked.STS if exc.operation_name == Asked.STS.value else asked
+    caller = CALLER.search(message_of(exc))
+    code = code_of(exc)
+    return Refused(
+        code=code,
+        asked=asked,
+        row=classify(code, asked, message_of(exc)),
+        request_id=request_id_of(exc.response),
+        caller=caller[0] if caller else "",
+        skew_seconds=_skew(headers_of(exc.response).get("date"), now),
+        retry_after_seconds=retry_after_of(exc),
+    )
+
+
+def code_of(exc: ClientError) -> str:
+    """AWS's code, or the HTTP status where there is none."""
+    said = bare_code(str(exc.response.get("Error", {}).get("Code", "")))
+    return said or str(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+
+
+def bare_code(code: str) -> str:
+    """A code without namespace (`ns#Code`) and suffix (`Code:http://…`)."""
+    return code.rpartition("#")[2].partition(":")[0]
+
+
+def message_of(exc: ClientError) -> str:
+    """AWS's words. Never to be logged."""
+    return str(exc.response.get("Error", {}).get("Message", ""))
+
+
+def request_id_of(response: Mapping[str, Any]) -> str:
+    """AWS's name for the call; empty where it gave none."""
+    return str(response.get("ResponseMetadata", {}).get("RequestId", ""))
+
+
+def headers_of(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer's headers, in lower case."""
+    found: Mapping[str, Any] = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return found
+
+
+def retry_after_of(exc: ClientError) -> float | None:
+    """Seconds AWS asks to wait: `x-amz-retry-after` is in milliseconds."""
+    try:
+        milliseconds = int(headers_of(exc.response).get("x-amz-retry-after", ""))
+    except (TypeError, ValueError):
+        return None
+    return min(max(milliseconds / 1000, 0.0), RETRY_AFTER_SECONDS_MAX)
+
+
+def class_names(exc: Exception) -> tuple[str, ...]:
+    """An exception's classes, from most to least specific, without those every exception has."""
+    names = tuple(kind.__name__ for kind in type(exc).__mro__ if kind not in (Exception, BaseException, object))
+    return names or ("Exception",)
+
+
+def _skew(date: Any, now: datetime) -> int | None:
+    try:
+        skew = round((now - parsedate_to_datetime(date)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+    return skew if abs(skew) >= SKEW_SECONDS_SAID else None

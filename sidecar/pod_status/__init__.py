@@ -1,0 +1,1 @@
+"""Report the gate in the pod's condition and events."""

@@ -1,0 +1,136 @@
+"""What is the cluster to be told? From what is seen of gate and usage to the pod's condition and events.
+
+Rules kept here:
+- The condition follows the gate, with the standing's reason in CamelCase and its hint as message.
+- Nothing is told of the gate before the first answer: a condition that is missing counts as False, and one that an
+  earlier container of this pod left True is not flipped while AWS is being asked.
+- An event is a difference between what was told last and what is seen now. What came and went in between is in the
+  log.
+- A transient failure that changes its reason is no event; a denial or a mistake that does is one.
+
+Source: Kubernetes API conventions, "Events" and "Typical status properties" (CamelCase reasons).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.entitlement.status import Standing, Status
+from sidecar.gate.messages import Report
+from sidecar.metering.records import State
+from sidecar.pod_status.writer import Condition, PodEvent
+
+ENTITLED: Final = "Entitled"
+NOT_ENTITLED: Final = "NotEntitled"
+MISCONFIGURED: Final = "EntitlementMisconfigured"
+UNAVAILABLE: Final = "EntitlementUnavailable"
+SUPERSEDED: Final = "PublicKeySuperseded"
+WAITING: Final = "UsageWaiting"
+OVERDUE: Final = "MeteringOverdue"
+RECOVERED: Final = "MeteringRecovered"
+
+MEANINGS: Final[Mapping[str, str]] = {
+    ENTITLED: "the gate opened",
+    NOT_ENTITLED: "AWS says no, or its answer does not verify; again with every other reason",
+    MISCONFIGURED: "somebody here must change something; again with every other reason",
+    UNAVAILABLE: "AWS cannot be asked for longer than `SIDECAR_STARTUP_RETRY_SECONDS`, or overdue usage shut the gate",
+    SUPERSEDED: "AWS has rotated the public key that this image ships",
+    WAITING: "more usage records than before are rejected or disputed and wait for a person",
+    OVERDUE: "no usage could be reported for `SIDECAR_METERING_OVERDUE_SECONDS`",
+    RECOVERED: "usage can be reported again",
+}
+"""Reason of an event → what it means; README prints the table."""
+NORMAL: Final = frozenset({ENTITLED, RECOVERED})
+"""The others are warnings."""
+
+OF_STATUS: Final[Mapping[str, str]] = {
+    Status.ENTITLED.value: ENTITLED,
+    Status.DENIED.value: NOT_ENTITLED,
+    Status.MISCONFIGURED.value: MISCONFIGURED,
+    Status.UNAVAILABLE.value: UNAVAILABLE,
+}
+"""A gate that is pending is none."""
+WITH_EVERY_REASON: Final = frozenset({Status.DENIED.value, Status.MISCONFIGURED.value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Everything that is told, as plain values. Two are equal where there is nothing new to tell."""
+
+    answered: bool = False
+    """Whether AWS was asked, or failed to be, at least once."""
+    status: str = Status.PENDING.value
+    reason: str = ""
+    hint: str = field(default="", compare=False)
+    superseded_version: int | None = None
+    rejected: int = 0
+    disputed: int = 0
+    overdue: bool = False
+
+    @property
+    def entitled(self) -> bool:
+        return self.status == Status.ENTITLED.value
+
+
+def seen(standing: Standing, report: Report, for_a_person: Mapping[str, int], overdue: bool) -> Seen:
+    """What there is to be told now."""
+    return Seen(
+        answered=standing.checked_at is not None,
+        status=standing.status.value,
+        reason=standing.reason,
+        hint=standing.hint,
+        superseded_version=report.public_key_version if report.rotation_at else None,
+        rejected=for_a_person.get(State.REJECTED.value, 0),
+        disputed=for_a_person.get(State.DISPUTED.value, 0),
+        overdue=overdue,
+    )
+
+
+def condition(now: Seen) -> Condition | None:
+    """What the pod's condition is to say; None before the first answer."""
+    if not now.answered:
+        return None
+    return Condition(status=now.entitled, reason=camel(now.reason), message=now.hint)
+
+
+def events(told: Seen, now: Seen) -> Sequence[PodEvent]:
+    """What happened since `told`."""
+    found = [_gate(told, now)] if now.answered else []
+    if now.superseded_version is not None and now.superseded_version != told.superseded_version:
+        note = (
+            f"AWS has rotated public key version {now.superseded_version}: the seller should ship an image with the"
+            " newer one."
+        )
+        found.append(_event(SUPERSEDED, note))
+    if now.rejected > told.rejected or now.disputed > told.disputed:
+        note = (
+            f"Usage records that wait for a person: {now.rejected} rejected, {now.disputed} disputed. See"
+            " `entitlement-sidecar usage`, then decide with `entitlement-sidecar usage retry`."
+        )
+        found.append(_event(WAITING, note))
+    if now.overdue and not told.overdue:
+        note = "No usage could be reported to AWS for too long: AWS does not take it, or the ledger cannot be written."
+        found.append(_event(OVERDUE, f"{note} The log's `metering.overdue` says what to do."))
+    if told.overdue and not now.overdue:
+        found.append(_event(RECOVERED, "Usage can be reported again."))
+    return [one for one in found if one is not None]
+
+
+def _gate(told: Seen, now: Seen) -> PodEvent | None:
+    turned = now.status != told.status
+    other = now.status in WITH_EVERY_REASON and now.reason != told.reason
+    reason = OF_STATUS.get(now.status)
+    if reason is None or not (turned or other):
+        return None
+    return _event(reason, f"{now.reason}: {now.hint}", key=now.reason)
+
+
+def _event(reason: str, note: str, key: str = "") -> PodEvent:
+    return PodEvent(reason=reason, note=note, warning=reason not in NORMAL, key=key)
+
+
+def camel(reason: str) -> str:
+    """`customer_not_entitled` → `CustomerNotEntitled`."""
+    return "".join(word[:1].upper() + word[1:] for word in reason.split("_"))

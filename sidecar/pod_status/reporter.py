@@ -1,0 +1,294 @@
+"""When is the cluster told, and what becomes of it? The loop that keeps pod condition and events up to date.
+
+Runs only where a token for the cluster's API is mounted for us (`platform.eks`). A thread that sleeps until something
+is to be told, starts one short-lived child at a time, and hears it. What there is to tell is said elsewhere
+(`tidings`), and so is how (`platform.pod_status`).
+
+Rules kept here:
+- Nothing waits for this loop, and nothing depends on it but a readiness gate: gate, probes and metering go on without.
+- It sleeps untimed while everything is told; changes that come while a child runs are told together by the next one.
+- Where the API server does not answer, it is asked again with growing pauses; a gate that turns ends the pause.
+- What it refuses is said once, with what to grant, and asked again slowly: the grant may come later.
+- A new worker goes on where the last one was: what was told stands on the board. The condition is told again; a child
+  that finds it there already writes nothing.
+- At the end what was not told yet is told, for a moment. The condition stays: a pod that goes does not need it, and
+  one whose sidecar alone restarts keeps its product.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from sidecar import log
+from sidecar.app.pod_status import LOOP
+from sidecar.child import process
+from sidecar.child.process import Child
+from sidecar.clock import Clock
+from sidecar.platform.eks import ApiAccess
+from sidecar.pod_status.changes import Seen, condition, events
+from sidecar.pod_status.messages import BUDGET_SECONDS, Notice, answers
+from sidecar.pod_status.writer import Condition, Outcome, PodEvent, Told
+from sidecar.restart_state import Board
+
+PACE_SECONDS: Final = 2.0
+"""Between two children, unless the gate turns."""
+UNREACHABLE_SECONDS: Final = 1.0
+UNREACHABLE_SECONDS_MAX: Final = 60.0
+REFUSED_SECONDS: Final = 30.0
+REFUSED_SECONDS_MAX: Final = 600.0
+"""First and longest pause; each is twice the one before, and shortened by chance."""
+FAREWELL_SECONDS: Final = 2.0
+
+NOT_INSTALLED: Final = (
+    "A token for the Kubernetes API is mounted, but the image has no package `kubernetes`: install"
+    " entitlement-sidecar[kubernetes]. Pod condition and events are not written; everything else works."
+)
+GRANT: Final = (
+    "Grant `{verb}` on `{resource}` in namespace {namespace} to the service account {account}: set rbac.create in the"
+    " chart and list the account in rbac.subjects, or bind a Role of your own. Everything else works without."
+)
+HINTS: Final[Mapping[int, str]] = {
+    401: "The API server does not accept the mounted token. Check the projected volume at {mount}; recreate the pod.",
+    403: GRANT,
+    404: "The pod {namespace}/{pod} is not there. Check that POD_NAME and POD_NAMESPACE come from the downward API.",
+    422: "The pod {namespace}/{pod} is another one by now, or POD_UID does not come from the downward API.",
+}
+OTHER: Final = "The API server refuses `{verb}` on `{resource}`; look for an admission policy that says why."
+
+
+class Herald:
+    """Tells the cluster what is seen of gate and usage."""
+
+    def __init__(
+        self,
+        *,
+        api: ApiAccess,
+        look: Callable[[], Seen],
+        clock: Clock,
+        shared: Board,
+        start_child: Callable[[Notice], Child] = process.spawn,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`look`: what there is to be told, from memory alone."""
+        self._api, self._look, self._clock, self._board = api, look, clock, shared
+        self._start_child, self._chance = start_child, chance
+        self._wake = threading.Condition()
+        self._child: Child | None = None
+        self._stop_at: float | None = None
+        self._ended = threading.Event()
+        self._given_up = False
+        self._seen = self._told = _recalled(shared.read().get("told"))
+        self._shown: Condition | None = None
+        """The condition as it was last written by this worker."""
+        self._counted: list[PodEvent] = []
+        """Events since `_told` that are told, while others are not."""
+        self._next_at: float | None = None
+        self._attempt = 0
+        self._held = False
+        self.refused: dict[tuple[int, str, str], str] = {}
+        """What the API server refuses now: code, verb, resource → hint."""
+        self.stopped_loop: str | None = None
+
+    # -- what others may do ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, with what there is to be seen now."""
+        self.changed()
+        threading.Thread(target=self._run, name=LOOP, daemon=True).start()
+
+    def changed(self) -> None:
+        """Something may have changed. Returns at once; called by the loops that change it."""
+        with self._wake:
+            before, now = self._seen, self._look()
+            self._seen = now
+            if now.entitled != before.entitled:
+                self._next_at = None
+            if now != before:
+                self._wake.notify_all()
+
+    def stop(self) -> None:
+        """SIGTERM: tell what is not told yet, for a moment. Returns at once."""
+        with self._wake:
+            if self._stop_at is not None:
+                return
+            self._stop_at = time.monotonic() + FAREWELL_SECONDS
+            self._wake.notify_all()
+        timer = threading.Timer(FAREWELL_SECONDS, self._hurry)
+        timer.daemon = True
+        timer.start()
+
+    def stopped(self) -> bool:
+        """Whether everything is told that will be."""
+        return self._ended.is_set()
+
+    def status(self) -> Mapping[str, object]:
+        """For `GET /v1/status`."""
+        refused = [
+            {"code": code, "verb": verb or None, "resource": resource or None, "hint": hint}
+            for (code, verb, resource), hint in sorted(self.refused.items())
+        ]
+        shown = self._shown
+        return {"condition": None if shown is None else shown.status, "reachable": not self._held, "refused": refused}
+
+    def _hurry(self) -> None:
+        with self._wake:
+            if self._child:
+                self._child.kill()
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._sleep():
+                self.tell()
+            if self._attempt == 0:
+                self.tell()
+        except Exception as exc:  # the outermost edge of the thread: said, and shown by /healthz
+            self.stopped_loop = LOOP
+            log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
+        finally:
+            self._ended.set()
+
+    def _sleep(self) -> bool:
+        """Wait until something is to be told; False when it is time to stop."""
+        with self._wake:
+            while self._stop_at is None:
+                pause = self.pause_seconds()
+                if pause is not None and pause <= 0:
+                    return True
+                if pause is None:
+                    self._catch_up()
+                self._wake.wait(pause)
+            return False
+
+    def pause_seconds(self) -> float | None:
+        """How long until something is told; None where there is nothing to tell."""
+        if not len(self._notice(self._seen)):
+            return None
+        return 0.0 if self._next_at is None else max(0.0, self._next_at - self._clock.monotonic())
+
+    def _notice(self, now: Seen) -> Notice:
+        """What is not told yet."""
+        if self._given_up:
+            return Notice(api=self._api, condition=None)
+        wanted, shown = condition(now), self._shown
+        if wanted and shown and (wanted.status, wanted.reason) == (shown.status, shown.reason):
+            wanted = None
+        fresh = tuple(one for one in events(self._told, now) if one not in self._counted)
+        return Notice(api=self._api, condition=wanted, events=fresh)
+
+    def _catch_up(self) -> None:
+        """What changed and is nothing to tell is known from here on: fewer records wait, say."""
+        if self._told != self._seen:
+            self._remember(self._seen)
+
+    def _remember(self, told: Seen) -> None:
+        self._told, self._counted = told, []
+        self._board.write(told=asdict(told))
+
+    def tell(self) -> None:
+        """One child: told, heard and acted on."""
+        with self._wake:
+            now = self._seen
+            self._next_at = self._clock.monotonic() + PACE_SECONDS
+        notice = self._notice(now)
+        if not len(notice):
+            return
+        try:
+            current = self._start_child(notice)
+        except OSError as exc:
+            log.error("child.failed", code="child_failed", crash=type(exc).__name__)
+            self._keep(notice, now, [Told(outcome=Outcome.UNREACHABLE, reason="child_failed")] * len(notice))
+            return
+        with self._wake:
+            self._child = current
+        try:
+            told, broken = answers(current, notice, self._deadline())
+        finally:
+            with self._wake:
+                self._child = None
+        if broken is not None:
+            log.error("child.failed", code="child_failed", crash=broken)
+        self._keep(notice, now, told)
+
+    def _deadline(self) -> float:
+        until = time.monotonic() + BUDGET_SECONDS
+        return until if self._stop_at is None else min(until, self._stop_at)
+
+    # -- what came of it ---------------------------------------------------------------------------
+
+    def _keep(self, notice: Notice, now: Seen, told: list[Told]) -> None:
+        """Remember what is told, say what is not, and when it is tried again."""
+        done = [one.outcome is Outcome.DONE for one in told]
+        of_events = done[len(done) - len(notice.events) :]
+        self._counted += [event for event, good in zip(notice.events, of_events, strict=True) if good]
+        if all(of_events):
+            self._remember(now)
+        if notice.condition is not None and done[0]:
+            self._shown = notice.condition
+        outcomes = {one.outcome for one in told}
+        if Outcome.NOT_INSTALLED in outcomes:
+            self._given_up = True
+            log.error("kubernetes.not_installed", hint=NOT_INSTALLED)
+            return
+        self._say(told)
+        self._schedule(outcomes)
+
+    def _say(self, told: list[Told]) -> None:
+        """Refusals and silences, each once; and when they are over."""
+        silent = next((one for one in told if one.outcome is Outcome.UNREACHABLE), None)
+        if silent and not self._held:
+            log.warn("kubernetes.held", code=silent.code or None, reason=silent.reason or None, hint=self._silence())
+        refused = {(one.code, one.verb, one.resource): one for one in told if one.outcome is Outcome.REFUSED}
+        for what, one in refused.items():
+            if what not in self.refused:
+                fields = {"code": one.code, "verb": one.verb, "resource": one.resource, "reason": one.reason or None}
+                log.error("kubernetes.refused", **fields, hint=self._hint(*what))
+        if (self._held or self.refused) and not silent and not refused:
+            log.event("kubernetes.recovered")
+        self._held = silent is not None
+        kept = self.refused if silent else {}
+        self.refused = {**kept, **{what: self._hint(*what) for what in refused}}
+
+    def _hint(self, code: int, verb: str, resource: str) -> str:
+        api = self._api
+        return HINTS.get(code, OTHER).format(
+            verb=verb,
+            resource=resource,
+            namespace=api.namespace,
+            account=api.service_account or "of this pod",
+            pod=api.pod,
+            mount=api.mount,
+        )
+
+    def _silence(self) -> str:
+        return (
+            f"The API server at {self._api.host}:{self._api.port} does not answer, or not in time; it is asked again."
+            " If it lasts, look for a network policy, and for a token or ca.crt that is not readable under"
+            f" {self._api.mount}."
+        )
+
+    def _schedule(self, outcomes: set[Outcome]) -> None:
+        """When the rest is tried again. A gate that turned meanwhile does not wait."""
+        if outcomes == {Outcome.DONE}:
+            self._attempt = 0
+            return
+        silent = Outcome.UNREACHABLE in outcomes
+        first, most = (
+            (UNREACHABLE_SECONDS, UNREACHABLE_SECONDS_MAX) if silent else (REFUSED_SECONDS, REFUSED_SECONDS_MAX)
+        )
+        pause = min(most, first * 2 ** min(self._attempt, 16))
+        self._attempt += 1
+        with self._wake:
+            if self._next_at is not None:
+                self._next_at = self._clock.monotonic() + pause * (0.5 + self._chance() / 2)
+
+
+def _recalled(found: Any) -> Seen:
+    """What an earlier worker of this process told last."""
+    return Seen(**found) if isinstance(found, dict) else Seen()

@@ -1,0 +1,188 @@
+"""One client's connection, and how many of them a listener keeps.
+
+Rules kept here:
+
+- a connection is in one phase; a phase has one span, so within it the oldest is also the next to
+  expire, and expiry costs only what has expired;
+- at the cap the newcomer stays: idle connections go first, then lingering, reading and writing ones,
+  the oldest of each. A busy one never goes: the bounds of pool and promises limit those;
+- the bytes a listener's clients make us hold are bounded, half-read requests and unread answers each
+  together; the oldest holder pays.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any, Final
+
+from sidecar.server.limits import Counters, Limits
+from sidecar.server.request import RequestReader
+
+
+class Phase(Enum):
+    """What a connection waits for."""
+
+    READING = "reading"
+    """The rest of a request, or its first byte after the accept."""
+    BUSY = "busy"
+    """A thread of the pool, or an answer promised for later."""
+    WRITING = "writing"
+    """The client, to read its answer."""
+    IDLE = "idle"
+    """Another request, perhaps."""
+    LINGERING = "lingering"
+    """The client's own close; we have said everything."""
+    CLOSED = "closed"
+
+    __hash__ = object.__hash__  # Enum's own is Python code, and each request asks for it twenty times
+
+
+EVICTION_ORDER: Final = (Phase.IDLE, Phase.LINGERING, Phase.READING, Phase.WRITING)
+
+
+class Connection:
+    """An accepted socket, never blocking, with what was read from it and what must still be sent."""
+
+    __slots__ = (
+        "close_after",
+        "counted_bytes",
+        "counted_in",
+        "deadline",
+        "listener",
+        "outbox",
+        "peer",
+        "phase",
+        "reader",
+        "server",
+        "sock",
+        "watched",
+    )
+
+    def __init__(self, sock: socket.socket, peer: tuple[str, int], server: Any, listener: Listener, cfg: Any) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.server = server
+        self.listener = listener
+        self.reader = RequestReader(cfg, peer, listener.limits, listener.name)
+        self.phase = Phase.CLOSED
+        self.deadline = 0.0
+        self.outbox: deque[memoryview] = deque()
+        self.close_after = False
+        self.counted_bytes = 0
+        self.counted_in = Phase.CLOSED
+        self.watched = 0
+
+    def receive(self, scratch: bytearray) -> int | None:
+        """Read what is there, at most one scratch full. 0 is the client's close; None: nothing yet."""
+        count = self.receive_nothing(scratch)
+        if count:
+            self.reader.buffer += memoryview(scratch)[:count]
+        return count
+
+    def receive_nothing(self, scratch: bytearray) -> int | None:
+        """Read and discard."""
+        try:
+            return self.sock.recv_into(scratch)
+        except BlockingIOError:
+            return None
+
+    def put(self, parts: Iterable[bytes]) -> None:
+        """Take these to be sent."""
+        self.outbox = deque(memoryview(part) for part in parts if part)
+
+    def send(self) -> bool:
+        """Write what the kernel takes. True when the outbox is empty."""
+        try:
+            while self.outbox:
+                part = self.outbox[0]
+                sent = self.sock.send(part)
+                if sent < len(part):
+                    self.outbox[0] = part[sent:]
+                    return False
+                self.outbox.popleft()
+        except BlockingIOError:
+            return False
+        return True
+
+    def held_bytes(self) -> int:
+        """What this client makes us hold, requests in the pool aside."""
+        return len(self.reader.buffer) + sum(map(len, self.outbox))
+
+
+class Listener:
+    """The connections accepted under one name, in order of age within each phase."""
+
+    def __init__(self, name: str, limits: Limits, counters: Counters) -> None:
+        self.name = name
+        self.limits = limits
+        self._counters = counters
+        self._held_bytes = dict.fromkeys(Phase, 0)
+        self._held_bytes_max = {
+            Phase.READING: limits.half_read_bytes_max,
+            Phase.WRITING: limits.unread_bytes_max,
+        }
+        self._spans = {
+            Phase.READING: limits.request_seconds,
+            Phase.WRITING: limits.write_seconds,
+            Phase.IDLE: limits.idle_seconds,
+            Phase.LINGERING: limits.linger_seconds,
+        }
+        self._phases: dict[Phase, dict[Connection, None]] = {phase: {} for phase in Phase if phase is not Phase.CLOSED}
+
+    def move(self, connection: Connection, phase: Phase, now: float) -> None:
+        """Put a connection into a phase, as its youngest. CLOSED takes it off the list."""
+        if connection.phase is not Phase.CLOSED:
+            del self._phases[connection.phase][connection]
+        else:
+            self._counters.open[self.name] += 1
+        connection.phase = phase
+        if phase is Phase.CLOSED:
+            self._counters.open[self.name] -= 1
+            self._held_bytes[connection.counted_in] -= connection.counted_bytes
+            connection.counted_bytes = 0
+            return
+        connection.deadline = now + self._spans.get(phase, 0.0)
+        self._phases[phase][connection] = None
+
+    def weigh(self, connection: Connection) -> None:
+        """Count again what this connection holds."""
+        self._held_bytes[connection.counted_in] -= connection.counted_bytes
+        connection.counted_in, connection.counted_bytes = connection.phase, connection.held_bytes()
+        self._held_bytes[connection.counted_in] += connection.counted_bytes
+
+    def size(self) -> int:
+        """Connections open now."""
+        return self._counters.open[self.name]
+
+    def within(self, *phases: Phase) -> list[Connection]:
+        """The connections in these phases."""
+        return [connection for phase in phases for connection in self._phases[phase]]
+
+    def expired(self, now: float) -> Iterator[Connection]:
+        """Those past their deadline; the caller closes each before asking for the next."""
+        for phase in self._spans:
+            waiting = self._phases[phase]
+            while waiting:
+                oldest = next(iter(waiting))
+                if oldest.deadline > now:
+                    break
+                yield oldest
+
+    def oldest(self) -> Connection | None:
+        """The one that goes when a newcomer needs its place."""
+        for phase in EVICTION_ORDER:
+            if self._phases[phase]:
+                return next(iter(self._phases[phase]))
+        return None
+
+    def oldest_holder(self, keep: Connection) -> Connection | None:
+        """While those in the phase of this one hold too much: the oldest other that holds any."""
+        phase = keep.phase
+        if self._held_bytes[phase] <= self._held_bytes_max.get(phase, sys.maxsize):
+            return None
+        holders = (c for c in self._phases[phase] if c.counted_bytes and c is not keep)
+        return next(holders, None)

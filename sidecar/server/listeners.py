@@ -1,0 +1,96 @@
+"""Which sockets listen? Bound before anything is started, in the order probe, product.
+
+Rules kept here:
+- `::` is every address, IPv6 and IPv4, on one socket; where the machine has no IPv6 it is every IPv4
+  address, quietly. A default address whose family is missing is left out, quietly; one somebody wrote
+  is an error.
+- A port that is taken is the operator's to change: it is a settings error, and nothing is started.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.errors import Problem, SettingsError
+from sidecar.server.limits import API, PROBE
+from sidecar.settings import Address, Settings
+
+BACKLOG: Final = 1024
+NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """A bound, listening socket and which of the two listeners it is."""
+
+    name: str
+    sock: socket.socket
+
+    @property
+    def address(self) -> Address:
+        host, port = self.sock.getsockname()[:2]
+        return Address(host=host, port=port)
+
+
+def listen(settings: Settings) -> tuple[Listening, ...]:
+    """Every socket there is to be. Raises SettingsError naming each that cannot be bound."""
+    problems: list[Problem] = []
+    found = [
+        *_named(PROBE, settings.probe_bind, "SIDECAR_PROBE_BIND", True, problems),
+        *_named(API, settings.api_bind, "SIDECAR_API_BIND", settings.api_bind_given, problems),
+    ]
+    for name, setting in ((PROBE, "SIDECAR_PROBE_BIND"), (API, "SIDECAR_API_BIND")):
+        if not problems and not any(one.name == name for one in found):
+            problems.append(Problem(setting=setting, fault="names no address this machine has."))
+    if problems:
+        for one in found:
+            one.sock.close()
+        raise SettingsError(problems)
+    return tuple(found)
+
+
+def _named(
+    name: str, addresses: Sequence[Address], setting: str, given: bool, problems: list[Problem]
+) -> list[Listening]:
+    found = []
+    for address in addresses:
+        try:
+            found.append(Listening(name=name, sock=_bind(address)))
+        except (OSError, UnicodeError) as exc:
+            if getattr(exc, "errno", None) in NO_FAMILY and not given:
+                continue
+            fault = f"cannot listen on {address}: {getattr(exc, 'strerror', None) or exc}. Give a free address."
+            problems.append(Problem(setting=setting, fault=fault))
+    return found
+
+
+def _bind(address: Address) -> socket.socket:
+    if address.host == "::":
+        try:
+            return _listening(socket.AF_INET6, ("::", address.port), both=True)
+        except OSError as exc:
+            if exc.errno not in NO_FAMILY:
+                raise
+            return _listening(socket.AF_INET, ("0.0.0.0", address.port))
+    family, _, _, _, where = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return _listening(family, where)
+
+
+def _listening(family: int, where: tuple[object, ...], both: bool = False) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        sock.bind(where)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,302 @@
+"""When is a request whole? Reading it is left to gunicorn's own parser.
+
+Rules kept here:
+
+- our code finds ends only: of the head (the first empty line) and of the body (its announced length,
+  or the last chunk). What the head says, including which framing holds, is gunicorn's word;
+- nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes;
+- two things are judged early, because their end may never come: a bare LF, and a head past a limit;
+- a head that comes again on a connection, the same to the last byte, means what it meant: gunicorn is
+  not asked twice;
+- what HTTP asks for and gunicorn does not is asked for here: HTTP/1.1 names a host;
+- a body of announced length is the bytes of that length; a chunked one is decoded by gunicorn too, and must end
+  for it exactly where it ended for us;
+- no refusal repeats a byte the client sent.
+
+HTTP/1.1 message framing: RFC 9112, sections 2.2, 3.2, 6 and 7.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gunicorn.http import errors
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.parser import RequestParser
+
+from sidecar.server.limits import Limits
+
+HEAD_END: Final = b"\r\n\r\n"
+BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+CHUNK_LINE_BYTES_MAX: Final = 256
+"""A size and a short extension; nobody we serve sends more."""
+CHUNK_PIECE_BYTES: Final = 4096
+"""gunicorn copies the rest of a piece for every chunk in it, so pieces are short."""
+
+KNOWN_HEADS_MAX: Final = 4
+"""Heads remembered for each connection: a client's differ in the length of the body."""
+KNOWN_HEAD_BYTES_MAX: Final = 512
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is not served: everything the problem document says."""
+
+    status: int
+    title: str
+    reason: str
+    detail: str
+
+
+BAD_REQUEST: Final = Refusal(400, "Bad Request", "bad_request", "The request is not valid HTTP/1.1.")
+BODY_TOO_LARGE: Final = Refusal(
+    413, "Content Too Large", "body_too_large", "The body is longer than this listener reads."
+)
+URI_TOO_LONG: Final = Refusal(414, "URI Too Long", "uri_too_long", "The request line is too long.")
+EXPECTATION_FAILED: Final = Refusal(
+    417, "Expectation Failed", "expectation_failed", "The only expectation met here is 100-continue."
+)
+HEADERS_TOO_LARGE: Final = Refusal(
+    431, "Request Header Fields Too Large", "headers_too_large", "The header fields are too long or too many."
+)
+UNSUPPORTED_TRANSFER_CODING: Final = Refusal(
+    501, "Not Implemented", "unsupported_transfer_coding", "The only transfer coding read here is chunked."
+)
+
+REFUSALS: Final[tuple[tuple[Any, Refusal], ...]] = (
+    (errors.LimitRequestLine, URI_TOO_LONG),
+    (errors.LimitRequestHeaders, HEADERS_TOO_LARGE),
+    (errors.ExpectationFailed, EXPECTATION_FAILED),
+    (errors.UnsupportedTransferCoding, UNSUPPORTED_TRANSFER_CODING),
+)
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """What gunicorn's exception means to the client. One we do not know is a bad request."""
+    for kind, refusal in REFUSALS:
+        if isinstance(error, kind):
+            return refusal
+    return BAD_REQUEST
+
+
+class _Source:
+    """The bytes a parser may read now: the head first, the body once it is whole."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = iter(parts)
+
+    def refill(self, parts: Iterable[bytes]) -> None:
+        self._parts = iter(parts)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._parts)
+
+
+class Request:
+    """A whole request: gunicorn's message, its body here but not decoded yet."""
+
+    __slots__ = ("_source", "_wire", "body_bytes", "body_chunks", "message")
+
+    def __init__(self, message: Any, wire: bytes, chunks: int = 0, source: _Source | None = None) -> None:
+        """`wire`: the body as sent; `source`: where gunicorn reads a chunked one from."""
+        self.message = message
+        self.body_bytes = len(wire)
+        self.body_chunks = chunks
+        self._wire = wire
+        self._source = source
+
+    def read_body(self) -> bytes | Refusal:
+        """Decode the body, and hold it no longer. Once; the pool's work when it is long."""
+        wire, self._wire = self._wire, b""
+        if self._source is None:
+            return wire
+        self._source.refill(wire[at : at + CHUNK_PIECE_BYTES] for at in range(0, len(wire), CHUNK_PIECE_BYTES))
+        try:
+            body = self.message.body.read()
+        except Exception as error:
+            return refusal_of(error)
+        if self.message.unreader.take_buffered() or any(self._source):
+            return BAD_REQUEST  # gunicorn saw another end than we did: trust neither
+        assert isinstance(body, bytes)
+        return body
+
+
+class _ChunkScan:
+    """Where a chunked body ends, looked at once per byte. gunicorn judges what is in it."""
+
+    def __init__(self, limits: Limits, listener: str) -> None:
+        self._limits = limits
+        self._body_bytes_max = limits.body_bytes_max(listener)
+        self._chunks_max = limits.body_chunks_max(listener)
+        self._at = 0
+        self.chunks = 0
+        self._trailer_from: int | None = None
+
+    def end(self, buffer: bytearray) -> int | Refusal | None:
+        """The body's length as sent, a refusal, or None while more must come."""
+        while self._trailer_from is None:
+            line = CHUNK_LINE.match(buffer, self._at)
+            if line is None:
+                return self._odd_line(buffer)
+            size, self._at = int(line[1], 16), line.end()
+            if size == 0:
+                self._trailer_from = self._at
+                break
+            self.chunks += 1
+            self._at += size + 2
+            if self._at > self._body_bytes_max or self.chunks > self._chunks_max:
+                return BODY_TOO_LARGE
+        return self._trailer_end(buffer, self._trailer_from)
+
+    def _odd_line(self, buffer: bytearray) -> Refusal | None:
+        unread = len(buffer) - self._at
+        finished = buffer.find(b"\n", self._at, self._at + CHUNK_LINE_BYTES_MAX) >= 0
+        return BAD_REQUEST if finished or unread > CHUNK_LINE_BYTES_MAX else None
+
+    def _trailer_end(self, buffer: bytearray, start: int) -> int | Refusal | None:
+        if buffer.startswith(b"\r\n", start):
+            return self._within_limit(start + 2)
+        found = buffer.find(HEAD_END, max(start, self._at - 3))
+        self._at = len(buffer)
+        if found >= 0 and found + 4 - start <= self._limits.head_bytes_max:
+            return self._within_limit(found + 4)
+        return HEADERS_TOO_LARGE if len(buffer) - start > self._limits.head_bytes_max else None
+
+    def _within_limit(self, end: int) -> int | Refusal:
+        return end if end <= self._body_bytes_max else BODY_TOO_LARGE
+
+
+class RequestReader:
+    """The bytes of one connection, handed on one whole request at a time.
+
+    A Refusal ends the connection: nothing may be read from it afterwards.
+    """
+
+    def __init__(self, cfg: Any, peer: tuple[str, int], limits: Limits, listener: str) -> None:
+        self.buffer = bytearray()
+        self._cfg = cfg
+        self._peer = peer
+        self._limits = limits
+        self._listener = listener
+        self._body_bytes_max = limits.body_bytes_max(listener)
+        self._known: dict[bytes, Any] = {}
+        """Head → gunicorn's message, for heads that were accepted and announce a length."""
+        self._next_request()
+
+    def _next_request(self) -> None:
+        self._scanned = 0
+        self._line_judged = False
+        self._message: Any = None
+        self._source = _Source(())
+        self._body_bytes = 0
+        self._chunks: _ChunkScan | None = None
+        self._may_ask_for_body = False
+
+    def take(self) -> Request | Refusal | None:
+        """The next whole request, a refusal, or None while more bytes must come."""
+        if self._message is None:
+            refusal = self._take_head()
+            if refusal is not None or self._message is None:
+                return refusal
+        return self._take_body()
+
+    def continue_due(self) -> bool:
+        """True once for each request whose client waits for `100 Continue` before its body."""
+        due = self._may_ask_for_body
+        self._may_ask_for_body = False
+        return due
+
+    def _take_head(self) -> Refusal | None:
+        end = self.buffer.find(HEAD_END, max(0, self._scanned - 3))
+        if end < 0:
+            return self._judge_unfinished_head()
+        head = bytes(self.buffer[: end + 4])
+        if len(head) > self._limits.head_bytes_max:
+            return self._judge(head) or HEADERS_TOO_LARGE
+        known = self._known.get(head)
+        if known is not None:
+            del self.buffer[: end + 4]
+            self._message, self._body_bytes = known, known.body.reader.length
+            return None
+        self._source = _Source((head,))
+        try:
+            message = next(RequestParser(self._cfg, self._source, self._peer))
+        except Exception as error:
+            return refusal_of(error)
+        del self.buffer[: end + 4]
+        refusal = self._accept_head(message)
+        if refusal is None and self._chunks is None and not self._may_ask_for_body and end < KNOWN_HEAD_BYTES_MAX:
+            self._remember(head, message)
+        return refusal
+
+    def _remember(self, head: bytes, message: Any) -> None:
+        if len(self._known) >= KNOWN_HEADS_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[head] = message
+
+    def _accept_head(self, message: Any) -> Refusal | None:
+        # An absolute target without a path names the root; a CONNECT names no path at all.
+        message.path = message.path or "/"
+        if not message.path.startswith("/") and message.uri != "*":
+            return BAD_REQUEST
+        if message.version >= (1, 1) and not any(name == "HOST" for name, _ in message.headers):
+            return BAD_REQUEST
+        framing = message.body.reader
+        if isinstance(framing, LengthReader):
+            self._body_bytes = framing.length
+            if self._body_bytes > self._body_bytes_max:
+                return BODY_TOO_LARGE
+        elif isinstance(framing, ChunkedReader):
+            self._chunks = _ChunkScan(self._limits, self._listener)
+        else:
+            return BAD_REQUEST
+        self._may_ask_for_body = bool(message._expected_100_continue)
+        # Answered by us, or not needed any more: gunicorn must not send it a second time.
+        message._expected_100_continue = False
+        self._message = message
+        return None
+
+    def _judge_unfinished_head(self) -> Refusal | None:
+        size = len(self.buffer)
+        line_due = not self._line_judged and size > self._limits.request_line_bytes_max + 4
+        odd = BARE_LF.search(self.buffer, self._scanned) is not None
+        self._scanned = size
+        self._line_judged = self._line_judged or line_due
+        too_large = size > self._limits.head_bytes_max
+        if not (odd or line_due or too_large):
+            return None
+        return self._judge(bytes(self.buffer)) or (HEADERS_TOO_LARGE if too_large else None)
+
+    def _judge(self, head: bytes) -> Refusal | None:
+        """Ask gunicorn about a head that will not be served, or is not all there."""
+        try:
+            next(RequestParser(self._cfg, _Source((head,)), self._peer))
+        except (errors.NoMoreData, StopIteration):
+            return None
+        except Exception as error:
+            return refusal_of(error)
+        return None
+
+    def _take_body(self) -> Request | Refusal | None:
+        end: int | Refusal | None = self._body_bytes
+        if self._chunks is not None:
+            end = self._chunks.end(self.buffer)
+        if isinstance(end, Refusal):
+            return end
+        if end is None or len(self.buffer) < end:
+            return BODY_TOO_LARGE if len(self.buffer) > self._body_bytes_max else None
+        wire = bytes(memoryview(self.buffer)[:end])
+        del self.buffer[:end]
+        if self._chunks is None:
+            request = Request(self._message, wire)
+        else:
+            request = Request(self._message, wire, self._chunks.chunks, self._source)
+        self._next_request()
+        return request

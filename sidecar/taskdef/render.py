@@ -1,0 +1,258 @@
+"""What does a seller's ECS task definition look like with the sidecar in it? Pure: JSON in, JSON out.
+
+Leaves to others where the JSON comes from and goes to (`ecs_commands`), what it is (`ecs_shape`), and what in it would
+break gate or metering (`ecs_rules`).
+
+Rules kept here:
+- What the seller wrote stays, in its order; only what would break gate or metering is refused, all of it at once.
+- Rendering twice changes nothing.
+- What ECS, nobody or the seller decides is not set: regions, published ports, registries.
+
+Source: Amazon ECS API Reference, RegisterTaskDefinition; Amazon ECS developer guide, "Task definition parameters",
+"Amazon ECS task networking for Amazon ECS Managed Instances".
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidecar.errors import Problem
+from sidecar.taskdef import rules, schema
+from sidecar.taskdef.container import EC2, FARGATE, NAME, STATE_DIR, VOLUME, sidecar_container, state_mount, variable
+from sidecar.taskdef.schema import Json
+
+EXTERNAL: Final = "EXTERNAL"
+NETWORK_MODES: Final[Mapping[str, Sequence[str]]] = {FARGATE: ["awsvpc"], "MANAGED_INSTANCES": ["awsvpc", "host"]}
+"""What has to be said there, and may be."""
+FLUSH_MARGIN_SECONDS: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is asked for."""
+
+    gate: Sequence[str]
+    """Containers that start only once the customer is entitled."""
+    image: str | None = None
+    launch_type: str | None = None
+    product_code: str | None = None
+
+
+class CannotRender(Exception):
+    """Everything that keeps the sidecar out of this definition."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+@dataclass
+class _Work:
+    """One rendering: the definition as it becomes, what is wrong with it, and what is worth a word."""
+
+    definition: Json
+    wish: Wish
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def wrong(self, where: str, fault: str, example: str = "") -> None:
+        self.problems.append(Problem(setting=where, fault=fault, example=example))
+
+
+def render(given: Mapping[str, Any], wish: Wish) -> tuple[Json, list[str]]:
+    """The definition with the sidecar in it, and notes for a person. Raises CannotRender."""
+    work = _Work(definition=schema.without_nulls(schema.registrable(given)), wish=wish)
+    if faults := schema.faults(work.definition, NAME):
+        raise CannotRender(faults)
+    launch_type = _launch_type(work)
+    mode = _network_mode(work, launch_type)
+    _check_place(work, launch_type)
+    sidecar = _sidecar(work, launch_type, mode)
+    _gate(work, mode)
+    _add_volume(work, sidecar)
+    work.problems += rules.broken(work.definition, launch_type, mode)
+    if work.problems:
+        raise CannotRender(work.problems)
+    _note_what_was_left_out(work, given)
+    _note_what_it_means(work, sidecar, mode)
+    return work.definition, work.notes
+
+
+def as_text(definition: Mapping[str, Any]) -> str:
+    """As it is printed and compared."""
+    return json.dumps(definition, indent=2, ensure_ascii=False) + "\n"
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> str:
+    """A unified diff; empty where nothing changes."""
+    lines = [as_text(one).splitlines(keepends=True) for one in (before, after)]
+    return "".join(difflib.unified_diff(lines[0], lines[1], name, f"{name} with {NAME}"))
+
+
+def _containers(work: _Work) -> list[Json]:
+    found: list[Json] = work.definition["containerDefinitions"]
+    return found
+
+
+def _launch_type(work: _Work) -> str:
+    """As wished, else the strictest the definition asks for."""
+    needed = work.definition.get("requiresCompatibilities", [])
+    wished = work.wish.launch_type
+    if EXTERNAL in needed:
+        work.wrong("requiresCompatibilities", "has 'EXTERNAL': AWS meters no tasks outside AWS. Remove it.")
+    if wished == FARGATE and FARGATE not in needed:
+        work.definition["requiresCompatibilities"] = [*needed, FARGATE]
+    if wished == EC2 and FARGATE in needed:
+        work.wrong(
+            "--launch-type",
+            f"is 'EC2', but requiresCompatibilities is {needed!r}. Leave the flag out: what holds for Fargate holds for"
+            " EC2; or remove 'FARGATE' there.",
+        )
+    if wished:
+        return wished
+    return FARGATE if FARGATE in needed else EC2
+
+
+def _network_mode(work: _Work, launch_type: str) -> str:
+    mode = work.definition.get("networkMode")
+    needed = [launch_type, *work.definition.get("requiresCompatibilities", [])]
+    for kind, known in NETWORK_MODES.items():
+        if kind not in needed:
+            continue
+        mode = work.definition.setdefault("networkMode", known[0])
+        if mode not in known:
+            work.wrong("networkMode", f"is {mode!r}; {kind} knows {' and '.join(map(repr, known))} alone. Change it.")
+            return known[0]
+    if mode == "none":
+        work.wrong("networkMode", "is 'none': AWS could not be asked. Use 'awsvpc'.", "awsvpc")
+    return str(mode or "bridge")  # what Docker on Linux does where nothing is said
+
+
+def _check_place(work: _Work, launch_type: str) -> None:
+    family = str(work.definition.get("runtimePlatform", {}).get("operatingSystemFamily", "LINUX"))
+    if family != "LINUX":
+        work.wrong("runtimePlatform", f"has operatingSystemFamily {family!r}; the sidecar's image is for LINUX.")
+    if launch_type == FARGATE:
+        for name, example in (("cpu", "256"), ("memory", "512")):
+            if not work.definition.get(name):
+                work.wrong(name, f"is missing; Fargate wants it for the whole task ({name} of the task).", example)
+
+
+def _sidecar(work: _Work, launch_type: str, mode: str) -> Json:
+    """Ours, put in first or completed; what is there already stays."""
+    containers = _containers(work)
+    present = next((one for one in containers if one["name"] == NAME), None)
+    image = work.wish.image or (present or {}).get("image", "")
+    if not image:
+        work.wrong(
+            "--image", "is missing, and no container 'entitlement-sidecar' names one.", "123….dkr.ecr…/gate:1.0.0"
+        )
+    made = sidecar_container(image, launch_type)
+    if present is None:
+        containers.insert(0, made)
+        present = made
+    else:
+        for key, value in made.items():
+            if key not in ("environment", "mountPoints"):
+                present.setdefault(key, value)
+        present["image"] = image
+        _add_named(present, "environment", made["environment"][0], "name", keep=True)
+    if state_mount(present) is None:
+        path = variable(present, "SIDECAR_STATE_DIR") or STATE_DIR
+        present.setdefault("mountPoints", []).append({"sourceVolume": VOLUME, "containerPath": path, "readOnly": False})
+    flush = max(1, present["stopTimeout"] - FLUSH_MARGIN_SECONDS)
+    _variable(present, "SIDECAR_FLUSH_SECONDS", str(flush), keep=True)
+    if work.wish.product_code:
+        _variable(present, "SIDECAR_PRODUCT_CODE", work.wish.product_code, keep=False)
+    if mode == "bridge":
+        _variable(present, "SIDECAR_API_BIND", ":8485", keep=True)
+    _copy_logging(work, present)
+    return present
+
+
+def _variable(container: Json, name: str, value: str, *, keep: bool) -> None:
+    _add_named(container, "environment", {"name": name, "value": value}, "name", keep=keep)
+
+
+def _add_named(container: Json, key: str, entry: Json, by: str, *, keep: bool) -> None:
+    """Put `entry` into a list, in place of the one of the same name unless that is kept."""
+    entries = container.setdefault(key, [])
+    for at, one in enumerate(entries):
+        if one.get(by) == entry[by]:
+            entries[at] = one if keep else entry
+            return
+    entries.append(entry)
+
+
+def _copy_logging(work: _Work, sidecar: Json) -> None:
+    """Where the product logs, the sidecar does too: its last lines say why a task stopped."""
+    if "logConfiguration" in sidecar:
+        return
+    gated = [one for one in _containers(work) if one["name"] in work.wish.gate and "logConfiguration" in one]
+    if gated:
+        sidecar["logConfiguration"] = copy.deepcopy(gated[0]["logConfiguration"])
+
+
+def _gate(work: _Work, mode: str) -> None:
+    containers = _containers(work)
+    names = [one["name"] for one in containers if one["name"] != NAME]
+    if not work.wish.gate:
+        work.wrong("--gate", f"is missing. Name the containers to hold back, of {', '.join(map(repr, names))}.", "app")
+    for wished in dict.fromkeys(work.wish.gate):
+        if wished not in names:
+            there = ", ".join(map(repr, names))
+            work.wrong("--gate", f"is {wished!r}, and no container of the product has this name. There are {there}.")
+    for one in containers:
+        if one["name"] not in work.wish.gate or one["name"] == NAME:
+            continue
+        _add_named(one, "dependsOn", {"containerName": NAME, "condition": "HEALTHY"}, "containerName", keep=False)
+        if mode == "bridge" and not any(link.partition(":")[0] == NAME for link in one.get("links", [])):
+            one["links"] = [*one.get("links", []), NAME]
+
+
+def _add_volume(work: _Work, sidecar: Json) -> None:
+    """An empty volume of the task: it outlives the container, not the task, on Fargate and on EC2."""
+    volumes = work.definition.setdefault("volumes", [])
+    mounted = (state_mount(sidecar) or {}).get("sourceVolume")
+    if mounted == VOLUME and not any(one.get("name") == VOLUME for one in volumes):
+        volumes.append({"name": VOLUME, "host": {}})
+
+
+def _note_what_was_left_out(work: _Work, given: Mapping[str, Any]) -> None:
+    if names := schema.left_out(given):
+        work.notes.append(
+            f"Left out before the diff, for `aws ecs register-task-definition` does not take them: {', '.join(names)}."
+        )
+
+
+def _note_what_it_means(work: _Work, sidecar: Json, mode: str) -> None:
+    """What is right as it stands, and still worth knowing."""
+    if mode == "host":
+        work.notes.append(
+            "networkMode is 'host': one such task an instance (port 8484), and every process on it can push usage."
+            " 'awsvpc' has neither."
+        )
+    if mode == "bridge":
+        port = rules.open_port(variable(sidecar, "SIDECAR_API_BIND"))
+        work.notes.append(
+            "networkMode is 'bridge': no shared localhost. The product reaches the sidecar by its link, at"
+            f" http://{NAME}:{port}; so can other containers of the instance. 'awsvpc' shares localhost with nobody"
+            " else."
+        )
+    if "logConfiguration" not in sidecar:
+        work.notes.append(
+            "No gated container has a logConfiguration to copy: the sidecar's log, with why it ended, is lost."
+        )
+    if "startTimeout" in sidecar:
+        work.notes.append(
+            f"{NAME}.startTimeout is {sidecar['startTimeout']}: then the task gives up. AWS advises 1800 s."
+        )
+    if not work.definition.get("taskRoleArn"):
+        work.notes.append(
+            "taskRoleArn is missing: name a role that allows aws-marketplace:RegisterUsage (or MeterUsage)."
+        )

@@ -1,0 +1,84 @@
+"""What the emulator can do and what is said about it agree."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from botocore.session import Session
+
+from sidecar.emulator import cli, metering_api, state, sts
+from sidecar.emulator.behaviour import Behaviour, DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters
+from sidecar.emulator.callers import FIELDS
+from sidecar.emulator.control import VERBS
+from sidecar.emulator.faults import FORGING, kinds
+
+CHOICES = (DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters)
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser()
+    cli.add_arguments(made)
+    return made
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_fault_is_documented(kind: str) -> None:
+    assert f"`{kind}`" in PAGE
+
+
+@pytest.mark.parametrize("kind", sorted(set(kinds()) - {"claims_camel", "alg_ps256"}))
+def test_every_fault_worth_ordering_is_in_the_help(kind: str) -> None:
+    assert kind in cli.EPILOG
+
+
+@pytest.mark.parametrize("knob", [field.name for field in fields(Behaviour)])
+def test_every_knob_is_documented(knob: str) -> None:
+    assert f"`{knob}`" in PAGE
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_documented(verb: str) -> None:
+    assert f"`{verb}`" in PAGE
+
+
+@pytest.mark.parametrize("choice", [each.value for kind in CHOICES for each in kind])
+def test_every_choice_of_a_metering_knob_is_documented(choice: object) -> None:
+    assert f"`{choice}`" in PAGE or f"{choice} or " in PAGE or f" or {choice}" in PAGE
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_of_a_caller_is_documented(field: str) -> None:
+    assert f'"{field}"' in PAGE or f"`{field}`" in PAGE
+
+
+@pytest.mark.parametrize("operation", state.OPERATIONS)
+def test_every_operation_is_documented_and_in_the_help(operation: str) -> None:
+    assert f"\n## {operation}\n" in PAGE
+    assert operation in cli.EPILOG
+
+
+def test_every_error_of_metering_is_documented() -> None:
+    model = Session().get_service_model("meteringmarketplace").operation_model("MeterUsage")
+    ordered = {"InternalServiceErrorException", "ThrottlingException"}
+    for name in {shape.name for shape in model.error_shapes} - ordered | {"DryRunOperation", "UnauthorizedException"}:
+        assert f"`{name}`" in PAGE
+
+
+def test_every_flag_is_documented_and_explained() -> None:
+    for action in parser()._actions:
+        assert action.help
+        flag = action.option_strings[-1]
+        assert flag == "--help" or f"`{flag}" in PAGE
+
+
+def test_every_operation_can_be_given_faults() -> None:
+    assert set(state.OPERATIONS) == {*metering_api.OPERATIONS, sts.OPERATION}
+
+
+def test_the_forgeries_are_those_of_the_behaviour() -> None:
+    knobs = {knob for turned in FORGING.values() for knob in turned}
+    assert knobs <= {field.name for field in fields(Behaviour)}

@@ -1,5 +1,0 @@
-"""The same place to ask from as for the gate."""
-
-from tests.integration.entitlement.conftest import keys, rig
-
-__all__ = ["keys", "rig"]

@@ -1,0 +1,376 @@
+"""A real gunicorn with our worker and a small application, in a process of its own.
+
+    python -m tests.integration.server.servers '{"fds": [3, 4], "names": ["probe", "api"], ...}'
+
+The application of these tests knows nothing of the project: it says what it was given, waits where it
+is told to, and fails on request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sidecar.api.reply import Reply
+
+ROOT = Path(__file__).resolve().parents[3]
+# As in the image: big answers go back to the system, not to a per-thread arena.
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": "131072"}
+QUICK = (
+    "/entitled",
+    "/counters",
+    "/pid",
+    "/release",
+    "/owed",
+    "/handed",
+    "/pay",
+    "/quick-echo",
+    "/quick-error",
+    "/quick-refuses",
+)
+
+
+# In the server's process
+
+
+class TestApp:
+    """The WSGI callable under test, with the two methods the worker adds."""
+
+    __test__ = False
+
+    def __init__(self, hub: Any) -> None:
+        self.hub = hub
+        self.hang = threading.Event()
+        self.owed: list[Callable[[], None]] = []
+        self.at_hand: list[Callable[[], None]] = []
+        self.handed: list[int] = []
+
+    def hand_over(self) -> None:
+        """Give what waited for this, and remember how much it was."""
+        at_hand, self.at_hand = self.at_hand, []
+        self.handed.append(len(at_hand))
+        for answered in at_hand:
+            answered()
+
+    def taker(self, listener: str, method: str, path: str) -> Any:
+        if path == "/take-refused":
+            raise RuntimeError("secret-of-the-application")
+        return partial(self.take, path) if path.startswith("/take") else None
+
+    def take(self, path: str, body: bytes, answered: Callable[[Reply], None]) -> None:
+        said = {"path": path, "bytes": len(body), "start": body[:20].decode("latin-1")}
+        said["thread"] = threading.current_thread().name
+        reply = Reply(status=200, body=json.dumps(said).encode())
+        if path == "/take-error":
+            raise RuntimeError("secret-of-the-application")
+        if path == "/take-odd":
+            reply = Reply(status=299, body=b"")
+        if path in ("/take-now", "/take-odd", "/take-twice", "/take-then-error"):
+            answered(reply)
+        if path == "/take-twice":
+            answered(Reply(status=200, body=b'"again"'))
+        if path == "/take-then-error":
+            raise RuntimeError("secret-of-the-application")
+        if path == "/take-later":
+            threading.Thread(target=answered, args=[reply]).start()
+        if path == "/take-handed":
+            self.at_hand.append(partial(answered, reply))
+        if path == "/take-owed":
+            self.owed.append(partial(answered, reply))
+
+    def pay(self) -> int:
+        """Give what is owed, all on one other thread, as a commit does."""
+        owed, self.owed = self.owed, []
+        threading.Thread(target=lambda: [one() for one in owed]).start()
+        return len(owed)
+
+    def quick(self, environ: dict[str, Any]) -> bool:
+        if environ["PATH_INFO"] == "/quick-refuses":
+            raise RuntimeError("secret-of-the-application")
+        return environ["PATH_INFO"] in QUICK
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path.endswith("error"):
+            raise RuntimeError("secret-of-the-application")
+        if path == "/half-an-answer":
+            start_response("200 OK", [("Content-Length", "100")])
+            return [b"only this"]
+        if path == "/slow":
+            self.hang.wait()
+        if path == "/burn":
+            while not self.hang.is_set():
+                sum(range(1000))
+        if path == "/wait":
+            while not os.path.exists(environ["QUERY_STRING"]):
+                time.sleep(0.01)
+        if path == "/big":
+            body = b"x" * int(environ["QUERY_STRING"])
+        else:
+            body = json.dumps(self.describe(path, environ)).encode()
+        start_response("200 OK", [("Content-Length", str(len(body))), ("Content-Type", "application/json")])
+        return [body]
+
+    def describe(self, path: str, environ: dict[str, Any]) -> object:
+        if path == "/counters":
+            return self.counters()
+        if path == "/owed":
+            return len(self.owed)
+        if path == "/handed":
+            return self.handed
+        if path == "/pay":
+            return self.pay()
+        if path == "/pid":
+            return os.getpid()
+        if path == "/release":
+            self.hub.released = True
+            return True
+        if path.endswith("echo"):
+            return {
+                "body": environ["wsgi.input"].read().decode("latin-1"),
+                "thread": threading.current_thread().name,
+                **{k: v for k, v in environ.items() if isinstance(v, str)},
+            }
+        return {"entitled": True, "listener": environ["sidecar.listener"], "stopping": self.hub.asked}
+
+    def counters(self) -> dict[str, object]:
+        seen = vars(self.hub.http_counters).copy()
+        seen["refused"] = {f"{name} {status}": n for (name, status), n in seen["refused"].items() if n}
+        return seen
+
+
+def usage_site() -> Any:
+    """The project's own site over usage that a thread keeps, as the ledger's writer does."""
+    from queue import SimpleQueue
+
+    from sidecar.api.router import Site
+    from tests.fakes import FakeUsage, FakeView
+
+    work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    at_hand: list[Callable[[], None]] = []
+
+    class Kept(FakeUsage):
+        def push(self, events: Any, now: Any, answered: Any) -> None:
+            at_hand.append(lambda: FakeUsage.push(self, events, now, answered))
+
+        def hand_over(self) -> None:
+            while at_hand:
+                work.put(at_hand.pop(0))
+
+    def write() -> None:
+        while True:
+            work.get()()
+
+    threading.Thread(target=write, daemon=True).start()
+    return Site(FakeView(usage=Kept()))
+
+
+def serve(options: dict[str, Any]) -> None:
+    """Run gunicorn on inherited sockets until a signal ends it."""
+    import resource
+
+    from gunicorn.app.base import BaseApplication
+
+    from sidecar.server import worker
+
+    class TestWorker(worker.Worker):
+        __test__ = False
+        limits = replace(worker.Worker.limits, **options["limits"])
+
+    class Hub(BaseApplication):
+        listener_names = tuple(options["names"])
+        asked = 0
+        released = not options["hold"]
+        http_counters: Any = None
+
+        def load_config(self) -> None:
+            settings = worker.gunicorn_settings() | {
+                "worker_class": TestWorker,
+                "bind": [f"fd://{fd}" for fd in options["fds"]],
+                "worker_tmp_dir": "/dev/shm",
+                "loglevel": "error",
+                "graceful_timeout": 20,
+            }
+            for name, value in (settings | options["settings"]).items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return usage_site() if options["site"] else TestApp(self)
+
+        def stopping(self) -> None:
+            self.asked += 1
+            if options["mark"]:
+                Path(options["mark"]).touch()
+
+        def stopped(self) -> bool:
+            return self.released
+
+    if options["files"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (options["files"], options["files"]))
+    Hub().run()
+
+
+# In the test's process
+
+
+class Server:
+    """A running server, and how to talk to it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], ports: dict[str, int]) -> None:
+        self.process = process
+        self.ports = ports
+        self.worker_pid = 0
+
+    def connect(self, listener: str) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=8)
+
+    def send(self, listener: str, data: bytes) -> bytes:
+        """Everything answered to these bytes, sent at once and followed by our half of a close."""
+        with self.connect(listener) as sock:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            return read_all(sock)
+
+    def ask(self, listener: str, path: str, *, method: str = "GET", headers: str = "", body: bytes = b"") -> Any:
+        """Status, head and body of one request on a connection of its own."""
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}{headers}\r\n"
+        with self.connect(listener) as sock:
+            sock.sendall(head.encode("latin-1") + body)
+            return split(read_all(sock))
+
+    def json(self, listener: str, path: str, **more: Any) -> Any:
+        return json.loads(self.ask(listener, path, **more)[2])
+
+    def probe_seconds(self, listener: str) -> float:
+        """How long `/entitled` takes on a fresh connection. Raises when it is not answered."""
+        start = time.perf_counter()
+        status, _, _ = self.ask(listener, "/entitled")
+        assert status == 200
+        return time.perf_counter() - start
+
+    def resident_kib(self) -> int:
+        status = Path(f"/proc/{self.worker_pid}/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0])
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGQUIT)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+
+
+@contextmanager
+def server(
+    *,
+    hold: bool = False,
+    site: bool = False,
+    files: int = 0,
+    mark: str = "",
+    settings: dict[str, object] | None = None,
+    env: dict[str, str] | None = None,
+    **limits: Any,
+) -> Iterator[Server]:
+    """A server with a probe and an api listener.
+
+    `hold` keeps it draining until `/release`; `site` serves the project's own routes; `files` is how many
+    it may have open; `mark` is a file that appears when the application is told to stop.
+    """
+    sockets = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(2)]
+    names = ["probe", "api"]
+    options = {
+        "fds": [sock.fileno() for sock in sockets],
+        "names": names,
+        "hold": hold,
+        "site": site,
+        "files": files,
+        "mark": mark,
+        "settings": settings or {},
+        "limits": limits,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.server.servers", json.dumps(options)],
+        cwd=ROOT,
+        env={**os.environ, **MALLOC, **(env or {})},
+        pass_fds=options["fds"],
+    )
+    running = Server(process, {n: s.getsockname()[1] for n, s in zip(names, sockets, strict=True)})
+    for sock in sockets:
+        sock.close()
+    try:
+        running.ask("probe", "/healthz")
+        running.worker_pid = 0 if site else running.json("probe", "/pid")
+        yield running
+    finally:
+        running.stop()
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Until the other side closes."""
+    parts = []
+    while part := sock.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read_answer(sock: socket.socket, *, head_only: bool = False) -> tuple[int, str, bytes]:
+    """One answer with a Content-Length from a connection that stays open."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _some(sock)
+    head, _, rest = data.partition(b"\r\n\r\n")
+    text = head.decode("latin-1")
+    length = 0 if head_only else int(text.lower().split("content-length:")[1].split()[0])
+    while len(rest) < length:
+        rest += _some(sock)
+    assert len(rest) == length, "more than one answer"
+    return int(text.split()[1]), text, rest
+
+
+def _some(sock: socket.socket) -> bytes:
+    data = sock.recv(1)  # byte by byte where it matters: an answer must not swallow the next
+    if not data:
+        raise ConnectionError("closed before the answer was whole")
+    return data
+
+
+def split(data: bytes) -> tuple[int, str, bytes]:
+    """Status, head and body of one answer."""
+    if not data:
+        raise ConnectionError("closed without an answer")
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.decode("latin-1"), body
+
+
+def silent(sock: socket.socket, seconds: float) -> bool:
+    """Whether nothing arrives on this socket for so long."""
+    return not select.select([sock], [], [], seconds)[0]
+
+
+def eventually(check: Callable[[], bool], seconds: float = 8.0) -> None:
+    """Poll until this holds."""
+    until = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < until, "did not happen in time"
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    serve(json.loads(sys.argv[1]))

@@ -1,0 +1,222 @@
+"""Records, decisions and the audit copy over HTTP."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from sidecar.api.flask_app import application
+from sidecar.errors import SidecarError
+from sidecar.metering.hours import Hour
+from sidecar.metering.records import Act, IllegalTransition, State, UsageRecord
+from tests.fakes import NOON, FakeUsage, FakeView
+
+TEN = Hour(datetime(2026, 11, 20, 10, tzinfo=UTC))
+SETTLED = UsageRecord(
+    hour=TEN, dimension="requests", state=State.SETTLED, quantity=Decimal("7.500"), record_id="r-1", attempts=2
+)
+REJECTED = UsageRecord(
+    hour=TEN.next,
+    dimension="gigabytes",
+    state=State.REJECTED,
+    quantity=Decimal("1E+3"),
+    last_error="outcome_unknown",
+    retry_at=NOON + timedelta(milliseconds=5),
+    rolled_to=TEN.next.next,
+)
+
+
+def client(usage: FakeUsage | None = None) -> Client:
+    return Client(application(FakeView(usage=usage or FakeUsage())))
+
+
+def refused(found: TestResponse, status: int, reason: str) -> str:
+    assert (found.status_code, found.content_type) == (status, "application/problem+json")
+    body = json.loads(found.data)
+    assert (body["status"], body["reason"]) == (status, reason)
+    return str(body["detail"])
+
+
+# -- GET /v1/usage
+
+
+def test_records_are_shown_whole_and_in_their_order() -> None:
+    found = client(FakeUsage(found=[SETTLED, REJECTED])).get("/v1/usage")
+    assert (found.status_code, found.content_type) == (200, "application/json")
+    assert json.loads(found.data) == {
+        "records": [
+            {
+                "hour": "2026-11-20T10:00:00Z",
+                "dimension": "requests",
+                "state": "settled",
+                "quantity": "7.5",
+                "metering_record_id": "r-1",
+                "last_error": None,
+                "attempts": 2,
+                "retry_at": None,
+                "rolled_to": None,
+            },
+            {
+                "hour": "2026-11-20T11:00:00Z",
+                "dimension": "gigabytes",
+                "state": "rejected",
+                "quantity": "1000",
+                "metering_record_id": None,
+                "last_error": "outcome_unknown",
+                "attempts": 0,
+                "retry_at": "2026-01-02T12:00:00.005Z",
+                "rolled_to": "2026-11-20T12:00:00Z",
+            },
+        ]
+    }
+
+
+def test_no_record_is_an_empty_list() -> None:
+    assert client().get("/v1/usage").get_json() == {"records": []}
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_state_chooses_its_records(state: State) -> None:
+    found = client(FakeUsage(found=[SETTLED, REJECTED])).get(f"/v1/usage?state={state.value}").get_json()
+    assert [one["state"] for one in found["records"]] == [state.value] * (state in (State.SETTLED, State.REJECTED))
+
+
+@pytest.mark.parametrize("state", ["", "nonsense", "SETTLED", "settle"])
+def test_what_is_no_state_is_refused_with_those_there_are(state: str) -> None:
+    detail = refused(client().get("/v1/usage", query_string={"state": state}), 400, "bad_request")
+    assert json.dumps(state) in detail
+    assert "rolled_forward" in detail
+
+
+# -- POST /v1/usage/retry
+
+HOUR = "2026-11-20T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        (b"", (Act.RETRY, None, None, None)),
+        ({}, (Act.RETRY, None, None, None)),
+        ({"act": "retry"}, (Act.RETRY, None, None, None)),
+        ({"act": "roll_forward", "hour": HOUR}, (Act.ROLL_FORWARD, TEN, None, None)),
+        ({"dimension": "requests"}, (Act.RETRY, None, "requests", None)),
+        ({"hour": "2026-11-20T12:00:00+02:00"}, (Act.RETRY, TEN, None, None)),
+        (
+            {"act": "confirm", "hour": HOUR, "dimension": "requests", "metering_record_id": "r-1"},
+            (Act.CONFIRM, TEN, "requests", "r-1"),
+        ),
+    ],
+)
+def test_a_decision_is_passed_on_as_it_was_made(body: Any, asked: tuple[object, ...]) -> None:
+    usage = FakeUsage(found=[SETTLED])
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    found = client(usage).post("/v1/usage/retry", data=data)
+    assert (found.status_code, usage.acts) == (200, [asked])
+    assert [one["metering_record_id"] for one in found.get_json()["records"]] == ["r-1"]
+
+
+CONFIRM = {"act": "confirm", "hour": HOUR, "dimension": "requests", "metering_record_id": "r-1"}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"act": "seal"}, ['act is "seal"', "retry, roll_forward, confirm"]),
+        ({"act": "settle"}, ['"settle"']),
+        ({"act": None}, ["act is null"]),
+        ({"hour": "2026-11-20T10:30:00Z"}, ["hour", "10:30", "start of an hour"]),
+        ({"hour": "2026-11-20T10:00:00"}, ["hour"]),
+        ({"hour": "10"}, ["hour"]),
+        ({"hour": 10}, ["hour is 10, not text"]),
+        ({"dimension": ""}, ['dimension is ""']),
+        ({"dimension": ["requests"]}, ["dimension is an array"]),
+        ({"dimensions": "requests"}, ['"dimensions" is not a field']),
+        ({"metering_record_id": "r-1"}, ["only to confirm"]),
+        ({"act": "roll_forward", "metering_record_id": "r-1"}, ["only to confirm"]),
+        ({name: value for name, value in CONFIRM.items() if name != "hour"}, ["hour is missing"]),
+        ({name: value for name, value in CONFIRM.items() if name != "dimension"}, ["dimension is missing"]),
+        ({name: value for name, value in CONFIRM.items() if name != "metering_record_id"}, ["id is missing"]),
+        ([], ["an array, not an object"]),
+        (b'{"act": "retry", "act": "confirm"}', ['"act" is given twice']),
+        (b"act=retry", ["not JSON"]),
+        (b"\xff", ["UTF-8"]),
+        (b" ", ["not JSON"]),
+    ],
+)
+def test_what_is_no_decision_is_refused_and_nothing_is_done(body: Any, words: list[str]) -> None:
+    usage = FakeUsage()
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    detail = refused(client(usage).post("/v1/usage/retry", data=data), 400, "bad_request")
+    assert [one for one in words if one not in detail] == []
+    assert usage.acts == []
+
+
+def test_a_move_no_rule_allows_is_a_conflict() -> None:
+    usage = FakeUsage(broken=IllegalTransition("a record that is settled cannot retry."))
+    detail = refused(client(usage).post("/v1/usage/retry"), 409, "illegal_transition")
+    assert "a record that is settled cannot retry." in detail
+
+
+# -- GET /v1/usage/export
+
+
+def test_a_page_of_the_export_leads_to_the_next() -> None:
+    pages = {"": (['{"n": 1}', '{"n": 2}'], "a/b&c=2"), "a/b&c=2": (['{"n": 3}'], "")}
+    asking = client(FakeUsage(pages=pages))
+    first = asking.get("/v1/usage/export")
+    assert (first.content_type, first.text) == ("application/x-ndjson", '{"n": 1}\n{"n": 2}\n')
+    target, _, relation = first.headers["Link"].partition(">; ")
+    assert relation == 'rel="next"'
+    last = asking.get(target.removeprefix("<"))
+    assert last.text == '{"n": 3}\n'
+    assert "Link" not in last.headers
+
+
+def test_an_empty_export_is_an_empty_page() -> None:
+    found = client().get("/v1/usage/export")
+    assert (found.status_code, found.data, "Link" in found.headers) == (200, b"", False)
+
+
+def test_a_page_that_none_leads_to_is_refused() -> None:
+    assert '"x"' in refused(client().get("/v1/usage/export?after=x"), 400, "bad_request")
+
+
+# -- all of them
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/usage"), ("POST", "/v1/usage/retry"), ("GET", "/v1/usage/export")]
+)
+def test_a_disk_that_does_not_answer_is_503_with_its_reason(method: str, path: str) -> None:
+    found = client(FakeUsage(broken=SidecarError("ledger_full", "Free some space."))).open(path, method=method)
+    assert refused(found, 503, "ledger_full") == "Free some space."
+    assert found.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/v1/usage", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("GET", "/v1/usage/retry", {"OPTIONS", "POST"}),
+        ("POST", "/v1/usage/export", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_another_method_is_refused_with_those_there_are(method: str, path: str, allow: set[str]) -> None:
+    usage = FakeUsage()
+    found = client(usage).open(path, method=method)
+    refused(found, 405, "method_not_allowed")
+    assert {one.strip() for one in found.headers["Allow"].split(",")} == allow
+    assert usage.acts == []
+
+
+def test_a_push_is_never_asked_of_a_thread_that_would_wait() -> None:
+    usage = FakeUsage()
+    with pytest.raises(AssertionError):
+        client(usage).post("/v1/usage", data=b'{"dimension": "requests", "quantity": 1}')
+    assert usage.kept == []

@@ -1,0 +1,222 @@
+"""One look at the gate: open, shut, or nobody there; always one line, always soon, with next to nothing imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sidecar.cli import local_client
+from sidecar.errors import SettingsError
+from tests.fakes import NOWHERE, PRODUCT, Peer, free_port, gate, http_answer, public_pem
+
+ROOT = Path(__file__).parents[3]
+Env = pytest.MonkeyPatch
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: Env) -> None:
+    for name in ("SIDECAR_PROBE_BIND", "SIDECAR_API_BIND", "SIDECAR_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def check(monkeypatch: Env, answers: list[bytes | None] | Callable[[object], bytes | None]) -> tuple[bool, str]:
+    with Peer(answers) as peer:  # type: ignore[arg-type]
+        monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{peer.port}")
+        fine, line = local_client.healthcheck(str(NOWHERE))
+    assert "\n" not in line
+    assert [(one.method, one.target) for one in peer.requests] == [("GET", "/entitled")]
+    return fine, line
+
+
+def test_an_open_gate_is_fine(monkeypatch: Env) -> None:
+    assert check(monkeypatch, [gate(200, True, "entitled")]) == (True, "entitled (some_reason): Do this.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (gate(503, False), "pending (some_reason): Do this."),
+        (gate(403, False, "denied"), "denied (some_reason): Do this."),
+        (gate(503, True, "odd"), "odd"),
+        (gate(200, False, "odd"), "odd"),
+        (http_answer(200, {"entitled": "true"}), "None"),
+        (http_answer(200, {"entitled": 1}), "None"),
+        (http_answer(200, {}), "None"),
+        (http_answer(200, "<html>It works!</html>"), "unreachable"),
+        (http_answer(200, "[]"), "not the sidecar"),
+        (http_answer(200, ""), "unreachable"),
+        (http_answer(302, "", Location="http://elsewhere/"), "unreachable"),
+        (b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1\r\n\r\n{}", "does not speak HTTP"),
+        (b"HTTP/1.1 OK\r\n\r\n{}", "unreachable"),
+        (b"", "does not speak HTTP"),
+        (gate(200, True)[:-10], "unreachable"),
+    ],
+)
+def test_anything_else_is_a_shut_gate(monkeypatch: Env, answer: bytes, words: str) -> None:
+    fine, line = check(monkeypatch, [answer])
+    assert fine is False
+    assert words in line
+
+
+def test_a_silent_server_is_a_shut_gate_within_a_second(monkeypatch: Env) -> None:
+    fine, line = check(monkeypatch, [None])
+    assert (fine, local_client.TIMEOUT_SECONDS < 1) == (False, True)
+    assert "timed out" in line
+
+
+def test_a_dripping_server_is_a_shut_gate_within_a_second() -> None:
+    import socket
+    import time
+
+    over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client:
+            for _ in range(12):
+                if over.wait(0.1):
+                    return
+                try:
+                    client.sendall(b"H")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,), daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises((OSError, ValueError)):
+            local_client.ask(server.getsockname(), "GET /entitled", timeout=0.3)
+        took = time.monotonic() - began
+        over.set()
+        thread.join(5)
+    assert took < 0.8
+
+
+def test_nobody_there_is_a_shut_gate(monkeypatch: Env) -> None:
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{free_port()}")
+    fine, line = local_client.healthcheck(str(NOWHERE))
+    assert not fine
+    assert "entitlement-sidecar run" in line
+
+
+def test_what_a_server_says_stays_on_one_line(monkeypatch: Env) -> None:
+    fine, line = check(monkeypatch, [gate(503, False, "a\nb\r\nc\u2028d", hint="x\t\ty")])
+    assert line == "a b c d (some_reason): x y"
+    assert not fine
+
+
+# -- where to look
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("", ("127.0.0.1", 8484)),
+        (":9", ("127.0.0.1", 9)),
+        ("[::]:9", ("127.0.0.1", 9)),
+        ("0.0.0.0:9", ("127.0.0.1", 9)),
+        ("10.0.0.1:9", ("10.0.0.1", 9)),
+        ("[fd00::1]:9", ("fd00::1", 9)),
+        (" localhost:9 , :10", ("localhost", 9)),
+    ],
+)
+def test_the_listener_is_where_the_environment_says(monkeypatch: Env, words: str, place: tuple[str, int]) -> None:
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", words)
+    assert local_client.where("probe_bind", str(NOWHERE)) == place
+
+
+def test_the_products_listener_is_another(monkeypatch: Env) -> None:
+    assert local_client.where("api_bind", str(NOWHERE)) == ("127.0.0.1", 8485)
+    monkeypatch.setenv("SIDECAR_API_BIND", "127.0.0.1:7")
+    assert local_client.where("api_bind", str(NOWHERE)) == ("127.0.0.1", 7)
+
+
+def test_a_file_that_moves_the_listener_is_followed(monkeypatch: Env, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump({"product_code": PRODUCT, "public_key": public_pem(), "probe_bind": "127.0.0.1:7"}))
+    monkeypatch.setenv("SIDECAR_CONFIG", str(path))
+    assert local_client.where("probe_bind", str(NOWHERE)) == ("127.0.0.1", 7)
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", ":8")
+    assert local_client.where("probe_bind", str(NOWHERE)) == ("127.0.0.1", 8)
+
+
+def test_a_manifest_that_moves_the_listener_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "product.yaml"
+    keys = [{"version": 1, "key": public_pem()}]
+    path.write_text(yaml.safe_dump({"products": [{"code": "a", "public_keys": keys}], "probe_bind": ":6"}))
+    assert local_client.where("probe_bind", str(path)) == ("127.0.0.1", 6)
+
+
+def test_a_file_that_moves_it_and_is_wrong_is_told(monkeypatch: Env, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("probe_bind: nonsense\n")
+    monkeypatch.setenv("SIDECAR_CONFIG", str(path))
+    with pytest.raises(SettingsError):
+        local_client.where("probe_bind", str(NOWHERE))
+    fine, line = local_client.healthcheck(str(NOWHERE))
+    assert not fine
+    assert "'nonsense'" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("words", [":http", "nonsense", "127.0.0.1:"])
+def test_a_malformed_address_is_a_shut_gate(monkeypatch: Env, words: str) -> None:
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", words)
+    assert local_client.healthcheck(str(NOWHERE))[0] is False
+
+
+# -- what it costs
+
+HEAVY = (
+    "argparse",
+    "http.client",
+    "yaml",
+    "dataclasses",
+    "sidecar.settings",
+    "sidecar.errors",
+    "logging",
+    "subprocess",
+    "urllib.request",
+    "ssl",
+    "asyncio",
+    "email",
+    "importlib.metadata",
+    "gunicorn",
+    "flask",
+    "botocore",
+    "jwt",
+    "cryptography",
+)
+
+
+def test_the_health_check_imports_next_to_nothing() -> None:
+    program = (
+        "import json, sys\n"
+        "from sidecar.__main__ import main\n"
+        f"code = main(['healthcheck'], {str(NOWHERE)!r})\n"
+        "print(json.dumps([code, sorted(sys.modules)]))"
+    )
+    with Peer([gate(200, True, "entitled")]) as peer:
+        ended = subprocess.run(
+            [sys.executable, "-S", "-c", program],
+            cwd=ROOT,
+            env={"SIDECAR_PROBE_BIND": f"127.0.0.1:{peer.port}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert ended.stderr == ""
+    said, last = ended.stdout.splitlines()
+    code, modules = json.loads(last)
+    assert (code, said) == (0, "entitled (some_reason): Do this.")
+    assert "sidecar.cli.local_client" in modules
+    assert not [name for name in HEAVY if name in modules]

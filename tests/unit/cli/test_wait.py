@@ -1,0 +1,235 @@
+"""`wait`, `exec` and `recheck` against a tiny server in the sidecar's place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli import wait as waiting
+from sidecar.errors import Exit, SettingsError
+from tests.fakes import Peer, Received, free_port, gate, http_answer
+
+ROOT = Path(__file__).parents[3]
+Capture = pytest.CaptureFixture[str]
+Env = pytest.MonkeyPatch
+OPEN, SHUT, DENIED = gate(200, True, "entitled"), gate(503, False), gate(403, False, "denied")
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: Env) -> Iterator[None]:
+    """No address from around; the signal handlers of before afterwards."""
+    for name in ("SIDECAR_PROBE_BIND", "SIDECAR_API_BIND", "SIDECAR_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_an_open_gate_ends_the_wait(capsys: Capture) -> None:
+    with Peer([OPEN]) as peer:
+        assert waiting.wait(5, peer.url) == Exit.OK
+    assert capsys.readouterr().err == "entitled (some_reason): Do this.\n"
+    assert [(one.method, one.target) for one in peer.requests] == [("GET", "/entitled")]
+
+
+def test_a_denial_ends_the_wait(capsys: Capture) -> None:
+    with Peer([DENIED]) as peer:
+        assert waiting.wait(None, peer.url) == Exit.DENIED
+    assert "denied" in capsys.readouterr().err
+
+
+def test_what_may_still_change_is_waited_out_and_said_once_per_change(capsys: Capture) -> None:
+    with Peer([SHUT, SHUT, gate(503, False, "unavailable"), OPEN]) as peer:
+        assert waiting.wait(30, peer.url) == Exit.OK
+    said = [line.split(" ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["pending", "unavailable", "entitled"]
+    assert len(peer.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SHUT,
+        gate(503, False, "misconfigured"),
+        http_answer(200, "<html>"),
+        http_answer(200, {"status": "ok"}),
+        http_answer(403, {"error": "forbidden"}),
+        http_answer(403, "<html>"),
+        gate(200, False, "odd"),
+        http_answer(200, {"entitled": "yes"}),
+        http_answer(302, "", Location="http://127.0.0.1:1/"),
+        b"SSH-2.0-OpenSSH\r\n",
+        b"",
+        None,
+    ],
+)
+def test_anything_else_is_waited_for_until_the_time_is_up(capsys: Capture, answer: bytes | None) -> None:
+    with Peer([answer]) as peer:
+        assert waiting.wait(0.05, peer.url) == Exit.UNAVAILABLE
+    assert capsys.readouterr().err.endswith("not entitled within 0.05 s\n")
+
+
+def test_a_sidecar_that_is_not_there_yet_is_waited_for(capsys: Capture, monkeypatch: Env) -> None:
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{free_port()}")
+    assert waiting.wait(0, None) == Exit.UNAVAILABLE
+    assert "waiting for the sidecar at 127.0.0.1:" in capsys.readouterr().err
+
+
+def test_without_a_url_it_is_the_containers_own_sidecar(monkeypatch: Env) -> None:
+    with Peer([OPEN]) as peer:
+        monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{peer.port}")
+        assert waiting.wait(5, None) == Exit.OK
+
+
+@pytest.mark.parametrize(("path", "asked"), [("", "/entitled"), ("/", "/entitled"), ("/gate/x", "/gate/x")])
+def test_a_url_may_name_another_path(path: str, asked: str) -> None:
+    with Peer([OPEN]) as peer:
+        assert waiting.wait(5, peer.url + path) == Exit.OK
+    assert peer.requests[0].target == asked
+
+
+@pytest.mark.parametrize("url", ["product:8484", "ftp://product", "http://", "http://u:p@product"])
+def test_a_url_that_is_none_is_a_settings_error(url: str) -> None:
+    with pytest.raises(SettingsError, match="--url"):
+        waiting.wait(0, url)
+
+
+def test_a_deeply_nested_answer_is_waited_out_too() -> None:
+    with Peer([http_answer(200, "[" * 60_000)]) as peer:
+        assert waiting.wait(0, peer.url) == Exit.UNAVAILABLE
+
+
+@pytest.mark.parametrize(("name", "value"), [("SIDECAR_PROBE_BIND", ":http"), ("SIDECAR_CONFIG", "/")])
+def test_a_setting_that_hides_the_address_is_a_settings_error(monkeypatch: Env, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError):
+        waiting.wait(0, None)
+
+
+def test_it_ends_on_sigterm_as_pid_1_must() -> None:
+    with Peer([SHUT]) as peer:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sidecar", "wait", "--url", peer.url], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr
+        assert "pending" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+        process.stderr.close()
+
+
+# -- exec
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"), [("/no/such", 127, "no such command"), ("no-such-x", 127, "no such")]
+)
+def test_a_command_that_is_not_there_is_127_before_any_wait(
+    capsys: Capture, command: str, code: int, words: str
+) -> None:
+    assert waiting.wait_then_exec(None, [command]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_a_command_that_cannot_be_executed_is_126_before_any_wait(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path):
+        assert waiting.wait_then_exec(None, [str(path)]) == 126
+    assert "cannot be executed" in capsys.readouterr().err
+
+
+def test_a_command_the_kernel_refuses_is_126(capsys: Capture, monkeypatch: Env, tmp_path: Path) -> None:
+    path = tmp_path / "program"
+    path.write_bytes(b"\x00\x01\x02")
+    path.chmod(0o755)
+    with Peer([OPEN]) as peer:
+        monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{peer.port}")
+        assert waiting.wait_then_exec(5, [str(path)]) == 126
+
+
+@pytest.mark.parametrize(("answer", "code"), [(DENIED, 77), (SHUT, 69)])
+def test_a_gate_that_does_not_open_starts_nothing(
+    capsys: Capture, monkeypatch: Env, tmp_path: Path, answer: bytes, code: int
+) -> None:
+    with Peer([answer]) as peer:
+        monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{peer.port}")
+        assert waiting.wait_then_exec(0, ["/usr/bin/touch", str(tmp_path / "started")]) == code
+    assert not (tmp_path / "started").exists()
+    assert "was not started" in capsys.readouterr().err
+
+
+def execute(port: int, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sidecar", "exec", "--timeout", "10", "--", *command],
+        cwd=ROOT,
+        env=os.environ | {"SIDECAR_PROBE_BIND": f"127.0.0.1:{port}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_an_open_gate_becomes_the_command_with_its_arguments_and_its_code() -> None:
+    with Peer([SHUT, OPEN]) as peer:
+        ended = execute(peer.port, "sh", "-c", 'echo "$@"; exit 42', "sh", "--timeout", "a b", "--")
+    assert (ended.returncode, ended.stdout) == (42, "--timeout a b --\n")
+
+
+def test_the_command_gets_the_signals_as_it_would_alone() -> None:
+    with Peer([OPEN]) as peer:
+        ended = execute(peer.port, "sh", "-c", "grep SigIgn /proc/self/status")
+    ignored = int(ended.stdout.split()[1], 16)
+    assert not ignored & 1 << (signal.SIGPIPE - 1)
+
+
+# -- recheck
+
+
+def asked(request: Received) -> bytes:
+    fine = (request.method, request.target) == ("POST", "/v1/recheck")
+    return http_answer(202, {"asked": True}) if fine else http_answer(404, {"reason": "not_found"})
+
+
+def test_a_recheck_that_is_taken_is_0(capsys: Capture, monkeypatch: Env) -> None:
+    with Peer(asked) as peer:
+        monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port}")
+        assert waiting.recheck() == Exit.OK
+    assert "being asked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (http_answer(429, {"reason": "asked_just_now", "detail": "ask again in 9 s."}), "asked_just_now"),
+        (http_answer(404, {"reason": "not_found"}), "not_found"),
+        (http_answer(200, {}), "not asked"),
+        (http_answer(202, "<html>"), "no sidecar answers"),
+        (b"", "no sidecar answers"),
+    ],
+)
+def test_a_recheck_that_is_not_is_69(capsys: Capture, monkeypatch: Env, answer: bytes, words: str) -> None:
+    with Peer([answer]) as peer:
+        monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port}")
+        assert waiting.recheck() == Exit.UNAVAILABLE == 69
+    assert words in capsys.readouterr().err
+
+
+def test_a_recheck_without_a_sidecar_is_69(capsys: Capture, monkeypatch: Env) -> None:
+    monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{free_port()}")
+    assert waiting.recheck() == Exit.UNAVAILABLE
+    assert "SIDECAR_API_BIND" in capsys.readouterr().err
+
+
+def test_a_recheck_with_a_malformed_address_is_no_traceback(monkeypatch: Env) -> None:
+    monkeypatch.setenv("SIDECAR_API_BIND", ":http")
+    try:
+        assert waiting.recheck() != 0
+    except SettingsError:
+        pass

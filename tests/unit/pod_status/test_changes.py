@@ -1,0 +1,100 @@
+"""What the cluster is told, for everything that may be seen of gate and usage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sidecar.entitlement.status import Status, first_standing
+from sidecar.gate.messages import Report
+from sidecar.pod_status import changes
+from sidecar.pod_status.changes import MEANINGS, NORMAL, OF_STATUS, Seen, camel, condition, events, seen
+from sidecar.pod_status.writer import Condition
+from tests.fakes import NOON, standing
+
+NOTHING = Seen()
+OPEN = Seen(answered=True, status="entitled", reason="registered", hint="Confirmed.")
+DENIED = Seen(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
+PENDING = Seen(answered=True, status="pending", reason="throttled", hint="Wait.")
+AWAY = replace(PENDING, status="unavailable")
+
+
+def reasons(told: Seen, now: Seen) -> list[str]:
+    return [one.reason for one in events(told, now)]
+
+
+def test_before_the_first_answer_nothing_is_told() -> None:
+    first = seen(first_standing(NOON), Report(answer="retry", reason="asking", hint=""), {}, False)
+    assert condition(first) is None
+    assert events(NOTHING, first) == []
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_condition_is_true_while_the_gate_is_open_and_only_then(status: Status) -> None:
+    now = seen(standing(status, reason="some_reason"), Report(answer="retry", reason="x", hint=""), {}, False)
+    assert condition(now) == Condition(
+        status=status is Status.ENTITLED, reason="SomeReason", message=standing(status).hint
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "expected"),
+    [
+        (NOTHING, OPEN, ["Entitled"]),
+        (NOTHING, DENIED, ["NotEntitled"]),
+        (NOTHING, PENDING, []),
+        (NOTHING, AWAY, ["EntitlementUnavailable"]),
+        (NOTHING, replace(DENIED, status="misconfigured"), ["EntitlementMisconfigured"]),
+        (DENIED, DENIED, []),
+        (DENIED, replace(DENIED, hint="Subscribe again."), []),
+        (DENIED, replace(DENIED, reason="token_nonce"), ["NotEntitled"]),
+        (AWAY, replace(AWAY, reason="aws_failing"), []),
+        (DENIED, OPEN, ["Entitled"]),
+        (OPEN, replace(OPEN, reason="kept_answer"), []),
+        (OPEN, DENIED, ["NotEntitled"]),
+        (OPEN, replace(OPEN, superseded_version=1), ["PublicKeySuperseded"]),
+        (replace(OPEN, superseded_version=1), replace(OPEN, superseded_version=1), []),
+        (OPEN, replace(OPEN, rejected=1), ["UsageWaiting"]),
+        (replace(OPEN, rejected=1), replace(OPEN, rejected=1, disputed=1), ["UsageWaiting"]),
+        (replace(OPEN, rejected=2), replace(OPEN, rejected=1), []),
+        (OPEN, replace(OPEN, overdue=True), ["MeteringOverdue"]),
+        (replace(OPEN, overdue=True), OPEN, ["MeteringRecovered"]),
+        (NOTHING, replace(OPEN, superseded_version=1), ["Entitled", "PublicKeySuperseded"]),
+    ],
+)
+def test_an_event_is_a_difference(told: Seen, now: Seen, expected: list[str]) -> None:
+    assert reasons(told, now) == expected
+
+
+def test_a_denial_names_reason_and_hint_and_is_a_warning() -> None:
+    (event,) = events(NOTHING, DENIED)
+    assert (event.note, event.warning, event.key) == (
+        "customer_not_entitled: Subscribe.",
+        True,
+        "customer_not_entitled",
+    )
+
+
+def test_waiting_usage_is_one_event_whatever_the_count() -> None:
+    (one,), (two,) = events(OPEN, replace(OPEN, rejected=1)), events(OPEN, replace(OPEN, rejected=1, disputed=3))
+    assert one.key == two.key
+    assert "1 rejected, 3 disputed" in two.note
+
+
+def test_what_is_seen_comes_from_standing_report_and_usage() -> None:
+    report = Report(answer="accepted", reason="registered", hint="", public_key_version=2, rotation_at="2026-01-01")
+    now = seen(standing(Status.ENTITLED), report, {"rejected": 1, "disputed": 2, "sealed": 9}, True)
+    assert (now.superseded_version, now.rejected, now.disputed, now.overdue) == (2, 1, 2, True)
+    assert seen(standing(Status.ENTITLED), replace(report, rotation_at=None), {}, False).superseded_version is None
+
+
+def test_every_reason_has_a_meaning_and_is_camel_case() -> None:
+    named = {value for name, value in vars(changes).items() if name.isupper() and isinstance(value, str)}
+    assert named == set(MEANINGS)
+    assert NORMAL | set(OF_STATUS.values()) <= set(MEANINGS)
+    assert all(reason.isalnum() and reason[0].isupper() for reason in MEANINGS)
+
+
+def test_a_reason_in_camel_case() -> None:
+    assert camel("customer_not_entitled") == "CustomerNotEntitled"

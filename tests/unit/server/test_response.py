@@ -1,0 +1,69 @@
+"""The answer to a push is what gunicorn would have written, to the byte, whoever wrote it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from gunicorn.config import Config
+
+from sidecar.api.reply import Reply, refusal, send
+from sidecar.server.limits import Limits
+from sidecar.server.request import Request, RequestReader
+from sidecar.server.response import Answer, Exchange
+from sidecar.server.worker import gunicorn_settings
+
+PLAIN = Reply(status=200, body=b'{"accepted": 1, "duplicates": 0}')
+REPLIES = [
+    PLAIN,
+    Reply(status=200, body=b""),
+    Reply(status=200, body=b"x" * 100_000, content_type="text/plain"),
+    Reply(status=200, body=b"x", headers=(("Link", '</next>; rel="next"'),)),
+    refusal(400, "some_reason", "A detail.", index=3),
+    refusal(503, "some_reason", "A detail.", (("Retry-After", "1"),)),
+]
+
+
+def exchange(method: str, version: str, headers: str) -> Exchange:
+    cfg = Config()
+    for name, value in gunicorn_settings().items():
+        cfg.set(name, value)
+    reader = RequestReader(cfg, ("127.0.0.1", 1), Limits(), "api")
+    reader.buffer += f"{method} /v1/usage HTTP/{version}\r\nHost: x\r\n{headers}Content-Length: 2\r\n\r\n{{}}".encode()
+    request = reader.take()
+    assert isinstance(request, Request)
+    return Exchange(cfg, request, "api", ("127.0.0.1", 1), ("127.0.0.1", 2), 1 << 20)
+
+
+def written(answer: Answer) -> tuple[bytes, bool]:
+    data = b"".join(answer.parts)
+    undated, dates = re.subn(
+        rb"\r\nDate: [A-Z][a-z]{2}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9:]{8} GMT\r\n", b"\r\n", data
+    )
+    assert dates == 1
+    return undated, answer.close
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda one: f"{one.status}-{len(one.body)}")
+@pytest.mark.parametrize("close", [False, True])
+@pytest.mark.parametrize("headers", ["", "Connection: close\r\n", "Connection: keep-alive\r\n", "Connection: x\r\n"])
+@pytest.mark.parametrize(("method", "version"), [("POST", "1.1"), ("POST", "1.0"), ("HEAD", "1.1"), ("GET", "1.1")])
+def test_a_reply_given_is_what_a_route_would_have_sent(
+    reply: Reply, close: bool, headers: str, method: str, version: str
+) -> None:
+    given = exchange(method, version, headers).give(reply, close=close)
+    routed = exchange(method, version, headers).run(lambda _, start: send(reply, start), close=close)
+    assert written(given) == written(routed)
+    assert given.error is None
+
+
+def test_a_reply_gunicorn_does_not_take_is_a_500() -> None:
+    for odd in (Reply(status=299, body=b""), Reply(status=200, body=b"", headers=(("X", "a\r\nb"),))):
+        answer = exchange("POST", "1.1", "").give(odd, close=False)
+        assert answer.parts[0].startswith(b"HTTP/1.1 500 ")
+        assert (answer.close, answer.error is not None) == (True, True)
+
+
+def test_method_and_path_are_those_of_the_environ() -> None:
+    one = exchange("POST", "1.1", "")
+    assert one.method_and_path == (one.environ["REQUEST_METHOD"], one.environ["PATH_INFO"]) == ("POST", "/v1/usage")

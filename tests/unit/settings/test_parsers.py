@@ -1,0 +1,242 @@
+"""Each parser: what it takes, what it refuses, and that a fault names the value, except for keys."""
+
+from __future__ import annotations
+
+import base64
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sidecar.settings import parsers
+from sidecar.settings.dimensions import Dimension
+from sidecar.settings.parsers import Address
+from sidecar.settings.table import (
+    BY_NAME,
+    EntitlementCheck,
+    LogLevel,
+    OnDenied,
+    OnDispute,
+    OnFirstMeterDenied,
+    OnMeteringOverdue,
+)
+from tests.fakes import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
+
+GOOD: list[tuple[str, object, object]] = [
+    ("product_code", "  8f7k2m1q9w3e5r7t0y2u4i6o8 ", "8f7k2m1q9w3e5r7t0y2u4i6o8"),
+    ("product_code", "a" * 255, "a" * 255),
+    ("product_code", "-/=:_.@", "-/=:_.@"),
+    ("public_key_file", "/etc/key.pem", Path("/etc/key.pem")),
+    ("public_key_version", "1", 1),
+    ("public_key_version", 2147483647, 2147483647),
+    ("entitlement_check", "register_usage", EntitlementCheck.REGISTER_USAGE),
+    ("state_dir", "/var/lib/x", Path("/var/lib/x")),
+    ("entitlement_check", "meter_usage", EntitlementCheck.METER_USAGE),
+    ("dimensions", "a, b", (Dimension(name="a"), Dimension(name="b"))),
+    ("dimensions", [{"name": "a", "decimals": 2}], (Dimension(name="a", decimals=2),)),
+    ("on_first_meter_denied", "alert", OnFirstMeterDenied.ALERT),
+    ("on_metering_overdue", "not_ready", OnMeteringOverdue.NOT_READY),
+    ("metering_overdue_seconds", 7200, 7200),
+    ("on_dispute", "roll_forward", OnDispute.ROLL_FORWARD),
+    ("clock_url", "http://127.0.0.1:8486", "http://127.0.0.1:8486"),
+    ("on_denied", "exit", OnDenied.EXIT),
+    ("on_denied", " HOLD ", OnDenied.HOLD),
+    ("startup_retry_seconds", "0", 0),
+    ("startup_retry_seconds", 604800, 604800),
+    ("reask_seconds", "0", 0),
+    ("flush_seconds", 1, 1),
+    ("log_level", "Debug", LogLevel.DEBUG),
+    ("endpoint_url", "http://127.0.0.1:8486/", "http://127.0.0.1:8486"),
+    ("endpoint_url", "https://[::1]:1", "https://[::1]:1"),
+    ("workload_id", "arn:aws:ecs:us-east-1:1:task/c/1", "arn:aws:ecs:us-east-1:1:task/c/1"),
+    ("workload_id", "x" * 512, "x" * 512),
+    ("termination_log", "/dev/termination-log", Path("/dev/termination-log")),
+    ("probe_bind", ":8484", (Address(host="::", port=8484),)),
+    ("probe_bind", "localhost:0", (Address(host="127.0.0.1", port=0),)),
+    ("api_bind", "10.0.0.1:1, [fe80::1%2]:2", (Address(host="10.0.0.1", port=1), Address(host="fe80::1%2", port=2))),
+]
+
+BAD: list[tuple[str, object, str]] = [
+    ("product_code", "", "is empty"),
+    ("product_code", "   ", "is empty"),
+    ("product_code", "a b", "'a b'"),
+    ("product_code", "a" * 256, "is not a product code"),
+    ("product_code", "prod-abcdefghijklm", "product ID"),
+    ("product_code", 1234, "put it in quotes"),
+    ("product_code", 12.5, "put it in quotes"),
+    ("product_code", True, "put it in quotes"),
+    ("product_code", None, "put it in quotes"),
+    ("product_code", ["a"], "put it in quotes"),
+    ("public_key_file", "key.pem", "'key.pem' is not an absolute path"),
+    ("public_key_version", "0", "'0' is not a whole number from 1"),
+    ("public_key_version", 0, "'0'"),
+    ("public_key_version", 2147483648, "2147483647"),
+    ("public_key_version", "1.0", "'1.0'"),
+    ("public_key_version", "+1", "'+1'"),
+    ("public_key_version", "1_0", "'1_0'"),
+    ("public_key_version", "١", "is not a whole number"),
+    ("public_key_version", True, "True"),
+    ("public_key_version", 1.0, "1.0"),
+    ("entitlement_check", "meter", "register_usage"),
+    ("dimensions", "", "is empty"),
+    ("dimensions", "a,,b", "1 to 255"),
+    ("dimensions", [{"name": "a", "aggregation": "max"}], "scope is missing"),
+    ("on_first_meter_denied", "exit", "alert, shut"),
+    ("on_metering_overdue", "hold", "alert, not_ready, shut"),
+    ("metering_overdue_seconds", 7199, "from 7200"),
+    ("on_dispute", "bill", "hold, roll_forward"),
+    ("clock_url", "emulator", "is not an http:// or https:// URL"),
+    ("on_denied", "stop", "hold, exit"),
+    ("on_denied", False, "False"),
+    ("startup_retry_seconds", "-1", "'-1'"),
+    ("startup_retry_seconds", "604801", "604800"),
+    ("reask_seconds", "5m", "'5m' is not a whole number of seconds"),
+    ("flush_seconds", "0", "from 1"),
+    ("log_level", "verbose", "debug, info, warning, error"),
+    ("endpoint_url", "127.0.0.1:8486", "is not an http:// or https:// URL"),
+    ("endpoint_url", "ftp://host", "is not an http:// or https:// URL"),
+    ("endpoint_url", "http://", "is not an http:// or https:// URL"),
+    ("endpoint_url", "http://host:99999", "is not an http:// or https:// URL"),
+    ("endpoint_url", "http://[::1", "is not an http:// or https:// URL"),
+    ("endpoint_url", "http://host/?a=b", "scheme, host and port only"),
+    ("endpoint_url", "http://host/#a", "scheme, host and port only"),
+    ("workload_id", "a b", "'a b'"),
+    ("workload_id", "x" * 513, "512"),
+    ("workload_id", "é", "printable"),
+    ("state_dir", "~/state", "is not an absolute path"),
+    ("termination_log", "log", "is not an absolute path"),
+    ("probe_bind", "8484", "'8484' is not HOST:PORT"),
+    ("probe_bind", ":http", "':http'"),
+    ("probe_bind", ":65536", "65535"),
+    ("probe_bind", "::1:8484", "'::1:8484'"),
+    ("probe_bind", ":8484,", "''"),
+    ("probe_bind", ":8484,[::]:8484", "twice"),
+    ("api_bind", "http://127.0.0.1:1", "is not HOST:PORT"),
+    ("api_bind", "a b:1", "'a b:1'"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "value"), GOOD)
+def test_a_good_value_is_read(name: str, given: object, value: object) -> None:
+    assert BY_NAME[name].parse(given) == value
+
+
+@pytest.mark.parametrize(("name", "given", "fault"), BAD)
+def test_a_bad_value_is_refused_in_words(name: str, given: object, fault: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        BY_NAME[name].parse(given)
+    assert fault in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_every_setting_is_tried_both_ways() -> None:
+    tried = {name for name, _, _ in GOOD} & {name for name, _, _ in BAD}
+    assert tried == set(BY_NAME) - {"public_key"}, "public_key has tests of its own below"
+
+
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name != "public_key"])
+def test_the_example_and_the_default_of_a_setting_are_good(name: str) -> None:
+    setting = BY_NAME[name]
+    setting.parse(setting.example)
+    if setting.default is not None:
+        setting.parse(setting.default)
+
+
+def test_true_and_false_are_those_of_yaml_only() -> None:
+    assert parsers.boolean(True) is True
+    assert parsers.boolean(False) is False
+    for other in ("true", "false", 0, 1, None, ""):
+        with pytest.raises(ValueError):
+            parsers.boolean(other)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://user:secret@host", "http://:secret@host:1", "http://host/?key=secret", "http://host/#secret"],
+)
+def test_what_a_url_must_not_hold_is_not_repeated(value: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parsers.url(value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["ftp://user:secret@host", "http://user:secret@host:99999"])
+def test_a_url_refused_for_another_fault_does_not_show_its_password(value: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parsers.url(value)
+    assert "secret" not in str(caught.value)
+
+
+# -- keys
+
+
+def wrapped(text: str, width: int = 64) -> str:
+    return "\n".join(textwrap.wrap(text, width)) + "\n"
+
+
+def forms() -> dict[str, str]:
+    pem = public_pem()
+    return {
+        "PEM": pem,
+        "PEM without last newline": pem.strip(),
+        "PEM with blanks around": f"\n  {pem}  \n",
+        "PEM with CRLF": pem.replace("\n", "\r\n"),
+        "PKCS#1": pkcs1_pem(),
+        "base64 of PEM": base64_of(pem),
+        "wrapped base64": wrapped(base64_of(pem)),
+        "wrapped base64 with CRLF": wrapped(base64_of(pem), 76).replace("\n", "\r\n"),
+        "base64 of CRLF PEM": base64_of(pem.replace("\n", "\r\n")),
+    }
+
+
+@pytest.mark.parametrize("form", forms())
+def test_a_key_may_come_as(form: str) -> None:
+    from sidecar.entitlement import token
+
+    read = parsers.public_key(forms()[form])
+    assert read.startswith("-----BEGIN")
+    assert token.public_key(read).public_numbers() == token.public_key(public_pem()).public_numbers()
+
+
+def bad_keys() -> dict[str, tuple[str, str]]:
+    pem = public_pem()
+    inside = base64.b64decode("".join(pem.splitlines()[1:-1]))
+    certificate = pem.replace("PUBLIC KEY", "CERTIFICATE")
+    return {
+        "a private key": (private_pem(), "private key"),
+        "base64 of a private key": (base64_of(private_pem()), "private key"),
+        "a private key behind the public one": (pem + private_pem(), "private key"),
+        "two keys": (pem + pem, "not a PEM public key"),
+        "a certificate": (certificate, "not a PEM public key"),
+        "half a key": (pem[:200], "not a PEM public key"),
+        "words before it": ("key: " + pem, "not a PEM public key"),
+        "another kind of key": (elliptic_pem(), "not an RSA key"),
+        "bare DER in base64": (base64.b64encode(inside).decode(), "not a PEM public key"),
+        "neither": ("hunter2 hunter2", "not a PEM public key"),
+        "broken inside": (pem.replace(body_of(pem), body_of(pem)[:-1]), "inside is not base64"),
+        "nothing inside": ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "not an RSA key"),
+        "empty": (" ", "empty"),
+    }
+
+
+@pytest.mark.parametrize("kind", bad_keys())
+def test_a_bad_key_is_refused_and_never_quoted(kind: str) -> None:
+    given, fault = bad_keys()[kind]
+    with pytest.raises(ValueError) as caught:
+        parsers.public_key(given)
+    assert fault in str(caught.value)
+    pieces = [line for line in given.split() if len(line) > 6 and line not in ("CERTIFICATE-----", "-----BEGIN")]
+    assert not [piece for piece in pieces if piece in str(caught.value)]
+
+
+@pytest.mark.parametrize("wrap", [lambda pem: [pem], lambda pem: {"pem": pem}, lambda pem: pem.encode()])
+def test_a_key_that_is_no_text_is_not_quoted_either(wrap: object) -> None:
+    with pytest.raises(ValueError) as caught:
+        parsers.public_key(wrap(private_pem()))  # type: ignore[operator]
+    assert body_of(private_pem()) not in str(caught.value)
+
+
+def test_a_key_given_for_its_files_name_is_not_quoted() -> None:
+    with pytest.raises(ValueError) as caught:
+        BY_NAME["public_key_file"].parse(private_pem())
+    assert body_of(private_pem()) not in str(caught.value)
