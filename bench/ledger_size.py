@@ -22,7 +22,7 @@ import kernel
 
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
-from sidecar.metering.events import Pushed, UsageEvent
+from sidecar.metering.events import PushAccepted, UsageEvent
 from sidecar.metering.quantities import Micros
 from sidecar.settings.dimensions import Dimension
 
@@ -73,7 +73,7 @@ def _rate(ledger: Ledger, threads: int, events: int, each: int) -> float:
 
 def _push(ledger: Ledger, each: int) -> None:
     batch = [UsageEvent(dimension="n", micros=Micros(1), id=os.urandom(16).hex()) for _ in range(each)]
-    if ledger.push(batch, NOON) != Pushed(accepted=each, duplicates=0):
+    if ledger.push(batch, NOON) != PushAccepted(accepted=each, duplicates=0):
         raise SystemExit("the ledger refused")
 
 

@@ -14,7 +14,7 @@ Rules kept here:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -36,6 +36,10 @@ class Exit(IntEnum):
     """A setting is wrong; nothing was started."""
     NOT_EXECUTABLE = 126
     NOT_FOUND = 127
+
+
+ExitProcess = Callable[[Exit, str], None]
+"""Ends the whole process with this code, and with this text in the termination message."""
 
 
 class SidecarError(Exception):

@@ -14,16 +14,12 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
-
-from sidecar.entitlement.status import Standing, Status
 
 LENGTH_DIGITS: Final = 8
 
 
-class Board:
+class RestartState:
     """The memory shared by the master and each worker it starts."""
 
     def __init__(self) -> None:
@@ -41,28 +37,3 @@ class Board:
         length = os.pread(self._handle, LENGTH_DIGITS, 0)
         found = json.loads(os.pread(self._handle, int(length), LENGTH_DIGITS)) if length else {}
         return found if isinstance(found, dict) else {}
-
-
-def plain_standing(standing: Standing) -> Mapping[str, object]:
-    """A standing as it goes on the board."""
-    checked = standing.checked_at.isoformat() if standing.checked_at else None
-    return {
-        "status": standing.status.value,
-        "reason": standing.reason,
-        "hint": standing.hint,
-        "checked_at": checked,
-        "asking_since": standing.asking_since.isoformat(),
-    }
-
-
-def read_standing(found: Mapping[str, Any]) -> Standing:
-    """A standing as it came off the board."""
-    checked = datetime.fromisoformat(found["checked_at"]) if found["checked_at"] else None
-    began = datetime.fromisoformat(found["asking_since"])
-    return Standing(
-        status=Status(found["status"]),
-        reason=found["reason"],
-        hint=found["hint"],
-        checked_at=checked,
-        asking_since=began,
-    )

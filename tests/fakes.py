@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from sidecar.api.ports import Metric
-from sidecar.entitlement.status import Standing, Status
-from sidecar.gate.messages import Keeping, Question, Report
+from sidecar.entitlement.status import GateState, Status
+from sidecar.gate.messages import CheckRequest, KeptStatus, Report
 from sidecar.log import LOGGER
-from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import Act, UsageRecord
+from sidecar.metering.records import Action, UsageRecord
 from sidecar.settings import Dimension, Settings
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -107,8 +107,8 @@ def settings(**env: str) -> Settings:
     return Settings.load({f"SIDECAR_{name.upper()}": value for name, value in given.items()}, {}, NOWHERE)
 
 
-def question(of: Settings | None = None) -> Question:
-    return Question.of(of or settings(), spare_workload_id="spare")
+def question(of: Settings | None = None) -> CheckRequest:
+    return CheckRequest.of(of or settings(), spare_workload_id="spare")
 
 
 # -- log -------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class FakeChild:
         self.ended = True
 
 
-def saying(report: Report, *, kept: Keeping | None = None, **more: Any) -> FakeChild:
+def saying(report: Report, *, kept: KeptStatus | None = None, **more: Any) -> FakeChild:
     """A child that reports, and then says whether it kept the answer."""
     lines: list[bytes | None] = [report.as_json().encode()]
     return FakeChild(lines=lines + ([kept.as_json().encode()] if kept else []), **more)
@@ -220,7 +220,7 @@ class FakeUsage:
 
     dimensions: Mapping[str, Dimension] = field(default_factory=lambda: {"requests": REQUESTS})
     at: datetime = NOON
-    result: Pushed | Refusal | None = None
+    result: PushAccepted | PushRefused | None = None
     """What every push comes to; None: everything is accepted."""
     later: bool = False
     found: Sequence[UsageRecord] = ()
@@ -229,7 +229,7 @@ class FakeUsage:
     kept: list[UsageEvent] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     owed: list[Callable[[], None]] = field(default_factory=list)
-    acts: list[tuple[Act, Hour | None, str | None, str | None]] = field(default_factory=list)
+    acts: list[tuple[Action, Hour | None, str | None, str | None]] = field(default_factory=list)
 
     def _whole(self) -> None:
         if self.broken:
@@ -239,10 +239,12 @@ class FakeUsage:
         self._whole()
         return self.at
 
-    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
+    def push(
+        self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
+    ) -> None:
         assert now == self.at
-        result = self.result or Pushed(accepted=len(events), duplicates=0)
-        self.kept += events if isinstance(result, Pushed) else ()
+        result = self.result or PushAccepted(accepted=len(events), duplicates=0)
+        self.kept += events if isinstance(result, PushAccepted) else ()
         self.owed.append(lambda: answered(result))
         if not self.later:
             self.pay()
@@ -262,7 +264,9 @@ class FakeUsage:
         self._whole()
         return iter(self.found)
 
-    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+    def act(
+        self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+    ) -> Sequence[UsageRecord]:
         self._whole()
         self.acts.append((what, hour, dimension, record_id))
         return self.found
@@ -276,10 +280,10 @@ class FakeUsage:
 
 # -- the view --------------------------------------------------------------------------------------
 
-PENDING = Standing(status=Status.PENDING, reason="asking", hint="Wait.", checked_at=None, asking_since=NOON)
+PENDING = GateState(status=Status.PENDING, reason="asking", hint="Wait.", checked_at=None, asking_since=NOON)
 
 
-def standing(status: Status, **changes: Any) -> Standing:
+def standing(status: Status, **changes: Any) -> GateState:
     given = {"status": status, "reason": "some_reason", "hint": "Do this.", "checked_at": NOON} | changes
     return replace(PENDING, **given)
 
@@ -289,7 +293,7 @@ class FakeView:
     """What HTTP is told; every part can be set, and `broken` makes the parts fail."""
 
     product_code: str = PRODUCT
-    now: Standing = PENDING
+    now: GateState = PENDING
     retry_after: int = 7
     stopped: str | None = None
     overdue_since: datetime | None = None
@@ -305,7 +309,7 @@ class FakeView:
         if self.broken:
             raise self.broken
 
-    def standing(self) -> Standing:
+    def standing(self) -> GateState:
         self._whole()
         return self.now
 

@@ -14,9 +14,8 @@ from werkzeug.exceptions import HTTPException
 
 from sidecar.api import flask_usage, problem
 from sidecar.api.flask_usage import response
-from sidecar.api.ports import View
-from sidecar.api.reply import refusal
-from sidecar.api.router import WSGI
+from sidecar.api.ports import StatusPort
+from sidecar.api.reply import WSGI, refusal
 
 REASONS = {404: "not_found", 405: "method_not_allowed"}
 DETAILS = {
@@ -25,7 +24,7 @@ DETAILS = {
 }
 
 
-def application(view: View) -> WSGI:
+def application(view: StatusPort) -> WSGI:
     """The WSGI application for everything but the probe routes."""
     app = Flask("sidecar.api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -26,13 +26,13 @@ from sidecar.clock import iso
 from sidecar.errors import SidecarError
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import plain
-from sidecar.metering.records import Act, IllegalTransition, State, UsageRecord
+from sidecar.metering.records import Action, IllegalTransition, State, UsageRecord
 from sidecar.metering.timestamps import read_instant
 from sidecar.strict_json import Repeated, parse, shown
 
 EXPORT_PATH: Final = "/v1/usage/export"
 LINES: Final = "application/x-ndjson"
-ACTS: Final[Mapping[str, Act]] = {act.value: act for act in (Act.RETRY, Act.ROLL_FORWARD, Act.CONFIRM)}
+ACTS: Final[Mapping[str, Action]] = {act.value: act for act in (Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM)}
 """What a person may decide; sealing is ours."""
 FIELDS: Final = ("act", "hour", "dimension", "metering_record_id")
 
@@ -45,7 +45,7 @@ class Malformed(ValueError):
 class Decision:
     """What a person wants done, with which records."""
 
-    act: Act = Act.RETRY
+    act: Action = Action.RETRY
     hour: Hour | None = None
     dimension: str | None = None
     record_id: str | None = None
@@ -122,12 +122,12 @@ def read_decision(body: bytes) -> Decision:
     """The decision in a body. Raises Malformed."""
     fields = _fields(body)
     words = {name: _text(name, value) for name, value in fields.items()}
-    act = ACTS.get(words.get("act", Act.RETRY.value))
+    act = ACTS.get(words.get("act", Action.RETRY.value))
     if act is None:
         raise Malformed(f"act is {shown(fields['act'])}; it is one of {', '.join(ACTS)}.")
-    if act is Act.CONFIRM and (missing := [name for name in FIELDS[1:] if name not in words]):
+    if act is Action.CONFIRM and (missing := [name for name in FIELDS[1:] if name not in words]):
         raise Malformed(f"{missing[0]} is missing: to confirm takes hour, dimension and metering_record_id.")
-    if act is not Act.CONFIRM and "metering_record_id" in words:
+    if act is not Action.CONFIRM and "metering_record_id" in words:
         raise Malformed(f"metering_record_id is {shown(words['metering_record_id'])}; only to confirm takes one.")
     hour = _hour(words["hour"]) if "hour" in words else None
     return Decision(act=act, hour=hour, dimension=words.get("dimension"), record_id=words.get("metering_record_id"))

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from sidecar.entitlement.status import Standing
-from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.entitlement.status import GateState
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
 
 if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
     from sidecar.metering.hours import Hour
-    from sidecar.metering.records import Act, UsageRecord
+    from sidecar.metering.records import Action, UsageRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,9 @@ class Usage(Protocol):
     def now(self) -> datetime:
         """The instant a push comes in. Returns at once."""
 
-    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
+    def push(
+        self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
+    ) -> None:
         """Have events kept, all or none, by the next `hand_over`. Returns at once; `answered` is called once, on any
         thread, and after the disk has them. It must be quick and not raise.
         """
@@ -57,7 +59,9 @@ class Usage(Protocol):
     def records(self) -> Iterator[UsageRecord]:
         """Every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
 
-    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+    def act(
+        self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+    ) -> Sequence[UsageRecord]:
         """What a person decides about the rejected and disputed records of an hour and a dimension, or of all; as they
         are then. `record_id`: AWS's receipt, where the act is to confirm. Waits for the disk.
 
@@ -70,13 +74,13 @@ class Usage(Protocol):
         """
 
 
-class View(Protocol):
+class StatusPort(Protocol):
     """What the routes read and may ask for."""
 
     product_code: str
     usage: Usage
 
-    def standing(self) -> Standing:
+    def standing(self) -> GateState:
         """Where the gate stands now."""
 
     def retry_after_seconds(self) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sidecar.api import metrics
-from sidecar.api.ports import View
+from sidecar.api.ports import StatusPort
 from sidecar.api.reply import Reply, refusal
 from sidecar.clock import iso
 from sidecar.entitlement.status import Status
@@ -29,7 +29,7 @@ HTTP_STATUS: Final[Mapping[Status, int]] = {
 }
 
 
-def entitled(view: View) -> Reply:
+def entitled(view: StatusPort) -> Reply:
     """200 while entitled, 403 denied, otherwise 503 with when to look again."""
     standing, overdue_since = view.standing(), view.metering_overdue_since()
     body = {
@@ -46,7 +46,7 @@ def entitled(view: View) -> Reply:
     return Reply(status=status, body=json.dumps(body).encode(), headers=headers)
 
 
-def healthz(view: View) -> Reply:
+def healthz(view: StatusPort) -> Reply:
     """200 while the process and its loops live."""
     stopped = view.stopped_loop()
     if stopped:
@@ -54,7 +54,7 @@ def healthz(view: View) -> Reply:
     return Reply(status=200, body=b'{"healthy": true}')
 
 
-def readyz(view: View) -> Reply:
+def readyz(view: StatusPort) -> Reply:
     """200 when entitled and usage can be kept and reported. For people and alerts."""
     standing = view.standing()
     if not standing.entitled:
@@ -66,12 +66,12 @@ def readyz(view: View) -> Reply:
     return Reply(status=200, body=b'{"ready": true}')
 
 
-def metrics_page(view: View) -> Reply:
+def metrics_page(view: StatusPort) -> Reply:
     """Prometheus text."""
     return Reply(status=200, body=metrics.text(view.metrics()), content_type=metrics.CONTENT_TYPE)
 
 
-ROUTES: Final[Mapping[str, Callable[[View], Reply]]] = {
+ROUTES: Final[Mapping[str, Callable[[StatusPort], Reply]]] = {
     "/entitled": entitled,
     "/healthz": healthz,
     "/readyz": readyz,

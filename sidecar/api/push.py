@@ -16,7 +16,7 @@ from typing import Final
 
 from sidecar.api.ports import Usage
 from sidecar.api.reply import Reply, refusal
-from sidecar.metering.events import Pushed, Refusal, parse_events
+from sidecar.metering.events import PushAccepted, PushRefused, parse_events
 
 PATH: Final = "/v1/usage"
 RETRY_AFTER_SECONDS: Final = 1
@@ -29,16 +29,16 @@ def take(usage: Usage, body: bytes, answered: Callable[[Reply], None]) -> None:
     """
     now = usage.now()
     events = parse_events(body, usage.dimensions, now)
-    if isinstance(events, Refusal):
+    if isinstance(events, PushRefused):
         usage.refused(events.reason)
         answered(reply(events))
     else:
         usage.push(events, now, lambda result: answered(reply(result)))
 
 
-def reply(result: Pushed | Refusal) -> Reply:
+def reply(result: PushAccepted | PushRefused) -> Reply:
     """What became of a push, as an answer."""
-    if isinstance(result, Pushed):
+    if isinstance(result, PushAccepted):
         words = f'{{"accepted": {result.accepted}, "duplicates": {result.duplicates}}}'
         return Reply(status=200, body=words.encode())
     headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if result.status == 503 else ()

@@ -9,7 +9,14 @@ from sidecar.api import problem
 
 JSON: Final = "application/json"
 
+LISTENER: Final = "sidecar.listener"
+"""WSGI variable with the name of the listener that accepted the connection: `PROBE` or `API`."""
+PROBE: Final = "probe"
+API: Final = "api"
+
+Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
+WSGI = Callable[[Environ, StartResponse], Iterable[bytes]]
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -22,7 +29,7 @@ class Reply(NamedTuple):
     headers: Headers = ()
 
 
-Taker = Callable[[bytes, Callable[[Reply], None]], None]
+DeferredHandler = Callable[[bytes, Callable[[Reply], None]], None]
 """Takes a body and a callable for the answer, which it calls once: at once, or on any thread after a `hand_over`."""
 
 

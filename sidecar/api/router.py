@@ -11,36 +11,30 @@ Rules kept here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sidecar.api import probes, push
-from sidecar.api.ports import View
-from sidecar.api.reply import Reply, StartResponse, Taker, refusal, send
+from sidecar.api.ports import StatusPort
+from sidecar.api.reply import API, LISTENER, WSGI, DeferredHandler, Environ, Reply, StartResponse, refusal, send
 
-LISTENER: Final = "sidecar.listener"
-PROBE: Final = "probe"
-API: Final = "api"
 READS: Final = ("GET", "HEAD")
 
-Environ = dict[str, Any]
-WSGI = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-
-class Site:
+class Router:
     """Both listeners' routes."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: StatusPort) -> None:
         self._view = view
-        self._push: Taker = partial(push.take, view.usage)
+        self._push: DeferredHandler = partial(push.take, view.usage)
         self._rest: WSGI | None = None
 
     def quick(self, environ: Environ) -> bool:
         """Whether the answer is in memory, so that it may be given where it was read."""
         return environ.get(LISTENER) != API or environ.get("PATH_INFO") in probes.ROUTES
 
-    def taker(self, listener: str, method: str, path: str) -> Taker | None:
+    def taker(self, listener: str, method: str, path: str) -> DeferredHandler | None:
         """What takes such a request and answers later, or None: call the site for it. No environ is made for this."""
         return self._push if path == push.PATH and method == "POST" and listener == API else None
 

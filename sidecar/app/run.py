@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sidecar import log
-from sidecar import termination_log as termination
+from sidecar import log, termination_log
 from sidecar.child import process
-from sidecar.child.process import Child
+from sidecar.child.forked_read import read_document
+from sidecar.child.process import ChildProcess
 from sidecar.errors import Exit, SettingsError
-from sidecar.gate.messages import Question
-from sidecar.restart_state import Board
+from sidecar.gate.messages import CheckRequest
+from sidecar.restart_state import RestartState
 from sidecar.server import listeners
 from sidecar.server.listeners import Listening
 from sidecar.settings import EntitlementCheck, Settings
@@ -37,14 +37,14 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
     Raises SettingsError, its note written, before anything is started.
     """
     try:
-        settings = Settings.load(env, flags, manifest, process.read_document)
+        settings = Settings.load(env, flags, manifest, read_document)
         log.start(settings.log_level.value)
         listening = listeners.listen(settings)
     except SettingsError as exc:
-        termination.note(_note_path(env, flags), str(exc))
+        termination_log.note(_note_path(env, flags), str(exc))
         raise
-    board = Board()
-    question = Question.of(settings, spare_workload_id=os.urandom(16).hex())
+    board = RestartState()
+    question = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     first = process.fork(question, close=[one.sock.fileno() for one in listening])
     try:
@@ -53,7 +53,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
             os.environ.pop(name, None)
         return _serve(settings, listening, board, question, first)
     finally:
-        first.abandon()
+        first.kill_if_running()
         log.LINES.drain(DRAIN_SECONDS)
 
 
@@ -86,20 +86,23 @@ def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
         log.warn("endpoint.ignored", variables=list(settings.ignored), hint="Use SIDECAR_ENDPOINT_URL for tests.")
 
 
-def _serve(settings: Settings, listening: Sequence[Listening], board: Board, question: Question, first: Child) -> int:
-    from sidecar.app.wiring import Application
-    from sidecar.server.worker import check_gunicorn
+def _serve(
+    settings: Settings, listening: Sequence[Listening], board: RestartState, question: CheckRequest, first: ChildProcess
+) -> int:
+    from sidecar.app.wiring import Sidecar
+    from sidecar.server.gunicorn_app import GunicornApp
+    from sidecar.server.gunicorn_internals import check_gunicorn
 
     fault = check_gunicorn()
     if fault:
         hint = f"{fault}. Install the gunicorn that pyproject.toml names; another would reopen holes in the probes."
-        log.error("gunicorn.refused", hint=hint)
-        termination.note(settings.termination_log, hint)
+        log.error("server.refused", hint=hint)
+        termination_log.note(settings.termination_log, hint)
         return Exit.SOFTWARE
     code: object = Exit.OK
     master = os.getpid()
     try:
-        Application(settings, listening, board, question, first).run()
+        GunicornApp(Sidecar(settings, board, question, first), listening, settings.flush_seconds).run()
     except SystemExit as exc:
         if os.getpid() != master:
             raise  # the worker's own end; what follows is the master's
@@ -107,7 +110,7 @@ def _serve(settings: Settings, listening: Sequence[Listening], board: Board, que
     ended = board.read().get("exit")
     if ended is None and code not in (None, 0):
         text = "The worker could not be started; the log says why."
-        termination.note(settings.termination_log, text)
+        termination_log.note(settings.termination_log, text)
         ended = int(Exit.SOFTWARE)
     log.event("sidecar.stopped", exit_code=int(ended or 0))
     return int(ended or 0)

@@ -5,46 +5,51 @@ from __future__ import annotations
 import resource
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sidecar
 from sidecar import log
 from sidecar.api.ports import Metric
-from sidecar.app.pod_status import LOOP as KUBERNETES
-from sidecar.app.pod_status import NoHerald, Proclaiming
-from sidecar.billing.protocol import LOOP as METERING
 from sidecar.billing.protocol import Metering
 from sidecar.clock import Clock, iso
-from sidecar.entitlement.status import Standing, Status
-from sidecar.gate.loop import LOOP, Gatekeeper
+from sidecar.entitlement.status import GateState, Status
+from sidecar.gate.loop import LOOP, EntitlementLoop
 from sidecar.settings import Settings
 
+if TYPE_CHECKING:
+    from sidecar.pod_status.reporter import PodStatusReporter
 
-class Picture:
+METERING: Final = "metering"
+KUBERNETES: Final = "kubernetes"
+"""Loops that are imported only where they run."""
+
+
+class StatusView:
     """An `api.view.View` of this process. Reads memory only."""
 
     def __init__(
         self,
         settings: Settings,
-        gatekeeper: Gatekeeper,
+        gatekeeper: EntitlementLoop,
         clock: Clock,
         metering: Metering,
-        herald: Proclaiming | None = None,
+        reporter: PodStatusReporter | None = None,
     ) -> None:
         self.product_code, self.usage, self._metering = settings.product_code, metering.usage, metering
         self._settings, self._gatekeeper, self._clock = settings, gatekeeper, clock
-        self._herald = herald or NoHerald()
+        self._reporter = reporter
         self._started_at = clock.now()
         self.http_counters: Any = None
 
-    def standing(self) -> Standing:
+    def standing(self) -> GateState:
         return self._gatekeeper.standing
 
     def retry_after_seconds(self) -> int:
         return self._gatekeeper.retry_after_seconds()
 
     def stopped_loop(self) -> str | None:
-        return self._gatekeeper.stopped_loop or self._metering.stopped_loop or self._herald.stopped_loop
+        reporter = self._reporter.stopped_loop if self._reporter else None
+        return self._gatekeeper.stopped_loop or self._metering.stopped_loop or reporter
 
     def metering_overdue_since(self) -> datetime | None:
         return self._metering.overdue_since
@@ -92,7 +97,7 @@ class Picture:
                 "role": report.role or None,
             },
             "metering": self._metering.status(),
-            "kubernetes": self._herald.status(),
+            "kubernetes": self._reporter.status() if self._reporter else None,
             "loops": {name: "running" if running else "stopped" for name, running in self._loops().items()},
         }
 
@@ -109,8 +114,8 @@ class Picture:
         loops = {LOOP: self._gatekeeper.stopped_loop is None}
         if self.usage.dimensions:
             loops[METERING] = self._metering.stopped_loop is None
-        if self._herald.status() is not None:
-            loops[KUBERNETES] = self._herald.stopped_loop is None
+        if self._reporter:
+            loops[KUBERNETES] = self._reporter.stopped_loop is None
         return loops
 
     def _gate_metrics(self) -> list[Metric]:

@@ -1,102 +1,56 @@
-"""What do gunicorn's master and worker need of us? Imported only once the first question has gone out.
+"""Put the worker together: the loops, what they tell one another, and the routes.
 
-Rules kept here:
-- One worker, ever: a second would register the workload a second time. Signals that gunicorn takes for
-  more workers, reloads or upgrades are ignored.
-- SIGINT and SIGQUIT mean what SIGTERM means, the first time: whichever an image's STOPSIGNAL names, usage is sent.
-- SIGTERM is not lost between a worker's fork and its readiness.
-- What ends the process writes its exit code to the board; the master exits with it.
-
-Source: gunicorn's settings reference and its arbiter.
+Invariants:
+- Ledger, SQLite and the billing loop are imported only where a dimension is set; the pod-status reporter only where a
+  token for the Kubernetes API is mounted: a sidecar is multiplied by every pod.
+- What ends the process writes its exit code to the restart state; the arbiter exits with it.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-
-from sidecar import log
-from sidecar import termination_log as termination
-from sidecar.api.router import Site
-from sidecar.app.pod_status import herald
-from sidecar.app.status import Picture
-from sidecar.billing.protocol import metering
-from sidecar.child.process import Child
-from sidecar.entitlement.answer import Answer
-from sidecar.errors import Exit
-from sidecar.gate.loop import Gatekeeper
-from sidecar.gate.messages import Question, Report
+from sidecar import log, termination_log
+from sidecar.api.router import Router
+from sidecar.app.status import StatusView
+from sidecar.billing.disabled import DisabledMetering
+from sidecar.billing.protocol import Metering
+from sidecar.child.process import ChildProcess
+from sidecar.clock import Clock
+from sidecar.entitlement.answer import AnswerClass
+from sidecar.errors import Exit, ExitProcess
+from sidecar.gate.loop import EntitlementLoop
+from sidecar.gate.messages import CheckRequest, Report
+from sidecar.pod_status.access import API_MOUNT, api_access
 from sidecar.remote_clock import clock_for
-from sidecar.restart_state import Board
-from sidecar.server.listeners import Listening
-from sidecar.server.worker import gunicorn_settings
+from sidecar.restart_state import RestartState
 from sidecar.settings import Settings
 
-BEATING: Final = ("/dev/shm", "/run", "/tmp")  # noqa: S108 - where the worker's heartbeat file may lie
+if TYPE_CHECKING:
+    from sidecar.billing.gate_policy import Gate
+    from sidecar.pod_status.changes import Snapshot
+    from sidecar.pod_status.reporter import PodStatusReporter
 
 
-class Master(Arbiter):  # type: ignore[misc]
-    """gunicorn's master, deaf to what would make it start a second worker, and to hurry that would leave usage."""
+class Sidecar:
+    """The sidecar's loops in one worker. Made in the arbiter, started in the worker."""
 
-    def _ignored(self) -> None:
-        """A signal that would start, reload or re-execute something."""
-
-    handle_hup = handle_ttin = handle_ttou = handle_usr1 = handle_usr2 = handle_winch = _ignored
-    handle_int = handle_quit = Arbiter.handle_term
-
-    def init_signals(self) -> None:
-        """From here on SIGTERM is heard; one that came since the first question went out is heard now."""
-        super().init_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-    def spawn_worker(self) -> Any:
-        """Until the worker listens for SIGTERM it inherits a handler that drops it; so it is held back."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        try:
-            return super().spawn_worker()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
-class Application(BaseApplication):  # type: ignore[misc]
-    """The sidecar as gunicorn runs it."""
-
-    http_counters: Any = None
-    """Set by the worker before `load`."""
-
-    def __init__(
-        self, settings: Settings, listening: Sequence[Listening], board: Board, question: Question, first: Child
-    ) -> None:
-        self._settings, self._listening, self._board = settings, listening, board
+    def __init__(self, settings: Settings, board: RestartState, question: CheckRequest, first: ChildProcess) -> None:
+        """`first`: the child that asks AWS already, forked before the arbiter."""
+        self._settings, self._board = settings, board
         self._question, self._first = question, first
-        self._master = os.getpid()
-        self.listener_names = tuple(one.name for one in listening)
-        super().__init__()
+        self._arbiter = os.getpid()
 
-    def load_config(self) -> None:
-        given = gunicorn_settings() | {
-            "bind": [f"fd://{os.dup(one.sock.fileno())}" for one in self._listening],
-            "logger_class": Quiet,
-            "graceful_timeout": self._settings.flush_seconds,  # whatever hangs, the end comes in time
-            "worker_tmp_dir": next((one for one in BEATING if os.access(one, os.W_OK)), None),
-            "post_worker_init": _settle,
-        }
-        for name, value in given.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Site:
-        """In the worker: begin asking and metering, and make the routes."""
+    def start(self, http_counters: Any) -> Router:
+        """Start asking and metering, and return the routes."""
         clock = clock_for(self._settings.clock_url)
-        end = _ender(self._settings, self._board, self._master)
-        self._gatekeeper = Gatekeeper(
+        end = make_exit_hook(self._settings, self._board, self._arbiter)
+        self._gatekeeper = EntitlementLoop(
             settings=self._settings,
             question=self._question,
             clock=clock,
@@ -104,113 +58,94 @@ class Application(BaseApplication):  # type: ignore[misc]
             end=end,
             first=self._first,
             at_first=_known(os.environ),
-            placed=lambda report: self._metering.placed(report),
+            placed=lambda report: self._metering.set_identity(report.workload, report.region),
             before_opening=lambda: self._metering.wait_until_looked(),
             rechecked=lambda: self._metering.send_now(),
             changed=self._changed,
         )
         self._metering = metering(self._settings, clock, self._gatekeeper, end, self._changed)
-        self._herald = herald(self._gatekeeper, self._metering, clock, self._board)
-        picture = Picture(self._settings, self._gatekeeper, clock, self._metering, self._herald)
-        picture.http_counters = self.http_counters
-        self._metering.placed(self._gatekeeper.report)
-        self._herald.start()
+        self._reporter = pod_status_reporter(self._gatekeeper, self._metering, clock, self._board)
+        picture = StatusView(self._settings, self._gatekeeper, clock, self._metering, self._reporter)
+        picture.http_counters = http_counters
+        self._metering.set_identity(self._gatekeeper.report.workload, self._gatekeeper.report.region)
+        if self._reporter:
+            self._reporter.start()
         self._metering.start()
         self._gatekeeper.start()
-        return Site(picture)
+        return Router(picture)
 
-    def stopping(self) -> None:
-        """SIGTERM has come: nothing is left to be asked, and the last usage is to be sent."""
+    def stop(self) -> None:
+        """Stop asking, and send the last usage. Returns at once."""
         self._gatekeeper.stop()
         self._metering.stop()
-        self._herald.stop()
+        if self._reporter:
+            self._reporter.stop()
 
     def stopped(self) -> bool:
-        """Whether the worker may close its listeners: no push is taken any more."""
-        return self._metering.stopped() and self._herald.stopped()
+        """Return whether the last usage is sent and the last pod status written, as far as they can be."""
+        return self._metering.stopped() and (self._reporter is None or self._reporter.stopped())
 
     def _changed(self) -> None:
-        self._herald.changed()
+        if self._reporter:
+            self._reporter.changed()
 
-    def run(self) -> None:
-        Master(self).run()
+
+def metering(
+    settings: Settings, clock: Clock, gate: Gate, end: ExitProcess, changed: Callable[[], None] = lambda: None
+) -> Metering:
+    """Return metering as the settings want it. `changed`: what waits may be other than before."""
+    if not settings.dimensions:
+        return DisabledMetering(clock)
+    from sidecar.billing.service import MeteringService
+
+    return MeteringService(settings, clock, gate, end, changed=changed)
+
+
+def pod_status_reporter(
+    gatekeeper: EntitlementLoop,
+    metering: Metering,
+    clock: Clock,
+    board: RestartState,
+    env: Mapping[str, str] = os.environ,
+    mount: Path = API_MOUNT,
+) -> PodStatusReporter | None:
+    """Return a reporter where a token for the Kubernetes API is mounted for us and the pod is known."""
+    api = api_access(env, mount)
+    if api is None:
+        return None
+    if api.missing:
+        hint = "Set them in the container: the pod's own through the downward API (fieldRef), as the chart does."
+        log.error("kubernetes.unconfigured", missing=list(api.missing), hint=hint)
+        return None
+    from sidecar.pod_status.changes import snapshot
+    from sidecar.pod_status.reporter import PodStatusReporter
+
+    def look() -> Snapshot:
+        report, overdue = gatekeeper.report, metering.overdue_since is not None
+        superseded = report.public_key_version if report.rotation_at else None
+        return snapshot(gatekeeper.standing, superseded, metering.for_a_person, overdue)
+
+    return PodStatusReporter(api=api, look=look, clock=clock, shared=board)
 
 
 def _known(env: Mapping[str, str]) -> Report:
-    """Who and where we are as far as the environment says it, until a child has found out."""
+    """Return who and where we are as far as the environment says it, until a child has found out."""
     region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or ""
-    return Report(answer=Answer.RETRY.value, reason="asking", hint="", workload=env.get("POD_UID", ""), region=region)
+    return Report(
+        answer=AnswerClass.RETRY.value, reason="asking", hint="", workload=env.get("POD_UID", ""), region=region
+    )
 
 
-def _settle(worker: Any) -> None:
-    """The worker is up: what exists now stays, so the collector need not look at it again."""
-    gc.enable()
-    gc.freeze()
-
-
-def _ender(settings: Settings, board: Board, master: int) -> Callable[[Exit, str], None]:
-    """How the worker ends the whole process: a code on the board, a note, and SIGTERM to the master."""
+def make_exit_hook(settings: Settings, board: RestartState, arbiter: int) -> ExitProcess:
+    """Return what ends the whole process: exit code to the restart state, a message, SIGTERM to the arbiter."""
     once = threading.Lock()
 
     def end(code: Exit, text: str) -> None:
         if not once.acquire(blocking=False):
             return
         board.write(exit=int(code))
-        termination.note(settings.termination_log, text)
+        termination_log.note(settings.termination_log, text)
         log.error("sidecar.ending", exit_code=int(code), hint=text)
-        os.kill(master, signal.SIGTERM)
+        os.kill(arbiter, signal.SIGTERM)
 
     return end
-
-
-class Quiet:
-    """gunicorn's log, told in ours: its warnings and errors are events, the rest is for debugging."""
-
-    def __init__(self, cfg: Any) -> None:
-        self.cfg = cfg
-
-    def setup(self, cfg: Any) -> None:
-        self.cfg = cfg
-
-    def debug(self, message: str, *args: Any, **_: Any) -> None:
-        log.LOGGER.debug("gunicorn.said", extra={"text": _text(message, args)})
-
-    info = debug
-
-    def warning(self, message: str, *args: Any, **fields: Any) -> None:
-        log.warn("gunicorn.warned", text=_text(message, args), **fields.get("extra", {}))
-
-    def error(self, message: str, *args: Any, **fields: Any) -> None:
-        text = _text(message, args)
-        if not _expected(text):
-            log.error("gunicorn.failed", text=text, **fields.get("extra", {}))
-
-    def exception(self, message: str, *args: Any, **_: Any) -> None:
-        kind, _value, trace = sys.exc_info()
-        while trace and trace.tb_next:
-            trace = trace.tb_next
-        where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
-        log.error("gunicorn.failed", text=_text(message, args), error=kind.__name__ if kind else None, where=where)
-
-    critical = error
-
-    def access(self, *_: Any) -> None:
-        """Probes come every few seconds in every pod; they are counted, not logged."""
-
-    def reopen_files(self) -> None:
-        """Stdout is not reopened."""
-
-    def close_on_exec(self) -> None:
-        """Nothing of ours is inherited."""
-
-
-def _text(message: str, args: tuple[Any, ...]) -> str:
-    try:
-        return message % args if args else message
-    except (TypeError, ValueError):
-        return message
-
-
-def _expected(text: str) -> bool:
-    """gunicorn calls its own orderly end an error when the exit code is not 0."""
-    return text.startswith(("Shutting down", "Reason:"))

@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING
 
 from sidecar.api.ports import Metric
 from sidecar.clock import Clock
-from sidecar.gate.messages import Report
-from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
 
 if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
     from sidecar.metering.hours import Hour
-    from sidecar.metering.records import Act, UsageRecord
+    from sidecar.metering.records import Action, UsageRecord
 
 
-class NoUsage:
-    """An `api.view.Usage` without dimensions."""
+class DisabledUsage:
+    """An `api.ports.Usage` without dimensions."""
 
     dimensions: Mapping[str, Dimension] = {}
 
@@ -32,9 +31,11 @@ class NoUsage:
     def now(self) -> datetime:
         return self._clock.now()
 
-    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
+    def push(
+        self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
+    ) -> None:
         """Never called: an event of an unknown dimension is refused before."""
-        answered(Refusal(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered."))
+        answered(PushRefused(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered."))
 
     def hand_over(self) -> None:
         """Nothing is ever held."""
@@ -45,15 +46,17 @@ class NoUsage:
     def records(self) -> Iterator[UsageRecord]:
         return iter(())
 
-    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+    def act(
+        self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+    ) -> Sequence[UsageRecord]:
         return ()
 
     def export(self, after: str) -> tuple[Sequence[str], str]:
         return (), ""
 
 
-class NoMetering:
-    """An `agent.metering.Metering` that does nothing, and is done at once."""
+class DisabledMetering:
+    """A `billing.protocol.Metering` that does nothing, and is done at once."""
 
     stopped_loop: str | None = None
     overdue_since: datetime | None = None
@@ -61,11 +64,11 @@ class NoMetering:
     for_a_person: Mapping[str, int] = {}
 
     def __init__(self, clock: Clock) -> None:
-        self.usage = NoUsage(clock)
+        self.usage = DisabledUsage(clock)
 
     def start(self) -> None: ...
 
-    def placed(self, report: Report) -> None: ...
+    def set_identity(self, workload: str, region: str) -> None: ...
 
     def wait_until_looked(self) -> None: ...
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from sidecar import log
 from sidecar.billing import orphans
-from sidecar.billing.messages import Answered
+from sidecar.billing.messages import SubmissionResult
 from sidecar.clock import iso
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering import postponed
@@ -40,7 +40,7 @@ EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
 
 
 @dataclass(kw_only=True)
-class Accounts:
+class BillingEvents:
     """Says what happens to usage."""
 
     product_code: str
@@ -57,7 +57,9 @@ class Accounts:
         quantities = {record.dimension: plain(record.quantity) for record in records}
         log.event("hour.sealed", workload=self.workload, hour=iso(hour.start), records=quantities)
 
-    def decided(self, decision: Decision, kept: UsageRecord, answered: Answered, earlier: Sequence[Hour]) -> None:
+    def decided(
+        self, decision: Decision, kept: UsageRecord, answered: SubmissionResult, earlier: Sequence[Hour]
+    ) -> None:
         """A record after AWS's answer, or after its time was up.
 
         `kept` is how it lies on disk, `earlier` the hours before its own in which some of it was used.

@@ -28,7 +28,7 @@ Send = Callable[[list[UsageRecord], datetime, float], None]
 """Sends a batch at an instant, until a deadline (monotonic)."""
 
 
-class LastFlush:
+class FinalFlush:
     """Settles what can be settled, once. `longest_rest_seconds`: where time may run faster than here."""
 
     def __init__(

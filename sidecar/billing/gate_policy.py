@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from sidecar.billing.events import Accounts
+from sidecar.billing.events import BillingEvents
 from sidecar.entitlement.hold import Hold
 from sidecar.ledger.balance import Waiting
 from sidecar.ledger.ledger import Ledger
@@ -51,11 +51,11 @@ class Gate(Protocol):
         """Shut the gate, or end that."""
 
 
-class Doubts:
+class GatePolicy:
     """Whether usage speaks against an open gate."""
 
     def __init__(
-        self, settings: Settings, gate: Gate, accounts: Accounts, keep_pass: Callable[[frozenset[str]], None]
+        self, settings: Settings, gate: Gate, accounts: BillingEvents, keep_pass: Callable[[frozenset[str]], None]
     ) -> None:
         """`keep_pass`: AWS took records of these dimensions."""
         self._settings, self._gate, self._accounts, self._keep_pass = settings, gate, accounts, keep_pass

@@ -9,28 +9,38 @@ Rules kept here:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from sidecar.billing.messages import Answered, Submission
+from sidecar.billing.messages import Submission, SubmissionResult
+from sidecar.marketplace import sdk_environment
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import Metered, caller, meter_usage
 from sidecar.metering.dispositions import classify, holds_all
 from sidecar.metering.outcomes import Outcome, Refused, Settled
 from sidecar.metering.records import Disposition
+from sidecar.platform import ecs, eks
 
 NO_BUNDLE: Final = Refused(code="ca_bundle_unreadable", sent=False)
 
 
+def run(payload: Mapping[str, Any], emit: Callable[[str], None]) -> None:
+    """Send the sealed requests one after the other; emit a line for each result."""
+    submission, env = Submission.from_payload(payload), dict(os.environ)
+    sdk_environment.take(env, submission.endpoint_url, in_platform=ecs.on_ecs(env) or eks.in_kubernetes(env))
+    for answered in SubmitJob(submission=submission, env=env).answers():
+        emit(answered.as_json())
+
+
 @dataclass(kw_only=True)
-class Submitting:
+class SubmitJob:
     """One submission, from the environment to its answers."""
 
     submission: Submission
     env: Mapping[str, str]
 
-    def answers(self) -> Iterator[Answered]:
+    def answers(self) -> Iterator[SubmissionResult]:
         """One for each request, as it is sent."""
         given = self.submission
         marketplace = Marketplace(region=given.region, endpoint_url=given.endpoint_url, env=self.env)
@@ -38,18 +48,20 @@ class Submitting:
         held: Refused | None = NO_BUNDLE if bundle and not os.access(bundle, os.R_OK) else None
         for request in given.requests:
             if held:
-                yield Answered(outcome=held)
+                yield SubmissionResult(outcome=held)
                 continue
             metered = meter_usage(marketplace, request)
-            held = holding(metered.outcome)
+            held = stops_batch(metered.outcome)
             yield self._answered(marketplace, metered)
 
-    def _answered(self, marketplace: Marketplace, metered: Metered) -> Answered:
+    def _answered(self, marketplace: Marketplace, metered: Metered) -> SubmissionResult:
         who = caller(marketplace, self.submission.workload)
-        return Answered(outcome=metered.outcome, request_id=metered.request_id, account=who.account, role=who.role)
+        return SubmissionResult(
+            outcome=metered.outcome, request_id=metered.request_id, account=who.account, role=who.role
+        )
 
 
-def holding(outcome: Outcome) -> Refused | None:
+def stops_batch(outcome: Outcome) -> Refused | None:
     """What the requests after this one are answered without being sent; None where they are sent."""
     if isinstance(outcome, Settled):
         return None

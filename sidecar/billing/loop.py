@@ -24,20 +24,17 @@ from decimal import Decimal
 from typing import Final
 
 from sidecar import log
-from sidecar.billing.events import Accounts
-from sidecar.billing.final_flush import RESERVED, LastFlush
-from sidecar.billing.gate_policy import FAILING_HINT, Doubts, Gate
+from sidecar.billing.events import BillingEvents
+from sidecar.billing.final_flush import RESERVED, FinalFlush
+from sidecar.billing.gate_policy import FAILING_HINT, Gate, GatePolicy
 from sidecar.billing.messages import Submission
-from sidecar.billing.orphans import Estates
-from sidecar.billing.protocol import LOOP
+from sidecar.billing.orphans import OrphanTracker
 from sidecar.billing.sealer import Sealer
-from sidecar.billing.submitter import BATCH_MAX, Courier
+from sidecar.billing.submitter import BATCH_MAX, Submitter
 from sidecar.child import process
-from sidecar.child.process import Child
-from sidecar.clock import Clock
-from sidecar.clock_jumps import Leaps
-from sidecar.errors import Exit
-from sidecar.gate.messages import Report
+from sidecar.child.process import ChildProcess
+from sidecar.clock import Clock, ClockJumpDetector
+from sidecar.errors import Exit, ExitProcess
 from sidecar.ledger.balance import Balance, Waiting
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
@@ -59,10 +56,11 @@ ROUNDS_MAX: Final = 6
 HOUSE_KEEPING: Final = timedelta(minutes=10)
 DRAIN_SECONDS: Final = 0.3
 
-End = Callable[[Exit, str], None]
+LOOP: Final = "metering"
+"""The loop's name in `/healthz`, status and metrics."""
 
 
-class Settlement:
+class BillingLoop:
     """Seals, sends and settles one workload's usage."""
 
     def __init__(
@@ -71,8 +69,8 @@ class Settlement:
         settings: Settings,
         clock: Clock,
         gate: Gate,
-        end: End = lambda _code, _text: None,
-        start_child: Callable[[Submission], Child] = process.spawn,
+        end: ExitProcess = lambda _code, _text: None,
+        start_child: Callable[[Submission], ChildProcess] = process.spawn,
         chance: Callable[[], float] = random.random,
         rest: Callable[[float], None] = time.sleep,
         task_goes_on: Callable[[], bool] = lambda: False,
@@ -90,18 +88,19 @@ class Settlement:
         self._wake = threading.Condition()
         self._stop_at: float | None = None
         self._at_once = False
-        self._place: Report | None = None
+        self._identity: tuple[str, str] | None = None
+        """Workload id and region, once both are known."""
         self._opening_tried = False
         """The first try to open the ledger follows its place at once, later ones after a pause."""
-        self._leaps = Leaps()
+        self._jumps = ClockJumpDetector()
         self._house_kept_at: datetime | None = None
         self._sent_before = False
         self._looked = threading.Event()
         self._ended = threading.Event()
         self._sealer: Sealer | None = None
-        self._courier: Courier | None = None
-        self.accounts = Accounts(product_code=settings.product_code)
-        self._doubts = Doubts(settings, gate, self.accounts, lambda names: keep_pass(self.accounts.workload, names))
+        self._courier: Submitter | None = None
+        self.accounts = BillingEvents(product_code=settings.product_code)
+        self._doubts = GatePolicy(settings, gate, self.accounts, lambda names: keep_pass(self.accounts.workload, names))
         self.ledger: Ledger | None = None
         self.fault: LedgerError | None = None
         self.checking_since: float | None = None
@@ -114,7 +113,7 @@ class Settlement:
         self.postponed: Postponed | None = None
         self.unconfigured: Mapping[str, Decimal] = {}
         """What waits of dimensions that are not configured any more."""
-        self.estates = Estates()
+        self.estates = OrphanTracker()
         self.passed_at: datetime | None = None
 
     # -- what others may do ------------------------------------------------------------------------
@@ -123,11 +122,11 @@ class Settlement:
         """Begin. The ledger is opened once it is known whose it is."""
         threading.Thread(target=self._run, name=LOOP, daemon=True).start()
 
-    def placed(self, report: Report) -> None:
-        """Who is metered, and where. The first word holds: a workload does not move."""
+    def set_identity(self, workload: str, region: str) -> None:
+        """Set who is metered, and where; empty texts say nothing. The first call holds: a workload does not move."""
         with self._wake:
-            if self._place is None and report.workload and report.region:
-                self._place = report
+            if self._identity is None and workload and region:
+                self._identity = (workload, region)
                 self._wake.notify_all()
 
     def wait_until_looked(self, seconds: float) -> None:
@@ -188,7 +187,7 @@ class Settlement:
     def _sleep(self) -> bool:
         """Wait for the next pass; False when it is time to stop."""
         with self._wake:
-            opened_next = self._place is not None and not self._opening_tried
+            opened_next = self._identity is not None and not self._opening_tried
             if not self._at_once and self._stop_at is None and not opened_next:
                 self._wake.wait(self._pause_seconds())
             return self._stop_at is None
@@ -206,10 +205,10 @@ class Settlement:
     def look(self) -> None:
         """One pass."""
         now = self._now()
-        leap = self._leaps.seen(now, self._clock.monotonic())
-        if leap and not self._settings.clock_url:  # an emulator's clock may run at any speed
-            self.accounts.leapt(leap, now)
-            self._doubts.leapt(leap)
+        jump = self._jumps.check(now, self._clock.monotonic())
+        if jump and not self._settings.clock_url:  # an emulator's clock may run at any speed
+            self.accounts.leapt(jump, now)
+            self._doubts.leapt(jump)
         with self._wake:
             at_once, self._at_once = self._at_once, False
         try:
@@ -257,14 +256,15 @@ class Settlement:
         self.checking_since = None if aws_is_waited_for or self._stop_at is not None else self._clock.monotonic()
 
     def _open(self, now: datetime) -> Ledger | None:
-        place = self._place
-        self._opening_tried = place is not None
-        if place is None or (isinstance(self._clock, FollowedClock) and not self._clock.heard):
+        identity = self._identity
+        self._opening_tried = identity is not None
+        if identity is None or (isinstance(self._clock, FollowedClock) and not self._clock.heard):
             return None  # what counts under this machine's time would lie in another year once the emulator's is known
-        owner = Owner(workload=place.workload, product_code=self._settings.product_code, region=place.region)
+        workload, region = identity
+        owner = Owner(workload=workload, product_code=self._settings.product_code, region=region)
         ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
         try:
-            self._begin(ledger, place, now)
+            self._begin(ledger, owner, now)
         except BaseException:
             ledger.close()  # or the next pass would find it locked, by ourselves
             raise
@@ -272,14 +272,14 @@ class Settlement:
         self._looked.set()
         return ledger
 
-    def _begin(self, ledger: Ledger, place: Report, now: datetime) -> None:
+    def _begin(self, ledger: Ledger, owner: Owner, now: datetime) -> None:
         """Before the first push: what an earlier life of this workload, or one that is gone, has left."""
         roll = self._settings.on_dispute is OnDispute.ROLL_FORWARD
-        self.accounts.workload, self.accounts.region = place.workload, place.region
-        self._sealer = Sealer(self._settings, place.workload, self.accounts)
-        self._courier = Courier(
-            policy=Policy(workload=place.workload, roll_forward_disputed=roll),
-            region=place.region,
+        self.accounts.workload, self.accounts.region = owner.workload, owner.region
+        self._sealer = Sealer(self._settings, owner.workload, self.accounts)
+        self._courier = Submitter(
+            policy=Policy(workload=owner.workload, roll_forward_disputed=roll),
+            region=owner.region,
             endpoint_url=self._settings.endpoint_url,
             accounts=self.accounts,
             waits=self._ask_disk,
@@ -304,7 +304,7 @@ class Settlement:
             self.accounts.set_aside(str(ledger.set_aside))
             ledger.set_aside = None
 
-    def _send(self, ledger: Ledger, courier: Courier, now: datetime, at_once: bool) -> None:
+    def _send(self, ledger: Ledger, courier: Submitter, now: datetime, at_once: bool) -> None:
         """Send what is due, oldest first, in batches; with `at_once` also what is held, once."""
         waiting = [one for one in ledger.in_state(State.SEALED) if not too_early(one, now)] if at_once else []
         for _ in range(ROUNDS_MAX):
@@ -365,7 +365,7 @@ class Settlement:
             self._sent(ledger, courier.send(ledger, batch, now, deadline))
 
         goes_on = self._task_goes_on()
-        last = LastFlush(
+        last = FinalFlush(
             ledger=ledger,
             sealer=sealer,
             now=self._now,

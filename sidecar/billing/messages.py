@@ -15,19 +15,16 @@ Rules kept here:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
+from sidecar.child.process import ChildProcess, read_messages
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.records import SealedRequest
 
-if TYPE_CHECKING:
-    from sidecar.child.process import Child
-
-KIND: Final = "submission"
-"""Tells this question from the other kind."""
-CHILD_FAILED: Final = "child_failed"
-CHILD_TIMED_OUT: Final = "child_timed_out"
+JOB: Final = "submit"
+"""The job's name in `child.main.JOBS`."""
 TEXT_MAX: Final = 512
 """Characters of a text in an answer. A metering record id is a UUID, a role ARN at most 2048 long but
 in practice under 200."""
@@ -52,23 +49,17 @@ class Submission:
 
     def as_json(self) -> str:
         rest = {"region": self.region, "endpoint_url": self.endpoint_url, "workload": self.workload}
-        return json.dumps({"kind": KIND, "requests": [one.as_json() for one in self.requests], **rest})
+        return json.dumps({"job": JOB, "requests": [one.as_json() for one in self.requests], **rest})
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises ValueError."""
-        try:
-            given = json.loads(text)
-            if given.pop("kind") != KIND:
-                raise ValueError("another kind of question")
-            requests = tuple(SealedRequest.from_json(one) for one in given.pop("requests"))
-            return cls(requests=requests, **given)
-        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError) as exc:
-            raise ValueError("not a submission") from exc
+    def from_payload(cls, payload: Mapping[str, Any]) -> Self:
+        """Return the submission that a child was given."""
+        requests = tuple(SealedRequest.from_json(one) for one in payload["requests"])
+        return cls(**{**payload, "requests": requests})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class SubmissionResult:
     """What came of one request, and whose usage it was; empty where that is not known."""
 
     outcome: Outcome
@@ -97,32 +88,20 @@ def budget_seconds(requests: int) -> float:
     return min(START_SECONDS + REQUEST_SECONDS * requests, BUDGET_SECONDS_MAX)
 
 
-def outcomes(child: Child, submission: Submission, deadline: float) -> list[Answered]:
-    """An answer for each request, in order, heard until `deadline` (monotonic).
+def read_results(child: ChildProcess, submission: Submission, deadline: float) -> list[SubmissionResult]:
+    """Return a result for each request, in order, read until `deadline` (monotonic).
 
-    When this returns the child has been killed and reaped: what it had not sent is sent by nobody.
+    When this returns the child has been killed and reaped: what it had not sent, it will not send.
     """
-    heard: list[Answered] = []
-    code = ""
-    try:
-        while len(heard) < len(submission.requests) and not code:
-            line = child.line(deadline)
-            if line is None:
-                code = CHILD_FAILED if child.ended else CHILD_TIMED_OUT
-                break
-            try:
-                heard.append(Answered.from_json(line))
-            except ValueError:
-                code = CHILD_FAILED
-    finally:
-        child.close()
-    return heard + unheard(len(submission.requests) - len(heard), code)
+    count = len(submission.requests)
+    found, failure = read_messages(child, SubmissionResult.from_json, count, deadline)
+    return found + missing_results(count - len(found), failure.code if failure else "")
 
 
-def unheard(count: int, code: str) -> list[Answered]:
+def missing_results(count: int, code: str) -> list[SubmissionResult]:
     """Answers in place of the last `count`: the first may have been sent, the others were not."""
     lost: list[Outcome] = [Unknown(code=code), *[Refused(code=code, sent=False)] * (count - 1)]
-    return [Answered(outcome=outcome) for outcome in lost[:count]]
+    return [SubmissionResult(outcome=outcome) for outcome in lost[:count]]
 
 
 def _outcome(kind: str, **fields: Any) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Final
 
 from sidecar import log
 from sidecar.clock import iso
-from sidecar.ledger.adoption import Adopted
+from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.errors import REASONS
 from sidecar.metering.quantities import exact_sums, plain
 from sidecar.metering.records import UsageRecord
@@ -35,7 +35,7 @@ ORPHANED_HINT: Final = (
 
 
 @dataclass(kw_only=True)
-class Estates:
+class OrphanTracker:
     """What is left in ledgers of workloads that are gone, as of the last look."""
 
     orphaned: Sequence[Mapping[str, object]] = ()
@@ -44,7 +44,7 @@ class Estates:
     """What waits there of dimensions that are not configured, by dimension."""
     _said: set[object] = field(default_factory=set)
 
-    def looked(self, workload: str, ledgers: Sequence[Adopted]) -> None:
+    def looked(self, workload: str, ledgers: Sequence[AdoptionResult]) -> None:
         """Every other ledger was looked at on behalf of `workload`."""
         self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
         self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())
@@ -56,7 +56,7 @@ class Estates:
             if self._first(*orphan.values()):
                 log.error("usage.orphaned", workload=workload, **orphan, hint=ORPHANED_HINT)
 
-    def _taken(self, workload: str, found: Adopted) -> None:
+    def _taken(self, workload: str, found: AdoptionResult) -> None:
         """Usage was taken over, or had to be left; what cannot be read may hold some."""
         if found.skipped and found.skipped not in NOT_OURS:
             hint = f"It may hold usage that nobody bills. {REASONS[found.skipped]}"
@@ -87,7 +87,7 @@ def unconfigured(workload: str, path: str, quantities: Mapping[str, Decimal]) ->
     log.error("usage.unconfigured", workload=workload, path=path, quantities=_plain(quantities), hint=UNCONFIGURED_HINT)
 
 
-def _orphan(found: Adopted, record: UsageRecord) -> dict[str, object]:
+def _orphan(found: AdoptionResult, record: UsageRecord) -> dict[str, object]:
     """A record that no command reaches: what a person has to know of it."""
     return {
         "gone_workload": found.workload,

@@ -1,28 +1,12 @@
-"""Is anything metered? Puts settlement, usage and its picture together, where a dimension is set.
-
-Rules kept here:
-- Ledger, SQLite and the metering loop are imported only then: a sidecar is multiplied by every pod.
-"""
+"""Name what the rest of the worker may ask of metering, so that a product without dimensions imports no ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Protocol
 
 from sidecar.api.ports import Metric, Usage
-from sidecar.billing.disabled import NoMetering
-from sidecar.clock import Clock
-from sidecar.gate.messages import Report
-from sidecar.settings import Settings
-
-if TYPE_CHECKING:
-    from sidecar.billing.gate_policy import Gate
-    from sidecar.billing.loop import End
-
-
-LOOP: Final = "metering"
-"""The loop's name in `/healthz`, status and metrics."""
 
 
 class Metering(Protocol):
@@ -51,8 +35,8 @@ class Metering(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def placed(self, report: Report) -> None:
-        """Who is metered, and where."""
+    def set_identity(self, workload: str, region: str) -> None:
+        """Set who is metered, and where; empty texts say nothing."""
 
     def wait_until_looked(self) -> None:
         """Wait, a little, until what the ledger knows of denials is known."""
@@ -71,14 +55,3 @@ class Metering(Protocol):
 
     def metrics(self) -> Sequence[Metric]:
         """For `/metrics`."""
-
-
-def metering(
-    settings: Settings, clock: Clock, gate: Gate, end: End, changed: Callable[[], None] = lambda: None
-) -> Metering:
-    """Metering as the settings want it. `changed`: what waits may be other than before."""
-    if not settings.dimensions:
-        return NoMetering(clock)
-    from sidecar.billing.service import Meter
-
-    return Meter(settings, clock, gate, end, changed=changed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sidecar.billing.events import Accounts
+from sidecar.billing.events import BillingEvents
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.hours import ONE_HOUR, Hour
 from sidecar.metering.records import State, UsageRecord, sealed_request
@@ -25,7 +25,7 @@ REACH: int = 6
 class Sealer:
     """Seals the hours of one workload."""
 
-    def __init__(self, settings: Settings, workload: str, accounts: Accounts) -> None:
+    def __init__(self, settings: Settings, workload: str, accounts: BillingEvents) -> None:
         self._product, self._dimensions = settings.product_code, settings.dimensions
         self._workload, self._accounts = workload, accounts
 

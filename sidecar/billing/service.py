@@ -16,17 +16,16 @@ from typing import Final
 from sidecar import log
 from sidecar.api.ports import Metric
 from sidecar.billing.gate_policy import Gate
-from sidecar.billing.loop import End, Settlement, shown
+from sidecar.billing.loop import LOOP, BillingLoop, shown
 from sidecar.billing.messages import Submission
 from sidecar.billing.orphans import ORPHANED_HINT, UNCONFIGURED_HINT
-from sidecar.billing.protocol import LOOP
 from sidecar.billing.usage import UNKNOWN, LedgerUsage
 from sidecar.child import process
-from sidecar.child.process import Child
+from sidecar.child.process import ChildProcess
 from sidecar.clock import Clock, iso
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
-from sidecar.gate.messages import Report
+from sidecar.errors import ExitProcess
 from sidecar.ledger import kept_file as answer_file
 from sidecar.metering import postponed
 from sidecar.metering.dispositions import classify
@@ -47,20 +46,20 @@ OVERDUE: Final = (
 )
 
 
-class Meter:
-    """An `agent.metering.Metering` for products with dimensions."""
+class MeteringService:
+    """A `billing.protocol.Metering` for products with dimensions."""
 
     def __init__(
         self,
         settings: Settings,
         clock: Clock,
         gate: Gate,
-        end: End,
-        start_child: Callable[[Submission], Child] = process.spawn,
+        end: ExitProcess,
+        start_child: Callable[[Submission], ChildProcess] = process.spawn,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings, self._clock = settings, clock
-        self.settlement = Settlement(
+        self.settlement = BillingLoop(
             settings=settings,
             clock=clock,
             gate=gate,
@@ -77,8 +76,8 @@ class Meter:
     def start(self) -> None:
         self.settlement.start()
 
-    def placed(self, report: Report) -> None:
-        self.settlement.placed(report)
+    def set_identity(self, workload: str, region: str) -> None:
+        self.settlement.set_identity(workload, region)
 
     def wait_until_looked(self) -> None:
         if self._settings.entitlement_check is EntitlementCheck.METER_USAGE:
@@ -318,4 +317,4 @@ def _task_goes_on() -> bool:
     """Whether ECS wants the task to run on. Asked once, at SIGTERM: until then nobody needs an HTTP client."""
     from sidecar.platform import ecs
 
-    return ecs.goes_on(os.environ)
+    return ecs.task_keeps_running(os.environ)

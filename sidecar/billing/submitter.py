@@ -16,20 +16,20 @@ from datetime import datetime
 from typing import Final
 
 from sidecar import log
-from sidecar.billing.events import Accounts
-from sidecar.billing.messages import Answered, Submission, budget_seconds, outcomes
+from sidecar.billing.events import BillingEvents
+from sidecar.billing.messages import Submission, SubmissionResult, budget_seconds, read_results
 from sidecar.child import process
-from sidecar.child.process import Child
+from sidecar.child.process import CHILD_FAILED, ChildProcess
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.outcomes import Decision, Policy, Refused, Settled, after, given_up
+from sidecar.metering.outcomes import Decision, Policy, Refused, Settled, decide, decide_if_late
 from sidecar.metering.records import Disposition, SealedRequest, UsageRecord
 
 BATCH_MAX: Final = 25
 """Records one child sends."""
-NOT_STARTED: Final = Refused(code="child_failed", sent=False)
+NOT_STARTED: Final = Refused(code=CHILD_FAILED, sent=False)
 
 
-class Courier:
+class Submitter:
     """Sends one workload's records. `waits` is called with whether AWS, not the disk, is waited for."""
 
     def __init__(
@@ -38,23 +38,23 @@ class Courier:
         policy: Policy,
         region: str,
         endpoint_url: str | None,
-        accounts: Accounts,
+        accounts: BillingEvents,
         waits: Callable[[bool], None],
-        start_child: Callable[[Submission], Child] = process.spawn,
+        start_child: Callable[[Submission], ChildProcess] = process.spawn,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._policy, self._region, self._endpoint_url = policy, region, endpoint_url
         self._accounts, self._waits, self._start_child, self._chance = accounts, waits, start_child, chance
         self._guard = threading.Lock()
-        self._under_way: Child | None = None
+        self._under_way: ChildProcess | None = None
         self.answers: dict[str, int] = {one.value: 0 for one in Disposition}
         """What became of records, by what it meant for them."""
 
     def give_up(self, ledger: Ledger, record: UsageRecord, now: datetime) -> bool:
         """Whether it was too late for a record, and it was moved on."""
-        decision = given_up(record, now)
+        decision = decide_if_late(record, now)
         if decision is not None:
-            self._keep(ledger, decision, now, Answered(outcome=Refused(code=decision.reason, sent=False)))
+            self._keep(ledger, decision, now, SubmissionResult(outcome=Refused(code=decision.reason, sent=False)))
         return decision is not None
 
     def send(
@@ -69,7 +69,7 @@ class Courier:
         answers = self._ask(tuple(record.request for record in batch if record.request), deadline)
         self._waits(False)
         for record, answered in zip(batch, answers, strict=True):
-            self._keep(ledger, after(record, answered.outcome, now, self._policy, self._chance()), now, answered)
+            self._keep(ledger, decide(record, answered.outcome, now, self._policy, self._chance()), now, answered)
         pairs = zip(batch, answers, strict=True)
         return frozenset(record.dimension for record, got in pairs if isinstance(got.outcome, Settled))
 
@@ -79,7 +79,7 @@ class Courier:
             if self._under_way:
                 self._under_way.kill()
 
-    def _ask(self, requests: tuple[SealedRequest, ...], deadline: float | None) -> Sequence[Answered]:
+    def _ask(self, requests: tuple[SealedRequest, ...], deadline: float | None) -> Sequence[SubmissionResult]:
         question = Submission(
             requests=requests,
             region=self._region,
@@ -90,17 +90,17 @@ class Courier:
         try:
             current = self._start_child(question)
         except OSError as exc:
-            log.error("child.failed", code="child_failed", crash=type(exc).__name__)
-            return [Answered(outcome=NOT_STARTED)] * len(requests)
+            log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
+            return [SubmissionResult(outcome=NOT_STARTED)] * len(requests)
         with self._guard:
             self._under_way = current if deadline is None else None
         try:
-            return outcomes(current, question, until if deadline is None else min(until, deadline))
+            return read_results(current, question, until if deadline is None else min(until, deadline))
         finally:
             with self._guard:
                 self._under_way = None
 
-    def _keep(self, ledger: Ledger, decision: Decision, now: datetime, answered: Answered) -> None:
+    def _keep(self, ledger: Ledger, decision: Decision, now: datetime, answered: SubmissionResult) -> None:
         outcome = "settled" if isinstance(answered.outcome, Settled) else answered.outcome.code
         kept = ledger.save(
             decision.record, now, outcome=outcome, detail=answered.request_id, roll_forward=decision.roll_forward

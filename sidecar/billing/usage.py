@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from sidecar.billing.loop import Settlement
+from sidecar.billing.loop import BillingLoop
 from sidecar.clock import Clock
 from sidecar.errors import SidecarError
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import Act, State, UsageRecord
+from sidecar.metering.records import Action, State, UsageRecord
 from sidecar.settings import Dimension, Settings
 
 UNKNOWN = (
@@ -30,7 +30,7 @@ FOR_A_PERSON = (State.REJECTED, State.DISPUTED)
 class LedgerUsage:
     """An `api.view.Usage` over the settlement's ledger."""
 
-    def __init__(self, settings: Settings, settlement: Settlement, clock: Clock) -> None:
+    def __init__(self, settings: Settings, settlement: BillingLoop, clock: Clock) -> None:
         self.dimensions: Mapping[str, Dimension] = {one.name: one for one in settings.dimensions}
         self._settlement, self._clock = settlement, clock
         self.refusals: dict[str, int] = {}
@@ -39,16 +39,18 @@ class LedgerUsage:
     def now(self) -> datetime:
         return self._clock.now()
 
-    def push(self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[Pushed | Refusal], None]) -> None:
-        def counted(answer: Pushed | Refusal) -> None:
-            if isinstance(answer, Refusal):
+    def push(
+        self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
+    ) -> None:
+        def counted(answer: PushAccepted | PushRefused) -> None:
+            if isinstance(answer, PushRefused):
                 self.refused(answer.reason)
             answered(answer)
 
         ledger = self._settlement.ledger
         if ledger is None:
             reason, hint = self._missing()
-            counted(Refusal(status=503, reason=reason, detail=hint))
+            counted(PushRefused(status=503, reason=reason, detail=hint))
         else:
             ledger.begin_push(events, now, counted)
 
@@ -64,7 +66,9 @@ class LedgerUsage:
     def records(self) -> Iterator[UsageRecord]:
         return self._ledger().records()
 
-    def act(self, what: Act, hour: Hour | None, dimension: str | None, record_id: str | None) -> Sequence[UsageRecord]:
+    def act(
+        self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+    ) -> Sequence[UsageRecord]:
         ledger = self._ledger()
         found = [
             ledger.act(record.hour, record.dimension, what, self._clock.now(), record_id=record_id)

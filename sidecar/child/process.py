@@ -1,17 +1,13 @@
-"""How is a short-lived child started, heard and ended?
+"""Start a short-lived child process, read its lines and end it.
 
-Whatever needs boto3, jwt, cryptography or kubernetes runs in a child that exits: the process that stays imports
+Whatever needs botocore, jwt, cryptography or kubernetes runs in a child that exits: the resident process imports
 none of them, and a hung or crashed call cannot touch the probes.
 
-Rules kept here:
-- At boot, while there is one thread, the child is forked; later, beside threads, it is spawned.
-- There are three kinds of question: may this workload run (`exchange`), submit this usage (`submission`), and tell
-  the cluster this (`notice`).
-- A child says a few lines of JSON and ends. A line that does not come in time, or does not parse,
-  is an answer of its own: the child is killed and the next one is asked.
-- A child that crashes says which exception at which line, never the exception's text: the SDK quotes
-  replies in its messages, and a reply holds a token.
-- The parent waits for what it spawned. What was forked at boot is reaped by the master.
+Invariants:
+- At boot, while the process has one thread, the child is forked; later, beside threads, it is spawned.
+- This module knows bytes and lines. Which job a child runs is a name in its request (`child.main`).
+- A line that does not come in time, or does not parse, is a `ChildFailure`: the caller kills the child and goes on.
+- The parent waits for what it spawned. What was forked at boot is reaped by gunicorn's arbiter.
 """
 
 from __future__ import annotations
@@ -22,47 +18,54 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
 
-from sidecar.errors import Problem, SettingsError
-from sidecar.gate import messages
-from sidecar.gate.messages import Question
-from sidecar.settings import EntitlementCheck, yaml_file
-
-if TYPE_CHECKING:
-    from sidecar.billing.messages import Submission
-    from sidecar.pod_status.messages import Notice
-
-BUDGET_SECONDS: Final = 20.0
-BUDGET_SECONDS_PER_KEY: Final = 30.0
-"""Two calls of at most 15 seconds for each key version."""
-BUDGET_SECONDS_DRY_RUNS: Final = 120.0
-"""However many dimensions: the first that is not answered ends the asking."""
-FAREWELL_SECONDS: Final = 0.2
-"""For a child that has said all it had to say, to end."""
+CHILD_FAILED: Final = "child_failed"
+CHILD_TIMED_OUT: Final = "child_timed_out"
+CLOSE_SECONDS: Final = 0.2
+"""For a child that has written its last line, to end."""
 LINE_BYTES_MAX: Final = 1 << 20
+CRASH_TEXT_MAX: Final = 200
 
-START: Final = "import sys; sys.path[:] = sys.argv[1].split(chr(10)); from sidecar.child.process import main; main()"
+START: Final = "import sys; sys.path[:] = sys.argv[1].split(chr(10)); from sidecar.child.main import main; main()"
 """The spawned child imports from where its parent did: the path goes along as an argument."""
+
+Message = TypeVar("Message")
+
+
+class JobRequest(Protocol):
+    """What a child is asked to do: a JSON object whose member `job` names one of `child.main.JOBS`."""
+
+    def as_json(self) -> str:
+        """Return the request as JSON. It holds no secret but the product's public keys."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildFailure:
+    """Why a child gave no usable line."""
+
+    code: str
+    """`child_failed` or `child_timed_out`."""
+    crash: str | None = None
+    """Exception class and location, where the child could still write them."""
 
 
 @dataclass(kw_only=True)
-class Child:
-    """A running child and the pipe it speaks through."""
+class ChildProcess:
+    """A running child and the pipe it writes to."""
 
     pid: int
     pipe: int
-    ours: bool
+    spawned: bool
     """Whether this process has to wait for it."""
     _buffer: bytearray = field(default_factory=bytearray)
     ended: bool = False
-    """Whether it has said all it will."""
+    """Whether the pipe has ended."""
 
-    def line(self, deadline: float) -> bytes | None:
-        """The next line; None once it has ended or `deadline` (monotonic) has passed."""
+    def read_line(self, deadline: float) -> bytes | None:
+        """Return the next line, or None once the pipe has ended or `deadline` (monotonic) has passed."""
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             poll = select.poll()
@@ -71,7 +74,7 @@ class Child:
                 return None
             chunk = os.read(self.pipe, 65_536)
             if len(self._buffer) > LINE_BYTES_MAX:
-                self.kill()  # it would say more, and do more
+                self.kill()  # it would write more, and do more
                 chunk = b""
             if not chunk:
                 self.ended = True
@@ -82,14 +85,14 @@ class Child:
         return bytes(line)
 
     def kill(self) -> None:
-        """Stop it now. Harmless once it has ended."""
+        """Kill the child now. Harmless once it has ended."""
         if not self.ended:
             try:
                 os.kill(self.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
 
-    def abandon(self) -> None:
+    def kill_if_running(self) -> None:
         """Kill it where it still runs as this process's child; the pid of one already reaped may be another's."""
         try:
             if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
@@ -98,88 +101,89 @@ class Child:
             pass
 
     def close(self) -> None:
-        """Be done with it: kill what still runs, wait for what is ours, close the pipe."""
-        deadline = time.monotonic() + (0.0 if self.ours else FAREWELL_SECONDS)
-        while not self.ended and self.line(deadline) is not None:
+        """Kill what still runs, wait for what was spawned, and close the pipe."""
+        deadline = time.monotonic() + (0.0 if self.spawned else CLOSE_SECONDS)
+        while not self.ended and self.read_line(deadline) is not None:
             pass  # once the pipe has ended, the pid of a child that others reap may be another's
         self.kill()
         self.ended = True
         os.close(self.pipe)
-        if self.ours:
+        if self.spawned:
             try:
                 os.waitpid(self.pid, 0)
             except ChildProcessError:
                 pass
 
 
-def budget_seconds(question: Question) -> float:
-    """How long a child may take before it is given up."""
-    if question.entitlement_check == EntitlementCheck.METER_USAGE.value:
-        return BUDGET_SECONDS_DRY_RUNS
-    return BUDGET_SECONDS + BUDGET_SECONDS_PER_KEY * len(question.public_keys)
+def read_message(
+    child: ChildProcess, parse: Callable[[bytes], Message], deadline: float
+) -> tuple[Message | None, ChildFailure | None]:
+    """Return the child's next line as `parse` reads it, or why there is none.
+
+    `parse` raises ValueError for a line that is not a message. `deadline` is monotonic.
+    """
+    line = child.read_line(deadline)
+    if line is None:
+        return None, ChildFailure(code=CHILD_FAILED if child.ended else CHILD_TIMED_OUT)
+    try:
+        return parse(line), None
+    except ValueError:
+        return None, ChildFailure(code=CHILD_FAILED, crash=_crash(line))
 
 
-def fork(question: Question, close: Iterable[int] = ()) -> Child:
-    """Start the first child. Only while this process has one thread. `close`: what it must not hold open."""
-    _share()
+def read_messages(
+    child: ChildProcess, parse: Callable[[bytes], Message], count: int, deadline: float
+) -> tuple[list[Message], ChildFailure | None]:
+    """Return up to `count` messages in order, and why some are missing.
+
+    When this returns the child has been killed and reaped: what it had not sent, it will not send.
+    """
+    found: list[Message] = []
+    failure: ChildFailure | None = None
+    try:
+        while len(found) < count and failure is None:
+            message, failure = read_message(child, parse, deadline)
+            if message is not None:
+                found.append(message)
+    finally:
+        child.close()
+    return found, failure
+
+
+def _crash(line: bytes) -> str:
+    """Return exception class and location from the last line of a child that crashed."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    return str(found.get("crashed"))[:CRASH_TEXT_MAX] if isinstance(found, dict) else "unreadable"
+
+
+def fork(request: JobRequest, close: Iterable[int] = ()) -> ChildProcess:
+    """Start the first child. Only while this process has one thread. `close`: descriptors it must not hold open."""
+    import tempfile  # noqa: F401 - before the fork, since both sides need it after
+
     reads, writes = os.pipe()
     pid = os.fork()
     if pid:
         os.close(writes)
-        return Child(pid=pid, pipe=reads, ours=False)
+        return ChildProcess(pid=pid, pipe=reads, spawned=False)
     try:
         os.close(reads)
         for handle in close:
             os.close(handle)
-        _silence()
-        answer(question, writes)
+        from sidecar.child import main
+
+        main.serve(request.as_json(), writes)
     finally:
         os._exit(0)
 
 
-def _share() -> None:
-    """Import, before the fork, what both sides need after it."""
-    import tempfile  # noqa: F401
-
-
-def read_document(path: Path) -> Mapping[str, object]:
-    """`settings.documents.read` in a forked child, so that the process that stays has no YAML parser.
-
-    Raises SettingsError as that does. Only while this process has one thread.
-    """
-    reads, writes = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(reads)
-            _say(writes, json.dumps(_document_or_problems(path)))
-        finally:
-            os._exit(0)
-    os.close(writes)
-    with os.fdopen(reads, "rb") as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    try:
-        document, problems = json.loads(text)
-    except ValueError:
-        document, problems = {}, [{"setting": str(path), "fault": "could not be read; out of memory?"}]
-    if problems:
-        raise SettingsError([Problem(**problem) for problem in problems])
-    return dict(document)
-
-
-def _document_or_problems(path: Path) -> tuple[Mapping[str, object], list[dict[str, str]]]:
-    try:
-        return yaml_file.read(path), []
-    except SettingsError as exc:
-        return {}, [asdict(problem) for problem in exc.problems]
-
-
-def spawn(question: Question | Submission | Notice) -> Child:
+def spawn(request: JobRequest) -> ChildProcess:
     """Start a child beside running threads. Raises OSError."""
     reads, writes = os.pipe()
-    asked = os.memfd_create("question", os.MFD_CLOEXEC)
-    os.write(asked, question.as_json().encode())  # a file in memory takes it whole, whoever reads when
+    asked = os.memfd_create("request", os.MFD_CLOEXEC)
+    os.write(asked, request.as_json().encode())  # a file in memory takes it whole, whenever the child reads
     os.lseek(asked, 0, os.SEEK_SET)
     null = os.open(os.devnull, os.O_RDWR)
     try:
@@ -201,113 +205,4 @@ def spawn(question: Question | Submission | Notice) -> Child:
     finally:
         for handle in (writes, asked, null):
             os.close(handle)
-    return Child(pid=pid, pipe=reads, ours=True)
-
-
-def main() -> None:
-    """The spawned child: question on stdin, lines on stdout."""
-    question = _read(sys.stdin.read())
-    out = os.dup(1)
-    _silence()
-    answer(question, out)
-    os._exit(0)
-
-
-def _read(text: str) -> Question | Submission | Notice:
-    kind = json.loads(text)["kind"]
-    if kind == messages.KIND:
-        return Question.from_json(text)
-    from sidecar.pod_status import messages as pod_status_messages
-
-    if kind == pod_status_messages.KIND:
-        return pod_status_messages.Notice.from_json(text)
-    from sidecar.billing.messages import Submission
-
-    return Submission.from_json(text)
-
-
-def _silence() -> None:
-    """Nothing a library prints may land in the log or between our lines."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for handle in (0, 1, 2):
-        os.dup2(null, handle)
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(name, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def answer(question: Question | Submission | Notice, out: int) -> None:
-    """Ask AWS or tell the cluster, and say what came of it; the outermost edge of the child."""
-    try:
-        before = dict(os.environ)
-        if isinstance(question, Question):
-            _take_sdk_environment(before, question.endpoint_url)
-            _ask(question, before, out)
-            return
-        from sidecar.pod_status.messages import Notice
-
-        if isinstance(question, Notice):
-            _tell(question, out)
-            return
-        _take_sdk_environment(before, question.endpoint_url)
-        _submit(question, before, out)
-    except Exception as exc:  # said by class and place; its text might quote a reply
-        _say(out, f'{{"crashed": "{type(exc).__name__} at {_place(exc)}"}}')
-
-
-def _ask(question: Question, env: Mapping[str, str], out: int) -> None:
-    from sidecar.clock import SystemClock
-    from sidecar.gate.job import Asking
-    from sidecar.remote_clock import clock_for
-
-    asking = Asking(
-        question=question,
-        env=env,
-        clock=clock_for(question.clock_url),
-        host_clock=SystemClock(),
-        placed=lambda report: _say(out, report.as_json()),
-    )
-    report, keep = asking.report()
-    _say(out, report.as_json())
-    if keep:
-        _say(out, keep().as_json())
-
-
-def _submit(submission: Submission, env: Mapping[str, str], out: int) -> None:
-    from sidecar.billing.job import Submitting
-
-    for answered in Submitting(submission=submission, env=env).answers():
-        _say(out, answered.as_json())
-
-
-def _tell(notice: Notice, out: int) -> None:
-    from sidecar.clock import SystemClock
-    from sidecar.pod_status import writer
-    from sidecar.pod_status.messages import told_line
-
-    for told in writer.tell(notice.api, notice.condition, notice.events, SystemClock().now()):
-        _say(out, told_line(told))
-
-
-def _take_sdk_environment(env: dict[str, str], endpoint_url: str | None) -> None:
-    from sidecar.marketplace import sdk_environment
-    from sidecar.platform import ecs, eks
-
-    in_platform = ecs.on_ecs(env) or eks.in_kubernetes(env)
-    os.environ.clear()
-    os.environ.update(sdk_environment.for_sdk(env, endpoint_url, in_platform))
-
-
-def _say(out: int, line: str) -> None:
-    data = line.encode() + b"\n"
-    while data:
-        data = data[os.write(out, data) :]
-
-
-def _place(exc: BaseException) -> str:
-    trace = exc.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    if trace is None:
-        return "?"
-    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+    return ChildProcess(pid=pid, pipe=reads, spawned=True)

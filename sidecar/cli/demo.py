@@ -64,11 +64,11 @@ PAINTED: Final = {
 """What stands out on a terminal: the state of the gate, and the id that AWS and the ledger share."""
 
 
-class Unlike(Exception):
+class DemoFailed(Exception):
     """The story went another way; the text says how."""
 
 
-class Stage:
+class DemoEnvironment:
     """Where the demo runs: a directory, an environment, and processes that end with it."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
@@ -117,7 +117,7 @@ class Stage:
         try:
             return dict(json.loads(line))
         except ValueError as exc:
-            raise Unlike(f"the emulator did not start; it said: {self._last_lines('emulator.log')}") from exc
+            raise DemoFailed(f"the emulator did not start; it said: {self._last_lines('emulator.log')}") from exc
 
     def sidecar(self, name: str, aws: Mapping[str, Any]) -> dict[str, str]:
         """Start the sidecar of pod `name`; the environment its product shares."""
@@ -193,16 +193,16 @@ def run() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="entitlement-sidecar-demo-")))
-        stage = Stage(directory, stack)
+        stage = DemoEnvironment(directory, stack)
         try:
             _play(stage)
-        except Unlike as exc:
+        except DemoFailed as exc:
             sys.stderr.write(f"\nThe demo went wrong: {exc}\n{stage.explain()}\n")
             return Exit.FAILED
     return Exit.OK
 
 
-def _play(stage: Stage) -> None:
+def _play(stage: DemoEnvironment) -> None:
     stage.say("starting an emulator of AWS Marketplace")
     aws = stage.emulator()
     stage.say(f"the emulator listens on {aws['url']} and signs its answers with its own RSA key")
@@ -231,7 +231,7 @@ def _play(stage: Stage) -> None:
     stage.title(LAST)
 
 
-def _meter(stage: Stage, url: str, env: Mapping[str, str]) -> None:
+def _meter(stage: DemoEnvironment, url: str, env: Mapping[str, str]) -> None:
     """Usage in, a billed hour out."""
     for quantity in ("12", "5"):
         said = stage.command(env, "report", DIMENSION, quantity).strip()
@@ -257,21 +257,21 @@ def _aligned(table: str) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _billed(stage: Stage, url: str) -> list[dict[str, Any]]:
+def _billed(stage: DemoEnvironment, url: str) -> list[dict[str, Any]]:
     """The lines of the bill AWS would print, once there is one."""
     host, _, port = url.rpartition("//")[2].rpartition(":")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        _, found = local_client.ask((host, int(port)), "GET /_emulator/bill")
+        _, found = local_client.get_json((host, int(port)), "GET /_emulator/bill")
         lines: Any = found["lines"]
         if lines:
             return list(lines)
         stage.waits("waiting for the hour to end, and for the sidecar to send it to AWS")
         time.sleep(0.1)
-    raise Unlike(f"AWS was not told of the hour within {PATIENCE_SECONDS} s")
+    raise DemoFailed(f"AWS was not told of the hour within {PATIENCE_SECONDS} s")
 
 
-def _watch(stage: Stage, env: Mapping[str, str], until: str) -> list[str]:
+def _watch(stage: DemoEnvironment, env: Mapping[str, str], until: str) -> list[str]:
     """Print each new state of the gate until it shows `until`; return the states seen, in order."""
     port = int(env["SIDECAR_PROBE_BIND"].rpartition(":")[2])
     shown: list[str] = []
@@ -280,18 +280,18 @@ def _watch(stage: Stage, env: Mapping[str, str], until: str) -> list[str]:
     while time.monotonic() < deadline:
         stage.waits(f"waiting for the gate to show {until}")
         try:
-            code, found = local_client.ask(("127.0.0.1", port), "GET /entitled")
+            code, found = local_client.get_json(("127.0.0.1", port), "GET /entitled")
         except (OSError, ValueError):
             time.sleep(0.02)
             continue
         asking = found["reason"] == "asking"  # perhaps over before the first look
-        if not asking and last != (last := local_client.line(found)):
+        if not asking and last != (last := local_client.format_status(found)):
             shown.append(str(found["status"]))
             stage.say(f"GET /entitled → {code} {last}")
         if found["status"] == until:
             return shown
         time.sleep(0.02)
-    raise Unlike(f"the gate did not show {until} in {PATIENCE_SECONDS} s, but {shown}")
+    raise DemoFailed(f"the gate did not show {until} in {PATIENCE_SECONDS} s, but {shown}")
 
 
 def _tell(url: str, verb: str, body: Mapping[str, object]) -> None:
@@ -307,7 +307,7 @@ def _tell(url: str, verb: str, body: Mapping[str, object]) -> None:
 
 def _want(fine: bool, otherwise: str) -> None:
     if not fine:
-        raise Unlike(otherwise)
+        raise DemoFailed(otherwise)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -21,14 +21,14 @@ from decimal import Decimal
 from typing import Final, TextIO
 
 from sidecar import log
-from sidecar.billing.loop import Settlement
+from sidecar.billing.loop import BillingLoop
 from sidecar.child import process
-from sidecar.entitlement.classify import Answer
+from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.hold import Hold
 from sidecar.errors import Exit, Problem, SettingsError
-from sidecar.gate.messages import Question, Report
+from sidecar.gate.messages import CheckRequest, Report
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.events import Refusal, UsageEvent
+from sidecar.metering.events import PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_product, plain, to_micros
 from sidecar.metering.records import State, UsageRecord
@@ -77,7 +77,7 @@ def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] 
     log.silence()
     sys.stderr.write("Asking AWS whether this workload may run …\n")
     report = _entitled(settings)
-    if report.verdict is not Answer.ACCEPTED:
+    if report.verdict is not AnswerClass.ACCEPTED:
         sys.stderr.write(f"{report.reason}: {report.hint}\nNothing was sent.\n")
         return Exit.FAILED
     return _send(settings, report, as_json)
@@ -92,24 +92,25 @@ def _confirmed(words: str, ask: Callable[[str], str] | None) -> bool:
 
 def _entitled(settings: Settings) -> Report:
     """AWS's answer to the question whether this workload may run; it comes first here as it does in `run`."""
-    question = Question.of(settings, spare_workload_id=os.urandom(16).hex())
+    question = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
     asking = process.spawn(question)
     try:
-        deadline = time.monotonic() + process.budget_seconds(question)
+        deadline = time.monotonic() + question.budget_seconds
         while True:
-            report = Report.from_json(asking.line(deadline) or b"")
+            report, _ = process.read_message(asking, Report.from_json, deadline)
+            if report is None:
+                hint = "AWS could not be asked; try again."
+                return Report(answer=AnswerClass.RETRY.value, reason=process.CHILD_FAILED, hint=hint)
             if not report.placed_only:
                 return report
-    except ValueError:
-        return Report(answer=Answer.RETRY.value, reason="child_failed", hint="AWS could not be asked; try again.")
     finally:
         asking.close()
 
 
 def _send(settings: Settings, report: Report, as_json: bool) -> int:
     clock = clock_for(settings.clock_url)
-    settlement = Settlement(settings=settings, clock=clock, gate=OpenGate())
-    settlement.placed(report)
+    settlement = BillingLoop(settings=settings, clock=clock, gate=OpenGate())
+    settlement.set_identity(report.workload, report.region)
     settlement.look()
     ledger = settlement.ledger
     if ledger is None:
@@ -125,7 +126,7 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
             sys.stderr.write(f"{in_the_way}\nNothing was sent.\n")
             return Exit.FAILED
         answer = ledger.push([_one(dimension) for dimension in settings.dimensions], now)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, PushRefused):
             sys.stderr.write(f"{answer.reason}: {answer.detail}\n")
             return Exit.FAILED
         sys.stderr.write(f"Sending {len(settings.dimensions)} records for the hour {hour} …\n")

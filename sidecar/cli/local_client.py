@@ -23,7 +23,7 @@ WILD = {"": "127.0.0.1", "::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}
 DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485"}
 
 
-def where(name: str, manifest: str = MANIFEST) -> tuple[str, int]:
+def listener_address(name: str, manifest: str = MANIFEST) -> tuple[str, int]:
     """Host and port of `probe_bind` or `api_bind`, for a client in the same container or pod.
 
     Raises SettingsError where the address, or a file that says it, is wrong.
@@ -63,7 +63,7 @@ def _in_file(path: str, name: str) -> str:
     return str(yaml_file.read(Path(path)).get(name, "")).strip()
 
 
-def ask(address: tuple[str, int], request: str, timeout: float = TIMEOUT_SECONDS) -> tuple[int, dict[str, object]]:
+def get_json(address: tuple[str, int], request: str, timeout: float = TIMEOUT_SECONDS) -> tuple[int, dict[str, object]]:
     """Status and JSON body of one request to a sidecar nearby. Raises OSError or ValueError."""
     deadline = time.monotonic() + timeout
     with socket.create_connection(address, timeout) as sock:
@@ -88,7 +88,7 @@ def ask(address: tuple[str, int], request: str, timeout: float = TIMEOUT_SECONDS
     return int(words[1]), found
 
 
-def line(found: dict[str, object]) -> str:
+def format_status(found: dict[str, object]) -> str:
     """Status, reason and hint in one line; what a foreign server says cannot break it."""
     words = f"{found.get('status')} ({found.get('reason')}): {found.get('hint')}"
     return " ".join(words.split())
@@ -97,10 +97,10 @@ def line(found: dict[str, object]) -> str:
 def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
     """Whether the gate is open, and the line that says why."""
     try:
-        address = where("probe_bind", manifest)
-        status, found = ask(address, "GET /entitled")
+        address = listener_address("probe_bind", manifest)
+        status, found = get_json(address, "GET /entitled")
     except (OSError, ValueError) as exc:
         return False, f"unreachable: no sidecar answers ({exc}). Is `entitlement-sidecar run` up?"
     except Exception as exc:  # settings that cannot be read: said, and the gate counts as shut
         return False, " ".join(str(exc).split())
-    return status == 200 and found.get("entitled") is True, line(found)
+    return status == 200 and found.get("entitled") is True, format_status(found)

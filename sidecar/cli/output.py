@@ -18,7 +18,7 @@ from sidecar.errors import Exit
 UNWRITABLE: Final = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
-def printed(command: Callable[[], int]) -> int:
+def run_printing(command: Callable[[], int]) -> int:
     """Run a command that prints, and see that what it said is out."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by whoever called
     try:

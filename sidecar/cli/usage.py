@@ -41,7 +41,7 @@ NEXT: Final = re.compile(r'<(/v1/usage/export\?[^<>\s]+)>; rel="next"')
 Pause = Callable[[float], None]
 
 
-class Ended(Exception):
+class CommandFailed(Exception):
     """A command that goes no further: its exit code, and what to say."""
 
     def __init__(self, code: Exit, words: str) -> None:
@@ -49,12 +49,12 @@ class Ended(Exception):
         self.code = code
 
 
-class Unanswered(Ended):
+class Unanswered(CommandFailed):
     """Nobody answered, or not to the end: whether anything was done is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class ClientResponse:
     """An answer that is no refusal."""
 
     body: bytes
@@ -86,7 +86,7 @@ def export(elapsed: Callable[[], float] = time.monotonic) -> int:
 def _ended(command: Callable[[], None]) -> int:
     try:
         command()
-    except Ended as end:
+    except CommandFailed as end:
         sys.stderr.write(f"{end}\n")
         return end.code
     return Exit.OK
@@ -101,7 +101,7 @@ def _report(body: bytes, pause: Pause) -> None:
         output.silence()
 
 
-def _asked_again(body: bytes, pause: Pause) -> Heard:
+def _asked_again(body: bytes, pause: Pause) -> ClientResponse:
     for seconds in PAUSES_SECONDS:
         try:
             return _ask("POST", "/v1/usage", body)
@@ -133,8 +133,8 @@ def _export(elapsed: Callable[[], float]) -> None:
     while target is not None:
         try:
             heard = _ask("GET", target)
-        except Ended as end:
-            raise Ended(end.code, f"{end}\nthe export ends after {count} lines and is not whole") from end
+        except CommandFailed as end:
+            raise CommandFailed(end.code, f"{end}\nthe export ends after {count} lines and is not whole") from end
         _write(heard.body)
         count += heard.body.count(b"\n")
         target = _following(heard, target, count)
@@ -145,13 +145,13 @@ def _export(elapsed: Callable[[], float]) -> None:
         sys.stderr.write(f"{count} lines, all of it\n")
 
 
-def _following(heard: Heard, target: str, count: int) -> str | None:
+def _following(heard: ClientResponse, target: str, count: int) -> str | None:
     """Where the next page is, or None after the last. Raises Ended where it is not on the way to the end."""
     if not heard.link:
         return None
     found = NEXT.fullmatch(heard.link)
     if found is None or found[1] == target:
-        raise Ended(Exit.UNAVAILABLE, f"the export leads nowhere after {count} lines and is not whole")
+        raise CommandFailed(Exit.UNAVAILABLE, f"the export leads nowhere after {count} lines and is not whole")
     return found[1]
 
 
@@ -160,7 +160,7 @@ def _write(data: bytes) -> None:
     sys.stdout.flush()
 
 
-def _table(heard: Heard) -> str:
+def _table(heard: ClientResponse) -> str:
     rows = [list(COLUMNS), *([_cell(one.get(field)) for field in COLUMNS.values()] for one in _records(heard))]
     return "".join("\t".join(row) + "\n" for row in rows)
 
@@ -170,31 +170,31 @@ def _cell(value: object) -> str:
     return " ".join(str(value).split()) if value not in (None, "") else NOTHING
 
 
-def _records(heard: Heard) -> list[Mapping[str, object]]:
+def _records(heard: ClientResponse) -> list[Mapping[str, object]]:
     found = _read(heard).get("records")
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise Ended(Exit.UNAVAILABLE, "what answers there is not the sidecar")
+        raise CommandFailed(Exit.UNAVAILABLE, "what answers there is not the sidecar")
     return found
 
 
-def _read(heard: Heard) -> Mapping[str, object]:
+def _read(heard: ClientResponse) -> Mapping[str, object]:
     try:
         found = json.loads(heard.body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Ended(Exit.UNAVAILABLE, "what answers there is not the sidecar")
+        raise CommandFailed(Exit.UNAVAILABLE, "what answers there is not the sidecar")
     return found
 
 
-def _ask(method: str, target: str, body: bytes | None = None) -> Heard:
+def _ask(method: str, target: str, body: bytes | None = None) -> ClientResponse:
     """One request to the sidecar nearby. Raises Ended for every answer but 200, SettingsError."""
-    host, port = local_client.where("api_bind")
+    host, port = local_client.listener_address("api_bind")
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:
         connection.request(method, target, body, {"Content-Type": "application/json", "Connection": "close"})
         answer = connection.getresponse()
-        heard = Heard(body=answer.read(), link=answer.getheader("Link", ""))
+        heard = ClientResponse(body=answer.read(), link=answer.getheader("Link", ""))
     except (OSError, http.client.HTTPException) as exc:
         said = str(exc) or type(exc).__name__
         where = "Run this in its container, with its SIDECAR_API_BIND."
@@ -203,10 +203,10 @@ def _ask(method: str, target: str, body: bytes | None = None) -> Heard:
         connection.close()
     if answer.status == 200:
         return heard
-    raise Ended(Exit.REFUSED if 400 <= answer.status < 500 else Exit.UNAVAILABLE, _why(heard))
+    raise CommandFailed(Exit.REFUSED if 400 <= answer.status < 500 else Exit.UNAVAILABLE, _why(heard))
 
 
-def _why(heard: Heard) -> str:
+def _why(heard: ClientResponse) -> str:
     """Reason and detail in one line; what a foreign server says cannot break it."""
     problem = _read(heard)
     return " ".join(f"refused ({problem.get('reason')}): {problem.get('detail')}".split())

@@ -78,9 +78,9 @@ def wait_then_exec(timeout: float | None, command: Sequence[str]) -> int:
 
 def recheck() -> int:
     """Ask AWS again now. 0 when it is being asked, 69 otherwise."""
-    address = local_client.where("api_bind")
+    address = local_client.listener_address("api_bind")
     try:
-        status, found = local_client.ask(address, "POST /v1/recheck", LOOK_SECONDS)
+        status, found = local_client.get_json(address, "POST /v1/recheck", LOOK_SECONDS)
     except (OSError, ValueError) as exc:
         sys.stderr.write(
             f"no sidecar answers at {address[0]}:{address[1]} ({exc}). Run this in its container, with its"
@@ -97,7 +97,7 @@ def recheck() -> int:
 def _target(url: str | None) -> tuple[str, str, str]:
     """Scheme, host:port and path to look at. Raises SettingsError."""
     if url is None:
-        host, port = local_client.where("probe_bind")
+        host, port = local_client.listener_address("probe_bind")
         return "http", f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "/entitled"
     try:
         parts = urlsplit(parsers.url(url))
@@ -125,7 +125,7 @@ def _look(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
     if not isinstance(found, dict) or "entitled" not in found:
         return 0, f"waiting: what answers at {place}{path} is not a sidecar's gate"
     open_gate = answer.status == 200 and found["entitled"] is True
-    return 200 if open_gate else answer.status if answer.status != 200 else 0, local_client.line(found)
+    return 200 if open_gate else answer.status if answer.status != 200 else 0, local_client.format_status(found)
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:

@@ -16,14 +16,14 @@ from typing import Final
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from sidecar.emulator.control import VERBS, understood
+from sidecar.emulator.control import VERBS, parse_command
 from sidecar.emulator.refusals import BadOrder
-from sidecar.emulator.state import World
+from sidecar.emulator.state import EmulatorState
 
 PREFIX: Final = "/_emulator"
 
 
-def blueprint(world: World) -> Blueprint:
+def blueprint(world: EmulatorState) -> Blueprint:
     """The routes for one world."""
     routes = Blueprint("admin", __name__, url_prefix=PREFIX)
 
@@ -49,13 +49,13 @@ def blueprint(world: World) -> Blueprint:
 
     @routes.delete("/faults")
     def clear_faults() -> ResponseReturnValue:
-        return jsonify(understood(world, "clear-faults", {})())
+        return jsonify(parse_command(world, "clear-faults", {})())
 
     @routes.post("/<verb>")
     def order(verb: str) -> ResponseReturnValue:
         if verb not in VERBS:
             return jsonify({"error": f"no such order; known: {', '.join(sorted(VERBS))}"}), 404
-        return jsonify(understood(world, verb, _body())())
+        return jsonify(parse_command(world, verb, _body())())
 
     @routes.errorhandler(BadOrder)
     def bad_order(complaint: BadOrder) -> ResponseReturnValue:

@@ -22,7 +22,7 @@ from sidecar.emulator import admin, transport
 from sidecar.emulator.faults import REPLACING, Fault
 from sidecar.emulator.metering_api import MeteringService
 from sidecar.emulator.refusals import Refusal
-from sidecar.emulator.state import World
+from sidecar.emulator.state import EmulatorState
 from sidecar.emulator.sts import SecurityTokenService
 from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
 
@@ -36,7 +36,7 @@ _METERING = MeteringService()
 _STS = SecurityTokenService()
 
 
-def create_app(world: World, stopping: threading.Event) -> Flask:
+def create_app(world: EmulatorState, stopping: threading.Event) -> Flask:
     """The app for one world; `stopping` ends what hangs."""
     app = Flask(__name__, static_folder=None)
     # A dropped connection leaves Flask as the ConnectionError it is; the HTTP server knows what it means.
@@ -63,7 +63,7 @@ def create_app(world: World, stopping: threading.Event) -> Flask:
 
 
 def _play(
-    world: World,
+    world: EmulatorState,
     service: Service,
     operation: str,
     incoming: Incoming,
@@ -86,7 +86,7 @@ def _play(
 
 
 def _judged(
-    world: World, service: Service, operation: str, incoming: Incoming, fault: Fault | None
+    world: EmulatorState, service: Service, operation: str, incoming: Incoming, fault: Fault | None
 ) -> tuple[Reply, str]:
     """The reply by the rules, and what to call it in the list of calls."""
     try:
@@ -95,7 +95,7 @@ def _judged(
         return service.refuse(refused, incoming), refused.code
 
 
-def _conditions(world: World, fault: Fault | None) -> Conditions:
+def _conditions(world: EmulatorState, fault: Fault | None) -> Conditions:
     skew = _skew(fault)
     return Conditions(
         behaviour=world.behaviour if fault is None else fault.bend(world.behaviour),
@@ -123,7 +123,7 @@ def _for_metering(incoming: Incoming) -> bool:
     return "x-amz-target" in incoming.headers or not form
 
 
-def _response(reply: Reply, incoming: Incoming, world: World, fault: Fault | None) -> Response:
+def _response(reply: Reply, incoming: Incoming, world: EmulatorState, fault: Fault | None) -> Response:
     """HTTP; the Date header follows the clock that judged the signature, for clients that compare it."""
     dated = format_datetime((world.clock.real.now() + _skew(fault)).replace(microsecond=0), usegmt=True)
     headers = {"Date": dated, "x-amzn-RequestId": incoming.request_id, **reply.headers}

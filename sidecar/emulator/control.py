@@ -1,7 +1,7 @@
 """What may be ordered while it runs? The verbs that admin routes and timelines share.
 
 Rules kept here:
-- A verb is understood before it is obeyed: `understood` reads the whole body and complains, and only what
+- A verb is understood before it is obeyed: `parse_command` reads the whole body and complains, and only what
   it returns changes the world. So a timeline is refused at its start, not in its middle.
 """
 
@@ -15,21 +15,21 @@ from sidecar.emulator.callers import Callers
 from sidecar.emulator.clock import EmulatedClock
 from sidecar.emulator.faults import from_json
 from sidecar.emulator.refusals import BadOrder
-from sidecar.emulator.state import OPERATIONS, World
+from sidecar.emulator.state import OPERATIONS, EmulatorState
 
 Answer = Mapping[str, object]
-Deed = Callable[[], Answer]
+Command = Callable[[], Answer]
 
 
-def understood(world: World, verb: str, body: Mapping[str, object]) -> Deed:
+def parse_command(world: EmulatorState, verb: str, body: Mapping[str, object]) -> Command:
     """What a verb will do, once called; it returns what there is to say. Raises BadOrder."""
     if verb not in VERBS:
         raise BadOrder(f"do: {verb} is none of {', '.join(sorted(VERBS))}")
     return VERBS[verb](world, body)
 
 
-def _subscription(change: Callable[[World], Callable[[str | None, str | None], None]]) -> Verb:
-    def understand(world: World, body: Mapping[str, object]) -> Deed:
+def _subscription(change: Callable[[EmulatorState], Callable[[str | None, str | None], None]]) -> Verb:
+    def understand(world: EmulatorState, body: Mapping[str, object]) -> Command:
         read.only(body, {"account", "product"})
         account, product = read.text(body, "account"), read.text(body, "product")
         if product is not None and product not in world.product_codes:
@@ -44,7 +44,7 @@ def _subscription(change: Callable[[World], Callable[[str | None, str | None], N
     return understand
 
 
-def _faults(world: World, body: Mapping[str, object]) -> Deed:
+def _faults(world: EmulatorState, body: Mapping[str, object]) -> Command:
     fault = from_json(body, OPERATIONS)
 
     def deed() -> Answer:
@@ -54,7 +54,7 @@ def _faults(world: World, body: Mapping[str, object]) -> Deed:
     return deed
 
 
-def _clear_faults(world: World, body: Mapping[str, object]) -> Deed:
+def _clear_faults(world: EmulatorState, body: Mapping[str, object]) -> Command:
     read.only(body, ())
 
     def deed() -> Answer:
@@ -64,7 +64,7 @@ def _clear_faults(world: World, body: Mapping[str, object]) -> Deed:
     return deed
 
 
-def _callers(world: World, body: Mapping[str, object]) -> Deed:
+def _callers(world: EmulatorState, body: Mapping[str, object]) -> Command:
     Callers().define(body, world.behaviour)  # a rehearsal, for its complaints
 
     def deed() -> Answer:
@@ -73,22 +73,22 @@ def _callers(world: World, body: Mapping[str, object]) -> Deed:
     return deed
 
 
-def _behaviour(world: World, body: Mapping[str, object]) -> Deed:
+def _behaviour(world: EmulatorState, body: Mapping[str, object]) -> Command:
     world.behaviour.changed(body)  # a rehearsal, for its complaints
     return lambda: world.behave(**body).as_json()
 
 
-def _rotate(world: World, body: Mapping[str, object]) -> Deed:
+def _rotate(world: EmulatorState, body: Mapping[str, object]) -> Command:
     read.only(body, ())
     return lambda: {"public_key_version": world.rotate()}
 
 
-def _expire_keys(world: World, body: Mapping[str, object]) -> Deed:
+def _expire_keys(world: EmulatorState, body: Mapping[str, object]) -> Command:
     read.only(body, ())
     return lambda: {"expired": world.expire_keys()}
 
 
-def _clock(world: World, body: Mapping[str, object]) -> Deed:
+def _clock(world: EmulatorState, body: Mapping[str, object]) -> Command:
     read.only(body, {"now", "speed"})
     now, speed = read.instant(body, "now"), read.number(body, "speed")
     if now is None and speed is None:
@@ -102,7 +102,7 @@ def _clock(world: World, body: Mapping[str, object]) -> Deed:
     return deed
 
 
-Verb = Callable[[World, Mapping[str, object]], Deed]
+Verb = Callable[[EmulatorState, Mapping[str, object]], Command]
 
 VERBS: Final[Mapping[str, Verb]] = {
     "subscribe": _subscription(lambda world: world.subscribe),

@@ -26,14 +26,14 @@ from sidecar.emulator.behaviour import Behaviour, LateFrom, OffPlatform, OtherAl
 from sidecar.emulator.callers import Caller
 from sidecar.emulator.records import Slot, hour_of
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
-from sidecar.emulator.state import Registered, World
+from sidecar.emulator.state import EmulatorState, Registered
 from sidecar.emulator.usage_request import UsageRequest, asks_dry_run, understood
 
 OPERATION: Final = "MeterUsage"
 
 
 def answer(
-    world: World,
+    world: EmulatorState,
     caller: Caller,
     region: str,
     body: Mapping[str, object],
@@ -90,7 +90,7 @@ def _off_platform(caller: Caller, behaviour: Behaviour) -> Refusal:
     return refusal(behaviour.meter_off_platform.value)
 
 
-def _check_entitlement(world: World, caller: Caller, request: UsageRequest, behaviour: Behaviour) -> None:
+def _check_entitlement(world: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour) -> None:
     place = Registered(workload=caller.workload, product_code=request.product_code)
     if (caller.account, request.product_code) not in world.subscriptions:
         if not request.dry_run:
@@ -119,7 +119,7 @@ def _out_of_bounds(request: UsageRequest, bounds: str) -> Refusal:
     )
 
 
-def _recorded(world: World, caller: Caller, request: UsageRequest, behaviour: Behaviour, now: datetime) -> str:
+def _recorded(world: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour, now: datetime) -> str:
     """The id of the record that stands in the request's slot, its own or an equal one."""
     kept, account, workload = world.records, caller.account, caller.workload
     if behaviour.client_token_checked and kept.token_conflicts(account, workload, request):

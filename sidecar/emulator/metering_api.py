@@ -24,14 +24,14 @@ from sidecar.emulator import meter_usage, register_usage, sigv4
 from sidecar.emulator.behaviour import Behaviour, Body
 from sidecar.emulator.callers import Caller
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
-from sidecar.emulator.state import World
+from sidecar.emulator.state import EmulatorState
 from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, retry_after_header
 
 TARGET_PREFIX: Final = "AWSMPMeteringService."
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 WEB_PAGE: Final = b"<html><head><title>Gateway</title></head><body>This is not the service.</body></html>"
 
-Operation = Callable[[World, Caller, str, Mapping[str, object], Behaviour, datetime], dict[str, object]]
+Operation = Callable[[EmulatorState, Caller, str, Mapping[str, object], Behaviour, datetime], dict[str, object]]
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     register_usage.OPERATION: register_usage.answer,
@@ -53,11 +53,11 @@ class MeteringService:
             raise refusal("UnknownOperationException", f"Unknown operation: {target or 'no X-Amz-Target'}.")
         return operation
 
-    def workload(self, world: World, incoming: Incoming) -> str | None:
+    def workload(self, world: EmulatorState, incoming: Incoming) -> str | None:
         access_key = sigv4.access_key(incoming.headers)
         return None if access_key is None else world.callers.workload(access_key, world.behaviour)
 
-    def perform(self, world: World, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+    def perform(self, world: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
         signed = sigv4.read(incoming.headers, conditions.real_now)
         caller = world.callers.authenticate(signed, conditions.behaviour, conditions.real_now)
         if not caller.allowed:

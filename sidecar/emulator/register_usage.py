@@ -27,7 +27,7 @@ from sidecar.emulator.behaviour import Behaviour, Platform, Reask
 from sidecar.emulator.callers import Caller
 from sidecar.emulator.constraints import failed, invalid, wrong_product_code, wrong_text
 from sidecar.emulator.refusals import Refusal, refusal
-from sidecar.emulator.state import Registered, World
+from sidecar.emulator.state import EmulatorState, Registered
 from sidecar.emulator.tokens import Question, token
 
 OPERATION: Final = "RegisterUsage"
@@ -49,7 +49,7 @@ class Circumstances:
 
 
 def answer(
-    world: World,
+    world: EmulatorState,
     caller: Caller,
     region: str,
     body: Mapping[str, object],
@@ -132,7 +132,7 @@ def _wrong_version(version: object) -> list[str]:
     return []
 
 
-def _circumstances(world: World, caller: Caller, place: Registered, behaviour: Behaviour) -> Circumstances:
+def _circumstances(world: EmulatorState, caller: Caller, place: Registered, behaviour: Behaviour) -> Circumstances:
     return Circumstances(
         product_codes=world.product_codes,
         key_versions=world.keys.versions(),

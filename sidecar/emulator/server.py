@@ -22,7 +22,7 @@ from sidecar.emulator import timeline as script
 from sidecar.emulator.app import create_app
 from sidecar.emulator.behaviour import Behaviour
 from sidecar.emulator.keys import DEFAULT_BITS, SigningKeys
-from sidecar.emulator.state import DEFAULT_DIMENSION, DEFAULT_PRODUCT_CODE, Event, World
+from sidecar.emulator.state import DEFAULT_DIMENSION, DEFAULT_PRODUCT_CODE, EmulatorState, Event
 
 DEFAULT_HOST: Final = "127.0.0.1"
 POLL_SECONDS: Final = 0.02
@@ -31,7 +31,7 @@ BACKLOG: Final = 128
 STOP_SECONDS_MAX: Final = 5.0
 
 
-class Emulator(World):
+class Emulator(EmulatorState):
     """A local AWS. As a context manager it runs inside the block; `start` and `stop` do the same."""
 
     def __init__(

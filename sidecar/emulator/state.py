@@ -78,7 +78,7 @@ class Call:
         }
 
 
-class World:
+class EmulatorState:
     """Everything the emulator remembers. Safe to share between threads."""
 
     def __init__(

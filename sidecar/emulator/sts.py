@@ -29,7 +29,7 @@ from xml.sax.saxutils import escape
 from sidecar.clock import iso
 from sidecar.emulator.callers import IssuedKey
 from sidecar.emulator.refusals import Refusal, refusal
-from sidecar.emulator.state import World
+from sidecar.emulator.state import EmulatorState
 from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, retry_after_header
 
 OPERATION: Final = "AssumeRoleWithWebIdentity"
@@ -52,11 +52,11 @@ class SecurityTokenService:
             raise refusal("InvalidAction", f"Could not find operation {action or '(no Action)'}.")
         return action
 
-    def workload(self, world: World, incoming: Incoming) -> str | None:
+    def workload(self, world: EmulatorState, incoming: Incoming) -> str | None:
         token = _form(incoming).get("WebIdentityToken")
         return workload_of(token) if token else None
 
-    def perform(self, world: World, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+    def perform(self, world: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
         ordered_error(world, operation, conditions)
         form = _form(incoming)
         key = _issue(form, conditions)

@@ -20,9 +20,9 @@ import yaml
 
 from sidecar.clock import iso
 from sidecar.emulator import control_fields as read
-from sidecar.emulator.control import Deed, understood
+from sidecar.emulator.control import Command, parse_command
 from sidecar.emulator.refusals import BadOrder
-from sidecar.emulator.state import World
+from sidecar.emulator.state import EmulatorState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Step:
     after_seconds: float
     verb: str
     body: Mapping[str, object]
-    deed: Deed
+    deed: Command
 
 
 def load(path: Path) -> list[object]:
@@ -48,13 +48,13 @@ def load(path: Path) -> list[object]:
     return steps
 
 
-def read_steps(world: World, steps: Iterable[object]) -> list[Step]:
+def read_steps(world: EmulatorState, steps: Iterable[object]) -> list[Step]:
     """The steps in the order they are due. Raises BadOrder."""
     found = [_step(world, number, step) for number, step in enumerate(steps, start=1)]
     return sorted(found, key=lambda step: step.after_seconds)
 
 
-def play(world: World, steps: Iterable[Step], stopping: threading.Event) -> None:
+def play(world: EmulatorState, steps: Iterable[Step], stopping: threading.Event) -> None:
     """Plays the steps as they fall due, telling what was done, until the end or until `stopping`."""
     began = world.clock.monotonic()
     for step in steps:
@@ -66,7 +66,7 @@ def play(world: World, steps: Iterable[Step], stopping: threading.Event) -> None
         world.tell({"event": "timeline.played", "at": at, "do": step.verb, "with": step.body})
 
 
-def _step(world: World, number: int, step: object) -> Step:
+def _step(world: EmulatorState, number: int, step: object) -> Step:
     if not isinstance(step, dict) or not all(isinstance(name, str) for name in step):
         raise BadOrder(f"step {number}: must read {{after: seconds, do: verb}}")
     body = {name: _as_written(value) for name, value in step.items() if name not in ("after", "do")}
@@ -76,7 +76,7 @@ def _step(world: World, number: int, step: object) -> Step:
             raise BadOrder("after: must be a number of seconds, 0 or more")
         if verb is None:
             raise BadOrder("do: is required")
-        return Step(after_seconds=after, verb=verb, body=body, deed=understood(world, verb, body))
+        return Step(after_seconds=after, verb=verb, body=body, deed=parse_command(world, verb, body))
     except BadOrder as complaint:
         raise BadOrder(f"step {number}: {complaint}") from None
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from sidecar.emulator.behaviour import Behaviour
 from sidecar.emulator.faults import Fault
 from sidecar.emulator.refusals import Refusal, refusal
-from sidecar.emulator.state import World
+from sidecar.emulator.state import EmulatorState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +58,17 @@ class Service(Protocol):
     def operation(self, incoming: Incoming) -> str:
         """The operation asked for. Raises Refusal for an unknown one."""
 
-    def workload(self, world: World, incoming: Incoming) -> str | None:
+    def workload(self, world: EmulatorState, incoming: Incoming) -> str | None:
         """Who asks, without judging it; None where the request does not say."""
 
-    def perform(self, world: World, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+    def perform(self, world: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
         """Does the work. Raises Refusal."""
 
     def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:
         """An error in this service's form."""
 
 
-def ordered_error(world: World, operation: str, conditions: Conditions) -> None:
+def ordered_error(world: EmulatorState, operation: str, conditions: Conditions) -> None:
     """Raises the AWS error that somebody ordered for this call, if its fault is not already another."""
     if conditions.has("expired_token"):
         raise refusal("ExpiredTokenException")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Answer(Enum):
+class AnswerClass(Enum):
     """The class of an answer."""
 
     ACCEPTED = "accepted"
@@ -23,7 +23,7 @@ class Answer(Enum):
     """Transient at first; once the start-up budget is spent, a mistake."""
 
 
-class Asked(Enum):
+class AnsweredBy(Enum):
     """Who gave the answer."""
 
     REGISTER_USAGE = "RegisterUsage"
@@ -37,12 +37,12 @@ class Asked(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ErrorRow:
     """One line of the table."""
 
     codes: tuple[str, ...]
-    asked: tuple[Asked, ...]
-    answer: Answer
+    asked: tuple[AnsweredBy, ...]
+    answer: AnswerClass
     reason: str
     hint: str
     once_more: bool = False

@@ -15,33 +15,17 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from sidecar.entitlement.answer import Answer, Asked, Row
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy, ErrorRow
 from sidecar.entitlement.error_table import ROWS
 
-__all__ = [
-    "ACCEPTED",
-    "DRY_RUN_PASSED",
-    "KEPT",
-    "KEPT_PASS",
-    "ROWS",
-    "TABLE",
-    "UNKNOWN",
-    "Answer",
-    "Asked",
-    "Row",
-    "classify",
-    "classify_exception",
-    "filled",
-]
-
-TABLE: Final[Mapping[tuple[str, Asked], Row]] = {
+TABLE: Final[Mapping[tuple[str, AnsweredBy], ErrorRow]] = {
     (code, asked): row for row in ROWS for code in row.codes for asked in row.asked
 }
 
-UNKNOWN: Final = Row(
+UNKNOWN: Final = ErrorRow(
     codes=(),
     asked=(),
-    answer=Answer.CONFIG,
+    answer=AnswerClass.CONFIG,
     reason="unknown_error",
     hint="AWS or its SDK answered {code}, which this version does not know. Look it up, and report it to the"
     " product's vendor; it is asked again.",
@@ -65,24 +49,24 @@ KEPT_PASS: Final = (
 )
 
 
-def classify(code: str, asked: Asked, message: str = "") -> Row:
+def classify(code: str, asked: AnsweredBy, message: str = "") -> ErrorRow:
     """The row for a code. `message` only tells a bad clock from a bad signature."""
     if CLOCK_WORDS.search(message) and (clock := TABLE.get((f"{code}:clock", asked))):
         return clock
     return TABLE.get((code, asked), UNKNOWN)
 
 
-def classify_exception(names: tuple[str, ...], message: str = "") -> tuple[str, Row]:
+def classify_exception(names: tuple[str, ...], message: str = "") -> tuple[str, ErrorRow]:
     """The row for an SDK exception, given its class names from most to least specific."""
     for name in names:
-        if CLOCK_WORDS.search(message) and (clock := TABLE.get((f"{name}:clock", Asked.SDK))):
+        if CLOCK_WORDS.search(message) and (clock := TABLE.get((f"{name}:clock", AnsweredBy.SDK))):
             return name, clock
-        if (name, Asked.SDK) in TABLE:
-            return name, TABLE[name, Asked.SDK]
+        if (name, AnsweredBy.SDK) in TABLE:
+            return name, TABLE[name, AnsweredBy.SDK]
     return names[0], UNKNOWN
 
 
-def filled(hint: str, facts: Mapping[str, str]) -> str:
+def fill_hint(hint: str, facts: Mapping[str, str]) -> str:
     """A hint with its places filled in; what is not known is said in words."""
     if facts.get("metering_host") == facts.get("sts_host") is not None:
         hint = hint.replace("{metering_host} and {sts_host}", "{metering_host}")

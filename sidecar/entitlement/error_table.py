@@ -16,15 +16,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.entitlement.answer import Answer, Asked, Row
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy, ErrorRow
 
-AWS: Final = (Asked.REGISTER_USAGE, Asked.METER_USAGE, Asked.STS)
-MARKETPLACE: Final = (Asked.REGISTER_USAGE, Asked.METER_USAGE)
-REGISTER: Final = (Asked.REGISTER_USAGE,)
-METER: Final = (Asked.METER_USAGE,)
-STS: Final = (Asked.STS,)
-SDK: Final = (Asked.SDK,)
-TOKEN: Final = (Asked.TOKEN,)
+AWS: Final = (AnsweredBy.REGISTER_USAGE, AnsweredBy.METER_USAGE, AnsweredBy.STS)
+MARKETPLACE: Final = (AnsweredBy.REGISTER_USAGE, AnsweredBy.METER_USAGE)
+REGISTER: Final = (AnsweredBy.REGISTER_USAGE,)
+METER: Final = (AnsweredBy.METER_USAGE,)
+STS: Final = (AnsweredBy.STS,)
+SDK: Final = (AnsweredBy.SDK,)
+TOKEN: Final = (AnsweredBy.TOKEN,)
 
 
 SUBSCRIBE: Final = (
@@ -55,16 +55,16 @@ ALLOW: Final = (
 
 def _row(
     codes: str,
-    asked: tuple[Asked, ...],
-    answer: Answer,
+    asked: tuple[AnsweredBy, ...],
+    answer: AnswerClass,
     reason: str,
     hint: str,
     *,
     once_more: bool = False,
     unreachable: bool | None = None,
-) -> Row:
-    gone = answer in (Answer.RETRY, Answer.RETRY_THEN_CONFIG) if unreachable is None else unreachable
-    return Row(
+) -> ErrorRow:
+    gone = answer in (AnswerClass.RETRY, AnswerClass.RETRY_THEN_CONFIG) if unreachable is None else unreachable
+    return ErrorRow(
         codes=tuple(codes.split()),
         asked=asked,
         answer=answer,
@@ -75,19 +75,19 @@ def _row(
     )
 
 
-ROWS: Final[tuple[Row, ...]] = (
+ROWS: Final[tuple[ErrorRow, ...]] = (
     # AWS Marketplace says no.
     _row(
         "CustomerNotEntitledException CustomerNotSubscribedException",
         MARKETPLACE,
-        Answer.DENY,
+        AnswerClass.DENY,
         "customer_not_entitled",
         SUBSCRIBE,
     ),
     _row(
         "PlatformNotSupportedException",
         MARKETPLACE,
-        Answer.DENY,
+        AnswerClass.DENY,
         "platform_not_supported",
         "AWS does not see a supported platform behind these credentials ({role}). " + ROLE + " EKS Pod Identity,"
         " node roles and access keys are not supported, nor is a machine outside ECS and EKS.",
@@ -95,14 +95,14 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "InvalidProductCodeException",
         MARKETPLACE,
-        Answer.DENY,
+        AnswerClass.DENY,
         "invalid_product_code",
         "AWS does not know this product code. Use the one shown for the listing, not the product ID.",
     ),
     _row(
         "InvalidPublicKeyVersionException InvalidPublicKeyException",
         REGISTER,
-        Answer.DENY,
+        AnswerClass.DENY,
         "invalid_public_key_version",
         "AWS does not know this public key version for the product. Set the version that was issued with it,"
         " and ship the matching key.",
@@ -110,25 +110,25 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "InvalidUsageDimensionException",
         METER,
-        Answer.DENY,
+        AnswerClass.DENY,
         "invalid_usage_dimension",
         "The listing has no dimension with the API name {dimension}. Use a name that is on the listing.",
     ),
     _row(
         "InvalidTagException InvalidUsageAllocationsException IdempotencyConflictException",
         METER,
-        Answer.DENY,
+        AnswerClass.DENY,
         "request_malformed",
         VENDOR,
     ),
     # AWS Marketplace cannot, until somebody changes something.
-    _row("InvalidRegionException", REGISTER, Answer.CONFIG, "invalid_region", REGION),
-    _row("InvalidEndpointRegionException", METER, Answer.CONFIG, "invalid_region", REGION),
-    _row("TimestampOutOfBoundsException", METER, Answer.CONFIG, "clock_skew", CLOCK),
+    _row("InvalidRegionException", REGISTER, AnswerClass.CONFIG, "invalid_region", REGION),
+    _row("InvalidEndpointRegionException", METER, AnswerClass.CONFIG, "invalid_region", REGION),
+    _row("TimestampOutOfBoundsException", METER, AnswerClass.CONFIG, "clock_skew", CLOCK),
     _row(
         "DisabledApiException",
         MARKETPLACE,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "api_disabled",
         "AWS Marketplace metering is not offered in {region} (partition {partition}). Run the product in a region"
         " where it is.",
@@ -136,14 +136,14 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "AccessDeniedException",
         REGISTER,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "access_denied",
         ALLOW.replace("OPERATION", "RegisterUsage"),
     ),
     _row(
         "UnauthorizedException AccessDeniedException AccessDenied UnauthorizedOperation",
         METER,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "access_denied",
         ALLOW.replace("OPERATION", "MeterUsage"),
     ),
@@ -151,7 +151,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "DuplicateRequestException",
         METER,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "hour_already_metered",
         "AWS holds a record of {dimension} for this hour already and compares a dry run with it. "
         + WAITS
@@ -162,7 +162,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "ExpiredTokenException",
         MARKETPLACE,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "credentials_expired",
         "The credentials of {role} have expired and were not renewed. Restart the pod or task; check the node's"
         " clock. {skew}",
@@ -171,7 +171,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "ExpiredTokenException",
         STS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "web_identity_token_expired",
         "The service-account token has expired: it is no longer being renewed. Check that the token volume is"
         " mounted and the node's clock is right, and restart the pod.",
@@ -180,7 +180,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "UnrecognizedClientException InvalidClientTokenId",
         AWS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "credentials_unknown",
         "AWS does not know these credentials. Remove static AWS keys from the container. " + ROLE,
         once_more=True,
@@ -189,30 +189,30 @@ ROWS: Final[tuple[Row, ...]] = (
         "MissingAuthenticationToken MissingAuthenticationTokenException IncompleteSignature"
         " IncompleteSignatureException",
         AWS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "request_unsigned",
         "The request reached {host} without its signature. Look for a proxy that strips or rewrites headers.",
     ),
     _row(
         "InvalidSignatureException SignatureDoesNotMatch",
         AWS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "signature_mismatch",
         "AWS computes another signature. Remove static AWS keys, and look for a proxy that rewrites requests.",
     ),
     _row(
         "InvalidSignatureException:clock SignatureDoesNotMatch:clock",
         AWS,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "clock_skew",
         CLOCK,
         unreachable=False,
     ),
-    _row("RequestTimeTooSkewed RequestExpired", AWS, Answer.CONFIG, "clock_skew", CLOCK),
+    _row("RequestTimeTooSkewed RequestExpired", AWS, AnswerClass.CONFIG, "clock_skew", CLOCK),
     _row(
         "RuntimeError:clock",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "clock_skew",
         "Credentials that were just issued look expired here: the node's clock is far ahead. Synchronise it (Amazon"
         " Time Sync, chrony).",
@@ -220,16 +220,16 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "OptInRequired AuthFailure NotAuthorized",
         AWS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "account_refused",
         "Check that the AWS account is active and opted in to {region}.",
     ),
     # STS, for IRSA.
-    _row("AccessDenied AccessDeniedException", STS, Answer.CONFIG, "trust_policy_refused", TRUST),
+    _row("AccessDenied AccessDeniedException", STS, AnswerClass.CONFIG, "trust_policy_refused", TRUST),
     _row(
         "InvalidIdentityToken",
         STS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "oidc_provider_missing",
         "STS does not accept the service-account token. Create the IAM OIDC provider of this cluster in the"
         " account of {role}.",
@@ -237,35 +237,35 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "IDPRejectedClaim",
         STS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "web_identity_token_rejected",
         "Check audience (sts.amazonaws.com) and expiry of the service-account token.",
     ),
     _row(
         "IDPCommunicationError",
         STS,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "oidc_provider_unreachable",
         WAITS + " If it lasts, check that the cluster's OIDC issuer can be reached from the internet.",
     ),
     _row(
         "ValidationError",
         STS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "role_arn_malformed",
         "Correct the eks.amazonaws.com/role-arn annotation of the service account: {role}.",
     ),
     _row(
         "RegionDisabledException",
         STS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "sts_region_disabled",
         "Activate STS for {region} in the account.",
     ),
     _row(
         "PackedPolicyTooLarge MalformedPolicyDocument",
         STS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "session_policy_refused",
         "Remove session policies and tags from the role session of {role}.",
     ),
@@ -273,23 +273,23 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "ValidationException SerializationException UnknownOperationException",
         AWS,
-        Answer.DENY,
+        AnswerClass.DENY,
         "request_malformed",
         VENDOR,
     ),
     _row(
         "301 302 307 308 400 401 403 404 405 407 411 413",
         AWS,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "answer_not_from_aws",
         NOT_AWS,
     ),
-    _row("200", METER, Answer.CONFIG, "answer_not_from_aws", NOT_AWS),
+    _row("200", METER, AnswerClass.CONFIG, "answer_not_from_aws", NOT_AWS),
     # AWS is busy or broken.
     _row(
         "ThrottlingException Throttling TooManyRequestsException RequestLimitExceeded 429",
         AWS,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "throttled",
         WAITS + " If it lasts, start fewer copies at once.",
     ),
@@ -297,7 +297,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "InternalServiceErrorException InternalFailure InternalError ServiceUnavailable"
         " ServiceUnavailableException RequestTimeout RequestTimeoutException 408 500 502 503 504",
         AWS,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "aws_failing",
         WAITS + " {host} is failing; see the AWS Health Dashboard for {region}.",
     ),
@@ -305,7 +305,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "NoCredentialsError",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "no_credentials",
         "The container has no AWS credentials. EKS: annotate the service account with an IRSA role and recreate the"
         " pod (annotating a running one does nothing). ECS: set taskRoleArn, not only executionRoleArn.",
@@ -313,28 +313,28 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "PartialCredentialsError",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "partial_credentials",
         "Half a key pair is set. Remove AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from the container. " + ROLE,
     ),
     _row(
         "CredentialRetrievalError MetadataRetrievalError",
         SDK,
-        Answer.RETRY_THEN_CONFIG,
+        AnswerClass.RETRY_THEN_CONFIG,
         "credentials_unreachable",
         "The credentials endpoint does not answer. Check the ECS agent, and network policies towards 169.254.170.2.",
     ),
     _row(
         "FileNotFoundError PermissionError IsADirectoryError NotADirectoryError",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "web_identity_token_unreadable",
         "The service-account token cannot be read. Check its volume, fsGroup and runAsUser.",
     ),
     _row(
         "InvalidConfigError ProfileNotFound ConfigParseError ConfigNotFound",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "sdk_configuration",
         "Remove AWS_PROFILE and AWS config files from the container; on EKS let the webhook set both AWS_ROLE_ARN"
         " and AWS_WEB_IDENTITY_TOKEN_FILE.",
@@ -342,7 +342,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "ParamValidationError",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "web_identity_malformed",
         "The service-account token is empty or the role ARN ({role}) malformed. Check the token volume and the"
         " eks.amazonaws.com/role-arn annotation, and recreate the pod.",
@@ -351,21 +351,21 @@ ROWS: Final[tuple[Row, ...]] = (
         "InvalidEndpointConfigurationError InvalidSTSRegionalEndpointsConfigError InvalidIMDSEndpointError"
         " InvalidIMDSEndpointModeError ValueError",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "sdk_configuration",
         "The SDK refuses its environment: check the AWS_* variables of the container.",
     ),
     _row(
         "ca_bundle_unreadable",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "ca_bundle_unreadable",
         "AWS_CA_BUNDLE names a file that cannot be read. Mount it, or unset the variable.",
     ),
     _row(
         "NoRegionError InvalidRegionError",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "no_region",
         "The region is unknown. EKS: the IRSA webhook sets AWS_REGION; recreate the pod. ECS: the task metadata"
         " endpoint must be readable.",
@@ -373,21 +373,21 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "EndpointConnectionError ConnectTimeoutError ConnectionClosedError",
         SDK,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "aws_unreachable",
         ROUTE,
     ),
     _row(
         "ReadTimeoutError",
         SDK,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "aws_slow",
         "{host} took the request and did not answer in time. " + WAITS + " If it lasts, check network and proxies.",
     ),
     _row(
         "SSLError",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "tls_failed",
         "TLS to {host} failed. Where a proxy inspects TLS, give its CA bundle in AWS_CA_BUNDLE, or let the AWS hosts"
         " past it (NO_PROXY).",
@@ -396,7 +396,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "ProxyConnectionError InvalidProxiesConfigError",
         SDK,
-        Answer.CONFIG,
+        AnswerClass.CONFIG,
         "proxy_failed",
         "The proxy does not let the request through to {host}. Check HTTPS_PROXY, and NO_PROXY for the AWS hosts.",
         unreachable=True,
@@ -405,7 +405,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "HTTPClientError ResponseParserError ResponseStreamingError IncompleteReadError KeyError TypeError"
         " AttributeError RuntimeError",
         SDK,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "aws_unreadable",
         "What answers for {host} is not AWS, or breaks off. " + WAITS + " If it lasts, look for a proxy or captive"
         " portal.",
@@ -413,7 +413,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "child_failed",
         SDK,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "asking_failed",
         "The process that asks AWS ended without an answer: out of memory, or killed. Raise the container's memory"
         " limit if it lasts.",
@@ -421,28 +421,28 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         "child_timed_out",
         SDK,
-        Answer.RETRY,
+        AnswerClass.RETRY,
         "asking_timed_out",
         "Asking AWS took too long and was stopped. " + ROUTE,
     ),
     _row(
         "metadata_unreadable",
         SDK,
-        Answer.RETRY_THEN_CONFIG,
+        AnswerClass.RETRY_THEN_CONFIG,
         "task_metadata_unreadable",
         "The ECS task metadata endpoint (ECS_CONTAINER_METADATA_URI_V4) does not answer: who is metered cannot be"
         " told. Check the ECS agent.",
     ),
     # The answer is not AWS's, or not to our question.
-    _row("signature_missing", TOKEN, Answer.DENY, "signature_missing", "", once_more=True),
-    _row("token_malformed", TOKEN, Answer.DENY, "token_malformed", "", once_more=True),
-    _row("token_algorithm", TOKEN, Answer.DENY, "token_algorithm", "", once_more=True),
-    _row("token_signature", TOKEN, Answer.DENY, "token_signature", "", once_more=True),
-    _row("token_product_code", TOKEN, Answer.DENY, "token_product_code", "", once_more=True),
-    _row("token_public_key_version", TOKEN, Answer.DENY, "token_public_key_version", "", once_more=True),
-    _row("token_nonce", TOKEN, Answer.DENY, "token_nonce", "", once_more=True),
-    _row("token_contradicts_itself", TOKEN, Answer.DENY, "token_contradicts_itself", "", once_more=True),
-    _row("token_iat", TOKEN, Answer.DENY, "token_iat", "", once_more=True),
-    _row("public_key_unreadable", TOKEN, Answer.CONFIG, "public_key_unreadable", ""),
+    _row("signature_missing", TOKEN, AnswerClass.DENY, "signature_missing", "", once_more=True),
+    _row("token_malformed", TOKEN, AnswerClass.DENY, "token_malformed", "", once_more=True),
+    _row("token_algorithm", TOKEN, AnswerClass.DENY, "token_algorithm", "", once_more=True),
+    _row("token_signature", TOKEN, AnswerClass.DENY, "token_signature", "", once_more=True),
+    _row("token_product_code", TOKEN, AnswerClass.DENY, "token_product_code", "", once_more=True),
+    _row("token_public_key_version", TOKEN, AnswerClass.DENY, "token_public_key_version", "", once_more=True),
+    _row("token_nonce", TOKEN, AnswerClass.DENY, "token_nonce", "", once_more=True),
+    _row("token_contradicts_itself", TOKEN, AnswerClass.DENY, "token_contradicts_itself", "", once_more=True),
+    _row("token_iat", TOKEN, AnswerClass.DENY, "token_iat", "", once_more=True),
+    _row("public_key_unreadable", TOKEN, AnswerClass.CONFIG, "public_key_unreadable", ""),
 )
 """Token rows take their hint from the rejection."""

@@ -18,7 +18,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Final
 
-from sidecar.entitlement.status import Standing, Status
+from sidecar.entitlement.status import GateState, Status
 
 
 class Hold(Enum):
@@ -47,7 +47,7 @@ SHOWN: Final[Mapping[Hold, tuple[Status, str, str]]] = {
 """Hold → status, reason, hint."""
 
 
-def overlaid(standing: Standing, hold: Hold | None) -> Standing:
+def with_hold(standing: GateState, hold: Hold | None) -> GateState:
     """What the gate shows while metering holds it."""
     if hold is None or not standing.entitled:
         return standing

@@ -61,7 +61,7 @@ def from_text(text: str) -> KeptAnswer:
     return kept
 
 
-def reopen(
+def verify_kept(
     kept: KeptAnswer, workload: WorkloadId, product_code: ProductCode, keys: Sequence[PublicKey]
 ) -> VerifiedRegistration:
     """Prove again that AWS let this very workload run. Raises TokenRejected."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.entitlement.classify import Answer
+from sidecar.entitlement.answer import AnswerClass
 
 RETRY_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 60.0
@@ -26,19 +26,19 @@ SPREAD: Final = 0.1
 DOUBLINGS_MAX: Final = 20
 
 
-def pause_seconds(
-    answer: Answer, attempt: int, chance: float, reask_seconds: int, retry_after_seconds: float | None
+def retry_delay_seconds(
+    answer: AnswerClass, attempt: int, chance: float, reask_seconds: int, retry_after_seconds: float | None
 ) -> float | None:
     """Seconds until the next question; None: not by itself.
 
     `attempt` counts answers of this class in a row, from 0. `chance` is uniform in [0, 1).
     """
     doubled = 2.0 ** min(attempt, DOUBLINGS_MAX)
-    if answer is Answer.ACCEPTED:
+    if answer is AnswerClass.ACCEPTED:
         return None
-    if answer is Answer.DENY:
+    if answer is AnswerClass.DENY:
         return reask_seconds * (1 + SPREAD * chance) if reask_seconds else None
-    if answer is Answer.CONFIG:
+    if answer is AnswerClass.CONFIG:
         pause = min(CONFIG_SECONDS * doubled, CONFIG_SECONDS_MAX) * (1 + SPREAD * chance)
     else:
         pause = min(RETRY_SECONDS * doubled, RETRY_SECONDS_MAX) * chance

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Any, Final, Self
 
-from sidecar.entitlement.classify import Answer
+from sidecar.entitlement.answer import AnswerClass
 
 
 class Status(Enum):
@@ -84,7 +84,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class GateState:
     """Where the gate stands, and why."""
 
     status: Status
@@ -99,10 +99,31 @@ class Standing:
     def entitled(self) -> bool:
         return self.status is Status.ENTITLED
 
+    def as_json(self) -> Mapping[str, object]:
+        """Return it as plain values, for the next worker of this process."""
+        return {
+            "status": self.status.value,
+            "reason": self.reason,
+            "hint": self.hint,
+            "checked_at": self.checked_at.isoformat() if self.checked_at else None,
+            "asking_since": self.asking_since.isoformat(),
+        }
 
-def first_standing(now: datetime) -> Standing:
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """Return what an earlier worker left with `as_json`."""
+        return cls(
+            status=Status(found["status"]),
+            reason=found["reason"],
+            hint=found["hint"],
+            checked_at=datetime.fromisoformat(found["checked_at"]) if found["checked_at"] else None,
+            asking_since=datetime.fromisoformat(found["asking_since"]),
+        )
+
+
+def initial_state(now: datetime) -> GateState:
     """Before any answer."""
-    return Standing(
+    return GateState(
         status=Status.PENDING,
         reason="asking",
         hint="AWS Marketplace is being asked for the first time.",
@@ -111,16 +132,20 @@ def first_standing(now: datetime) -> Standing:
     )
 
 
-def event_for(answer: Answer, late: bool) -> Event:
+def event_for(answer: AnswerClass, late: bool) -> Event:
     """What an answer means, before or after the start-up budget."""
-    if answer is Answer.RETRY:
+    if answer is AnswerClass.RETRY:
         return Event.RETRY_LATE if late else Event.RETRY
-    if answer is Answer.RETRY_THEN_CONFIG:
+    if answer is AnswerClass.RETRY_THEN_CONFIG:
         return Event.CONFIG_LATE if late else Event.RETRY
-    return {Answer.ACCEPTED: Event.ACCEPTED, Answer.DENY: Event.DENIED, Answer.CONFIG: Event.CONFIG}[answer]
+    return {AnswerClass.ACCEPTED: Event.ACCEPTED, AnswerClass.DENY: Event.DENIED, AnswerClass.CONFIG: Event.CONFIG}[
+        answer
+    ]
 
 
-def after(standing: Standing, answer: Answer, reason: str, hint: str, now: datetime, late: bool) -> Standing:
+def next_state(
+    standing: GateState, answer: AnswerClass, reason: str, hint: str, now: datetime, late: bool
+) -> GateState:
     """The standing once `answer` is known. A gate that is open keeps the reason it opened for.
 
     `late`: whether the start-up budget is spent, measured by a clock that nobody sets.

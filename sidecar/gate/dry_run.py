@@ -13,10 +13,10 @@ from pathlib import Path
 
 from sidecar.clock import Clock
 from sidecar.entitlement import classify, kept_pass
-from sidecar.entitlement.classify import Asked
+from sidecar.entitlement.answer import AnsweredBy
 from sidecar.entitlement.registration import ProductCode, WorkloadId
-from sidecar.gate.messages import Question
-from sidecar.gate.method import No, Yes
+from sidecar.gate.messages import CheckRequest
+from sidecar.gate.method import Allowed, NotAllowed
 from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import DryRun, Passed, dry_run
@@ -24,10 +24,10 @@ from sidecar.settings import Dimension
 
 
 @dataclass(kw_only=True)
-class Rehearsing:
+class DryRunCheck:
     """A dry run of every dimension."""
 
-    question: Question
+    question: CheckRequest
     workload: WorkloadId
     clock: Clock
     host_clock: Clock
@@ -36,23 +36,25 @@ class Rehearsing:
     def kept(self) -> Path:
         return answer_file.pass_path(Path(self.question.state_dir), self.workload)
 
-    def ask(self, marketplace: Marketplace) -> Yes | No:
+    def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
         if not self.question.dimensions:
             raise AssertionError("settings hold at least one dimension")
         request_id = ""
         for dimension in self.question.dimensions:
             found = self._about(marketplace, dimension)
             if not isinstance(found, Passed):
-                return No(row=found.row, code=found.code, hint=found.row.hint, reply=found, dimension=dimension.name)
+                return NotAllowed(
+                    row=found.row, code=found.code, hint=found.row.hint, reply=found, dimension=dimension.name
+                )
             request_id = found.request_id
         to_keep = kept_pass.passed(kept_pass.Kind.DRY_RUN, self.workload, self._product, self._names)
-        return Yes(
-            said=classify.DRY_RUN_PASSED, asked=Asked.METER_USAGE, request_id=request_id, to_keep=to_keep.as_text()
+        return Allowed(
+            said=classify.DRY_RUN_PASSED, asked=AnsweredBy.METER_USAGE, request_id=request_id, to_keep=to_keep.as_text()
         )
 
-    def reopen(self, text: str) -> Yes:
+    def reopen(self, text: str) -> Allowed:
         kept_pass.reopen(kept_pass.from_text(text), self.workload, self._product, self._names)
-        return Yes(said=classify.KEPT_PASS, asked=Asked.METER_USAGE)
+        return Allowed(said=classify.KEPT_PASS, asked=AnsweredBy.METER_USAGE)
 
     @property
     def _product(self) -> ProductCode:

@@ -14,27 +14,27 @@ from typing import Final
 
 from sidecar import log
 from sidecar.clock import iso
-from sidecar.entitlement.classify import Answer, Asked
-from sidecar.entitlement.status import Standing
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy
+from sidecar.entitlement.status import GateState
 from sidecar.gate.messages import Report
 
 SHUT_SECONDS: Final = 60
 
 
 @dataclass(kw_only=True)
-class Announcer:
+class GateEvents:
     """Says what happened to the gate."""
 
     product_code: str
     shut_said: bool = False
     _cautions: set[str] = field(default_factory=set)
 
-    def answer(self, report: Report, standing: Standing, *, opened: bool, pause_seconds: float | None) -> None:
+    def answer(self, report: Report, standing: GateState, *, opened: bool, pause_seconds: float | None) -> None:
         """One answer, and the gate's opening where it opened it."""
         name, speak = self._event(report)
         fields = self._who(report) | {
             "reason": report.reason,
-            "hint": report.hint if report.verdict is not Answer.ACCEPTED else None,
+            "hint": report.hint if report.verdict is not AnswerClass.ACCEPTED else None,
             "status": standing.status.value,
             "public_key_version": report.public_key_version,
             "kept_refused": report.kept_refused or None,
@@ -45,7 +45,7 @@ class Announcer:
         if opened:
             log.event("gate.opened", reason=report.reason, workload=report.workload)
 
-    def shut_for_long(self, seconds: float, standing: Standing, report: Report) -> None:
+    def shut_for_long(self, seconds: float, standing: GateState, report: Report) -> None:
         """The whole story, once, when the gate has been shut for a minute."""
         if self.shut_said or standing.entitled or seconds < SHUT_SECONDS:
             return
@@ -71,19 +71,19 @@ class Announcer:
             "product_code": self.product_code,
             "region": report.region or None,
             "host": report.host or None,
-            "aws_error": report.code if report.code and report.asked != Asked.TOKEN.value else None,
+            "aws_error": report.code if report.code and report.asked != AnsweredBy.TOKEN.value else None,
             "aws_request_id": report.request_id or None,
         }
 
     @staticmethod
     def _event(report: Report) -> tuple[str, log.Speak]:
-        if report.verdict is Answer.ACCEPTED:
+        if report.verdict is AnswerClass.ACCEPTED:
             return ("answer.reopened", log.warn) if report.kept else ("registration.accepted", log.event)
-        if report.asked == Asked.TOKEN.value:
+        if report.asked == AnsweredBy.TOKEN.value:
             return "token.rejected", log.error
-        if report.verdict is Answer.DENY:
+        if report.verdict is AnswerClass.DENY:
             return "registration.denied", log.error
-        if report.verdict is Answer.CONFIG:
+        if report.verdict is AnswerClass.CONFIG:
             return "registration.refused", log.error
         return "registration.held", log.warn
 

@@ -15,27 +15,47 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sidecar.clock import Clock
+from sidecar.clock import Clock, SystemClock
 from sidecar.entitlement import classify as answers
-from sidecar.entitlement.classify import Answer, Asked, Row
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy, ErrorRow
 from sidecar.entitlement.registration import WorkloadId
 from sidecar.errors import PlatformError, SettingsError, TokenRejected
-from sidecar.gate.messages import Keeping, Question, Report
-from sidecar.gate.method import No, Way, Yes
+from sidecar.gate.messages import CheckRequest, KeptStatus, Report
+from sidecar.gate.method import Allowed, CheckMethod, NotAllowed
 from sidecar.ledger import kept_file as answer_file
+from sidecar.marketplace import sdk_environment
 from sidecar.marketplace.client import Marketplace
 from sidecar.platform import ecs, eks, identity, imds
+from sidecar.remote_clock import clock_for
 from sidecar.settings import EntitlementCheck
 
-Keep = Callable[[], Keeping]
+Keep = Callable[[], KeptStatus]
+
+
+def run(payload: Mapping[str, Any], emit: Callable[[str], None]) -> None:
+    """Ask AWS once; emit the workload's identity, the result, and whether it was kept."""
+    question, env = CheckRequest.from_payload(payload), dict(os.environ)
+    sdk_environment.take(env, question.endpoint_url, in_platform=ecs.on_ecs(env) or eks.in_kubernetes(env))
+    asking = CheckJob(
+        question=question,
+        env=env,
+        clock=clock_for(question.clock_url),
+        host_clock=SystemClock(),
+        placed=lambda report: emit(report.as_json()),
+    )
+    report, keep = asking.report()
+    emit(report.as_json())
+    if keep:
+        emit(keep().as_json())
 
 
 @dataclass(kw_only=True)
-class Asking:
+class CheckJob:
     """One question, from the environment to the report."""
 
-    question: Question
+    question: CheckRequest
     env: Mapping[str, str]
     """As the SDK sees it (`marketplace.environment`)."""
     clock: Clock
@@ -50,15 +70,17 @@ class Asking:
         """The report, and how to keep its answer where there is one to keep."""
         try:
             task = ecs.read_task(self.env) if ecs.on_ecs(self.env) else None
-            workload = identity.workload(eks.read_pod(self.env), task, self.question.workload_id, self._nameless)
+            workload = identity.identify_workload(
+                eks.read_pod(self.env), task, self.question.workload_id, self._nameless
+            )
         except PlatformError as exc:
-            row = answers.classify("metadata_unreadable", Asked.SDK)
+            row = answers.classify("metadata_unreadable", AnsweredBy.SDK)
             return _refused(row, "metadata_unreadable", f"{exc.hint} {row.hint}"), None
         except SettingsError as exc:
             fault = "\n".join(str(problem) for problem in exc.problems)
             return replace(_refused(answers.UNKNOWN, "", fault), reason="bad_settings", settings_fault=fault), None
-        region = identity.region(self.env, task, lambda: imds.read_region(self.env))
-        who = Report(answer=Answer.RETRY.value, reason="asking", hint="")
+        region = identity.find_region(self.env, task, lambda: imds.read_region(self.env))
+        who = Report(answer=AnswerClass.RETRY.value, reason="asking", hint="")
         who = replace(who, workload=workload.id, workload_kind=workload.kind, labels=workload.labels)
         if region is None:
             return self._not_asked(workload, "NoRegionError", who), None
@@ -76,16 +98,16 @@ class Asking:
         except OSError:
             return self.question.spare_workload_id
 
-    def _way(self, workload: identity.Workload) -> Way:
+    def _way(self, workload: identity.Workload) -> CheckMethod:
         """Each is imported where it is used: one needs no token verification, the other no metering."""
         host_clock, name = self.host_clock or self.clock, WorkloadId(workload.id)
         if self.question.entitlement_check == EntitlementCheck.METER_USAGE.value:
-            from sidecar.gate.dry_run import Rehearsing
+            from sidecar.gate.dry_run import DryRunCheck
 
-            return Rehearsing(question=self.question, workload=name, clock=self.clock, host_clock=host_clock)
-        from sidecar.gate.register_usage import Registering
+            return DryRunCheck(question=self.question, workload=name, clock=self.clock, host_clock=host_clock)
+        from sidecar.gate.register_usage import RegisterUsageCheck
 
-        return Registering(
+        return RegisterUsageCheck(
             question=self.question,
             workload=name,
             clock=self.clock,
@@ -98,29 +120,29 @@ class Asking:
         way = self._way(workload)
         found = way.ask(marketplace)
         who = _seen(who, marketplace, found)
-        if isinstance(found, No):
+        if isinstance(found, NotAllowed):
             return self._stand_in(workload, way, found, who, _facts(who, marketplace, found)), None
         keep = (lambda: self._keep(way.kept, found.to_keep)) if workload.keeps_answers else None
         return _accepted(who, found), keep
 
-    def _keep(self, path: Path, text: str) -> Keeping:
+    def _keep(self, path: Path, text: str) -> KeptStatus:
         try:
             answer_file.replace(path, text)
         except OSError as exc:
-            return Keeping(kept=False, fault=f"{self.question.state_dir}: {exc.strerror}")
-        return Keeping(kept=True)
+            return KeptStatus(kept=False, fault=f"{self.question.state_dir}: {exc.strerror}")
+        return KeptStatus(kept=True)
 
     def _not_asked(self, workload: identity.Workload, code: str, who: Report) -> Report:
         """A mistake here, found before AWS was asked."""
-        row = answers.classify(code, Asked.SDK)
-        return self._stand_in(workload, self._way(workload), No(row=row, code=code, hint=row.hint), who, {})
+        row = answers.classify(code, AnsweredBy.SDK)
+        return self._stand_in(workload, self._way(workload), NotAllowed(row=row, code=code, hint=row.hint), who, {})
 
     def _stand_in(
-        self, workload: identity.Workload, way: Way, found: No, who: Report, facts: Mapping[str, str]
+        self, workload: identity.Workload, way: CheckMethod, found: NotAllowed, who: Report, facts: Mapping[str, str]
     ) -> Report:
         """A refusal, unless AWS was out of reach and a kept answer speaks for this workload."""
         row, reply = found.row, found.reply
-        hint = answers.filled(found.hint, {**facts, "code": found.code})
+        hint = answers.fill_hint(found.hint, {**facts, "code": found.code})
         report = replace(
             who,
             answer=row.answer.value,
@@ -134,7 +156,7 @@ class Asking:
         return _reopened(way, report) if row.unreachable and workload.keeps_answers else report
 
 
-def _reopened(way: Way, report: Report) -> Report:
+def _reopened(way: CheckMethod, report: Report) -> Report:
     try:
         text = answer_file.read(way.kept)
         if text is None:
@@ -145,24 +167,24 @@ def _reopened(way: Way, report: Report) -> Report:
     except TokenRejected as exc:
         return replace(report, kept_refused=exc.reason)
     reason, hint = found.said
-    accepted = replace(report, answer=Answer.ACCEPTED.value, reason=reason, kept=True, **found.facts)  # type: ignore[arg-type]
+    accepted = replace(report, answer=AnswerClass.ACCEPTED.value, reason=reason, kept=True, **found.facts)  # type: ignore[arg-type]
     return replace(accepted, hint=f"{hint} Last fault: {report.reason}.")
 
 
-def _accepted(who: Report, found: Yes) -> Report:
+def _accepted(who: Report, found: Allowed) -> Report:
     reason, hint = found.said
-    accepted = replace(who, answer=Answer.ACCEPTED.value, reason=reason, hint=hint, **found.facts)  # type: ignore[arg-type]
+    accepted = replace(who, answer=AnswerClass.ACCEPTED.value, reason=reason, hint=hint, **found.facts)  # type: ignore[arg-type]
     return replace(accepted, asked=found.asked.value, request_id=found.request_id)
 
 
-def _refused(row: Row, code: str, hint: str) -> Report:
+def _refused(row: ErrorRow, code: str, hint: str) -> Report:
     return Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code)
 
 
-def _seen(who: Report, marketplace: Marketplace, found: Yes | No) -> Report:
+def _seen(who: Report, marketplace: Marketplace, found: Allowed | NotAllowed) -> Report:
     """The report with whom was called, and as whom."""
     credentials = marketplace.credential_source()
-    caller = found.reply.caller if isinstance(found, No) and found.reply else ""
+    caller = found.reply.caller if isinstance(found, NotAllowed) and found.reply else ""
     return replace(
         who,
         host=marketplace.host(),
@@ -173,7 +195,7 @@ def _seen(who: Report, marketplace: Marketplace, found: Yes | No) -> Report:
     )
 
 
-def _facts(who: Report, marketplace: Marketplace, found: No) -> Mapping[str, str]:
+def _facts(who: Report, marketplace: Marketplace, found: NotAllowed) -> Mapping[str, str]:
     """What a hint's places are filled with."""
     skew = found.reply.skew_seconds if found.reply else None
     direction = "ahead of" if skew and skew > 0 else "behind"

@@ -21,24 +21,22 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
-from sidecar import log, restart_state
-from sidecar import termination_log as termination
+from sidecar import log, termination_log
 from sidecar.child import process
-from sidecar.child.process import Child
+from sidecar.child.process import CHILD_FAILED, ChildProcess, read_message
 from sidecar.clock import Clock
 from sidecar.entitlement import classify as answers
 from sidecar.entitlement import retry
-from sidecar.entitlement.classify import Answer, Asked
-from sidecar.entitlement.hold import Hold, overlaid
-from sidecar.entitlement.status import Standing, Status, after, first_standing
-from sidecar.errors import Exit
-from sidecar.gate.events import SHUT_SECONDS, Announcer
-from sidecar.gate.messages import Keeping, Question, Report
-from sidecar.restart_state import Board
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy
+from sidecar.entitlement.hold import Hold, with_hold
+from sidecar.entitlement.status import GateState, Status, initial_state, next_state
+from sidecar.errors import Exit, ExitProcess
+from sidecar.gate.events import SHUT_SECONDS, GateEvents
+from sidecar.gate.messages import CheckRequest, KeptStatus, Report
+from sidecar.restart_state import RestartState
 from sidecar.settings import OnDenied, Settings
 
 LOOP: Final = "entitlement"
-CHILD_FAILED: Final = "child_failed"
 PLACE: Final = (
     "workload",
     "workload_kind",
@@ -56,32 +54,30 @@ RECHECK_SECONDS: Final = 15
 KEEPING_SECONDS: Final = 10.0
 """A child whose disk is stuck is ended after this."""
 
-End = Callable[[Exit, str], None]
-
 
 @dataclass(kw_only=True)
 class Counts:
     """What has been asked, for `/metrics`; written by this loop alone."""
 
-    answers: dict[str, int] = field(default_factory=lambda: {answer.value: 0 for answer in Answer})
+    answers: dict[str, int] = field(default_factory=lambda: {answer.value: 0 for answer in AnswerClass})
     seconds_last: float = 0.0
     not_kept: int = 0
 
 
-class Gatekeeper:
+class EntitlementLoop:
     """Asks, and holds where the gate stands."""
 
     def __init__(
         self,
         *,
         settings: Settings,
-        question: Question,
+        question: CheckRequest,
         clock: Clock,
-        shared: Board,
-        end: End,
-        first: Child | None = None,
+        shared: RestartState,
+        end: ExitProcess,
+        first: ChildProcess | None = None,
         at_first: Report | None = None,
-        start_child: Callable[[Question], Child] = process.spawn,
+        start_child: Callable[[CheckRequest], ChildProcess] = process.spawn,
         chance: Callable[[], float] = random.random,
         before_opening: Callable[[], None] = lambda: None,
         rechecked: Callable[[], None] = lambda: None,
@@ -96,22 +92,22 @@ class Gatekeeper:
         self._end, self._first, self._start_child, self._chance = end, first, start_child, chance
         self._placed, self._changed = placed, changed
         self._wake = threading.Condition()
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self._stopping = self._asked_by_hand = False
-        self._announce = Announcer(product_code=settings.product_code)
+        self._announce = GateEvents(product_code=settings.product_code)
         self._asked_at = clock.monotonic()
         self._attempt = 0
-        self._last_class: Answer | None = None
+        self._last_class: AnswerClass | None = None
         self.next_ask_at: float | None = self._asked_at
         self.stopped_loop: str | None = None
         self.counts = Counts()
         self._asking_since = self._asked_at
         self._recalled = False
         """Whether an earlier worker left an answer, and when to ask again."""
-        nothing = Report(answer=Answer.RETRY.value, reason="asking", hint="")
+        nothing = Report(answer=AnswerClass.RETRY.value, reason="asking", hint="")
         self._hold: Hold | None = None
         self.answered, self.report = self._recall(at_first or nothing)
-        self.standing = overlaid(self.answered, self._hold)
+        self.standing = with_hold(self.answered, self._hold)
         """What the gate shows: where AWS's answers have brought it, unless metering holds it."""
         self._opened_at = clock.monotonic()
 
@@ -155,7 +151,7 @@ class Gatekeeper:
         """Shut the gate for metering's sake, or end that. Called by the metering loop."""
         with self._wake:
             self._hold = hold
-            before, self.standing = self.standing, overlaid(self.answered, hold)
+            before, self.standing = self.standing, with_hold(self.answered, hold)
         self._board.write(hold=hold.value if hold else None)
         self._changed()
         if before.entitled and not self.standing.entitled:
@@ -163,7 +159,7 @@ class Gatekeeper:
             if self.standing.status is Status.DENIED:
                 self._denied(self.standing, before)
         elif self.standing.entitled and not before.entitled:
-            termination.note(self._settings.termination_log, "")
+            termination_log.note(self._settings.termination_log, "")
             log.event("gate.opened", reason=self.standing.reason, workload=self.report.workload)
 
     def _seen(self) -> dict[str, object]:
@@ -229,7 +225,7 @@ class Gatekeeper:
                 self._child = None
             current.close()
 
-    def _begin(self, began: float) -> Child | None:
+    def _begin(self, began: float) -> ChildProcess | None:
         """A child that asks; None when it is time to stop, or where none can be started."""
         with self._wake:
             if self._stopping:
@@ -248,33 +244,32 @@ class Gatekeeper:
         current.close()
         return None
 
-    def _take_child(self) -> Child:
+    def _take_child(self) -> ChildProcess:
         first, self._first = self._first, None
         if first is not None:
             self._board.write(first_heard=True)
             return first
         return self._start_child(self._question)
 
-    def _hear(self, current: Child) -> Report:
+    def _hear(self, current: ChildProcess) -> Report:
         """The child's report, or what its silence means."""
-        deadline = time.monotonic() + process.budget_seconds(self._question)
+        deadline = time.monotonic() + self._question.budget_seconds
         report = self._heard(current, deadline)
         if not report.placed_only:
             return report
         self._place(report)
         return self._heard(current, deadline, placed=True)
 
-    def _heard(self, current: Child, deadline: float, placed: bool = False) -> Report:
+    def _heard(self, current: ChildProcess, deadline: float, placed: bool = False) -> Report:
         """One line of it. Once the place is said, only an answer will do."""
-        line = current.line(deadline)
-        try:
-            report = Report.from_json(line or b"")
-            return report.answered() if placed else report
-        except ValueError:
-            code = CHILD_FAILED if current.ended or line else "child_timed_out"
-            if not self._stopping:
-                log.error("child.failed", code=code, crash=_crash(line))
-            return self._unheard(code)
+        parse = (lambda line: Report.from_json(line).answered()) if placed else Report.from_json
+        report, failure = read_message(current, parse, deadline)
+        if report is not None:
+            return report
+        assert failure is not None  # one of the two is there
+        if not self._stopping:
+            log.error("child.failed", code=failure.code, crash=failure.crash)
+        return self._unheard(failure.code)
 
     def _place(self, report: Report) -> None:
         """Who and where we are is known before AWS has answered."""
@@ -285,21 +280,18 @@ class Gatekeeper:
 
     def _unheard(self, code: str) -> Report:
         """A report in place of the one no child gave; who we are is known from the last."""
-        row = answers.classify(code, Asked.SDK)
-        hint = answers.filled(row.hint, {"region": self.report.region, "metering_host": self.report.host})
+        row = answers.classify(code, AnsweredBy.SDK)
+        hint = answers.fill_hint(row.hint, {"region": self.report.region, "metering_host": self.report.host})
         fresh = Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code)
         known = {name: getattr(self.report, name) for name in PLACE}
         return replace(fresh, **known)
 
-    def _hear_keeping(self, current: Child, report: Report) -> None:
+    def _hear_keeping(self, current: ChildProcess, report: Report) -> None:
         """Whether the answer was kept; the gate is open already."""
-        if report.verdict is not Answer.ACCEPTED or report.kept or report.workload_kind == "nameless":
+        if report.verdict is not AnswerClass.ACCEPTED or report.kept or report.workload_kind == "nameless":
             return
-        line = current.line(time.monotonic() + KEEPING_SECONDS)
-        try:
-            keeping = Keeping.from_json(line or b"")
-        except ValueError:
-            keeping = Keeping(kept=False, fault="the state directory does not answer")
+        keeping, _ = read_message(current, KeptStatus.from_json, time.monotonic() + KEEPING_SECONDS)
+        keeping = keeping or KeptStatus(kept=False, fault="the state directory does not answer")
         if not keeping.kept and not self._stopping:
             self.counts.not_kept += 1
             log.warn("answer.not_kept", state_dir=str(self._settings.state_dir), fault=keeping.fault)
@@ -312,20 +304,20 @@ class Gatekeeper:
             return
         now = self._clock.now()
         verdict = report.verdict
-        if verdict is Answer.ACCEPTED:
+        if verdict is AnswerClass.ACCEPTED:
             self._before_opening()
         before = self.answered
         late = self._clock.monotonic() - self._asking_since >= self._settings.startup_retry_seconds
-        standing = after(before, verdict, report.reason, report.hint, now, late)
+        standing = next_state(before, verdict, report.reason, report.hint, now, late)
         self.counts.answers[verdict.value] += 1
         self._schedule(report)
-        if not (before.entitled and verdict is not Answer.ACCEPTED):
+        if not (before.entitled and verdict is not AnswerClass.ACCEPTED):
             self.report = report
         with self._wake:
             shown, self.answered = self.standing, standing
-            self.standing = overlaid(standing, self._hold)
+            self.standing = with_hold(standing, self._hold)
         self._board.write(
-            standing=restart_state.plain_standing(standing),
+            standing=standing.as_json(),
             report=asdict(self.report),
             asking_since=self._asking_since,
             next_ask_at=self.next_ask_at,
@@ -340,46 +332,35 @@ class Gatekeeper:
         if standing.status is Status.DENIED:
             self._denied(standing, shown)
         elif before.status is Status.DENIED:
-            termination.note(self._settings.termination_log, "")
+            termination_log.note(self._settings.termination_log, "")
 
     def _schedule(self, report: Report) -> None:
         verdict = report.verdict
         self._attempt = self._attempt + 1 if verdict is self._last_class else 0
         self._last_class = verdict
-        effective = Answer.RETRY if report.kept else verdict
-        pause = retry.pause_seconds(
+        effective = AnswerClass.RETRY if report.kept else verdict
+        pause = retry.retry_delay_seconds(
             effective, self._attempt, self._chance(), self._settings.reask_seconds, report.retry_after_seconds
         )
         self.next_ask_at = None if pause is None else self._clock.monotonic() + pause
 
-    def _denied(self, standing: Standing, before: Standing) -> None:
+    def _denied(self, standing: GateState, before: GateState) -> None:
         text = f"denied ({standing.reason}): {standing.hint}"
         if standing.status is not before.status or standing.reason != before.reason:
-            termination.note(self._settings.termination_log, text)
+            termination_log.note(self._settings.termination_log, text)
         if self._settings.on_denied is OnDenied.EXIT:
             self._end(Exit.DENIED, text)
 
     # -- the board ---------------------------------------------------------------------------------
 
-    def _recall(self, nothing: Report) -> tuple[Standing, Report]:
+    def _recall(self, nothing: Report) -> tuple[GateState, Report]:
         """Where an earlier worker of this process left off, or the beginning."""
         found = self._board.read()
         if found.get("first_heard"):
             self._first = None
         if "standing" not in found:
-            return first_standing(self._clock.now()), nothing
+            return initial_state(self._clock.now()), nothing
         self._recalled = True
         self._asking_since, self.next_ask_at = found["asking_since"], found["next_ask_at"]
         self._hold = Hold(found["hold"]) if found.get("hold") else None
-        return restart_state.read_standing(found["standing"]), Report(**found["report"])
-
-
-def _crash(line: bytes | None) -> str | None:
-    """What a crashing child could still say: exception class and place."""
-    import json
-
-    try:
-        found = json.loads(line or b"")
-    except (ValueError, RecursionError):
-        return None
-    return str(found.get("crashed"))[:200] if isinstance(found, dict) else None
+        return GateState.from_json(found["standing"]), Report(**found["report"])

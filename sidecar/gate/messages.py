@@ -15,15 +15,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
-from sidecar.entitlement.classify import Answer
+from sidecar.entitlement.answer import AnswerClass
 from sidecar.settings import Dimension, EntitlementCheck, PublicKey, Settings
 
-KIND: Final = "question"
-"""Tells this question from the other kinds."""
+JOB: Final = "check"
+"""The job's name in `child.main.JOBS`."""
+
+BUDGET_SECONDS: Final = 20.0
+BUDGET_SECONDS_PER_KEY: Final = 30.0
+"""Two calls of at most 15 seconds for each key version."""
+BUDGET_SECONDS_DRY_RUNS: Final = 120.0
+"""For any number of dimensions: the first that is not answered ends the check."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class CheckRequest:
     """Everything a child needs to ask AWS once, beside its environment."""
 
     product_code: str
@@ -54,16 +60,21 @@ class Question:
 
     def as_json(self) -> str:
         dimensions = [{"name": one.name, "decimals": one.decimals} for one in self.dimensions]
-        return json.dumps({**asdict(self), "dimensions": dimensions, "kind": KIND})
+        return json.dumps({"job": JOB, **asdict(self), "dimensions": dimensions})
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        given = json.loads(text)
-        if given.pop("kind") != KIND:
-            raise ValueError("another kind of question")
-        given["public_keys"] = tuple(PublicKey(**key) for key in given["public_keys"])
-        given["dimensions"] = tuple(Dimension(**one) for one in given["dimensions"])
-        return cls(**given)
+    def from_payload(cls, payload: Mapping[str, Any]) -> Self:
+        """Return the request that a child was given."""
+        keys = tuple(PublicKey(**key) for key in payload["public_keys"])
+        dimensions = tuple(Dimension(**one) for one in payload["dimensions"])
+        return cls(**{**payload, "public_keys": keys, "dimensions": dimensions})
+
+    @property
+    def budget_seconds(self) -> float:
+        """How long a child may take before it is killed."""
+        if self.entitlement_check == EntitlementCheck.METER_USAGE.value:
+            return BUDGET_SECONDS_DRY_RUNS
+        return BUDGET_SECONDS + BUDGET_SECONDS_PER_KEY * len(self.public_keys)
 
 
 TEXT_MAX: Final = 512
@@ -116,8 +127,8 @@ class Report:
     """Said before AWS is asked: who and where we are, and no answer yet."""
 
     @property
-    def verdict(self) -> Answer:
-        return Answer(self.answer)
+    def verdict(self) -> AnswerClass:
+        return AnswerClass(self.answer)
 
     def answered(self) -> Self:
         """This, where it is an answer. Raises ValueError."""
@@ -137,14 +148,14 @@ class Report:
         try:
             given: Any = json.loads(text)
             report = cls(**{name: _cut(value, LONG.get(name, TEXT_MAX)) for name, value in given.items()})
-            Answer(report.answer)
+            AnswerClass(report.answer)
         except (TypeError, ValueError, AttributeError, RecursionError) as exc:
             raise ValueError("not a report") from exc
         return report
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keeping:
+class KeptStatus:
     """The child's second line: whether the answer now lies on disk."""
 
     kept: bool

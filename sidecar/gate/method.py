@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.entitlement.classify import Asked, Row
+from sidecar.entitlement.answer import AnsweredBy, ErrorRow
 from sidecar.marketplace.client import Marketplace
-from sidecar.marketplace.sdk_errors import Refused
+from sidecar.marketplace.sdk_errors import CallFailed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Yes:
+class Allowed:
     """AWS lets the workload run, now or before."""
 
     said: tuple[str, str]
     """Reason and hint."""
-    asked: Asked
+    asked: AnsweredBy
     request_id: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
     """Fields of the report that only this way has."""
@@ -31,27 +31,27 @@ class Yes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class No:
+class NotAllowed:
     """AWS does not, or nobody could ask it."""
 
-    row: Row
+    row: ErrorRow
     code: str
     hint: str
-    reply: Refused | None = None
+    reply: CallFailed | None = None
     """None where AWS was not asked, or its answer did not verify."""
     dimension: str = ""
     """Which one was asked about."""
 
 
-class Way(Protocol):
+class CheckMethod(Protocol):
     """Asks for one workload."""
 
     @property
     def kept(self) -> Path:
         """Where its answer is kept."""
 
-    def ask(self, marketplace: Marketplace) -> Yes | No:
+    def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
         """Ask AWS, as often as this way does. Raises nothing of the SDK's."""
 
-    def reopen(self, text: str) -> Yes:
+    def reopen(self, text: str) -> Allowed:
         """What a kept answer proves. Raises TokenRejected."""

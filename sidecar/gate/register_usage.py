@@ -16,7 +16,7 @@ from typing import Final
 from sidecar.clock import Clock, iso
 from sidecar.entitlement import classify as answers
 from sidecar.entitlement import kept_answer, token
-from sidecar.entitlement.classify import Asked
+from sidecar.entitlement.answer import AnsweredBy
 from sidecar.entitlement.registration import (
     NONCE_BYTES,
     ProductCode,
@@ -27,22 +27,22 @@ from sidecar.entitlement.registration import (
     make_nonce,
 )
 from sidecar.errors import TokenRejected
-from sidecar.gate.messages import Question
-from sidecar.gate.method import No, Yes
+from sidecar.gate.messages import CheckRequest
+from sidecar.gate.method import Allowed, NotAllowed
 from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.register_usage import Signed, register_usage
-from sidecar.marketplace.sdk_errors import Refused
+from sidecar.marketplace.sdk_errors import CallFailed
 from sidecar.settings import PublicKey
 
 TRY_NEXT_KEY: Final = "invalid_public_key_version"
 
 
 @dataclass(kw_only=True)
-class Registering:
+class RegisterUsageCheck:
     """RegisterUsage with each key version, until one is answered."""
 
-    question: Question
+    question: CheckRequest
     workload: WorkloadId
     clock: Clock
     host_clock: Clock
@@ -52,30 +52,32 @@ class Registering:
     def kept(self) -> Path:
         return answer_file.answer_path(Path(self.question.state_dir), self.workload)
 
-    def ask(self, marketplace: Marketplace) -> Yes | No:
-        found: Yes | No | None = None
+    def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
+        found: Allowed | NotAllowed | None = None
         for key in self.question.public_keys:
             found = self._with_key(marketplace, key)
-            if isinstance(found, Yes) or found.row.reason != TRY_NEXT_KEY:
+            if isinstance(found, Allowed) or found.row.reason != TRY_NEXT_KEY:
                 break
         if found is None:
             raise AssertionError("settings hold at least one public key")
         return found
 
-    def reopen(self, text: str) -> Yes:
+    def reopen(self, text: str) -> Allowed:
         product = ProductCode(self.question.product_code)
-        verified = kept_answer.reopen(kept_answer.from_text(text), self.workload, product, self.question.public_keys)
-        return Yes(said=answers.KEPT, asked=Asked.REGISTER_USAGE, facts=_facts(verified))
+        verified = kept_answer.verify_kept(
+            kept_answer.from_text(text), self.workload, product, self.question.public_keys
+        )
+        return Allowed(said=answers.KEPT, asked=AnsweredBy.REGISTER_USAGE, facts=_facts(verified))
 
-    def _with_key(self, marketplace: Marketplace, key: PublicKey) -> Yes | No:
+    def _with_key(self, marketplace: Marketplace, key: PublicKey) -> Allowed | NotAllowed:
         """Ask with one key version, once more where the first answer may be a leftover."""
         found = self._once(marketplace, key)
-        if isinstance(found, No) and found.row.once_more:
+        if isinstance(found, NotAllowed) and found.row.once_more:
             marketplace.refresh()
             found = self._once(marketplace, key)
         return found
 
-    def _once(self, marketplace: Marketplace, key: PublicKey) -> Yes | No:
+    def _once(self, marketplace: Marketplace, key: PublicKey) -> Allowed | NotAllowed:
         asked = Registration(
             product_code=ProductCode(self.question.product_code),
             public_key_version=PublicKeyVersion(key.version),
@@ -84,15 +86,15 @@ class Registering:
         try:
             public_key = token.public_key(key.pem)
             reply = register_usage(marketplace, asked, self.host_clock.now())
-            if isinstance(reply, Refused):
-                return No(row=reply.row, code=reply.code, hint=reply.row.hint, reply=reply)
+            if isinstance(reply, CallFailed):
+                return NotAllowed(row=reply.row, code=reply.code, hint=reply.row.hint, reply=reply)
             verified = token.verify(reply.token, public_key, asked, self.clock.now())
         except TokenRejected as exc:
-            return No(row=answers.classify(exc.reason, Asked.TOKEN), code=exc.reason, hint=exc.hint)
+            return NotAllowed(row=answers.classify(exc.reason, AnsweredBy.TOKEN), code=exc.reason, hint=exc.hint)
         return _yes(verified, reply)
 
 
-def _yes(verified: VerifiedRegistration, signed: Signed) -> Yes:
+def _yes(verified: VerifiedRegistration, signed: Signed) -> Allowed:
     asked = verified.asked
     to_keep = kept_answer.KeptAnswer(
         product_code=asked.product_code,
@@ -100,9 +102,9 @@ def _yes(verified: VerifiedRegistration, signed: Signed) -> Yes:
         nonce=asked.nonce,
         token=str(signed.token),
     )
-    return Yes(
+    return Allowed(
         said=answers.ACCEPTED,
-        asked=Asked.REGISTER_USAGE,
+        asked=AnsweredBy.REGISTER_USAGE,
         request_id=signed.request_id,
         facts={**_facts(verified), "rotation_at": iso(signed.rotation_at) if signed.rotation_at else None},
         to_keep=to_keep.as_text(),

@@ -29,8 +29,8 @@ from sidecar.ledger.amounts import (
     Totals,
     amount_of,
     buckets_of,
+    delete_buckets,
     dimensions_known,
-    empty,
     hours_of,
     record_shares,
     roll,
@@ -43,7 +43,7 @@ from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import exact_difference, exact_sum, exact_sums, plain
-from sidecar.metering.records import Act, Disposition, State, UsageRecord, moved
+from sidecar.metering.records import Action, Disposition, State, UsageRecord, next_state
 from sidecar.settings.dimensions import Dimension
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ OUTCOME_UNKNOWN: Final = "outcome_unknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Handed:
+class Transfer:
     """One amount of a dimension on its way from another ledger."""
 
     number: int
@@ -63,13 +63,13 @@ class Handed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Adopted:
+class AdoptionResult:
     """What became of one other ledger."""
 
     path: Path
     workload: str = ""
     """Whose it was; empty where it was skipped."""
-    amounts: tuple[Handed, ...] = ()
+    amounts: tuple[Transfer, ...] = ()
     orphans: tuple[UsageRecord, ...] = ()
     """Records there that a person must look at."""
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
@@ -91,9 +91,9 @@ def adopt(
     dimensions: Iterable[str],
     ours: str,
     now: datetime,
-    take: Callable[[str, tuple[Handed, ...]], None],
+    take: Callable[[str, tuple[Transfer, ...]], None],
     know: Callable[[bytes], None],
-) -> Adopted:
+) -> AdoptionResult:
     """Take over what may be billed of the ledger at `path`, and the ids it knows.
 
     `take(ledger, amounts)` puts amounts on disk in ours, each once; `know(entries)` ids with their contents. `ours`
@@ -102,17 +102,17 @@ def adopt(
     try:
         lock = volume.Lock(path)
     except LedgerError as exc:
-        return Adopted(path=path, skipped=exc.reason)
+        return AdoptionResult(path=path, skipped=exc.reason)
     try:
         connection = open_known(path, owner, now)
     except LedgerError as exc:
         lock.release()
-        return Adopted(path=path, skipped=exc.reason)
+        return AdoptionResult(path=path, skipped=exc.reason)
     try:
         _give_ids(connection, ours, now, know)
         return _adopt(connection, path, tuple(dimensions), ours, now, take)
     except sqlite3.Error as exc:
-        return Adopted(path=path, skipped=translated(exc, path).reason)
+        return AdoptionResult(path=path, skipped=translated(exc, path).reason)
     finally:
         connection.close()
         lock.release()
@@ -135,8 +135,8 @@ def _adopt(
     dimensions: tuple[str, ...],
     ours: str,
     now: datetime,
-    take: Callable[[str, tuple[Handed, ...]], None],
-) -> Adopted:
+    take: Callable[[str, tuple[Transfer, ...]], None],
+) -> AdoptionResult:
     _at_once(connection, lambda: freeze(connection, dimensions, ours, now))
     frozen = connection.execute(sql("handed_waiting")).fetchall()
     amounts = tuple(_handed(row) for row in frozen if row["claimed_by"] == ours and row["dimension"] in dimensions)
@@ -144,7 +144,7 @@ def _adopt(
     if amounts:
         take(meta["ledger"], amounts)
         _at_once(connection, lambda: _taken(connection, amounts, ours))
-    return Adopted(
+    return AdoptionResult(
         path=path,
         workload=meta["workload"],
         amounts=amounts,
@@ -175,7 +175,7 @@ def freeze(connection: sqlite3.Connection, dimensions: tuple[str, ...], ours: st
                 _freeze_record(connection, record, ours, now)
 
 
-def take(connection: sqlite3.Connection, ledger: str, amounts: Iterable[Handed], now: datetime) -> None:
+def take(connection: sqlite3.Connection, ledger: str, amounts: Iterable[Transfer], now: datetime) -> None:
     """Second step, in ours: let each amount wait for the next sealing, unless it came before."""
     for handed in amounts:
         origin = f"{ledger}:{handed.number}"
@@ -196,7 +196,7 @@ def take(connection: sqlite3.Connection, ledger: str, amounts: Iterable[Handed],
         totals.keep(connection)
 
 
-def _taken(connection: sqlite3.Connection, amounts: Iterable[Handed], ours: str) -> None:
+def _taken(connection: sqlite3.Connection, amounts: Iterable[Transfer], ours: str) -> None:
     """Third step, there: what was taken is not waiting here any more, nor counted as accepted here."""
     for handed in amounts:
         connection.execute(sql("handed_taken"), {"id": handed.number, "taken_by": ours})
@@ -212,7 +212,7 @@ def _freeze_usage(connection: sqlite3.Connection, dimension: Dimension, ours: st
         _hand(connection, dimension.name, shares_of(dimension, buckets), hour, "open", ours, now)
         totals.sealed += sum(bucket.sum for bucket in buckets)
         totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
-        empty(connection, dimension.name, hour)
+        delete_buckets(connection, dimension.name, hour)
     _hand(connection, dimension.name, [((), totals.carry)], open_from(connection).number - 1, "carried", ours, now)
     totals.carry = Decimal(0)
     totals.keep(connection)
@@ -227,13 +227,15 @@ def _freeze_waiting(connection: sqlite3.Connection, dimension: str, ours: str, n
 
 def _freeze_record(connection: sqlite3.Connection, record: UsageRecord, ours: str, now: datetime) -> None:
     if not record.definite:
-        lost = replace(record, state=moved(record.state, Disposition.REJECT), retry_at=None, last_error=OUTCOME_UNKNOWN)
+        lost = replace(
+            record, state=next_state(record.state, Disposition.REJECT), retry_at=None, last_error=OUTCOME_UNKNOWN
+        )
         book.save(connection, lost, now, outcome=OUTCOME_UNKNOWN, detail="adopted")
         return
     _hand(connection, record.dimension, record_shares(record), record.hour.number, record.state.value, ours, now)
-    expired = moved(record.state, Disposition.EXPIRE) if record.state is State.SEALED else record.state
-    gone = replace(record, state=moved(expired, Act.ROLL_FORWARD), retry_at=None)
-    book.save(connection, gone, now, outcome=Act.ROLL_FORWARD.value, detail="adopted")
+    expired = next_state(record.state, Disposition.EXPIRE) if record.state is State.SEALED else record.state
+    gone = replace(record, state=next_state(expired, Action.ROLL_FORWARD), retry_at=None)
+    book.save(connection, gone, now, outcome=Action.ROLL_FORWARD.value, detail="adopted")
 
 
 def _hand(
@@ -257,8 +259,8 @@ def _hand(
             connection.execute(sql("handed_add"), {"dimension": dimension, "at": instant_text(now), **values})
 
 
-def _handed(row: sqlite3.Row) -> Handed:
-    return Handed(
+def _handed(row: sqlite3.Row) -> Transfer:
+    return Transfer(
         number=row["id"],
         dimension=row["dimension"],
         tags=tags_of(row["tags"]),

@@ -144,7 +144,7 @@ def hours_of(connection: sqlite3.Connection, dimension: str) -> list[int]:
     return [hour for (hour,) in connection.execute(sql("bucket_hours_all"), {"dimension": dimension}).fetchall()]
 
 
-def empty(connection: sqlite3.Connection, dimension: str, hour: int) -> None:
+def delete_buckets(connection: sqlite3.Connection, dimension: str, hour: int) -> None:
     """Drop the buckets of an hour whose amount was written elsewhere in this transaction."""
     for name in ("bucket_drop", "unique_keys_drop"):
         connection.execute(sql(name), {"hour": hour, "dimension": dimension})

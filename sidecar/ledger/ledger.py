@@ -20,18 +20,18 @@ from typing import Self
 
 from sidecar.ledger import adoption, balance, opening, sealing, seen_ids, unsettled, volume
 from sidecar.ledger import records as book
-from sidecar.ledger.adoption import Adopted
+from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.balance import Balance, Waiting
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import Opened, Owner
-from sidecar.ledger.pushes import Answer, Request
+from sidecar.ledger.pushes import PushRequest, PushResult
 from sidecar.ledger.sealing import MakeRecord
 from sidecar.ledger.statements import sql
 from sidecar.ledger.writer import Counters, Writer
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import plain
-from sidecar.metering.records import Act, State, UsageRecord
+from sidecar.metering.records import Action, State, UsageRecord
 from sidecar.settings.dimensions import Dimension
 
 DUE_MAX = 100
@@ -93,13 +93,13 @@ class Ledger:
 
     # -- pushing -----------------------------------------------------------------------------------
 
-    def push(self, events: Iterable[UsageEvent], now: datetime) -> Answer:
+    def push(self, events: Iterable[UsageEvent], now: datetime) -> PushResult:
         """Keep events, all or none; returns when they are on disk, or why they are not."""
-        answers: list[Answer] = []
+        answers: list[PushResult] = []
         done = threading.Lock()
         done.acquire()
 
-        def answered(answer: Answer) -> None:
+        def answered(answer: PushResult) -> None:
             answers.append(answer)
             done.release()
 
@@ -108,12 +108,12 @@ class Ledger:
         done.acquire()
         return answers[0]
 
-    def begin_push(self, events: Iterable[UsageEvent], now: datetime, answered: Callable[[Answer], None]) -> None:
+    def begin_push(self, events: Iterable[UsageEvent], now: datetime, answered: Callable[[PushResult], None]) -> None:
         """The same without waiting, once it is handed over. `answered` runs on the writer's thread: it must be quick
         and not raise.
         """
         self._now = max(self._now, now)
-        self._writer.push(Request.of(events, now), answered)
+        self._writer.push(PushRequest.of(events, now), answered)
 
     def hand_over(self) -> None:
         """What was begun is written now, all of it together."""
@@ -214,7 +214,9 @@ class Ledger:
             )
         )
 
-    def act(self, hour: Hour, dimension: str, what: Act, now: datetime, *, record_id: str | None = None) -> UsageRecord:
+    def act(
+        self, hour: Hour, dimension: str, what: Action, now: datetime, *, record_id: str | None = None
+    ) -> UsageRecord:
         """What a person decided about a disputed or rejected record.
 
         `Act.CONFIRM` settles it with AWS's `record_id`, and needs one; nothing else takes one.
@@ -291,13 +293,13 @@ class Ledger:
         """Forget what nothing waits for; totals stay for ever."""
         self._writer.run(lambda connection: book.prune(connection, now))
 
-    def adopt(self, now: datetime) -> tuple[Adopted, ...]:
+    def adopt(self, now: datetime) -> tuple[AdoptionResult, ...]:
         """Take over what may be billed of other workloads' ledgers on this volume."""
         names = tuple(self._dimensions)
 
         ours: str = self._writer.run(lambda connection: connection.execute(sql("meta")).fetchone()["ledger"])
 
-        def take(ledger: str, amounts: tuple[adoption.Handed, ...]) -> None:
+        def take(ledger: str, amounts: tuple[adoption.Transfer, ...]) -> None:
             self._writer.run(lambda connection: adoption.take(connection, ledger, amounts, now))
 
         def know(entries: bytes) -> None:

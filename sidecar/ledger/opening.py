@@ -167,7 +167,7 @@ def _ready(connection: sqlite3.Connection, path: Path, owner: Owner, now: dateti
         _guarded(lambda: _check(connection), path)
     _guarded(lambda: migrate(connection, now), path)
     _guarded(lambda: _identify(connection, path, owner, now, first_hour(path, now, begun=known > 0)), path)
-    _guarded(lambda: seen_ids.recall(connection), path)
+    _guarded(lambda: seen_ids.load(connection), path)
     _guarded(lambda: volume.sync_directory(path.parent), path)
 
 

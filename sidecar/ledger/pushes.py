@@ -22,9 +22,9 @@ from typing import Final, NamedTuple
 from sidecar.ledger import seen_ids
 from sidecar.ledger.seen_ids import GENERATION_SECONDS, ID
 from sidecar.ledger.statements import sql
-from sidecar.metering.events import Pushed, Refusal, Tags, UsageEvent, content_digest, id_digest, key_digest
+from sidecar.metering.events import PushAccepted, PushRefused, Tags, UsageEvent, content_digest, id_digest, key_digest
 from sidecar.metering.hours import Hour
-from sidecar.metering.late_events import place
+from sidecar.metering.late_events import hour_for
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.settings.dimensions import Aggregation
 
@@ -37,7 +37,7 @@ MICROSECOND: Final = timedelta(microseconds=1)
 HOUR: Final = 3_600_000_000
 
 
-class Counted(NamedTuple):
+class PreparedEvent(NamedTuple):
     """One event as the writer needs it."""
 
     dimension: str
@@ -52,23 +52,23 @@ class Counted(NamedTuple):
     key: bytes | None
 
 
-class Request(NamedTuple):
+class PushRequest(NamedTuple):
     """One push, prepared in its own thread so that the writer has less to do."""
 
-    events: tuple[Counted, ...]
+    events: tuple[PreparedEvent, ...]
     now: int
     """Epoch seconds."""
 
     @classmethod
-    def of(cls, events: Iterable[UsageEvent], now: datetime) -> Request:
+    def of(cls, events: Iterable[UsageEvent], now: datetime) -> PushRequest:
         at = (now - EPOCH) // MICROSECOND
         return cls(events=tuple(_counted(event, at) for event in events), now=at // 1_000_000)
 
 
-Answer = Pushed | Refusal
+PushResult = PushAccepted | PushRefused
 
 
-class Group:
+class PushGroup:
     """What the requests of one transaction come to, before it is written."""
 
     def __init__(
@@ -90,9 +90,9 @@ class Group:
         self.late: dict[tuple[int, str, int], list[int]] = {}
         self.totals: dict[str, list[int]] = {}
 
-    def take(self, request: Request) -> Answer:
+    def take(self, request: PushRequest) -> PushResult:
         """Judge one request, and count it if it is good."""
-        new: list[tuple[int, Counted]] = []
+        new: list[tuple[int, PreparedEvent]] = []
         fresh: dict[bytes, bytes] = {}
         conflict: int | None = None
         for index, event in enumerate(request.events):
@@ -102,13 +102,13 @@ class Group:
                 if before is not None:
                     if before != content:
                         hour = self._hour(event, index)
-                        if isinstance(hour, Refusal):
+                        if isinstance(hour, PushRefused):
                             return hour
                         conflict = index if conflict is None else conflict
                     continue
                 fresh[key] = content
             hour = self._hour(event, index)
-            if isinstance(hour, Refusal):
+            if isinstance(hour, PushRefused):
                 return hour
             new.append((hour, event))
         if conflict is not None:
@@ -116,19 +116,19 @@ class Group:
         self._known |= fresh
         for hour, event in new:
             self._add(hour, event)
-        return Pushed(accepted=len(new), duplicates=len(request.events) - len(new))
+        return PushAccepted(accepted=len(new), duplicates=len(request.events) - len(new))
 
-    def _hour(self, event: Counted, index: int) -> int | Refusal:
+    def _hour(self, event: PreparedEvent, index: int) -> int | PushRefused:
         hour = event.at // HOUR
         if hour >= self._open_from:
             return hour
         aggregation = self._aggregations[event.dimension]
         if not event.stated and aggregation is not Aggregation.SUM:
             return self._open_from  # it happens now, whatever a clock that was set back says
-        placed = place(Hour.numbered(hour), Hour.numbered(self._open_from), aggregation, index)
-        return placed if isinstance(placed, Refusal) else placed.hour.number
+        placed = hour_for(Hour.numbered(hour), Hour.numbered(self._open_from), aggregation, index)
+        return placed if isinstance(placed, PushRefused) else placed.hour.number
 
-    def _add(self, hour: int, event: Counted) -> None:
+    def _add(self, hour: int, event: PreparedEvent) -> None:
         dimension, micros, at, _, tags, entry, key = event
         summed = micros if self._aggregations[dimension] is Aggregation.SUM else 0
         bucket = self.buckets.get((hour, dimension, tags))
@@ -156,7 +156,7 @@ class Group:
             return
         run = connection.execute
         if self.entries and not self._ids_kept:
-            seen_ids.keep(connection, sorted(self.entries))  # new, each of them: that was judged
+            seen_ids.insert(connection, sorted(self.entries))  # new, each of them: that was judged
         run(sql("buckets_add"), {"rows": _rows((*key, *value) for key, value in self.buckets.items())})
         totals = ((name, n, *divmod(micros, MICROS_PER_UNIT)) for name, (n, micros) in self.totals.items())
         run(sql("lifetime_push"), {"rows": _rows(totals)})
@@ -166,21 +166,21 @@ class Group:
             run(sql("unique_keys_add"), {"hour": hour, "dimension": dimension, "key": key})
 
 
-def count(
-    connection: sqlite3.Connection, requests: Sequence[Request], aggregations: Mapping[str, Aggregation]
-) -> list[Answer]:
+def apply_group(
+    connection: sqlite3.Connection, requests: Sequence[PushRequest], aggregations: Mapping[str, Aggregation]
+) -> list[PushResult]:
     """Judge and write a group inside the caller's transaction; one answer for each request."""
     now = max(request.now for request in requests)
     open_from, turned_at = _standing(connection)
     if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
-        seen_ids.turn(connection, now, forget=now > turned_at)
+        seen_ids.rotate(connection, now, forget=now > turned_at)
     connection.execute("SAVEPOINT together")
     answers = _all_new(connection, requests, aggregations, open_from)
     if answers is not None:
         connection.execute("RELEASE together")
         return answers
     connection.execute("ROLLBACK TO together")
-    group = Group(open_from, aggregations, _known(connection, requests))
+    group = PushGroup(open_from, aggregations, _known(connection, requests))
     answers = [group.take(request) for request in requests]
     try:
         group.write(connection)
@@ -192,15 +192,18 @@ def count(
 
 
 def _all_new(
-    connection: sqlite3.Connection, requests: Sequence[Request], aggregations: Mapping[str, Aggregation], open_from: int
-) -> list[Answer] | None:
+    connection: sqlite3.Connection,
+    requests: Sequence[PushRequest],
+    aggregations: Mapping[str, Aggregation],
+    open_from: int,
+) -> list[PushResult] | None:
     """The common case in one step less: every id is new and nothing is refused. None where it is not so."""
     entries = sorted(event.entry for request in requests for event in request.events if event.entry is not None)
-    if entries and not seen_ids.keep(connection, entries):
+    if entries and not seen_ids.insert(connection, entries):
         return None
-    group = Group(open_from, aggregations, {}, ids_kept=True)
+    group = PushGroup(open_from, aggregations, {}, ids_kept=True)
     answers = [group.take(request) for request in requests]
-    if any(isinstance(answer, Refusal) for answer in answers):
+    if any(isinstance(answer, PushRefused) for answer in answers):
         return None
     try:
         group.write(connection)
@@ -210,11 +213,11 @@ def _all_new(
 
 
 def _alone(
-    connection: sqlite3.Connection, request: Request, aggregations: Mapping[str, Aggregation], open_from: int
-) -> Answer:
+    connection: sqlite3.Connection, request: PushRequest, aggregations: Mapping[str, Aggregation], open_from: int
+) -> PushResult:
     """One request by itself, so that only the one that is out of range is refused."""
     connection.execute("SAVEPOINT alone")
-    group = Group(open_from, aggregations, _known(connection, [request]))
+    group = PushGroup(open_from, aggregations, _known(connection, [request]))
     answer = group.take(request)
     try:
         group.write(connection)
@@ -223,7 +226,7 @@ def _alone(
         refusal = _out_of_range(connection, request, aggregations, open_from)
         if refusal is None and getattr(exc, "sqlite_errorcode", NO_INTEGER) != NO_INTEGER:
             raise
-        answer = refusal or Refusal(status=422, reason="quantity_out_of_range", detail="The sums leave 64 bits.")
+        answer = refusal or PushRefused(status=422, reason="quantity_out_of_range", detail="The sums leave 64 bits.")
     connection.execute("RELEASE alone")
     return answer
 
@@ -233,14 +236,14 @@ def _standing(connection: sqlite3.Connection) -> tuple[int, int]:
     return int(open_from), int(turned_at)
 
 
-def _known(connection: sqlite3.Connection, requests: Iterable[Request]) -> dict[bytes, bytes]:
+def _known(connection: sqlite3.Connection, requests: Iterable[PushRequest]) -> dict[bytes, bytes]:
     entries = (event.entry for request in requests for event in request.events if event.entry is not None)
-    return seen_ids.known(connection, entries)
+    return seen_ids.lookup(connection, entries)
 
 
 def _out_of_range(
-    connection: sqlite3.Connection, request: Request, aggregations: Mapping[str, Aggregation], open_from: int
-) -> Refusal | None:
+    connection: sqlite3.Connection, request: PushRequest, aggregations: Mapping[str, Aggregation], open_from: int
+) -> PushRefused | None:
     """The first event at which a sum leaves 64 bits; None where that was not the fault."""
     sums: dict[tuple[int, str, str], int] = {}
     known = _known(connection, [request])
@@ -257,12 +260,12 @@ def _out_of_range(
         sums[place_] += event.micros
         if sums[place_] > SUM_MAX:
             rule = f"quantity takes the hour's sum of {json.dumps(event.dimension)} above {SUM_MAX // MICROS_PER_UNIT}."
-            return Refusal(status=422, reason="quantity_out_of_range", detail=f"Event {index}: {rule}", index=index)
+            return PushRefused(status=422, reason="quantity_out_of_range", detail=f"Event {index}: {rule}", index=index)
     return None
 
 
-def _conflict(index: int) -> Refusal:
-    return Refusal(
+def _conflict(index: int) -> PushRefused:
+    return PushRefused(
         status=409,
         reason="id_conflict",
         detail=f"Event {index}: id was sent before with other content; an id names one event for ever.",
@@ -270,8 +273,8 @@ def _conflict(index: int) -> Refusal:
     )
 
 
-def _counted(event: UsageEvent, now: int) -> Counted:
-    return Counted(
+def _counted(event: UsageEvent, now: int) -> PreparedEvent:
+    return PreparedEvent(
         event.dimension,
         event.micros,
         now if event.at is None else (event.at - EPOCH) // MICROSECOND,

@@ -23,7 +23,7 @@ from sidecar.ledger.sealing import freeze, instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain
-from sidecar.metering.records import Act, IllegalTransition, Repair, SealedRequest, State, UsageRecord, moved
+from sidecar.metering.records import Action, IllegalTransition, Repair, SealedRequest, State, UsageRecord, next_state
 
 FINAL: Final = frozenset([State.SETTLED, State.ROLLED_FORWARD])
 KEPT: Final = timedelta(days=35)
@@ -137,28 +137,33 @@ def save(
 
 
 def act(
-    connection: sqlite3.Connection, hour: Hour, dimension: str, what: Act, now: datetime, record_id: str | None = None
+    connection: sqlite3.Connection,
+    hour: Hour,
+    dimension: str,
+    what: Action,
+    now: datetime,
+    record_id: str | None = None,
 ) -> UsageRecord:
     """What a person decided about a disputed or rejected record; `record_id` is AWS's receipt, for CONFIRM alone.
 
     Raises IllegalTransition.
     """
-    if (what is Act.CONFIRM) != bool(record_id and record_id.strip()):
+    if (what is Action.CONFIRM) != bool(record_id and record_id.strip()):
         raise IllegalTransition(f"{what.value} of {dimension} in {hour}: a metering record id confirms, nothing else.")
     record = find(connection, hour, dimension)
     if record is None:
         raise IllegalTransition(f"there is no record of {dimension} in {hour}.")
-    state = moved(record.state, what)
-    if what is Act.RETRY:
+    state = next_state(record.state, what)
+    if what is Action.RETRY:
         record = replace(record, state=state, retry_at=now)
-    elif what is Act.CONFIRM:
+    elif what is Action.CONFIRM:
         record = replace(record, state=state, retry_at=None, last_error=None, record_id=record_id)
-    rolls = what is Act.ROLL_FORWARD
+    rolls = what is Action.ROLL_FORWARD
     return save(connection, record, now, outcome=what.value, detail="by a person", roll_forward=rolls)
 
 
 def _roll_forward(connection: sqlite3.Connection, record: UsageRecord, now: datetime) -> UsageRecord:
-    state = moved(record.state, Act.ROLL_FORWARD)
+    state = next_state(record.state, Action.ROLL_FORWARD)
     into = open_from(connection)
     roll(
         connection,

@@ -18,7 +18,16 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from sidecar.ledger.amounts import Totals, amount_of, buckets_of, dimensions_known, empty, hours_of, roll, shares_of
+from sidecar.ledger.amounts import (
+    Totals,
+    amount_of,
+    buckets_of,
+    delete_buckets,
+    dimensions_known,
+    hours_of,
+    roll,
+    shares_of,
+)
 from sidecar.ledger.pushes import tags_of
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
@@ -37,7 +46,7 @@ def configure(connection: sqlite3.Connection, dimensions: Iterable[Dimension], n
     for dimension in dimensions:
         before = known.get(dimension.name)
         if before and before.aggregation is not dimension.aggregation:
-            leave(connection, before, hours_of(connection, before.name), "aggregation_changed", now)
+            roll_open_usage_forward(connection, before, hours_of(connection, before.name), "aggregation_changed", now)
         values = {
             "dimension": dimension.name,
             "aggregation": dimension.aggregation.value,
@@ -47,7 +56,9 @@ def configure(connection: sqlite3.Connection, dimensions: Iterable[Dimension], n
         connection.execute(sql("lifetime_configure"), values)
 
 
-def leave(connection: sqlite3.Connection, dimension: Dimension, hours: Iterable[int], why: str, now: datetime) -> None:
+def roll_open_usage_forward(
+    connection: sqlite3.Connection, dimension: Dimension, hours: Iterable[int], why: str, now: datetime
+) -> None:
     """Turn the open buckets of some hours into amounts that wait for the next sealing."""
     totals = Totals.of(connection, dimension.name)
     for hour in hours:
@@ -57,7 +68,7 @@ def leave(connection: sqlite3.Connection, dimension: Dimension, hours: Iterable[
         roll(connection, dimension.name, shares, from_hour=hour, origin=origin, why=why, now=now)
         totals.sealed += sum(bucket.sum for bucket in buckets)
         totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
-        empty(connection, dimension.name, hour)
+        delete_buckets(connection, dimension.name, hour)
     totals.keep(connection)
 
 
@@ -86,7 +97,7 @@ def seal(
         behind = [number for number in hours_of(connection, dimension.name) if number < hour.number]
         if any(number >= first for number in behind):
             raise ValueError(f"{dimension.name} has usage before {hour} that is to be sealed first.")
-        leave(connection, dimension, behind, "dimension_absent", now)
+        roll_open_usage_forward(connection, dimension, behind, "dimension_absent", now)
         record = _seal_one(connection, hour, now, dimension, make, first)
         if record:
             records.append(record)
@@ -105,7 +116,7 @@ def seal_last(
         for dimension in dimensions:
             if dimension.aggregation is Aggregation.SUM:
                 later = [number for number in hours_of(connection, dimension.name) if number > hour.number]
-                leave(connection, dimension, later, "workload_ended", now)
+                roll_open_usage_forward(connection, dimension, later, "workload_ended", now)
     return seal(connection, hour, now, dimensions, make)
 
 
@@ -123,7 +134,7 @@ def _seal_one(
     totals.carry = owed.carry
     totals.merged += owed.merged
     totals.keep(connection)
-    empty(connection, dimension.name, hour.number)
+    delete_buckets(connection, dimension.name, hour.number)
     connection.execute(sql("rolled_take"), where)
     connection.execute(sql("origins_link"), {**where, "open_from": first})
     if not makes_a_record(dimension, owed):

@@ -37,7 +37,7 @@ LOGGED_MIN: Final = 3
 """Fewer at once are sorted in as they come: the log's page would cost what it saves."""
 
 
-def keep(connection: sqlite3.Connection, entries: Sequence[bytes]) -> bool:
+def insert(connection: sqlite3.Connection, entries: Sequence[bytes]) -> bool:
     """Remember these, in order; False where one was known or is there twice: then the caller takes it all back."""
     these = {"entries": b"".join(entries), "count": len(entries)}
     if len(entries) < LOGGED_MIN:
@@ -52,7 +52,7 @@ def keep(connection: sqlite3.Connection, entries: Sequence[bytes]) -> bool:
     return True
 
 
-def known(connection: sqlite3.Connection, entries: Iterable[bytes]) -> dict[bytes, bytes]:
+def lookup(connection: sqlite3.Connection, entries: Iterable[bytes]) -> dict[bytes, bytes]:
     """The ids of these entries that are known, each with its content of then."""
     asked = sorted(entries)
     if not asked:
@@ -64,10 +64,10 @@ def known(connection: sqlite3.Connection, entries: Iterable[bytes]) -> dict[byte
 def remember(connection: sqlite3.Connection, entries: bytes) -> None:
     """Know these ids, as if they had been pushed here; those that are known keep their content."""
     these = {entries[at : at + ID]: entries[at : at + ENTRY] for at in range(0, len(entries), ENTRY)}
-    for one in known(connection, these.values()):
+    for one in lookup(connection, these.values()):
         del these[one]
     if these:
-        keep(connection, sorted(these.values()))
+        insert(connection, sorted(these.values()))
 
 
 def everything(connection: sqlite3.Connection) -> Iterator[bytes]:
@@ -79,7 +79,7 @@ def everything(connection: sqlite3.Connection) -> Iterator[bytes]:
         yield b"".join(part for entry in page for part in entry)
 
 
-def recall(connection: sqlite3.Connection) -> None:
+def load(connection: sqlite3.Connection) -> None:
     """Have in memory what the log holds and was perhaps not moved: once, before a connection counts."""
     connection.execute(sql("ids_lately"))
     rows = connection.execute(sql("ids_logged")).fetchall()
@@ -99,7 +99,7 @@ def moved_up_to(taken: int) -> list[int]:
     return [(moves - (moves - 1 - part) % SLICES) * SLICE_IDS for part in range(SLICES)]
 
 
-def turn(connection: sqlite3.Connection, now: int, *, forget: bool) -> None:
+def rotate(connection: sqlite3.Connection, now: int, *, forget: bool) -> None:
     """Begin a new generation. After a clock was set far back, only the time of the turn is corrected."""
     if forget:
         for part in range(SLICES):  # all at once would have SQLite hold tens of megabytes to take it back

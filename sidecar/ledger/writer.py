@@ -24,8 +24,8 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from sidecar.ledger.errors import LedgerError, translated
 from sidecar.ledger.opening import rollback
-from sidecar.ledger.pushes import Answer, Request, count
-from sidecar.metering.events import Pushed, Refusal
+from sidecar.ledger.pushes import PushRequest, PushResult, apply_group
+from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.settings.dimensions import Aggregation
 
 T = TypeVar("T")
@@ -48,8 +48,8 @@ class Counters:
 
 
 class _Push(NamedTuple):
-    request: Request
-    answered: Callable[[Answer], None]
+    request: PushRequest
+    answered: Callable[[PushResult], None]
 
 
 class _Task(Generic[T]):
@@ -109,7 +109,7 @@ class Writer:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def push(self, request: Request, answered: Callable[[Answer], None]) -> None:
+    def push(self, request: PushRequest, answered: Callable[[PushResult], None]) -> None:
         """Take a request, for the next `hand_over`; `answered` is called from the writer's thread once its fate is on
         disk.
         """
@@ -215,12 +215,12 @@ class Writer:
         if self._after_group:
             self._after_group()
 
-    def _judged(self, group: Sequence[_Push]) -> Sequence[Answer]:
+    def _judged(self, group: Sequence[_Push]) -> Sequence[PushResult]:
         if self._stopped:
             return [unavailable(LedgerError("shutting_down"))] * len(group)
         try:
             return self._transact(
-                lambda connection: count(connection, [push.request for push in group], self._aggregations)
+                lambda connection: apply_group(connection, [push.request for push in group], self._aggregations)
             )
         except BaseException as exc:
             return [unavailable(self._failed(exc))] * len(group)
@@ -264,17 +264,17 @@ class Writer:
                 self.fault = translated(again, self._path)  # tried again by the next transaction
         return error
 
-    def _note(self, answers: Sequence[Answer]) -> None:
+    def _note(self, answers: Sequence[PushResult]) -> None:
         counters = self.counters
         counters.requests += len(answers)
         for answer in answers:
-            if isinstance(answer, Pushed):
+            if isinstance(answer, PushAccepted):
                 counters.accepted += answer.accepted
                 counters.duplicates += answer.duplicates
             else:
                 counters.refused += 1
 
 
-def unavailable(error: LedgerError) -> Refusal:
+def unavailable(error: LedgerError) -> PushRefused:
     """The answer to a push that the ledger cannot keep."""
-    return Refusal(status=503, reason=error.reason, detail=error.hint)
+    return PushRefused(status=503, reason=error.reason, detail=error.hint)

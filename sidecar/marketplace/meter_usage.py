@@ -27,15 +27,16 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from sidecar.entitlement.classify import Asked, classify
+from sidecar.entitlement.answer import AnsweredBy
+from sidecar.entitlement.classify import classify
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.sdk_errors import (
-    Refused,
+    CallFailed,
+    call_failed,
     class_names,
     code_of,
     headers_of,
     message_of,
-    refused,
     request_id_of,
     retry_after_of,
 )
@@ -65,7 +66,7 @@ class Passed:
     request_id: str
 
 
-DryRun = Passed | Refused
+DryRun = Passed | CallFailed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +125,10 @@ def dry_run(
     except Exception as exc:  # the outermost edge of the SDK, as above
         if isinstance(exc, ClientError) and exc.operation_name == OPERATION and code_of(exc) == PASSED:
             return Passed(request_id=request_id_of(exc.response))
-        return refused(exc, Asked.METER_USAGE, host_now or now)
+        return call_failed(exc, AnsweredBy.METER_USAGE, host_now or now)
     if _of_aws(reply):
         return Passed(request_id=request_id_of(reply))
-    return Refused(code="200", asked=Asked.METER_USAGE, row=classify("200", Asked.METER_USAGE))
+    return CallFailed(code="200", asked=AnsweredBy.METER_USAGE, row=classify("200", AnsweredBy.METER_USAGE))
 
 
 def has_decimals(client: Any) -> bool:

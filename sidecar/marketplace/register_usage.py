@@ -12,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sidecar.entitlement.classify import Asked
+from sidecar.entitlement.answer import AnsweredBy
 from sidecar.entitlement.registration import Registration
 from sidecar.marketplace.client import Marketplace
-from sidecar.marketplace.sdk_errors import Refused, refused, request_id_of
+from sidecar.marketplace.sdk_errors import CallFailed, call_failed, request_id_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Signed:
     request_id: str
 
 
-def register_usage(marketplace: Marketplace, asked: Registration, now: datetime) -> Signed | Refused:
+def register_usage(marketplace: Marketplace, asked: Registration, now: datetime) -> Signed | CallFailed:
     """Ask once. `now` is this host's. Raises nothing: the outermost edge of the SDK."""
     try:
         reply = marketplace.metering().register_usage(
@@ -38,7 +38,7 @@ def register_usage(marketplace: Marketplace, asked: Registration, now: datetime)
             Nonce=asked.nonce,
         )
     except Exception as exc:  # the outermost edge of the SDK, which raises whatever a strange reply makes it raise
-        return refused(exc, Asked.REGISTER_USAGE, now)
+        return call_failed(exc, AnsweredBy.REGISTER_USAGE, now)
     rotation = reply.get("PublicKeyRotationTimestamp")
     return Signed(
         token=reply.get("Signature"),

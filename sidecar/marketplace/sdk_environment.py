@@ -14,11 +14,18 @@ Source: AWS SDKs and Tools reference guide, "Service-specific endpoints"; botoco
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final
 
 LINK_LOCAL: Final = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23")
 """Instance metadata, ECS credentials and metadata, EKS Pod Identity; IPv4 and IPv6."""
+
+
+def take(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) -> None:
+    """Replace this process's environment by what the SDK may see of `env`. Only in the child."""
+    os.environ.clear()
+    os.environ.update(for_sdk(env, endpoint_url, in_platform))
 
 
 def for_sdk(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) -> dict[str, str]:

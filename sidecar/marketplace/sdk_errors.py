@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from sidecar.entitlement.classify import Asked, Row, classify, classify_exception
+from sidecar.entitlement.answer import AnsweredBy, ErrorRow
+from sidecar.entitlement.classify import classify, classify_exception
 
 CALLER: Final = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]*:[\w+=,.@/-]+")
 SKEW_SECONDS_SAID: Final = 60
@@ -30,12 +31,12 @@ RETRY_AFTER_SECONDS_MAX: Final = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused:
+class CallFailed:
     """A question was not answered with 200, or not at all."""
 
     code: str
-    asked: Asked
-    row: Row
+    asked: AnsweredBy
+    row: ErrorRow
     request_id: str = ""
     caller: str = ""
     """The role or user AWS names in its refusal; empty where it names none."""
@@ -44,15 +45,15 @@ class Refused:
     retry_after_seconds: float | None = None
 
 
-def refused(exc: Exception, asked: Asked, now: datetime) -> Refused:
+def call_failed(exc: Exception, asked: AnsweredBy, now: datetime) -> CallFailed:
     """What an exception of a call of `asked` means for the gate. `now` is this host's."""
     if not isinstance(exc, ClientError):
         code, row = classify_exception(class_names(exc), str(exc))
-        return Refused(code=code, asked=Asked.SDK, row=row)
-    asked = Asked.STS if exc.operation_name == Asked.STS.value else asked
+        return CallFailed(code=code, asked=AnsweredBy.SDK, row=row)
+    asked = AnsweredBy.STS if exc.operation_name == AnsweredBy.STS.value else asked
     caller = CALLER.search(message_of(exc))
     code = code_of(exc)
-    return Refused(
+    return CallFailed(
         code=code,
         asked=asked,
         row=classify(code, asked, message_of(exc)),

@@ -71,7 +71,7 @@ Tags = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Refusal:
+class PushRefused:
     """Why usage was not taken. `index` is the first bad event's, from 0; None where it is the whole body."""
 
     status: int
@@ -80,7 +80,7 @@ class Refusal:
     index: int | None = None
 
 
-class Pushed(NamedTuple):
+class PushAccepted(NamedTuple):
     """Usage that was taken. `accepted` + `duplicates` = events sent."""
 
     accepted: int
@@ -107,14 +107,16 @@ class _Fault(Exception):
         self.rule = rule
 
 
-def parse_events(body: bytes, dimensions: Mapping[str, Dimension], now: datetime) -> tuple[UsageEvent, ...] | Refusal:
+def parse_events(
+    body: bytes, dimensions: Mapping[str, Dimension], now: datetime
+) -> tuple[UsageEvent, ...] | PushRefused:
     """The events in a body, in its order, or why there are none."""
     try:
         items = _items(body)
     except _Fault as fault:
-        return Refusal(status=fault.status, reason=fault.reason, detail=fault.rule)
+        return PushRefused(status=fault.status, reason=fault.reason, detail=fault.rule)
     events: list[UsageEvent] = []
-    worst: Refusal | None = None
+    worst: PushRefused | None = None
     latest = now + FUTURE_MAX
     for index, item in enumerate(items):
         try:
@@ -122,7 +124,7 @@ def parse_events(body: bytes, dimensions: Mapping[str, Dimension], now: datetime
         except _Fault as fault:
             if worst is None or fault.status < worst.status:
                 detail = f"Event {index}: {fault.rule}"
-                worst = Refusal(status=fault.status, reason=fault.reason, detail=detail, index=index)
+                worst = PushRefused(status=fault.status, reason=fault.reason, detail=detail, index=index)
     return worst or tuple(events)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sidecar.metering.events import REASONS, Refusal
+from sidecar.metering.events import REASONS, PushRefused
 from sidecar.metering.hours import Hour
 from sidecar.settings.dimensions import Aggregation
 
@@ -27,7 +27,9 @@ class Placed:
     rolled_from: Hour | None = None
 
 
-def place(event_hour: Hour, open_from: Hour, aggregation: Aggregation, index: int | None = None) -> Placed | Refusal:
+def hour_for(
+    event_hour: Hour, open_from: Hour, aggregation: Aggregation, index: int | None = None
+) -> Placed | PushRefused:
     """The hour for an event of `event_hour`, where `open_from` is the first unsealed hour."""
     if event_hour >= open_from:
         return Placed(hour=event_hour)
@@ -35,7 +37,7 @@ def place(event_hour: Hour, open_from: Hour, aggregation: Aggregation, index: in
         return Placed(hour=open_from, rolled_from=event_hour)
     kind = aggregation.value
     rule = f"the hour {event_hour} is sealed, in which at lies, and a {kind} value cannot be added to a later hour."
-    return Refusal(
+    return PushRefused(
         status=REASONS["hour_sealed"],
         reason="hour_sealed",
         detail=rule[0].upper() + rule[1:] if index is None else f"Event {index}: {rule}",

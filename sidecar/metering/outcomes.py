@@ -23,7 +23,7 @@ from typing import Final, assert_never
 
 from sidecar.metering.dispositions import Row, classify
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import Act, Disposition, Repair, UsageRecord, moved, repaired, repairs
+from sidecar.metering.records import Action, Disposition, Repair, UsageRecord, next_state, repaired, repairs
 from sidecar.metering.schedule import backoff, too_late
 
 
@@ -96,12 +96,12 @@ class Decision:
 def begun(record: UsageRecord) -> UsageRecord:
     """What is on disk while a request is under way: if we end before the answer, nobody knows the outcome.
 
-    The answer itself is judged by `after`, from the record as it was before.
+    The answer itself is judged by `decide`, from the record as it was before.
     """
     return replace(record, attempts=record.attempts + 1, definite=False)
 
 
-def after(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy, chance: float) -> Decision:
+def decide(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy, chance: float) -> Decision:
     """What an answer to `record.request` means. Raises IllegalTransition unless the record is sealed."""
     tried = replace(record, attempts=record.attempts + 1, retry_at=None)
     if isinstance(outcome, Settled):
@@ -127,7 +127,7 @@ def after(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy, 
     return _decision(tried, row.disposition, (row.reason, row.hint))
 
 
-def given_up(record: UsageRecord, now: datetime) -> Decision | None:
+def decide_if_late(record: UsageRecord, now: datetime) -> Decision | None:
     """What becomes of a record that is too late to be sent; None while it is not."""
     return expired(record, LATE) if too_late(record.hour, now) else None
 
@@ -142,16 +142,16 @@ def expired(record: UsageRecord, why: tuple[str, str]) -> Decision:
 
 def rolled_forward(record: UsageRecord, into: Hour) -> UsageRecord:
     """The record once its quantity is counted in a later hour. Raises IllegalTransition."""
-    return replace(record, state=moved(record.state, Act.ROLL_FORWARD), rolled_to=into, retry_at=None)
+    return replace(record, state=next_state(record.state, Action.ROLL_FORWARD), rolled_to=into, retry_at=None)
 
 
 def sent_again(record: UsageRecord, now: datetime) -> UsageRecord:
     """The record once a person wants its request sent again. Raises IllegalTransition."""
-    return replace(record, state=moved(record.state, Act.RETRY), retry_at=now)
+    return replace(record, state=next_state(record.state, Action.RETRY), retry_at=now)
 
 
 def _decision(record: UsageRecord, disposition: Disposition, why: tuple[str, str], roll: bool = False) -> Decision:
-    after_it = replace(record, state=moved(record.state, disposition))
+    after_it = replace(record, state=next_state(record.state, disposition))
     return Decision(record=after_it, disposition=disposition, reason=why[0], hint=why[1], roll_forward=roll)
 
 

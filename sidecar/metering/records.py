@@ -63,7 +63,7 @@ class Disposition(Enum):
     """Again as a newly sealed request: same hour, same quantity, own token."""
 
 
-class Act(Enum):
+class Action(Enum):
     """What we, or a person, do with a record."""
 
     SEAL = "seal"
@@ -73,20 +73,20 @@ class Act(Enum):
     """A person has AWS's receipt for it."""
 
 
-TRANSITIONS: Final[Mapping[tuple[State, Disposition | Act], State]] = {
-    (State.OPEN, Act.SEAL): State.SEALED,
+TRANSITIONS: Final[Mapping[tuple[State, Disposition | Action], State]] = {
+    (State.OPEN, Action.SEAL): State.SEALED,
     (State.SEALED, Disposition.SETTLE): State.SETTLED,
     (State.SEALED, Disposition.HOLD): State.SEALED,
     (State.SEALED, Disposition.REPAIR): State.SEALED,
     (State.SEALED, Disposition.DISPUTE): State.DISPUTED,
     (State.SEALED, Disposition.EXPIRE): State.EXPIRED,
     (State.SEALED, Disposition.REJECT): State.REJECTED,
-    (State.EXPIRED, Act.ROLL_FORWARD): State.ROLLED_FORWARD,
-    (State.DISPUTED, Act.ROLL_FORWARD): State.ROLLED_FORWARD,
-    (State.DISPUTED, Act.RETRY): State.SEALED,
-    (State.REJECTED, Act.ROLL_FORWARD): State.ROLLED_FORWARD,
-    (State.REJECTED, Act.RETRY): State.SEALED,
-    (State.REJECTED, Act.CONFIRM): State.SETTLED,
+    (State.EXPIRED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
+    (State.DISPUTED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
+    (State.DISPUTED, Action.RETRY): State.SEALED,
+    (State.REJECTED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
+    (State.REJECTED, Action.RETRY): State.SEALED,
+    (State.REJECTED, Action.CONFIRM): State.SETTLED,
 }
 """(state, move) → next state. What is absent is illegal: SETTLED and ROLLED_FORWARD are final."""
 
@@ -208,7 +208,7 @@ class UsageRecord:
     """Made so far, in order; their count numbers the request in force."""
 
 
-def moved(state: State, move: Disposition | Act) -> State:
+def next_state(state: State, move: Disposition | Action) -> State:
     """The state after a move. Raises IllegalTransition."""
     try:
         return TRANSITIONS[state, move]
@@ -264,7 +264,7 @@ def repaired(record: UsageRecord, repair: Repair, workload: str) -> UsageRecord:
     made = (*record.repairs, repair)
     token = client_token(workload, record.request.product_code, record.dimension, record.hour, len(made))
     request = replace(record.request, allocations=_split_anew(record.request, repair), client_token=token)
-    return replace(record, state=moved(record.state, Disposition.REPAIR), request=request, repairs=made)
+    return replace(record, state=next_state(record.state, Disposition.REPAIR), request=request, repairs=made)
 
 
 def _split_anew(request: SealedRequest, repair: Repair) -> tuple[Allocation, ...]:

@@ -51,7 +51,7 @@ def read_task(env: Mapping[str, str]) -> Task:
     raise PlatformError("task_metadata_unreadable", f"{VARIABLE} names an endpoint that gives no task: {fault}")
 
 
-def goes_on(env: Mapping[str, str]) -> bool:
+def task_keeps_running(env: Mapping[str, str]) -> bool:
     """Whether ECS wants the task to run on, so that only this container ends. In doubt it does not."""
     if not on_ecs(env):
         return False

@@ -47,7 +47,7 @@ class Region:
     """What else names another region, in words; None where all agree."""
 
 
-def workload(pod: Pod | None, task: Task | None, named: str | None, nameless: Callable[[], str]) -> Workload:
+def identify_workload(pod: Pod | None, task: Task | None, named: str | None, nameless: Callable[[], str]) -> Workload:
     """Who is metered. Raises SettingsError where the findings contradict one another."""
     if pod and task:
         fault = f"is {pod.uid!r}, but ECS says that this is task {task.arn!r}. A container is in one of them."
@@ -77,7 +77,7 @@ def _said(labels: Mapping[str, str]) -> Mapping[str, str]:
     return {name: value for name, value in labels.items() if value}
 
 
-def region(env: Mapping[str, str], task: Task | None, instance: Callable[[], str | None]) -> Region | None:
+def find_region(env: Mapping[str, str], task: Task | None, instance: Callable[[], str | None]) -> Region | None:
     """Where AWS is asked; None where nothing says it. `instance` is only called as the last resort."""
     named = [(variable, env[variable].strip()) for variable in REGION_VARIABLES if env.get(variable, "").strip()]
     found = [("the task ARN", task.region), *named] if task else named

@@ -17,10 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.entitlement.status import Standing, Status
-from sidecar.gate.messages import Report
+from sidecar.entitlement.status import GateState, Status
 from sidecar.metering.records import State
-from sidecar.pod_status.writer import Condition, PodEvent
+from sidecar.pod_status.types import Condition, PodEvent
 
 ENTITLED: Final = "Entitled"
 NOT_ENTITLED: Final = "NotEntitled"
@@ -56,7 +55,7 @@ WITH_EVERY_REASON: Final = frozenset({Status.DENIED.value, Status.MISCONFIGURED.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Snapshot:
     """Everything that is told, as plain values. Two are equal where there is nothing new to tell."""
 
     answered: bool = False
@@ -74,28 +73,30 @@ class Seen:
         return self.status == Status.ENTITLED.value
 
 
-def seen(standing: Standing, report: Report, for_a_person: Mapping[str, int], overdue: bool) -> Seen:
-    """What there is to be told now."""
-    return Seen(
+def snapshot(
+    standing: GateState, superseded_version: int | None, for_a_person: Mapping[str, int], overdue: bool
+) -> Snapshot:
+    """Return what there is to report now. `superseded_version`: the public key version that AWS has rotated."""
+    return Snapshot(
         answered=standing.checked_at is not None,
         status=standing.status.value,
         reason=standing.reason,
         hint=standing.hint,
-        superseded_version=report.public_key_version if report.rotation_at else None,
+        superseded_version=superseded_version,
         rejected=for_a_person.get(State.REJECTED.value, 0),
         disputed=for_a_person.get(State.DISPUTED.value, 0),
         overdue=overdue,
     )
 
 
-def condition(now: Seen) -> Condition | None:
+def condition(now: Snapshot) -> Condition | None:
     """What the pod's condition is to say; None before the first answer."""
     if not now.answered:
         return None
-    return Condition(status=now.entitled, reason=camel(now.reason), message=now.hint)
+    return Condition(status=now.entitled, reason=camel_case(now.reason), message=now.hint)
 
 
-def events(told: Seen, now: Seen) -> Sequence[PodEvent]:
+def events_between(told: Snapshot, now: Snapshot) -> Sequence[PodEvent]:
     """What happened since `told`."""
     found = [_gate(told, now)] if now.answered else []
     if now.superseded_version is not None and now.superseded_version != told.superseded_version:
@@ -118,7 +119,7 @@ def events(told: Seen, now: Seen) -> Sequence[PodEvent]:
     return [one for one in found if one is not None]
 
 
-def _gate(told: Seen, now: Seen) -> PodEvent | None:
+def _gate(told: Snapshot, now: Snapshot) -> PodEvent | None:
     turned = now.status != told.status
     other = now.status in WITH_EVERY_REASON and now.reason != told.reason
     reason = OF_STATUS.get(now.status)
@@ -131,6 +132,6 @@ def _event(reason: str, note: str, key: str = "") -> PodEvent:
     return PodEvent(reason=reason, note=note, warning=reason not in NORMAL, key=key)
 
 
-def camel(reason: str) -> str:
+def camel_case(reason: str) -> str:
     """`customer_not_entitled` → `CustomerNotEntitled`."""
     return "".join(word[:1].upper() + word[1:] for word in reason.split("_"))

@@ -12,24 +12,23 @@ Rules kept here:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
-from sidecar.platform.eks import ApiAccess
-from sidecar.pod_status.writer import Condition, Outcome, PodEvent, Told
+from sidecar.child.process import ChildFailure, ChildProcess, read_messages
+from sidecar.pod_status.access import ApiAccess
+from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 
-if TYPE_CHECKING:
-    from sidecar.child.process import Child
-
-KIND: Final = "notice"
-"""Tells this question from the other kinds."""
+JOB: Final = "report"
+"""The job's name in `child.main.JOBS`."""
 BUDGET_SECONDS: Final = 25.0
 """For a child to start and to be answered; past its first silence it asks nothing more."""
 TEXT_MAX: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notice:
+class StatusUpdate:
     """What is to be told, about which pod."""
 
     api: ApiAccess
@@ -41,72 +40,46 @@ class Notice:
         return len(self.events) + (self.condition is not None)
 
     def as_json(self) -> str:
-        return json.dumps({"kind": KIND, **asdict(self)})
+        return json.dumps({"job": JOB, **asdict(self)})
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises ValueError."""
-        try:
-            given = json.loads(text)
-            if given.pop("kind") != KIND:
-                raise ValueError("another kind of question")
-            wanted = given.pop("condition")
-            return cls(
-                api=ApiAccess(**given.pop("api")),
-                condition=None if wanted is None else Condition(**wanted),
-                events=tuple(PodEvent(**one) for one in given.pop("events")),
-                **given,
-            )
-        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as exc:
-            raise ValueError("not a notice") from exc
+    def from_payload(cls, payload: Mapping[str, Any]) -> Self:
+        """Return the update that a child was given."""
+        wanted = payload["condition"]
+        return cls(
+            api=ApiAccess(**payload["api"]),
+            condition=None if wanted is None else Condition(**wanted),
+            events=tuple(PodEvent(**one) for one in payload["events"]),
+        )
 
 
-def told_line(told: Told) -> str:
+def told_line(told: WriteResult) -> str:
     """One line of the child's."""
     return json.dumps({**asdict(told), "outcome": told.outcome.value})
 
 
-def read_told(line: str | bytes) -> Told:
+def read_told(line: str | bytes) -> WriteResult:
     """A line of the child's, with its texts cut. Raises ValueError."""
     try:
         given: dict[str, Any] = json.loads(line)
-        code, outcome = given.pop("code"), Outcome(given.pop("outcome"))
+        code, outcome = given.pop("code"), WriteOutcome(given.pop("outcome"))
         if isinstance(code, bool) or not isinstance(code, int):
             raise ValueError("no code")
-        return Told(outcome=outcome, code=code, **{name: _text(value) for name, value in given.items()})
+        return WriteResult(outcome=outcome, code=code, **{name: _text(value) for name, value in given.items()})
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as exc:
         raise ValueError("not an answer") from exc
 
 
-def answers(child: Child, notice: Notice, deadline: float) -> tuple[list[Told], str | None]:
-    """An answer for each thing, heard until `deadline` (monotonic); and what a child that broke said of it.
+def answers(
+    child: ChildProcess, notice: StatusUpdate, deadline: float
+) -> tuple[list[WriteResult], ChildFailure | None]:
+    """Return a result for each thing, read until `deadline` (monotonic), and why the child gave no more.
 
     When this returns the child has been killed and reaped.
     """
-    heard: list[Told] = []
-    code, broken = "", None
-    try:
-        while len(heard) < len(notice) and not code:
-            line = child.line(deadline)
-            if line is None:
-                code = "child_failed" if child.ended else "child_timed_out"
-                break
-            try:
-                heard.append(read_told(line))
-            except ValueError:
-                code, broken = "child_failed", _crash(line)
-    finally:
-        child.close()
-    return heard + [Told(outcome=Outcome.UNREACHABLE, reason=code)] * (len(notice) - len(heard)), broken
-
-
-def _crash(line: bytes) -> str:
-    """What a crashing child could still say: exception class and place."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        found = None
-    return str(found.get("crashed"))[:TEXT_MAX] if isinstance(found, dict) else "unreadable"
+    found, failure = read_messages(child, read_told, len(notice), deadline)
+    missing = WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=failure.code if failure else "")
+    return found + [missing] * (len(notice) - len(found)), failure
 
 
 def _text(value: object) -> str:

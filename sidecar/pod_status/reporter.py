@@ -25,16 +25,17 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from sidecar import log
-from sidecar.app.pod_status import LOOP
 from sidecar.child import process
-from sidecar.child.process import Child
+from sidecar.child.process import CHILD_FAILED, ChildProcess
 from sidecar.clock import Clock
-from sidecar.platform.eks import ApiAccess
-from sidecar.pod_status.changes import Seen, condition, events
-from sidecar.pod_status.messages import BUDGET_SECONDS, Notice, answers
-from sidecar.pod_status.writer import Condition, Outcome, PodEvent, Told
-from sidecar.restart_state import Board
+from sidecar.pod_status.access import ApiAccess
+from sidecar.pod_status.changes import Snapshot, condition, events_between
+from sidecar.pod_status.messages import BUDGET_SECONDS, StatusUpdate, answers
+from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
+from sidecar.restart_state import RestartState
 
+LOOP: Final = "kubernetes"
+"""The loop's name in `/healthz`, status and metrics."""
 PACE_SECONDS: Final = 2.0
 """Between two children, unless the gate turns."""
 UNREACHABLE_SECONDS: Final = 1.0
@@ -61,24 +62,24 @@ HINTS: Final[Mapping[int, str]] = {
 OTHER: Final = "The API server refuses `{verb}` on `{resource}`; look for an admission policy that says why."
 
 
-class Herald:
+class PodStatusReporter:
     """Tells the cluster what is seen of gate and usage."""
 
     def __init__(
         self,
         *,
         api: ApiAccess,
-        look: Callable[[], Seen],
+        look: Callable[[], Snapshot],
         clock: Clock,
-        shared: Board,
-        start_child: Callable[[Notice], Child] = process.spawn,
+        shared: RestartState,
+        start_child: Callable[[StatusUpdate], ChildProcess] = process.spawn,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`look`: what there is to be told, from memory alone."""
         self._api, self._look, self._clock, self._board = api, look, clock, shared
         self._start_child, self._chance = start_child, chance
         self._wake = threading.Condition()
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self._stop_at: float | None = None
         self._ended = threading.Event()
         self._given_up = False
@@ -172,22 +173,22 @@ class Herald:
             return None
         return 0.0 if self._next_at is None else max(0.0, self._next_at - self._clock.monotonic())
 
-    def _notice(self, now: Seen) -> Notice:
+    def _notice(self, now: Snapshot) -> StatusUpdate:
         """What is not told yet."""
         if self._given_up:
-            return Notice(api=self._api, condition=None)
+            return StatusUpdate(api=self._api, condition=None)
         wanted, shown = condition(now), self._shown
         if wanted and shown and (wanted.status, wanted.reason) == (shown.status, shown.reason):
             wanted = None
-        fresh = tuple(one for one in events(self._told, now) if one not in self._counted)
-        return Notice(api=self._api, condition=wanted, events=fresh)
+        fresh = tuple(one for one in events_between(self._told, now) if one not in self._counted)
+        return StatusUpdate(api=self._api, condition=wanted, events=fresh)
 
     def _catch_up(self) -> None:
         """What changed and is nothing to tell is known from here on: fewer records wait, say."""
         if self._told != self._seen:
             self._remember(self._seen)
 
-    def _remember(self, told: Seen) -> None:
+    def _remember(self, told: Snapshot) -> None:
         self._told, self._counted = told, []
         self._board.write(told=asdict(told))
 
@@ -202,18 +203,18 @@ class Herald:
         try:
             current = self._start_child(notice)
         except OSError as exc:
-            log.error("child.failed", code="child_failed", crash=type(exc).__name__)
-            self._keep(notice, now, [Told(outcome=Outcome.UNREACHABLE, reason="child_failed")] * len(notice))
+            log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
+            self._keep(notice, now, [WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=CHILD_FAILED)] * len(notice))
             return
         with self._wake:
             self._child = current
         try:
-            told, broken = answers(current, notice, self._deadline())
+            told, failure = answers(current, notice, self._deadline())
         finally:
             with self._wake:
                 self._child = None
-        if broken is not None:
-            log.error("child.failed", code="child_failed", crash=broken)
+        if failure is not None and failure.crash is not None:
+            log.error("child.failed", code=failure.code, crash=failure.crash)
         self._keep(notice, now, told)
 
     def _deadline(self) -> float:
@@ -222,9 +223,9 @@ class Herald:
 
     # -- what came of it ---------------------------------------------------------------------------
 
-    def _keep(self, notice: Notice, now: Seen, told: list[Told]) -> None:
+    def _keep(self, notice: StatusUpdate, now: Snapshot, told: list[WriteResult]) -> None:
         """Remember what is told, say what is not, and when it is tried again."""
-        done = [one.outcome is Outcome.DONE for one in told]
+        done = [one.outcome is WriteOutcome.DONE for one in told]
         of_events = done[len(done) - len(notice.events) :]
         self._counted += [event for event, good in zip(notice.events, of_events, strict=True) if good]
         if all(of_events):
@@ -232,19 +233,19 @@ class Herald:
         if notice.condition is not None and done[0]:
             self._shown = notice.condition
         outcomes = {one.outcome for one in told}
-        if Outcome.NOT_INSTALLED in outcomes:
+        if WriteOutcome.NOT_INSTALLED in outcomes:
             self._given_up = True
             log.error("kubernetes.not_installed", hint=NOT_INSTALLED)
             return
         self._say(told)
         self._schedule(outcomes)
 
-    def _say(self, told: list[Told]) -> None:
+    def _say(self, told: list[WriteResult]) -> None:
         """Refusals and silences, each once; and when they are over."""
-        silent = next((one for one in told if one.outcome is Outcome.UNREACHABLE), None)
+        silent = next((one for one in told if one.outcome is WriteOutcome.UNREACHABLE), None)
         if silent and not self._held:
             log.warn("kubernetes.held", code=silent.code or None, reason=silent.reason or None, hint=self._silence())
-        refused = {(one.code, one.verb, one.resource): one for one in told if one.outcome is Outcome.REFUSED}
+        refused = {(one.code, one.verb, one.resource): one for one in told if one.outcome is WriteOutcome.REFUSED}
         for what, one in refused.items():
             if what not in self.refused:
                 fields = {"code": one.code, "verb": one.verb, "resource": one.resource, "reason": one.reason or None}
@@ -273,12 +274,12 @@ class Herald:
             f" {self._api.mount}."
         )
 
-    def _schedule(self, outcomes: set[Outcome]) -> None:
+    def _schedule(self, outcomes: set[WriteOutcome]) -> None:
         """When the rest is tried again. A gate that turned meanwhile does not wait."""
-        if outcomes == {Outcome.DONE}:
+        if outcomes == {WriteOutcome.DONE}:
             self._attempt = 0
             return
-        silent = Outcome.UNREACHABLE in outcomes
+        silent = WriteOutcome.UNREACHABLE in outcomes
         first, most = (
             (UNREACHABLE_SECONDS, UNREACHABLE_SECONDS_MAX) if silent else (REFUSED_SECONDS, REFUSED_SECONDS_MAX)
         )
@@ -289,6 +290,6 @@ class Herald:
                 self._next_at = self._clock.monotonic() + pause * (0.5 + self._chance() / 2)
 
 
-def _recalled(found: Any) -> Seen:
+def _recalled(found: Any) -> Snapshot:
     """What an earlier worker of this process told last."""
-    return Seen(**found) if isinstance(found, dict) else Seen()
+    return Snapshot(**found) if isinstance(found, dict) else Snapshot()

@@ -22,14 +22,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.platform.eks import ApiAccess
+from sidecar.pod_status.access import ApiAccess
+from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 
 CONDITION: Final = "entitlement-sidecar.io/entitled"
 COMPONENT: Final = "entitlement-sidecar"
@@ -45,52 +44,7 @@ BUSY: Final = frozenset({408, 429})
 """With every 5xx: asked again soon."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """What the pod's condition is to say."""
-
-    status: bool
-    reason: str
-    """CamelCase."""
-    message: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PodEvent:
-    """Something that happened to this pod."""
-
-    reason: str
-    """CamelCase."""
-    note: str
-    warning: bool = False
-    key: str = ""
-    """Tells events of one reason apart; those with the same are one event with a count."""
-
-
-class Outcome(Enum):
-    """What came of telling one thing."""
-
-    DONE = "done"
-    REFUSED = "refused"
-    """The API server says no: `code`, `reason`, and what was wanted."""
-    UNREACHABLE = "unreachable"
-    """It does not answer, or is busy."""
-    NOT_INSTALLED = "not_installed"
-    """The package `kubernetes` is missing from the image."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """The outcome of one thing."""
-
-    outcome: Outcome
-    code: int = 0
-    reason: str = ""
-    verb: str = ""
-    resource: str = ""
-
-
-class Refusal(Exception):
+class ApiServerError(Exception):
     """The API server answered something else than yes."""
 
     def __init__(self, code: int, reason: str, verb: str) -> None:
@@ -98,22 +52,22 @@ class Refusal(Exception):
         self.code, self.reason, self.verb = code, reason, verb
 
 
-def tell(
+def write_all(
     api: ApiAccess,
     condition: Condition | None,
     events: Sequence[PodEvent],
     now: datetime,
     timeout: tuple[float, float] = TIMEOUT_SECONDS,
-) -> Iterator[Told]:
+) -> Iterator[WriteResult]:
     """One `Told` for the condition, where there is one, and for each event, in order."""
     count = len(events) + (condition is not None)
     try:
         server = Server.of(api, timeout)
     except ImportError:
-        yield from [Told(outcome=Outcome.NOT_INSTALLED)] * count
+        yield from [WriteResult(outcome=WriteOutcome.NOT_INSTALLED)] * count
         return
     except OSError as exc:
-        yield from [Told(outcome=Outcome.UNREACHABLE, reason=str(exc))] * count
+        yield from [WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=str(exc))] * count
         return
     telling: list[tuple[str, Callable[[], None]]] = []
     if condition is not None:
@@ -122,7 +76,7 @@ def tell(
     for at, (resource, what) in enumerate(telling):
         told = _attempt(what, resource)
         yield told
-        if told.outcome is Outcome.UNREACHABLE:
+        if told.outcome is WriteOutcome.UNREACHABLE:
             yield from [told] * (len(telling) - at - 1)
             return
 
@@ -186,19 +140,19 @@ def _read(status: int, data: bytes, verb: str) -> Any:
     if 200 <= status < 300:
         raise OSError("what answers is not the Kubernetes API")
     reason = found.get("reason") if isinstance(found, dict) else ""
-    raise Refusal(status, reason[:WORD_MAX] if isinstance(reason, str) and reason.isalnum() else "", verb)
+    raise ApiServerError(status, reason[:WORD_MAX] if isinstance(reason, str) and reason.isalnum() else "", verb)
 
 
-def _attempt(what: Callable[[], None], resource: str) -> Told:
+def _attempt(what: Callable[[], None], resource: str) -> WriteResult:
     try:
         what()
-    except Refusal as exc:
+    except ApiServerError as exc:
         busy = exc.code in BUSY or exc.code >= 500
-        outcome = Outcome.UNREACHABLE if busy else Outcome.REFUSED
-        return Told(outcome=outcome, code=exc.code, reason=exc.reason, verb=exc.verb, resource=resource)
+        outcome = WriteOutcome.UNREACHABLE if busy else WriteOutcome.REFUSED
+        return WriteResult(outcome=outcome, code=exc.code, reason=exc.reason, verb=exc.verb, resource=resource)
     except OSError as exc:
-        return Told(outcome=Outcome.UNREACHABLE, reason=str(exc))
-    return Told(outcome=Outcome.DONE)
+        return WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=str(exc))
+    return WriteResult(outcome=WriteOutcome.DONE)
 
 
 # -- the condition -----------------------------------------------------------------------------------
@@ -238,7 +192,7 @@ def _record(server: Server, api: ApiAccess, event: PodEvent, now: datetime) -> N
         try:
             server.ask("POST", path, event_object(api, event, now), "application/json")
             return
-        except Refusal as exc:
+        except ApiServerError as exc:
             if exc.code != 409:
                 raise
         if _count(server, f"{path}/{name}", event, now):
@@ -252,7 +206,7 @@ def _count(server: Server, path: str, event: PodEvent, now: datetime) -> bool:
         there = server.ask("PATCH", path, {"message": event.note[:NOTE_MAX], "lastTimestamp": stamp(now)}, STRATEGIC)
         count = there.get("count")
         server.ask("PATCH", path, {"count": (count if isinstance(count, int) else 1) + 1}, STRATEGIC)
-    except Refusal as exc:
+    except ApiServerError as exc:
         if exc.code == 404:
             return False
         raise

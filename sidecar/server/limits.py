@@ -15,10 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-PROBE: Final = "probe"
-"""Name of the listener the kubelet asks."""
-API: Final = "api"
-"""Name of the listener the product asks."""
+from sidecar.api.reply import PROBE
 
 REFUSAL_STATUSES: Final = (400, 413, 414, 417, 431, 501, 503)
 """Every status the worker answers by itself instead of the application."""

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.api.reply import API, PROBE
 from sidecar.errors import Problem, SettingsError
-from sidecar.server.limits import API, PROBE
 from sidecar.settings import Address, Settings
 
 BACKLOG: Final = 1024

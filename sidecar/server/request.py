@@ -43,7 +43,7 @@ KNOWN_HEAD_BYTES_MAX: Final = 512
 
 
 @dataclass(frozen=True)
-class Refusal:
+class HttpError:
     """Why a request is not served: everything the problem document says."""
 
     status: int
@@ -52,22 +52,22 @@ class Refusal:
     detail: str
 
 
-BAD_REQUEST: Final = Refusal(400, "Bad Request", "bad_request", "The request is not valid HTTP/1.1.")
-BODY_TOO_LARGE: Final = Refusal(
+BAD_REQUEST: Final = HttpError(400, "Bad Request", "bad_request", "The request is not valid HTTP/1.1.")
+BODY_TOO_LARGE: Final = HttpError(
     413, "Content Too Large", "body_too_large", "The body is longer than this listener reads."
 )
-URI_TOO_LONG: Final = Refusal(414, "URI Too Long", "uri_too_long", "The request line is too long.")
-EXPECTATION_FAILED: Final = Refusal(
+URI_TOO_LONG: Final = HttpError(414, "URI Too Long", "uri_too_long", "The request line is too long.")
+EXPECTATION_FAILED: Final = HttpError(
     417, "Expectation Failed", "expectation_failed", "The only expectation met here is 100-continue."
 )
-HEADERS_TOO_LARGE: Final = Refusal(
+HEADERS_TOO_LARGE: Final = HttpError(
     431, "Request Header Fields Too Large", "headers_too_large", "The header fields are too long or too many."
 )
-UNSUPPORTED_TRANSFER_CODING: Final = Refusal(
+UNSUPPORTED_TRANSFER_CODING: Final = HttpError(
     501, "Not Implemented", "unsupported_transfer_coding", "The only transfer coding read here is chunked."
 )
 
-REFUSALS: Final[tuple[tuple[Any, Refusal], ...]] = (
+REFUSALS: Final[tuple[tuple[Any, HttpError], ...]] = (
     (errors.LimitRequestLine, URI_TOO_LONG),
     (errors.LimitRequestHeaders, HEADERS_TOO_LARGE),
     (errors.ExpectationFailed, EXPECTATION_FAILED),
@@ -75,7 +75,7 @@ REFUSALS: Final[tuple[tuple[Any, Refusal], ...]] = (
 )
 
 
-def refusal_of(error: Exception) -> Refusal:
+def refusal_of(error: Exception) -> HttpError:
     """What gunicorn's exception means to the client. One we do not know is a bad request."""
     for kind, refusal in REFUSALS:
         if isinstance(error, kind):
@@ -112,7 +112,7 @@ class Request:
         self._wire = wire
         self._source = source
 
-    def read_body(self) -> bytes | Refusal:
+    def read_body(self) -> bytes | HttpError:
         """Decode the body, and hold it no longer. Once; the pool's work when it is long."""
         wire, self._wire = self._wire, b""
         if self._source is None:
@@ -139,7 +139,7 @@ class _ChunkScan:
         self.chunks = 0
         self._trailer_from: int | None = None
 
-    def end(self, buffer: bytearray) -> int | Refusal | None:
+    def end(self, buffer: bytearray) -> int | HttpError | None:
         """The body's length as sent, a refusal, or None while more must come."""
         while self._trailer_from is None:
             line = CHUNK_LINE.match(buffer, self._at)
@@ -155,12 +155,12 @@ class _ChunkScan:
                 return BODY_TOO_LARGE
         return self._trailer_end(buffer, self._trailer_from)
 
-    def _odd_line(self, buffer: bytearray) -> Refusal | None:
+    def _odd_line(self, buffer: bytearray) -> HttpError | None:
         unread = len(buffer) - self._at
         finished = buffer.find(b"\n", self._at, self._at + CHUNK_LINE_BYTES_MAX) >= 0
         return BAD_REQUEST if finished or unread > CHUNK_LINE_BYTES_MAX else None
 
-    def _trailer_end(self, buffer: bytearray, start: int) -> int | Refusal | None:
+    def _trailer_end(self, buffer: bytearray, start: int) -> int | HttpError | None:
         if buffer.startswith(b"\r\n", start):
             return self._within_limit(start + 2)
         found = buffer.find(HEAD_END, max(start, self._at - 3))
@@ -169,7 +169,7 @@ class _ChunkScan:
             return self._within_limit(found + 4)
         return HEADERS_TOO_LARGE if len(buffer) - start > self._limits.head_bytes_max else None
 
-    def _within_limit(self, end: int) -> int | Refusal:
+    def _within_limit(self, end: int) -> int | HttpError:
         return end if end <= self._body_bytes_max else BODY_TOO_LARGE
 
 
@@ -199,7 +199,7 @@ class RequestReader:
         self._chunks: _ChunkScan | None = None
         self._may_ask_for_body = False
 
-    def take(self) -> Request | Refusal | None:
+    def take(self) -> Request | HttpError | None:
         """The next whole request, a refusal, or None while more bytes must come."""
         if self._message is None:
             refusal = self._take_head()
@@ -213,7 +213,7 @@ class RequestReader:
         self._may_ask_for_body = False
         return due
 
-    def _take_head(self) -> Refusal | None:
+    def _take_head(self) -> HttpError | None:
         end = self.buffer.find(HEAD_END, max(0, self._scanned - 3))
         if end < 0:
             return self._judge_unfinished_head()
@@ -241,7 +241,7 @@ class RequestReader:
             del self._known[next(iter(self._known))]
         self._known[head] = message
 
-    def _accept_head(self, message: Any) -> Refusal | None:
+    def _accept_head(self, message: Any) -> HttpError | None:
         # An absolute target without a path names the root; a CONNECT names no path at all.
         message.path = message.path or "/"
         if not message.path.startswith("/") and message.uri != "*":
@@ -263,7 +263,7 @@ class RequestReader:
         self._message = message
         return None
 
-    def _judge_unfinished_head(self) -> Refusal | None:
+    def _judge_unfinished_head(self) -> HttpError | None:
         size = len(self.buffer)
         line_due = not self._line_judged and size > self._limits.request_line_bytes_max + 4
         odd = BARE_LF.search(self.buffer, self._scanned) is not None
@@ -274,7 +274,7 @@ class RequestReader:
             return None
         return self._judge(bytes(self.buffer)) or (HEADERS_TOO_LARGE if too_large else None)
 
-    def _judge(self, head: bytes) -> Refusal | None:
+    def _judge(self, head: bytes) -> HttpError | None:
         """Ask gunicorn about a head that will not be served, or is not all there."""
         try:
             next(RequestParser(self._cfg, _Source((head,)), self._peer))
@@ -284,11 +284,11 @@ class RequestReader:
             return refusal_of(error)
         return None
 
-    def _take_body(self) -> Request | Refusal | None:
-        end: int | Refusal | None = self._body_bytes
+    def _take_body(self) -> Request | HttpError | None:
+        end: int | HttpError | None = self._body_bytes
         if self._chunks is not None:
             end = self._chunks.end(self.buffer)
-        if isinstance(end, Refusal):
+        if isinstance(end, HttpError):
             return end
         if end is None or len(self.buffer) < end:
             return BODY_TOO_LARGE if len(self.buffer) > self._body_bytes_max else None

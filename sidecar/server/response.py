@@ -23,16 +23,13 @@ from typing import Any, Final, NamedTuple
 from gunicorn import util
 from gunicorn.http import wsgi
 
-from sidecar.api.reply import Reply, send
-from sidecar.server.request import Refusal, Request
+from sidecar.api.reply import LISTENER, Reply, send
+from sidecar.server.request import HttpError, Request
 
-LISTENER: Final = "sidecar.listener"
-"""The environ key that names the listener which accepted the connection."""
-
-INTERNAL_ERROR: Final = Refusal(
+INTERNAL_ERROR: Final = HttpError(
     500, "Internal Server Error", "internal_error", "The request could not be served; the log says why."
 )
-TOO_BUSY: Final = Refusal(
+TOO_BUSY: Final = HttpError(
     503, "Service Unavailable", "too_busy", "Too many requests are being served. Ask again in a second."
 )
 
@@ -46,7 +43,7 @@ USUAL: Final = (200, (), "POST", (1, 1))
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     """A finished answer, and what to do and count after it."""
 
     parts: list[bytes]
@@ -110,7 +107,7 @@ class Response(wsgi.Response):  # type: ignore[misc]
         return bool(announced is None or self._omits_body or self.sent == announced)
 
 
-class Exchange:
+class HttpExchange:
     """One whole request on its way through the application."""
 
     def __init__(
@@ -140,38 +137,38 @@ class Exchange:
         message = self._request.message
         return message.method, _unquoted(message.path)
 
-    def read_body(self) -> bytes | Answer:
+    def read_body(self) -> bytes | RawResponse:
         """The body, or the answer to one that cannot be read. Once; work for the pool when it is long."""
         body = self._request.read_body()
-        return refuse(body, head_only=self._head_only()) if isinstance(body, Refusal) else body
+        return error_response(body, head_only=self._head_only()) if isinstance(body, HttpError) else body
 
-    def run(self, app: WsgiApp, *, close: bool) -> Answer:
+    def run(self, app: WsgiApp, *, close: bool) -> RawResponse:
         """Read the body, ask the application, collect its answer. Raises nothing of the application's."""
         body = self.read_body()
-        if isinstance(body, Answer):
+        if isinstance(body, RawResponse):
             return body
         self.environ["wsgi.input"] = io.BytesIO(body)
         if body:  # a chunked body has a length by now
             self.environ["CONTENT_LENGTH"] = str(len(body))
         return self._collect(app, close)
 
-    def give(self, reply: Reply, *, close: bool) -> Answer:
+    def give(self, reply: Reply, *, close: bool) -> RawResponse:
         """This reply, in the bytes any other route's would have."""
         message = self._request.message
         if (reply.status, reply.headers, message.method, message.version) != USUAL:
             return self._collect(lambda _, start_response: send(reply, start_response), close)
         close = close or message.should_close()
-        return Answer(parts=[_usual_head(reply, close) + reply.body], close=close)
+        return RawResponse(parts=[_usual_head(reply, close) + reply.body], close=close)
 
-    def _collect(self, app: WsgiApp, close: bool) -> Answer:
+    def _collect(self, app: WsgiApp, close: bool) -> RawResponse:
         try:
             collector, response, environ = self._made
             if close:
                 response.force_close()
             _ask(app, response, environ)
         except Exception as error:
-            return refuse(INTERNAL_ERROR, head_only=self._head_only(), error=type(error).__name__)
-        return Answer(parts=collector.finished(), close=response.should_close())
+            return error_response(INTERNAL_ERROR, head_only=self._head_only(), error=type(error).__name__)
+        return RawResponse(parts=collector.finished(), close=response.should_close())
 
     def _head_only(self) -> bool:
         return bool(self._request.message.method == "HEAD")
@@ -212,7 +209,7 @@ def _usual_head(reply: Reply, close: bool) -> bytes:
     ).encode("latin-1")
 
 
-def refuse(refusal: Refusal, *, head_only: bool = False, error: str | None = None) -> Answer:
+def error_response(refusal: HttpError, *, head_only: bool = False, error: str | None = None) -> RawResponse:
     """The worker's own answer. The connection closes after it: what follows on it is not trusted."""
     problem = {
         "type": "about:blank",
@@ -234,4 +231,4 @@ def refuse(refusal: Refusal, *, head_only: bool = False, error: str | None = Non
         lines.append("Retry-After: 1")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
     counted = None if refusal is INTERNAL_ERROR else refusal.status
-    return Answer(parts=[head if head_only else head + body], close=True, refused=counted, error=error)
+    return RawResponse(parts=[head if head_only else head + body], close=True, refused=counted, error=error)

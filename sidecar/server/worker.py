@@ -37,16 +37,14 @@ from typing import Any, Final
 
 from gunicorn.workers import base
 
-from sidecar.api.reply import Reply, Taker
+from sidecar.api.reply import PROBE, DeferredHandler, Reply
 from sidecar.server.connection import Connection, Listener, Phase
 from sidecar.server.deferred import Deferred, Promise
 from sidecar.server.gunicorn_internals import check_gunicorn, relied_on, settings_problem
-from sidecar.server.limits import PROBE, Counters, Limits
-from sidecar.server.request import Refusal, Request
-from sidecar.server.response import INTERNAL_ERROR, TOO_BUSY, Answer, Exchange, refuse
+from sidecar.server.limits import Counters, Limits
+from sidecar.server.request import HttpError, Request
+from sidecar.server.response import INTERNAL_ERROR, TOO_BUSY, HttpExchange, RawResponse, error_response
 from sidecar.server.thread_pool import Pool
-
-__all__ = ["Worker", "check_gunicorn", "gunicorn_settings"]
 
 TICK_SECONDS: Final = 1.0
 """gunicorn's own heartbeat; deadlines and the parent are looked at with it."""
@@ -63,7 +61,7 @@ SCRATCH_BYTES: Final = 64 * 1024
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
 
-Owed = Promise[tuple[Connection, Exchange], Reply | Answer]
+Owed = Promise[tuple[Connection, HttpExchange], Reply | RawResponse]
 
 
 def gunicorn_settings() -> dict[str, object]:
@@ -101,11 +99,11 @@ class Worker(base.Worker):  # type: ignore[misc]
         self.app.http_counters = self.counters
         self._listeners = {name: Listener(name, self.limits, self.counters) for name in names}
         self._poller = selectors.DefaultSelector()
-        self._pool: Pool[Connection, Answer | None] = Pool(
+        self._pool: Pool[Connection, RawResponse | None] = Pool(
             self.limits.pool_threads, self.limits.pool_queue_max, lambda answer: answer is not None and answer.is_big()
         )
         """What comes back is None where the answer was promised for later."""
-        self._deferred: Deferred[tuple[Connection, Exchange], Reply | Answer] = Deferred(
+        self._deferred: Deferred[tuple[Connection, HttpExchange], Reply | RawResponse] = Deferred(
             self.limits.deferred_max, self.limits.deferred_bytes_max
         )
         self._taking = threading.Lock()
@@ -302,8 +300,8 @@ class Worker(base.Worker):  # type: ignore[misc]
     def _advance(self, connection: Connection) -> None:
         """Act on what has been read, if that is a whole request."""
         found = connection.reader.take()
-        if isinstance(found, Refusal):
-            self._answer(connection, refuse(found))
+        if isinstance(found, HttpError):
+            self._answer(connection, error_response(found))
         elif isinstance(found, Request):
             self._serve(connection, found)
         else:
@@ -316,14 +314,14 @@ class Worker(base.Worker):  # type: ignore[misc]
     def _serve(self, connection: Connection, request: Request) -> None:
         listener, limits = connection.listener, self.limits
         try:
-            exchange = Exchange(
+            exchange = HttpExchange(
                 self.cfg, request, listener.name, connection.peer, connection.server, limits.answer_bytes_max
             )
             short = request.body_bytes <= limits.quick_body_bytes_max and request.body_chunks <= limits.quick_chunks_max
             taker = self.wsgi.taker(listener.name, *exchange.method_and_path)
             quick = taker is None and (short or listener.name == PROBE) and self.wsgi.quick(exchange.environ)
         except Exception as error:
-            self._answer(connection, refuse(INTERNAL_ERROR, error=type(error).__name__))
+            self._answer(connection, error_response(INTERNAL_ERROR, error=type(error).__name__))
             return
         close = self._stop_asked or self._finishing
         if quick:
@@ -341,9 +339,11 @@ class Worker(base.Worker):  # type: ignore[misc]
 
     def _too_busy(self, connection: Connection, head_only: bool = False) -> None:
         self.counters.queue_full += 1
-        self._answer(connection, refuse(TOO_BUSY, head_only=head_only))
+        self._answer(connection, error_response(TOO_BUSY, head_only=head_only))
 
-    def _defer(self, connection: Connection, exchange: Exchange, taker: Taker, size: int, short: bool) -> None:
+    def _defer(
+        self, connection: Connection, exchange: HttpExchange, taker: DeferredHandler, size: int, short: bool
+    ) -> None:
         """Have a request taken, here where that is quick; its answer comes through the promise."""
         promise = self._deferred.promise((connection, exchange), size)
         if promise is None:
@@ -358,7 +358,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             promise.drop()
             self._too_busy(connection)
 
-    def _take_in_pool(self, exchange: Exchange, taker: Taker, promise: Owed) -> None:
+    def _take_in_pool(self, exchange: HttpExchange, taker: DeferredHandler, promise: Owed) -> None:
         """On a thread of the pool, which is free again as soon as the body is read; one body at a time.
 
         Reading is the interpreter's work alone: several at once would take turns with the poller, and none be sooner.
@@ -369,17 +369,17 @@ class Worker(base.Worker):  # type: ignore[misc]
         if error is not None:
             self.log.error("request.failed", extra={"error": error})
 
-    def _run_in_pool(self, exchange: Exchange, close: bool) -> Answer:
+    def _run_in_pool(self, exchange: HttpExchange, close: bool) -> RawResponse:
         """On a thread of the pool, which must survive whatever the route does."""
         try:
             answer = exchange.run(self.wsgi, close=close)
         except BaseException as error:
-            answer = refuse(INTERNAL_ERROR, error=type(error).__name__)
+            answer = error_response(INTERNAL_ERROR, error=type(error).__name__)
         if answer.error is not None:
             self.log.error("request.failed", extra={"error": answer.error})
         return answer
 
-    def _answer(self, connection: Connection, answer: Answer) -> None:
+    def _answer(self, connection: Connection, answer: RawResponse) -> None:
         listener = connection.listener
         if answer.refused is not None:
             self.counters.refused[listener.name, answer.refused] += 1
@@ -446,16 +446,16 @@ class Worker(base.Worker):  # type: ignore[misc]
         connection.sock.close()
 
 
-def _take(exchange: Exchange, taker: Taker, promise: Owed) -> str | None:
+def _take(exchange: HttpExchange, taker: DeferredHandler, promise: Owed) -> str | None:
     """Call the taker. Its failure is an answer like any other, and its type is returned."""
     body = exchange.read_body()
-    if isinstance(body, Answer):
+    if isinstance(body, RawResponse):
         promise(body)
         return None
     try:
         taker(body, promise)
     except BaseException as error:
         failed = type(error).__name__
-        promise(refuse(INTERNAL_ERROR, error=failed))
+        promise(error_response(INTERNAL_ERROR, error=failed))
         return failed
     return None

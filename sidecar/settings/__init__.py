@@ -88,7 +88,7 @@ class Settings:
         read: sources.ReadDocument = yaml_file.read,
     ) -> Self:
         """Raises SettingsError listing every bad value, not just the first."""
-        found = sources.gather(env, flags or {}, manifest_path, read)
+        found = sources.collect(env, flags or {}, manifest_path, read)
         if found.problems:
             raise SettingsError(found.problems)
         given: dict[str, Any] = {name: value for name, value in found.values.items() if name not in sources.KEY_NAMES}

@@ -38,7 +38,7 @@ KEY_NAMES: Final = ("public_key", "public_key_file", "public_key_version")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class RawValue:
     """A value as somebody wrote it, and where."""
 
     value: object
@@ -49,7 +49,7 @@ class Given:
 
 
 @dataclass(kw_only=True)
-class Gathered:
+class Collected:
     """All sources read, conflicts settled, values parsed."""
 
     values: dict[str, object] = field(default_factory=dict)
@@ -59,14 +59,14 @@ class Gathered:
     problems: list[Problem] = field(default_factory=list)
 
 
-def gather(
+def collect(
     env: Mapping[str, str],
     flags: Mapping[str, str],
     manifest_path: Path = MANIFEST_PATH,
     read: ReadDocument = yaml_file.read,
-) -> Gathered:
+) -> Collected:
     """Read every source. The caller decides what to do with `problems`."""
-    found = Gathered()
+    found = Collected()
     found.manifest = _manifest(manifest_path, read, found.problems)
     given = _outside(env, flags, read, found.problems)
     sealed = _sealed(found.manifest)
@@ -102,14 +102,14 @@ def _document(path: Path, read: ReadDocument, problems: list[Problem]) -> Mappin
 
 def _outside(
     env: Mapping[str, str], flags: Mapping[str, str], read: ReadDocument, problems: list[Problem]
-) -> dict[str, Given]:
+) -> dict[str, RawValue]:
     """What flag, environment and file give; the first of them wins."""
-    given: dict[str, Given] = {}
+    given: dict[str, RawValue] = {}
     config = flags.get("config") or env.get(CONFIG_VARIABLE)
     if config:
         for name, value in (_document(Path(config), read, problems) or {}).items():
             if name in BY_NAME:
-                given[name] = Given(value=value, name=f"{name} in {config}", origin="file")
+                given[name] = RawValue(value=value, name=f"{name} in {config}", origin="file")
             else:
                 problems.append(_unknown(f"{name} in {config}", name, str))
     for variable, words in env.items():
@@ -117,12 +117,12 @@ def _outside(
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name in BY_NAME and variable == BY_NAME[name].variable:
-            given[name] = Given(value=words, name=variable, origin="environment")
+            given[name] = RawValue(value=words, name=variable, origin="environment")
         elif not service_variables.injected(variable, words):
             problems.append(_unknown(variable, name, lambda known: BY_NAME[known].variable))
     for name, words in flags.items():
         if name in BY_NAME:
-            given[name] = Given(value=words, name=BY_NAME[name].flag, origin="flag")
+            given[name] = RawValue(value=words, name=BY_NAME[name].flag, origin="flag")
     return given
 
 
@@ -134,16 +134,16 @@ def _unknown(written: str, name: str, spell: Callable[[str], str]) -> Problem:
     return Problem(setting=written, fault=fault, example=spell(near[0]) if near else "")
 
 
-def _sealed(sealed_by: Manifest | None) -> dict[str, Given]:
+def _sealed(sealed_by: Manifest | None) -> dict[str, RawValue]:
     if sealed_by is None:
         return {}
     return {
-        name: Given(value=value, name=f"{name} in {sealed_by.path}", origin="manifest")
+        name: RawValue(value=value, name=f"{name} in {sealed_by.path}", origin="manifest")
         for name, value in sealed_by.sealed.items()
     }
 
 
-def _settle(setting: Setting, given: Given | None, sealed: Given | None, found: Gathered) -> None:
+def _settle(setting: Setting, given: RawValue | None, sealed: RawValue | None, found: Collected) -> None:
     """Parse the winning value; refuse an outside value that contradicts a sealed one."""
     outside = _parsed(setting, given, found.problems) if given else None
     if sealed:
@@ -157,13 +157,13 @@ def _settle(setting: Setting, given: Given | None, sealed: Given | None, found: 
         _take(found, setting.name, setting.parse(setting.default), "default")
 
 
-def _take(found: Gathered, name: str, value: object, origin: str) -> None:
+def _take(found: Collected, name: str, value: object, origin: str) -> None:
     if value is not None:
         found.values[name] = value
         found.origins[name] = origin
 
 
-def _parsed(setting: Setting, given: Given, problems: list[Problem]) -> object | None:
+def _parsed(setting: Setting, given: RawValue, problems: list[Problem]) -> object | None:
     try:
         return setting.parse(given.value)
     except ValueError as exc:
@@ -171,7 +171,7 @@ def _parsed(setting: Setting, given: Given, problems: list[Problem]) -> object |
         return None
 
 
-def contradiction(setting: Setting, given: Given, sealed: Given, mine: object, theirs: object) -> Problem:
+def contradiction(setting: Setting, given: RawValue, sealed: RawValue, mine: object, theirs: object) -> Problem:
     """An outside value against a sealed one, both named."""
     return Problem(
         setting=given.name,
@@ -191,7 +191,7 @@ def fingerprint(pem: str) -> str:
     return hashlib.sha256(pem.strip().encode()).hexdigest()[:12] + "…"
 
 
-def _choose_product(found: Gathered, given: Mapping[str, Given]) -> None:
+def _choose_product(found: Collected, given: Mapping[str, RawValue]) -> None:
     """The product code: outside's choice among the manifest's, or the only one."""
     code = found.values.get("product_code")
     setting = BY_NAME["product_code"]
@@ -210,11 +210,11 @@ def _choose_product(found: Gathered, given: Mapping[str, Given]) -> None:
         found.problems.append(Problem(setting=setting.variable, fault="is missing.", example=setting.example))
 
 
-def _written(name: str, given: Mapping[str, Given]) -> str:
+def _written(name: str, given: Mapping[str, RawValue]) -> str:
     return given[name].name if name in given else BY_NAME[name].variable
 
 
-def _choose_keys(found: Gathered, given: Mapping[str, Given]) -> None:
+def _choose_keys(found: Collected, given: Mapping[str, RawValue]) -> None:
     """The public keys, newest first: the product's sealed ones, or the one given outside."""
     product = _product(found)
     outside = _outside_key(found, given)
@@ -231,22 +231,22 @@ def _choose_keys(found: Gathered, given: Mapping[str, Given]) -> None:
         found.problems.append(Problem(setting=setting.variable, fault=fault, example=setting.example))
 
 
-def _keys_follow(found: Gathered) -> bool:
+def _keys_follow(found: Collected) -> bool:
     """Whether choosing one of the manifest's products will bring its keys."""
     products = found.manifest.products if found.manifest else ()
     chosen = found.values.get("product_code") in {product.code for product in products}
     return bool(products) and not chosen and all(product.public_keys for product in products)
 
 
-def _product(found: Gathered) -> Product | None:
+def _product(found: Collected) -> Product | None:
     return found.manifest.product(str(found.values.get("product_code"))) if found.manifest else None
 
 
-def _needs_key(found: Gathered) -> bool:
+def _needs_key(found: Collected) -> bool:
     return found.values.get("entitlement_check") is not EntitlementCheck.METER_USAGE
 
 
-def _seal_by_product(found: Gathered, given: Mapping[str, Given]) -> None:
+def _seal_by_product(found: Collected, given: Mapping[str, RawValue]) -> None:
     """What the chosen product has its own of stands above everything else."""
     product = _product(found)
     for name in SEALED_BY_PRODUCT if product and found.manifest else ():
@@ -256,12 +256,12 @@ def _seal_by_product(found: Gathered, given: Mapping[str, Given]) -> None:
         outside = found.values.get(name)
         if name in given and outside is not None and outside != sealed:
             written = ",".join(map(str, sealed)) or "[]" if isinstance(sealed, tuple) else sealed.value
-            word = Given(value=written, name=f"product {product.code} in {found.manifest.path}", origin="")
+            word = RawValue(value=written, name=f"product {product.code} in {found.manifest.path}", origin="")
             found.problems.append(contradiction(BY_NAME[name], given[name], word, outside, sealed))
         _take(found, name, sealed, "manifest")
 
 
-def _need_dimensions(found: Gathered) -> None:
+def _need_dimensions(found: Collected) -> None:
     """Asking by MeterUsage asks about dimensions."""
     if found.values.get("entitlement_check") is not EntitlementCheck.METER_USAGE or found.values.get("dimensions"):
         return
@@ -271,7 +271,7 @@ def _need_dimensions(found: Gathered) -> None:
         found.problems.append(Problem(setting=setting.variable, fault=fault, example=setting.example))
 
 
-def _outside_key(found: Gathered, given: Mapping[str, Given]) -> PublicKey | None:
+def _outside_key(found: Collected, given: Mapping[str, RawValue]) -> PublicKey | None:
     pem, file = found.values.get("public_key"), found.values.get("public_key_file")
     if pem and file:
         fault = f"and {_written('public_key_file', given)} are both given; give one."
@@ -297,7 +297,7 @@ def _key_from(file: Path, written: str, problems: list[Problem]) -> str | None:
 
 
 def _refuse_other_keys(
-    found: Gathered, given: Mapping[str, Given], sealed: tuple[PublicKey, ...], outside: PublicKey | None
+    found: Collected, given: Mapping[str, RawValue], sealed: tuple[PublicKey, ...], outside: PublicKey | None
 ) -> None:
     """An outside key is fine only if it is one of the sealed ones."""
     named = [name for name in KEY_NAMES if name in given]
@@ -324,7 +324,7 @@ def _prints(keys: tuple[PublicKey, ...]) -> str:
     return ", ".join(fingerprint(key.pem) for key in keys)
 
 
-def _guard_endpoint(found: Gathered, given: Mapping[str, Given]) -> None:
+def _guard_endpoint(found: Collected, given: Mapping[str, RawValue]) -> None:
     for name in manifest.NOT_SEALED:
         url = found.values.get(name)
         if url and found.manifest and not found.manifest.allow_endpoint_override:

@@ -26,7 +26,7 @@ import pytest
 from sidecar.child import process
 from sidecar.emulator import Emulator
 from sidecar.platform.eks import ApiAccess
-from sidecar.pod_status.messages import Notice, answers
+from sidecar.pod_status.messages import StatusUpdate, answers
 from sidecar.pod_status.writer import CONDITION, Condition, Outcome, PodEvent, Told
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
 from tests.acceptance.test_herald import heralded
@@ -91,7 +91,7 @@ class Place:
         )
 
     def tell(self, condition: Condition | None, *events: PodEvent, api: ApiAccess | None = None) -> list[Told]:
-        notice = Notice(api=api or self.api, condition=condition, events=events)
+        notice = StatusUpdate(api=api or self.api, condition=condition, events=events)
         told, broken = answers(process.spawn(notice), notice, time.monotonic() + 30)
         assert broken is None
         return told

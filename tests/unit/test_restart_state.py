@@ -9,16 +9,16 @@ import pytest
 
 from sidecar import restart_state
 from sidecar.entitlement.status import Status
-from sidecar.restart_state import Board
+from sidecar.restart_state import RestartState
 from tests.fakes import NOON, standing
 
 
 def test_an_unwritten_board_is_empty() -> None:
-    assert Board().read() == {}
+    assert RestartState().read() == {}
 
 
 def test_facts_are_added_and_replaced_by_name() -> None:
-    shared = Board()
+    shared = RestartState()
     shared.write(a=1, b={"c": None})
     shared.write(a="longer than before " * 20)
     shared.write(a=2)
@@ -26,13 +26,13 @@ def test_facts_are_added_and_replaced_by_name() -> None:
 
 
 def test_two_boards_are_strangers() -> None:
-    one, other = Board(), Board()
+    one, other = RestartState(), RestartState()
     one.write(a=1)
     assert other.read() == {}
 
 
 def test_a_child_of_the_same_process_reads_and_writes_the_same_board() -> None:
-    shared = Board()
+    shared = RestartState()
     shared.write(a=1)
     pid = os.fork()
     if pid == 0:
@@ -45,7 +45,7 @@ def test_a_child_of_the_same_process_reads_and_writes_the_same_board() -> None:
 
 
 def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
-    shared = Board()
+    shared = RestartState()
     shared.write(a="x" * 100_000)
     assert len(shared.read()["a"]) == 100_000
     shared.write(a="short")
@@ -56,6 +56,6 @@ def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
 @pytest.mark.parametrize("checked", [None, NOON + timedelta(microseconds=1)])
 def test_a_standing_comes_off_the_board_as_it_went_on(status: Status, checked: object) -> None:
     given = standing(status, checked_at=checked, hint='é "…"\n', asking_since=NOON - timedelta(days=1))
-    shared = Board()
+    shared = RestartState()
     shared.write(standing=restart_state.plain_standing(given))
     assert restart_state.read_standing(shared.read()["standing"]) == given

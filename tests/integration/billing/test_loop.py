@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.billing.loop import Settlement
-from sidecar.billing.messages import Answered, Submission
+from sidecar.billing.loop import BillingLoop
+from sidecar.billing.messages import Submission, SubmissionResult
 from sidecar.billing.usage import LedgerUsage
 from sidecar.clock import SystemClock
 from sidecar.entitlement.hold import Hold
@@ -20,11 +20,11 @@ from sidecar.errors import Exit
 from sidecar.gate.messages import Report
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.quantities import parse_micros
-from sidecar.metering.records import Act, SealedRequest, State, UsageRecord
+from sidecar.metering.records import Action, SealedRequest, State, UsageRecord
 from tests.fakes import Events, FakeChild, FakeClock, hearing, settings
 
 DAY = datetime(2026, 1, 2, tzinfo=UTC)
@@ -62,7 +62,10 @@ class Aws:
     sent: list[SealedRequest] = field(default_factory=list)
 
     def __call__(self, submission: Submission) -> FakeChild:
-        lines = [Answered(outcome=self._answer(one), request_id="r").as_json().encode() for one in submission.requests]
+        lines = [
+            SubmissionResult(outcome=self._answer(one), request_id="r").as_json().encode()
+            for one in submission.requests
+        ]
         return FakeChild(lines=list(lines))
 
     def _answer(self, request: SealedRequest) -> Outcome:
@@ -100,7 +103,7 @@ class Story:
     def begin(self) -> None:
         given = {"state_dir": str(self.directory), "dimensions": "requests"} | self.more
         self.settings = settings(**given)
-        self.settlement = Settlement(
+        self.settlement = BillingLoop(
             settings=self.settings,
             clock=self.clock,
             gate=self.gate,
@@ -121,8 +124,10 @@ class Story:
         self.settlement.look()
         return self
 
-    def use(self, quantity: str, at: str | None = None, dimension: str = "requests", **more: str) -> Pushed | Refusal:
-        answers: list[Pushed | Refusal] = []
+    def use(
+        self, quantity: str, at: str | None = None, dimension: str = "requests", **more: str
+    ) -> PushAccepted | PushRefused:
+        answers: list[PushAccepted | PushRefused] = []
         event = UsageEvent(
             dimension=dimension,
             micros=parse_micros(quantity),
@@ -358,7 +363,7 @@ def test_a_disputed_record_that_is_sent_again_too_late_is_not_billed_in_a_later_
     story.aws.billed["requests", hour("10:00").number] = ("9", "receipt-of-another")
     story.use("5")
     story.at("11:00:30").at("11:10").at("16:30")
-    story.usage.act(Act.RETRY, None, None, None)
+    story.usage.act(Action.RETRY, None, None, None)
     story.at("16:31").at("17:00:30").at("17:10")
     assert story.aws.bill() == {"10": "9"}
     assert (story.record("10:00").state, story.record("10:00").last_error) == (State.REJECTED, "outcome_unknown")
@@ -373,7 +378,7 @@ def test_a_person_settles_what_was_rejected(tell: Callable[..., Story]) -> None:
     assert story.record("10:00").state is State.REJECTED
     story.at("11:40")
     assert len(story.aws.sent) == 1, "what waits for a person is not sent by itself"
-    (record,) = story.usage.act(Act.RETRY, None, None, None)
+    (record,) = story.usage.act(Action.RETRY, None, None, None)
     assert record.state is State.SEALED
     story.at("11:41")
     assert story.aws.bill() == {"10": "5"}
@@ -503,9 +508,9 @@ def test_the_end_settles_the_closed_hour_and_the_running_one(tell: Callable[...,
     assert story.aws.sent[-1].timestamp == int(clock_time("11:20").timestamp())
     assert events.of("usage.left_behind") == []
     refused = story.usage
-    answers: list[Pushed | Refusal] = []
+    answers: list[PushAccepted | PushRefused] = []
     refused.push([UsageEvent(dimension="requests", micros=parse_micros("1"))], story.clock.now(), answers.append)
-    assert isinstance(answers[0], Refusal)
+    assert isinstance(answers[0], PushRefused)
     assert answers[0].status == 503
 
 
@@ -999,9 +1004,9 @@ def test_a_ledger_that_is_locked_is_opened_when_it_is_free(tell: Callable[..., S
     first.use("1")
     second = tell()
     assert second.settlement.ledger is None
-    answers: list[Pushed | Refusal] = []
+    answers: list[PushAccepted | PushRefused] = []
     second.usage.push([UsageEvent(dimension="requests", micros=parse_micros("1"))], second.clock.now(), answers.append)
-    assert isinstance(answers[0], Refusal)
+    assert isinstance(answers[0], PushRefused)
     assert (answers[0].status, answers[0].reason) == (503, "ledger_locked")
     first.crash()
     second.at("10:25")
@@ -1013,7 +1018,7 @@ def test_a_ledger_that_cannot_be_opened_is_tried_again_after_a_pause(tmp_path: P
     given = settings(state_dir=str(tmp_path / "file"), dimensions="requests")
     looked = threading.Semaphore(0)
 
-    class Counting(Settlement):
+    class Counting(BillingLoop):
         def look(self) -> None:
             super().look()
             looked.release()
@@ -1032,11 +1037,11 @@ def test_a_ledger_that_cannot_be_opened_is_tried_again_after_a_pause(tmp_path: P
 def test_before_it_is_known_who_is_metered_a_push_is_refused(tmp_path: Path) -> None:
     clock = FakeClock()
     of = settings(state_dir=str(tmp_path), dimensions="requests")
-    settlement = Settlement(settings=of, clock=clock, gate=FakeGate())
-    answers: list[Pushed | Refusal] = []
+    settlement = BillingLoop(settings=of, clock=clock, gate=FakeGate())
+    answers: list[PushAccepted | PushRefused] = []
     usage = LedgerUsage(of, settlement, clock)
     usage.push([UsageEvent(dimension="requests", micros=parse_micros("1"))], clock.now(), answers.append)
-    assert isinstance(answers[0], Refusal)
+    assert isinstance(answers[0], PushRefused)
     assert (answers[0].status, answers[0].reason) == (503, "workload_unknown")
     assert usage.refusals == {"workload_unknown": 1}
 
@@ -1051,7 +1056,7 @@ def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(
     story.settlement.placed(PLACE)
     assert story.settlement.ledger is not None
     story.settlement.ledger.close()
-    story.settlement = Settlement(
+    story.settlement = BillingLoop(
         settings=story.settings,
         clock=story.clock,
         gate=story.gate,

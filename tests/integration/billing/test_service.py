@@ -11,15 +11,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.api import metrics
-from sidecar.billing.disabled import NoMetering
+from sidecar.billing.disabled import DisabledMetering
 from sidecar.billing.protocol import metering
-from sidecar.billing.service import STUCK_SECONDS, Meter
+from sidecar.billing.service import STUCK_SECONDS, MeteringService
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.errors import Exit
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.kept_file import pass_path
-from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.outcomes import Outcome, Refused
 from sidecar.metering.quantities import parse_micros
 from sidecar.metering.records import SealedRequest
@@ -38,7 +38,7 @@ class Scene:
         self.directory = directory
         self.clock, self.aws, self.gate = FakeClock(at=clock_time("10:20")), Aws(), FakeGate()
         given = {"state_dir": str(directory), "dimensions": "requests"} | more
-        self.meter = Meter(settings(**given), self.clock, self.gate, no_end, self.aws)  # type: ignore[arg-type]
+        self.meter = MeteringService(settings(**given), self.clock, self.gate, no_end, self.aws)  # type: ignore[arg-type]
         self.meter.placed(replace(PLACE, workload=workload))
         self.at("10:20")
 
@@ -47,7 +47,7 @@ class Scene:
         self.meter.settlement.look()
         return self
 
-    def use(self, quantity: str, dimension: str = "requests") -> Pushed | Refusal:
+    def use(self, quantity: str, dimension: str = "requests") -> PushAccepted | PushRefused:
         ledger = self.meter.settlement.ledger
         assert ledger is not None
         return ledger.push([UsageEvent(dimension=dimension, micros=parse_micros(quantity))], self.clock.now())
@@ -129,7 +129,7 @@ def test_status_says_why_records_wait_and_what_to_do(scene: Callable[..., Scene]
 
 def test_without_dimensions_there_is_no_metering() -> None:
     found = metering(settings(), FakeClock(), FakeGate(), no_end)
-    assert isinstance(found, NoMetering)
+    assert isinstance(found, DisabledMetering)
     assert found.stopped()
     assert found.status() is None
     assert found.metrics() == ()
@@ -238,7 +238,7 @@ def test_status_and_metrics_count_records_of_dead_workloads_that_wait_for_a_pers
 
 
 def test_before_the_ledger_is_open_status_and_metrics_are_there_all_the_same(tmp_path: Path) -> None:
-    meter = Meter(settings(state_dir=str(tmp_path), dimensions="requests"), FakeClock(), FakeGate(), no_end)
+    meter = MeteringService(settings(state_dir=str(tmp_path), dimensions="requests"), FakeClock(), FakeGate(), no_end)
     assert meter.status()["open_hour"] is None
     assert meter.fault is not None
     assert meter.fault[0] == "workload_unknown"

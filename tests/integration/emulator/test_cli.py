@@ -20,12 +20,12 @@ from .conftest import code, metered, register
 
 PROGRAM = """
 import argparse, sys
-from sidecar.emulator import command
+from sidecar.emulator import cli
 heavy = {"flask", "werkzeug", "jwt", "cryptography", "yaml"} & set(sys.modules)
 assert not heavy, heavy
 parser = argparse.ArgumentParser(prog="entitlement-sidecar emulator")
-command.add_arguments(parser)
-sys.exit(command.run(parser.parse_args()))
+cli.add_arguments(parser)
+sys.exit(cli.run(parser.parse_args()))
 """
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -145,6 +145,7 @@ def test_a_person_is_told_what_to_export(start: Start, tmp_path: Path) -> None:
     said = []
     while not said or not said[-1].startswith("What it knows"):
         said.append(process.stdout.readline())
+        assert said[-1], process.communicate()
     text = "".join(said)
     assert "export SIDECAR_ENDPOINT_URL=http://127.0.0.1:" in text
     assert "export SIDECAR_PRODUCT_CODE=demo-product\n" in text

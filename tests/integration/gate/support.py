@@ -25,8 +25,8 @@ from sidecar.child import process
 from sidecar.clock import Clock, SystemClock
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
-from sidecar.gate.job import Asking
-from sidecar.gate.messages import Keeping, Question, Report
+from sidecar.gate.job import CheckJob
+from sidecar.gate.messages import CheckRequest, KeptStatus, Report
 from sidecar.marketplace import sdk_environment
 from sidecar.settings import Dimension, EntitlementCheck, PublicKey
 
@@ -60,7 +60,7 @@ class Asked:
     """What came of one question."""
 
     report: Report
-    keep: Callable[[], Keeping] | None
+    keep: Callable[[], KeptStatus] | None
 
 
 @dataclass(kw_only=True)
@@ -110,7 +110,7 @@ class Rig:
         }
         return {name: value for name, value in base.items() if value}
 
-    def question(self, url: str | None, **changed: Any) -> Question:
+    def question(self, url: str | None, **changed: Any) -> CheckRequest:
         known: dict[str, Any] = {
             "product_code": PRODUCT,
             "public_keys": self.public_keys(1),
@@ -119,7 +119,7 @@ class Rig:
             "workload_id": None,
             "spare_workload_id": "spare",
         }
-        return Question(**{**known, **changed})
+        return CheckRequest(**{**known, **changed})
 
     def public_keys(self, *versions: int) -> tuple[PublicKey, ...]:
         return tuple(PublicKey(version=version, pem=self.keys.public_pem(version)) for version in versions)
@@ -146,7 +146,7 @@ class Rig:
     ) -> Asked:
         """Ask once, in this process."""
         with self.seen_by_sdk(url, env) as seen:
-            asking = Asking(
+            asking = CheckJob(
                 question=self.question(url, **changed), env=seen, clock=clock or SystemClock(), new_random=new_random
             )
             report, keep = asking.report()
@@ -156,7 +156,7 @@ class Rig:
         """Ask once, in a real child that inherits the environment."""
         return self.spawned(self.question(url, **changed), env)
 
-    def spawned(self, question: Question | Submission, env: Mapping[str, str] = KEYS) -> process.Child:
+    def spawned(self, question: CheckRequest | Submission, env: Mapping[str, str] = KEYS) -> process.Child:
         """A real child with this question."""
         with self.monkeypatch.context() as here:
             for name, value in self.env(**env).items():

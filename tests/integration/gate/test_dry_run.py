@@ -14,7 +14,7 @@ from sidecar.emulator import Behaviour, Emulator
 from sidecar.emulator.behaviour import DryRunStatus, Platform
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
-from sidecar.gate.messages import Keeping, Report
+from sidecar.gate.messages import KeptStatus, Report
 from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import Passed, dry_run
@@ -195,7 +195,7 @@ def kept(rig: Rig) -> Rig:
     """A workload whose dry runs passed before."""
     passed = rig.ask(both(rig).url, **{**BY_DRY_RUN, "dimensions": TWO})
     assert passed.keep is not None
-    assert passed.keep() == Keeping(kept=True)
+    assert passed.keep() == KeptStatus(kept=True)
     return rig
 
 
@@ -303,7 +303,7 @@ def test_real_children_keep_a_pass_and_reopen(rig: Rig) -> None:
         assert heard(first).reason == "dry_run_passed"
         line = first.line(time.monotonic() + 10)
         assert line is not None
-        assert Keeping.from_json(line).kept
+        assert KeptStatus.from_json(line).kept
     finally:
         first.close()
     assert json.loads(pass_file(rig).read_text())["kind"] == "dry_run"

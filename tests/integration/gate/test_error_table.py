@@ -24,20 +24,33 @@ from sidecar.clock import SystemClock
 from sidecar.emulator import Behaviour
 from sidecar.emulator.behaviour import Algorithm, Body, Claims
 from sidecar.emulator.keys import SigningKeys
-from sidecar.entitlement.classify import ROWS, TABLE, Answer, Asked
-from sidecar.gate.loop import Gatekeeper
-from sidecar.gate.messages import Question, Report
-from sidecar.restart_state import Board
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy
+from sidecar.entitlement.classify import TABLE
+from sidecar.entitlement.error_table import ROWS
+from sidecar.gate.loop import EntitlementLoop
+from sidecar.gate.messages import CheckRequest, Report
+from sidecar.restart_state import RestartState
 from sidecar.settings import PublicKey, Settings
 
 from .support import BY_DRY_RUN, HTML, KEYS, PRODUCT, REGION, ROLE, Rig, Shifted, Web, black_hole, dead_url, heard
 from .support import Answer as Said
 
-R, M, S, SDK, TOKEN = Asked.REGISTER_USAGE, Asked.METER_USAGE, Asked.STS, Asked.SDK, Asked.TOKEN
-DENY, CONFIG, RETRY, LATER_CONFIG = Answer.DENY, Answer.CONFIG, Answer.RETRY, Answer.RETRY_THEN_CONFIG
+R, M, S, SDK, TOKEN = (
+    AnsweredBy.REGISTER_USAGE,
+    AnsweredBy.METER_USAGE,
+    AnsweredBy.STS,
+    AnsweredBy.SDK,
+    AnsweredBy.TOKEN,
+)
+DENY, CONFIG, RETRY, LATER_CONFIG = (
+    AnswerClass.DENY,
+    AnswerClass.CONFIG,
+    AnswerClass.RETRY,
+    AnswerClass.RETRY_THEN_CONFIG,
+)
 EXPIRED: Final = "Signature expired: 20260301T110000Z is now earlier than 20260301T114500Z (20260301T120000Z - 15 min.)"
 
-WIRE: Final[list[tuple[tuple[Asked, ...], Answer, str, str]]] = [
+WIRE: Final[list[tuple[tuple[AnsweredBy, ...], AnswerClass, str, str]]] = [
     ((R, M), DENY, "customer_not_entitled", "CustomerNotEntitledException CustomerNotSubscribedException"),
     ((R, M), DENY, "platform_not_supported", "PlatformNotSupportedException"),
     ((R, M), DENY, "invalid_product_code", "InvalidProductCodeException"),
@@ -99,7 +112,7 @@ WIRE: Final[list[tuple[tuple[Asked, ...], Answer, str, str]]] = [
 ]
 """Codes that AWS says in an error body."""
 
-STATUS: Final[list[tuple[tuple[Asked, ...], Answer, str, str]]] = [
+STATUS: Final[list[tuple[tuple[AnsweredBy, ...], AnswerClass, str, str]]] = [
     ((R, M, S), RETRY, "throttled", "429"),
     ((R, M, S), RETRY, "aws_failing", "408 500 502 503 504"),
     ((R, M, S), CONFIG, "answer_not_from_aws", "301 302 307 308 400 401 403 404 405 407 411 413"),
@@ -123,13 +136,13 @@ class Driven:
     """How one code is brought about, and what has to come of it."""
 
     code: str
-    asked: Asked
-    answer: Answer
+    asked: AnsweredBy
+    answer: AnswerClass
     reason: str
     play: Callable[[Rig], Report]
 
 
-def by_fault(code: str, asked: Asked) -> Callable[[Rig], Report]:
+def by_fault(code: str, asked: AnsweredBy) -> Callable[[Rig], Report]:
     """The emulator's answer to the operation, for a pod with IRSA."""
     name, _, clock = code.partition(":")
 
@@ -141,7 +154,7 @@ def by_fault(code: str, asked: Asked) -> Callable[[Rig], Report]:
     return play
 
 
-def by_status(code: str, asked: Asked) -> Callable[[Rig], Report]:
+def by_status(code: str, asked: AnsweredBy) -> Callable[[Rig], Report]:
     def play(rig: Rig) -> Report:
         web = rig.web(Said(status=int(code), body=HTML, content_type="text/html"))
         return rig.ask(web.url, rig.irsa if asked is S else KEYS, **(BY_DRY_RUN if asked is M else {})).report
@@ -242,7 +255,7 @@ class Silent(Child):
 def through_gatekeeper(kind: type[Child], *command: str) -> Callable[[Rig], Report]:
     """A child that is a real process and says nothing."""
 
-    def start(_: Question) -> Child:
+    def start(_: CheckRequest) -> Child:
         reads, writes = os.pipe()
         pid = os.posix_spawn(command[0], command, {}, file_actions=[(os.POSIX_SPAWN_DUP2, writes, 1)])
         os.close(writes)
@@ -255,11 +268,11 @@ def through_gatekeeper(kind: type[Child], *command: str) -> Callable[[Rig], Repo
             "SIDECAR_STATE_DIR": str(rig.state_dir),
         }
         settings = Settings.load(env, manifest_path=rig.tmp / "none.yaml")
-        gate = Gatekeeper(
+        gate = EntitlementLoop(
             settings=settings,
-            question=Question.of(settings, "spare"),
+            question=CheckRequest.of(settings, "spare"),
             clock=SystemClock(),
-            shared=Board(),
+            shared=RestartState(),
             end=lambda _code, text: pytest.fail(f"ended: {text}"),
             start_child=start,
             chance=lambda: 0.0,

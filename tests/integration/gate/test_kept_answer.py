@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from sidecar.emulator.keys import SigningKeys
-from sidecar.gate.messages import Keeping, Report
+from sidecar.gate.messages import KeptStatus, Report
 from sidecar.ledger import kept_file as answer_file
 from sidecar.settings import PublicKey
 
@@ -30,7 +30,7 @@ def kept(rig: Rig) -> Rig:
     """A workload that AWS let run before."""
     asked = rig.ask(rig.aws().url)
     assert asked.keep is not None
-    assert asked.keep() == Keeping(kept=True)
+    assert asked.keep() == KeptStatus(kept=True)
     return rig
 
 
@@ -291,7 +291,7 @@ def test_real_children_keep_and_reopen(rig: Rig) -> None:
         assert heard(first).reason == "registered"
         line = first.line(_in(10))
         assert line is not None
-        assert Keeping.from_json(line).kept
+        assert KeptStatus.from_json(line).kept
     finally:
         first.close()
     second = rig.spawn(dead_url())

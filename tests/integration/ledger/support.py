@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
-from sidecar.ledger.pushes import Answer
+from sidecar.ledger.pushes import PushResult
 from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
@@ -75,7 +75,7 @@ class Story:
         self.opened.append(ledger)
         return ledger
 
-    def push(self, ledger: Ledger, *events: UsageEvent) -> Answer:
+    def push(self, ledger: Ledger, *events: UsageEvent) -> PushResult:
         return ledger.push(events, self.now)
 
     def seal(self, ledger: Ledger, hours_later: int = 1) -> tuple[UsageRecord, ...]:

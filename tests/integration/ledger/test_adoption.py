@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.ledger import adoption, seen_ids
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.events import Pushed, Refusal
+from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.records import State
 from tests.integration.ledger.support import OWNER, Story, accepted, balanced, event
 
@@ -139,11 +139,11 @@ def test_an_id_that_the_dead_workload_kept_is_known_to_its_heir(story: Story, go
     gone.close()
     heir = story.open()
     heir.adopt(story.now)
-    assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=0, duplicates=1)
+    assert story.push(heir, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
     refused = story.push(heir, event(id="a", quantity="3"))
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, PushRefused)
     assert refused.reason == "id_conflict"
-    assert story.push(heir, event(id="b", quantity="2")) == Pushed(accepted=1, duplicates=0)
+    assert story.push(heir, event(id="b", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
 
 
 def test_ids_are_passed_on_though_nothing_is_left_to_bill(story: Story, gone: Story) -> None:
@@ -155,7 +155,7 @@ def test_ids_are_passed_on_though_nothing_is_left_to_bill(story: Story, gone: St
     gone.close()
     heir = story.open()
     assert heir.adopt(story.now)[0].amounts == ()
-    assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=0, duplicates=1)
+    assert story.push(heir, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
 
 
 def test_ids_of_a_workload_that_came_back_and_went_again_are_passed_on_too(story: Story, gone: Story) -> None:
@@ -167,7 +167,7 @@ def test_ids_of_a_workload_that_came_back_and_went_again_are_passed_on_too(story
     gone.close()
     (adopted,) = heir.adopt(story.now)
     assert [one.amount for one in adopted.amounts] == [Decimal(5)]
-    assert story.push(heir, event(id="b", quantity="5")) == Pushed(accepted=0, duplicates=1)
+    assert story.push(heir, event(id="b", quantity="5")) == PushAccepted(accepted=0, duplicates=1)
 
 
 def test_ids_nobody_sends_again_any_more_are_left(story: Story, gone: Story) -> None:
@@ -176,14 +176,14 @@ def test_ids_nobody_sends_again_any_more_are_left(story: Story, gone: Story) -> 
     story.now += timedelta(hours=49)
     heir = story.open()
     heir.adopt(story.now)
-    assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=1, duplicates=0)
+    assert story.push(heir, event(id="a", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
 
 
 def test_the_ids_of_a_living_workload_stay_its_own(story: Story, gone: Story) -> None:
     gone.push(gone.open(), event(id="a", quantity="2"))
     heir = story.open()
     heir.adopt(story.now)
-    assert story.push(heir, event(id="a", quantity="2")) == Pushed(accepted=1, duplicates=0)
+    assert story.push(heir, event(id="a", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
 
 
 def test_more_ids_than_fit_one_page_are_all_passed_on_once(story: Story, gone: Story) -> None:
@@ -194,4 +194,4 @@ def test_more_ids_than_fit_one_page_are_all_passed_on_once(story: Story, gone: S
     heir = story.open()
     for _ in range(2):
         heir.adopt(story.now)
-    assert story.push(heir, *many) == Pushed(accepted=0, duplicates=len(many))
+    assert story.push(heir, *many) == PushAccepted(accepted=0, duplicates=len(many))

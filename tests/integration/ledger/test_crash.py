@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.ledger.errors import LedgerError
-from sidecar.metering.events import Pushed
+from sidecar.metering.events import PushAccepted
 from sidecar.metering.records import State
 from tests.integration.ledger.support import NOON, Story, accepted, balanced, child, event, whole
 
@@ -54,7 +54,7 @@ def test_what_was_acknowledged_survives_being_killed_at_any_moment(tmp_path: Pat
     assert balanced(ledger)
     for at in range(0, len(known), 500):
         batch = [event(id=one) for one in known[at : at + 500]]
-        assert ledger.push(batch, NOON) == Pushed(accepted=0, duplicates=len(batch))
+        assert ledger.push(batch, NOON) == PushAccepted(accepted=0, duplicates=len(batch))
     assert accepted(ledger) == before
     story.close()
     assert whole(story.path)
@@ -95,7 +95,7 @@ def test_a_transaction_is_there_whole_or_not_at_all(story: Story, where: str, wh
     if what == "push":
         assert accepted(ledger) == (1 if where == "after" else 0)
         repeat = story.push(ledger, event(id="a"))
-        assert repeat == Pushed(accepted=int(where != "after"), duplicates=int(where == "after"))
+        assert repeat == PushAccepted(accepted=int(where != "after"), duplicates=int(where == "after"))
         return
     assert len(ledger.in_state(State.SEALED)) == (2 if where == "after" else 0)
     again = story.seal(ledger)
@@ -117,7 +117,7 @@ def test_a_second_process_is_told_who_has_the_ledger(story: Story) -> None:
     assert f"process {process.pid} on " in told.value.hint
     process.kill()
     process.communicate()
-    assert story.push(story.open(), event()) == Pushed(accepted=1, duplicates=0), "the kernel let go of the lock"
+    assert story.push(story.open(), event()) == PushAccepted(accepted=1, duplicates=0), "the kernel let go of the lock"
 
 
 def test_two_workloads_share_a_volume(story: Story) -> None:
@@ -136,5 +136,5 @@ def test_closing_finishes_what_waits(story: Story) -> None:
     closer = threading.Thread(target=ledger.close)
     closer.start()
     closer.join(10)
-    assert answers == [Pushed(accepted=1, duplicates=0)] * 50
+    assert answers == [PushAccepted(accepted=1, duplicates=0)] * 50
     assert accepted(story.open()) == 50

@@ -12,8 +12,8 @@ import pytest
 
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
-from sidecar.ledger.pushes import Answer
-from sidecar.metering.events import Pushed, Refusal
+from sidecar.ledger.pushes import PushResult
+from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.quantities import exact_sum
 from sidecar.metering.records import SealedRequest, State, UsageRecord
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, make
@@ -26,8 +26,8 @@ def end(ledger: Ledger, story: Story) -> tuple[UsageRecord, ...]:
     return ledger.seal_last(HOUR, story.now, make(story.now))
 
 
-def refused(answer: Answer) -> tuple[int, str] | None:
-    return (answer.status, answer.reason) if isinstance(answer, Refusal) else None
+def refused(answer: PushResult) -> tuple[int, str] | None:
+    return (answer.status, answer.reason) if isinstance(answer, PushRefused) else None
 
 
 def test_the_running_hour_is_sealed_and_stamped_now(story: Story) -> None:
@@ -48,12 +48,12 @@ def test_after_the_last_seal_pushes_are_refused_and_a_restart_takes_them(story: 
     assert accepted(ledger) == 0
     story.close()
     assert refused(story.push(ledger, event(id="a"))) == (503, "shutting_down")
-    assert story.push(story.open(), event(id="a")) == Pushed(accepted=1, duplicates=0)
+    assert story.push(story.open(), event(id="a")) == PushAccepted(accepted=1, duplicates=0)
 
 
 def test_what_was_queued_before_the_last_seal_is_in_and_what_came_behind_it_is_not(story: Story) -> None:
     ledger = story.open()
-    go, answers = held_back(ledger), dict[str, Answer]()
+    go, answers = held_back(ledger), dict[str, PushResult]()
     ledger.begin_push([event(quantity="2")], NOON, lambda answer: answers.__setitem__("before", answer))
     sealed: list[UsageRecord] = []
     sealer = threading.Thread(target=lambda: sealed.extend(end(ledger, story)))
@@ -64,7 +64,7 @@ def test_what_was_queued_before_the_last_seal_is_in_and_what_came_behind_it_is_n
     go.set()
     sealer.join(10)
     ledger.invariant()
-    assert answers["before"] == Pushed(accepted=1, duplicates=0)
+    assert answers["before"] == PushAccepted(accepted=1, duplicates=0)
     assert refused(answers["behind"]) == (503, "shutting_down")
     assert [record.quantity for record in sealed] == [2]
 
@@ -78,7 +78,7 @@ def test_a_last_seal_that_fails_stops_nothing(story: Story) -> None:
 
     with pytest.raises(ZeroDivisionError):
         ledger.seal_last(HOUR, story.now, fails)
-    assert story.push(ledger, event(at=SOON)) == Pushed(accepted=1, duplicates=0)
+    assert story.push(ledger, event(at=SOON)) == PushAccepted(accepted=1, duplicates=0)
     assert len(ledger.open_hours()) == 2
     assert balanced(ledger)
 

@@ -11,7 +11,7 @@ import pytest
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import migrations
-from sidecar.metering.events import Pushed, Refusal
+from sidecar.metering.events import PushAccepted, PushRefused
 from tests.integration.ledger.support import HOUR, Story, accepted, balanced, child, event, looked_at, whole
 
 FULL = """
@@ -63,7 +63,7 @@ def test_a_file_that_is_no_ledger_is_set_aside(story: Story, damage: bytes) -> N
         assert ledger.set_aside is not None
         assert ledger.set_aside.read_bytes() == damage
         assert ledger.open_from() == HOUR.next, "the current hour may have been sent"
-    assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
+    assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
     story.close()
     assert story.open().set_aside is None
 
@@ -85,7 +85,7 @@ def test_a_damaged_page_is_found_at_opening(story: Story, table: str) -> None:
     damaged(story.path, table)
     ledger = story.open()
     assert ledger.set_aside is not None
-    assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
+    assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
 
 
 def test_a_page_found_damaged_while_running_sets_the_file_aside(story: Story) -> None:
@@ -95,10 +95,10 @@ def test_a_page_found_damaged_while_running_sets_the_file_aside(story: Story) ->
     ledger = story.open()
     assert ledger.set_aside is None, "the ids are many and not read at opening"
     answer = story.push(ledger, event(id="b"))
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, PushRefused)
     assert (answer.status, answer.reason) == (503, "ledger_corrupt")
     assert ledger.set_aside is not None
-    assert story.push(ledger, event(id="b")) == Pushed(accepted=1, duplicates=0)
+    assert story.push(ledger, event(id="b")) == PushAccepted(accepted=1, duplicates=0)
     assert ledger.open_from() == HOUR.next
     assert ledger.fault is None
     assert balanced(ledger)
@@ -117,11 +117,11 @@ def test_a_new_file_that_cannot_be_begun_is_tried_again(story: Story, monkeypatc
         patch.setattr("sidecar.ledger.opening.replace_unreadable", full)
         for reason in ("ledger_corrupt", "ledger_full"):
             answer = story.push(ledger, event(id="b"))
-            assert isinstance(answer, Refusal)
+            assert isinstance(answer, PushRefused)
             assert answer.reason == reason
         with pytest.raises(LedgerError):
             ledger.check(story.now)
-    assert story.push(ledger, event(id="b")) == Pushed(accepted=1, duplicates=0)
+    assert story.push(ledger, event(id="b")) == PushAccepted(accepted=1, duplicates=0)
     assert balanced(ledger)
 
 
@@ -156,7 +156,7 @@ def test_a_newer_ledger_is_left_untouched_and_another_begun(story: Story) -> Non
     assert ledger.passed_over == story.path
     assert ledger.path != story.path
     assert ledger.open_from() == HOUR.next
-    assert story.push(ledger, event(), event()) == Pushed(accepted=2, duplicates=0)
+    assert story.push(ledger, event(), event()) == PushAccepted(accepted=2, duplicates=0)
     story.close()
     assert story.path.read_bytes() == before
     assert accepted(story.open()) == 2, "the one begun is found again"
@@ -197,7 +197,7 @@ def test_a_ledger_of_each_schema_opens(story: Story, dump: Path) -> None:
     assert ledger.set_aside is None
     assert accepted(ledger) == 3
     assert balanced(ledger)
-    assert story.push(ledger, event(id="a", quantity="2")) == Pushed(accepted=0, duplicates=1)
+    assert story.push(ledger, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
     assert len(ledger.due(story.now + timedelta(hours=1))) == 1
     story.close()
     connection = looked_at(story.path)
@@ -269,11 +269,11 @@ def test_a_read_only_file_is_said(story: Story, monkeypatch: pytest.MonkeyPatch)
     ledger._writer.run(lambda connection: None)
     ledger._writer._connection.execute("PRAGMA query_only = ON")
     answer = story.push(ledger, event())
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, PushRefused)
     assert (answer.status, answer.reason) == (503, "ledger_read_only")
     ledger._writer._connection.execute("PRAGMA query_only = OFF")
     ledger.check(story.now)
-    assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
+    assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
 
 
 def test_a_link_in_place_of_the_ledger_is_not_followed(story: Story) -> None:

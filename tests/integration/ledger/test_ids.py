@@ -13,7 +13,7 @@ import pytest
 from sidecar.ledger import seen_ids
 from sidecar.ledger.opening import open_ledger
 from sidecar.ledger.seen_ids import ENTRY, ID, LOGGED_MIN, SLICE_IDS, SLICES
-from sidecar.metering.events import Pushed, Refusal, UsageEvent
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from tests.integration.ledger.support import NOON, OWNER, Story, accepted, balanced, child, event
 
 ROUND = SLICES * SLICE_IDS
@@ -47,7 +47,7 @@ class Shelf:
     def keep(self, count: int) -> None:
         new = self.entries(count)
         self.connection.execute("BEGIN")
-        assert seen_ids.keep(self.connection, new)
+        assert seen_ids.insert(self.connection, new)
         self.connection.execute("COMMIT")
         self.kept += new
 
@@ -88,9 +88,9 @@ def test_whenever_it_ends_the_log_brings_back_what_was_not_moved(shelf: Shelf) -
         recalled = set(shelf.of("temp.seen_lately"))
         assert before <= recalled, "nothing is forgotten"
         assert len(recalled - before) <= 3 * 400, "and little is there that was moved"
-        found = seen_ids.known(shelf.connection, shelf.kept)
+        found = seen_ids.lookup(shelf.connection, shelf.kept)
         assert found == {entry[:ID]: entry[ID:] for entry in shelf.kept}
-        assert seen_ids.known(shelf.connection, shelf.entries(500)) == {}
+        assert seen_ids.lookup(shelf.connection, shelf.entries(500)) == {}
 
 
 def test_what_was_moved_for_certain_follows_from_the_number_taken() -> None:
@@ -108,15 +108,15 @@ def test_what_is_taken_back_leaves_no_trace_in_memory(shelf: Shelf, count: int, 
     before, new = [shelf.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places], shelf.entries(count)
     shelf.connection.execute("BEGIN")
     shelf.connection.execute("SAVEPOINT one")
-    assert seen_ids.keep(shelf.connection, new)
-    assert len(seen_ids.known(shelf.connection, new)) == count
+    assert seen_ids.insert(shelf.connection, new)
+    assert len(seen_ids.lookup(shelf.connection, new)) == count
     shelf.connection.execute(ends)
-    assert seen_ids.known(shelf.connection, new) == {}
+    assert seen_ids.lookup(shelf.connection, new) == {}
     assert [shelf.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places] == before
     if shelf.connection.in_transaction:
         shelf.connection.execute("COMMIT")
     shelf.connection.execute("BEGIN")
-    assert seen_ids.keep(shelf.connection, new)
+    assert seen_ids.insert(shelf.connection, new)
     shelf.connection.execute("COMMIT")
 
 
@@ -125,19 +125,19 @@ def test_a_known_id_is_not_kept_again_wherever_it_is(shelf: Shelf, count: int) -
     """One at a time among new ones: in memory, sorted in, of the generation before, and twice among these."""
     shelf.keep(ROUND // 2)
     older, waiting = shelf.of("seen")[7], shelf.of("temp.seen_lately")[7]
-    seen_ids.turn(shelf.connection, 0, forget=True)
+    seen_ids.rotate(shelf.connection, 0, forget=True)
     shelf.keep(ROUND // 2)
     sorted_in, lately = shelf.of("seen")[7], shelf.of("temp.seen_lately")[7]
     new = shelf.entries(1)[0]
     for again in ([older], [waiting], [sorted_in], [lately], [new, new]):
         shelf.connection.execute("BEGIN")
-        assert not seen_ids.keep(shelf.connection, sorted([*again, *shelf.entries(count - 1)]))
+        assert not seen_ids.insert(shelf.connection, sorted([*again, *shelf.entries(count - 1)]))
         shelf.connection.execute("ROLLBACK")
 
 
 def test_a_turn_leaves_nothing_waiting(shelf: Shelf) -> None:
     shelf.keep(1000)
-    seen_ids.turn(shelf.connection, 0, forget=True)
+    seen_ids.rotate(shelf.connection, 0, forget=True)
     assert sorted(shelf.of("seen_before")) == sorted(shelf.kept)
     assert shelf.of("seen") == shelf.of("temp.seen_lately") == shelf.log() == []
 
@@ -158,10 +158,10 @@ def test_after_a_kill_what_was_only_in_memory_is_known(story: Story) -> None:
     assert said.split() == [*[str(MANY)] * 3, "1"], failed
     ledger = story.open()
     for name in "abc":
-        assert story.push(ledger, *batch(name)) == Pushed(accepted=0, duplicates=MANY)
-    assert story.push(ledger, event(id="single"), *batch("d")) == Pushed(accepted=MANY, duplicates=1)
+        assert story.push(ledger, *batch(name)) == PushAccepted(accepted=0, duplicates=MANY)
+    assert story.push(ledger, event(id="single"), *batch("d")) == PushAccepted(accepted=MANY, duplicates=1)
     other = story.push(ledger, *batch("e"), event(id="c-3", quantity="2"))
-    assert isinstance(other, Refusal)
+    assert isinstance(other, PushRefused)
     assert (other.status, other.index) == (409, MANY)
     assert accepted(ledger) == 4 * MANY + 1
     assert balanced(ledger)
@@ -174,18 +174,18 @@ def test_one_request_may_repeat_what_is_in_every_place(story: Story) -> None:
     story.push(ledger, *batch("logged"))
     story.push(ledger, event(id="single"))
     again = [event(id=one) for one in ("old-1", "logged-1", "single")]
-    assert story.push(ledger, *again, event(id="new")) == Pushed(accepted=1, duplicates=3)
+    assert story.push(ledger, *again, event(id="new")) == PushAccepted(accepted=1, duplicates=3)
     for one in again:
-        assert story.push(ledger, *batch(f"with {one.id}", 10), one) == Pushed(accepted=10, duplicates=1)
+        assert story.push(ledger, *batch(f"with {one.id}", 10), one) == PushAccepted(accepted=10, duplicates=1)
     assert balanced(ledger)
 
 
 def test_a_refused_request_may_send_its_ids_with_other_content(story: Story) -> None:
     ledger, much = story.open(), "9999999999.999999"
     refused = story.push(ledger, *batch("a", 1000, quantity=much))
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, PushRefused)
     assert refused.status == 422
-    assert story.push(ledger, *batch("a", 1000)) == Pushed(accepted=1000, duplicates=0)
+    assert story.push(ledger, *batch("a", 1000)) == PushAccepted(accepted=1000, duplicates=0)
     assert accepted(ledger) == 1000
 
 
@@ -211,8 +211,8 @@ def test_a_commit_that_fails_takes_back_what_is_in_memory(story: Story) -> None:
     assert works is not None
     ledger._writer._connection = Failing(works)  # type: ignore[assignment]
     refused = story.push(ledger, *batch("b"))
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, PushRefused)
     assert refused.status == 503
     ledger._writer._connection = works
-    assert story.push(ledger, *batch("b")) == Pushed(accepted=MANY, duplicates=0)
+    assert story.push(ledger, *batch("b")) == PushAccepted(accepted=MANY, duplicates=0)
     assert balanced(ledger)

@@ -19,10 +19,10 @@ from hypothesis import event as noted
 from hypothesis import strategies as st
 
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.events import Pushed, UsageEvent
+from sidecar.metering.events import PushAccepted, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.outcomes import Outcome, Policy, Refused, Settled, Unknown, after, given_up
-from sidecar.metering.records import Act, IllegalTransition, State, UsageRecord
+from sidecar.metering.outcomes import Outcome, Policy, Refused, Settled, Unknown, decide, decide_if_late
+from sidecar.metering.records import Action, IllegalTransition, State, UsageRecord
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.ledger.support import OWNER, Story, event, make
 
@@ -121,7 +121,7 @@ class World:
         kinds = self.chance.sample(list(self.model.dimensions.values()), 2)
         batch = [self.an_event(kinds) for _ in range(self.chance.randrange(1, 6))]
         answer = self.story.push(self.ledger, *batch)
-        if not isinstance(answer, Pushed):
+        if not isinstance(answer, PushAccepted):
             assert answer.reason == "hour_sealed", answer
             late = batch[answer.index or 0]
             assert late.at is not None
@@ -129,7 +129,7 @@ class World:
             return
         fresh = [one for one in batch if one.id not in self.model.taken]
         fresh = [one for at, one in enumerate(fresh) if one.id is None or one not in fresh[:at]]
-        assert answer == Pushed(accepted=len(fresh), duplicates=len(batch) - len(fresh))
+        assert answer == PushAccepted(accepted=len(fresh), duplicates=len(batch) - len(fresh))
         for one in fresh:
             self.model.push(one, self.story.now)
             if one.id is not None:
@@ -171,13 +171,13 @@ class World:
 
     def send(self) -> None:
         for record in self.ledger.due(self.story.now)[: self.chance.randrange(1, 4)]:
-            decision = given_up(record, self.story.now)
+            decision = decide_if_late(record, self.story.now)
             if decision is None:
                 self.ledger.sending([record])
                 if self.chance.random() < 0.1:
                     self.restart()  # before the answer was kept: nobody knows it
                     continue
-                decision = after(record, self.answer(), self.story.now, self.policy, self.chance.random())
+                decision = decide(record, self.answer(), self.story.now, self.policy, self.chance.random())
             noted(decision.disposition.value)
             self.ledger.save(
                 decision.record, self.story.now, outcome=decision.reason, roll_forward=decision.roll_forward
@@ -198,14 +198,17 @@ class World:
         records = [one for state in WAITING for one in self.ledger.in_state(state)]
         if not records:
             return
-        record, what = self.chance.choice(records), self.chance.choice((Act.RETRY, Act.ROLL_FORWARD, Act.CONFIRM))
-        receipt = "by-hand" if what is Act.CONFIRM else None
+        record, what = (
+            self.chance.choice(records),
+            self.chance.choice((Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM)),
+        )
+        receipt = "by-hand" if what is Action.CONFIRM else None
         try:
             self.ledger.act(record.hour, record.dimension, what, self.story.now, record_id=receipt)
         except IllegalTransition:
-            assert record.state is State.SEALED or (record.state, what) == (State.DISPUTED, Act.CONFIRM)
+            assert record.state is State.SEALED or (record.state, what) == (State.DISPUTED, Action.CONFIRM)
             return
-        if what is Act.CONFIRM:
+        if what is Action.CONFIRM:
             self.model.settle(record)
 
     def restart(self) -> None:
@@ -235,7 +238,7 @@ class World:
                 self.model.closed[name] = self.model.closed.get(name, Decimal(0)) + self.model.comes_to(name, later)
                 del self.model.sums[name, later]
         self.model.close(hour)
-        assert not isinstance(self.story.push(self.ledger, event(KINDS[0].value + "0")), Pushed)
+        assert not isinstance(self.story.push(self.ledger, event(KINDS[0].value + "0")), PushAccepted)
         self.restart()
 
     # -- what holds --------------------------------------------------------------------------------

@@ -9,16 +9,16 @@ from decimal import Decimal
 import pytest
 
 from sidecar.ledger.ledger import Ledger
-from sidecar.ledger.pushes import Answer, Pushed
-from sidecar.metering.events import Refusal
+from sidecar.ledger.pushes import Pushed, PushResult
+from sidecar.metering.events import PushRefused
 from sidecar.metering.records import State
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event
 
 MOST = "9999999999.999999"
 
 
-def status(answer: Answer) -> int:
-    return answer.status if isinstance(answer, Refusal) else 200
+def status(answer: PushResult) -> int:
+    return answer.status if isinstance(answer, PushRefused) else 200
 
 
 def held_back(ledger: Ledger) -> threading.Event:
@@ -48,7 +48,7 @@ def test_an_id_with_other_content_is_refused_whole(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event(id="a"))
     answer = story.push(ledger, event(id="b"), event(id="a", quantity="2"))
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, PushRefused)
     assert (answer.status, answer.index) == (409, 1)
     assert accepted(ledger) == 1
 
@@ -76,7 +76,7 @@ def test_a_sum_that_leaves_64_bits_is_refused_and_nothing_wraps(story: Story) ->
     ledger = story.open()
     assert story.push(ledger, *[event(quantity=MOST)] * 922) == Pushed(accepted=922, duplicates=0)
     answer = story.push(ledger, event(), event(quantity=MOST))
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, PushRefused)
     assert (answer.status, answer.reason, answer.index) == (422, "quantity_out_of_range", 1)
     assert accepted(ledger) == 922 * Decimal(MOST)
     assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
@@ -86,7 +86,7 @@ def test_a_sum_that_leaves_64_bits_is_refused_and_nothing_wraps(story: Story) ->
 def test_a_single_request_above_64_bits_is_refused(story: Story) -> None:
     ledger = story.open()
     answer = story.push(ledger, *[event(quantity=MOST)] * 1000)
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, PushRefused)
     assert answer.index == 922
     assert accepted(ledger) == 0
     assert balanced(ledger)
@@ -100,7 +100,7 @@ def test_late_sums_that_leave_64_bits_together_are_refused(story: Story) -> None
         for number in range(1000)
     ]
     answer = story.push(ledger, *late)
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, PushRefused)
     assert (answer.status, answer.reason) == (422, "quantity_out_of_range")
     assert accepted(ledger, "gigabytes") == 0
 
@@ -108,7 +108,7 @@ def test_late_sums_that_leave_64_bits_together_are_refused(story: Story) -> None
 def test_of_a_group_only_the_bad_ones_are_refused(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event(id="a"))
-    go, answers = held_back(ledger), dict[int, Answer]()
+    go, answers = held_back(ledger), dict[int, PushResult]()
     requests = [
         [event(id="b"), event(id="c")],
         [event(id="d"), event(id="a", quantity="2")],  # conflict with what is on disk
@@ -131,7 +131,7 @@ def test_of_a_group_only_the_bad_ones_are_refused(story: Story) -> None:
 
 def test_what_is_pushed_before_the_hand_over_is_written_by_it_and_together(story: Story) -> None:
     ledger = story.open()
-    answers: list[Answer] = []
+    answers: list[PushResult] = []
     before = ledger.counters.commits
     for name in "abc":
         ledger.begin_push([event(id=name)], NOON, answers.append)
@@ -146,7 +146,7 @@ def test_what_is_pushed_before_the_hand_over_is_written_by_it_and_together(story
 @pytest.mark.parametrize("end", ["seal", "stop", "close"])
 def test_nothing_at_hand_is_forgotten_at_the_end(story: Story, end: str) -> None:
     ledger = story.open()
-    answers: list[Answer] = []
+    answers: list[PushResult] = []
     ledger.begin_push([event(id="a")], NOON, answers.append)
     {"seal": lambda: ledger.open_hours(), "stop": ledger.stop_pushes, "close": ledger.close}[end]()
     assert [status(answer) for answer in answers] == [200]
@@ -206,7 +206,7 @@ def test_after_closing_pushes_are_refused(story: Story) -> None:
     ledger = story.open()
     ledger.close()
     answer = story.push(ledger, event())
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, PushRefused)
     assert (answer.status, answer.reason) == (503, "shutting_down")
 
 
@@ -217,5 +217,5 @@ def test_a_sealed_hour_is_said_before_a_conflict_of_the_same_event(story: Story)
     story.push(ledger, event("peak", "2", id="a", at=at))
     story.seal(ledger)
     answer = story.push(ledger, event("peak", "3", id="a", at=at))
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, PushRefused)
     assert (answer.status, answer.reason) == (422, "hour_sealed")

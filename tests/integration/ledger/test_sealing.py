@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.events import Pushed
+from sidecar.metering.events import PushAccepted
 from sidecar.metering.hours import Hour
-from sidecar.metering.outcomes import Policy, Refused, after
-from sidecar.metering.records import Act, IllegalTransition, Repair, State, UsageRecord, repaired
+from sidecar.metering.outcomes import Policy, Refused, decide
+from sidecar.metering.records import Action, IllegalTransition, Repair, State, UsageRecord, repaired
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, looked_at, make
 
@@ -47,7 +47,7 @@ def test_an_hour_is_sealed_once(story: Story) -> None:
     story.push(ledger, event())
     assert len(story.seal(ledger)) == 1
     assert ledger.seal(HOUR, story.now, make(story.now)) == ()
-    assert story.push(ledger, event(at=NOON)) == Pushed(accepted=1, duplicates=0), "late: in the open hour"
+    assert story.push(ledger, event(at=NOON)) == PushAccepted(accepted=1, duplicates=0), "late: in the open hour"
     assert ledger.open_hours() == (HOUR.next,)
 
 
@@ -227,14 +227,14 @@ def test_a_person_acts_on_what_is_disputed_or_rejected(story: Story, state: Stat
     for record in (again, forward):
         ledger.save(replace(record, state=state, retry_at=None), story.now, outcome="said no")
     assert ledger.due(story.now) == ()
-    ledger.act(again.hour, again.dimension, Act.RETRY, story.now)
-    ledger.act(forward.hour, forward.dimension, Act.ROLL_FORWARD, story.now)
+    ledger.act(again.hour, again.dimension, Action.RETRY, story.now)
+    ledger.act(forward.hour, forward.dimension, Action.ROLL_FORWARD, story.now)
     (due,) = ledger.due(story.now)
     assert due.request == again.request
     assert ledger.waiting().rolled == 1
     assert balanced(ledger)
     with pytest.raises(IllegalTransition):
-        ledger.act(again.hour, again.dimension, Act.RETRY, story.now)
+        ledger.act(again.hour, again.dimension, Action.RETRY, story.now)
 
 
 def rejected(ledger: Ledger, story: Story, state: State = State.REJECTED) -> UsageRecord:
@@ -247,7 +247,7 @@ def rejected(ledger: Ledger, story: Story, state: State = State.REJECTED) -> Usa
 def test_a_person_with_aws_receipt_confirms_a_rejected_record(story: Story) -> None:
     ledger = story.open()
     record = rejected(ledger, story)
-    ledger.act(record.hour, "requests", Act.CONFIRM, story.now, record_id="m-1")
+    ledger.act(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-1")
     found = ledger.find(record.hour, "requests")
     assert found is not None
     assert (found.state, found.record_id, found.last_error) == (State.SETTLED, "m-1", None)
@@ -257,7 +257,7 @@ def test_a_person_with_aws_receipt_confirms_a_rejected_record(story: Story) -> N
     assert line["metering_record_id"] == "m-1"
     assert [(answer["outcome"], answer["detail"]) for answer in line["answers"]][-1] == ("confirm", "by a person")
     with pytest.raises(IllegalTransition):
-        ledger.act(record.hour, "requests", Act.CONFIRM, story.now, record_id="m-2")
+        ledger.act(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-2")
 
 
 @pytest.mark.parametrize("record_id", [None, "", " "])
@@ -265,12 +265,12 @@ def test_nothing_is_confirmed_without_a_receipt(story: Story, record_id: str | N
     ledger = story.open()
     record = rejected(ledger, story)
     with pytest.raises(IllegalTransition):
-        ledger.act(record.hour, "requests", Act.CONFIRM, story.now, record_id=record_id)
+        ledger.act(record.hour, "requests", Action.CONFIRM, story.now, record_id=record_id)
     assert ledger.in_state(State.REJECTED) == (record,)
 
 
-@pytest.mark.parametrize("what", [Act.RETRY, Act.ROLL_FORWARD])
-def test_a_receipt_belongs_to_a_confirmation(story: Story, what: Act) -> None:
+@pytest.mark.parametrize("what", [Action.RETRY, Action.ROLL_FORWARD])
+def test_a_receipt_belongs_to_a_confirmation(story: Story, what: Action) -> None:
     ledger = story.open()
     record = rejected(ledger, story)
     with pytest.raises(IllegalTransition):
@@ -283,7 +283,7 @@ def test_only_a_rejected_record_is_confirmed(story: Story, state: State) -> None
     ledger = story.open()
     record = rejected(ledger, story, state)
     with pytest.raises(IllegalTransition):
-        ledger.act(record.hour, "requests", Act.CONFIRM, story.now, record_id="m-1")
+        ledger.act(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-1")
     assert ledger.in_state(state) == (record,)
     assert balanced(ledger)
 
@@ -293,7 +293,7 @@ def test_a_merged_split_is_a_request_and_a_line_of_its_own(story: Story) -> None
     story.push(ledger, *[event("gigabytes", "1000", tags=(("tenant", str(one)),)) for one in range(501)])
     (record,) = story.seal(ledger)
     code = "InvalidUsageAllocationsException"
-    decision = after(record, Refused(code=code), story.now, Policy(workload="pod-1"), 0.5)
+    decision = decide(record, Refused(code=code), story.now, Policy(workload="pod-1"), 0.5)
     ledger.save(decision.record, story.now, outcome=code, detail=Repair.FEWER_ALLOCATIONS.value)
     story.close()
     (due,) = story.open().due(story.now)
@@ -383,7 +383,7 @@ def test_nothing_is_ever_lost_or_made(
             _, dimension, quantity, hours = step
             at = story.now + timedelta(hours=int(str(hours)))
             answer = story.push(ledger, event(str(dimension), str(quantity), at=at))
-            pushed += Decimal(str(quantity)) if isinstance(answer, Pushed) and dimension == "requests" else 0
+            pushed += Decimal(str(quantity)) if isinstance(answer, PushAccepted) and dimension == "requests" else 0
         elif step[0] == "seal":
             story.seal(ledger)
         elif step[0] == "restart":

@@ -14,8 +14,8 @@ from typing import Any, Final
 import pytest
 from botocore.model import ShapeResolver
 
-from sidecar.billing.job import Submitting
-from sidecar.billing.messages import Answered, Submission, outcomes
+from sidecar.billing.job import SubmitJob
+from sidecar.billing.messages import Submission, SubmissionResult, read_results
 from sidecar.emulator import Behaviour, Emulator
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import Caller, caller, has_decimals, meter_usage
@@ -172,9 +172,9 @@ def several(url: str, *dimensions: str) -> Submission:
     return Submission(requests=requests, region=REGION, endpoint_url=url)
 
 
-def submitted(rig: Rig, submission: Submission) -> list[Answered]:
+def submitted(rig: Rig, submission: Submission) -> list[SubmissionResult]:
     with rig.seen_by_sdk(submission.endpoint_url) as seen:
-        return list(Submitting(submission=submission, env=seen).answers())
+        return list(SubmitJob(submission=submission, env=seen).answers())
 
 
 @pytest.fixture
@@ -218,8 +218,8 @@ def test_aws_failing_one_record_is_asked_about_the_next(three: Emulator, rig: Ri
 
 def in_child(
     rig: Rig, submission: Submission, seconds: float = 30, env: dict[str, str] | None = None
-) -> list[Answered]:
-    return outcomes(rig.spawned(submission, env or KEYS), submission, time.monotonic() + seconds)
+) -> list[SubmissionResult]:
+    return read_results(rig.spawned(submission, env or KEYS), submission, time.monotonic() + seconds)
 
 
 def test_a_real_child_submits_and_says_who_was_billed(three: Emulator, rig: Rig) -> None:
@@ -251,7 +251,7 @@ def test_a_killed_child_leaves_one_record_in_doubt_and_sends_no_other(three: Emu
     started = rig.spawned(submission)
     wait_for(lambda: len(three.calls()) == 2)
     os.kill(started.pid, signal.SIGKILL)
-    found = [one.outcome for one in outcomes(started, submission, time.monotonic() + 30)]
+    found = [one.outcome for one in read_results(started, submission, time.monotonic() + 30)]
     assert isinstance(found[0], Settled)
     assert found[1:] == [Unknown(code="child_failed"), Refused(code="child_failed", sent=False)]
     assert recorded(three) == {"a": 7}
@@ -262,7 +262,7 @@ def test_a_child_whose_time_is_up_is_gone_when_its_answers_are_there(three: Emul
     submission = several(three.url, "a", "b", "c")
     started = rig.spawned(submission)
     wait_for(lambda: len(three.calls()) == 2)
-    found = [one.outcome for one in outcomes(started, submission, time.monotonic() + 1)]
+    found = [one.outcome for one in read_results(started, submission, time.monotonic() + 1)]
     assert isinstance(found[0], Settled)
     assert found[1:] == [Unknown(code="child_timed_out"), Refused(code="child_timed_out", sent=False)]
     with pytest.raises(ProcessLookupError):

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from sidecar.billing.messages import Submission, outcomes
+from sidecar.billing.messages import Submission, read_results
 from sidecar.child import process
 from sidecar.emulator.keys import SigningKeys
 from sidecar.marketplace.meter_usage import Metered
@@ -129,7 +129,7 @@ def by_child(code: str) -> Callable[[Rig], Outcome]:
         started = rig.spawned(submission)
         if code == "child_failed":
             started.abandon()
-        return outcomes(started, submission, time.monotonic() + (30 if code == "child_failed" else -60))[0].outcome
+        return read_results(started, submission, time.monotonic() + (30 if code == "child_failed" else -60))[0].outcome
 
     return play
 
@@ -147,11 +147,11 @@ def no_record_id(rig: Rig) -> Outcome:
 
 
 def bundle(rig: Rig) -> Outcome:
-    from sidecar.billing.job import Submitting
+    from sidecar.billing.job import SubmitJob
 
     submission = Submission(requests=(REQUEST,), region=REGION, endpoint_url=rig.aws().url)
     with rig.seen_by_sdk(submission.endpoint_url, {**KEYS, "AWS_CA_BUNDLE": str(rig.tmp / "nowhere")}) as seen:
-        return next(Submitting(submission=submission, env=seen).answers()).outcome
+        return next(SubmitJob(submission=submission, env=seen).answers()).outcome
 
 
 def ahead(rig: Rig) -> Outcome:
@@ -243,7 +243,7 @@ def trickle(tmp_path_factory: pytest.TempPathFactory, keys: SigningKeys) -> Iter
                 submission = Submission(requests=(REQUEST,), region=REGION, endpoint_url=url)
                 asked[name] = (rig.spawned(submission, env), submission)
             until = time.monotonic() + 30
-            return {name: outcomes(*each, until)[0].outcome for name, each in asked.items()}
+            return {name: read_results(*each, until)[0].outcome for name, each in asked.items()}
 
         yield lambda name: found()[name]
 

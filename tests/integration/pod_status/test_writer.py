@@ -13,9 +13,9 @@ import pytest
 
 from sidecar.child import process
 from sidecar.clock import SystemClock
-from sidecar.pod_status.changes import Seen
-from sidecar.pod_status.messages import Notice, answers
-from sidecar.pod_status.reporter import Herald
+from sidecar.pod_status.changes import Snapshot
+from sidecar.pod_status.messages import StatusUpdate, answers
+from sidecar.pod_status.reporter import PodStatusReporter
 from sidecar.pod_status.writer import (
     CONDITION,
     NAME_MAX,
@@ -25,9 +25,9 @@ from sidecar.pod_status.writer import (
     PodEvent,
     Told,
     event_name,
-    tell,
+    write_all,
 )
-from sidecar.restart_state import Board
+from sidecar.restart_state import RestartState
 from tests.fakes import Events, free_port, hearing
 from tests.integration.pod_status.cluster_api import TOKEN, ClusterApi, certificate, wait_for
 
@@ -47,7 +47,7 @@ def api(tmp_path: Path) -> Iterator[ClusterApi]:
 
 
 def told(api: ClusterApi, condition: Condition | None, *events: PodEvent, at: datetime = NOON) -> list[Told]:
-    return list(tell(api.access(), condition, events, at))
+    return list(write_all(api.access(), condition, events, at))
 
 
 def outcomes(found: list[Told]) -> list[tuple[Outcome, int, str, str]]:
@@ -101,7 +101,7 @@ def test_the_instant_of_the_turn_is_kept_until_it_turns(api: ClusterApi) -> None
 
 
 def test_a_pod_that_took_over_the_name_is_left_alone(api: ClusterApi) -> None:
-    found = list(tell(api.access(uid="another"), OPEN, (), NOON))
+    found = list(write_all(api.access(uid="another"), OPEN, (), NOON))
     assert outcomes(found) == [(Outcome.REFUSED, 422, "patch", "pods/status")]
     assert api.shown() is None
 
@@ -229,7 +229,7 @@ def test_a_certificate_of_another_authority_is_refused(api: ClusterApi, tmp_path
 
 
 def test_nobody_there_is_said_by_the_kind_of_error(api: ClusterApi) -> None:
-    found = list(tell(api.access(port=str(free_port())), OPEN, (ENTITLED, DENIED), NOON))
+    found = list(write_all(api.access(port=str(free_port())), OPEN, (ENTITLED, DENIED), NOON))
     assert [one.outcome for one in found] == [Outcome.UNREACHABLE] * 3
     assert "Error" in found[0].reason
 
@@ -237,7 +237,7 @@ def test_nobody_there_is_said_by_the_kind_of_error(api: ClusterApi) -> None:
 def test_a_server_that_hangs_costs_one_timeout(api: ClusterApi) -> None:
     api.hangs = True
     began = time.monotonic()
-    found = list(tell(api.access(), OPEN, (ENTITLED, DENIED), NOON, timeout=(0.5, 0.5)))
+    found = list(write_all(api.access(), OPEN, (ENTITLED, DENIED), NOON, timeout=(0.5, 0.5)))
     assert [one.outcome for one in found] == [Outcome.UNREACHABLE] * 3
     assert time.monotonic() - began < 3
 
@@ -252,7 +252,7 @@ def test_no_proxy_sees_the_token(api: ClusterApi, monkeypatch: pytest.MonkeyPatc
 
 
 def by_child(api: ClusterApi, condition: Condition | None, *events: PodEvent) -> tuple[list[Told], str | None]:
-    notice = Notice(api=api.access(), condition=condition, events=events)
+    notice = StatusUpdate(api=api.access(), condition=condition, events=events)
     return answers(process.spawn(notice), notice, time.monotonic() + 20)
 
 
@@ -293,8 +293,8 @@ def events() -> Iterator[Events]:
 def test_a_gate_that_turns_is_on_the_pod_within_seconds_through_a_rolling_api_server(
     api: ClusterApi, events: Events
 ) -> None:
-    seen = [Seen(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")]
-    one = Herald(api=api.access(), look=lambda: seen[0], clock=SystemClock(), shared=Board())
+    seen = [Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")]
+    one = PodStatusReporter(api=api.access(), look=lambda: seen[0], clock=SystemClock(), shared=RestartState())
     api.fault = lambda _method, _path: (503, None)
     one.start()
     one.changed()
@@ -303,7 +303,7 @@ def test_a_gate_that_turns_is_on_the_pod_within_seconds_through_a_rolling_api_se
     wait_for(api.shown)
     assert events.wait_for("kubernetes.recovered")
     began = time.monotonic()
-    seen[0] = Seen(answered=True, status="entitled", reason="registered", hint="Confirmed.")
+    seen[0] = Snapshot(answered=True, status="entitled", reason="registered", hint="Confirmed.")
     one.changed()
     wait_for(lambda: (api.shown() or {})["status"] == "True")
     assert time.monotonic() - began < 5
@@ -315,8 +315,8 @@ def test_a_gate_that_turns_is_on_the_pod_within_seconds_through_a_rolling_api_se
 
 def test_the_end_does_not_wait_for_an_api_server_that_hangs(api: ClusterApi, events: Events) -> None:
     api.hangs = True
-    seen = Seen(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
-    one = Herald(api=api.access(), look=lambda: seen, clock=SystemClock(), shared=Board())
+    seen = Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
+    one = PodStatusReporter(api=api.access(), look=lambda: seen, clock=SystemClock(), shared=RestartState())
     one.start()
     one.changed()
     wait_for(lambda: api.asked)

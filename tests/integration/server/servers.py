@@ -156,7 +156,7 @@ def usage_site() -> Any:
     """The project's own site over usage that a thread keeps, as the ledger's writer does."""
     from queue import SimpleQueue
 
-    from sidecar.api.router import Site
+    from sidecar.api.router import Router
     from tests.fakes import FakeUsage, FakeView
 
     work: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -176,7 +176,7 @@ def usage_site() -> Any:
             work.get()()
 
     threading.Thread(target=write, daemon=True).start()
-    return Site(FakeView(usage=Kept()))
+    return Router(FakeView(usage=Kept()))
 
 
 def serve(options: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 from sidecar.api.flask_app import application
 from sidecar.errors import SidecarError
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import Act, IllegalTransition, State, UsageRecord
+from sidecar.metering.records import Action, IllegalTransition, State, UsageRecord
 from tests.fakes import NOON, FakeUsage, FakeView
 
 TEN = Hour(datetime(2026, 11, 20, 10, tzinfo=UTC))
@@ -101,15 +101,15 @@ HOUR = "2026-11-20T10:00:00Z"
 @pytest.mark.parametrize(
     ("body", "asked"),
     [
-        (b"", (Act.RETRY, None, None, None)),
-        ({}, (Act.RETRY, None, None, None)),
-        ({"act": "retry"}, (Act.RETRY, None, None, None)),
-        ({"act": "roll_forward", "hour": HOUR}, (Act.ROLL_FORWARD, TEN, None, None)),
-        ({"dimension": "requests"}, (Act.RETRY, None, "requests", None)),
-        ({"hour": "2026-11-20T12:00:00+02:00"}, (Act.RETRY, TEN, None, None)),
+        (b"", (Action.RETRY, None, None, None)),
+        ({}, (Action.RETRY, None, None, None)),
+        ({"act": "retry"}, (Action.RETRY, None, None, None)),
+        ({"act": "roll_forward", "hour": HOUR}, (Action.ROLL_FORWARD, TEN, None, None)),
+        ({"dimension": "requests"}, (Action.RETRY, None, "requests", None)),
+        ({"hour": "2026-11-20T12:00:00+02:00"}, (Action.RETRY, TEN, None, None)),
         (
             {"act": "confirm", "hour": HOUR, "dimension": "requests", "metering_record_id": "r-1"},
-            (Act.CONFIRM, TEN, "requests", "r-1"),
+            (Action.CONFIRM, TEN, "requests", "r-1"),
         ),
     ],
 )

@@ -9,8 +9,8 @@ import pytest
 
 from sidecar.api import problem, push
 from sidecar.api.reply import Reply
-from sidecar.api.router import API, PROBE, Site
-from sidecar.metering.events import REASONS, Pushed, Refusal
+from sidecar.api.router import API, PROBE, Router
+from sidecar.metering.events import REASONS, PushAccepted, PushRefused
 from tests.fakes import FakeUsage, FakeView
 
 ONE = b'{"dimension": "requests", "quantity": 1}'
@@ -39,7 +39,7 @@ def test_what_was_kept_is_counted() -> None:
 
 
 def test_what_was_there_before_is_counted_apart() -> None:
-    (reply,) = pushed(FakeUsage(result=Pushed(accepted=3, duplicates=4)))
+    (reply,) = pushed(FakeUsage(result=PushAccepted(accepted=3, duplicates=4)))
     assert json.loads(reply.body) == {"accepted": 3, "duplicates": 4}
 
 
@@ -85,14 +85,14 @@ def test_among_faults_the_status_that_comes_first_is_told() -> None:
 
 @pytest.mark.parametrize(("status", "reason"), [(409, "id_conflict"), (422, "hour_sealed"), (503, "ledger_full")])
 def test_what_keeps_usage_may_refuse_it(status: int, reason: str) -> None:
-    (reply,) = pushed(FakeUsage(result=Refusal(status=status, reason=reason, detail="Why.", index=0)))
+    (reply,) = pushed(FakeUsage(result=PushRefused(status=status, reason=reason, detail="Why.", index=0)))
     assert refused(reply, status, reason)["index"] == 0
     assert reply.headers == ((("Retry-After", "1"),) if status == 503 else ())
 
 
 @pytest.mark.parametrize("status", sorted({*REASONS.values(), 409, 503}))
 def test_every_refusal_of_usage_can_be_said(status: int) -> None:
-    reply = push.reply(Refusal(status=status, reason="some_reason", detail="Why."))
+    reply = push.reply(PushRefused(status=status, reason="some_reason", detail="Why."))
     assert "index" not in refused(reply, status, "some_reason")
 
 
@@ -101,7 +101,7 @@ def test_every_refusal_of_usage_can_be_said(status: int) -> None:
 
 def test_a_push_on_the_products_listener_is_taken() -> None:
     usage = FakeUsage()
-    taker = Site(FakeView(usage=usage)).taker(API, "POST", "/v1/usage")
+    taker = Router(FakeView(usage=usage)).taker(API, "POST", "/v1/usage")
     assert taker is not None
     answers: list[Reply] = []
     taker(ONE, answers.append)
@@ -126,4 +126,4 @@ def test_a_push_on_the_products_listener_is_taken() -> None:
     ],
 )
 def test_nothing_else_is_taken(listener: str, method: str, path: str) -> None:
-    assert Site(FakeView()).taker(listener, method, path) is None
+    assert Router(FakeView()).taker(listener, method, path) is None

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.api import probes
 from sidecar.api.ports import Metric
-from sidecar.api.router import API, LISTENER, PROBE, Site
+from sidecar.api.router import API, LISTENER, PROBE, Router
 from sidecar.entitlement.status import Status
 from tests.fakes import NOON, PRODUCT, FakeView, standing
 
@@ -23,7 +23,7 @@ SHUT = [one for one in Status if one is not Status.ENTITLED]
 
 class Answer:
     def __init__(
-        self, site: Site, path: str, method: str = "GET", listener: str | None = PROBE, **environ: Any
+        self, site: Router, path: str, method: str = "GET", listener: str | None = PROBE, **environ: Any
     ) -> None:
         given = {
             "REQUEST_METHOD": method,
@@ -69,7 +69,7 @@ class Answer:
     ],
 )
 def test_the_gate_shows_as_the_contract_says(status: Status, code: int) -> None:
-    found = Answer(Site(FakeView(now=standing(status))), "/entitled")
+    found = Answer(Router(FakeView(now=standing(status))), "/entitled")
     assert found.status == code
     assert found.json == {
         "entitled": code == 200,
@@ -87,7 +87,7 @@ def test_the_gate_shows_as_the_contract_says(status: Status, code: int) -> None:
 
 
 def test_before_the_first_answer_nothing_was_checked() -> None:
-    found = Answer(Site(FakeView()), "/entitled").json
+    found = Answer(Router(FakeView()), "/entitled").json
     assert found["checked_at"] is None
     assert (found["entitled"], found["status"]) == (False, "pending")
 
@@ -102,22 +102,22 @@ def test_every_status_has_a_code_and_only_entitled_is_a_success() -> None:
 
 @pytest.mark.parametrize("status", list(Status))
 def test_health_does_not_ask_for_entitlement(status: Status) -> None:
-    assert Answer(Site(FakeView(now=standing(status))), "/healthz").status == 200
+    assert Answer(Router(FakeView(now=standing(status))), "/healthz").status == 200
 
 
 def test_health_names_the_loop_that_stopped() -> None:
-    found = Answer(Site(FakeView(now=standing(Status.ENTITLED), stopped="entitlement")), "/healthz")
+    found = Answer(Router(FakeView(now=standing(Status.ENTITLED), stopped="entitlement")), "/healthz")
     assert found.refused(503, "loop_stopped")
     assert "entitlement" in found.json["detail"]
 
 
 def test_ready_is_entitled() -> None:
-    assert Answer(Site(FakeView(now=standing(Status.ENTITLED))), "/readyz").status == 200
+    assert Answer(Router(FakeView(now=standing(Status.ENTITLED))), "/readyz").status == 200
 
 
 @pytest.mark.parametrize("status", SHUT)
 def test_not_ready_says_why(status: Status) -> None:
-    found = Answer(Site(FakeView(now=standing(status))), "/readyz")
+    found = Answer(Router(FakeView(now=standing(status))), "/readyz")
     assert found.refused(503, "some_reason")
     assert status.value in found.json["detail"]
     assert "Do this." in found.json["detail"]
@@ -125,7 +125,7 @@ def test_not_ready_says_why(status: Status) -> None:
 
 def test_ready_needs_usage_to_be_kept() -> None:
     fault = ("ledger_full", "Free some space.")
-    found = Answer(Site(FakeView(now=standing(Status.ENTITLED), fault=fault)), "/readyz")
+    found = Answer(Router(FakeView(now=standing(Status.ENTITLED), fault=fault)), "/readyz")
     assert found.refused(503, "ledger_full")
     assert "Free some space." in found.json["detail"]
 
@@ -133,22 +133,22 @@ def test_ready_needs_usage_to_be_kept() -> None:
 @pytest.mark.parametrize("path", ["/entitled", "/healthz"])
 def test_usage_that_cannot_be_kept_shows_in_readiness_alone(path: str) -> None:
     view = FakeView(now=standing(Status.ENTITLED), fault=("ledger_full", "Free some space."))
-    assert Answer(Site(view), path).status == 200
+    assert Answer(Router(view), path).status == 200
 
 
 def test_a_shut_gate_is_told_before_usage_that_cannot_be_kept() -> None:
     view = FakeView(now=standing(Status.DENIED), fault=("ledger_full", "Free some space."))
-    assert Answer(Site(view), "/readyz").refused(503, "some_reason")
+    assert Answer(Router(view), "/readyz").refused(503, "some_reason")
 
 
 def test_the_gate_says_since_when_usage_is_overdue_and_stays_open() -> None:
-    found = Answer(Site(FakeView(now=standing(Status.ENTITLED), overdue_since=NOON)), "/entitled")
+    found = Answer(Router(FakeView(now=standing(Status.ENTITLED), overdue_since=NOON)), "/entitled")
     assert (found.status, found.json["metering_overdue_since"]) == (200, "2026-01-02T12:00:00.000Z")
 
 
 def test_metrics_are_prometheus_text() -> None:
     view = FakeView(samples=[Metric(name="entitled", kind="gauge", help="h", samples=[({"a": '"\n\\'}, 1.0)])])
-    found = Answer(Site(view), "/metrics")
+    found = Answer(Router(view), "/metrics")
     assert (found.status, found.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     (family,) = text_string_to_metric_families(found.body.decode())
     assert family.samples[0].labels == {"a": '"\n\\'}
@@ -160,7 +160,7 @@ def test_metrics_are_prometheus_text() -> None:
 @pytest.mark.parametrize("listener", [PROBE, API])
 @pytest.mark.parametrize("path", list(probes.ROUTES))
 def test_both_listeners_have_the_probes(listener: str, path: str) -> None:
-    site = Site(FakeView(now=standing(Status.ENTITLED)))
+    site = Router(FakeView(now=standing(Status.ENTITLED)))
     assert Answer(site, path, listener=listener).status == 200
     assert Answer(site, path, "HEAD", listener).status == 200
     assert site.quick({LISTENER: listener, "PATH_INFO": path})
@@ -170,7 +170,7 @@ def test_both_listeners_have_the_probes(listener: str, path: str) -> None:
 @pytest.mark.parametrize("path", list(probes.ROUTES))
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "get"])
 def test_a_probe_is_only_read(listener: str, path: str, method: str) -> None:
-    found = Answer(Site(FakeView(now=standing(Status.ENTITLED))), path, method, listener)
+    found = Answer(Router(FakeView(now=standing(Status.ENTITLED))), path, method, listener)
     assert found.refused(405, "method_not_allowed")
     assert found.headers["Allow"] == "GET, HEAD"
 
@@ -182,7 +182,7 @@ def test_a_probe_is_only_read(listener: str, path: str, method: str) -> None:
 @pytest.mark.parametrize("listener", [PROBE, None, "other"])
 def test_the_probe_listener_reaches_no_other_route(path: str, method: str, listener: str | None) -> None:
     view = FakeView(now=standing(Status.ENTITLED))
-    site = Site(view)
+    site = Router(view)
     assert Answer(site, path, method, listener).refused(404, "not_found")
     assert view.rechecks == 0
     assert site.quick({"PATH_INFO": path} | ({LISTENER: listener} if listener else {}))
@@ -191,12 +191,12 @@ def test_the_probe_listener_reaches_no_other_route(path: str, method: str, liste
 def test_no_header_makes_a_probe_client_the_product() -> None:
     view = FakeView()
     claims = {"HTTP_SIDECAR_LISTENER": API, "HTTP_X_FORWARDED_FOR": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1"}
-    assert Answer(Site(view), "/v1/recheck", "POST", PROBE, **claims).refused(404, "not_found")
+    assert Answer(Router(view), "/v1/recheck", "POST", PROBE, **claims).refused(404, "not_found")
     assert view.rechecks == 0
 
 
 def test_the_product_reaches_the_rest_and_that_is_not_quick() -> None:
-    site = Site(FakeView())
+    site = Router(FakeView())
     assert Answer(site, "/v1/status", listener=API).status == 200
     assert not site.quick({LISTENER: API, "PATH_INFO": "/v1/status"})
 
@@ -204,13 +204,13 @@ def test_the_product_reaches_the_rest_and_that_is_not_quick() -> None:
 @pytest.mark.parametrize("path", ["//v1/usage", "///v1/usage", "//v1/status", "//"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_path_that_begins_with_two_slashes_is_no_route_of_either_kind(path: str, method: str) -> None:
-    site = Site(FakeView())
+    site = Router(FakeView())
     assert site.taker(API, method, path) is None
     assert Answer(site, path, method, API).refused(404, "not_found")
 
 
 def test_a_refusal_repeats_nothing_of_the_request() -> None:
-    found = Answer(Site(FakeView()), "/<script>hunter2", QUERY_STRING="hunter2")
+    found = Answer(Router(FakeView()), "/<script>hunter2", QUERY_STRING="hunter2")
     assert b"hunter2" not in found.body
 
 
@@ -236,7 +236,7 @@ assert "flask" in sys.modules
 
 def test_the_view_of_the_past_is_not_kept() -> None:
     view = FakeView()
-    site = Site(view)
+    site = Router(view)
     assert Answer(site, "/entitled").status == 503
     view.now = standing(Status.ENTITLED, checked_at=NOON)
     assert Answer(site, "/entitled").status == 200

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.billing.job import holding
-from sidecar.billing.messages import TEXT_MAX, Answered, Submission, budget_seconds, outcomes
+from sidecar.billing.job import stops_batch
+from sidecar.billing.messages import TEXT_MAX, Submission, SubmissionResult, budget_seconds, read_results
 from sidecar.child import process
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.records import SealedRequest
@@ -37,7 +37,7 @@ THREE: Final = Submission(
     region="us-east-1",
     endpoint_url=None,
 )
-YES: Final = Answered(outcome=Settled(record_id="r-1"), request_id="q-1", account="123456789012", role="arn:x")
+YES: Final = SubmissionResult(outcome=Settled(record_id="r-1"), request_id="q-1", account="123456789012", role="arn:x")
 ALL: Final[list[Outcome]] = [
     Settled(record_id="r-1"),
     Refused(code="ThrottlingException", retry_after_seconds=2.5),
@@ -49,15 +49,15 @@ ALL: Final[list[Outcome]] = [
 def heard(*lines: bytes | None) -> tuple[list[Outcome], FakeChild]:
     """The outcomes of THREE, from a child that says these lines."""
     speaker = FakeChild(lines=list(lines))
-    found = outcomes(speaker, THREE, time.monotonic() + 1)  # type: ignore[arg-type]
+    found = read_results(speaker, THREE, time.monotonic() + 1)  # type: ignore[arg-type]
     return [one.outcome for one in found], speaker
 
 
-def line(answered: Answered = YES) -> bytes:
+def line(answered: SubmissionResult = YES) -> bytes:
     return answered.as_json().encode()
 
 
-def edited(of: Answered = YES, **outcome: object) -> bytes:
+def edited(of: SubmissionResult = YES, **outcome: object) -> bytes:
     given = json.loads(of.as_json())
     given["outcome"].update(outcome)
     return json.dumps(given).encode()
@@ -82,10 +82,10 @@ def test_what_is_no_submission_is_refused(text: str) -> None:
 def test_an_answer_comes_back_the_same_on_one_line(outcome: Outcome) -> None:
     answered = replace(YES, outcome=outcome)
     assert "\n" not in answered.as_json()
-    assert Answered.from_json(answered.as_json()) == answered
+    assert SubmissionResult.from_json(answered.as_json()) == answered
 
 
-REFUSED: Final = Answered(outcome=Refused(code="X"))
+REFUSED: Final = SubmissionResult(outcome=Refused(code="X"))
 HOSTILE: Final[list[bytes]] = [
     b"",
     b"null",
@@ -119,17 +119,19 @@ HOSTILE: Final[list[bytes]] = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_line_that_is_none_of_ours_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
-        Answered.from_json(text)
+        SubmissionResult.from_json(text)
 
 
 def test_texts_and_spans_are_cut() -> None:
-    long = Answered(outcome=Refused(code="X" * 9999, message="m" * 9999, retry_after_seconds=1e300), role="r" * 9999)
-    found = Answered.from_json(long.as_json())
+    long = SubmissionResult(
+        outcome=Refused(code="X" * 9999, message="m" * 9999, retry_after_seconds=1e300), role="r" * 9999
+    )
+    found = SubmissionResult.from_json(long.as_json())
     assert isinstance(found.outcome, Refused)
     assert {len(found.outcome.code), len(found.outcome.message), len(found.role)} == {TEXT_MAX}
     assert found.outcome.retry_after_seconds == 300
     endless = edited(REFUSED, retry_after_seconds=10**400)
-    assert isinstance(outcome := Answered.from_json(endless).outcome, Refused)
+    assert isinstance(outcome := SubmissionResult.from_json(endless).outcome, Refused)
     assert outcome.retry_after_seconds == 300
 
 
@@ -177,7 +179,7 @@ def test_a_line_that_is_none_of_ours_ends_the_hearing(text: bytes) -> None:
 
 def test_no_request_needs_no_answer() -> None:
     speaker = FakeChild()
-    assert outcomes(speaker, replace(THREE, requests=()), time.monotonic()) == []  # type: ignore[arg-type]
+    assert read_results(speaker, replace(THREE, requests=()), time.monotonic()) == []  # type: ignore[arg-type]
     assert speaker.closed
 
 
@@ -190,7 +192,7 @@ def test_a_child_that_says_too_much_is_killed_and_reaped() -> None:
     )
     os.close(writes)
     speaker = process.Child(pid=pid, pipe=reads, ours=True)
-    found = [one.outcome for one in outcomes(speaker, THREE, time.monotonic() + 30)]
+    found = [one.outcome for one in read_results(speaker, THREE, time.monotonic() + 30)]
     assert found == [Unknown(code="child_failed"), *[Refused(code="child_failed", sent=False)] * 2]
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, 0)
@@ -218,7 +220,7 @@ def test_a_submission_has_fifteen_seconds_for_each_request_and_two_minutes_in_al
     ],
 )
 def test_what_holds_every_record_is_said_of_the_others_unsent(outcome: Any) -> None:
-    held = holding(outcome)
+    held = stops_batch(outcome)
     assert held is not None
     assert (held.code, held.sent) == (outcome.code, False)
     assert held.message == getattr(outcome, "message", "")
@@ -239,4 +241,4 @@ def test_what_holds_every_record_is_said_of_the_others_unsent(outcome: Any) -> N
     ],
 )
 def test_what_may_be_about_one_record_holds_no_other(outcome: Outcome) -> None:
-    assert holding(outcome) is None
+    assert stops_batch(outcome) is None

@@ -94,7 +94,7 @@ def test_a_dripping_server_is_a_shut_gate_within_a_second() -> None:
         thread.start()
         began = time.monotonic()
         with pytest.raises((OSError, ValueError)):
-            local_client.ask(server.getsockname(), "GET /entitled", timeout=0.3)
+            local_client.get_json(server.getsockname(), "GET /entitled", timeout=0.3)
         took = time.monotonic() - began
         over.set()
         thread.join(5)
@@ -131,29 +131,29 @@ def test_what_a_server_says_stays_on_one_line(monkeypatch: Env) -> None:
 )
 def test_the_listener_is_where_the_environment_says(monkeypatch: Env, words: str, place: tuple[str, int]) -> None:
     monkeypatch.setenv("SIDECAR_PROBE_BIND", words)
-    assert local_client.where("probe_bind", str(NOWHERE)) == place
+    assert local_client.listener_address("probe_bind", str(NOWHERE)) == place
 
 
 def test_the_products_listener_is_another(monkeypatch: Env) -> None:
-    assert local_client.where("api_bind", str(NOWHERE)) == ("127.0.0.1", 8485)
+    assert local_client.listener_address("api_bind", str(NOWHERE)) == ("127.0.0.1", 8485)
     monkeypatch.setenv("SIDECAR_API_BIND", "127.0.0.1:7")
-    assert local_client.where("api_bind", str(NOWHERE)) == ("127.0.0.1", 7)
+    assert local_client.listener_address("api_bind", str(NOWHERE)) == ("127.0.0.1", 7)
 
 
 def test_a_file_that_moves_the_listener_is_followed(monkeypatch: Env, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump({"product_code": PRODUCT, "public_key": public_pem(), "probe_bind": "127.0.0.1:7"}))
     monkeypatch.setenv("SIDECAR_CONFIG", str(path))
-    assert local_client.where("probe_bind", str(NOWHERE)) == ("127.0.0.1", 7)
+    assert local_client.listener_address("probe_bind", str(NOWHERE)) == ("127.0.0.1", 7)
     monkeypatch.setenv("SIDECAR_PROBE_BIND", ":8")
-    assert local_client.where("probe_bind", str(NOWHERE)) == ("127.0.0.1", 8)
+    assert local_client.listener_address("probe_bind", str(NOWHERE)) == ("127.0.0.1", 8)
 
 
 def test_a_manifest_that_moves_the_listener_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "product.yaml"
     keys = [{"version": 1, "key": public_pem()}]
     path.write_text(yaml.safe_dump({"products": [{"code": "a", "public_keys": keys}], "probe_bind": ":6"}))
-    assert local_client.where("probe_bind", str(path)) == ("127.0.0.1", 6)
+    assert local_client.listener_address("probe_bind", str(path)) == ("127.0.0.1", 6)
 
 
 def test_a_file_that_moves_it_and_is_wrong_is_told(monkeypatch: Env, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_file_that_moves_it_and_is_wrong_is_told(monkeypatch: Env, tmp_path: P
     path.write_text("probe_bind: nonsense\n")
     monkeypatch.setenv("SIDECAR_CONFIG", str(path))
     with pytest.raises(SettingsError):
-        local_client.where("probe_bind", str(NOWHERE))
+        local_client.listener_address("probe_bind", str(NOWHERE))
     fine, line = local_client.healthcheck(str(NOWHERE))
     assert not fine
     assert "'nonsense'" in line

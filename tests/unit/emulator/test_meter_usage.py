@@ -18,7 +18,7 @@ from sidecar.emulator.callers import Caller
 from sidecar.emulator.keys import SigningKeys
 from sidecar.emulator.records import exact
 from sidecar.emulator.refusals import Refusal
-from sidecar.emulator.state import World
+from sidecar.emulator.state import EmulatorState
 
 POD = Caller(
     workload="pod-a", account="123456789012", platform=Platform.EKS, region="us-east-1", allowed=True, role="app"
@@ -33,16 +33,16 @@ USAGE: dict[str, Any] = {
 
 
 @pytest.fixture
-def world(keys: SigningKeys) -> World:
+def world(keys: SigningKeys) -> EmulatorState:
     return fresh(keys)
 
 
-def fresh(keys: SigningKeys) -> World:
-    return World(keys=keys, product_codes=("prod1", "prod2"), dimensions=("requests", "users"))
+def fresh(keys: SigningKeys) -> EmulatorState:
+    return EmulatorState(keys=keys, product_codes=("prod1", "prod2"), dimensions=("requests", "users"))
 
 
 def said(
-    world: World,
+    world: EmulatorState,
     body: Mapping[str, Any],
     caller: Caller = POD,
     region: str = "us-east-1",
@@ -56,7 +56,7 @@ def said(
     return str(members["MeteringRecordId"])
 
 
-def test_the_first_rule_broken_names_the_answer(world: World) -> None:
+def test_the_first_rule_broken_names_the_answer(world: EmulatorState) -> None:
     """Everything is wrong; repaired one by one, in the order of precedence."""
     said(world, {**USAGE, "UsageQuantity": 1, "ClientToken": "used", "UsageDimension": "users"})
     world.metered.clear()
@@ -113,11 +113,11 @@ def test_the_first_rule_broken_names_the_answer(world: World) -> None:
         {"UsageAllocations": [{"AllocatedUsageQuantity": 7, "Tags": ["k"]}]},
     ],
 )
-def test_what_no_sdk_would_send_is_a_validation_error_too(world: World, body: dict[str, Any]) -> None:
+def test_what_no_sdk_would_send_is_a_validation_error_too(world: EmulatorState, body: dict[str, Any]) -> None:
     assert said(world, {**USAGE, **body}) == "ValidationException"
 
 
-def test_a_validation_error_lists_everything_wrong(world: World) -> None:
+def test_a_validation_error_lists_everything_wrong(world: EmulatorState) -> None:
     with pytest.raises(Refusal) as refused:
         meter_usage.answer(world, POD, "us-east-1", {"UsageQuantity": -1}, Behaviour(), NOW)
     assert refused.value.message.startswith("4 validation errors detected: Value at 'productCode'")
@@ -126,12 +126,12 @@ def test_a_validation_error_lists_everything_wrong(world: World) -> None:
     )
 
 
-def test_members_that_are_null_are_absent(world: World) -> None:
+def test_members_that_are_null_are_absent(world: EmulatorState) -> None:
     nulls = dict.fromkeys(("UsageQuantityAsDecimal", "UsageAllocations", "ClientToken", "DryRun"))
     assert len(said(world, {**USAGE, **nulls})) == 36
 
 
-def test_a_missing_quantity_is_of_either_kind(world: World) -> None:
+def test_a_missing_quantity_is_of_either_kind(world: EmulatorState) -> None:
     nothing = {name: value for name, value in USAGE.items() if name != "UsageQuantity"}
     parts = [{"AllocatedUsageQuantityAsDecimal": "0.0"}]
     assert len(said(world, {**nothing, "UsageAllocations": parts})) == 36
@@ -140,7 +140,7 @@ def test_a_missing_quantity_is_of_either_kind(world: World) -> None:
     )
 
 
-def test_a_denial_of_metering_is_not_one_of_registration(world: World) -> None:
+def test_a_denial_of_metering_is_not_one_of_registration(world: EmulatorState) -> None:
     world.unsubscribe()
     assert said(world, USAGE) == "CustomerNotEntitledException"
     assert (len(world.meter_denied), world.denied) == (1, set())

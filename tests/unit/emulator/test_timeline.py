@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.emulator.keys import SigningKeys
 from sidecar.emulator.refusals import BadOrder
-from sidecar.emulator.state import World
+from sidecar.emulator.state import EmulatorState
 from sidecar.emulator.timeline import load, play, read_steps
 
 
@@ -34,13 +34,13 @@ class Instantly(threading.Event):
 
 
 @pytest.fixture
-def world(keys: SigningKeys) -> World:
-    return World(keys=keys)
+def world(keys: SigningKeys) -> EmulatorState:
+    return EmulatorState(keys=keys)
 
 
 def test_steps_are_played_in_the_order_they_are_due_and_told(keys: SigningKeys) -> None:
     time, told = Instantly(), []
-    world = World(keys=keys, clock=time, on_event=told.append)
+    world = EmulatorState(keys=keys, clock=time, on_event=told.append)
     script: list[object] = [
         {"after": 20, "do": "subscribe"},
         {"after": 5.5, "do": "unsubscribe", "product": "demo-product"},
@@ -55,7 +55,7 @@ def test_steps_are_played_in_the_order_they_are_due_and_told(keys: SigningKeys) 
 
 def test_a_stopped_emulator_plays_no_further(keys: SigningKeys) -> None:
     time, told = Instantly(), []
-    world = World(keys=keys, clock=time, on_event=told.append)
+    world = EmulatorState(keys=keys, clock=time, on_event=told.append)
     time.set()
     play(world, read_steps(world, [{"after": 1, "do": "unsubscribe"}]), time)
     assert told == []
@@ -80,7 +80,7 @@ def test_a_stopped_emulator_plays_no_further(keys: SigningKeys) -> None:
         ({"after": 1, "do": "clock", "speed": -2}, "step 2: speed"),
     ],
 )
-def test_a_bad_step_is_named_before_anything_is_played(world: World, step: Any, names: str) -> None:
+def test_a_bad_step_is_named_before_anything_is_played(world: EmulatorState, step: Any, names: str) -> None:
     with pytest.raises(BadOrder, match=names):
         read_steps(world, [{"after": 0, "do": "unsubscribe"}, step])
     assert world.subscriptions
@@ -101,7 +101,7 @@ def test_another_file_is_no_script(tmp_path: Path, text: str, names: str) -> Non
 
 def test_a_script_counts_real_seconds_however_fast_the_clock_runs(keys: SigningKeys) -> None:
     time, told = Instantly(), []
-    world = World(keys=keys, clock=time, clock_speed=3600, on_event=told.append)
+    world = EmulatorState(keys=keys, clock=time, clock_speed=3600, on_event=told.append)
     play(world, read_steps(world, [{"after": 2, "do": "clock", "speed": 0}, {"after": 9, "do": "rotate"}]), time)
     assert [event["at"] for event in told] == ["2027-01-15T10:00:00.000Z"] * 2
 
@@ -110,7 +110,7 @@ def test_a_script_counts_real_seconds_however_fast_the_clock_runs(keys: SigningK
 def test_an_instant_may_be_written_as_yaml_knows_it(keys: SigningKeys, tmp_path: Path, written: str) -> None:
     (tmp_path / "script").write_text(f"- {{after: 0, do: clock, now: {written}, speed: 0}}\n")
     time = Instantly()
-    world = World(keys=keys, clock=time)
+    world = EmulatorState(keys=keys, clock=time)
     play(world, read_steps(world, load(tmp_path / "script")), time)
     assert world.clock.now() == datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -15,25 +15,28 @@ import botocore.session
 import pytest
 
 from sidecar.entitlement import classify as answers
-from sidecar.entitlement.classify import (
-    PLACES,
-    ROWS,
-    TABLE,
-    UNKNOWN,
-    Answer,
-    Asked,
-    classify,
-    classify_exception,
-    filled,
-)
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy
+from sidecar.entitlement.classify import PLACES, TABLE, UNKNOWN, classify, classify_exception, fill_hint
+from sidecar.entitlement.error_table import ROWS
 
-R, M, S, SDK, TOKEN = Asked.REGISTER_USAGE, Asked.METER_USAGE, Asked.STS, Asked.SDK, Asked.TOKEN
-DENY, CONFIG, RETRY, LATER_CONFIG = Answer.DENY, Answer.CONFIG, Answer.RETRY, Answer.RETRY_THEN_CONFIG
+R, M, S, SDK, TOKEN = (
+    AnsweredBy.REGISTER_USAGE,
+    AnsweredBy.METER_USAGE,
+    AnsweredBy.STS,
+    AnsweredBy.SDK,
+    AnsweredBy.TOKEN,
+)
+DENY, CONFIG, RETRY, LATER_CONFIG = (
+    AnswerClass.DENY,
+    AnswerClass.CONFIG,
+    AnswerClass.RETRY,
+    AnswerClass.RETRY_THEN_CONFIG,
+)
 
 OURS: Final = {"RuntimeError:clock", "ca_bundle_unreadable", "child_failed", "child_timed_out", "metadata_unreadable"}
 """Codes of the SDK's place that are not the SDK's."""
 
-EXPECTED: Final[Mapping[tuple[Asked, ...], Mapping[Answer, str]]] = {
+EXPECTED: Final[Mapping[tuple[AnsweredBy, ...], Mapping[AnswerClass, str]]] = {
     (R, M): {
         DENY: "CustomerNotEntitledException CustomerNotSubscribedException PlatformNotSupportedException"
         " InvalidProductCodeException",
@@ -97,7 +100,9 @@ def expected() -> list[Any]:
 
 
 @pytest.mark.parametrize(("code", "asked", "answer"), expected())
-def test_each_documented_code_has_a_row_of_its_documented_class(code: str, asked: Asked, answer: Answer) -> None:
+def test_each_documented_code_has_a_row_of_its_documented_class(
+    code: str, asked: AnsweredBy, answer: AnswerClass
+) -> None:
     assert (code, asked) in TABLE
     assert classify(code, asked).answer is answer
 
@@ -115,7 +120,7 @@ def test_a_malformed_request_is_final_for_whomever_it_was_meant(code: str) -> No
         ("sts", "AssumeRoleWithWebIdentity", S),
     ],
 )
-def test_every_modelled_error_has_a_row(service: str, operation: str, asked: Asked) -> None:
+def test_every_modelled_error_has_a_row(service: str, operation: str, asked: AnsweredBy) -> None:
     """Fails when the SDK brings a new one."""
     shapes = botocore.session.get_session().get_service_model(service).operation_model(operation).error_shapes
     codes = {shape.metadata.get("error", {}).get("code", shape.name) for shape in shapes}
@@ -180,7 +185,9 @@ def test_an_expired_token_is_told_apart_by_who_says_so() -> None:
         "The difference between the request time and the current time is too large: clock skew",
     ],
 )
-def test_a_signature_refused_for_its_date_is_a_clock_to_set_and_may_pass(asked: Asked, code: str, message: str) -> None:
+def test_a_signature_refused_for_its_date_is_a_clock_to_set_and_may_pass(
+    asked: AnsweredBy, code: str, message: str
+) -> None:
     row = classify(code, asked, message)
     assert (row.answer, row.reason) == (RETRY, "clock_skew")
     assert not row.unreachable
@@ -203,10 +210,10 @@ def test_words_about_a_clock_change_no_other_code() -> None:
 
 @pytest.mark.parametrize("asked", [R, M, S])
 @pytest.mark.parametrize("code", ["BrandNewException", "", "418", "201"])
-def test_an_unknown_code_is_a_mistake_here_and_stands_in_the_hint(code: str, asked: Asked) -> None:
+def test_an_unknown_code_is_a_mistake_here_and_stands_in_the_hint(code: str, asked: AnsweredBy) -> None:
     row = classify(code, asked)
     assert (row.answer, row.reason, row.unreachable) == (CONFIG, "unknown_error", False)
-    assert (code or "an unknown code") in filled(row.hint, {"code": code})
+    assert (code or "an unknown code") in fill_hint(row.hint, {"code": code})
 
 
 def test_an_exception_is_looked_up_from_its_own_name_to_its_ancestors() -> None:
@@ -248,7 +255,7 @@ def test_hints_have_places_that_exist_and_none_is_left_open() -> None:
     for row in (*ROWS, UNKNOWN):
         places = {name for _, name, _, _ in Formatter().parse(row.hint) if name is not None}
         assert places <= set(PLACES), row.reason
-        said = filled(row.hint, {})
+        said = fill_hint(row.hint, {})
         assert "{" not in said, row.reason
         assert "}" not in said, row.reason
         assert said == said.strip()
@@ -256,12 +263,12 @@ def test_hints_have_places_that_exist_and_none_is_left_open() -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_known_stands_in_the_hint(place: str) -> None:
-    assert filled("a {" + place + "} b", {place: "<known>"}) == "a <known> b"
-    assert "<" not in filled("a {" + place + "} b", {place: ""})
+    assert fill_hint("a {" + place + "} b", {place: "<known>"}) == "a <known> b"
+    assert "<" not in fill_hint("a {" + place + "} b", {place: ""})
 
 
 def test_a_fact_that_looks_like_a_place_is_left_as_it_is() -> None:
-    assert filled("{role} at {host}", {"role": "x", "host": "{nowhere}"}) == "x at {nowhere}"
+    assert fill_hint("{role} at {host}", {"role": "x", "host": "{nowhere}"}) == "x at {nowhere}"
 
 
 def test_reasons_are_words_for_alerts_and_every_row_says_what_to_do() -> None:
@@ -273,7 +280,7 @@ def test_reasons_are_words_for_alerts_and_every_row_says_what_to_do() -> None:
 
 
 def test_a_reason_belongs_to_one_class_unless_it_is_the_clock() -> None:
-    classes: dict[str, set[Answer]] = {}
+    classes: dict[str, set[AnswerClass]] = {}
     for row in ROWS:
         classes.setdefault(row.reason, set()).add(row.answer)
     assert {reason for reason, found in classes.items() if len(found) > 1} == {"clock_skew"}
@@ -283,4 +290,4 @@ def test_the_reasons_of_a_yes_are_no_rows() -> None:
     said = {one[0] for one in (answers.ACCEPTED, answers.KEPT, answers.DRY_RUN_PASSED, answers.KEPT_PASS)}
     assert len(said) == 4
     assert said.isdisjoint(row.reason for row in ROWS)
-    assert all(row.answer is not Answer.ACCEPTED for row in ROWS)
+    assert all(row.answer is not AnswerClass.ACCEPTED for row in ROWS)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.entitlement.hold import SHOWN, Hold, overlaid
+from sidecar.entitlement.hold import SHOWN, Hold, with_hold
 from sidecar.entitlement.status import Status
 from tests.fakes import standing
 
 
 @pytest.mark.parametrize("hold", Hold)
 def test_a_hold_shows_on_an_open_gate(hold: Hold) -> None:
-    shown = overlaid(standing(Status.ENTITLED), hold)
+    shown = with_hold(standing(Status.ENTITLED), hold)
     assert not shown.entitled
     assert (shown.status, shown.reason, shown.hint) == SHOWN[hold]
 
@@ -20,12 +20,12 @@ def test_a_hold_shows_on_an_open_gate(hold: Hold) -> None:
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.ENTITLED])
 def test_a_shut_gate_keeps_its_own_reason(status: Status, hold: Hold | None) -> None:
     before = standing(status)
-    assert overlaid(before, hold) is before
+    assert with_hold(before, hold) is before
 
 
 def test_without_a_hold_nothing_changes() -> None:
     before = standing(Status.ENTITLED)
-    assert overlaid(before, None) is before
+    assert with_hold(before, None) is before
 
 
 def test_only_a_denial_is_a_denial() -> None:

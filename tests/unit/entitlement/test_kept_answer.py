@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.entitlement.kept_answer import FORMAT, KeptAnswer, from_text, reopen
+from sidecar.entitlement.kept_answer import FORMAT, KeptAnswer, from_text, verify_kept
 from sidecar.entitlement.registration import NONCE_BYTES, ProductCode, WorkloadId, make_nonce
 from sidecar.errors import TokenRejected
 from sidecar.settings import PublicKey
@@ -40,13 +40,13 @@ def why_not(
     product: ProductCode = PRODUCT,
 ) -> str:
     with pytest.raises(TokenRejected) as refused:
-        reopen(answer, workload, product, keys)
+        verify_kept(answer, workload, product, keys)
     assert not answer.token or answer.token[:40] not in str(refused.value)
     return refused.value.reason
 
 
 def test_a_kept_answer_proves_again_whatever_its_age(answer: KeptAnswer, keys: tuple[PublicKey, ...]) -> None:
-    assert reopen(answer, POD, PRODUCT, keys).asked.nonce == NONCE
+    assert verify_kept(answer, POD, PRODUCT, keys).asked.nonce == NONCE
 
 
 def test_it_proves_nothing_for_another_workload(answer: KeptAnswer, keys: tuple[PublicKey, ...]) -> None:
@@ -127,7 +127,7 @@ def test_what_is_no_kept_answer_is_refused_as_unreadable(text: str) -> None:
 def test_a_token_of_another_type_proves_nothing(other: object, answer: KeptAnswer, keys: tuple[PublicKey, ...]) -> None:
     found = from_text(json.dumps({**json.loads(answer.as_text()), "token": other}))
     with pytest.raises(TokenRejected) as refused:
-        reopen(found, POD, PRODUCT, keys)
+        verify_kept(found, POD, PRODUCT, keys)
     assert refused.value.reason in ("signature_missing", "token_malformed")
 
 

@@ -8,83 +8,83 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.entitlement.classify import Answer
-from sidecar.entitlement.retry import pause_seconds
+from sidecar.entitlement.answer import AnswerClass
+from sidecar.entitlement.retry import retry_delay_seconds
 
 ALMOST_ONE: Final = 1 - 2**-53
-TRANSIENT: Final = (Answer.RETRY, Answer.RETRY_THEN_CONFIG)
+TRANSIENT: Final = (AnswerClass.RETRY, AnswerClass.RETRY_THEN_CONFIG)
 
 
 def pause(
-    answer: Answer, attempt: int = 0, chance: float = 0.5, reask: int = 300, retry_after: float | None = None
+    answer: AnswerClass, attempt: int = 0, chance: float = 0.5, reask: int = 300, retry_after: float | None = None
 ) -> float | None:
-    return pause_seconds(answer, attempt, chance, reask, retry_after)
+    return retry_delay_seconds(answer, attempt, chance, reask, retry_after)
 
 
 def test_an_open_gate_asks_no_more() -> None:
-    assert pause(Answer.ACCEPTED) is None
-    assert pause(Answer.ACCEPTED, retry_after=5) is None
+    assert pause(AnswerClass.ACCEPTED) is None
+    assert pause(AnswerClass.ACCEPTED, retry_after=5) is None
 
 
 def test_a_denial_is_asked_about_after_the_operators_pause() -> None:
-    assert pause(Answer.DENY, chance=0.0) == 300
-    assert pause(Answer.DENY, chance=0.0, reask=7) == 7
+    assert pause(AnswerClass.DENY, chance=0.0) == 300
+    assert pause(AnswerClass.DENY, chance=0.0, reask=7) == 7
 
 
 def test_a_denial_is_asked_about_never_where_the_operator_says_so() -> None:
-    assert pause(Answer.DENY, reask=0) is None
-    assert pause(Answer.DENY, reask=0, retry_after=5) is None
+    assert pause(AnswerClass.DENY, reask=0) is None
+    assert pause(AnswerClass.DENY, reask=0, retry_after=5) is None
 
 
 def test_pods_denied_together_do_not_ask_together() -> None:
-    assert pause(Answer.DENY, chance=0.1) != pause(Answer.DENY, chance=0.9)
-    assert 300 <= (pause(Answer.DENY, chance=ALMOST_ONE) or 0) <= 330
+    assert pause(AnswerClass.DENY, chance=0.1) != pause(AnswerClass.DENY, chance=0.9)
+    assert 300 <= (pause(AnswerClass.DENY, chance=ALMOST_ONE) or 0) <= 330
 
 
 def test_further_denials_pause_no_longer() -> None:
-    assert pause(Answer.DENY, attempt=50, chance=0.0) == 300
+    assert pause(AnswerClass.DENY, attempt=50, chance=0.0) == 300
 
 
 @pytest.mark.parametrize("answer", TRANSIENT)
-def test_transient_trouble_backs_off_by_doubling_up_to_a_minute(answer: Answer) -> None:
+def test_transient_trouble_backs_off_by_doubling_up_to_a_minute(answer: AnswerClass) -> None:
     most = [pause(answer, attempt, ALMOST_ONE) for attempt in range(8)]
     assert most == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60])
 
 
 @pytest.mark.parametrize("answer", TRANSIENT)
-def test_transient_trouble_has_full_jitter(answer: Answer) -> None:
+def test_transient_trouble_has_full_jitter(answer: AnswerClass) -> None:
     assert pause(answer, 5, 0.0) == 0
     assert pause(answer, 5, 0.25) == pytest.approx(8)
 
 
 def test_a_mistake_here_is_asked_about_from_fifteen_seconds_to_five_minutes() -> None:
-    least = [pause(Answer.CONFIG, attempt, 0.0) for attempt in range(7)]
+    least = [pause(AnswerClass.CONFIG, attempt, 0.0) for attempt in range(7)]
     assert least == [15, 30, 60, 120, 240, 300, 300]
 
 
 def test_a_mistake_here_is_never_asked_about_sooner() -> None:
-    assert all((pause(Answer.CONFIG, 0, chance) or 0) >= 15 for chance in (0.0, 0.5, ALMOST_ONE))
+    assert all((pause(AnswerClass.CONFIG, 0, chance) or 0) >= 15 for chance in (0.0, 0.5, ALMOST_ONE))
 
 
-@pytest.mark.parametrize("answer", [Answer.RETRY, Answer.RETRY_THEN_CONFIG, Answer.CONFIG])
-def test_what_aws_asks_for_is_a_floor(answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [AnswerClass.RETRY, AnswerClass.RETRY_THEN_CONFIG, AnswerClass.CONFIG])
+def test_what_aws_asks_for_is_a_floor(answer: AnswerClass) -> None:
     assert pause(answer, 0, 0.0, retry_after=120.0) == 120
 
 
 def test_what_aws_asks_for_is_no_ceiling() -> None:
-    assert pause(Answer.CONFIG, 4, 0.0, retry_after=1.0) == 240
-    assert pause(Answer.RETRY, 5, 0.5, retry_after=0.0) == pytest.approx(16)
+    assert pause(AnswerClass.CONFIG, 4, 0.0, retry_after=1.0) == 240
+    assert pause(AnswerClass.RETRY, 5, 0.5, retry_after=0.0) == pytest.approx(16)
 
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(
-    answer=st.sampled_from([Answer.RETRY, Answer.RETRY_THEN_CONFIG, Answer.CONFIG]),
+    answer=st.sampled_from([AnswerClass.RETRY, AnswerClass.RETRY_THEN_CONFIG, AnswerClass.CONFIG]),
     attempt=st.integers(0, 10**9),
     chance=st.floats(0, ALMOST_ONE),
     retry_after=st.none() | st.floats(0, 300),
 )
 def test_however_long_it_lasts_the_pause_stays_within_minutes(
-    answer: Answer, attempt: int, chance: float, retry_after: float | None
+    answer: AnswerClass, attempt: int, chance: float, retry_after: float | None
 ) -> None:
     found = pause(answer, attempt, chance, retry_after=retry_after)
     assert found is not None

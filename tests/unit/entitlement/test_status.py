@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from sidecar.entitlement.classify import Answer
-from sidecar.entitlement.status import TRANSITIONS, Event, Standing, Status, after, event_for, first_standing
+from sidecar.entitlement.answer import AnswerClass
+from sidecar.entitlement.status import TRANSITIONS, Event, GateState, Status, event_for, initial_state, next_state
 
 START: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BUDGET: Final = timedelta(minutes=30)
@@ -17,12 +17,12 @@ LATE: Final = START + BUDGET
 P, E, D, U, M = Status.PENDING, Status.ENTITLED, Status.DENIED, Status.UNAVAILABLE, Status.MISCONFIGURED
 
 
-def standing(status: Status, *, reason: str = "before", hint: str = "what was said") -> Standing:
-    return Standing(status=status, reason=reason, hint=hint, checked_at=None, asking_since=START)
+def standing(status: Status, *, reason: str = "before", hint: str = "what was said") -> GateState:
+    return GateState(status=status, reason=reason, hint=hint, checked_at=None, asking_since=START)
 
 
-def then(before: Standing, answer: Answer, now: datetime = START, reason: str = "now") -> Standing:
-    return after(before, answer, reason, "what is said", now, now - before.asking_since >= BUDGET)
+def then(before: GateState, answer: AnswerClass, now: datetime = START, reason: str = "now") -> GateState:
+    return next_state(before, answer, reason, "what is said", now, now - before.asking_since >= BUDGET)
 
 
 def test_every_status_knows_what_to_do_with_every_event() -> None:
@@ -31,50 +31,50 @@ def test_every_status_knows_what_to_do_with_every_event() -> None:
 
 @pytest.mark.parametrize("before", Status)
 def test_a_proof_opens_the_gate_from_anywhere(before: Status) -> None:
-    assert then(standing(before), Answer.ACCEPTED).entitled
+    assert then(standing(before), AnswerClass.ACCEPTED).entitled
 
 
 @pytest.mark.parametrize("before", [status for status in Status if status is not E])
-@pytest.mark.parametrize("answer", [answer for answer in Answer if answer is not Answer.ACCEPTED])
+@pytest.mark.parametrize("answer", [answer for answer in AnswerClass if answer is not AnswerClass.ACCEPTED])
 @pytest.mark.parametrize("now", [START, LATE, LATE + timedelta(days=9)])
-def test_nothing_but_a_proof_opens_it(before: Status, answer: Answer, now: datetime) -> None:
+def test_nothing_but_a_proof_opens_it(before: Status, answer: AnswerClass, now: datetime) -> None:
     assert not then(standing(before), answer, now).entitled
 
 
-@pytest.mark.parametrize("answer", Answer)
+@pytest.mark.parametrize("answer", AnswerClass)
 @pytest.mark.parametrize("now", [START, LATE, LATE + timedelta(days=9)])
-def test_nothing_shuts_it_once_it_is_open(answer: Answer, now: datetime) -> None:
+def test_nothing_shuts_it_once_it_is_open(answer: AnswerClass, now: datetime) -> None:
     assert then(standing(E), answer, now).entitled
 
 
 MOVES: Final = [
     # before, answer, in time, late
-    (P, Answer.DENY, D, D),
-    (P, Answer.CONFIG, M, M),
-    (P, Answer.RETRY, P, U),
-    (P, Answer.RETRY_THEN_CONFIG, P, M),
-    (U, Answer.DENY, D, D),
-    (U, Answer.CONFIG, M, M),
-    (U, Answer.RETRY, U, U),
-    (U, Answer.RETRY_THEN_CONFIG, U, M),
-    (M, Answer.DENY, D, D),
-    (M, Answer.CONFIG, M, M),
-    (M, Answer.RETRY, P, U),
-    (M, Answer.RETRY_THEN_CONFIG, P, M),
-    (D, Answer.DENY, D, D),
-    (D, Answer.CONFIG, M, M),
-    (D, Answer.RETRY, D, D),
-    (D, Answer.RETRY_THEN_CONFIG, D, D),
-    (E, Answer.DENY, E, E),
-    (E, Answer.CONFIG, E, E),
-    (E, Answer.RETRY, E, E),
-    (E, Answer.RETRY_THEN_CONFIG, E, E),
+    (P, AnswerClass.DENY, D, D),
+    (P, AnswerClass.CONFIG, M, M),
+    (P, AnswerClass.RETRY, P, U),
+    (P, AnswerClass.RETRY_THEN_CONFIG, P, M),
+    (U, AnswerClass.DENY, D, D),
+    (U, AnswerClass.CONFIG, M, M),
+    (U, AnswerClass.RETRY, U, U),
+    (U, AnswerClass.RETRY_THEN_CONFIG, U, M),
+    (M, AnswerClass.DENY, D, D),
+    (M, AnswerClass.CONFIG, M, M),
+    (M, AnswerClass.RETRY, P, U),
+    (M, AnswerClass.RETRY_THEN_CONFIG, P, M),
+    (D, AnswerClass.DENY, D, D),
+    (D, AnswerClass.CONFIG, M, M),
+    (D, AnswerClass.RETRY, D, D),
+    (D, AnswerClass.RETRY_THEN_CONFIG, D, D),
+    (E, AnswerClass.DENY, E, E),
+    (E, AnswerClass.CONFIG, E, E),
+    (E, AnswerClass.RETRY, E, E),
+    (E, AnswerClass.RETRY_THEN_CONFIG, E, E),
 ]
 
 
 @pytest.mark.parametrize(("before", "answer", "in_time", "late"), MOVES)
 def test_where_an_answer_leads_depends_on_where_we_stand_and_how_long_we_ask(
-    before: Status, answer: Answer, in_time: Status, late: Status
+    before: Status, answer: AnswerClass, in_time: Status, late: Status
 ) -> None:
     assert then(standing(before), answer, START).status is in_time
     assert then(standing(before), answer, LATE).status is late
@@ -83,62 +83,62 @@ def test_where_an_answer_leads_depends_on_where_we_stand_and_how_long_we_ask(
 def test_a_denial_stands_while_aws_cannot_be_reached() -> None:
     denied = standing(D, reason="customer_not_entitled", hint="subscribe")
     for now in (START, LATE):
-        moved = then(denied, Answer.RETRY, now)
+        moved = then(denied, AnswerClass.RETRY, now)
         assert (moved.status, moved.reason, moved.hint) == (D, "customer_not_entitled", "subscribe")
         assert moved.checked_at == now
 
 
 def test_a_mistake_here_does_not_stand_while_aws_cannot_be_reached() -> None:
-    moved = then(standing(M, reason="access_denied"), Answer.RETRY)
+    moved = then(standing(M, reason="access_denied"), AnswerClass.RETRY)
     assert (moved.status, moved.reason) == (P, "now")
 
 
 def test_a_second_denial_says_its_own_reason() -> None:
-    assert then(standing(D), Answer.DENY).reason == "now"
+    assert then(standing(D), AnswerClass.DENY).reason == "now"
 
 
 def test_an_open_gate_keeps_the_reason_it_opened_for() -> None:
     opened = standing(E, reason="registered", hint="it verified")
-    for answer in (Answer.DENY, Answer.CONFIG, Answer.RETRY, Answer.RETRY_THEN_CONFIG):
+    for answer in (AnswerClass.DENY, AnswerClass.CONFIG, AnswerClass.RETRY, AnswerClass.RETRY_THEN_CONFIG):
         moved = then(opened, answer, LATE)
         assert (moved.reason, moved.hint, moved.checked_at) == ("registered", "it verified", LATE)
 
 
 def test_an_open_gate_takes_the_reason_of_a_better_proof() -> None:
-    assert then(standing(E, reason="kept_answer"), Answer.ACCEPTED, reason="registered").reason == "registered"
+    assert then(standing(E, reason="kept_answer"), AnswerClass.ACCEPTED, reason="registered").reason == "registered"
 
 
 def test_a_gate_that_moves_says_why() -> None:
-    moved = then(standing(P), Answer.DENY)
+    moved = then(standing(P), AnswerClass.DENY)
     assert (moved.reason, moved.hint, moved.checked_at) == ("now", "what is said", START)
 
 
 def test_a_pending_gate_says_the_latest_trouble() -> None:
-    assert then(standing(P), Answer.RETRY).reason == "now"
-    assert then(standing(U), Answer.RETRY, LATE).reason == "now"
+    assert then(standing(P), AnswerClass.RETRY).reason == "now"
+    assert then(standing(U), AnswerClass.RETRY, LATE).reason == "now"
 
 
 def test_the_start_up_budget_ends_on_its_last_instant_and_not_before() -> None:
     just = timedelta(microseconds=1)
-    assert then(standing(P), Answer.RETRY, LATE - just).status is P
-    assert then(standing(P), Answer.RETRY, LATE).status is U
+    assert then(standing(P), AnswerClass.RETRY, LATE - just).status is P
+    assert then(standing(P), AnswerClass.RETRY, LATE).status is U
 
 
 def test_without_a_budget_the_first_failure_is_late() -> None:
-    assert after(standing(P), Answer.RETRY, "r", "h", START, late=True).status is U
+    assert next_state(standing(P), AnswerClass.RETRY, "r", "h", START, late=True).status is U
 
 
 def test_the_budget_counts_from_the_first_question_however_often_it_is_asked() -> None:
-    now, here = START, first_standing(START)
+    now, here = START, initial_state(START)
     while here.status is P:
         now += timedelta(minutes=1)
-        here = then(here, Answer.RETRY, now)
+        here = then(here, AnswerClass.RETRY, now)
     assert now == LATE
     assert here.asking_since == START
 
 
 def test_before_any_answer_the_gate_is_shut_and_says_that_it_asks() -> None:
-    first = first_standing(START)
+    first = initial_state(START)
     assert (first.status, first.entitled, first.reason) == (P, False, "asking")
     assert first.checked_at is None
     assert first.asking_since == START
@@ -148,22 +148,22 @@ def test_before_any_answer_the_gate_is_shut_and_says_that_it_asks() -> None:
 @pytest.mark.parametrize(
     ("answer", "in_time", "late"),
     [
-        (Answer.ACCEPTED, Event.ACCEPTED, Event.ACCEPTED),
-        (Answer.DENY, Event.DENIED, Event.DENIED),
-        (Answer.CONFIG, Event.CONFIG, Event.CONFIG),
-        (Answer.RETRY, Event.RETRY, Event.RETRY_LATE),
-        (Answer.RETRY_THEN_CONFIG, Event.RETRY, Event.CONFIG_LATE),
+        (AnswerClass.ACCEPTED, Event.ACCEPTED, Event.ACCEPTED),
+        (AnswerClass.DENY, Event.DENIED, Event.DENIED),
+        (AnswerClass.CONFIG, Event.CONFIG, Event.CONFIG),
+        (AnswerClass.RETRY, Event.RETRY, Event.RETRY_LATE),
+        (AnswerClass.RETRY_THEN_CONFIG, Event.RETRY, Event.CONFIG_LATE),
     ],
 )
-def test_only_what_is_transient_can_be_late(answer: Answer, in_time: Event, late: Event) -> None:
+def test_only_what_is_transient_can_be_late(answer: AnswerClass, in_time: Event, late: Event) -> None:
     assert event_for(answer, late=False) is in_time
     assert event_for(answer, late=True) is late
 
 
 def test_a_denial_stands_while_the_credentials_endpoint_does_not_answer_in_time() -> None:
-    assert then(standing(D), Answer.RETRY_THEN_CONFIG, START).status is D
+    assert then(standing(D), AnswerClass.RETRY_THEN_CONFIG, START).status is D
 
 
 def test_a_denial_stands_while_the_credentials_endpoint_does_not_answer_for_long() -> None:
     """It is no answer of AWS's, however long it lasts: a denied workload would look merely misconfigured."""
-    assert then(standing(D), Answer.RETRY_THEN_CONFIG, LATE).status is D
+    assert then(standing(D), AnswerClass.RETRY_THEN_CONFIG, LATE).status is D

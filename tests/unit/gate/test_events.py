@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.entitlement.status import Status
-from sidecar.gate.events import SHUT_SECONDS, Announcer
+from sidecar.gate.events import SHUT_SECONDS, GateEvents
 from sidecar.gate.messages import Report
 from tests.fakes import PRODUCT, Events, hearing, standing
 
@@ -39,7 +39,7 @@ def events() -> Iterator[Events]:
 
 def say(report: Report, **changes: Any) -> None:
     given: dict[str, Any] = {"opened": False, "pause_seconds": 3.0} | changes
-    Announcer(product_code=PRODUCT).answer(report, DENIED, **given)
+    GateEvents(product_code=PRODUCT).answer(report, DENIED, **given)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_opening_is_an_event_of_its_own(events: Events) -> None:
 
 @pytest.mark.parametrize(("seconds", "said"), [(0, 0), (SHUT_SECONDS - 0.1, 0), (SHUT_SECONDS, 1), (3600, 1)])
 def test_a_shut_gate_is_explained_after_a_minute(events: Events, seconds: float, said: int) -> None:
-    announcer = Announcer(product_code=PRODUCT)
+    announcer = GateEvents(product_code=PRODUCT)
     announcer.shut_for_long(seconds, DENIED, REPORT)
     announcer.shut_for_long(seconds + 1000, DENIED, REPORT) if said else None
     assert len(events.of("gate.shut")) == said
@@ -95,7 +95,7 @@ def test_a_shut_gate_is_explained_after_a_minute(events: Events, seconds: float,
 
 
 def test_an_open_gate_is_never_explained(events: Events) -> None:
-    Announcer(product_code=PRODUCT).shut_for_long(3600, OPEN, ACCEPTED)
+    GateEvents(product_code=PRODUCT).shut_for_long(3600, OPEN, ACCEPTED)
     assert events.names() == []
 
 
@@ -103,7 +103,7 @@ WARY = replace(ACCEPTED, rotation_at="2026-01-01T00:00:00Z", weak_key_bits=1024,
 
 
 def test_cautions_are_said_beside_the_answer_once(events: Events) -> None:
-    announcer = Announcer(product_code=PRODUCT)
+    announcer = GateEvents(product_code=PRODUCT)
     for _ in range(3):
         announcer.answer(WARY, OPEN, opened=False, pause_seconds=None)
     assert events.names().count("registration.accepted") == 3
@@ -118,7 +118,7 @@ def test_where_there_is_nothing_to_be_wary_of_nothing_is_said(events: Events) ->
 
 
 def test_a_caution_that_changes_is_said_again(events: Events) -> None:
-    announcer = Announcer(product_code=PRODUCT)
+    announcer = GateEvents(product_code=PRODUCT)
     announcer.answer(WARY, OPEN, opened=False, pause_seconds=None)
     announcer.answer(replace(WARY, region_disagreement="A says y"), OPEN, opened=False, pause_seconds=None)
     assert len(events.of("region.disagreed")) == 2

@@ -12,29 +12,29 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.entitlement.classify import Answer, Asked
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.hold import Hold
 from sidecar.entitlement.status import Status
 from sidecar.errors import Exit
-from sidecar.gate.loop import KEEPING_SECONDS, LOOP, RECHECK_SECONDS, Gatekeeper
-from sidecar.gate.messages import Keeping, Report
+from sidecar.gate.loop import KEEPING_SECONDS, LOOP, RECHECK_SECONDS, EntitlementLoop
+from sidecar.gate.messages import KeptStatus, Report
 from sidecar.log import LOGGER
-from sidecar.restart_state import Board
+from sidecar.restart_state import RestartState
 from tests.fakes import Events, FakeChild, FakeClock, crashed, hearing, question, saying, settings, silent
 
-KEPT = Keeping(kept=True)
+KEPT = KeptStatus(kept=True)
 WHO = {"workload": "6f1c", "workload_kind": "pod", "region": "us-east-1", "host": "metering.example"}
 ACCEPTED = Report(
     answer="accepted",
     reason="registered",
     hint="Confirmed.",
-    asked=Asked.REGISTER_USAGE.value,
+    asked=AnsweredBy.REGISTER_USAGE.value,
     public_key_version=1,
     **WHO,
 )
 REOPENED = replace(ACCEPTED, reason="kept_answer", kept=True)
 DENY = Report(answer="deny", reason="customer_not_entitled", hint="Subscribe.", code="X", asked="RegisterUsage", **WHO)
-FORGED = replace(DENY, reason="token_nonce", code="token_nonce", asked=Asked.TOKEN.value)
+FORGED = replace(DENY, reason="token_nonce", code="token_nonce", asked=AnsweredBy.TOKEN.value)
 CONFIG = replace(DENY, answer="config", reason="access_denied", hint="Allow it.")
 RETRY = replace(DENY, answer="retry", reason="throttled", hint="Wait.")
 LATER = replace(DENY, answer="retry_then_config", reason="credentials_unreachable", hint="Check.")
@@ -47,7 +47,7 @@ class Story:
 
     note: Path
     clock: FakeClock = field(default_factory=FakeClock)
-    board: Board = field(default_factory=Board)
+    board: RestartState = field(default_factory=RestartState)
     ended: list[tuple[Exit, str]] = field(default_factory=list)
     started: list[FakeChild] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
@@ -60,7 +60,7 @@ class Story:
         self.ended.append((code, text))
         self.over.set()
 
-    def gatekeeper(self, *children: FakeChild, first: FakeChild | None = None, chance: float = 0.5) -> Gatekeeper:
+    def gatekeeper(self, *children: FakeChild, first: FakeChild | None = None, chance: float = 0.5) -> EntitlementLoop:
         """A worker's gatekeeper; `children` are what it starts, in turn."""
         waiting = list(children)
 
@@ -72,7 +72,7 @@ class Story:
             return self.started[-1]
 
         of = settings(termination_log=str(self.note), **self.settings)
-        return Gatekeeper(
+        return EntitlementLoop(
             settings=of,
             question=question(of),
             clock=self.clock,
@@ -84,7 +84,7 @@ class Story:
             placed=self.placed.append,
         )
 
-    def after(self, *reports: Report) -> Gatekeeper:
+    def after(self, *reports: Report) -> EntitlementLoop:
         """A gatekeeper that has heard these."""
         found = self.gatekeeper(*(saying(one, kept=KEPT) for one in reports))
         for _ in reports:
@@ -135,7 +135,7 @@ def test_an_answer_moves_the_gate_is_written_down_said_and_followed_by_a_pause(
     assert ("gate.opened" in events.names()) == (status is Status.ENTITLED)
     assert (keeper.next_ask_at is None) == (pause is None)
     assert pause is None or keeper.next_ask_at == pytest.approx(story.clock.monotonic() + pause)
-    assert keeper.counts.answers == {one.value: int(one.value == report.answer) for one in Answer}
+    assert keeper.counts.answers == {one.value: int(one.value == report.answer) for one in AnswerClass}
     assert all(child.closed for child in story.started)
     assert story.ended == []
 
@@ -399,7 +399,7 @@ def test_an_answer_that_was_kept_is_not_complained_about(story: Story, events: E
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        (Keeping(kept=False, fault="/state: No space left on device").as_json().encode(), "No space left"),
+        (KeptStatus(kept=False, fault="/state: No space left on device").as_json().encode(), "No space left"),
         (None, "does not answer"),
         (b"garbage", "does not answer"),
     ],
@@ -659,7 +659,7 @@ def test_a_loop_that_lives_is_not_named(story: Story) -> None:
 
 def test_words_of_answers_are_those_of_the_table() -> None:
     used: Sequence[Report] = (ACCEPTED, REOPENED, DENY, FORGED, CONFIG, RETRY, LATER)
-    assert {one.verdict for one in used} == set(Answer)
+    assert {one.verdict for one in used} == set(AnswerClass)
 
 
 # -- the place, before the answer
@@ -680,7 +680,7 @@ def test_the_place_is_told_before_the_answer_and_is_none(story: Story) -> None:
     assert story.placed == [PLACED]
     assert keeper.report == DENY
     assert keeper.standing.status is Status.DENIED
-    assert keeper.counts.answers == {one.value: int(one is Answer.DENY) for one in Answer}
+    assert keeper.counts.answers == {one.value: int(one is AnswerClass.DENY) for one in AnswerClass}
 
 
 def test_the_place_is_shown_while_the_answer_is_waited_for(story: Story) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sidecar.child import process
-from sidecar.gate.messages import Question, Report
+from sidecar.gate.messages import CheckRequest, Report
 from sidecar.settings import Dimension
 from tests.fakes import question, settings
 
@@ -26,18 +26,18 @@ def test_a_question_comes_back_the_same() -> None:
     assert asked.entitlement_check == "meter_usage"
     assert asked.dimensions == (Dimension(name="gb", decimals=3), Dimension(name="requests"))
     assert asked.clock_url == "http://127.0.0.1:8486"
-    assert Question.from_json(asked.as_json()) == asked
+    assert CheckRequest.from_json(asked.as_json()) == asked
 
 
 def test_a_question_by_registration_needs_no_dimension() -> None:
     asked = question()
     assert (asked.entitlement_check, asked.dimensions, asked.clock_url) == ("register_usage", (), None)
-    assert Question.from_json(asked.as_json()) == asked
+    assert CheckRequest.from_json(asked.as_json()) == asked
 
 
 def test_another_kind_of_question_is_not_taken_for_this_one() -> None:
     with pytest.raises(ValueError, match="kind"):
-        Question.from_json(json.dumps({**json.loads(question().as_json()), "kind": "submission"}))
+        CheckRequest.from_json(json.dumps({**json.loads(question().as_json()), "kind": "submission"}))
 
 
 def test_a_report_of_the_place_comes_back_the_same_and_is_no_answer() -> None:

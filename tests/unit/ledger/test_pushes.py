@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sidecar.ledger.pushes import Answer, Group, Pushed, Request, tags_of, tags_text
-from sidecar.metering.events import Refusal, UsageEvent
+from sidecar.ledger.pushes import Pushed, PushGroup, PushRequest, PushResult, tags_of, tags_text
+from sidecar.metering.events import PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import Micros
 from sidecar.settings.dimensions import Aggregation
@@ -15,20 +15,20 @@ HOUR = Hour.at(NOON)
 KINDS = {"sum": Aggregation.SUM, "max": Aggregation.MAX, "last": Aggregation.LAST, "unique": Aggregation.UNIQUE}
 
 
-def group(open_from: Hour = HOUR, known: dict[bytes, bytes] | None = None) -> Group:
-    return Group(open_from.number, KINDS, known or {})
+def group(open_from: Hour = HOUR, known: dict[bytes, bytes] | None = None) -> PushGroup:
+    return PushGroup(open_from.number, KINDS, known or {})
 
 
 def event(dimension: str = "sum", micros: int = 1, **more: object) -> UsageEvent:
     return UsageEvent(dimension=dimension, micros=Micros(micros))._replace(**more)
 
 
-def take(into: Group, *events: UsageEvent, now: datetime = NOON) -> Answer:
-    return into.take(Request.of(events, now))
+def take(into: PushGroup, *events: UsageEvent, now: datetime = NOON) -> PushResult:
+    return into.take(PushRequest.of(events, now))
 
 
-def refused(answer: Answer) -> tuple[int, str, int | None]:
-    assert isinstance(answer, Refusal)
+def refused(answer: PushResult) -> tuple[int, str, int | None]:
+    assert isinstance(answer, PushRefused)
     return answer.status, answer.reason, answer.index
 
 
@@ -65,7 +65,7 @@ def test_out_of_range_is_said_before_conflict() -> None:
 
 def test_a_duplicate_is_one_though_its_hour_was_sealed_since() -> None:
     sent = event("max", id="a", at=NOON)
-    first = Request.of([sent], NOON).events[0].entry
+    first = PushRequest.of([sent], NOON).events[0].entry
     assert first is not None
     known = {first[:16]: first[16:]}
     assert take(group(HOUR.next, known), sent) == Pushed(accepted=0, duplicates=1)

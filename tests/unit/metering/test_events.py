@@ -13,7 +13,7 @@ from sidecar.metering.events import (
     BODY_BYTES_MAX,
     EVENTS_MAX,
     REASONS,
-    Refusal,
+    PushRefused,
     UsageEvent,
     content_digest,
     id_digest,
@@ -35,20 +35,20 @@ DIMENSIONS = {
 GOOD = {"dimension": "requests", "quantity": 1}
 
 
-def read(body: object) -> tuple[UsageEvent, ...] | Refusal:
+def read(body: object) -> tuple[UsageEvent, ...] | PushRefused:
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     return parse_events(raw, DIMENSIONS, NOW)
 
 
 def taken(body: object) -> tuple[UsageEvent, ...]:
     found = read(body)
-    assert not isinstance(found, Refusal), found
+    assert not isinstance(found, PushRefused), found
     return found
 
 
 def refused(body: object) -> tuple[int, str, int | None]:
     found = read(body)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, PushRefused)
     return found.status, found.reason, found.index
 
 
@@ -203,13 +203,13 @@ def test_the_order_holds_within_one_event_too() -> None:
 
 
 def test_all_or_nothing() -> None:
-    assert isinstance(read([GOOD, GOOD, event(quantity=-1)]), Refusal)
+    assert isinstance(read([GOOD, GOOD, event(quantity=-1)]), PushRefused)
 
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case[2])
 def test_a_refusal_of_an_event_names_its_index_and_field(case: tuple[object, int, str, int | None]) -> None:
     found = read(case[0])
-    assert isinstance(found, Refusal)
+    assert isinstance(found, PushRefused)
     assert len(found.detail) < 400
     if found.index is not None:
         assert found.detail.startswith(f"Event {found.index}: ")
@@ -219,7 +219,7 @@ def test_a_refusal_of_an_event_names_its_index_and_field(case: tuple[object, int
 
 def test_a_detail_names_field_value_and_rule() -> None:
     found = read([GOOD, event(quantity="10000000000")])
-    assert isinstance(found, Refusal)
+    assert isinstance(found, PushRefused)
     assert found.detail == 'Event 1: quantity "10000000000" is more than 9999999999.999999.'
 
 
@@ -254,7 +254,7 @@ def test_digests_have_128_bits_and_their_own_domains() -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(body: bytes) -> None:
-    assert isinstance(parse_events(body, DIMENSIONS, NOW), tuple | Refusal)
+    assert isinstance(parse_events(body, DIMENSIONS, NOW), tuple | PushRefused)
 
 
 JSON = st.recursive(
@@ -267,7 +267,7 @@ JSON = st.recursive(
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.dictionaries(st.sampled_from(["dimension", "quantity", "id", "at", "tags", "key"]), JSON)))
 def test_no_fields_raise(body: object) -> None:
-    assert isinstance(read(body), tuple | Refusal)
+    assert isinstance(read(body), tuple | PushRefused)
 
 
 def test_an_event_of_the_past_is_taken_however_old() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.metering.events import Refusal
+from sidecar.metering.events import PushRefused
 from sidecar.metering.hours import Hour
-from sidecar.metering.late_events import Placed, place
+from sidecar.metering.late_events import Placed, hour_for
 from sidecar.settings.dimensions import Aggregation
 
 HOUR = Hour.numbered(500_000)
@@ -17,33 +17,33 @@ SINGLE = [Aggregation.MAX, Aggregation.LAST, Aggregation.UNIQUE]
 
 @pytest.mark.parametrize("aggregation", Aggregation)
 def test_usage_of_an_open_hour_counts_in_it(aggregation: Aggregation) -> None:
-    assert place(HOUR, HOUR, aggregation) == Placed(hour=HOUR)
-    assert place(HOUR.next, HOUR, aggregation) == Placed(hour=HOUR.next)
+    assert hour_for(HOUR, HOUR, aggregation) == Placed(hour=HOUR)
+    assert hour_for(HOUR.next, HOUR, aggregation) == Placed(hour=HOUR.next)
 
 
 def test_late_usage_of_a_sum_is_rolled_forward_with_its_origin() -> None:
-    assert place(HOUR.previous, HOUR, Aggregation.SUM) == Placed(hour=HOUR, rolled_from=HOUR.previous)
+    assert hour_for(HOUR.previous, HOUR, Aggregation.SUM) == Placed(hour=HOUR, rolled_from=HOUR.previous)
 
 
 @pytest.mark.parametrize("aggregation", SINGLE)
 def test_a_late_value_that_cannot_be_added_is_refused(aggregation: Aggregation) -> None:
-    refused = place(HOUR.previous, HOUR, aggregation, index=3)
-    assert isinstance(refused, Refusal)
+    refused = hour_for(HOUR.previous, HOUR, aggregation, index=3)
+    assert isinstance(refused, PushRefused)
     assert (refused.status, refused.reason, refused.index) == (422, "hour_sealed", 3)
     assert str(HOUR.previous) in refused.detail
     assert aggregation.value in refused.detail
 
 
 def test_a_refusal_of_one_event_reads_as_a_sentence() -> None:
-    refused = place(HOUR.previous, HOUR, Aggregation.MAX)
-    assert isinstance(refused, Refusal)
+    refused = hour_for(HOUR.previous, HOUR, Aggregation.MAX)
+    assert isinstance(refused, PushRefused)
     assert refused.detail.startswith(f"The hour {HOUR.previous} is sealed")
     assert " at " in refused.detail, "the field is named"
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_a_sum_is_never_lost_and_never_in_a_sealed_hour(event: int, open_from: int) -> None:
-    placed = place(Hour.numbered(event), Hour.numbered(open_from), Aggregation.SUM)
+    placed = hour_for(Hour.numbered(event), Hour.numbered(open_from), Aggregation.SUM)
     assert isinstance(placed, Placed)
     assert placed.hour.number == max(event, open_from)
     assert (placed.rolled_from is None) == (event >= open_from)

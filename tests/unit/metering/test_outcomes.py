@@ -19,9 +19,9 @@ from sidecar.metering.outcomes import (
     Refused,
     Settled,
     Unknown,
-    after,
     begun,
-    given_up,
+    decide,
+    decide_if_late,
     rolled_forward,
     sent_again,
 )
@@ -45,7 +45,7 @@ def record(split: bool = False, **fields: object) -> UsageRecord:
 
 
 def answer(outcome: Outcome, to: UsageRecord | None = None, policy: Policy = POLICY, chance: float = 0.5) -> Decision:
-    return after(to or record(), outcome, NOW, policy, chance)
+    return decide(to or record(), outcome, NOW, policy, chance)
 
 
 def refused(code: str, **fields: object) -> Refused:
@@ -219,7 +219,7 @@ def test_a_crash_while_a_request_is_under_way_leaves_an_unknown_outcome() -> Non
     crashed = begun(record())
     assert not crashed.definite
     assert crashed.attempts == 1
-    late = given_up(crashed, deadline(HOUR))
+    late = decide_if_late(crashed, deadline(HOUR))
     assert late is not None
     assert late.record.state is State.REJECTED
 
@@ -230,17 +230,17 @@ def test_an_answer_that_came_counts_one_attempt() -> None:
 
 
 def test_a_record_never_sent_is_rolled_forward_when_it_is_too_late() -> None:
-    late = given_up(record(), deadline(HOUR))
+    late = decide_if_late(record(), deadline(HOUR))
     assert late is not None
     assert (late.record.state, late.roll_forward, late.reason) == (State.EXPIRED, True, "too_late")
 
 
 def test_a_record_is_not_given_up_before_its_deadline() -> None:
-    assert given_up(record(), deadline(HOUR) - timedelta(microseconds=1)) is None
+    assert decide_if_late(record(), deadline(HOUR) - timedelta(microseconds=1)) is None
 
 
 def test_a_record_counted_later_says_where() -> None:
-    late = given_up(record(), deadline(HOUR))
+    late = decide_if_late(record(), deadline(HOUR))
     assert late is not None
     moved_on = rolled_forward(late.record, HOUR.next)
     assert (moved_on.state, moved_on.rolled_to) == (State.ROLLED_FORWARD, HOUR.next)
@@ -272,7 +272,7 @@ def test_no_answer_changes_hour_or_quantity_and_none_but_a_record_id_settles(
 ) -> None:
     now, lost = record(split=split), False
     for outcome in outcomes:
-        decision = after(now, outcome, NOW, POLICY, chance)
+        decision = decide(now, outcome, NOW, POLICY, chance)
         lost = lost or isinstance(outcome, Unknown)
         sealed, first = decision.record.request, now.request
         assert sealed is not None

@@ -19,7 +19,7 @@ from sidecar.metering.hours import EPOCH, Hour
 from sidecar.metering.records import (
     TOKEN_NAMESPACE,
     TRANSITIONS,
-    Act,
+    Action,
     DecimalsUnsupported,
     Disposition,
     IllegalTransition,
@@ -28,7 +28,7 @@ from sidecar.metering.records import (
     State,
     UsageRecord,
     client_token,
-    moved,
+    next_state,
     repaired,
     seal_timestamp,
     sealed_request,
@@ -40,16 +40,16 @@ SPLIT = (Allocation(tags=(), quantity=Decimal(2)), Allocation(tags=(("tenant", "
 OWED = Owed(quantity=Decimal(7), allocations=SPLIT, carry=Decimal(0), merged=0)
 REQUEST = sealed_request("pod-1", "code", "requests", 0, HOUR, OWED, HOUR.end)
 RECORD = UsageRecord(hour=HOUR, dimension="requests", state=State.SEALED, quantity=Decimal(7), request=REQUEST)
-MOVES = [*Disposition, *Act]
+MOVES = [*Disposition, *Action]
 
 
 @pytest.mark.parametrize(("state", "move"), list(itertools.product(State, MOVES)))
-def test_a_record_moves_as_the_table_says_and_no_other_way(state: State, move: Disposition | Act) -> None:
+def test_a_record_moves_as_the_table_says_and_no_other_way(state: State, move: Disposition | Action) -> None:
     if (state, move) in TRANSITIONS:
-        assert moved(state, move) is TRANSITIONS[state, move]
+        assert next_state(state, move) is TRANSITIONS[state, move]
     else:
         with pytest.raises(IllegalTransition):
-            moved(state, move)
+            next_state(state, move)
 
 
 def test_what_is_settled_or_rolled_forward_stays_so() -> None:

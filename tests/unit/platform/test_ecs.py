@@ -131,7 +131,7 @@ def test_we_are_on_ecs_where_the_agent_says_so() -> None:
 @pytest.mark.parametrize(("desired", "expected"), [("RUNNING", True), ("STOPPED", False), ("", False), (None, False)])
 def test_the_task_goes_on_only_where_ecs_wants_it_to_run(desired: str | None, expected: bool) -> None:
     with Peer([http_answer(200, TASK | {"DesiredStatus": desired})]) as peer:
-        assert ecs.goes_on(env(peer)) is expected
+        assert ecs.task_keeps_running(env(peer)) is expected
 
 
 @pytest.mark.parametrize(
@@ -140,11 +140,11 @@ def test_the_task_goes_on_only_where_ecs_wants_it_to_run(desired: str | None, ex
 def test_in_doubt_the_task_ends_and_that_is_known_within_its_flush(answer: bytes | None) -> None:
     began = time.monotonic()
     with Peer([answer]) as peer:
-        assert ecs.goes_on(env(peer)) is False
+        assert ecs.task_keeps_running(env(peer)) is False
     assert time.monotonic() - began < 5
-    assert not ecs.goes_on({})
-    assert not ecs.goes_on({ecs.VARIABLE: f"http://127.0.0.1:{free_port()}/v4/x"})
-    assert not ecs.goes_on({ecs.VARIABLE: "nonsense"})
+    assert not ecs.task_keeps_running({})
+    assert not ecs.task_keeps_running({ecs.VARIABLE: f"http://127.0.0.1:{free_port()}/v4/x"})
+    assert not ecs.task_keeps_running({ecs.VARIABLE: "nonsense"})
 
 
 def test_an_agent_that_says_nothing_holds_up_nobody_for_long() -> None:

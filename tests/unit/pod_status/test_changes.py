@@ -6,33 +6,42 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.entitlement.status import Status, first_standing
+from sidecar.entitlement.status import Status, initial_state
 from sidecar.gate.messages import Report
 from sidecar.pod_status import changes
-from sidecar.pod_status.changes import MEANINGS, NORMAL, OF_STATUS, Seen, camel, condition, events, seen
+from sidecar.pod_status.changes import (
+    MEANINGS,
+    NORMAL,
+    OF_STATUS,
+    Snapshot,
+    camel_case,
+    condition,
+    events_between,
+    snapshot,
+)
 from sidecar.pod_status.writer import Condition
 from tests.fakes import NOON, standing
 
-NOTHING = Seen()
-OPEN = Seen(answered=True, status="entitled", reason="registered", hint="Confirmed.")
-DENIED = Seen(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
-PENDING = Seen(answered=True, status="pending", reason="throttled", hint="Wait.")
+NOTHING = Snapshot()
+OPEN = Snapshot(answered=True, status="entitled", reason="registered", hint="Confirmed.")
+DENIED = Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
+PENDING = Snapshot(answered=True, status="pending", reason="throttled", hint="Wait.")
 AWAY = replace(PENDING, status="unavailable")
 
 
-def reasons(told: Seen, now: Seen) -> list[str]:
-    return [one.reason for one in events(told, now)]
+def reasons(told: Snapshot, now: Snapshot) -> list[str]:
+    return [one.reason for one in events_between(told, now)]
 
 
 def test_before_the_first_answer_nothing_is_told() -> None:
-    first = seen(first_standing(NOON), Report(answer="retry", reason="asking", hint=""), {}, False)
+    first = snapshot(initial_state(NOON), Report(answer="retry", reason="asking", hint=""), {}, False)
     assert condition(first) is None
-    assert events(NOTHING, first) == []
+    assert events_between(NOTHING, first) == []
 
 
 @pytest.mark.parametrize("status", Status)
 def test_the_condition_is_true_while_the_gate_is_open_and_only_then(status: Status) -> None:
-    now = seen(standing(status, reason="some_reason"), Report(answer="retry", reason="x", hint=""), {}, False)
+    now = snapshot(standing(status, reason="some_reason"), Report(answer="retry", reason="x", hint=""), {}, False)
     assert condition(now) == Condition(
         status=status is Status.ENTITLED, reason="SomeReason", message=standing(status).hint
     )
@@ -63,12 +72,12 @@ def test_the_condition_is_true_while_the_gate_is_open_and_only_then(status: Stat
         (NOTHING, replace(OPEN, superseded_version=1), ["Entitled", "PublicKeySuperseded"]),
     ],
 )
-def test_an_event_is_a_difference(told: Seen, now: Seen, expected: list[str]) -> None:
+def test_an_event_is_a_difference(told: Snapshot, now: Snapshot, expected: list[str]) -> None:
     assert reasons(told, now) == expected
 
 
 def test_a_denial_names_reason_and_hint_and_is_a_warning() -> None:
-    (event,) = events(NOTHING, DENIED)
+    (event,) = events_between(NOTHING, DENIED)
     assert (event.note, event.warning, event.key) == (
         "customer_not_entitled: Subscribe.",
         True,
@@ -77,16 +86,19 @@ def test_a_denial_names_reason_and_hint_and_is_a_warning() -> None:
 
 
 def test_waiting_usage_is_one_event_whatever_the_count() -> None:
-    (one,), (two,) = events(OPEN, replace(OPEN, rejected=1)), events(OPEN, replace(OPEN, rejected=1, disputed=3))
+    (one,), (two,) = (
+        events_between(OPEN, replace(OPEN, rejected=1)),
+        events_between(OPEN, replace(OPEN, rejected=1, disputed=3)),
+    )
     assert one.key == two.key
     assert "1 rejected, 3 disputed" in two.note
 
 
 def test_what_is_seen_comes_from_standing_report_and_usage() -> None:
     report = Report(answer="accepted", reason="registered", hint="", public_key_version=2, rotation_at="2026-01-01")
-    now = seen(standing(Status.ENTITLED), report, {"rejected": 1, "disputed": 2, "sealed": 9}, True)
+    now = snapshot(standing(Status.ENTITLED), report, {"rejected": 1, "disputed": 2, "sealed": 9}, True)
     assert (now.superseded_version, now.rejected, now.disputed, now.overdue) == (2, 1, 2, True)
-    assert seen(standing(Status.ENTITLED), replace(report, rotation_at=None), {}, False).superseded_version is None
+    assert snapshot(standing(Status.ENTITLED), replace(report, rotation_at=None), {}, False).superseded_version is None
 
 
 def test_every_reason_has_a_meaning_and_is_camel_case() -> None:
@@ -97,4 +109,4 @@ def test_every_reason_has_a_meaning_and_is_camel_case() -> None:
 
 
 def test_a_reason_in_camel_case() -> None:
-    assert camel("customer_not_entitled") == "CustomerNotEntitled"
+    assert camel_case("customer_not_entitled") == "CustomerNotEntitled"

@@ -8,12 +8,12 @@ import time
 import pytest
 
 from sidecar.platform.eks import ApiAccess
-from sidecar.pod_status.messages import TEXT_MAX, Notice, answers, read_told, told_line
+from sidecar.pod_status.messages import TEXT_MAX, StatusUpdate, answers, read_told, told_line
 from sidecar.pod_status.writer import Condition, Outcome, PodEvent, Told
 from tests.fakes import FakeChild, crashed
 
 API = ApiAccess(mount="/mount", host="10.0.0.1", port="443", pod="product-1", namespace="shop", uid="6f1c")
-NOTICE = Notice(
+NOTICE = StatusUpdate(
     api=API,
     condition=Condition(status=True, reason="Registered"),
     events=(PodEvent(reason="Entitled", note="registered"), PodEvent(reason="UsageWaiting", note="2", warning=True)),
@@ -29,16 +29,16 @@ def heard(*lines: bytes | None) -> tuple[list[Told], str | None, FakeChild]:
 
 
 def test_a_notice_comes_back_the_same() -> None:
-    assert Notice.from_json(NOTICE.as_json()) == NOTICE
-    without = Notice(api=API, condition=None)
-    assert Notice.from_json(without.as_json()) == without
+    assert StatusUpdate.from_json(NOTICE.as_json()) == NOTICE
+    without = StatusUpdate(api=API, condition=None)
+    assert StatusUpdate.from_json(without.as_json()) == without
     assert (len(NOTICE), len(without)) == (3, 0)
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"kind": "question"}', '{"kind": "notice"}', "[" * 99_999])
 def test_what_is_no_notice_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a notice"):
-        Notice.from_json(text)
+        StatusUpdate.from_json(text)
 
 
 @pytest.mark.parametrize("told", [DONE, REFUSED, Told(outcome=Outcome.UNREACHABLE, reason="NewConnectionError")])

@@ -8,30 +8,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-
 from sidecar.app.pod_status import LOOP, NoHerald, herald
+
 from sidecar.log import LOGGER
 from sidecar.platform.eks import ApiAccess, api_access
-from sidecar.pod_status.changes import Seen
-from sidecar.pod_status.messages import Notice, told_line
+from sidecar.pod_status.changes import Snapshot
+from sidecar.pod_status.messages import StatusUpdate, told_line
 from sidecar.pod_status.reporter import (
     PACE_SECONDS,
     REFUSED_SECONDS,
     REFUSED_SECONDS_MAX,
     UNREACHABLE_SECONDS,
     UNREACHABLE_SECONDS_MAX,
-    Herald,
+    PodStatusReporter,
 )
 from sidecar.pod_status.writer import Outcome, Told
-from sidecar.restart_state import Board
+from sidecar.restart_state import RestartState
 from tests.fakes import Events, FakeChild, FakeClock, crashed, hearing
 
 API = ApiAccess(
     mount="/mount", host="10.0.0.1", port="443", pod="product-1", namespace="shop", uid="6f1c", service_account="seller"
 )
-PENDING = Seen(answered=True, reason="throttled", hint="Wait.")
-OPEN = Seen(answered=True, status="entitled", reason="registered", hint="Confirmed.")
-DENIED = Seen(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
+PENDING = Snapshot(answered=True, reason="throttled", hint="Wait.")
+OPEN = Snapshot(answered=True, status="entitled", reason="registered", hint="Confirmed.")
+DENIED = Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
 DONE = Told(outcome=Outcome.DONE)
 SILENT = Told(outcome=Outcome.UNREACHABLE, reason="ConnectTimeoutError")
 NO_PATCH = Told(outcome=Outcome.REFUSED, code=403, reason="Forbidden", verb="patch", resource="pods/status")
@@ -44,17 +44,17 @@ class Story:
     """A herald, the children it starts, and what they answer: `answers` in turn, then yes to everything."""
 
     clock: FakeClock = field(default_factory=FakeClock)
-    board: Board = field(default_factory=Board)
-    now: Seen = field(default_factory=Seen)
+    board: RestartState = field(default_factory=RestartState)
+    now: Snapshot = field(default_factory=Snapshot)
     answers: list[list[Told]] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
+    notices: list[StatusUpdate] = field(default_factory=list)
     children: list[FakeChild] = field(default_factory=list)
-    while_heard: list[Seen] = field(default_factory=list)
+    while_heard: list[Snapshot] = field(default_factory=list)
     broken: Exception | None = None
     told: threading.Condition = field(default_factory=threading.Condition)
 
-    def herald(self) -> Herald:
-        self.one = Herald(
+    def herald(self) -> PodStatusReporter:
+        self.one = PodStatusReporter(
             api=API,
             look=lambda: self.now,
             clock=self.clock,
@@ -64,7 +64,7 @@ class Story:
         )
         return self.one
 
-    def start(self, notice: Notice) -> FakeChild:
+    def start(self, notice: StatusUpdate) -> FakeChild:
         if self.broken:
             raise self.broken
         self.notices.append(notice)
@@ -81,11 +81,11 @@ class Story:
         if self.while_heard:
             self.see(self.while_heard.pop(0))
 
-    def see(self, now: Seen) -> None:
+    def see(self, now: Snapshot) -> None:
         self.now = now
         self.one.changed()
 
-    def tell(self, now: Seen) -> Notice:
+    def tell(self, now: Snapshot) -> StatusUpdate:
         """This is seen, and told."""
         self.see(now)
         self.one.tell()
@@ -109,7 +109,7 @@ def events() -> Iterator[Events]:
         yield heard
 
 
-def names(notice: Notice) -> list[str]:
+def names(notice: StatusUpdate) -> list[str]:
     return [one.reason for one in notice.events]
 
 
@@ -117,7 +117,7 @@ def names(notice: Notice) -> list[str]:
 
 
 def test_before_the_first_answer_no_child_is_started(story: Story) -> None:
-    story.see(Seen(reason="asking"))
+    story.see(Snapshot(reason="asking"))
     assert story.one.pause_seconds() is None
     story.one.tell()
     assert story.notices == []
@@ -370,7 +370,7 @@ POD = {
 
 
 def built(env: dict[str, str], mount: Path) -> object:
-    return herald(None, None, FakeClock(), Board(), env, mount)  # type: ignore[arg-type]
+    return herald(None, None, FakeClock(), RestartState(), env, mount)  # type: ignore[arg-type]
 
 
 def test_without_the_mount_there_is_no_herald(tmp_path: Path, events: Events) -> None:
@@ -380,7 +380,7 @@ def test_without_the_mount_there_is_no_herald(tmp_path: Path, events: Events) ->
 
 
 def test_with_the_mount_there_is_one(tmp_path: Path) -> None:
-    assert isinstance(built(POD, tmp_path), Herald)
+    assert isinstance(built(POD, tmp_path), PodStatusReporter)
 
 
 @pytest.mark.parametrize("name", POD)

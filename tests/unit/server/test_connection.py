@@ -13,7 +13,7 @@ from gunicorn.http.parser import RequestParser
 
 from sidecar.server.connection import Connection, Listener, Phase
 from sidecar.server.limits import API, PROBE, REFUSAL_STATUSES, Counters, Limits
-from sidecar.server.request import BAD_REQUEST, KNOWN_HEADS_MAX, Refusal, Request, RequestReader
+from sidecar.server.request import BAD_REQUEST, KNOWN_HEADS_MAX, HttpError, Request, RequestReader
 from sidecar.server.worker import gunicorn_settings
 
 GET = b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -125,7 +125,7 @@ def test_what_cannot_become_a_request_is_refused_early(cfg: Config, data: bytes,
         found = reader_of(cfg, data, request_line_bytes_max=100, **limits).take()
     finally:
         cfg.set("limit_request_line", Limits().request_line_bytes_max)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, HttpError)
     assert found.status == status
 
 
@@ -211,12 +211,12 @@ def seen_by_us(cfg: Config, data: bytes, cuts: list[int]) -> list[tuple[str, byt
         reader.buffer += data[start:end]
         while isinstance(request := reader.take(), Request):
             body = request.read_body()
-            if isinstance(body, Refusal):
+            if isinstance(body, HttpError):
                 return found
             found.append((request.message.uri, body))
             if request.message.should_close():
                 return found
-        if isinstance(request, Refusal):
+        if isinstance(request, HttpError):
             return found
     return found
 

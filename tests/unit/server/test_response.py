@@ -10,7 +10,7 @@ from gunicorn.config import Config
 from sidecar.api.reply import Reply, refusal, send
 from sidecar.server.limits import Limits
 from sidecar.server.request import Request, RequestReader
-from sidecar.server.response import Answer, Exchange
+from sidecar.server.response import HttpExchange, RawResponse
 from sidecar.server.worker import gunicorn_settings
 
 PLAIN = Reply(status=200, body=b'{"accepted": 1, "duplicates": 0}')
@@ -24,7 +24,7 @@ REPLIES = [
 ]
 
 
-def exchange(method: str, version: str, headers: str) -> Exchange:
+def exchange(method: str, version: str, headers: str) -> HttpExchange:
     cfg = Config()
     for name, value in gunicorn_settings().items():
         cfg.set(name, value)
@@ -32,10 +32,10 @@ def exchange(method: str, version: str, headers: str) -> Exchange:
     reader.buffer += f"{method} /v1/usage HTTP/{version}\r\nHost: x\r\n{headers}Content-Length: 2\r\n\r\n{{}}".encode()
     request = reader.take()
     assert isinstance(request, Request)
-    return Exchange(cfg, request, "api", ("127.0.0.1", 1), ("127.0.0.1", 2), 1 << 20)
+    return HttpExchange(cfg, request, "api", ("127.0.0.1", 1), ("127.0.0.1", 2), 1 << 20)
 
 
-def written(answer: Answer) -> tuple[bytes, bool]:
+def written(answer: RawResponse) -> tuple[bytes, bool]:
     data = b"".join(answer.parts)
     undated, dates = re.subn(
         rb"\r\nDate: [A-Z][a-z]{2}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9:]{8} GMT\r\n", b"\r\n", data

@@ -1,0 +1,68 @@
+"""Run one job in the child process and write what comes of it, a line of JSON each.
+
+Invariants:
+- The job is imported by its name from a closed table: the child knows every job, and no job knows the child.
+- Nothing a library prints lands in the log or between the lines.
+- A child that crashes writes exception class and location, never the exception's text: the SDK quotes replies in its
+  messages, and a reply holds a token.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from typing import Final
+
+JOBS: Final[Mapping[str, str]] = {
+    "check": "sidecar.gate.job",
+    "submit": "sidecar.billing.job",
+    "report": "sidecar.pod_status.job",
+}
+"""Job name → module with `run(payload, emit)`."""
+
+
+def main() -> None:
+    """Serve as the spawned child: the request on stdin, lines on stdout."""
+    text = sys.stdin.read()
+    serve(text, os.dup(1))
+    os._exit(0)
+
+
+def serve(text: str, out: int) -> None:
+    """Run the job that the request `text` names; write its lines to `out`. The outermost edge of the child."""
+    _silence()
+    emit = partial(_emit, out)
+    try:
+        payload = json.loads(text)
+        import_module(JOBS[payload.pop("job")]).run(payload, emit)
+    except Exception as exc:  # named by class and location; its text might quote a reply
+        emit(f'{{"crashed": "{type(exc).__name__} at {_location(exc)}"}}')
+
+
+def _silence() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for handle in (0, 1, 2):
+        os.dup2(null, handle)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(name, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _emit(out: int, line: str) -> None:
+    data = line.encode() + b"\n"
+    while data:
+        data = data[os.write(out, data) :]
+
+
+def _location(exc: BaseException) -> str:
+    trace = exc.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if trace is None:
+        return "?"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"

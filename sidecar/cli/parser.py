@@ -1,0 +1,246 @@
+"""Build the command line: every command with its help, and the function that runs it.
+
+Invariants:
+- Each command's help says what it does, how it ends, and shows an example.
+- A command's own modules are imported when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sidecar import __version__
+from sidecar.cli import ecs_render, manifest, settings, usage_parser
+from sidecar.cli.output import run_printing
+
+DEMO: Final = "Start with `entitlement-sidecar demo`: it needs no AWS account."
+NO_DEMO: Final = "Built for production: `emulator` and `demo` are in the Python package and in the image for tests."
+
+
+def run(given: list[str], manifest_path: Path) -> int:
+    """Run the command that the arguments name and return its exit code. Raises SettingsError."""
+    command, rest = _split_at_dashes(given)
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(command)
+    if unknown:
+        _refuse(parser, args.command, unknown)
+    args.manifest_path, args.command_line = manifest_path, rest
+    if args.command == "run":
+        return int(args.run(args))
+    return run_printing(lambda: int(args.run(args)))
+
+
+def _refuse(parser: argparse.ArgumentParser, command: str, unknown: list[str]) -> None:
+    """Raise SettingsError for an unknown flag of a command that takes settings; end with usage for any other."""
+    from difflib import get_close_matches
+
+    from sidecar.errors import Problem, SettingsError
+    from sidecar.settings import SETTINGS
+
+    flags = [word for word in unknown if word.startswith("-")]
+    if command not in ("run", "settings") or not flags:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    problems = []
+    for flag in flags:
+        near = get_close_matches(flag.partition("=")[0], [setting.flag for setting in SETTINGS], n=1)
+        fault = "is not a flag." + (f" Did you mean {near[0]}?" if near else "")
+        problems.append(Problem(setting=flag, fault=fault))
+    raise SettingsError(problems)
+
+
+def _split_at_dashes(given: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before `--`, and after it: argparse would mix them."""
+    if given[:1] == ["exec"] and "--" in given:
+        at = given.index("--")
+        return given[:at], given[at + 1 :]
+    return given, []
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its help."""
+    emulator = has_emulator()
+    parser = argparse.ArgumentParser(
+        prog="entitlement-sidecar",
+        description="Asks AWS Marketplace whether a paid container may run, proves the answer, and gates the"
+        " product on it.",
+        epilog=DEMO if emulator else NO_DEMO,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], does: str, ends: str, example: str, parent: object = None
+    ) -> argparse.ArgumentParser:
+        into: argparse._SubParsersAction[argparse.ArgumentParser] = parent or commands  # type: ignore[assignment]
+        command = into.add_parser(
+            name,
+            help=does,
+            description=f"{does[0].upper()}{does[1:]}.",
+            epilog=f"exit: {ends}\n\nexample:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.set_defaults(run=run)
+        return command
+
+    _add_running(add)
+    _add_clients(add)
+    usage_parser.add_parsers(add)
+    _add_checks(add, commands)
+    ecs_render.add_parsers(add, commands)
+    if emulator:
+        _add_emulator(add)
+    return parser
+
+
+def _add_running(add: Callable[..., argparse.ArgumentParser]) -> None:
+    settings.add_flags(
+        add(
+            "run",
+            _run,
+            "be the sidecar: ask AWS, verify, hold the gate",
+            "0 after SIGTERM, 77 denied with on_denied=exit, 78 bad settings, 70 broken",
+            "SIDECAR_PRODUCT_CODE=… SIDECAR_PUBLIC_KEY_FILE=key.pem entitlement-sidecar run",
+        )
+    )
+
+
+def _add_clients(add: Callable[..., argparse.ArgumentParser]) -> None:
+    wait = add(
+        "wait",
+        _wait,
+        "block until the gate is open; says on stderr what it waits for",
+        "0 entitled, 69 timed out, 77 denied",
+        "entitlement-sidecar wait --timeout 600 --url http://product:8484",
+    )
+    wait.add_argument("--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: never)")
+    wait.add_argument("--url", metavar="U", help="another workload's sidecar (default: the one of this container)")
+    execute = add(
+        "exec",
+        _exec,
+        "wait, then become CMD: the gate for an image's entrypoint",
+        "as wait, then CMD's; 126 or 127 where CMD cannot be run",
+        "entitlement-sidecar exec --timeout 600 -- /usr/bin/product --serve",
+    )
+    execute.usage = "entitlement-sidecar exec [--timeout S] -- CMD …"
+    execute.add_argument("--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: never)")
+    add(
+        "healthcheck",
+        _healthcheck,
+        "look at the gate once and print status, reason and hint in one line",
+        "0 entitled, 1 otherwise",
+        'ECS: "healthCheck": {"command": ["CMD", "entitlement-sidecar", "healthcheck"]}',
+    )
+    add(
+        "recheck",
+        _recheck,
+        "ask AWS again now, whatever the pause",
+        "0 asked, 69 not asked",
+        "kubectl exec POD -c entitlement-sidecar -- entitlement-sidecar recheck",
+    )
+
+
+def _add_checks(add: Callable[..., argparse.ArgumentParser], commands: object) -> None:
+    verify = add(
+        "verify",
+        _verify,
+        "prove a token offline, as the sidecar does",
+        "0 verified, 77 rejected, 78 unreadable key",
+        "entitlement-sidecar verify - --public-key key.pem --key-version 1 --product-code C --nonce X < token",
+    )
+    verify.add_argument("token", metavar="TOKEN", help="the Signature of RegisterUsage; - reads stdin")
+    verify.add_argument("--public-key", required=True, metavar="F", help="file with the public key, PEM")
+    verify.add_argument("--key-version", required=True, type=int, metavar="N", help="version of that key")
+    verify.add_argument("--product-code", required=True, metavar="C", help="product code that was asked for")
+    verify.add_argument("--nonce", required=True, metavar="X", help="nonce that was sent")
+    manifest.add_parsers(add, commands)
+    settings.add_parser(add)
+
+
+def has_emulator() -> bool:
+    """Return False in an image for production: it is built without the emulator, and so without the demo."""
+    from importlib.util import find_spec
+
+    return find_spec("sidecar.emulator") is not None
+
+
+def _add_emulator(add: Callable[..., argparse.ArgumentParser]) -> None:
+    from sidecar.emulator import cli as emulator
+
+    emulate = add(
+        "emulator",
+        emulator.run,
+        "play AWS Marketplace on this machine, with real signatures",
+        "0 when told to end, 69 when the port is taken",
+        "entitlement-sidecar emulator --port 8486 --product-code my-product",
+    )
+    emulator.add_arguments(emulate)
+    add(
+        "demo",
+        _demo,
+        "show emulator, sidecar and a tiny product together; ends by itself",
+        "0 when the story went as told",
+        "entitlement-sidecar demo",
+    )
+
+
+def _seconds(words: str) -> float:
+    try:
+        value = float(words)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{words!r} is not a number of seconds, 0 or more")
+    return value
+
+
+def _run(args: argparse.Namespace) -> int:
+    from sidecar.app import run as app
+
+    return app.run(os.environ, settings.flags(args), args.manifest_path)
+
+
+def _wait(args: argparse.Namespace) -> int:
+    from sidecar.cli.wait import wait
+
+    return wait(args.timeout, args.url)
+
+
+def _exec(args: argparse.Namespace) -> int:
+    from sidecar.cli.wait import wait_then_exec
+
+    if not args.command_line:
+        sys.stderr.write("exec: no command. Write it after --, as in: exec -- /usr/bin/product --serve\n")
+        return 2
+    return wait_then_exec(args.timeout, args.command_line)
+
+
+def _healthcheck(args: argparse.Namespace) -> int:
+    from sidecar.cli.local_client import healthcheck
+
+    fine, line = healthcheck(str(args.manifest_path))
+    sys.stdout.write(line + "\n")
+    return 0 if fine else 1
+
+
+def _recheck(_: argparse.Namespace) -> int:
+    from sidecar.cli.wait import recheck
+
+    return recheck()
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from sidecar.cli.verify import verify
+
+    return verify(args.token, args.public_key, args.key_version, args.product_code, args.nonce)
+
+
+def _demo(_: argparse.Namespace) -> int:
+    from sidecar.cli.demo import run
+
+    return run()

@@ -1,0 +1,111 @@
+"""Run the worker under gunicorn's arbiter. Imported only once the first check has been sent.
+
+Invariants:
+- One worker, ever: a second would register the workload a second time. Signals that gunicorn takes for more workers,
+  reloads or upgrades are ignored.
+- SIGINT and SIGQUIT mean what SIGTERM means, the first time: whichever an image's STOPSIGNAL names, usage is sent.
+- SIGTERM is not lost between a worker's fork and its readiness.
+
+Sources: gunicorn's settings reference and its arbiter.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from sidecar.api.router import Router
+from sidecar.server.gunicorn_logger import GunicornLogger
+from sidecar.server.listeners import Listening
+from sidecar.server.worker import gunicorn_settings
+
+HEARTBEAT_DIRECTORIES: Final = ("/dev/shm", "/run", "/tmp")  # noqa: S108 - where the worker's heartbeat file may be
+
+
+class Service(Protocol):
+    """What the worker runs. Made before the fork, started after it."""
+
+    def start(self, http_counters: Any) -> Router:
+        """Start the loops and return the routes. `http_counters`: what the worker counts."""
+
+    def stop(self) -> None:
+        """Begin the end: SIGTERM has come. Returns at once."""
+
+    def stopped(self) -> bool:
+        """Return whether the worker may close its listeners: no push is taken any more."""
+
+
+class SidecarArbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's arbiter without the signals that start a second worker, or end before usage is sent."""
+
+    def _ignored(self) -> None:
+        """A signal that would start, reload or re-execute something."""
+
+    handle_hup = handle_ttin = handle_ttou = handle_usr1 = handle_usr2 = handle_winch = _ignored
+    handle_int = handle_quit = Arbiter.handle_term
+
+    def init_signals(self) -> None:
+        """Install the handlers, then unblock SIGTERM: one that came since the first check went out is handled now."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def spawn_worker(self) -> Any:
+        """Block SIGTERM until the worker listens for it: until then it inherits a handler that drops it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+class GunicornApp(BaseApplication):  # type: ignore[misc]
+    """The sidecar as gunicorn runs it."""
+
+    http_counters: Any = None
+    """Set by the worker before `load`."""
+
+    def __init__(self, service: Service, listening: Sequence[Listening], graceful_seconds: float) -> None:
+        """`graceful_seconds`: the longest time between SIGTERM and the end, whatever hangs."""
+        self._service, self._listening, self._graceful_seconds = service, listening, graceful_seconds
+        self.listener_names = tuple(one.name for one in listening)
+        super().__init__()
+
+    def load_config(self) -> None:
+        writable = (one for one in HEARTBEAT_DIRECTORIES if os.access(one, os.W_OK))
+        given = gunicorn_settings() | {
+            "bind": [f"fd://{os.dup(one.sock.fileno())}" for one in self._listening],
+            "logger_class": GunicornLogger,
+            "graceful_timeout": self._graceful_seconds,
+            "worker_tmp_dir": next(writable, None),
+            "post_worker_init": _freeze_gc,
+        }
+        for name, value in given.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Router:
+        """Start the service in the worker."""
+        return self._service.start(self.http_counters)
+
+    def stopping(self) -> None:
+        """Pass SIGTERM on to the service."""
+        self._service.stop()
+
+    def stopped(self) -> bool:
+        """Return whether the worker may close its listeners."""
+        return self._service.stopped()
+
+    def run(self) -> None:
+        """Run the arbiter until it ends the process."""
+        SidecarArbiter(self).run()
+
+
+def _freeze_gc(worker: Any) -> None:
+    """Keep the collector from what exists once the worker is up: it stays."""
+    gc.enable()
+    gc.freeze()
