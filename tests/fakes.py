@@ -174,7 +174,7 @@ class FakeChild:
     while_heard: Callable[[], None] | None = None
     deadlines: list[float] = field(default_factory=list)
 
-    def line(self, deadline: float) -> bytes | None:
+    def read_line(self, deadline: float) -> bytes | None:
         self.deadlines.append(deadline)
         if self.clock and self.takes:
             self.clock.advance(self.takes)

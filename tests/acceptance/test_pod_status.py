@@ -21,8 +21,9 @@ def heralded(mount: Path) -> str:
     """Code that lets a sidecar find the mount at another place."""
     return (
         "from pathlib import Path\n"
-        "from sidecar.agent import application, proclaiming\n"
-        f"application.herald = lambda *rest: proclaiming.herald(*rest, mount=Path({str(mount)!r}))\n"
+        "from functools import partial\n"
+        "from sidecar.app import wiring\n"
+        f"wiring.pod_status_reporter = partial(wiring.pod_status_reporter, mount=Path({str(mount)!r}))\n"
     )
 
 

@@ -25,9 +25,10 @@ import pytest
 
 from sidecar.child import process
 from sidecar.emulator import Emulator
-from sidecar.platform.eks import ApiAccess
+from sidecar.pod_status.access import ApiAccess
 from sidecar.pod_status.messages import StatusUpdate, answers
-from sidecar.pod_status.writer import CONDITION, Condition, Outcome, PodEvent, Told
+from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
+from sidecar.pod_status.writer import CONDITION
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
 from tests.acceptance.test_herald import heralded
 
@@ -90,7 +91,7 @@ class Place:
             },
         )
 
-    def tell(self, condition: Condition | None, *events: PodEvent, api: ApiAccess | None = None) -> list[Told]:
+    def tell(self, condition: Condition | None, *events: PodEvent, api: ApiAccess | None = None) -> list[WriteResult]:
         notice = StatusUpdate(api=api or self.api, condition=condition, events=events)
         told, broken = answers(process.spawn(notice), notice, time.monotonic() + 30)
         assert broken is None
@@ -162,21 +163,21 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def test_the_condition_opens_the_readiness_gate_and_events_show_in_describe(place: Place) -> None:
     place.grant(STATUS, EVENTS)
-    assert [one.outcome for one in place.tell(SHUT, EVENT)] == [Outcome.DONE] * 2
+    assert [one.outcome for one in place.tell(SHUT, EVENT)] == [WriteOutcome.DONE] * 2
     shown = place.conditions()
     assert (shown[CONDITION]["status"], shown[CONDITION]["reason"]) == ("False", "CustomerNotEntitled")
     assert shown["Ready"]["status"] == "False"
     assert "ContainersReady" in shown, "other conditions are left alone"
     time.sleep(1.1)  # conditions and events know whole seconds
-    assert [one.outcome for one in place.tell(replace(SHUT, reason="Other"), EVENT)] == [Outcome.DONE] * 2
+    assert [one.outcome for one in place.tell(replace(SHUT, reason="Other"), EVENT)] == [WriteOutcome.DONE] * 2
     again = place.conditions()[CONDITION]
     assert again["reason"] == "Other"
     assert again["lastTransitionTime"] == shown[CONDITION]["lastTransitionTime"], "it did not turn"
     version = place.pod()["metadata"]["resourceVersion"]
-    assert [one.outcome for one in place.tell(replace(SHUT, reason="Other"))] == [Outcome.DONE]
+    assert [one.outcome for one in place.tell(replace(SHUT, reason="Other"))] == [WriteOutcome.DONE]
     assert place.pod()["metadata"]["resourceVersion"] == version, "what is there is not written again"
     opened = PodEvent(reason="Entitled", note="registered: Confirmed.", key="registered")
-    assert [one.outcome for one in place.tell(OPEN, opened)] == [Outcome.DONE] * 2
+    assert [one.outcome for one in place.tell(OPEN, opened)] == [WriteOutcome.DONE] * 2
     kubectl("wait", "--for=condition=Ready", "pod/product", "-n", place.namespace, "--timeout=20s")
     assert place.conditions()[CONDITION]["lastTransitionTime"] > shown[CONDITION]["lastTransitionTime"]
     described = kubectl("describe", "pod", "product", "-n", place.namespace)
@@ -189,30 +190,30 @@ def test_the_condition_opens_the_readiness_gate_and_events_show_in_describe(plac
 def test_without_rights_each_refusal_names_what_is_missing(place: Place) -> None:
     told = place.tell(SHUT, EVENT)
     assert [(one.outcome, one.code, one.verb, one.resource) for one in told] == [
-        (Outcome.REFUSED, 403, "patch", "pods/status"),
-        (Outcome.REFUSED, 403, "create", "events"),
+        (WriteOutcome.REFUSED, 403, "patch", "pods/status"),
+        (WriteOutcome.REFUSED, 403, "create", "events"),
     ]
     assert {one.reason for one in told} == {"Forbidden"}
     place.grant(EVENTS | {"verbs": ["create"]})
     eventually = [place.tell(None, EVENT)[0] for _ in range(2)]
-    assert eventually[-1].outcome is Outcome.REFUSED
+    assert eventually[-1].outcome is WriteOutcome.REFUSED
     assert (eventually[-1].verb, eventually[-1].resource) == ("patch", "events")
 
 
 def test_a_pod_that_took_over_the_name_is_left_alone(place: Place) -> None:
     place.grant(STATUS, EVENTS)
     (told,) = place.tell(SHUT, api=replace(place.api, uid=str(uuid.uuid4())))
-    assert (told.outcome, told.code) == (Outcome.REFUSED, 422), "the uid of a pod cannot be patched"
+    assert (told.outcome, told.code) == (WriteOutcome.REFUSED, 422), "the uid of a pod cannot be patched"
     assert CONDITION not in place.conditions()
     (gone,) = place.tell(SHUT, api=replace(place.api, pod="nobody"))
-    assert (gone.outcome, gone.code) == (Outcome.REFUSED, 404)
+    assert (gone.outcome, gone.code) == (WriteOutcome.REFUSED, 404)
 
 
 def test_the_right_can_be_narrowed_to_the_pod_where_its_name_is_known(place: Place) -> None:
     place.grant(STATUS | {"resourceNames": ["another"]}, EVENTS)
     assert place.tell(SHUT)[0].code == 403
     place.grant(STATUS | {"resourceNames": ["product"]}, EVENTS)
-    assert place.tell(SHUT)[0].outcome is Outcome.DONE
+    assert place.tell(SHUT)[0].outcome is WriteOutcome.DONE
 
 
 def test_with_the_policy_of_the_documentation_a_token_reaches_its_own_pod_alone(place: Place) -> None:
@@ -227,12 +228,12 @@ def test_with_the_policy_of_the_documentation_a_token_reaches_its_own_pod_alone(
         kubectl("apply", "-f-", given=policy)
         place.take_token("other")
         deadline = time.monotonic() + 30
-        while (told := place.tell(SHUT)[0]).outcome is Outcome.DONE:
+        while (told := place.tell(SHUT)[0]).outcome is WriteOutcome.DONE:
             assert time.monotonic() < deadline, "the policy never took hold"
             place.tell(replace(SHUT, reason=f"R{uuid.uuid4().hex}"))
-        assert (told.outcome, told.code, told.reason) == (Outcome.REFUSED, 403, "Forbidden")
+        assert (told.outcome, told.code, told.reason) == (WriteOutcome.REFUSED, 403, "Forbidden")
         place.take_token("product")
-        assert place.tell(OPEN)[0].outcome is Outcome.DONE
+        assert place.tell(OPEN)[0].outcome is WriteOutcome.DONE
         assert place.conditions()[CONDITION]["status"] == "True"
     finally:
         kubectl("delete", "--ignore-not-found", "-f-", given=policy)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.platform.eks import API_MOUNT
+from sidecar.pod_status.access import API_MOUNT
 from tests.image.engine import LOCKED_DOWN, PYTHON, STATE, Running, build_flags, call, done, run, run_python
 from tests.integration.pod_status.cluster_api import UID, ClusterApi, wait_for
 

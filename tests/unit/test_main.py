@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidecar.__main__ import MANIFEST, build_parser, main
+from sidecar.__main__ import MANIFEST, main
+from sidecar.cli.parser import build_parser
 from sidecar.settings.table import MANIFEST_PATH
 from tests.fakes import NOWHERE, PRODUCT, body_of, private_pem, public_pem
 

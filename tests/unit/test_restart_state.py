@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar import restart_state
-from sidecar.entitlement.status import Status
+from sidecar.entitlement.status import GateState, Status
 from sidecar.restart_state import RestartState
 from tests.fakes import NOON, standing
 
@@ -57,5 +56,5 @@ def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
 def test_a_standing_comes_off_the_board_as_it_went_on(status: Status, checked: object) -> None:
     given = standing(status, checked_at=checked, hint='é "…"\n', asking_since=NOON - timedelta(days=1))
     shared = RestartState()
-    shared.write(standing=restart_state.plain_standing(given))
-    assert restart_state.read_standing(shared.read()["standing"]) == given
+    shared.write(standing=given.as_json())
+    assert GateState.from_json(shared.read()["standing"]) == given

@@ -114,7 +114,7 @@ class Story:
             keep_pass=lambda workload, names: self.passes.append(f"{workload} {','.join(sorted(names))}"),
         )
         self.usage = LedgerUsage(self.settings, self.settlement, self.clock)
-        self.settlement.placed(self.place)
+        self.settlement.set_identity(self.place.workload, self.place.region)
         self.settlement.look()
 
     def at(self, words: str) -> Story:
@@ -1024,7 +1024,7 @@ def test_a_ledger_that_cannot_be_opened_is_tried_again_after_a_pause(tmp_path: P
             looked.release()
 
     settlement = Counting(settings=given, clock=SystemClock(), gate=FakeGate())
-    settlement.placed(PLACE)
+    settlement.set_identity(PLACE.workload, PLACE.region)
     settlement.start()
     assert looked.acquire(timeout=10), "at once"
     assert not looked.acquire(timeout=0.5), "and then not without a pause"
@@ -1053,7 +1053,7 @@ def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(
     first.use("3")
     first.crash()
     story = tell()
-    story.settlement.placed(PLACE)
+    story.settlement.set_identity(PLACE.workload, PLACE.region)
     assert story.settlement.ledger is not None
     story.settlement.ledger.close()
     story.settlement = BillingLoop(
@@ -1062,7 +1062,7 @@ def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(
         gate=story.gate,
         start_child=story.aws,  # type: ignore[arg-type]
     )
-    story.settlement.placed(Report(answer="retry", reason="asking", hint="", workload="pod-2", region="us-east-1"))
+    story.settlement.set_identity("pod-2", "us-east-1")
     story.settlement.look()
     assert events.one("usage.adopted")["quantities"] == {"requests": "3"}
     story.at("11:00:40").at("11:10")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.api import metrics
+from sidecar.app.wiring import metering
 from sidecar.billing.disabled import DisabledMetering
-from sidecar.billing.protocol import metering
 from sidecar.billing.service import STUCK_SECONDS, MeteringService
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
@@ -39,7 +38,7 @@ class Scene:
         self.clock, self.aws, self.gate = FakeClock(at=clock_time("10:20")), Aws(), FakeGate()
         given = {"state_dir": str(directory), "dimensions": "requests"} | more
         self.meter = MeteringService(settings(**given), self.clock, self.gate, no_end, self.aws)  # type: ignore[arg-type]
-        self.meter.placed(replace(PLACE, workload=workload))
+        self.meter.set_identity(workload, PLACE.region)
         self.at("10:20")
 
     def at(self, words: str) -> Scene:

@@ -152,11 +152,11 @@ class Rig:
             report, keep = asking.report()
         return Asked(report=report, keep=keep)
 
-    def spawn(self, url: str | None, env: Mapping[str, str] = KEYS, **changed: Any) -> process.Child:
+    def spawn(self, url: str | None, env: Mapping[str, str] = KEYS, **changed: Any) -> process.ChildProcess:
         """Ask once, in a real child that inherits the environment."""
         return self.spawned(self.question(url, **changed), env)
 
-    def spawned(self, question: CheckRequest | Submission, env: Mapping[str, str] = KEYS) -> process.Child:
+    def spawned(self, question: CheckRequest | Submission, env: Mapping[str, str] = KEYS) -> process.ChildProcess:
         """A real child with this question."""
         with self.monkeypatch.context() as here:
             for name, value in self.env(**env).items():
@@ -164,10 +164,10 @@ class Rig:
             return process.spawn(question)
 
 
-def heard(asked: process.Child, seconds: float = 30) -> Report:
+def heard(asked: process.ChildProcess, seconds: float = 30) -> Report:
     """The child's report, after what it says of its place."""
     while True:
-        line = asked.line(time.monotonic() + seconds)
+        line = asked.read_line(time.monotonic() + seconds)
         assert line is not None, "the child said nothing"
         report = Report.from_json(line)
         if not report.placed_only:

@@ -162,10 +162,10 @@ def test_a_real_child_says_where_it_is_before_aws_answers(question: dict[str, An
     aws.fault("*", "hang", times=None)
     child = rig.spawn(aws.url, **question)
     try:
-        line = child.line(time.monotonic() + 20)
+        line = child.read_line(time.monotonic() + 20)
         assert line is not None
         placed = Report.from_json(line)
-        assert child.line(time.monotonic()) is None, "AWS has not answered"
+        assert child.read_line(time.monotonic()) is None, "AWS has not answered"
     finally:
         child.close()
     assert placed.placed_only
@@ -176,7 +176,7 @@ def test_a_real_child_says_where_it_is_before_aws_answers(question: dict[str, An
 def test_where_no_region_is_found_nothing_is_said_before_the_answer(rig: Rig) -> None:
     child = rig.spawn(dead_url(), {**KEYS, "AWS_REGION": "", "AWS_EC2_METADATA_DISABLED": "true"})
     try:
-        line = child.line(time.monotonic() + 20)
+        line = child.read_line(time.monotonic() + 20)
         assert line is not None
         assert Report.from_json(line).answered().reason == "no_region"
     finally:
@@ -301,7 +301,7 @@ def test_real_children_keep_a_pass_and_reopen(rig: Rig) -> None:
     first = rig.spawn(rig.aws().url, **BY_DRY_RUN)
     try:
         assert heard(first).reason == "dry_run_passed"
-        line = first.line(time.monotonic() + 10)
+        line = first.read_line(time.monotonic() + 10)
         assert line is not None
         assert KeptStatus.from_json(line).kept
     finally:

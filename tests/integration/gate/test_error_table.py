@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sidecar.child.process import Child
+from sidecar.child.process import ChildProcess
 from sidecar.clock import SystemClock
 from sidecar.emulator import Behaviour
 from sidecar.emulator.behaviour import Algorithm, Body, Claims
@@ -245,21 +245,21 @@ def no_task(rig: Rig) -> Report:
     return rig.ask(rig.aws().url, {"POD_UID": "", "ECS_CONTAINER_METADATA_URI_V4": dead_url() + "/v4"}).report
 
 
-class Silent(Child):
+class Silent(ChildProcess):
     """A child whose time is up."""
 
     def line(self, deadline: float) -> bytes | None:
         return super().line(time.monotonic())
 
 
-def through_gatekeeper(kind: type[Child], *command: str) -> Callable[[Rig], Report]:
+def through_gatekeeper(kind: type[ChildProcess], *command: str) -> Callable[[Rig], Report]:
     """A child that is a real process and says nothing."""
 
-    def start(_: CheckRequest) -> Child:
+    def start(_: CheckRequest) -> ChildProcess:
         reads, writes = os.pipe()
         pid = os.posix_spawn(command[0], command, {}, file_actions=[(os.POSIX_SPAWN_DUP2, writes, 1)])
         os.close(writes)
-        return kind(pid=pid, pipe=reads, ours=True)
+        return kind(pid=pid, pipe=reads, spawned=True)
 
     def play(rig: Rig) -> Report:
         env = {
@@ -350,7 +350,7 @@ CLIENT: Final = [
         "sdk_configuration",
         with_irsa(AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE="x"),
     ),
-    ("child_failed", RETRY, "asking_failed", through_gatekeeper(Child, "/bin/true")),
+    ("child_failed", RETRY, "asking_failed", through_gatekeeper(ChildProcess, "/bin/true")),
     ("child_timed_out", RETRY, "asking_timed_out", through_gatekeeper(Silent, "/bin/sleep", "60")),
     ("metadata_unreadable", LATER_CONFIG, "task_metadata_unreadable", no_task),
 ]
@@ -727,8 +727,8 @@ def test_a_real_child_ends_after_its_report(rig: Rig, tmp_path: Path) -> None:
     asked = rig.spawn(rig.aws().url, rig.irsa)
     try:
         assert heard(asked).answer == "accepted"
-        assert asked.line(time.monotonic() + 10) is not None, "whether the answer was kept"
-        assert asked.line(time.monotonic() + 10) is None
+        assert asked.read_line(time.monotonic() + 10) is not None, "whether the answer was kept"
+        assert asked.read_line(time.monotonic() + 10) is None
         assert asked.ended
     finally:
         asked.close()

@@ -289,7 +289,7 @@ def test_real_children_keep_and_reopen(rig: Rig) -> None:
     first = rig.spawn(rig.aws().url)
     try:
         assert heard(first).reason == "registered"
-        line = first.line(_in(10))
+        line = first.read_line(_in(10))
         assert line is not None
         assert KeptStatus.from_json(line).kept
     finally:

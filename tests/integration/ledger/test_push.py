@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from sidecar.ledger.ledger import Ledger
-from sidecar.ledger.pushes import Pushed, PushResult
-from sidecar.metering.events import PushRefused
+from sidecar.ledger.pushes import PushResult
+from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.records import State
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event
 
@@ -36,11 +36,11 @@ def held_back(ledger: Ledger) -> threading.Event:
 
 def test_an_id_is_known_after_a_restart_and_in_another_hour(story: Story) -> None:
     sent = event(id="a")
-    assert story.push(story.open(), sent) == Pushed(accepted=1, duplicates=0)
+    assert story.push(story.open(), sent) == PushAccepted(accepted=1, duplicates=0)
     story.close()
     story.now += timedelta(hours=5)
     ledger = story.open()
-    assert story.push(ledger, sent, event(id="b")) == Pushed(accepted=1, duplicates=1)
+    assert story.push(ledger, sent, event(id="b")) == PushAccepted(accepted=1, duplicates=1)
     assert accepted(ledger) == 2
 
 
@@ -60,7 +60,7 @@ def test_an_id_is_known_for_a_day_and_not_for_ever(story: Story) -> None:
     for hours, duplicates in ((23, 1), (24, 1), (47, 1), (48, 0)):
         story.now = NOON + timedelta(hours=hours)
         story.push(ledger, event(id=f"tick {hours}"))
-        assert story.push(ledger, sent) == Pushed(accepted=1 - duplicates, duplicates=duplicates), hours
+        assert story.push(ledger, sent) == PushAccepted(accepted=1 - duplicates, duplicates=duplicates), hours
     assert balanced(ledger)
 
 
@@ -69,17 +69,17 @@ def test_a_clock_that_jumped_a_week_ahead_and_back_forgets_no_id(story: Story) -
     story.push(ledger, event(id="a"))
     for now in (NOON + timedelta(days=7), NOON):
         story.now = now
-        assert story.push(ledger, event(id="a")) == Pushed(accepted=0, duplicates=1)
+        assert story.push(ledger, event(id="a")) == PushAccepted(accepted=0, duplicates=1)
 
 
 def test_a_sum_that_leaves_64_bits_is_refused_and_nothing_wraps(story: Story) -> None:
     ledger = story.open()
-    assert story.push(ledger, *[event(quantity=MOST)] * 922) == Pushed(accepted=922, duplicates=0)
+    assert story.push(ledger, *[event(quantity=MOST)] * 922) == PushAccepted(accepted=922, duplicates=0)
     answer = story.push(ledger, event(), event(quantity=MOST))
     assert isinstance(answer, PushRefused)
     assert (answer.status, answer.reason, answer.index) == (422, "quantity_out_of_range", 1)
     assert accepted(ledger) == 922 * Decimal(MOST)
-    assert story.push(ledger, event()) == Pushed(accepted=1, duplicates=0)
+    assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
     assert balanced(ledger)
 
 
@@ -121,9 +121,9 @@ def test_of_a_group_only_the_bad_ones_are_refused(story: Story) -> None:
         ledger.begin_push(events, NOON, lambda answer, number=number: answers.__setitem__(number, answer))  # type: ignore[misc]
     before = ledger.counters.commits
     go.set()
-    assert story.push(ledger, event(id="a")) == Pushed(accepted=0, duplicates=1)
+    assert story.push(ledger, event(id="a")) == PushAccepted(accepted=0, duplicates=1)
     assert [status(answers[number]) for number in range(6)] == [200, 409, 409, 422, 422, 200]
-    assert answers[5] == Pushed(accepted=1, duplicates=1)
+    assert answers[5] == PushAccepted(accepted=1, duplicates=1)
     assert ledger.counters.commits - before <= 3, "the hold, the group, and the last push if it came after"
     assert accepted(ledger) == 4
     assert balanced(ledger)
@@ -158,7 +158,7 @@ def test_concurrent_pushes_share_commits(story: Story) -> None:
 
     def client(name: int) -> None:
         for number in range(each):
-            if ledger.push([event(id=f"{name}-{number}")], NOON) != Pushed(accepted=1, duplicates=0):
+            if ledger.push([event(id=f"{name}-{number}")], NOON) != PushAccepted(accepted=1, duplicates=0):
                 wrong.append((name, number))
 
     threads = [threading.Thread(target=client, args=(name,)) for name in range(16)]

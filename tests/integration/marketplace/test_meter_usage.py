@@ -290,7 +290,7 @@ def test_no_answer_holds_a_key_token_or_credential(fault: str | None, through: s
         three.fault("*", fault, message=f"{SECRET_KEY} {WEB_IDENTITY} expired")
     env = rig.irsa if through == "irsa" else KEYS
     started = rig.spawned(several(three.url, "a"), env)
-    line = started.line(time.monotonic() + 30)
+    line = started.read_line(time.monotonic() + 30)
     started.close()
     assert line
     for secret in (SECRET_KEY, WEB_IDENTITY, "Signature"):

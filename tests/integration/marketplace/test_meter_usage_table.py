@@ -128,7 +128,7 @@ def by_child(code: str) -> Callable[[Rig], Outcome]:
         submission = Submission(requests=(REQUEST,), region=REGION, endpoint_url=aws.url)
         started = rig.spawned(submission)
         if code == "child_failed":
-            started.abandon()
+            started.kill_if_running()
         return read_results(started, submission, time.monotonic() + (30 if code == "child_failed" else -60))[0].outcome
 
     return play
@@ -234,7 +234,7 @@ def trickle(tmp_path_factory: pytest.TempPathFactory, keys: SigningKeys) -> Iter
             aws = rig.aws()
             aws.fault("MeterUsage", "hang", times=None)
             gone = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": dead_url() + "/credentials"}
-            asked: dict[str, tuple[process.Child, Submission]] = {}
+            asked: dict[str, tuple[process.ChildProcess, Submission]] = {}
             for name, url, env in (
                 ("ReadTimeoutError", aws.url, KEYS),
                 ("ConnectTimeoutError", running.enter_context(black_hole()), KEYS),

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from sidecar.platform.eks import ApiAccess
+from sidecar.pod_status.access import ApiAccess
 from tests.fakes import private_key
 
 TOKEN = "eyJhbGciOi.bound-to-this-pod.c2lnbmF0dXJl"

@@ -16,17 +16,8 @@ from sidecar.clock import SystemClock
 from sidecar.pod_status.changes import Snapshot
 from sidecar.pod_status.messages import StatusUpdate, answers
 from sidecar.pod_status.reporter import PodStatusReporter
-from sidecar.pod_status.writer import (
-    CONDITION,
-    NAME_MAX,
-    NOTE_MAX,
-    Condition,
-    Outcome,
-    PodEvent,
-    Told,
-    event_name,
-    write_all,
-)
+from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
+from sidecar.pod_status.writer import CONDITION, NAME_MAX, NOTE_MAX, event_name, write_all
 from sidecar.restart_state import RestartState
 from tests.fakes import Events, free_port, hearing
 from tests.integration.pod_status.cluster_api import TOKEN, ClusterApi, certificate, wait_for
@@ -46,15 +37,15 @@ def api(tmp_path: Path) -> Iterator[ClusterApi]:
         yield server
 
 
-def told(api: ClusterApi, condition: Condition | None, *events: PodEvent, at: datetime = NOON) -> list[Told]:
+def told(api: ClusterApi, condition: Condition | None, *events: PodEvent, at: datetime = NOON) -> list[WriteResult]:
     return list(write_all(api.access(), condition, events, at))
 
 
-def outcomes(found: list[Told]) -> list[tuple[Outcome, int, str, str]]:
+def outcomes(found: list[WriteResult]) -> list[tuple[WriteOutcome, int, str, str]]:
     return [(one.outcome, one.code, one.verb, one.resource) for one in found]
 
 
-DONE = (Outcome.DONE, 0, "", "")
+DONE = (WriteOutcome.DONE, 0, "", "")
 
 
 # -- the condition
@@ -102,7 +93,7 @@ def test_the_instant_of_the_turn_is_kept_until_it_turns(api: ClusterApi) -> None
 
 def test_a_pod_that_took_over_the_name_is_left_alone(api: ClusterApi) -> None:
     found = list(write_all(api.access(uid="another"), OPEN, (), NOON))
-    assert outcomes(found) == [(Outcome.REFUSED, 422, "patch", "pods/status")]
+    assert outcomes(found) == [(WriteOutcome.REFUSED, 422, "patch", "pods/status")]
     assert api.shown() is None
 
 
@@ -171,39 +162,41 @@ def test_long_texts_and_names_are_cut(api: ClusterApi) -> None:
 @pytest.mark.parametrize(
     ("code", "outcome"),
     [
-        (400, Outcome.REFUSED),
-        (403, Outcome.REFUSED),
-        (404, Outcome.REFUSED),
-        (302, Outcome.REFUSED),
-        (408, Outcome.UNREACHABLE),
-        (429, Outcome.UNREACHABLE),
-        (500, Outcome.UNREACHABLE),
-        (503, Outcome.UNREACHABLE),
+        (400, WriteOutcome.REFUSED),
+        (403, WriteOutcome.REFUSED),
+        (404, WriteOutcome.REFUSED),
+        (302, WriteOutcome.REFUSED),
+        (408, WriteOutcome.UNREACHABLE),
+        (429, WriteOutcome.UNREACHABLE),
+        (500, WriteOutcome.UNREACHABLE),
+        (503, WriteOutcome.UNREACHABLE),
     ],
 )
-def test_a_code_is_a_refusal_or_a_server_that_is_busy(api: ClusterApi, code: int, outcome: Outcome) -> None:
+def test_a_code_is_a_refusal_or_a_server_that_is_busy(api: ClusterApi, code: int, outcome: WriteOutcome) -> None:
     api.fault = lambda _method, path: (code, None) if "pods" in path else None
     found = told(api, OPEN, ENTITLED)
     assert outcomes(found)[0] == (outcome, code, "patch", "pods/status")
-    assert found[1].outcome is (Outcome.DONE if outcome is Outcome.REFUSED else Outcome.UNREACHABLE)
+    assert found[1].outcome is (WriteOutcome.DONE if outcome is WriteOutcome.REFUSED else WriteOutcome.UNREACHABLE)
     assert not any("elsewhere" in path for _, path, _ in api.asked), "no redirect is followed"
 
 
 def test_a_refused_count_names_the_right_to_patch(api: ClusterApi) -> None:
     told(api, None, DENIED)
     api.fault = lambda method, _path: (403, None) if method == "PATCH" else None
-    assert outcomes(told(api, None, DENIED)) == [(Outcome.REFUSED, 403, "patch", "events")]
+    assert outcomes(told(api, None, DENIED)) == [(WriteOutcome.REFUSED, 403, "patch", "events")]
 
 
 def test_another_token_is_not_accepted(api: ClusterApi) -> None:
     (api.mount / "token").write_text("another")
-    assert [(one.outcome, one.code, one.reason) for one in told(api, OPEN)] == [(Outcome.REFUSED, 401, "Unauthorized")]
+    assert [(one.outcome, one.code, one.reason) for one in told(api, OPEN)] == [
+        (WriteOutcome.REFUSED, 401, "Unauthorized")
+    ]
 
 
 @pytest.mark.parametrize("body", [b"<html>login</html>", b"[]", b'"x"', b"[" * 99_999])
 def test_what_is_no_api_server_is_not_believed(api: ClusterApi, body: bytes) -> None:
     api.fault = lambda _method, _path: (200, body)
-    assert [one.outcome for one in told(api, OPEN)] == [Outcome.UNREACHABLE]
+    assert [one.outcome for one in told(api, OPEN)] == [WriteOutcome.UNREACHABLE]
 
 
 @pytest.mark.parametrize("name", ["token", "ca.crt"])
@@ -213,7 +206,7 @@ def test_a_mount_that_cannot_be_read_is_named(api: ClusterApi, name: str, conten
     if content is not None:
         (api.mount / name).write_text(content)
     (found,) = told(api, OPEN)
-    assert found.outcome is Outcome.UNREACHABLE
+    assert found.outcome is WriteOutcome.UNREACHABLE
     assert str(api.mount) in found.reason
     assert api.asked == []
 
@@ -224,13 +217,13 @@ def test_a_certificate_of_another_authority_is_refused(api: ClusterApi, tmp_path
     certificate(other, "another")
     (api.mount / "ca.crt").write_text((other / "server.pem").read_text())
     (found,) = told(api, OPEN)
-    assert found.outcome is Outcome.UNREACHABLE
+    assert found.outcome is WriteOutcome.UNREACHABLE
     assert api.asked == []
 
 
 def test_nobody_there_is_said_by_the_kind_of_error(api: ClusterApi) -> None:
     found = list(write_all(api.access(port=str(free_port())), OPEN, (ENTITLED, DENIED), NOON))
-    assert [one.outcome for one in found] == [Outcome.UNREACHABLE] * 3
+    assert [one.outcome for one in found] == [WriteOutcome.UNREACHABLE] * 3
     assert "Error" in found[0].reason
 
 
@@ -238,7 +231,7 @@ def test_a_server_that_hangs_costs_one_timeout(api: ClusterApi) -> None:
     api.hangs = True
     began = time.monotonic()
     found = list(write_all(api.access(), OPEN, (ENTITLED, DENIED), NOON, timeout=(0.5, 0.5)))
-    assert [one.outcome for one in found] == [Outcome.UNREACHABLE] * 3
+    assert [one.outcome for one in found] == [WriteOutcome.UNREACHABLE] * 3
     assert time.monotonic() - began < 3
 
 
@@ -251,7 +244,7 @@ def test_no_proxy_sees_the_token(api: ClusterApi, monkeypatch: pytest.MonkeyPatc
 # -- the child
 
 
-def by_child(api: ClusterApi, condition: Condition | None, *events: PodEvent) -> tuple[list[Told], str | None]:
+def by_child(api: ClusterApi, condition: Condition | None, *events: PodEvent) -> tuple[list[WriteResult], str | None]:
     notice = StatusUpdate(api=api.access(), condition=condition, events=events)
     return answers(process.spawn(notice), notice, time.monotonic() + 20)
 
@@ -277,7 +270,7 @@ def test_an_image_without_the_package_says_so(api: ClusterApi, tmp_path: Path, m
     (broken / "__init__.py").write_text("raise ModuleNotFoundError('No module named kubernetes')")
     monkeypatch.syspath_prepend(str(broken.parent))
     found, _ = by_child(api, OPEN, ENTITLED)
-    assert [one.outcome for one in found] == [Outcome.NOT_INSTALLED] * 2
+    assert [one.outcome for one in found] == [WriteOutcome.NOT_INSTALLED] * 2
     assert api.asked == []
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sidecar.api import problem, push
-from sidecar.api.reply import Reply
-from sidecar.api.router import API, PROBE, Router
+from sidecar.api.reply import API, PROBE, Reply
+from sidecar.api.router import Router
 from sidecar.metering.events import REASONS, PushAccepted, PushRefused
 from tests.fakes import FakeUsage, FakeView
 

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.api import probes
 from sidecar.api.ports import Metric
-from sidecar.api.router import API, LISTENER, PROBE, Router
+from sidecar.api.reply import API, LISTENER, PROBE
+from sidecar.api.router import Router
 from sidecar.entitlement.status import Status
 from tests.fakes import NOON, PRODUCT, FakeView, standing
 

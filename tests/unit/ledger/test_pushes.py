@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sidecar.ledger.pushes import Pushed, PushGroup, PushRequest, PushResult, tags_of, tags_text
-from sidecar.metering.events import PushRefused, UsageEvent
+from sidecar.ledger.pushes import PushGroup, PushRequest, PushResult, tags_of, tags_text
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import Micros
 from sidecar.settings.dimensions import Aggregation
@@ -34,21 +34,21 @@ def refused(answer: PushResult) -> tuple[int, str, int | None]:
 
 def test_an_id_counts_once_within_a_request_and_within_a_group() -> None:
     into = group()
-    assert take(into, event(id="a"), event(id="a"), event(id="b")) == Pushed(accepted=2, duplicates=1)
-    assert take(into, event(id="b"), event(id="c")) == Pushed(accepted=1, duplicates=1)
+    assert take(into, event(id="a"), event(id="a"), event(id="b")) == PushAccepted(accepted=2, duplicates=1)
+    assert take(into, event(id="b"), event(id="c")) == PushAccepted(accepted=1, duplicates=1)
     assert into.buckets[HOUR.number, "sum", "[]"][:2] == [3, 3]
     assert len(into.entries) == 3
 
 
 def test_events_without_an_id_all_count() -> None:
-    assert take(group(), event(), event()) == Pushed(accepted=2, duplicates=0)
+    assert take(group(), event(), event()) == PushAccepted(accepted=2, duplicates=0)
 
 
 def test_a_bad_request_refuses_itself_and_leaves_no_trace() -> None:
     into = group()
-    assert take(into, event(id="a", micros=1)) == Pushed(accepted=1, duplicates=0)
+    assert take(into, event(id="a", micros=1)) == PushAccepted(accepted=1, duplicates=0)
     assert refused(take(into, event(id="b"), event(id="a", micros=2))) == (409, "id_conflict", 1)
-    assert take(into, event(id="b", micros=7)) == Pushed(accepted=1, duplicates=0), "b was never taken"
+    assert take(into, event(id="b", micros=7)) == PushAccepted(accepted=1, duplicates=0), "b was never taken"
     assert into.buckets[HOUR.number, "sum", "[]"][:2] == [2, 8]
 
 
@@ -68,7 +68,7 @@ def test_a_duplicate_is_one_though_its_hour_was_sealed_since() -> None:
     first = PushRequest.of([sent], NOON).events[0].entry
     assert first is not None
     known = {first[:16]: first[16:]}
-    assert take(group(HOUR.next, known), sent) == Pushed(accepted=0, duplicates=1)
+    assert take(group(HOUR.next, known), sent) == PushAccepted(accepted=0, duplicates=1)
     assert refused(take(group(HOUR.next), sent)) == (422, "hour_sealed", 0)
 
 
@@ -81,7 +81,7 @@ def test_late_usage_of_a_sum_counts_in_the_open_hour_with_its_origin() -> None:
 
 def test_a_value_of_now_is_taken_though_the_clock_was_set_back() -> None:
     into = group(HOUR.next)
-    assert take(into, event("max", 5)) == Pushed(accepted=1, duplicates=0)
+    assert take(into, event("max", 5)) == PushAccepted(accepted=1, duplicates=0)
     assert (HOUR.number + 1, "max", "[]") in into.buckets
 
 

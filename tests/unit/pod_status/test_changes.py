@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from sidecar.entitlement.status import Status, initial_state
-from sidecar.gate.messages import Report
 from sidecar.pod_status import changes
 from sidecar.pod_status.changes import (
     MEANINGS,
@@ -19,7 +18,7 @@ from sidecar.pod_status.changes import (
     events_between,
     snapshot,
 )
-from sidecar.pod_status.writer import Condition
+from sidecar.pod_status.types import Condition
 from tests.fakes import NOON, standing
 
 NOTHING = Snapshot()
@@ -34,14 +33,14 @@ def reasons(told: Snapshot, now: Snapshot) -> list[str]:
 
 
 def test_before_the_first_answer_nothing_is_told() -> None:
-    first = snapshot(initial_state(NOON), Report(answer="retry", reason="asking", hint=""), {}, False)
+    first = snapshot(initial_state(NOON), None, {}, False)
     assert condition(first) is None
     assert events_between(NOTHING, first) == []
 
 
 @pytest.mark.parametrize("status", Status)
 def test_the_condition_is_true_while_the_gate_is_open_and_only_then(status: Status) -> None:
-    now = snapshot(standing(status, reason="some_reason"), Report(answer="retry", reason="x", hint=""), {}, False)
+    now = snapshot(standing(status, reason="some_reason"), None, {}, False)
     assert condition(now) == Condition(
         status=status is Status.ENTITLED, reason="SomeReason", message=standing(status).hint
     )
@@ -94,11 +93,10 @@ def test_waiting_usage_is_one_event_whatever_the_count() -> None:
     assert "1 rejected, 3 disputed" in two.note
 
 
-def test_what_is_seen_comes_from_standing_report_and_usage() -> None:
-    report = Report(answer="accepted", reason="registered", hint="", public_key_version=2, rotation_at="2026-01-01")
-    now = snapshot(standing(Status.ENTITLED), report, {"rejected": 1, "disputed": 2, "sealed": 9}, True)
+def test_a_snapshot_comes_from_the_gate_the_key_version_and_usage() -> None:
+    now = snapshot(standing(Status.ENTITLED), 2, {"rejected": 1, "disputed": 2, "sealed": 9}, True)
     assert (now.superseded_version, now.rejected, now.disputed, now.overdue) == (2, 1, 2, True)
-    assert snapshot(standing(Status.ENTITLED), replace(report, rotation_at=None), {}, False).superseded_version is None
+    assert snapshot(standing(Status.ENTITLED), None, {}, False).superseded_version is None
 
 
 def test_every_reason_has_a_meaning_and_is_camel_case() -> None:

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from sidecar.platform.eks import ApiAccess
+from sidecar.pod_status.access import ApiAccess
 from sidecar.pod_status.messages import TEXT_MAX, StatusUpdate, answers, read_told, told_line
-from sidecar.pod_status.writer import Condition, Outcome, PodEvent, Told
+from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from tests.fakes import FakeChild, crashed
 
 API = ApiAccess(mount="/mount", host="10.0.0.1", port="443", pod="product-1", namespace="shop", uid="6f1c")
@@ -18,31 +18,34 @@ NOTICE = StatusUpdate(
     condition=Condition(status=True, reason="Registered"),
     events=(PodEvent(reason="Entitled", note="registered"), PodEvent(reason="UsageWaiting", note="2", warning=True)),
 )
-DONE = Told(outcome=Outcome.DONE)
-REFUSED = Told(outcome=Outcome.REFUSED, code=403, reason="Forbidden", verb="create", resource="events")
+DONE = WriteResult(outcome=WriteOutcome.DONE)
+REFUSED = WriteResult(outcome=WriteOutcome.REFUSED, code=403, reason="Forbidden", verb="create", resource="events")
 
 
-def heard(*lines: bytes | None) -> tuple[list[Told], str | None, FakeChild]:
+def heard(*lines: bytes | None) -> tuple[list[WriteResult], str | None, FakeChild]:
     speaker = FakeChild(lines=list(lines))
-    told, broken = answers(speaker, NOTICE, time.monotonic() + 1)  # type: ignore[arg-type]
-    return told, broken, speaker
+    told, failure = answers(speaker, NOTICE, time.monotonic() + 1)  # type: ignore[arg-type]
+    return told, failure.crash if failure else None, speaker
 
 
 def test_a_notice_comes_back_the_same() -> None:
-    assert StatusUpdate.from_json(NOTICE.as_json()) == NOTICE
+    assert from_json(NOTICE) == NOTICE
     without = StatusUpdate(api=API, condition=None)
-    assert StatusUpdate.from_json(without.as_json()) == without
+    assert from_json(without) == without
     assert (len(NOTICE), len(without)) == (3, 0)
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"kind": "question"}', '{"kind": "notice"}', "[" * 99_999])
-def test_what_is_no_notice_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not a notice"):
-        StatusUpdate.from_json(text)
+def from_json(notice: StatusUpdate) -> StatusUpdate:
+    """The update as the child gets it."""
+    payload = json.loads(notice.as_json())
+    assert payload.pop("job") == "report"
+    return StatusUpdate.from_payload(payload)
 
 
-@pytest.mark.parametrize("told", [DONE, REFUSED, Told(outcome=Outcome.UNREACHABLE, reason="NewConnectionError")])
-def test_an_answer_comes_back_the_same(told: Told) -> None:
+@pytest.mark.parametrize(
+    "told", [DONE, REFUSED, WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="NewConnectionError")]
+)
+def test_an_answer_comes_back_the_same(told: WriteResult) -> None:
     assert read_told(told_line(told)) == told
 
 
@@ -55,7 +58,7 @@ def test_what_is_no_answer_is_refused(change: dict[str, object]) -> None:
 
 
 def test_texts_are_cut() -> None:
-    assert len(read_told(told_line(Told(outcome=Outcome.UNREACHABLE, reason="x" * 999))).reason) == TEXT_MAX
+    assert len(read_told(told_line(WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="x" * 999))).reason) == TEXT_MAX
 
 
 def test_every_line_is_heard_in_order() -> None:
@@ -65,13 +68,13 @@ def test_every_line_is_heard_in_order() -> None:
 
 def test_a_child_that_ends_early_leaves_the_rest_untold() -> None:
     told, broken, child = heard(told_line(DONE).encode())
-    assert [one.outcome for one in told] == [Outcome.DONE, Outcome.UNREACHABLE, Outcome.UNREACHABLE]
+    assert [one.outcome for one in told] == [WriteOutcome.DONE, WriteOutcome.UNREACHABLE, WriteOutcome.UNREACHABLE]
     assert (told[1].reason, broken, child.closed) == ("child_failed", None, True)
 
 
 def test_a_child_that_says_nothing_in_time_is_closed() -> None:
     told, _, child = heard(None)
-    assert {one.outcome for one in told} == {Outcome.UNREACHABLE}
+    assert {one.outcome for one in told} == {WriteOutcome.UNREACHABLE}
     assert child.closed
 
 

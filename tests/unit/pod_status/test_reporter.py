@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from sidecar.app.pod_status import LOOP, NoHerald, herald
 
+from sidecar.app.wiring import pod_status_reporter
 from sidecar.log import LOGGER
-from sidecar.platform.eks import ApiAccess, api_access
+from sidecar.pod_status.access import ApiAccess, api_access
 from sidecar.pod_status.changes import Snapshot
 from sidecar.pod_status.messages import StatusUpdate, told_line
 from sidecar.pod_status.reporter import (
+    LOOP,
     PACE_SECONDS,
     REFUSED_SECONDS,
     REFUSED_SECONDS_MAX,
@@ -22,7 +23,7 @@ from sidecar.pod_status.reporter import (
     UNREACHABLE_SECONDS_MAX,
     PodStatusReporter,
 )
-from sidecar.pod_status.writer import Outcome, Told
+from sidecar.pod_status.types import WriteOutcome, WriteResult
 from sidecar.restart_state import RestartState
 from tests.fakes import Events, FakeChild, FakeClock, crashed, hearing
 
@@ -32,11 +33,11 @@ API = ApiAccess(
 PENDING = Snapshot(answered=True, reason="throttled", hint="Wait.")
 OPEN = Snapshot(answered=True, status="entitled", reason="registered", hint="Confirmed.")
 DENIED = Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
-DONE = Told(outcome=Outcome.DONE)
-SILENT = Told(outcome=Outcome.UNREACHABLE, reason="ConnectTimeoutError")
-NO_PATCH = Told(outcome=Outcome.REFUSED, code=403, reason="Forbidden", verb="patch", resource="pods/status")
-NO_EVENTS = Told(outcome=Outcome.REFUSED, code=403, reason="Forbidden", verb="create", resource="events")
-MISSING = Told(outcome=Outcome.NOT_INSTALLED)
+DONE = WriteResult(outcome=WriteOutcome.DONE)
+SILENT = WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="ConnectTimeoutError")
+NO_PATCH = WriteResult(outcome=WriteOutcome.REFUSED, code=403, reason="Forbidden", verb="patch", resource="pods/status")
+NO_EVENTS = WriteResult(outcome=WriteOutcome.REFUSED, code=403, reason="Forbidden", verb="create", resource="events")
+MISSING = WriteResult(outcome=WriteOutcome.NOT_INSTALLED)
 
 
 @dataclass(kw_only=True)
@@ -46,7 +47,7 @@ class Story:
     clock: FakeClock = field(default_factory=FakeClock)
     board: RestartState = field(default_factory=RestartState)
     now: Snapshot = field(default_factory=Snapshot)
-    answers: list[list[Told]] = field(default_factory=list)
+    answers: list[list[WriteResult]] = field(default_factory=list)
     notices: list[StatusUpdate] = field(default_factory=list)
     children: list[FakeChild] = field(default_factory=list)
     while_heard: list[Snapshot] = field(default_factory=list)
@@ -370,13 +371,12 @@ POD = {
 
 
 def built(env: dict[str, str], mount: Path) -> object:
-    return herald(None, None, FakeClock(), RestartState(), env, mount)  # type: ignore[arg-type]
+    return pod_status_reporter(None, None, FakeClock(), RestartState(), env, mount)  # type: ignore[arg-type]
 
 
-def test_without_the_mount_there_is_no_herald(tmp_path: Path, events: Events) -> None:
-    found = built(POD, tmp_path / "nothing")
-    assert isinstance(found, NoHerald)
-    assert (found.stopped(), found.status(), events.names()) == (True, None, [])
+def test_without_the_mount_there_is_no_reporter(tmp_path: Path, events: Events) -> None:
+    assert built(POD, tmp_path / "nothing") is None
+    assert events.names() == []
 
 
 def test_with_the_mount_there_is_one(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_with_the_mount_there_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", POD)
 def test_a_mount_without_what_names_the_pod_is_said(tmp_path: Path, events: Events, name: str) -> None:
-    assert isinstance(built({key: value for key, value in POD.items() if key != name}, tmp_path), NoHerald)
+    assert built({key: value for key, value in POD.items() if key != name}, tmp_path) is None
     assert name in events.one("kubernetes.unconfigured")["missing"]
 
 

@@ -11,8 +11,9 @@ from gunicorn.config import Config
 from gunicorn.http import errors
 from gunicorn.http.parser import RequestParser
 
+from sidecar.api.reply import API, PROBE
 from sidecar.server.connection import Connection, Listener, Phase
-from sidecar.server.limits import API, PROBE, REFUSAL_STATUSES, Counters, Limits
+from sidecar.server.limits import REFUSAL_STATUSES, Counters, Limits
 from sidecar.server.request import BAD_REQUEST, KNOWN_HEADS_MAX, HttpError, Request, RequestReader
 from sidecar.server.worker import gunicorn_settings
 

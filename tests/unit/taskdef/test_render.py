@@ -440,6 +440,6 @@ def test_a_launch_type_nobody_knows_is_a_wrong_call(capsys: pytest.CaptureFixtur
 def test_rendering_needs_neither_emulator_nor_sdk() -> None:
     code = (
         "import sys; sys.modules |= dict.fromkeys(('sidecar.emulator', 'botocore', 'flask', 'gunicorn', 'jwt'));"
-        "from sidecar.agent import ecs_commands, ecs_render"
+        "import sidecar.cli.ecs_render, sidecar.taskdef.render"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

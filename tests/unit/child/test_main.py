@@ -1,0 +1,71 @@
+"""The child knows its jobs by name, and fails in words that quote nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from importlib import import_module
+
+import pytest
+
+from sidecar.billing.messages import JOB as SUBMIT
+from sidecar.child.main import JOBS
+from sidecar.child.process import fork
+from sidecar.gate.messages import JOB as CHECK
+from sidecar.pod_status.messages import JOB as REPORT
+
+
+class Request:
+    """A request of this text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def as_json(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize("job", sorted(JOBS))
+def test_each_job_is_a_module_with_run(job: str) -> None:
+    assert callable(import_module(JOBS[job]).run)
+
+
+def test_each_request_names_a_job_and_each_job_is_named() -> None:
+    assert {CHECK, SUBMIT, REPORT} == set(JOBS)
+
+
+@pytest.mark.parametrize(
+    ("text", "crash"),
+    [
+        ("", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        ('{"job": "os"}', "KeyError"),
+        ('{"product_code": "s3cr3t"}', "KeyError"),
+        ('{"job": "submit", "requests": 7, "token": "s3cr3t"}', "TypeError"),
+    ],
+)
+def test_a_request_that_is_none_crashes_with_class_and_location_alone(text: str, crash: str) -> None:
+    child = fork(Request(text))
+    line = child.read_line(time.monotonic() + 30)
+    child.close()
+    os.waitpid(child.pid, 0)
+    assert line is not None
+    said = json.loads(line)["crashed"]
+    assert said.startswith(f"{crash} at ")
+    assert "s3cr3t" not in said
+
+
+def test_a_child_that_is_still_running_is_killed_once_and_the_pid_left_alone_after() -> None:
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    from sidecar.child.process import ChildProcess
+
+    child = ChildProcess(pid=pid, pipe=os.open(os.devnull, os.O_RDONLY), spawned=True)
+    child.kill_if_running()
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    child.kill_if_running()
+    child.close()
