@@ -26,7 +26,7 @@ class RestartState:
         self._handle = os.memfd_create("board", os.MFD_CLOEXEC)
         self._writing = threading.Lock()
 
-    def write(self, **facts: object) -> None:
+    def update(self, **facts: object) -> None:
         """Add facts to the board, replacing those of the same name."""
         with self._writing:
             text = json.dumps(self.read() | facts).encode()

@@ -249,7 +249,7 @@ class FakeUsage:
         if not self.later:
             self.pay()
 
-    def hand_over(self) -> None:
+    def commit_pending(self) -> None:
         """Everything was kept at once."""
 
     def refused(self, reason: str) -> None:

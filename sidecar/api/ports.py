@@ -50,7 +50,7 @@ class Usage(Protocol):
         thread, and after the disk has them. It must be quick and not raise.
         """
 
-    def hand_over(self) -> None:
+    def commit_pending(self) -> None:
         """Have what was pushed kept now, all of it together. Returns at once."""
 
     def refused(self, reason: str) -> None:

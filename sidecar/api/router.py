@@ -30,17 +30,17 @@ class Router:
         self._push: DeferredHandler = partial(push.take, view.usage)
         self._rest: WSGI | None = None
 
-    def quick(self, environ: Environ) -> bool:
+    def is_nonblocking(self, environ: Environ) -> bool:
         """Whether the answer is in memory, so that it may be given where it was read."""
         return environ.get(LISTENER) != API or environ.get("PATH_INFO") in probes.ROUTES
 
-    def taker(self, listener: str, method: str, path: str) -> DeferredHandler | None:
+    def deferred_handler(self, listener: str, method: str, path: str) -> DeferredHandler | None:
         """What takes such a request and answers later, or None: call the site for it. No environ is made for this."""
         return self._push if path == push.PATH and method == "POST" and listener == API else None
 
-    def hand_over(self) -> None:
+    def commit_pending(self) -> None:
         """Let what was taken be kept now: once for all that were taken together."""
-        self._view.usage.hand_over()
+        self._view.usage.commit_pending()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")

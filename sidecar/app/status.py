@@ -42,7 +42,7 @@ class StatusView:
         self.http_counters: Any = None
 
     def standing(self) -> GateState:
-        return self._gatekeeper.standing
+        return self._gatekeeper.state
 
     def retry_after_seconds(self) -> int:
         return self._gatekeeper.retry_after_seconds()

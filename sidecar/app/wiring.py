@@ -59,7 +59,7 @@ class Sidecar:
             first=self._first,
             at_first=_known(os.environ),
             placed=lambda report: self._metering.set_identity(report.workload, report.region),
-            before_opening=lambda: self._metering.wait_until_looked(),
+            before_opening=lambda: self._metering.wait_until_loaded(),
             rechecked=lambda: self._metering.send_now(),
             changed=self._changed,
         )
@@ -123,7 +123,7 @@ def pod_status_reporter(
     def look() -> Snapshot:
         report, overdue = gatekeeper.report, metering.overdue_since is not None
         superseded = report.public_key_version if report.rotation_at else None
-        return snapshot(gatekeeper.standing, superseded, metering.for_a_person, overdue)
+        return snapshot(gatekeeper.state, superseded, metering.for_a_person, overdue)
 
     return PodStatusReporter(api=api, look=look, clock=clock, shared=board)
 
@@ -143,7 +143,7 @@ def make_exit_hook(settings: Settings, board: RestartState, arbiter: int) -> Exi
     def end(code: Exit, text: str) -> None:
         if not once.acquire(blocking=False):
             return
-        board.write(exit=int(code))
+        board.update(exit=int(code))
         termination_log.note(settings.termination_log, text)
         log.error("sidecar.ending", exit_code=int(code), hint=text)
         os.kill(arbiter, signal.SIGTERM)

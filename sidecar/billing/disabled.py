@@ -37,7 +37,7 @@ class DisabledUsage:
         """Never called: an event of an unknown dimension is refused before."""
         answered(PushRefused(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered."))
 
-    def hand_over(self) -> None:
+    def commit_pending(self) -> None:
         """Nothing is ever held."""
 
     def refused(self, reason: str) -> None:
@@ -70,7 +70,7 @@ class DisabledMetering:
 
     def set_identity(self, workload: str, region: str) -> None: ...
 
-    def wait_until_looked(self) -> None: ...
+    def wait_until_loaded(self) -> None: ...
 
     def send_now(self) -> None: ...
 

@@ -47,7 +47,7 @@ class Gate(Protocol):
     def hold(self) -> Hold | None:
         """What it is kept shut for; an earlier worker may have said so."""
 
-    def impose(self, hold: Hold | None) -> None:
+    def set_hold(self, hold: Hold | None) -> None:
         """Shut the gate, or end that."""
 
 
@@ -66,10 +66,10 @@ class GatePolicy:
         self._proven: frozenset[str] = frozenset()
         self.overdue_since: datetime | None = None
 
-    def answered(self, ledger: Ledger, settled: frozenset[str]) -> None:
+    def on_answers(self, ledger: Ledger, settled: frozenset[str]) -> None:
         """AWS answered some records, and took those of the dimensions `settled`."""
         if not settled:
-            self.look_back(ledger)
+            self.check_first_denial(ledger)
             return
         self._reporting = self._reporting.settled()
         if not settled <= self._proven:
@@ -77,12 +77,12 @@ class GatePolicy:
             self._keep_pass(settled)
         self._impose(None)
 
-    def begin(self, ledger: Ledger) -> None:
+    def restore(self, ledger: Ledger) -> None:
         """What an earlier process left: since when AWS took nothing, and whether it ever said no."""
         self._reporting = replace(self._reporting, failing_since=ledger.failing_since())
-        self.look_back(ledger)
+        self.check_first_denial(ledger)
 
-    def look_back(self, ledger: Ledger) -> None:
+    def check_first_denial(self, ledger: Ledger) -> None:
         """Whether AWS said no to the first record."""
         if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
             return
@@ -95,12 +95,12 @@ class GatePolicy:
         if policy is OnFirstMeterDenied.SHUT:
             self._impose(Hold.FIRST_METER_DENIED)
 
-    def passed(self, sealed: tuple[UsageRecord, ...], waiting: Waiting, now: datetime) -> None:
+    def after_pass(self, sealed: tuple[UsageRecord, ...], waiting: Waiting, now: datetime) -> None:
         """After a pass that could send: what waits still."""
         self._reporting = self._reporting.seen(sealed, waiting.rolled, waiting.last_settled_at, now)
-        self.judge(now)
+        self.evaluate_overdue(now)
         if not self.overdue_since and not waiting.rolled:
-            self._let_go()  # also what an earlier worker imposed; what rolls forward was not reported yet
+            self._release()  # also what an earlier worker imposed; what rolls forward was not reported yet
 
     def blocked(self, now: datetime, hint: str | None) -> None:
         """After every pass: what to do where usage could not even become due; None where it could."""
@@ -111,7 +111,7 @@ class GatePolicy:
         """The wall clock moved by itself, or the host was suspended."""
         self._reporting = self._reporting.leapt(leap)
 
-    def judge(self, now: datetime) -> None:
+    def evaluate_overdue(self, now: datetime) -> None:
         """After a pass that could send, or could have, had the ledger not failed.
 
         Does what is set where reporting became overdue, and ends that where it no longer is.
@@ -126,13 +126,13 @@ class GatePolicy:
                 self._impose(Hold.METERING_OVERDUE)
         elif before and not self.overdue_since:
             self._accounts.recovered()
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._hold is Hold.METERING_OVERDUE:
             self._impose(None)
 
     def _impose(self, hold: Hold | None) -> None:
         if hold is not self._hold:
             self._hold = hold
-            self._gate.impose(hold)
+            self._gate.set_hold(hold)

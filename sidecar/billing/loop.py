@@ -129,7 +129,7 @@ class BillingLoop:
                 self._identity = (workload, region)
                 self._wake.notify_all()
 
-    def wait_until_looked(self, seconds: float) -> None:
+    def wait_until_loaded(self, seconds: float) -> None:
         """Until the ledger has been looked at, so that what it knows of denials is known."""
         self._looked.wait(seconds)
 
@@ -146,13 +146,13 @@ class BillingLoop:
                 return
             self._stop_at = self._clock.monotonic()
             self._wake.notify_all()
-        timer = threading.Timer(self._settings.flush_seconds * RESERVED, self._hurry)
+        timer = threading.Timer(self._settings.flush_seconds * RESERVED, self._abort_submission)
         timer.daemon = True
         timer.start()
 
-    def _hurry(self) -> None:
+    def _abort_submission(self) -> None:
         if self._courier:
-            self._courier.hurry()
+            self._courier.abort_current()
 
     def stopped(self) -> bool:
         """Whether everything is done that will be."""
@@ -173,7 +173,7 @@ class BillingLoop:
     def _run(self) -> None:
         try:
             while self._sleep():
-                self.look()
+                self.run_once()
             self.finish()
         except Exception as exc:  # the outermost edge of the thread: said, and acted on
             self.stopped_loop = LOOP
@@ -202,7 +202,7 @@ class BillingLoop:
         due += [record.retry_at for record in self.sealed if record.retry_at]
         return max(PASS_SECONDS_MIN, min(PASS_SECONDS, (min(due) - now).total_seconds()))
 
-    def look(self) -> None:
+    def run_once(self) -> None:
         """One pass."""
         now = self._now()
         jump = self._jumps.check(now, self._clock.monotonic())
@@ -214,7 +214,7 @@ class BillingLoop:
         try:
             ledger = self.ledger or self._open(now)
             if ledger is not None:
-                self._pass(ledger, now, at_once)
+                self._run_open(ledger, now, at_once)
         except LedgerError as exc:
             self._failed(exc, now)
         self.checking_since = None
@@ -226,7 +226,7 @@ class BillingLoop:
         self.fault = fault
         self._doubts.blocked(now, FAILING_HINT)
         if self._may_send():
-            self._doubts.judge(now)
+            self._doubts.evaluate_overdue(now)
             self._changed()
 
     def _now(self) -> datetime:
@@ -235,23 +235,23 @@ class BillingLoop:
             self._clock.refresh()
         return self._clock.now()
 
-    def _pass(self, ledger: Ledger, now: datetime, at_once: bool) -> None:
+    def _run_open(self, ledger: Ledger, now: datetime, at_once: bool) -> None:
         sealer, courier = self._sealer, self._courier
         assert sealer is not None and courier is not None  # they came with the ledger  # noqa: PT018
-        self._ask_disk()
+        self._start_disk_timer()
         ledger.check(now)
         self.fault = None
         self._say_set_aside(ledger)
         sealer.closed(ledger, now)
         if self._may_send():
             self._send(ledger, courier, now, at_once)
-        self._ask_disk()
-        self._keep_house(ledger, now)
-        self._ask_disk()
-        self._take_stock(ledger, now)
+        self._start_disk_timer()
+        self._run_maintenance(ledger, now)
+        self._start_disk_timer()
+        self._refresh_snapshot(ledger, now)
         self._changed()
 
-    def _ask_disk(self, aws_is_waited_for: bool = False) -> None:
+    def _start_disk_timer(self, aws_is_waited_for: bool = False) -> None:
         """From here on nothing but the disk is waited for, or AWS, which may take longer; a disk hangs at any step."""
         self.checking_since = None if aws_is_waited_for or self._stop_at is not None else self._clock.monotonic()
 
@@ -282,7 +282,7 @@ class BillingLoop:
             region=owner.region,
             endpoint_url=self._settings.endpoint_url,
             accounts=self.accounts,
-            waits=self._ask_disk,
+            waits=self._start_disk_timer,
             start_child=lambda question: self._start_child(question),
             chance=self._chance,
         )
@@ -292,8 +292,8 @@ class BillingLoop:
         ledger.set_aside = None
         sealed = ledger.in_state(State.SEALED)
         self._sent_before = self.waiting.ever_settled or any(one.attempts for one in sealed)
-        self._doubts.begin(ledger)
-        self._keep_house(ledger, now)
+        self._doubts.restore(ledger)
+        self._run_maintenance(ledger, now)
 
     def _may_send(self) -> bool:
         """The gate has opened: for this process, or for an earlier one of the same workload."""
@@ -310,7 +310,7 @@ class BillingLoop:
         for _ in range(ROUNDS_MAX):
             found = waiting[:BATCH_MAX] or list(ledger.due(now, BATCH_MAX))
             waiting = waiting[BATCH_MAX:]
-            batch = [record for record in found if not courier.give_up(ledger, record, now)]
+            batch = [record for record in found if not courier.expire_if_late(ledger, record, now)]
             if batch:
                 self._sent(ledger, courier.send(ledger, oldest_first(batch), now))
             if not found or self._stop_at is not None:
@@ -318,21 +318,21 @@ class BillingLoop:
 
     def _sent(self, ledger: Ledger, settled: frozenset[str]) -> None:
         self._sent_before = self._sent_before or bool(settled)
-        self._doubts.answered(ledger, settled)
+        self._doubts.on_answers(ledger, settled)
 
     # -- stock -------------------------------------------------------------------------------------
 
-    def _keep_house(self, ledger: Ledger, now: datetime) -> None:
+    def _run_maintenance(self, ledger: Ledger, now: datetime) -> None:
         """Now and then: usage of workloads that are gone is adopted, what nothing waits for is forgotten."""
         if self._house_kept_at is not None and abs(now - self._house_kept_at) < HOUSE_KEEPING:
             return
         self._house_kept_at = now
-        self.estates.looked(self.accounts.workload, ledger.adopt(now))
+        self.estates.update(self.accounts.workload, ledger.adopt(now))
         ledger.prune(now)
 
-    def _take_stock(self, ledger: Ledger, now: datetime) -> None:
+    def _refresh_snapshot(self, ledger: Ledger, now: datetime) -> None:
         """What status, metrics and policies show until the next pass."""
-        self.sealed, self.waiting, self.balances = ledger.stock()
+        self.sealed, self.waiting, self.balances = ledger.snapshot()
         unsealed = {one.dimension: one.unsealed for one in self.balances}
         self.postponed = postponed(self.waiting.open_from, unsealed, self.sealed, now)
         self.accounts.postponed(self.postponed, now)
@@ -340,7 +340,7 @@ class BillingLoop:
         self.accounts.unconfigured(str(ledger.path), self.unconfigured)
         self._doubts.blocked(now, HINT if self.postponed else None)
         if self._may_send():
-            self._doubts.passed(self.sealed, self.waiting, now)
+            self._doubts.after_pass(self.sealed, self.waiting, now)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ class BillingLoop:
         except LedgerError as exc:
             self.fault = exc
             self.accounts.faulted(exc)
-        self._leave(ledger)
+        self._close(ledger)
 
     def flush(self) -> None:
         """Settle what can be settled of this workload, which reports no more afterwards. Raises LedgerError."""
@@ -371,17 +371,17 @@ class BillingLoop:
             now=self._now,
             monotonic=self._clock.monotonic,
             rest=self._rest,
-            give_up=lambda record, now: courier.give_up(ledger, record, now),
+            give_up=lambda record, now: courier.expire_if_late(ledger, record, now),
             send=send if self._may_send() else None,
             longest_rest_seconds=PASS_SECONDS_FOLLOWING if self._settings.clock_url else None,
         )
         last.run(self._stop_at or self._clock.monotonic(), self._settings.flush_seconds, goes_on)
         self.accounts.stopping(goes_on)
 
-    def _leave(self, ledger: Ledger) -> None:
+    def _close(self, ledger: Ledger) -> None:
         """Say what is left, whole, and let go of the file."""
         try:
-            self.accounts.leave_behind(ledger.left_behind())
+            self.accounts.leave_behind(ledger.unsettled())
         except LedgerError as exc:
             self.accounts.faulted(exc)
         ledger.close()

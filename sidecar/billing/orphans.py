@@ -44,7 +44,7 @@ class OrphanTracker:
     """What waits there of dimensions that are not configured, by dimension."""
     _said: set[object] = field(default_factory=set)
 
-    def looked(self, workload: str, ledgers: Sequence[AdoptionResult]) -> None:
+    def update(self, workload: str, ledgers: Sequence[AdoptionResult]) -> None:
         """Every other ledger was looked at on behalf of `workload`."""
         self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
         self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())

@@ -38,7 +38,7 @@ class Metering(Protocol):
     def set_identity(self, workload: str, region: str) -> None:
         """Set who is metered, and where; empty texts say nothing."""
 
-    def wait_until_looked(self) -> None:
+    def wait_until_loaded(self) -> None:
         """Wait, a little, until what the ledger knows of denials is known."""
 
     def send_now(self) -> None:

@@ -79,9 +79,9 @@ class MeteringService:
     def set_identity(self, workload: str, region: str) -> None:
         self.settlement.set_identity(workload, region)
 
-    def wait_until_looked(self) -> None:
+    def wait_until_loaded(self) -> None:
         if self._settings.entitlement_check is EntitlementCheck.METER_USAGE:
-            self.settlement.wait_until_looked(LOOKED_SECONDS)
+            self.settlement.wait_until_loaded(LOOKED_SECONDS)
 
     def send_now(self) -> None:
         self.settlement.send_now()

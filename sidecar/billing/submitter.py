@@ -50,7 +50,7 @@ class Submitter:
         self.answers: dict[str, int] = {one.value: 0 for one in Disposition}
         """What became of records, by what it meant for them."""
 
-    def give_up(self, ledger: Ledger, record: UsageRecord, now: datetime) -> bool:
+    def expire_if_late(self, ledger: Ledger, record: UsageRecord, now: datetime) -> bool:
         """Whether it was too late for a record, and it was moved on."""
         decision = decide_if_late(record, now)
         if decision is not None:
@@ -64,7 +64,7 @@ class Submitter:
 
         `deadline` (monotonic): the end of the process. Raises LedgerError.
         """
-        ledger.sending(batch)
+        ledger.mark_sending(batch)
         self._waits(True)
         answers = self._ask(tuple(record.request for record in batch if record.request), deadline)
         self._waits(False)
@@ -73,7 +73,7 @@ class Submitter:
         pairs = zip(batch, answers, strict=True)
         return frozenset(record.dimension for record, got in pairs if isinstance(got.outcome, Settled))
 
-    def hurry(self) -> None:
+    def abort_current(self) -> None:
         """End the child that is under way, unless it was sent for the end: it has had its share of the budget."""
         with self._guard:
             if self._under_way:

@@ -54,10 +54,10 @@ class LedgerUsage:
         else:
             ledger.begin_push(events, now, counted)
 
-    def hand_over(self) -> None:
+    def commit_pending(self) -> None:
         ledger = self._settlement.ledger
         if ledger is not None:
-            ledger.hand_over()
+            ledger.commit_pending()
 
     def refused(self, reason: str) -> None:
         """Count a push that was refused."""
@@ -71,7 +71,7 @@ class LedgerUsage:
     ) -> Sequence[UsageRecord]:
         ledger = self._ledger()
         found = [
-            ledger.act(record.hour, record.dimension, what, self._clock.now(), record_id=record_id)
+            ledger.apply_action(record.hour, record.dimension, what, self._clock.now(), record_id=record_id)
             for state in FOR_A_PERSON
             for record in ledger.in_state(state)
             if hour in (None, record.hour) and dimension in (None, record.dimension)

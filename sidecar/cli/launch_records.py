@@ -56,7 +56,7 @@ class OpenGate:
     has_opened = True
     hold: Hold | None = None
 
-    def impose(self, hold: Hold | None) -> None:
+    def set_hold(self, hold: Hold | None) -> None:
         """There is no gate."""
 
 
@@ -111,7 +111,7 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
     clock = clock_for(settings.clock_url)
     settlement = BillingLoop(settings=settings, clock=clock, gate=OpenGate())
     settlement.set_identity(report.workload, report.region)
-    settlement.look()
+    settlement.run_once()
     ledger = settlement.ledger
     if ledger is None:
         fault = settlement.fault
@@ -142,7 +142,7 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
 
 def _left_over(ledger: Ledger) -> str:
     """What the next record would hold beside the 1 it is meant to be; empty where there is nothing."""
-    _, _, balances = ledger.stock()
+    _, _, balances = ledger.snapshot()
     names = ", ".join(f"{plain(one.unsealed)} of {one.dimension}" for one in balances if one.unsealed)
     return f"{names}: {LEFT_OVER}" if names else ""
 

@@ -49,12 +49,15 @@ class DryRunCheck:
             request_id = found.request_id
         to_keep = kept_pass.passed(kept_pass.Kind.DRY_RUN, self.workload, self._product, self._names)
         return Allowed(
-            said=classify.DRY_RUN_PASSED, asked=AnsweredBy.METER_USAGE, request_id=request_id, to_keep=to_keep.as_text()
+            explanation=classify.DRY_RUN_PASSED,
+            asked=AnsweredBy.METER_USAGE,
+            request_id=request_id,
+            to_keep=to_keep.as_text(),
         )
 
     def reopen(self, text: str) -> Allowed:
         kept_pass.reopen(kept_pass.from_text(text), self.workload, self._product, self._names)
-        return Allowed(said=classify.KEPT_PASS, asked=AnsweredBy.METER_USAGE)
+        return Allowed(explanation=classify.KEPT_PASS, asked=AnsweredBy.METER_USAGE)
 
     @property
     def _product(self) -> ProductCode:

@@ -166,13 +166,13 @@ def _reopened(way: CheckMethod, report: Report) -> Report:
         return replace(report, kept_refused="kept_unreadable")
     except TokenRejected as exc:
         return replace(report, kept_refused=exc.reason)
-    reason, hint = found.said
+    reason, hint = found.explanation
     accepted = replace(report, answer=AnswerClass.ACCEPTED.value, reason=reason, kept=True, **found.facts)  # type: ignore[arg-type]
     return replace(accepted, hint=f"{hint} Last fault: {report.reason}.")
 
 
 def _accepted(who: Report, found: Allowed) -> Report:
-    reason, hint = found.said
+    reason, hint = found.explanation
     accepted = replace(who, answer=AnswerClass.ACCEPTED.value, reason=reason, hint=hint, **found.facts)  # type: ignore[arg-type]
     return replace(accepted, asked=found.asked.value, request_id=found.request_id)
 

@@ -1,6 +1,6 @@
 """When is AWS asked, and what becomes of the answer? The entitlement loop.
 
-A thread that starts one short-lived child after another, hears it, moves the standing, and says what
+A thread that starts one short-lived child after another, hears it, moves the state, and says what
 happened. Rules are elsewhere: what an answer means (`entitlement.answers`), what the gate shows
 (`entitlement.status`), how long to pause (`entitlement.pauses`).
 
@@ -106,8 +106,8 @@ class EntitlementLoop:
         """Whether an earlier worker left an answer, and when to ask again."""
         nothing = Report(answer=AnswerClass.RETRY.value, reason="asking", hint="")
         self._hold: Hold | None = None
-        self.answered, self.report = self._recall(at_first or nothing)
-        self.standing = with_hold(self.answered, self._hold)
+        self.answered, self.report = self._restore(at_first or nothing)
+        self.state = with_hold(self.answered, self._hold)
         """What the gate shows: where AWS's answers have brought it, unless metering holds it."""
         self._opened_at = clock.monotonic()
 
@@ -147,24 +147,24 @@ class EntitlementLoop:
         """What metering keeps the gate shut for."""
         return self._hold
 
-    def impose(self, hold: Hold | None) -> None:
+    def set_hold(self, hold: Hold | None) -> None:
         """Shut the gate for metering's sake, or end that. Called by the metering loop."""
         with self._wake:
             self._hold = hold
-            before, self.standing = self.standing, with_hold(self.answered, hold)
-        self._board.write(hold=hold.value if hold else None)
+            before, self.state = self.state, with_hold(self.answered, hold)
+        self._board.update(hold=hold.value if hold else None)
         self._changed()
-        if before.entitled and not self.standing.entitled:
+        if before.entitled and not self.state.entitled:
             log.error("gate.held", **self._seen())
-            if self.standing.status is Status.DENIED:
-                self._denied(self.standing, before)
-        elif self.standing.entitled and not before.entitled:
+            if self.state.status is Status.DENIED:
+                self._denied(self.state, before)
+        elif self.state.entitled and not before.entitled:
             termination_log.note(self._settings.termination_log, "")
-            log.event("gate.opened", reason=self.standing.reason, workload=self.report.workload)
+            log.event("gate.opened", reason=self.state.reason, workload=self.report.workload)
 
     def _seen(self) -> dict[str, object]:
-        standing = self.standing
-        return {"status": standing.status.value, "reason": standing.reason, "hint": standing.hint}
+        state = self.state
+        return {"status": state.status.value, "reason": state.reason, "hint": state.hint}
 
     def retry_after_seconds(self) -> int:
         """When another look at the gate may show something new."""
@@ -180,14 +180,14 @@ class EntitlementLoop:
         except Exception as exc:  # the outermost edge of the thread: said, and acted on
             self.stopped_loop = LOOP
             log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
-            if not self.standing.entitled:
+            if not self.state.entitled:
                 self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
 
     def _loop(self) -> None:
         if not self._recalled:
-            self.ask()
+            self.check_once()
         while self._sleep():
-            self.ask()
+            self.check_once()
 
     def _sleep(self) -> bool:
         """Wait for the next question; False when it is time to stop."""
@@ -196,30 +196,30 @@ class EntitlementLoop:
                 now = self._clock.monotonic()
                 if self.next_ask_at is not None and now >= self.next_ask_at:
                     break
-                self._announce.shut_for_long(now - self._opened_at, self.standing, self.report)
+                self._announce.shut_for_long(now - self._opened_at, self.state, self.report)
                 self._wake.wait(self._wait_seconds(now))
             self._asked_by_hand = False
             return not self._stopping
 
     def _wait_seconds(self, now: float) -> float | None:
         waits = [] if self.next_ask_at is None else [self.next_ask_at - now]
-        if not self._announce.shut_said and not self.standing.entitled:
+        if not self._announce.shut_said and not self.state.entitled:
             waits.append(self._opened_at + SHUT_SECONDS - now)
         return max(0.0, min(waits)) if waits else None
 
-    def ask(self) -> None:
+    def check_once(self) -> None:
         """One question, heard and acted on."""
         began = self._clock.monotonic()
         current = self._begin(began)
         if current is None:
             return
         try:
-            report = self._hear(current)
+            report = self._read_report(current)
             if self._stopping:
                 return
             self.counts.seconds_last = self._clock.monotonic() - began
-            self._act(report)
-            self._hear_keeping(current, report)
+            self._apply(report)
+            self._read_kept_status(current, report)
         finally:
             with self._wake:
                 self._child = None
@@ -235,7 +235,7 @@ class EntitlementLoop:
             current = self._take_child()
         except OSError as exc:
             log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
-            self._act(self._unheard(CHILD_FAILED))
+            self._apply(self._missing_result(CHILD_FAILED))
             return None
         with self._wake:
             if not self._stopping:
@@ -247,20 +247,20 @@ class EntitlementLoop:
     def _take_child(self) -> ChildProcess:
         first, self._first = self._first, None
         if first is not None:
-            self._board.write(first_heard=True)
+            self._board.update(first_heard=True)
             return first
         return self._start_child(self._question)
 
-    def _hear(self, current: ChildProcess) -> Report:
+    def _read_report(self, current: ChildProcess) -> Report:
         """The child's report, or what its silence means."""
         deadline = time.monotonic() + self._question.budget_seconds
-        report = self._heard(current, deadline)
+        report = self._read_line(current, deadline)
         if not report.placed_only:
             return report
         self._place(report)
-        return self._heard(current, deadline, placed=True)
+        return self._read_line(current, deadline, placed=True)
 
-    def _heard(self, current: ChildProcess, deadline: float, placed: bool = False) -> Report:
+    def _read_line(self, current: ChildProcess, deadline: float, placed: bool = False) -> Report:
         """One line of it. Once the place is said, only an answer will do."""
         parse = (lambda line: Report.from_json(line).answered()) if placed else Report.from_json
         report, failure = read_message(current, parse, deadline)
@@ -269,7 +269,7 @@ class EntitlementLoop:
         assert failure is not None  # one of the two is there
         if not self._stopping:
             log.error("child.failed", code=failure.code, crash=failure.crash)
-        return self._unheard(failure.code)
+        return self._missing_result(failure.code)
 
     def _place(self, report: Report) -> None:
         """Who and where we are is known before AWS has answered."""
@@ -278,7 +278,7 @@ class EntitlementLoop:
         if self._placed and not self._stopping:
             self._placed(report)
 
-    def _unheard(self, code: str) -> Report:
+    def _missing_result(self, code: str) -> Report:
         """A report in place of the one no child gave; who we are is known from the last."""
         row = answers.classify(code, AnsweredBy.SDK)
         hint = answers.fill_hint(row.hint, {"region": self.report.region, "metering_host": self.report.host})
@@ -286,7 +286,7 @@ class EntitlementLoop:
         known = {name: getattr(self.report, name) for name in PLACE}
         return replace(fresh, **known)
 
-    def _hear_keeping(self, current: ChildProcess, report: Report) -> None:
+    def _read_kept_status(self, current: ChildProcess, report: Report) -> None:
         """Whether the answer was kept; the gate is open already."""
         if report.verdict is not AnswerClass.ACCEPTED or report.kept or report.workload_kind == "nameless":
             return
@@ -296,8 +296,8 @@ class EntitlementLoop:
             self.counts.not_kept += 1
             log.warn("answer.not_kept", state_dir=str(self._settings.state_dir), fault=keeping.fault)
 
-    def _act(self, report: Report) -> None:
-        """Move the standing, tell the board, say it, end the process where that is due."""
+    def _apply(self, report: Report) -> None:
+        """Move the state, tell the board, say it, end the process where that is due."""
         if report.settings_fault:
             self.next_ask_at = None
             self._end(Exit.CONFIG, report.settings_fault)
@@ -308,29 +308,29 @@ class EntitlementLoop:
             self._before_opening()
         before = self.answered
         late = self._clock.monotonic() - self._asking_since >= self._settings.startup_retry_seconds
-        standing = next_state(before, verdict, report.reason, report.hint, now, late)
+        state = next_state(before, verdict, report.reason, report.hint, now, late)
         self.counts.answers[verdict.value] += 1
         self._schedule(report)
         if not (before.entitled and verdict is not AnswerClass.ACCEPTED):
             self.report = report
         with self._wake:
-            shown, self.answered = self.standing, standing
-            self.standing = with_hold(standing, self._hold)
-        self._board.write(
-            standing=standing.as_json(),
+            shown, self.answered = self.state, state
+            self.state = with_hold(state, self._hold)
+        self._board.update(
+            standing=state.as_json(),
             report=asdict(self.report),
             asking_since=self._asking_since,
             next_ask_at=self.next_ask_at,
         )
         self._changed()
         pause = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)
-        opened = self.standing.entitled and not shown.entitled
-        self._announce.answer(report, standing, opened=opened, pause_seconds=pause)
-        if standing.entitled and not self.standing.entitled:
+        opened = self.state.entitled and not shown.entitled
+        self._announce.answer(report, state, opened=opened, pause_seconds=pause)
+        if state.entitled and not self.state.entitled:
             log.error("gate.held", **self._seen())
-        standing = self.standing
-        if standing.status is Status.DENIED:
-            self._denied(standing, shown)
+        state = self.state
+        if state.status is Status.DENIED:
+            self._denied(state, shown)
         elif before.status is Status.DENIED:
             termination_log.note(self._settings.termination_log, "")
 
@@ -344,16 +344,16 @@ class EntitlementLoop:
         )
         self.next_ask_at = None if pause is None else self._clock.monotonic() + pause
 
-    def _denied(self, standing: GateState, before: GateState) -> None:
-        text = f"denied ({standing.reason}): {standing.hint}"
-        if standing.status is not before.status or standing.reason != before.reason:
+    def _denied(self, state: GateState, before: GateState) -> None:
+        text = f"denied ({state.reason}): {state.hint}"
+        if state.status is not before.status or state.reason != before.reason:
             termination_log.note(self._settings.termination_log, text)
         if self._settings.on_denied is OnDenied.EXIT:
             self._end(Exit.DENIED, text)
 
     # -- the board ---------------------------------------------------------------------------------
 
-    def _recall(self, nothing: Report) -> tuple[GateState, Report]:
+    def _restore(self, nothing: Report) -> tuple[GateState, Report]:
         """Where an earlier worker of this process left off, or the beginning."""
         found = self._board.read()
         if found.get("first_heard"):

@@ -20,7 +20,7 @@ from sidecar.marketplace.sdk_errors import CallFailed
 class Allowed:
     """AWS lets the workload run, now or before."""
 
-    said: tuple[str, str]
+    explanation: tuple[str, str]
     """Reason and hint."""
     asked: AnsweredBy
     request_id: str = ""

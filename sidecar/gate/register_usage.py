@@ -67,7 +67,7 @@ class RegisterUsageCheck:
         verified = kept_answer.verify_kept(
             kept_answer.from_text(text), self.workload, product, self.question.public_keys
         )
-        return Allowed(said=answers.KEPT, asked=AnsweredBy.REGISTER_USAGE, facts=_facts(verified))
+        return Allowed(explanation=answers.KEPT, asked=AnsweredBy.REGISTER_USAGE, facts=_facts(verified))
 
     def _with_key(self, marketplace: Marketplace, key: PublicKey) -> Allowed | NotAllowed:
         """Ask with one key version, once more where the first answer may be a leftover."""
@@ -103,7 +103,7 @@ def _yes(verified: VerifiedRegistration, signed: Signed) -> Allowed:
         token=str(signed.token),
     )
     return Allowed(
-        said=answers.ACCEPTED,
+        explanation=answers.ACCEPTED,
         asked=AnsweredBy.REGISTER_USAGE,
         request_id=signed.request_id,
         facts={**_facts(verified), "rotation_at": iso(signed.rotation_at) if signed.rotation_at else None},

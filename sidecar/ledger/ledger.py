@@ -104,7 +104,7 @@ class Ledger:
             done.release()
 
         self.begin_push(events, now, answered)
-        self.hand_over()
+        self.commit_pending()
         done.acquire()
         return answers[0]
 
@@ -115,9 +115,9 @@ class Ledger:
         self._now = max(self._now, now)
         self._writer.push(PushRequest.of(events, now), answered)
 
-    def hand_over(self) -> None:
+    def commit_pending(self) -> None:
         """What was begun is written now, all of it together."""
-        self._writer.hand_over()
+        self._writer.commit_pending()
 
     # -- standing ----------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Ledger:
         """What status, metrics and readiness show."""
         return self._writer.run(lambda connection: balance.waiting(connection, self._size()))
 
-    def invariant(self) -> tuple[Balance, ...]:
+    def balances(self) -> tuple[Balance, ...]:
         """Accepted, settled and waiting of each dimension, at one instant."""
         return self._writer.run(lambda connection: balance.balances(connection, self._dimensions))
 
@@ -188,7 +188,7 @@ class Ledger:
         """Refuse pushes from now on (503 `shutting_down`) and leave the running hour open. Needs no disk."""
         self._writer.stop_pushes()
 
-    def left_behind(self) -> list[dict[str, object]]:
+    def unsettled(self) -> list[dict[str, object]]:
         """Everything that is neither settled nor rolled forward, as JSON values: enough to bill it by hand.
 
         `left` says what each is: `record`, `open`, `carried`, `rolled_forward` (waits for a later hour), `handed`
@@ -200,7 +200,7 @@ class Ledger:
         """Sealed records whose time has come, oldest hour first."""
         return self._writer.run(lambda connection: book.due(connection, now, limit))
 
-    def sending(self, records: Sequence[UsageRecord]) -> None:
+    def mark_sending(self, records: Sequence[UsageRecord]) -> None:
         """Say on disk that their requests are about to leave. Without `save` after it their outcome is unknown."""
         self._writer.run(lambda connection: book.sending(connection, records))
 
@@ -214,7 +214,7 @@ class Ledger:
             )
         )
 
-    def act(
+    def apply_action(
         self, hour: Hour, dimension: str, what: Action, now: datetime, *, record_id: str | None = None
     ) -> UsageRecord:
         """What a person decided about a disputed or rejected record.
@@ -228,7 +228,7 @@ class Ledger:
         """One record that was sealed."""
         return self._writer.run(lambda connection: book.find(connection, hour, dimension))
 
-    def stock(self) -> tuple[tuple[UsageRecord, ...], Waiting, tuple[Balance, ...]]:
+    def snapshot(self) -> tuple[tuple[UsageRecord, ...], Waiting, tuple[Balance, ...]]:
         """At one instant: what is sealed and waits for AWS, the summary, and each dimension's balance."""
         return self._writer.run(
             lambda connection: (
@@ -277,7 +277,7 @@ class Ledger:
         start = book.place_of(after) if after else book.START
         page = self._writer.run(lambda connection: book.page(connection, start))
         if not page:
-            return [*map(_total, self.invariant())], ""
+            return [*map(_total, self.balances())], ""
         lines = self._writer.run(lambda connection: list(book.lines(connection, page)))
         return lines, f"{page[-1].hour.number}:{page[-1].dimension}"
 

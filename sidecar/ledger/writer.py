@@ -2,7 +2,7 @@
 
 Rules kept here:
 - Whoever waits is answered after the commit that has theirs returned, never before.
-- Pushes that wait together share one transaction and one fsync. Whoever has several at hand says `hand_over` after
+- Pushes that wait together share one transaction and one fsync. Whoever has several at hand says `commit_pending` after
   the last: the thread is woken once for all of them.
 - A failed transaction is taken back whole and refused (503); the next one tries the disk again, so the
   ledger recovers when the disk does.
@@ -110,7 +110,7 @@ class Writer:
         return self._thread.is_alive()
 
     def push(self, request: PushRequest, answered: Callable[[PushResult], None]) -> None:
-        """Take a request, for the next `hand_over`; `answered` is called from the writer's thread once its fate is on
+        """Take a request, for the next `commit_pending`; `answered` is called from the writer's thread once its fate is on
         disk.
         """
         with self._closing:
@@ -119,7 +119,7 @@ class Writer:
                 return
         answered(unavailable(LedgerError("shutting_down")))
 
-    def hand_over(self) -> None:
+    def commit_pending(self) -> None:
         """Let the thread see what was pushed."""
         with self._closing:
             self._queue_pushes()

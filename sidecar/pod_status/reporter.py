@@ -146,9 +146,9 @@ class PodStatusReporter:
     def _run(self) -> None:
         try:
             while self._sleep():
-                self.tell()
+                self.publish()
             if self._attempt == 0:
-                self.tell()
+                self.publish()
         except Exception as exc:  # the outermost edge of the thread: said, and shown by /healthz
             self.stopped_loop = LOOP
             log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
@@ -190,9 +190,9 @@ class PodStatusReporter:
 
     def _remember(self, told: Snapshot) -> None:
         self._told, self._counted = told, []
-        self._board.write(told=asdict(told))
+        self._board.update(told=asdict(told))
 
-    def tell(self) -> None:
+    def publish(self) -> None:
         """One child: told, heard and acted on."""
         with self._wake:
             now = self._seen
@@ -204,7 +204,9 @@ class PodStatusReporter:
             current = self._start_child(notice)
         except OSError as exc:
             log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
-            self._keep(notice, now, [WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=CHILD_FAILED)] * len(notice))
+            self._apply_results(
+                notice, now, [WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=CHILD_FAILED)] * len(notice)
+            )
             return
         with self._wake:
             self._child = current
@@ -215,7 +217,7 @@ class PodStatusReporter:
                 self._child = None
         if failure is not None and failure.crash is not None:
             log.error("child.failed", code=failure.code, crash=failure.crash)
-        self._keep(notice, now, told)
+        self._apply_results(notice, now, told)
 
     def _deadline(self) -> float:
         until = time.monotonic() + BUDGET_SECONDS
@@ -223,7 +225,7 @@ class PodStatusReporter:
 
     # -- what came of it ---------------------------------------------------------------------------
 
-    def _keep(self, notice: StatusUpdate, now: Snapshot, told: list[WriteResult]) -> None:
+    def _apply_results(self, notice: StatusUpdate, now: Snapshot, told: list[WriteResult]) -> None:
         """Remember what is told, say what is not, and when it is tried again."""
         done = [one.outcome is WriteOutcome.DONE for one in told]
         of_events = done[len(done) - len(notice.events) :]
@@ -237,10 +239,10 @@ class PodStatusReporter:
             self._given_up = True
             log.error("kubernetes.not_installed", hint=NOT_INSTALLED)
             return
-        self._say(told)
+        self._log_failures(told)
         self._schedule(outcomes)
 
-    def _say(self, told: list[WriteResult]) -> None:
+    def _log_failures(self, told: list[WriteResult]) -> None:
         """Refusals and silences, each once; and when they are over."""
         silent = next((one for one in told if one.outcome is WriteOutcome.UNREACHABLE), None)
         if silent and not self._held:

@@ -21,17 +21,17 @@ Value = TypeVar("Value")
 class Promise(Generic[Key, Value]):
     """One answer that is owed. Call it with the answer."""
 
-    __slots__ = ("_deferred", "kept", "key", "size")
+    __slots__ = ("_deferred", "key", "resolved", "size")
 
     def __init__(self, deferred: Deferred[Key, Value], key: Key, size: int) -> None:
         self._deferred = deferred
         self.key = key
         self.size = size
-        self.kept = False
+        self.resolved = False
         """Set where answers are taken, so that threads need not agree on who was first."""
 
     def __call__(self, value: Value) -> None:
-        self._deferred.give(self, value)
+        self._deferred.resolve(self, value)
 
     def drop(self) -> None:
         """Nothing is owed after all. The poller's."""
@@ -61,14 +61,14 @@ class Deferred(Generic[Key, Value]):
         self._bytes += size
         return Promise(self, key, size)
 
-    def give(self, promise: Promise[Key, Value], value: Value) -> None:
+    def resolve(self, promise: Promise[Key, Value], value: Value) -> None:
         """On any thread. Queued first, then looked whether the poller was woken: it rests before it looks."""
         self._given.append((promise, value))
         if not self._woken:
             self._woken = True
             os.eventfd_write(self._wake, 1)
 
-    def rest(self) -> None:
+    def clear_wakeup(self) -> None:
         """The poller is awake, and will look at everything given so far."""
         try:
             os.eventfd_read(self._wake)
@@ -80,17 +80,17 @@ class Deferred(Generic[Key, Value]):
         """Whether something given has not been taken yet."""
         return bool(self._given)
 
-    def take(self) -> tuple[Key, Value] | None:
+    def next_resolved(self) -> tuple[Key, Value] | None:
         """The oldest answer given, or None."""
         while self._given:
             promise, value = self._given.popleft()
-            if not promise.kept:
+            if not promise.resolved:
                 self.drop(promise)
                 return promise.key, value
         return None
 
     def drop(self, promise: Promise[Key, Value]) -> None:
         """Count this one as kept."""
-        promise.kept = True
+        promise.resolved = True
         self._in_hand -= 1
         self._bytes -= promise.size

@@ -15,9 +15,9 @@ nothing block every probe for seconds. Rules kept here instead:
 - at SIGTERM the worker keeps accepting and answering until the application says it has stopped.
 
 The application object gives `listener_names`, `wsgi()`, `stopping()` and `stopped()`, and is given
-`http_counters`; the WSGI callable has `quick(environ)` and `taker(listener, method, path)` beside
+`http_counters`; the WSGI callable has `is_nonblocking(environ)` and `deferred_handler(listener, method, path)` beside
 it. A taker is called with body and promise, and calls the promise with a `Reply`, once, on any thread; it may wait
-for `hand_over()`, which is called once for all that were taken in one turn.
+for `commit_pending()`, which is called once for all that were taken in one turn.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         self._scratch = bytearray(SCRATCH_BYTES)
         self._ready: dict[str, dict[Connection, None]] = {n: {} for n in sorted(names, key=lambda n: n != PROBE)}
         """What the poller reported and no turn has come to yet, probes first."""
-        self._ahead: dict[Connection, None] = {}
+        self._pipelined: dict[Connection, None] = {}
         """Answered, and perhaps the next whole request is here already."""
         super().init_process()
 
@@ -156,32 +156,32 @@ class Worker(base.Worker):  # type: ignore[misc]
             self._poller.register(sock, selectors.EVENT_READ, accept)
         self._poller.register(self.PIPE[0], selectors.EVENT_READ, self._signalled)
         self._poller.register(self._pool.fileno(), selectors.EVENT_READ, self._hand_back)
-        self._poller.register(self._deferred.fileno(), selectors.EVENT_READ, self._deferred.rest)
+        self._poller.register(self._deferred.fileno(), selectors.EVENT_READ, self._deferred.clear_wakeup)
 
     def _turn(self) -> None:
         """Wait for something to happen, and let everything that did happen take one step."""
-        waiting = self._ahead or any(self._ready.values()) or self._deferred.waiting()
+        waiting = self._pipelined or any(self._ready.values()) or self._deferred.waiting()
         timeout = 0.0 if waiting else max(0.0, self._tick_at - time.monotonic())
         ready = self._poller.select(timeout)
         self._now = time.monotonic()
         for key, _ in ready:
             if not isinstance(key.data, Connection):
                 key.data()
-            elif key.data not in self._ahead:
+            elif key.data not in self._pipelined:
                 self._ready[key.data.listener.name][key.data] = None
         until = time.monotonic() + STEPS_SECONDS
         for name, queue in self._ready.items():
             if name != PROBE:
-                self._keep_promises(until)  # what is begun is finished before more is begun
-            self._go_on(queue, self._step, list(queue), until)
-        self._go_on(self._ahead, self._advance, list(islice(self._ahead, ADVANCES_PER_TURN)), until)
+                self._send_deferred(until)  # what is begun is finished before more is begun
+            self._run_queue(queue, self._step, list(queue), until)
+        self._run_queue(self._pipelined, self._advance, list(islice(self._pipelined, ADVANCES_PER_TURN)), until)
         if self._taken:
             self._taken = False
-            self.wsgi.hand_over()
+            self.wsgi.commit_pending()
         if self._now >= self._tick_at:
             self._tick()
 
-    def _go_on(
+    def _run_queue(
         self,
         queue: dict[Connection, None],
         step: Callable[[Connection], None],
@@ -213,9 +213,9 @@ class Worker(base.Worker):  # type: ignore[misc]
             if answer is not None and connection.phase is Phase.BUSY:
                 self._guarded(partial(self._answer, answer=answer), connection)
 
-    def _keep_promises(self, until: float) -> None:
+    def _send_deferred(self, until: float) -> None:
         """Send what was promised and has been given, the oldest first and one in any case."""
-        while (given := self._deferred.take()) is not None:
+        while (given := self._deferred.next_resolved()) is not None:
             (connection, exchange), answer = given
             if connection.phase is Phase.BUSY:
                 if isinstance(answer, Reply):
@@ -309,7 +309,7 @@ class Worker(base.Worker):  # type: ignore[misc]
                 self._close(connection)
                 return
             self._watch(connection, selectors.EVENT_READ)
-            self._weigh(connection)
+            self._enforce_byte_limits(connection)
 
     def _serve(self, connection: Connection, request: Request) -> None:
         listener, limits = connection.listener, self.limits
@@ -318,8 +318,8 @@ class Worker(base.Worker):  # type: ignore[misc]
                 self.cfg, request, listener.name, connection.peer, connection.server, limits.answer_bytes_max
             )
             short = request.body_bytes <= limits.quick_body_bytes_max and request.body_chunks <= limits.quick_chunks_max
-            taker = self.wsgi.taker(listener.name, *exchange.method_and_path)
-            quick = taker is None and (short or listener.name == PROBE) and self.wsgi.quick(exchange.environ)
+            taker = self.wsgi.deferred_handler(listener.name, *exchange.method_and_path)
+            quick = taker is None and (short or listener.name == PROBE) and self.wsgi.is_nonblocking(exchange.environ)
         except Exception as error:
             self._answer(connection, error_response(INTERNAL_ERROR, error=type(error).__name__))
             return
@@ -365,7 +365,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         """
         with self._taking:
             error = _take(exchange, taker, promise)
-        self.wsgi.hand_over()
+        self.wsgi.commit_pending()
         if error is not None:
             self.log.error("request.failed", extra={"error": error})
 
@@ -395,7 +395,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             if connection.phase is not Phase.WRITING:
                 listener.move(connection, Phase.WRITING, self._now)
             self._watch(connection, selectors.EVENT_WRITE)
-            self._weigh(connection)
+            self._enforce_byte_limits(connection)
             return
         if self._finishing:
             self._close(connection)
@@ -406,13 +406,13 @@ class Worker(base.Worker):  # type: ignore[misc]
             listener.move(connection, Phase.LINGERING, self._now)
         elif connection.reader.buffer:
             listener.move(connection, Phase.READING, self._now)
-            self._ahead[connection] = None
+            self._pipelined[connection] = None
         else:
             listener.move(connection, Phase.IDLE, self._now)
         self._watch(connection, selectors.EVENT_READ)
         listener.weigh(connection)
 
-    def _weigh(self, connection: Connection) -> None:
+    def _enforce_byte_limits(self, connection: Connection) -> None:
         """Count what this connection holds; where that is too much, older ones pay."""
         listener = connection.listener
         listener.weigh(connection)
@@ -439,7 +439,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         if connection.phase is Phase.CLOSED:
             return
         self._watch(connection, 0)
-        self._ahead.pop(connection, None)
+        self._pipelined.pop(connection, None)
         self._ready[connection.listener.name].pop(connection, None)
         connection.outbox.clear()
         connection.listener.move(connection, Phase.CLOSED, self._now)

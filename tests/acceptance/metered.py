@@ -313,7 +313,7 @@ def books(sidecar: Sidecar) -> Iterator[Ledger]:
 def waiting(sidecar: Sidecar) -> Decimal:
     """What the ledger of a workload that has ended still holds; its books must balance."""
     with books(sidecar) as ledger:
-        balances = ledger.invariant()
+        balances = ledger.balances()
         assert all(one.balanced for one in balances), balances
         return sum((one.waiting for one in balances), Decimal(0))
 

@@ -93,8 +93,8 @@ class Place:
 
     def tell(self, condition: Condition | None, *events: PodEvent, api: ApiAccess | None = None) -> list[WriteResult]:
         notice = StatusUpdate(api=api or self.api, condition=condition, events=events)
-        told, broken = answers(process.spawn(notice), notice, time.monotonic() + 30)
-        assert broken is None
+        told, failure = answers(process.spawn(notice), notice, time.monotonic() + 30)
+        assert failure is None
         return told
 
     def take_token(self, bound_to: str) -> None:

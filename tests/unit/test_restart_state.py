@@ -18,25 +18,25 @@ def test_an_unwritten_board_is_empty() -> None:
 
 def test_facts_are_added_and_replaced_by_name() -> None:
     shared = RestartState()
-    shared.write(a=1, b={"c": None})
-    shared.write(a="longer than before " * 20)
-    shared.write(a=2)
+    shared.update(a=1, b={"c": None})
+    shared.update(a="longer than before " * 20)
+    shared.update(a=2)
     assert shared.read() == {"a": 2, "b": {"c": None}}
 
 
 def test_two_boards_are_strangers() -> None:
     one, other = RestartState(), RestartState()
-    one.write(a=1)
+    one.update(a=1)
     assert other.read() == {}
 
 
 def test_a_child_of_the_same_process_reads_and_writes_the_same_board() -> None:
     shared = RestartState()
-    shared.write(a=1)
+    shared.update(a=1)
     pid = os.fork()
     if pid == 0:
         try:
-            shared.write(seen=shared.read()["a"])
+            shared.update(seen=shared.read()["a"])
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
@@ -45,9 +45,9 @@ def test_a_child_of_the_same_process_reads_and_writes_the_same_board() -> None:
 
 def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
     shared = RestartState()
-    shared.write(a="x" * 100_000)
+    shared.update(a="x" * 100_000)
     assert len(shared.read()["a"]) == 100_000
-    shared.write(a="short")
+    shared.update(a="short")
     assert shared.read() == {"a": "short"}
 
 
@@ -56,5 +56,5 @@ def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
 def test_a_standing_comes_off_the_board_as_it_went_on(status: Status, checked: object) -> None:
     given = standing(status, checked_at=checked, hint='é "…"\n', asking_since=NOON - timedelta(days=1))
     shared = RestartState()
-    shared.write(standing=given.as_json())
+    shared.update(standing=given.as_json())
     assert GateState.from_json(shared.read()["standing"]) == given

@@ -47,7 +47,7 @@ class FakeGate:
     hold: Hold | None = None
     holds: list[Hold | None] = field(default_factory=list)
 
-    def impose(self, hold: Hold | None) -> None:
+    def set_hold(self, hold: Hold | None) -> None:
         self.hold = hold
         self.holds.append(hold)
 
@@ -115,13 +115,13 @@ class Story:
         )
         self.usage = LedgerUsage(self.settings, self.settlement, self.clock)
         self.settlement.set_identity(self.place.workload, self.place.region)
-        self.settlement.look()
+        self.settlement.run_once()
 
     def at(self, words: str) -> Story:
         """A pass at this time of day."""
         moment = clock_time(words)
         self.clock.advance((moment - self.clock.at).total_seconds())
-        self.settlement.look()
+        self.settlement.run_once()
         return self
 
     def use(
@@ -150,7 +150,7 @@ class Story:
 
     def balanced(self) -> None:
         assert self.settlement.ledger is not None
-        assert all(one.balanced for one in self.settlement.ledger.invariant())
+        assert all(one.balanced for one in self.settlement.ledger.balances())
 
     def crash(self) -> Story:
         """The process is gone: nothing is flushed, the lock is free."""
@@ -445,7 +445,7 @@ def test_a_clock_set_back_opens_no_sealed_hour_again(tell: Callable[..., Story],
     story.use("1")
     story.at("11:00:30").at("11:10")
     story.clock.at = clock_time("10:40")
-    story.settlement.look()
+    story.settlement.run_once()
     assert events.of("clock.leapt")
     story.use("2")
     for at in ("10:59", "11:00:40", "11:20", "11:59", "12:00:40", "12:10"):
@@ -459,7 +459,7 @@ def test_a_suspended_host_seals_the_hour_it_slept_through(tell: Callable[..., St
     story = tell()
     story.use("1")
     story.clock.at = clock_time("13:30")
-    story.settlement.look()
+    story.settlement.run_once()
     assert events.one("clock.leapt")["seconds"] == pytest.approx(3 * 3600 + 600)
     story.at("13:31")
     assert story.aws.bill() == {"10": "1"}
@@ -489,7 +489,7 @@ def test_what_a_clock_that_was_ahead_sealed_is_not_sent_before_its_time(tell: Ca
         story.end()
     else:
         story.settlement.send_now()
-        story.settlement.look()
+        story.settlement.run_once()
     assert story.aws.sent == []
     story.restart().at("11:10")
     assert story.aws.bill() == {"10": "1"}
@@ -797,7 +797,7 @@ def test_a_gate_that_overdue_usage_shut_opens_with_the_disk_though_an_amount_wai
     with FullDisk(story):
         story.at("10:50").at("12:50")
     story.clock.at = clock_time("10:55")  # back in the hour that takes it
-    story.settlement.look()
+    story.settlement.run_once()
     assert story.settlement.waiting is not None
     assert story.settlement.waiting.rolled == 1
     assert story.settlement.overdue_since is None
@@ -877,7 +877,7 @@ def test_a_clock_that_starts_decades_behind_on_a_full_disk_is_not_overdue_once_i
     with FullDisk(story):
         story.at("10:21")
         story.clock.at += timedelta(days=20_000)
-        story.settlement.look()
+        story.settlement.run_once()
     assert (story.settlement.overdue_since, story.gate.holds) == (None, [])
 
 
@@ -893,7 +893,7 @@ def far_ahead(tell: Callable[..., Story], **more: str) -> Story:
     story.clock.at += timedelta(days=3652)
     story.begin()
     story.clock.at = clock_time("10:20")
-    story.settlement.look()
+    story.settlement.run_once()
     return story
 
 
@@ -925,7 +925,7 @@ def test_once_the_far_hour_has_come_usage_is_billed_and_nothing_is_overdue(tell:
     story.use("5")
     story.at("10:21").at("12:21")
     story.clock.at += timedelta(days=3652)
-    story.settlement.look()
+    story.settlement.run_once()
     assert story.settlement.postponed is None
     assert (story.settlement.overdue_since, story.gate.hold) == (None, None)
     assert story.aws.bill() == {"10": "5"}
@@ -1019,8 +1019,8 @@ def test_a_ledger_that_cannot_be_opened_is_tried_again_after_a_pause(tmp_path: P
     looked = threading.Semaphore(0)
 
     class Counting(BillingLoop):
-        def look(self) -> None:
-            super().look()
+        def run_once(self) -> None:
+            super().run_once()
             looked.release()
 
     settlement = Counting(settings=given, clock=SystemClock(), gate=FakeGate())
@@ -1063,7 +1063,7 @@ def test_usage_of_a_dead_workload_on_the_volume_is_billed_by_the_next(
         start_child=story.aws,  # type: ignore[arg-type]
     )
     story.settlement.set_identity("pod-2", "us-east-1")
-    story.settlement.look()
+    story.settlement.run_once()
     assert events.one("usage.adopted")["quantities"] == {"requests": "3"}
     story.at("11:00:40").at("11:10")
     assert story.aws.bill() == {"10": "3"}

@@ -43,7 +43,7 @@ class Scene:
 
     def at(self, words: str) -> Scene:
         self.clock.advance((clock_time(words) - self.clock.at).total_seconds())
-        self.meter.settlement.look()
+        self.meter.settlement.run_once()
         return self
 
     def use(self, quantity: str, dimension: str = "requests") -> PushAccepted | PushRefused:

@@ -89,11 +89,11 @@ class Story:
 
 
 def balanced(ledger: Ledger) -> bool:
-    return all(one.balanced for one in ledger.invariant())
+    return all(one.balanced for one in ledger.balances())
 
 
 def accepted(ledger: Ledger, dimension: str = "requests") -> Decimal:
-    (one,) = (one for one in ledger.invariant() if one.dimension == dimension)
+    (one,) = (one for one in ledger.balances() if one.dimension == dimension)
     return one.accepted
 
 

@@ -32,7 +32,7 @@ def left_behind(gone: Story) -> None:
     ledger.save(replace(settled, state=State.SETTLED, record_id="x"), gone.now, outcome="settled")
     gone.push(ledger, event(quantity="20"))
     (unknown,) = gone.seal(ledger)
-    ledger.sending([unknown])
+    ledger.mark_sending([unknown])
     gone.push(ledger, event(quantity="3"))
     gone.seal(ledger)
     gone.push(ledger, event(quantity="0.25"), event("gigabytes", "1500", tags=(("tenant", "x"),)))

@@ -63,7 +63,7 @@ def test_what_was_queued_before_the_last_seal_is_in_and_what_came_behind_it_is_n
     ledger.begin_push([event(quantity="3")], NOON, lambda answer: answers.__setitem__("behind", answer))
     go.set()
     sealer.join(10)
-    ledger.invariant()
+    ledger.balances()
     assert answers["before"] == PushAccepted(accepted=1, duplicates=0)
     assert refused(answers["behind"]) == (503, "shutting_down")
     assert [record.quantity for record in sealed] == [2]
@@ -111,7 +111,7 @@ def test_values_of_the_next_hour_that_do_not_add_up_are_left_behind(story: Story
     story.push(ledger, event("peak", "5"), event("peak", "9", at=SOON), event("users", key="x", at=SOON))
     assert [record.quantity for record in end(ledger, story)] == [5]
     assert ledger.open_hours() == (HOUR.next,)
-    left = [(one["dimension"], one["quantity"]) for one in ledger.left_behind() if one["left"] == "open"]
+    left = [(one["dimension"], one["quantity"]) for one in ledger.unsettled() if one["left"] == "open"]
     assert left == [("peak", "9"), ("users", "1")]
     assert balanced(ledger)
 
@@ -153,15 +153,15 @@ def test_what_is_left_behind_adds_up_to_what_waits_and_holds_each_request(story:
         ledger, event(quantity="7.5"), event("peak", "5"), event("level", "4"), event("gigabytes", "1", tags=tags)
     )
     records = {record.dimension: record for record in story.seal(ledger)}
-    ledger.sending([records["requests"]])
+    ledger.mark_sending([records["requests"]])
     lost = replace(records["requests"], attempts=1, definite=False, last_error="ReadTimeoutError")
     ledger.save(lost, story.now, outcome="unknown")
     ledger.save(replace(records["level"], state=State.DISPUTED, retry_at=None), story.now, outcome="disputed")
     expired = replace(records["peak"], state=State.EXPIRED)
     ledger.save(expired, story.now, outcome="too_late", roll_forward=True)
     story.push(ledger, event(quantity="3"), event("gigabytes", "2", tags=tags))
-    left = json.loads(json.dumps(ledger.left_behind()))
-    for one in ledger.invariant():
+    left = json.loads(json.dumps(ledger.unsettled()))
+    for one in ledger.balances():
         quantities = [Decimal(item["quantity"]) for item in left if item["dimension"] == one.dimension]
         assert exact_sum(quantities) == one.waiting, one.dimension
     assert {item["left"] for item in left} == {"record", "open", "carried", "rolled_forward"}
@@ -179,4 +179,4 @@ def test_nothing_settled_is_left_behind(story: Story) -> None:
     story.push(ledger, event())
     (record,) = story.seal(ledger)
     ledger.save(replace(record, state=State.SETTLED, record_id="m-1"), story.now, outcome="settled")
-    assert ledger.left_behind() == []
+    assert ledger.unsettled() == []

@@ -173,7 +173,7 @@ class World:
         for record in self.ledger.due(self.story.now)[: self.chance.randrange(1, 4)]:
             decision = decide_if_late(record, self.story.now)
             if decision is None:
-                self.ledger.sending([record])
+                self.ledger.mark_sending([record])
                 if self.chance.random() < 0.1:
                     self.restart()  # before the answer was kept: nobody knows it
                     continue
@@ -204,7 +204,7 @@ class World:
         )
         receipt = "by-hand" if what is Action.CONFIRM else None
         try:
-            self.ledger.act(record.hour, record.dimension, what, self.story.now, record_id=receipt)
+            self.ledger.apply_action(record.hour, record.dimension, what, self.story.now, record_id=receipt)
         except IllegalTransition:
             assert record.state is State.SEALED or (record.state, what) == (State.DISPUTED, Action.CONFIRM)
             return
@@ -244,8 +244,8 @@ class World:
     # -- what holds --------------------------------------------------------------------------------
 
     def hold(self) -> None:
-        balances = {one.dimension: one for one in self.ledger.invariant()}
-        left = self.ledger.left_behind()
+        balances = {one.dimension: one for one in self.ledger.balances()}
+        left = self.ledger.unsettled()
         for name in self.model.dimensions:
             one = balances[name]
             assert one.balanced, one
@@ -280,7 +280,7 @@ def test_an_adopted_ledger_and_its_heir_hold_together_what_one_did(
     world = World(tmp_path_factory.mktemp("ledger"), seed)
     for step in steps:
         getattr(world, step)()
-    before = {one.dimension: one for one in world.ledger.invariant()}
+    before = {one.dimension: one for one in world.ledger.balances()}
     world.story.close()
     owner = replace(OWNER, workload="pod-2")
     heir = Story(world.story.directory, owner=owner, dimensions=world.story.dimensions, now=world.story.now)
@@ -288,15 +288,15 @@ def test_an_adopted_ledger_and_its_heir_hold_together_what_one_did(
     for _ in range(2):
         assert [one.skipped for one in ours.adopt(heir.now)] == [""]
     world.restart()
-    taken = {one.dimension: one for one in ours.invariant()}
-    for one in world.ledger.invariant():
+    taken = {one.dimension: one for one in ours.balances()}
+    for one in world.ledger.balances():
         there, whole = taken[one.dimension], before[one.dimension]
         assert one.balanced
         assert there.balanced
         assert one.accepted + there.accepted == whole.accepted, "each unit in one of the two"
         assert (one.settled, there.settled) == (whole.settled, 0)
-    assert {one["left"] for one in world.ledger.left_behind()} <= {"record"}, "for a person; the rest was taken"
-    assert all(one["state"] in ("rejected", "disputed") for one in world.ledger.left_behind())
+    assert {one["left"] for one in world.ledger.unsettled()} <= {"record"}, "for a person; the rest was taken"
+    assert all(one["state"] in ("rejected", "disputed") for one in world.ledger.unsettled())
     heir.close()
     world.story.close()
 

@@ -136,8 +136,8 @@ def test_what_is_pushed_before_the_hand_over_is_written_by_it_and_together(story
     for name in "abc":
         ledger.begin_push([event(id=name)], NOON, answers.append)
     assert answers == []
-    ledger.hand_over()
-    ledger.hand_over()
+    ledger.commit_pending()
+    ledger.commit_pending()
     assert ledger.open_from() <= HOUR, "asked behind them, so they are answered by now"
     assert {status(answer) for answer in answers} == {200}
     assert ledger.counters.commits - before == 2, "theirs, and that of the question"
@@ -181,7 +181,7 @@ def test_a_group_is_announced_once_after_its_answers(story: Story) -> None:
     for number in range(3):
         ledger.begin_push([event()], NOON, lambda _, number=number: said.append(str(number)))  # type: ignore[misc]
     go.set()
-    ledger.invariant()
+    ledger.balances()
     assert said == ["0", "1", "2", "group"]
 
 

@@ -22,7 +22,7 @@ from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanc
 
 
 def settle(ledger: Ledger, record: UsageRecord, story: Story) -> UsageRecord:
-    ledger.sending([record])
+    ledger.mark_sending([record])
     settled = replace(record, state=State.SETTLED, record_id=f"id-{record.hour.number}", attempts=1)
     return ledger.save(settled, story.now, outcome="settled")
 
@@ -102,7 +102,7 @@ def test_what_the_next_sealing_comes_to_is_known_cut_to_the_precision(story: Sto
     ledger = story.open()
 
     def unsealed() -> Decimal:
-        return next(one.unsealed for one in ledger.invariant() if one.dimension == "requests")
+        return next(one.unsealed for one in ledger.balances() if one.dimension == "requests")
 
     story.push(ledger, event(quantity="2.75"))
     assert unsealed() == 2
@@ -130,8 +130,8 @@ def test_a_settled_record_is_settled_for_good(story: Story) -> None:
     with pytest.raises(IllegalTransition):
         rolled(ledger, record, story)
     with pytest.raises(IllegalTransition):
-        ledger.sending([record, record])
-    (one,) = (one for one in ledger.invariant() if one.dimension == "requests")
+        ledger.mark_sending([record, record])
+    (one,) = (one for one in ledger.balances() if one.dimension == "requests")
     assert (one.accepted, one.settled, one.waiting) == (3, 3, 0)
 
 
@@ -144,7 +144,7 @@ def test_a_crash_while_sending_makes_the_outcome_unknown(story: Story) -> None:
     story.push(ledger, event())
     (record,) = story.seal(ledger)
     assert ledger.due(story.now)[0].definite
-    ledger.sending([record])
+    ledger.mark_sending([record])
     story.close()
     (again,) = story.open().due(story.now)
     assert not again.definite
@@ -155,7 +155,7 @@ def test_an_answer_that_was_definite_is_remembered_as_such(story: Story) -> None
     ledger = story.open()
     story.push(ledger, event())
     (record,) = story.seal(ledger)
-    ledger.sending([record])
+    ledger.mark_sending([record])
     ledger.save(replace(record, attempts=1, retry_at=story.now), story.now, outcome="ThrottlingException")
     assert ledger.due(story.now)[0].definite
 
@@ -198,7 +198,7 @@ def test_a_repair_is_a_new_request_and_the_old_one_stays(story: Story) -> None:
     ledger.save(mended, story.now, outcome="InvalidTagException")
     assert ledger.due(story.now) == (mended,)
     with pytest.raises(IllegalTransition):
-        ledger.sending([record])
+        ledger.mark_sending([record])
     line = json.loads(next(ledger.export()))
     assert [request["number"] for request in line["requests"]] == [1, 2]
     assert [answer["outcome"] for answer in line["answers"]] == ["InvalidTagException"]
@@ -227,14 +227,14 @@ def test_a_person_acts_on_what_is_disputed_or_rejected(story: Story, state: Stat
     for record in (again, forward):
         ledger.save(replace(record, state=state, retry_at=None), story.now, outcome="said no")
     assert ledger.due(story.now) == ()
-    ledger.act(again.hour, again.dimension, Action.RETRY, story.now)
-    ledger.act(forward.hour, forward.dimension, Action.ROLL_FORWARD, story.now)
+    ledger.apply_action(again.hour, again.dimension, Action.RETRY, story.now)
+    ledger.apply_action(forward.hour, forward.dimension, Action.ROLL_FORWARD, story.now)
     (due,) = ledger.due(story.now)
     assert due.request == again.request
     assert ledger.waiting().rolled == 1
     assert balanced(ledger)
     with pytest.raises(IllegalTransition):
-        ledger.act(again.hour, again.dimension, Action.RETRY, story.now)
+        ledger.apply_action(again.hour, again.dimension, Action.RETRY, story.now)
 
 
 def rejected(ledger: Ledger, story: Story, state: State = State.REJECTED) -> UsageRecord:
@@ -247,17 +247,17 @@ def rejected(ledger: Ledger, story: Story, state: State = State.REJECTED) -> Usa
 def test_a_person_with_aws_receipt_confirms_a_rejected_record(story: Story) -> None:
     ledger = story.open()
     record = rejected(ledger, story)
-    ledger.act(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-1")
+    ledger.apply_action(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-1")
     found = ledger.find(record.hour, "requests")
     assert found is not None
     assert (found.state, found.record_id, found.last_error) == (State.SETTLED, "m-1", None)
-    (one,) = (one for one in ledger.invariant() if one.dimension == "requests")
+    (one,) = (one for one in ledger.balances() if one.dimension == "requests")
     assert (one.settled, one.waiting, one.balanced) == (3, 0, True)
     line = json.loads(next(ledger.export()))
     assert line["metering_record_id"] == "m-1"
     assert [(answer["outcome"], answer["detail"]) for answer in line["answers"]][-1] == ("confirm", "by a person")
     with pytest.raises(IllegalTransition):
-        ledger.act(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-2")
+        ledger.apply_action(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-2")
 
 
 @pytest.mark.parametrize("record_id", [None, "", " "])
@@ -265,7 +265,7 @@ def test_nothing_is_confirmed_without_a_receipt(story: Story, record_id: str | N
     ledger = story.open()
     record = rejected(ledger, story)
     with pytest.raises(IllegalTransition):
-        ledger.act(record.hour, "requests", Action.CONFIRM, story.now, record_id=record_id)
+        ledger.apply_action(record.hour, "requests", Action.CONFIRM, story.now, record_id=record_id)
     assert ledger.in_state(State.REJECTED) == (record,)
 
 
@@ -274,7 +274,7 @@ def test_a_receipt_belongs_to_a_confirmation(story: Story, what: Action) -> None
     ledger = story.open()
     record = rejected(ledger, story)
     with pytest.raises(IllegalTransition):
-        ledger.act(record.hour, "requests", what, story.now, record_id="m-1")
+        ledger.apply_action(record.hour, "requests", what, story.now, record_id="m-1")
     assert ledger.in_state(State.REJECTED) == (record,)
 
 
@@ -283,7 +283,7 @@ def test_only_a_rejected_record_is_confirmed(story: Story, state: State) -> None
     ledger = story.open()
     record = rejected(ledger, story, state)
     with pytest.raises(IllegalTransition):
-        ledger.act(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-1")
+        ledger.apply_action(record.hour, "requests", Action.CONFIRM, story.now, record_id="m-1")
     assert ledger.in_state(state) == (record,)
     assert balanced(ledger)
 
@@ -428,5 +428,5 @@ def test_of_very_many_tag_sets_the_smallest_are_billed_untagged(story: Story, mo
         (("tenant", "t5"),): 5,
         (("tenant", "t6"),): 6,
     }
-    assert [one.merged for one in ledger.invariant() if one.dimension == "gigabytes"] == [3]
+    assert [one.merged for one in ledger.balances() if one.dimension == "gigabytes"] == [3]
     assert balanced(ledger)

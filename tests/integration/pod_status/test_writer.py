@@ -246,7 +246,8 @@ def test_no_proxy_sees_the_token(api: ClusterApi, monkeypatch: pytest.MonkeyPatc
 
 def by_child(api: ClusterApi, condition: Condition | None, *events: PodEvent) -> tuple[list[WriteResult], str | None]:
     notice = StatusUpdate(api=api.access(), condition=condition, events=events)
-    return answers(process.spawn(notice), notice, time.monotonic() + 20)
+    results, failure = answers(process.spawn(notice), notice, time.monotonic() + 20)
+    return results, failure.crash if failure else None
 
 
 def test_a_spawned_child_tells_it(api: ClusterApi) -> None:

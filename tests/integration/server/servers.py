@@ -58,14 +58,14 @@ class TestApp:
         self.at_hand: list[Callable[[], None]] = []
         self.handed: list[int] = []
 
-    def hand_over(self) -> None:
+    def commit_pending(self) -> None:
         """Give what waited for this, and remember how much it was."""
         at_hand, self.at_hand = self.at_hand, []
         self.handed.append(len(at_hand))
         for answered in at_hand:
             answered()
 
-    def taker(self, listener: str, method: str, path: str) -> Any:
+    def deferred_handler(self, listener: str, method: str, path: str) -> Any:
         if path == "/take-refused":
             raise RuntimeError("secret-of-the-application")
         return partial(self.take, path) if path.startswith("/take") else None
@@ -97,7 +97,7 @@ class TestApp:
         threading.Thread(target=lambda: [one() for one in owed]).start()
         return len(owed)
 
-    def quick(self, environ: dict[str, Any]) -> bool:
+    def is_nonblocking(self, environ: dict[str, Any]) -> bool:
         if environ["PATH_INFO"] == "/quick-refuses":
             raise RuntimeError("secret-of-the-application")
         return environ["PATH_INFO"] in QUICK
@@ -167,7 +167,7 @@ def usage_site() -> Any:
         def push(self, events: Any, now: Any, answered: Any) -> None:
             at_hand.append(lambda: FakeUsage.push(self, events, now, answered))
 
-        def hand_over(self) -> None:
+        def commit_pending(self) -> None:
             while at_hand:
                 work.put(at_hand.pop(0))
 

@@ -101,7 +101,7 @@ def test_every_refusal_of_usage_can_be_said(status: int) -> None:
 
 def test_a_push_on_the_products_listener_is_taken() -> None:
     usage = FakeUsage()
-    taker = Router(FakeView(usage=usage)).taker(API, "POST", "/v1/usage")
+    taker = Router(FakeView(usage=usage)).deferred_handler(API, "POST", "/v1/usage")
     assert taker is not None
     answers: list[Reply] = []
     taker(ONE, answers.append)
@@ -126,4 +126,4 @@ def test_a_push_on_the_products_listener_is_taken() -> None:
     ],
 )
 def test_nothing_else_is_taken(listener: str, method: str, path: str) -> None:
-    assert Router(FakeView()).taker(listener, method, path) is None
+    assert Router(FakeView()).deferred_handler(listener, method, path) is None

@@ -164,7 +164,7 @@ def test_both_listeners_have_the_probes(listener: str, path: str) -> None:
     site = Router(FakeView(now=standing(Status.ENTITLED)))
     assert Answer(site, path, listener=listener).status == 200
     assert Answer(site, path, "HEAD", listener).status == 200
-    assert site.quick({LISTENER: listener, "PATH_INFO": path})
+    assert site.is_nonblocking({LISTENER: listener, "PATH_INFO": path})
 
 
 @pytest.mark.parametrize("listener", [PROBE, API])
@@ -186,7 +186,7 @@ def test_the_probe_listener_reaches_no_other_route(path: str, method: str, liste
     site = Router(view)
     assert Answer(site, path, method, listener).refused(404, "not_found")
     assert view.rechecks == 0
-    assert site.quick({"PATH_INFO": path} | ({LISTENER: listener} if listener else {}))
+    assert site.is_nonblocking({"PATH_INFO": path} | ({LISTENER: listener} if listener else {}))
 
 
 def test_no_header_makes_a_probe_client_the_product() -> None:
@@ -199,14 +199,14 @@ def test_no_header_makes_a_probe_client_the_product() -> None:
 def test_the_product_reaches_the_rest_and_that_is_not_quick() -> None:
     site = Router(FakeView())
     assert Answer(site, "/v1/status", listener=API).status == 200
-    assert not site.quick({LISTENER: API, "PATH_INFO": "/v1/status"})
+    assert not site.is_nonblocking({LISTENER: API, "PATH_INFO": "/v1/status"})
 
 
 @pytest.mark.parametrize("path", ["//v1/usage", "///v1/usage", "//v1/status", "//"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_path_that_begins_with_two_slashes_is_no_route_of_either_kind(path: str, method: str) -> None:
     site = Router(FakeView())
-    assert site.taker(API, method, path) is None
+    assert site.deferred_handler(API, method, path) is None
     assert Answer(site, path, method, API).refused(404, "not_found")
 
 
@@ -218,11 +218,12 @@ def test_a_refusal_repeats_nothing_of_the_request() -> None:
 def test_flask_is_imported_for_the_first_other_route_and_not_before() -> None:
     program = f"""
 import sys
-from sidecar.api.router import API, PROBE, Site
-from tests.unit.api.test_site import Answer, FakeView
+from sidecar.api.reply import API, PROBE
+from sidecar.api.router import Router
+from tests.unit.api.test_router import Answer, FakeView
 for name in [name for name in sys.modules if name.split(".")[0] in ("flask", "werkzeug")]:
     raise SystemExit(name + " came with the test")
-site = Site(FakeView())
+site = Router(FakeView())
 for path in {list(probes.ROUTES)!r}:
     for listener in (PROBE, API):
         Answer(site, path, listener=listener)

@@ -88,7 +88,7 @@ class Story:
         """A gatekeeper that has heard these."""
         found = self.gatekeeper(*(saying(one, kept=KEPT) for one in reports))
         for _ in reports:
-            found.ask()
+            found.check_once()
         return found
 
 
@@ -125,8 +125,8 @@ def test_an_answer_moves_the_gate_is_written_down_said_and_followed_by_a_pause(
     story: Story, events: Events, report: Report, status: Status, event: str, pause: float | None
 ) -> None:
     keeper = story.after(report)
-    assert keeper.standing.status is status
-    assert keeper.standing.checked_at == story.clock.now()
+    assert keeper.state.status is status
+    assert keeper.state.checked_at == story.clock.now()
     assert keeper.report == report
     assert story.board.read()["standing"]["status"] == status.value
     assert Report(**story.board.read()["report"]) == report
@@ -142,21 +142,21 @@ def test_an_answer_moves_the_gate_is_written_down_said_and_followed_by_a_pause(
 
 def test_before_any_answer_the_gate_is_shut(story: Story) -> None:
     keeper = story.gatekeeper()
-    assert keeper.standing.status is Status.PENDING
-    assert not keeper.standing.entitled
-    assert keeper.standing.checked_at is None
+    assert keeper.state.status is Status.PENDING
+    assert not keeper.state.entitled
+    assert keeper.state.checked_at is None
     assert keeper.retry_after_seconds() == 1
 
 
 def test_once_the_start_up_budget_is_spent_transient_failures_show_as_what_they_are(story: Story) -> None:
     keeper = story.gatekeeper(saying(RETRY), saying(RETRY), saying(LATER))
-    keeper.ask()
+    keeper.check_once()
     story.clock.advance(1799)
-    keeper.ask()
-    assert keeper.standing.status is Status.PENDING
+    keeper.check_once()
+    assert keeper.state.status is Status.PENDING
     story.clock.advance(1)
-    keeper.ask()
-    assert keeper.standing.status is Status.MISCONFIGURED
+    keeper.check_once()
+    assert keeper.state.status is Status.MISCONFIGURED
     other = story.gatekeeper(saying(RETRY))
     other.ask()
     assert other.standing.status is Status.UNAVAILABLE
@@ -166,7 +166,7 @@ def test_answers_of_one_class_in_a_row_are_waited_for_longer_and_another_begins_
     pauses: list[float] = []
     keeper = story.gatekeeper(*(saying(one) for one in (RETRY, RETRY, RETRY, CONFIG, CONFIG, RETRY)))
     for _ in range(6):
-        keeper.ask()
+        keeper.check_once()
         assert keeper.next_ask_at is not None
         pauses.append(round(keeper.next_ask_at - story.clock.monotonic(), 2))
     assert pauses == [0.5, 1.0, 2.0, 15.75, 31.5, 0.5]
@@ -184,7 +184,7 @@ def test_what_aws_asks_for_is_waited_for_and_told(story: Story) -> None:
 
 def test_how_long_a_question_took_is_counted(story: Story) -> None:
     keeper = story.gatekeeper(saying(ACCEPTED, kept=KEPT, clock=story.clock, takes=2.5))
-    keeper.ask()
+    keeper.check_once()
     assert keeper.counts.seconds_last == 2.5
 
 
@@ -195,8 +195,8 @@ def test_how_long_a_question_took_is_counted(story: Story) -> None:
 def test_an_open_gate_stays_open_whatever_comes_later(story: Story, later: Report) -> None:
     story.settings = {"on_denied": "exit"}
     keeper = story.after(ACCEPTED, later)
-    assert keeper.standing.entitled
-    assert keeper.standing.reason == "registered"
+    assert keeper.state.entitled
+    assert keeper.state.reason == "registered"
     assert keeper.report == ACCEPTED, "what opened the gate is what is shown"
     assert story.board.read()["standing"]["status"] == "entitled"
     assert story.ended == []
@@ -206,8 +206,8 @@ def test_an_open_gate_stays_open_whatever_comes_later(story: Story, later: Repor
 def test_a_crashed_child_does_not_shut_it_either(story: Story) -> None:
     keeper = story.gatekeeper(saying(ACCEPTED, kept=KEPT), crashed(), silent())
     for _ in range(3):
-        keeper.ask()
-    assert keeper.standing.entitled
+        keeper.check_once()
+    assert keeper.state.entitled
 
 
 def test_the_gate_is_said_to_open_once(story: Story, events: Events) -> None:
@@ -217,10 +217,10 @@ def test_the_gate_is_said_to_open_once(story: Story, events: Events) -> None:
 
 def test_a_gate_reopened_on_a_kept_answer_is_asked_for_until_aws_says_so(story: Story) -> None:
     keeper = story.after(REOPENED)
-    assert keeper.standing.entitled
+    assert keeper.state.entitled
     assert keeper.next_ask_at is not None
     keeper = story.gatekeeper(saying(ACCEPTED, kept=KEPT))
-    keeper.ask()
+    keeper.check_once()
     assert keeper.next_ask_at is None
     assert not keeper.report.kept
 
@@ -259,7 +259,7 @@ def test_with_exit_a_child_that_breaks_is_no_denial(story: Story) -> None:
     story.settings = {"on_denied": "exit"}
     keeper = story.gatekeeper(crashed(), silent(), FakeChild())
     for _ in range(3):
-        keeper.ask()
+        keeper.check_once()
     assert story.ended == []
 
 
@@ -273,11 +273,11 @@ def test_the_note_goes_when_the_denial_does(story: Story, report: Report, left: 
 
 def test_another_denial_is_another_note_and_the_same_is_not_written_again(story: Story) -> None:
     keeper = story.gatekeeper(saying(DENY), saying(DENY), saying(FORGED))
-    keeper.ask()
+    keeper.check_once()
     story.note.write_text("read")
-    keeper.ask()
+    keeper.check_once()
     assert story.note.read_text() == "read"
-    keeper.ask()
+    keeper.check_once()
     assert story.note.read_text().startswith("denied (token_nonce)")
 
 
@@ -293,7 +293,7 @@ def test_a_settings_fault_ends_the_process_with_78_and_says_the_fault(story: Sto
     keeper = story.after(CONTRADICTION)
     assert story.ended == [(Exit.CONFIG, "SIDECAR_WORKLOAD_ID: is 'a'")]
     assert int(Exit.CONFIG) == 78
-    assert not keeper.standing.entitled
+    assert not keeper.state.entitled
 
 
 def test_after_a_settings_fault_nothing_is_asked_at_once(story: Story) -> None:
@@ -320,8 +320,8 @@ def test_a_child_without_a_report_is_a_transient_failure(
     story: Story, events: Events, child: FakeChild, code: str, reason: str
 ) -> None:
     keeper = story.gatekeeper(replace(child, lines=list(child.lines)))
-    keeper.ask()
-    assert (keeper.standing.status, keeper.standing.reason) == (Status.PENDING, reason)
+    keeper.check_once()
+    assert (keeper.state.status, keeper.state.reason) == (Status.PENDING, reason)
     assert keeper.report.code == code
     assert events.one("child.failed")["code"] == code
     assert story.started[0].closed
@@ -330,31 +330,31 @@ def test_a_child_without_a_report_is_a_transient_failure(
 
 def test_a_child_that_says_deep_nonsense_does_not_break_the_loop(story: Story) -> None:
     keeper = story.gatekeeper(FakeChild(lines=[b"[" * 100_000]))
-    keeper.ask()
-    assert (keeper.standing.status, keeper.standing.reason) == (Status.PENDING, "asking_failed")
+    keeper.check_once()
+    assert (keeper.state.status, keeper.state.reason) == (Status.PENDING, "asking_failed")
     assert keeper.stopped_loop is None
 
 
 def test_a_crash_says_its_place_and_who_was_asked_for_is_remembered(story: Story, events: Events) -> None:
     keeper = story.gatekeeper(saying(RETRY), crashed("KeyError at asking.py:7"))
-    keeper.ask()
-    keeper.ask()
+    keeper.check_once()
+    keeper.check_once()
     assert events.one("child.failed")["crash"] == "KeyError at asking.py:7"
     assert (keeper.report.workload, keeper.report.region) == ("6f1c", "us-east-1")
-    assert "{" not in keeper.standing.hint
+    assert "{" not in keeper.state.hint
 
 
 def test_a_child_that_cannot_be_started_is_one_that_failed_and_the_next_is_tried(story: Story, events: Events) -> None:
     keeper = story.gatekeeper(saying(ACCEPTED, kept=KEPT))
     story.broken = OSError("hunter2")
-    keeper.ask()
-    assert (keeper.standing.status, keeper.standing.reason) == (Status.PENDING, "asking_failed")
+    keeper.check_once()
+    assert (keeper.state.status, keeper.state.reason) == (Status.PENDING, "asking_failed")
     assert keeper.next_ask_at is not None
     assert events.one("child.failed")["crash"] == "OSError"
     assert "hunter2" not in repr(events.one("child.failed"))
     story.broken = None
-    keeper.ask()
-    assert keeper.standing.entitled
+    keeper.check_once()
+    assert keeper.state.entitled
     assert story.ended == []
 
 
@@ -374,7 +374,7 @@ def test_a_stuck_log_holds_nobody_who_rechecks_or_stops(story: Story) -> None:
     handler = Stuck()
     LOGGER.addHandler(handler)
     try:
-        keeper.ask()
+        keeper.check_once()
     finally:
         LOGGER.removeHandler(handler)
     assert waited
@@ -383,7 +383,7 @@ def test_a_stuck_log_holds_nobody_who_rechecks_or_stops(story: Story) -> None:
 
 def test_a_child_is_given_a_time_that_grows_with_the_keys_to_try(story: Story) -> None:
     child = saying(RETRY)
-    story.gatekeeper(child).ask()
+    story.gatekeeper(child).check_once()
     assert child.deadlines[0] - time.monotonic() == pytest.approx(50, abs=5)
 
 
@@ -409,8 +409,8 @@ def test_an_answer_that_was_not_kept_opens_the_gate_and_is_said(
 ) -> None:
     child = FakeChild(lines=[ACCEPTED.as_json().encode(), line])
     keeper = story.gatekeeper(child)
-    keeper.ask()
-    assert keeper.standing.entitled
+    keeper.check_once()
+    assert keeper.state.entitled
     assert keeper.counts.not_kept == 1
     assert fault in events.one("answer.not_kept")["fault"]
     assert child.deadlines[1] - time.monotonic() <= KEEPING_SECONDS
@@ -421,15 +421,15 @@ def test_the_gate_is_open_while_a_stuck_disk_is_waited_for(story: Story) -> None
     seen: list[bool] = []
     child = FakeChild(lines=[ACCEPTED.as_json().encode(), None])
     keeper = story.gatekeeper(child)
-    child.while_heard = lambda: seen.append(keeper.standing.entitled)
-    keeper.ask()
+    child.while_heard = lambda: seen.append(keeper.state.entitled)
+    keeper.check_once()
     assert seen == [False, True]
 
 
 @pytest.mark.parametrize("report", [REOPENED, DENY, RETRY, replace(ACCEPTED, workload_kind="nameless")])
 def test_where_nothing_is_kept_no_second_line_is_waited_for(story: Story, report: Report) -> None:
     child = saying(report)
-    story.gatekeeper(child).ask()
+    story.gatekeeper(child).check_once()
     assert len(child.deadlines) == 1
 
 
@@ -475,7 +475,7 @@ def test_a_recheck_asks_whatever_the_pause(story: Story, events: Events) -> None
 def test_a_stopped_gatekeeper_asks_no_more(story: Story) -> None:
     keeper = story.gatekeeper()
     keeper.stop()
-    keeper.ask()
+    keeper.check_once()
     assert story.started == []
 
 
@@ -483,10 +483,10 @@ def test_stopping_ends_the_child_that_is_being_heard_and_its_answer_moves_nothin
     child = saying(ACCEPTED, kept=KEPT)
     keeper = story.gatekeeper(child)
     child.while_heard = keeper.stop
-    keeper.ask()
+    keeper.check_once()
     assert child.killed
     assert child.closed
-    assert not keeper.standing.entitled
+    assert not keeper.state.entitled
     assert events.names() == []
 
 
@@ -497,42 +497,42 @@ def test_a_new_worker_goes_on_where_the_last_one_was(story: Story) -> None:
     old = story.after(RETRY, DENY)
     story.clock.advance(100)
     new = story.gatekeeper()
-    assert new.standing == old.standing
+    assert new.state == old.state
     assert new.report == old.report
 
 
 def test_a_new_worker_keeps_the_gate_open(story: Story) -> None:
     story.after(ACCEPTED)
-    assert story.gatekeeper().standing.entitled
+    assert story.gatekeeper().state.entitled
 
 
 def test_a_new_worker_spends_the_same_start_up_budget(story: Story) -> None:
     story.after(RETRY)
     story.clock.advance(1800)
     new = story.gatekeeper(saying(RETRY))
-    new.ask()
-    assert new.standing.status is Status.UNAVAILABLE
+    new.check_once()
+    assert new.state.status is Status.UNAVAILABLE
 
 
 def test_the_first_child_is_heard_once_by_whichever_worker(story: Story) -> None:
     first = saying(RETRY)
-    story.gatekeeper(first=first).ask()
+    story.gatekeeper(first=first).check_once()
     assert first.closed
     assert story.started == []
     again = saying(ACCEPTED, kept=KEPT)
     new = story.gatekeeper(saying(RETRY), first=again)
-    new.ask()
+    new.check_once()
     assert again.deadlines == []
     assert len(story.started) == 1
-    assert not new.standing.entitled
+    assert not new.state.entitled
 
 
 def test_a_worker_that_died_before_it_heard_the_first_child_leaves_it_to_the_next(story: Story) -> None:
     story.gatekeeper(first=saying(RETRY))
     heard = saying(ACCEPTED, kept=KEPT)
     new = story.gatekeeper(first=heard)
-    new.ask()
-    assert new.standing.entitled
+    new.check_once()
+    assert new.state.entitled
     assert story.started == []
 
 
@@ -572,13 +572,13 @@ def test_a_new_worker_keeps_to_the_pause_of_the_last(story: Story, report: Repor
 def test_the_start_up_budget_is_measured_by_a_clock_nobody_sets(story: Story) -> None:
     story.settings = {"startup_retry_seconds": "100"}
     keeper = story.gatekeeper(saying(RETRY), saying(RETRY), saying(RETRY))
-    keeper.ask()
+    keeper.check_once()
     story.clock.at += timedelta(days=1)
-    keeper.ask()
-    assert keeper.standing.status is Status.PENDING
+    keeper.check_once()
+    assert keeper.state.status is Status.PENDING
     story.clock.advance(100)
-    keeper.ask()
-    assert keeper.standing.status is Status.UNAVAILABLE
+    keeper.check_once()
+    assert keeper.state.status is Status.UNAVAILABLE
 
 
 # -- what is said once
@@ -649,7 +649,7 @@ def test_a_loop_that_breaks_with_the_gate_open_leaves_it_open_and_is_named(story
     assert keeper.recheck() == 0
     assert events.wait_for("loop.stopped")
     assert keeper.stopped_loop == LOOP
-    assert keeper.standing.entitled
+    assert keeper.state.entitled
     assert story.ended == []
 
 
@@ -676,10 +676,10 @@ def placing(*lines: Report | bytes | None) -> FakeChild:
 
 def test_the_place_is_told_before_the_answer_and_is_none(story: Story) -> None:
     keeper = story.gatekeeper(placing(DENY))
-    keeper.ask()
+    keeper.check_once()
     assert story.placed == [PLACED]
     assert keeper.report == DENY
-    assert keeper.standing.status is Status.DENIED
+    assert keeper.state.status is Status.DENIED
     assert keeper.counts.answers == {one.value: int(one is AnswerClass.DENY) for one in AnswerClass}
 
 
@@ -687,15 +687,15 @@ def test_the_place_is_shown_while_the_answer_is_waited_for(story: Story) -> None
     seen: list[tuple[str, str, bool]] = []
     child = placing(DENY)
     keeper = story.gatekeeper(child)
-    child.while_heard = lambda: seen.append((keeper.report.workload, keeper.report.region, keeper.standing.entitled))
-    keeper.ask()
+    child.while_heard = lambda: seen.append((keeper.report.workload, keeper.report.region, keeper.state.entitled))
+    keeper.check_once()
     assert seen == [("", "", False), ("6f1c", "us-east-1", False)]
 
 
 def test_what_is_known_of_the_place_is_not_forgotten_for_what_is_not_known_yet(story: Story) -> None:
     keeper = story.gatekeeper(saying(CONFIG), placing(None))
-    keeper.ask()
-    keeper.ask()
+    keeper.check_once()
+    keeper.check_once()
     assert keeper.report.host == CONFIG.host
     assert keeper.report.code == "child_timed_out"
 
@@ -703,15 +703,15 @@ def test_what_is_known_of_the_place_is_not_forgotten_for_what_is_not_known_yet(s
 def test_a_child_that_says_only_where_it_is_has_said_nothing(story: Story, events: Events) -> None:
     keeper = story.gatekeeper(placing(PLACED), placing())
     for _ in range(2):
-        keeper.ask()
+        keeper.check_once()
         assert events.of("child.failed")[-1]["code"] == "child_failed"
         assert keeper.report.workload == "6f1c"
-        assert not keeper.standing.entitled
+        assert not keeper.state.entitled
 
 
 def test_both_lines_come_within_one_budget(story: Story) -> None:
     child = placing(DENY)
-    story.gatekeeper(child).ask()
+    story.gatekeeper(child).check_once()
     assert len(set(child.deadlines)) == 1
 
 
@@ -726,64 +726,64 @@ def test_a_child_that_could_not_find_its_place_is_heard_all_the_same(story: Stor
 
 def test_a_hold_shuts_an_open_gate_and_its_end_opens_it_again(story: Story, events: Events) -> None:
     gatekeeper = story.after(ACCEPTED)
-    gatekeeper.impose(Hold.METERING_OVERDUE)
-    assert (gatekeeper.standing.status, gatekeeper.standing.reason) == (Status.UNAVAILABLE, "metering_overdue")
+    gatekeeper.set_hold(Hold.METERING_OVERDUE)
+    assert (gatekeeper.state.status, gatekeeper.state.reason) == (Status.UNAVAILABLE, "metering_overdue")
     assert gatekeeper.has_opened, "AWS did let it run"
     assert events.one("gate.held")["status"] == "unavailable"
     assert story.note.read_text() == ""
-    gatekeeper.impose(None)
-    assert gatekeeper.standing.entitled
+    gatekeeper.set_hold(None)
+    assert gatekeeper.state.entitled
     assert len(events.of("gate.opened")) == 2
 
 
 def test_a_denial_by_metering_is_a_denial_like_any_other(story: Story) -> None:
     gatekeeper = story.after(ACCEPTED)
-    gatekeeper.impose(Hold.FIRST_METER_DENIED)
-    assert gatekeeper.standing.status is Status.DENIED
+    gatekeeper.set_hold(Hold.FIRST_METER_DENIED)
+    assert gatekeeper.state.status is Status.DENIED
     assert "customer_not_entitled" in story.note.read_text()
-    gatekeeper.impose(None)
+    gatekeeper.set_hold(None)
     assert story.note.read_text() == ""
 
 
 def test_a_denial_by_metering_ends_the_process_where_the_operator_wants_that(story: Story) -> None:
     story.settings = {"on_denied": "exit"}
-    story.after(ACCEPTED).impose(Hold.FIRST_METER_DENIED)
+    story.after(ACCEPTED).set_hold(Hold.FIRST_METER_DENIED)
     assert [code for code, _ in story.ended] == [Exit.DENIED]
 
 
 def test_overdue_metering_ends_no_process(story: Story) -> None:
     story.settings = {"on_denied": "exit"}
-    story.after(ACCEPTED).impose(Hold.METERING_OVERDUE)
+    story.after(ACCEPTED).set_hold(Hold.METERING_OVERDUE)
     assert story.ended == []
 
 
 def test_an_answer_that_comes_under_a_hold_does_not_open_the_gate(story: Story, events: Events) -> None:
     gatekeeper = story.gatekeeper(saying(ACCEPTED, kept=KEPT))
-    gatekeeper.impose(Hold.FIRST_METER_DENIED)
-    gatekeeper.ask()
-    assert gatekeeper.standing.status is Status.DENIED
+    gatekeeper.set_hold(Hold.FIRST_METER_DENIED)
+    gatekeeper.check_once()
+    assert gatekeeper.state.status is Status.DENIED
     assert events.of("gate.opened") == []
     assert events.of("gate.held")
 
 
 def test_a_hold_opens_no_gate_that_is_shut(story: Story) -> None:
     gatekeeper = story.after(DENY)
-    gatekeeper.impose(Hold.METERING_OVERDUE)
-    assert gatekeeper.standing.reason == DENY.reason
-    gatekeeper.impose(None)
-    assert not gatekeeper.standing.entitled
+    gatekeeper.set_hold(Hold.METERING_OVERDUE)
+    assert gatekeeper.state.reason == DENY.reason
+    gatekeeper.set_hold(None)
+    assert not gatekeeper.state.entitled
 
 
 def test_a_new_worker_holds_what_the_last_one_held(story: Story) -> None:
-    story.after(ACCEPTED).impose(Hold.FIRST_METER_DENIED)
-    assert story.gatekeeper().standing.status is Status.DENIED
+    story.after(ACCEPTED).set_hold(Hold.FIRST_METER_DENIED)
+    assert story.gatekeeper().state.status is Status.DENIED
 
 
 def test_what_may_know_of_a_hold_is_heard_before_a_yes_opens_the_gate(story: Story) -> None:
     gatekeeper = story.gatekeeper(saying(ACCEPTED, kept=KEPT))
     seen: list[bool] = []
-    gatekeeper._before_opening = lambda: seen.append(gatekeeper.standing.entitled)
-    gatekeeper.ask()
+    gatekeeper._before_opening = lambda: seen.append(gatekeeper.state.entitled)
+    gatekeeper.check_once()
     assert seen == [False]
 
 

@@ -89,7 +89,7 @@ class Story:
     def tell(self, now: Snapshot) -> StatusUpdate:
         """This is seen, and told."""
         self.see(now)
-        self.one.tell()
+        self.one.publish()
         return self.notices[-1]
 
     def wait(self, times: int) -> bool:
@@ -120,7 +120,7 @@ def names(notice: StatusUpdate) -> list[str]:
 def test_before_the_first_answer_no_child_is_started(story: Story) -> None:
     story.see(Snapshot(reason="asking"))
     assert story.one.pause_seconds() is None
-    story.one.tell()
+    story.one.publish()
     assert story.notices == []
 
 
@@ -138,7 +138,7 @@ def test_changes_that_come_while_a_child_runs_are_told_together(story: Story) ->
     story.while_heard = [replace(OPEN, superseded_version=1), replace(OPEN, superseded_version=1, rejected=1)]
     story.tell(DENIED)
     assert story.one.pause_seconds() == 0, "the gate turned"
-    story.one.tell()
+    story.one.publish()
     assert [names(one) for one in story.notices] == [
         ["NotEntitled"],
         ["Entitled", "PublicKeySuperseded", "UsageWaiting"],
@@ -228,7 +228,7 @@ def test_a_gate_that_turns_while_an_unreachable_server_is_asked_does_not_wait_ei
 def test_what_was_told_is_not_told_again_with_the_rest(story: Story) -> None:
     story.answers = [[DONE, DONE, SILENT]]
     assert names(story.tell(replace(OPEN, superseded_version=1))) == ["Entitled", "PublicKeySuperseded"]
-    story.one.tell()
+    story.one.publish()
     assert story.notices[-1].condition is None
     assert names(story.notices[-1]) == ["PublicKeySuperseded"]
     assert story.one.pause_seconds() is None
@@ -239,12 +239,12 @@ def test_a_child_that_breaks_is_one_that_was_not_heard(story: Story, events: Eve
     if fault == "spawn":
         story.broken = OSError(12, "no memory")
         story.see(OPEN)
-        story.one.tell()
+        story.one.publish()
     else:
         story.start = lambda _: crashed() if fault == "crash" else FakeChild()  # type: ignore[method-assign, assignment, return-value]
         one = story.herald()
         story.see(OPEN)
-        one.tell()
+        one.publish()
     assert story.one.pause_seconds() == UNREACHABLE_SECONDS
     assert ("child.failed" in events.names()) == (fault != "end")
     assert events.one("kubernetes.held")["reason"] == "child_failed"
@@ -280,7 +280,7 @@ def test_a_missing_right_is_said_once_with_what_to_grant_and_tried_again_slowly(
 def test_without_the_right_to_events_the_condition_is_written(story: Story) -> None:
     story.answers = [[DONE, NO_EVENTS], [NO_EVENTS], [DONE, NO_EVENTS]]
     story.tell(DENIED)
-    story.one.tell()
+    story.one.publish()
     assert story.notices[-1].condition is None, "it is there"
     notice = story.tell(OPEN)
     assert notice.condition is not None
@@ -291,7 +291,7 @@ def test_without_the_right_to_events_the_condition_is_written(story: Story) -> N
 def test_a_right_that_came_is_no_longer_missed(story: Story, events: Events) -> None:
     story.answers = [[NO_PATCH, NO_EVENTS], [DONE, NO_EVENTS]]
     story.tell(OPEN)
-    story.one.tell()
+    story.one.publish()
     refused = story.one.status()["refused"]
     assert isinstance(refused, list)
     assert [one["resource"] for one in refused] == ["events"]
@@ -313,7 +313,7 @@ def test_an_image_without_the_package_says_so_once_and_starts_no_more_children(s
     assert "entitlement-sidecar[kubernetes]" in events.one("kubernetes.not_installed")["hint"]
     story.see(OPEN)
     assert story.one.pause_seconds() is None
-    story.one.tell()
+    story.one.publish()
     assert len(story.notices) == 1
 
 

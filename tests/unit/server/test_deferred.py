@@ -20,7 +20,7 @@ def readable(deferred: Deferred[str, int]) -> bool:
 
 
 def drained(deferred: Deferred[str, int]) -> list[tuple[str, int]]:
-    return list(iter(deferred.take, None))
+    return list(iter(deferred.next_resolved, None))
 
 
 def test_what_is_given_comes_in_its_order_with_its_key() -> None:
@@ -29,7 +29,7 @@ def test_what_is_given_comes_in_its_order_with_its_key() -> None:
     for at in (2, 0, 1):
         promises[at](at)
     assert drained(deferred) == [("c", 2), ("a", 0), ("b", 1)]
-    assert deferred.take() is None
+    assert deferred.next_resolved() is None
 
 
 def test_all_that_is_given_before_the_poller_looks_wakes_it_once() -> None:
@@ -45,7 +45,7 @@ def test_what_is_given_after_the_poller_looked_wakes_it_again() -> None:
     for at in range(3):
         owed(deferred)(at)
         assert readable(deferred)
-        deferred.rest()
+        deferred.clear_wakeup()
         assert not readable(deferred)
         assert deferred.waiting()
         assert drained(deferred) == [("a", at)]
@@ -55,12 +55,12 @@ def test_what_is_given_after_the_poller_looked_wakes_it_again() -> None:
 def test_given_between_waking_and_taking_nothing_is_left() -> None:
     deferred: Deferred[str, int] = Deferred(9, 100)
     owed(deferred)(1)
-    deferred.rest()
+    deferred.clear_wakeup()
     owed(deferred)(2)
     assert [value for _, value in drained(deferred)] == [1, 2]
     assert readable(deferred), "once too often is no harm, once too few is"
-    deferred.rest()
-    deferred.rest()
+    deferred.clear_wakeup()
+    deferred.clear_wakeup()
 
 
 def test_a_promise_is_kept_once() -> None:
@@ -81,7 +81,7 @@ def test_no_more_is_owed_than_may_be_and_what_was_taken_makes_room() -> None:
     assert deferred.promise("c", 0) is None
     first(1)
     assert deferred.promise("c", 0) is None, "given, not taken"
-    deferred.take()
+    deferred.next_resolved()
     assert deferred.promise("c", 0) is not None
     assert deferred.promise("d", 0) is None
 
@@ -109,7 +109,7 @@ def test_many_threads_give_and_nothing_is_lost() -> None:
     found: list[tuple[str, int]] = []
     while len(found) < 4000:
         assert select.select([deferred], [], [], 8)[0], "the poller sleeps and something is there"
-        deferred.rest()
+        deferred.clear_wakeup()
         found += drained(deferred)
     for thread in threads:
         thread.join()
@@ -125,7 +125,7 @@ def test_what_was_asked_with_is_bounded_together() -> None:
     assert deferred.promise("c", 1) is None
     owed(deferred, size=0)
     first(1)
-    deferred.take()
+    deferred.next_resolved()
     second.drop()
     owed(deferred, size=100)
     assert deferred.promise("d", 1) is None
@@ -136,6 +136,6 @@ def test_one_may_be_as_long_as_it_likes_where_nothing_else_is_owed() -> None:
     promise = owed(deferred, size=1000)
     assert deferred.promise("b", 0) is None
     promise(1)
-    deferred.take()
+    deferred.next_resolved()
     owed(deferred, size=0)
     assert deferred.promise("b", 1000) is None
