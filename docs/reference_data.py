@@ -161,18 +161,18 @@ PUSH_REASONS: Final[Mapping[str, str]] = {
 """Reason of a refused push → what to do. Those of the ledger have their text in the code."""
 
 LOG_EVENTS: Final[Mapping[str, str]] = {
-    "answer.not_kept": "A verified answer could not be written to the state directory. The gate is open all the same.",
+    "answer.save_failed": "A verified answer could not be written to the state directory. The gate is open.",
     "answer.reopened": "A kept answer opened the gate after a restart, while AWS could not be asked.",
     "child.failed": "A child process ended without a result: `code` says how, `crash` where.",
-    "clock.leapt": "The wall clock was changed, or the host was suspended, by `seconds`.",
+    "clock.jumped": "The wall clock was changed, or the host was suspended, by `seconds`.",
     "endpoint.ignored": "`AWS_ENDPOINT_URL` or one of its variants is set. The sidecar does not follow it.",
     "gate.held": "Metering keeps the gate closed, as the settings say.",
     "gate.opened": "The gate opened.",
     "gate.shut": "The gate has been closed for a minute. Logged once, with everything an operator needs.",
-    "gunicorn.failed": "An error of the HTTP server, in its own words.",
-    "gunicorn.refused": "The installed gunicorn cannot carry the sidecar's worker. The process ends with exit code 70.",
-    "gunicorn.said": "A message of the HTTP server, for debugging.",
-    "gunicorn.warned": "A warning of the HTTP server, in its own words.",
+    "server.error": "An error of the HTTP server, in its own words.",
+    "server.refused": "The installed gunicorn cannot carry the sidecar's worker. The process ends with exit code 70.",
+    "server.debug": "A message of the HTTP server, for debugging.",
+    "server.warning": "A warning of the HTTP server, in its own words.",
     "hour.sealed": "An hour was closed for good, with the quantity of each dimension.",
     "kubernetes.held": "The API server does not answer. Condition and events are sent again later.",
     "kubernetes.not_installed": "A token for the API is mounted, but the image has no package `kubernetes`.",
@@ -212,8 +212,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "token.rejected": "AWS's answer does not verify.",
     "usage.adopted": "Usage that a workload which no longer exists left on this volume was taken over.",
     "usage.left_behind": "The workload ended with usage that is not settled. One line for each record, whole.",
-    "usage.not_adopted": "The ledger of a workload which no longer exists could not be taken over: it cannot be read,"
-    " or a newer version wrote it.",
+    "usage.adoption_failed": "The ledger of a workload which no longer exists could not be taken over: it cannot be"
+    " read, or a newer version wrote it.",
     "usage.orphaned": "A rejected or disputed record of a workload that no longer exists. A person must decide; the"
     " line has everything there is to know.",
     "usage.postponed": "The clock was ahead, or is behind: usage waits for an hour in the future. The line says which"

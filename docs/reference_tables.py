@@ -15,23 +15,23 @@ from typing import Any
 import reference_data as data
 import source_scan
 
-from sidecar.__main__ import build_parser
-from sidecar.agent.tidings import MEANINGS as POD_EVENTS
-from sidecar.agent.tidings import NORMAL
-from sidecar.agent.usage import UNKNOWN as UNKNOWN_USAGE
 from sidecar.api import metrics as metrics_page
 from sidecar.api import probes
-from sidecar.entitlement.answers import ROWS as REASON_ROWS
-from sidecar.entitlement.answers import UNKNOWN as UNKNOWN_REASON
+from sidecar.billing.usage import UNKNOWN as UNKNOWN_USAGE
+from sidecar.cli.parser import build_parser
+from sidecar.entitlement.classify import UNKNOWN as UNKNOWN_REASON
+from sidecar.entitlement.error_table import ROWS as REASON_ROWS
 from sidecar.entitlement.status import TRANSITIONS as STATUS_TRANSITIONS
 from sidecar.entitlement.status import Event, Status
-from sidecar.ledger.faults import REASONS as LEDGER_REASONS
+from sidecar.ledger.errors import REASONS as LEDGER_REASONS
 from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
 from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION
 from sidecar.metering.events import REASONS as EVENT_REASONS
 from sidecar.metering.outcomes import LATE, OUTCOME_UNKNOWN
 from sidecar.metering.records import TRANSITIONS as RECORD_TRANSITIONS
 from sidecar.metering.records import State
+from sidecar.pod_status.changes import MEANINGS as POD_EVENTS
+from sidecar.pod_status.changes import NORMAL
 from sidecar.settings import SETTINGS, describe
 
 PUSH_STATUSES = {**EVENT_REASONS, "id_conflict": 409, **dict.fromkeys((UNKNOWN_USAGE[0], *LEDGER_REASONS), 503)}

@@ -206,7 +206,28 @@ def _reasons(tree: ast.Module) -> Iterator[str]:
             case ast.AnnAssign(value=ast.Tuple(elts=[reason, ast.Constant(value=str(hint))])) if " " in hint:
                 named = [reason]
         for value in named:
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            text = _text(value)
+            if text is not None:
                 keyword = isinstance(node, ast.Call) and value not in node.args
-                if keyword or REASON.fullmatch(value.value) or not isinstance(node, ast.Call):
-                    yield value.value
+                if keyword or REASON.fullmatch(text) or not isinstance(node, ast.Call):
+                    yield text
+
+
+def _text(value: ast.expr) -> str | None:
+    """Return a string constant, also one that is named and stands at the top of a module."""
+    if isinstance(value, ast.Constant):
+        return value.value if isinstance(value.value, str) else None
+    return named_texts().get(ast.unparse(value).rpartition(".")[2])
+
+
+@cache
+def named_texts() -> Mapping[str, str]:
+    """Return every string constant that has a name in capitals at the top of a module."""
+    found = {}
+    for tree in trees().values():
+        for node in tree.body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant):
+                name = ast.unparse(node.target)
+                if name.isupper() and isinstance(node.value.value, str):
+                    found[name] = node.value.value
+    return found

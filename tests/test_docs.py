@@ -18,12 +18,11 @@ import reference_data as data
 import reference_tables
 import source_scan
 
-from sidecar.__main__ import build_parser
 from sidecar.api import probes, push
-from sidecar.api.routes import application
+from sidecar.api.flask_app import application
+from sidecar.cli.parser import build_parser
 from sidecar.errors import Exit
-from sidecar.ledger import answer as kept_file
-from sidecar.ledger import opening, volume
+from sidecar.ledger import kept_file, opening, volume
 from sidecar.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent

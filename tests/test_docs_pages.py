@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from sidecar.__main__ import build_parser
+from sidecar.cli.parser import build_parser
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCS: Final = ROOT / "docs"

@@ -128,7 +128,7 @@ class BillingEvents:
 
     def leapt(self, leap: timedelta, now: datetime) -> None:
         """The wall clock moved by itself, or the host was suspended."""
-        log.warn("clock.leapt", seconds=round(leap.total_seconds(), 1), now=iso(now))
+        log.warn("clock.jumped", seconds=round(leap.total_seconds(), 1), now=iso(now))
 
     def postponed(self, found: Postponed | None, now: datetime) -> None:
         """Usage waits for an hour that lies ahead; said when that begins, and for each such hour."""

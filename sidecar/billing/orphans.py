@@ -60,7 +60,7 @@ class OrphanTracker:
         """Usage was taken over, or had to be left; what cannot be read may hold some."""
         if found.skipped and found.skipped not in NOT_OURS:
             hint = f"It may hold usage that nobody bills. {REASONS[found.skipped]}"
-            log.error("usage.not_adopted", path=str(found.path), reason=found.skipped, hint=hint)
+            log.error("usage.adoption_failed", path=str(found.path), reason=found.skipped, hint=hint)
         left_anew = found.left > 0 and self._first(found.path, found.left)
         if not found.amounts and not left_anew:
             return

@@ -134,7 +134,7 @@ class MeteringService:
             if text:
                 answer_file.replace(path, text)
         except OSError as exc:
-            log.warn("answer.not_kept", state_dir=str(self._settings.state_dir), fault=exc.strerror)
+            log.warn("answer.save_failed", state_dir=str(self._settings.state_dir), fault=exc.strerror)
 
     # -- the picture -------------------------------------------------------------------------------
 

@@ -294,7 +294,7 @@ class EntitlementLoop:
         keeping = keeping or KeptStatus(kept=False, fault="the state directory does not answer")
         if not keeping.kept and not self._stopping:
             self.counts.not_kept += 1
-            log.warn("answer.not_kept", state_dir=str(self._settings.state_dir), fault=keeping.fault)
+            log.warn("answer.save_failed", state_dir=str(self._settings.state_dir), fault=keeping.fault)
 
     def _apply(self, report: Report) -> None:
         """Move the state, tell the board, say it, end the process where that is due."""

@@ -110,9 +110,7 @@ class Writer:
         return self._thread.is_alive()
 
     def push(self, request: PushRequest, answered: Callable[[PushResult], None]) -> None:
-        """Take a request, for the next `commit_pending`; `answered` is called from the writer's thread once its fate is on
-        disk.
-        """
+        """Take a request for the next `commit_pending`; call `answered` from the writer's thread once disk has it."""
         with self._closing:
             if not self._closed:
                 self._at_hand.append(_Push(request, answered))

@@ -126,7 +126,7 @@ def test_a_kept_answer_opens_nothing_when_aws_says_no(aws: Emulator, tmp_path: P
 def test_a_state_directory_that_cannot_be_written_does_not_hold_up_the_gate(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path, SIDECAR_STATE_DIR="/proc/nowhere") as sidecar:
         sidecar.shows("entitled")
-        assert "/proc/nowhere" in str(sidecar.logged("answer.not_kept"))
+        assert "/proc/nowhere" in str(sidecar.logged("answer.save_failed"))
 
 
 STUCK_FSYNC = """
@@ -146,7 +146,7 @@ def test_a_stuck_disk_holds_up_neither_the_gate_nor_a_probe_nor_the_end(aws: Emu
         assert not list(tmp_path.glob("answer-*.json"))
         assert list(tmp_path.glob("answer-*.new")), "the child is stuck in fsync"
         assert sidecar.probe("/healthz")[0] == 200
-        assert "does not answer" in sidecar.logged("answer.not_kept")["fault"]
+        assert "does not answer" in sidecar.logged("answer.save_failed")["fault"]
         assert sidecar.probe()[0] == 200
     eventually(lambda: not _left_over(sidecar))
 

@@ -78,7 +78,7 @@ def test_it_becomes_entitled_with_one_volume_and_nothing_else(
         assert sidecar.state()["ExitCode"] == 0, sidecar.logs()
         assert took < FLUSH_SECONDS + 5, "ended by itself, not by the engine's patience"
         assert "sidecar.stopped" in sidecar.logs()
-        assert "answer.not_kept" not in sidecar.logs()
+        assert "answer.save_failed" not in sidecar.logs()
 
 
 def test_it_tells_the_cluster_with_what_was_left_of_the_kubernetes_client(
@@ -100,7 +100,7 @@ def test_the_volume_that_the_image_declares_is_enough(image: str, env: dict[str,
         sidecar.await_healthy()
         tried = sidecar.exec(PYTHON, "-c", f"open('{STATE}/x', 'w'); open('/opt/x', 'w')")
         assert "Read-only file system: '/opt/x'" in tried.stderr
-        assert "answer.not_kept" not in sidecar.logs()
+        assert "answer.save_failed" not in sidecar.logs()
 
 
 def test_every_package_has_bytecode(image: str) -> None:

@@ -446,7 +446,7 @@ def test_a_clock_set_back_opens_no_sealed_hour_again(tell: Callable[..., Story],
     story.at("11:00:30").at("11:10")
     story.clock.at = clock_time("10:40")
     story.settlement.run_once()
-    assert events.of("clock.leapt")
+    assert events.of("clock.jumped")
     story.use("2")
     for at in ("10:59", "11:00:40", "11:20", "11:59", "12:00:40", "12:10"):
         story.at(at)
@@ -460,7 +460,7 @@ def test_a_suspended_host_seals_the_hour_it_slept_through(tell: Callable[..., St
     story.use("1")
     story.clock.at = clock_time("13:30")
     story.settlement.run_once()
-    assert events.one("clock.leapt")["seconds"] == pytest.approx(3 * 3600 + 600)
+    assert events.one("clock.jumped")["seconds"] == pytest.approx(3 * 3600 + 600)
     story.at("13:31")
     assert story.aws.bill() == {"10": "1"}
 
@@ -468,7 +468,7 @@ def test_a_suspended_host_seals_the_hour_it_slept_through(tell: Callable[..., St
 def test_a_clock_that_runs_on_time_is_not_said_to_leap(tell: Callable[..., Story], events: Events) -> None:
     story = tell()
     story.at("10:20:30").at("10:21").at("15:00")
-    assert events.of("clock.leapt") == []
+    assert events.of("clock.jumped") == []
 
 
 def test_nothing_is_ever_stamped_in_the_future(tell: Callable[..., Story]) -> None:
@@ -1073,7 +1073,7 @@ def test_a_ledger_of_another_workload_that_cannot_be_read_is_said(tell: Callable
     story = tell()
     (story.directory / "ledger-other.sqlite3").write_bytes(b"rubbish" * 1000)
     story.at("10:40")
-    said = events.one("usage.not_adopted")
+    said = events.one("usage.adoption_failed")
     assert (said["reason"], said["path"]) == ("ledger_corrupt", str(story.directory / "ledger-other.sqlite3"))
 
 

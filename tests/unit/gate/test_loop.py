@@ -393,7 +393,7 @@ def test_a_child_is_given_a_time_that_grows_with_the_keys_to_try(story: Story) -
 def test_an_answer_that_was_kept_is_not_complained_about(story: Story, events: Events) -> None:
     keeper = story.after(ACCEPTED)
     assert keeper.counts.not_kept == 0
-    assert "answer.not_kept" not in events.names()
+    assert "answer.save_failed" not in events.names()
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ def test_an_answer_that_was_not_kept_opens_the_gate_and_is_said(
     keeper.check_once()
     assert keeper.state.entitled
     assert keeper.counts.not_kept == 1
-    assert fault in events.one("answer.not_kept")["fault"]
+    assert fault in events.one("answer.save_failed")["fault"]
     assert child.deadlines[1] - time.monotonic() <= KEEPING_SECONDS
     assert child.closed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.agent import demo
+from sidecar.cli import demo
 
 DENIED = "GET /entitled → 403 denied (customer_not_entitled): " + "the hint of a reason " * 9
 ESCAPE = "\033"
@@ -24,7 +24,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, to: io.StringIO, **env: str) -> str
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stdout", to)
     with ExitStack() as stack:
-        stage = demo.Stage(Path("unused"), stack)
+        stage = demo.DemoEnvironment(Path("unused"), stack)
         stage.title(demo.ACTS[0])
         stage.waits("waiting for the answer")
         stage.say(DENIED)
