@@ -33,7 +33,7 @@ MACHINE: Final = re.compile(r"(?<![\w.])/(home|root|work|Users)/")
 MYST_ONLY: Final = re.compile(r"^(```\{|:::|\{[a-z]+\}`|\([\w-]+\)=$)", re.MULTILINE)
 
 AWAITED: Final = {
-    *("SECURITY.md", "CONTRIBUTING.md"),
+    *("SECURITY.md", "CONTRIBUTING.md", "docs/images/demo.svg"),
 }
 """Files that pages link to and that are being written."""
 
@@ -262,6 +262,44 @@ def test_every_link_of_llms_txt_leads_somewhere() -> None:
 
 def test_llms_txt_lists_every_page() -> None:
     assert {name(page) for page in PAGES} - {"docs/index.md"} - set(listed(LLMS.splitlines())) == set()
+
+
+# -- README
+
+
+README: Final = (ROOT / "README.md").read_text()
+DEMO: Final = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/entitlement-sidecar demo"
+TESTS: Final = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest -q"
+
+
+def test_readme_can_be_read_to_its_end() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_readme_has_the_two_commands_to_start_with() -> None:
+    assert [block for block in blocks(README, "sh") if "python3 -m venv" in block] == [f"{DEMO}\n", f"{TESTS}\n"]
+
+
+def test_readme_shows_the_picture_of_the_demo() -> None:
+    assert "docs/images/demo.svg" in links(README)
+
+
+def test_the_pod_in_readme_is_the_one_of_the_guide() -> None:
+    """Require that each field README shows has the value of the guide, which has more fields."""
+    (short,) = blocks(README, "yaml")
+    full = next(block for block in blocks((DOCS / "howto" / "eks.md").read_text(), "yaml") if "initContainers" in block)
+    shown, pod = yaml.safe_load(short), yaml.safe_load(full)
+    assert shown["volumes"] == pod["volumes"]
+    assert shown["initContainers"][0].items() <= pod["initContainers"][0].items()
+
+
+def test_the_three_figures_of_readme_are_those_of_the_benchmarks() -> None:
+    results = (ROOT / "bench" / "RESULTS.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \| ([\d .]+\w*[^|]*) \| ([\d .]+\w*[^|]*) \|$", README, re.MULTILINE)
+    assert len(rows) == 3
+    for _, by_hand, ours in rows:
+        measured = [figure.replace(" a second", " /s") for figure in (by_hand, ours)]
+        assert f"| {measured[0]} | {measured[1]} |" in results
 
 
 # -- benchmarks
