@@ -217,6 +217,10 @@ def http() -> str:
         " `reason` that never changes and, where it is about one of several events, their `index` from 0.",
         "## Routes",
         tables.route_sections(),
+        "## Fields of `GET /v1/status`",
+        "Instants are ISO 8601 in UTC. A field is `null` where there is nothing to say. `*` stands for a name: a"
+        " dimension, or a word of the platform.",
+        tables.status_fields(),
         "## Reasons",
         "Any route may answer with these. A usage route has [its own](push-refusals.md) besides.",
         tables.http_reasons(),

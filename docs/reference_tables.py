@@ -186,6 +186,20 @@ def _route(name: str, route: data.Route) -> str:
     return f"### `{name}`\n\n{route.does}\n\n{takes}{answers}"
 
 
+def status_fields() -> str:
+    return table(("Field", "Meaning"), ((f"`{name}`", cell(data.STATUS_FIELDS[name])) for name in status_names()))
+
+
+def status_names() -> list[str]:
+    """Return the fields of `GET /v1/status` in their order, those of metering and of Kubernetes in their places."""
+    inner = {
+        "metering": source_scan.document_fields("open_hour", "ledger"),
+        "kubernetes": source_scan.document_fields("condition", "reachable"),
+    }
+    names = source_scan.document_fields("entitlement", "workload")
+    return [one for name in names for one in (name, *(f"{name}.{field}" for field in inner.get(name, ())))]
+
+
 def http_reasons() -> str:
     rows = ((f"`{reason}`", status, text) for reason, (status, text) in data.HTTP_REASONS.items())
     return table(("Reason", "HTTP", "Meaning"), rows)

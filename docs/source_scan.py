@@ -76,7 +76,7 @@ def metric_labels() -> dict[str, tuple[str, ...]]:
     """Return the label names of each metric that has any."""
     found: dict[str, tuple[str, ...]] = {}
     for tree in trees().values():
-        for function, call in _calls(tree, None):
+        for function, call in _calls(tree):
             fields = _metric(call) or {}
             match fields.get("name"):
                 case ast.Constant(value=str(name)) if function:
@@ -127,6 +127,29 @@ def reasons() -> dict[str, set[str]]:
     return found
 
 
+def document_fields(*keys: str) -> list[str]:
+    """Return the fields of the one object in the code that has all these keys, those inside it as `outer.inner`.
+
+    `*` stands for keys that are not known here.
+    """
+    objects = [node for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+    found = [fields for fields in (list(_fields(one)) for one in objects) if set(keys) <= set(fields)]
+    if len(found) != 1:
+        raise Unreadable(f"{len(found)} objects in the code have the fields {', '.join(keys)}")
+    return found[0]
+
+
+def _fields(node: ast.Dict) -> Iterator[str]:
+    for key, value in zip(node.keys, node.values, strict=True):
+        name = str(key.value) if isinstance(key, ast.Constant) else "*"
+        yield name
+        match value:
+            case ast.Dict():
+                yield from (f"{name}.{inner}" for inner in _fields(value))
+            case ast.DictComp(value=ast.Dict() as each):
+                yield from (f"{name}.*.{inner}" for inner in _fields(each))
+
+
 def alerts() -> list[Alert]:
     """Return the alerts of the chart, in its order. Raise Unreadable where one is written another way."""
     text = ALERTS.read_text()
@@ -148,7 +171,7 @@ def constants(path: Path, tree: ast.Module, fields_of: Callable[[ast.Call], Fiel
 
     Where a field is a parameter of the function around the call, each call of that function in the module gives it.
     """
-    for function, call in _calls(tree, None):
+    for function, call in _calls(tree):
         fields = fields_of(call)
         if fields is None:
             continue
@@ -159,7 +182,7 @@ def constants(path: Path, tree: ast.Module, fields_of: Callable[[ast.Call], Fiel
         parameters = [one.arg for one in function.args.args if one.arg != "self"] if function else []
         if function is None or any(ast.unparse(fields[name]) not in parameters for name in missing):
             raise Unreadable(f"{path}:{call.lineno}: {ast.unparse(call)[:120]}")
-        for _, outer in _calls(tree, None):
+        for _, outer in _calls(tree):
             if _name(outer) == function.name:
                 given = dict(zip(parameters, outer.args, strict=False)) | {
                     one.arg or "": one.value for one in outer.keywords
@@ -170,11 +193,20 @@ def constants(path: Path, tree: ast.Module, fields_of: Callable[[ast.Call], Fiel
                 yield {name: str(value.value) for name, value in values.items()}  # type: ignore[attr-defined]
 
 
-def _calls(node: ast.AST, function: ast.FunctionDef | None) -> Iterator[tuple[ast.FunctionDef | None, ast.Call]]:
+Call = tuple[ast.FunctionDef | None, ast.Call]
+"""A call, and the function it stands in."""
+
+
+@cache
+def _calls(tree: ast.Module) -> tuple[Call, ...]:
+    return tuple(_walk(tree, None))
+
+
+def _walk(node: ast.AST, function: ast.FunctionDef | None) -> Iterator[Call]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Call):
             yield function, child
-        yield from _calls(child, child if isinstance(child, ast.FunctionDef) else function)
+        yield from _walk(child, child if isinstance(child, ast.FunctionDef) else function)
 
 
 def _name(call: ast.Call) -> str:

@@ -215,6 +215,18 @@ def test_a_push_names_the_statuses_of_its_refusals() -> None:
     assert set(data.ROUTES["POST /v1/usage"].answers) == {"200"} | refused
 
 
+def test_every_field_of_the_status_stands_in_the_reference_and_no_other() -> None:
+    names = reference_tables.status_names()
+    assert {"entitlement.reason", "metering.ledger.writable", "kubernetes.refused"} <= set(names)
+    assert first_column("http.md", "Field") == names
+    assert set(data.STATUS_FIELDS) == set(names)
+
+
+def test_an_object_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(source_scan.Unreadable):
+        source_scan.document_fields("status")
+
+
 # -- commands
 
 

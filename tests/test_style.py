@@ -13,6 +13,7 @@ CHECKS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy --strict": ["mypy", "--strict"],
+    "mypy --strict, docs": ["mypy", "--strict", "docs/generate.py"],
 }
 
 
