@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from sidecar.cli.parser import build_parser
+from tests.test_layers import LEVELS, PACKAGES_OF
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCS: Final = ROOT / "docs"
@@ -262,6 +263,35 @@ def test_every_link_of_llms_txt_leads_somewhere() -> None:
 
 def test_llms_txt_lists_every_page() -> None:
     assert {name(page) for page in PAGES} - {"docs/index.md"} - set(listed(LLMS.splitlines())) == set()
+
+
+# -- architecture
+
+
+ARCHITECTURE: Final = (DOCS / "explanation" / "architecture.md").read_text()
+
+
+def test_the_layers_of_the_drawing_are_those_that_the_code_keeps() -> None:
+    drawing = ARCHITECTURE.split("```text\n")[1].split("```")[0]
+    layers = [re.findall(r"│ (.*?) *│", layer) for layer in drawing.split("├")]
+    drawn = {name: len(layers) - at for at, layer in enumerate(layers) for name in re.findall(r"\w+", " ".join(layer))}
+    assert drawn == LEVELS
+
+
+def test_the_packages_of_the_map_and_what_they_may_import_are_those_of_the_code() -> None:
+    table = ARCHITECTURE.split("## The packages")[1].split("## ")[0]
+    packages = dict(re.findall(r"^\| `(\w+)/` \|.*\| ([^|]*?) *\|$", table, re.MULTILINE))
+    assert packages.keys() == {path.parent.name for path in (ROOT / "sidecar").glob("*/__init__.py")}
+    for package, named in packages.items():
+        if package != "emulator":
+            allowed = {name for name, places in PACKAGES_OF.items() if package in places}
+            assert set(re.findall(r"\w+", named.partition(": ")[0])) == allowed, package
+
+
+def test_every_module_that_the_architecture_names_exists() -> None:
+    named = re.findall(r"`([\w/]+\.py)`", ARCHITECTURE)
+    assert len(named) > 15
+    assert [path for path in named if not (ROOT / path).exists() and not (ROOT / "sidecar" / path).exists()] == []
 
 
 # -- README
