@@ -221,6 +221,11 @@ def http() -> str:
         "Instants are ISO 8601 in UTC. A field is `null` where there is nothing to say. `*` stands for a name: a"
         " dimension, or a word of the platform.",
         tables.status_fields(),
+        "## Lines of the audit copy",
+        "`GET /v1/usage/export` and `entitlement-sidecar usage export` give one JSON object a line: first a line for"
+        " each record, oldest first, then one for each dimension with its totals.",
+        tables.export_fields(),
+        tables.total_fields(),
         "## Reasons",
         "Any route may answer with these. A usage route has [its own](push-refusals.md) besides.",
         tables.http_reasons(),

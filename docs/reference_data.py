@@ -386,6 +386,35 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
 }
 """Field of `GET /v1/status` → meaning."""
 
+EXPORT_FIELDS: Final[Mapping[str, str]] = {
+    "record": "`usage`",
+    "hour": "start of the hour",
+    "dimension": "dimension",
+    "state": "[state](records.md)",
+    "quantity": "quantity of the record, as an exact decimal",
+    "metering_record_id": "AWS's receipt",
+    "last_error": "[error](metering-answers.md) of the last answer",
+    "attempts": "how often the record was sent",
+    "rolled_to": "the later hour in which its usage is counted",
+    "requests": "each request that was made for it: number, client token, body as sent, SHA-256 of the body, and when"
+    " it was sealed",
+    "answers": "each answer: when, to which client token, outcome, detail",
+    "rolled_from": "amounts in it that missed their own hour: hour, amount, origin, why",
+    "late_from": "late events in it: the hour they belong to, their number, their sum in millionths",
+}
+"""Field of a record's line in the audit copy → meaning."""
+
+TOTAL_FIELDS: Final[Mapping[str, str]] = {
+    "record": "`total`",
+    "dimension": "dimension",
+    "accepted": "what the product reported, ever",
+    "settled": "what AWS accepted, ever",
+    "waiting": "what is on its way",
+    "events": "number of events, ever",
+    "balanced": "whether accepted = settled + waiting, to the last digit",
+}
+"""Field of a dimension's last line in the audit copy → meaning."""
+
 HTTP_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "asked_just_now": ("429", "AWS was asked within the last 15 seconds. Wait as long as `Retry-After` says."),
     "bad_request": ("400", "The request is not valid HTTP/1.1, or a query or body says nothing that the route takes."),

@@ -190,6 +190,16 @@ def status_fields() -> str:
     return table(("Field", "Meaning"), ((f"`{name}`", cell(data.STATUS_FIELDS[name])) for name in status_names()))
 
 
+def export_fields() -> str:
+    names = source_scan.document_fields("requests", "late_from")
+    return table(("Field of a record", "Meaning"), ((f"`{name}`", data.EXPORT_FIELDS[name]) for name in names))
+
+
+def total_fields() -> str:
+    names = source_scan.document_fields("events", "balanced")
+    return table(("Field of a total", "Meaning"), ((f"`{name}`", data.TOTAL_FIELDS[name]) for name in names))
+
+
 def status_names() -> list[str]:
     """Return the fields of `GET /v1/status` in their order, those of metering and of Kubernetes in their places."""
     inner = {

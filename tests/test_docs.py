@@ -23,6 +23,7 @@ from sidecar.api.flask_app import application
 from sidecar.cli.parser import build_parser
 from sidecar.errors import Exit
 from sidecar.ledger import kept_file, opening, volume
+from sidecar.ledger import records as ledger_records
 from sidecar.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +34,7 @@ TEXT = "".join(PAGES.values())
 
 def first_column(page: str, head: str) -> list[str]:
     """Return the first word in code of each row of the table with that head."""
-    rows = PAGES[page].split(f"| {head} |")[1].split("\n\n")[0].splitlines()[2:]
+    rows = PAGES[page].split(f"\n| {head} |")[1].split("\n\n")[0].splitlines()[2:]
     return [row.split("`")[1] for row in rows]
 
 
@@ -222,6 +223,13 @@ def test_every_field_of_the_status_stands_in_the_reference_and_no_other() -> Non
     assert set(data.STATUS_FIELDS) == set(names)
 
 
+def test_every_field_of_the_audit_copy_stands_in_the_reference_and_no_other() -> None:
+    assert first_column("http.md", "Field of a record") == list(data.EXPORT_FIELDS)
+    assert set(data.EXPORT_FIELDS) == set(source_scan.document_fields("requests", "late_from"))
+    assert first_column("http.md", "Field of a total") == list(data.TOTAL_FIELDS)
+    assert set(data.TOTAL_FIELDS) == set(source_scan.document_fields("events", "balanced"))
+
+
 def test_an_object_that_is_there_twice_is_refused() -> None:
     with pytest.raises(source_scan.Unreadable):
         source_scan.document_fields("status")
@@ -278,6 +286,12 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
     made = {re.sub(r"(?<=-)[0-9a-f]{32}|(?<=\.v)\d+|(?<=corrupt-)\w+", "…", name) for name in modes}
     assert made == set(first_column("state-directory.md", "File"))
     assert set(modes.values()) == {0o600}
+
+
+def test_the_reference_says_how_long_the_ledger_keeps_records() -> None:
+    page = PAGES["state-directory.md"]
+    assert f"| {ledger_records.KEPT.days} days after their hour" in page
+    assert f"| the newest {ledger_records.ATTEMPTS_KEPT:,} |".replace(",", " ") in page
 
 
 # -- measurements

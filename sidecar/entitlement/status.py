@@ -80,7 +80,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
     (Status.ENTITLED, Event.RETRY_LATE): Status.ENTITLED,
     (Status.ENTITLED, Event.CONFIG_LATE): Status.ENTITLED,
 }
-"""(status, event) → next status. Every pair has a row; README prints the table."""
+"""(status, event) → next status. Every pair has a row; docs/reference/statuses.md has the table."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     OVERDUE: "no usage could be reported for `SIDECAR_METERING_OVERDUE_SECONDS`",
     RECOVERED: "usage can be reported again",
 }
-"""Reason of an event → what it means; README prints the table."""
+"""Reason of an event → what it means; docs/reference/pod-events.md has the table."""
 NORMAL: Final = frozenset({ENTITLED, RECOVERED})
 """The others are warnings."""
 

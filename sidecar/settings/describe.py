@@ -1,4 +1,4 @@
-"""How are settings shown? As a table for a person, as Markdown for README, as JSON Schema for editors.
+"""How are settings shown? As a table for a person, as Markdown for the reference, as JSON Schema for editors.
 
 Rules kept here:
 - Made from the one table, so that documentation cannot differ from the program.
@@ -49,7 +49,7 @@ def _words(value: object) -> str:
 
 
 def markdown() -> str:
-    """The settings table of README."""
+    """Return the settings table of docs/reference/settings.md."""
     lines = ["| Setting | Meaning | Default |", "| --- | --- | --- |"]
     for setting in SETTINGS:
         default = setting.default_text or f"`{setting.default}`"

@@ -1,6 +1,6 @@
 """Which settings are there? One table: name, meaning, default, parser, example.
 
-README, `settings --markdown`, the JSON Schemas and the flags of `run` are made from it.
+docs/reference/settings.md, `settings --markdown`, the JSON Schemas and the flags of `run` are made from it.
 
 Rules kept here:
 - A name stands once. `SIDECAR_` + upper case in the environment, lower case in a file and in the
