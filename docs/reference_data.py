@@ -218,7 +218,7 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     " line has everything there is to know.",
     "usage.postponed": "The clock was ahead, or is behind: usage waits for an hour in the future. The line says which"
     " hour, how much, and what to do.",
-    "usage.rolled_forward": "The usage of an expired record is counted in the open hour.",
+    "usage.rolled_forward": "The usage of an expired, disputed or rejected record is counted in the open hour.",
     "usage.unconfigured": "Usage of a dimension that is no longer configured waits. The line says how much, and where.",
 }
 """Log event → meaning."""
