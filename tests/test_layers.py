@@ -24,7 +24,6 @@ LONGER = {
     "billing/loop.py",
     "gate/loop.py",
     "ledger/ledger.py",
-    "server/worker.py",
 }
 LEVELS = {
     "__main__": 8,

@@ -152,7 +152,7 @@ class HttpExchange:
             self.environ["CONTENT_LENGTH"] = str(len(body))
         return self._collect(app, close)
 
-    def give(self, reply: Reply, *, close: bool) -> RawResponse:
+    def render_reply(self, reply: Reply, *, close: bool) -> RawResponse:
         """This reply, in the bytes any other route's would have."""
         message = self._request.message
         if (reply.status, reply.headers, message.method, message.version) != USUAL:

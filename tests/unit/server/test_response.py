@@ -51,7 +51,7 @@ def written(answer: RawResponse) -> tuple[bytes, bool]:
 def test_a_reply_given_is_what_a_route_would_have_sent(
     reply: Reply, close: bool, headers: str, method: str, version: str
 ) -> None:
-    given = exchange(method, version, headers).give(reply, close=close)
+    given = exchange(method, version, headers).render_reply(reply, close=close)
     routed = exchange(method, version, headers).run(lambda _, start: send(reply, start), close=close)
     assert written(given) == written(routed)
     assert given.error is None
@@ -59,7 +59,7 @@ def test_a_reply_given_is_what_a_route_would_have_sent(
 
 def test_a_reply_gunicorn_does_not_take_is_a_500() -> None:
     for odd in (Reply(status=299, body=b""), Reply(status=200, body=b"", headers=(("X", "a\r\nb"),))):
-        answer = exchange("POST", "1.1", "").give(odd, close=False)
+        answer = exchange("POST", "1.1", "").render_reply(odd, close=False)
         assert answer.parts[0].startswith(b"HTTP/1.1 500 ")
         assert (answer.close, answer.error is not None) == (True, True)
 

@@ -1,0 +1,297 @@
+"""Accept connections, read requests and write responses in one poller that waits for nothing else.
+
+Invariants:
+- Every socket stays non-blocking; the poller writes no log line, since stdout may be stuck. It counts instead.
+- A request is dispatched when it is whole (`request`), and its response is finished bytes (`response`).
+- The listener of a connection is told by the socket that accepted it, never by a header.
+- One connection gets one response in a turn, however much it has sent ahead. A turn is a few milliseconds: new
+  connections and probes first, and what is left keeps its order for the next turn.
+- Trouble with one client ends that client's connection and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from typing import Any, Final, Protocol
+
+from sidecar.api.reply import PROBE
+from sidecar.server.connection import Connection, Listener, Phase
+from sidecar.server.limits import Counters, Limits
+from sidecar.server.request import HttpError, Request
+from sidecar.server.response import RawResponse, error_response
+
+ACCEPTS_PER_TURN: Final = 16
+ACCEPT_SECONDS: Final = 0.003
+"""How long a turn takes new connections of one listener, each with its first request; one at least."""
+STEPS_SECONDS: Final = 0.002
+"""How long a turn serves open connections; one of each queue at least."""
+ADVANCES_PER_TURN: Final = 8
+"""Requests sent ahead that are served before the poller looks for new connections again."""
+SCRATCH_BYTES: Final = 64 * 1024
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
+
+
+class Dispatcher(Protocol):
+    """What the loop hands whole requests to (`dispatcher`). Every method returns at once."""
+
+    def serve(self, connection: Connection, request: Request) -> None:
+        """Have this request answered, now or later, by `EventLoop.respond`."""
+
+    def waiting(self) -> bool:
+        """Return whether a deferred reply is ready to be sent."""
+
+    def send_deferred(self, until: float) -> None:
+        """Send the deferred replies that are ready, the oldest first and one in any case, until `until`."""
+
+    def end_turn(self) -> None:
+        """Commit what the handlers of this turn have taken."""
+
+
+class EventLoop:
+    """The poller and every open connection. Belongs to one thread."""
+
+    dispatcher: Dispatcher
+
+    def __init__(self, cfg: Any, limits: Limits, counters: Counters, names: Iterable[str]) -> None:
+        """`names`: the listeners' names."""
+        self.limits, self.counters = limits, counters
+        self.closing = False
+        """The worker ends: each response closes its connection."""
+        self.now = time.monotonic()
+        """When this turn began, monotonic."""
+        self._cfg = cfg
+        self._finishing = False
+        self._poller = selectors.DefaultSelector()
+        self._listeners = {name: Listener(name, limits, counters) for name in names}
+        self._scratch = bytearray(SCRATCH_BYTES)
+        probes_first = sorted(self._listeners, key=lambda name: name != PROBE)
+        self._ready: dict[str, dict[Connection, None]] = {name: {} for name in probes_first}
+        """What the poller reported and no turn has come to yet, probes first."""
+        self._pipelined: dict[Connection, None] = {}
+        """Answered, and perhaps the next whole request is here already."""
+
+    def watch_file(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `fd` is readable."""
+        self._poller.register(fd, selectors.EVENT_READ, callback)
+
+    def listen(self, sock: Any, name: str) -> None:
+        """Accept connections from this socket under this listener's name."""
+        sock.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # accepted sockets inherit these
+            sock.setsockopt(socket.SOL_SOCKET, option, self.limits.socket_buffer_bytes)
+        accept = partial(self._accept, sock, sock.getsockname(), self._listeners[name])
+        self._poller.register(sock, selectors.EVENT_READ, accept)
+
+    # -- one turn ----------------------------------------------------------------------------------
+
+    def turn(self, tick_at: float) -> None:
+        """Wait until something happens or `tick_at` (monotonic), and let everything that happened take one step."""
+        waiting = self._pipelined or any(self._ready.values()) or self.dispatcher.waiting()
+        ready = self._poller.select(0.0 if waiting else max(0.0, tick_at - time.monotonic()))
+        self.now = time.monotonic()
+        for key, _ in ready:
+            if not isinstance(key.data, Connection):
+                key.data()
+            elif key.data not in self._pipelined:
+                self._ready[key.data.listener.name][key.data] = None
+        until = time.monotonic() + STEPS_SECONDS
+        for name, queue in self._ready.items():
+            if name != PROBE:
+                self.dispatcher.send_deferred(until)  # what is begun is finished before more is begun
+            self._run_queue(queue, self._step, list(queue), until)
+        self._run_queue(self._pipelined, self._advance, list(islice(self._pipelined, ADVANCES_PER_TURN)), until)
+        self.dispatcher.end_turn()
+
+    def _run_queue(
+        self,
+        queue: dict[Connection, None],
+        step: Callable[[Connection], None],
+        connections: list[Connection],
+        until: float,
+    ) -> None:
+        """Let these take their step, the first in any case; those without time stay in the queue."""
+        for connection in connections:
+            if connection in queue:  # not closed since
+                del queue[connection]
+                self._guarded(step, connection)
+                if time.monotonic() >= until:
+                    return
+
+    def close_expired(self) -> None:
+        """Close every connection whose phase has lasted too long."""
+        for listener in self._listeners.values():
+            for connection in listener.expired(self.now):
+                if connection.phase in (Phase.READING, Phase.WRITING):
+                    self.counters.timed_out += 1
+                self._close(connection)
+
+    def finish(self, sockets: Iterable[Any]) -> None:
+        """Close the listening sockets; give requests being served and responses being written a last moment."""
+        self.closing = self._finishing = True
+        for sock in sockets:
+            self._poller.unregister(sock)
+            sock.close()
+        for connection in self._within(Phase.IDLE, Phase.READING, Phase.LINGERING):
+            self._close(connection)
+        until = time.monotonic() + self.limits.finish_seconds
+        while self._within(Phase.BUSY, Phase.WRITING) and time.monotonic() < until:
+            self.turn(until)
+        for connection in self._within(*(phase for phase in Phase if phase is not Phase.CLOSED)):
+            self._close(connection)
+
+    def _within(self, *phases: Phase) -> list[Connection]:
+        return [c for listener in self._listeners.values() for c in listener.within(*phases)]
+
+    # -- what the dispatcher asks for --------------------------------------------------------------
+
+    def busy(self, connection: Connection) -> None:
+        """Wait for this connection's response without reading more from it."""
+        connection.listener.move(connection, Phase.BUSY, self.now)
+        connection.listener.weigh(connection)
+
+    def respond_later(self, connection: Connection, response: RawResponse) -> None:
+        """Send the response of a connection that was busy, unless it was closed meanwhile."""
+        if connection.phase is Phase.BUSY:
+            self._guarded(partial(self.respond, response=response), connection)
+
+    def respond(self, connection: Connection, response: RawResponse) -> None:
+        """Send as much of the response as the client takes; the rest when it reads on. Raises OSError."""
+        listener = connection.listener
+        if response.refused is not None:
+            self.counters.refused[listener.name, response.refused] += 1
+        if response.error is not None:
+            self.counters.failed += 1
+        connection.put(response.parts)
+        connection.close_after = response.close
+        self._flush(connection)
+
+    # -- one connection ----------------------------------------------------------------------------
+
+    def _accept(self, sock: Any, server: Any, listener: Listener) -> None:
+        until = time.monotonic() + ACCEPT_SECONDS
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                client, peer = sock.accept()
+            except OSError as error:
+                if error.errno in OUT_OF_FILES:
+                    self._evict(max(self._listeners.values(), key=Listener.size).oldest())
+                return
+            client.setblocking(False)
+            if listener.size() >= self.limits.connections_max:
+                self._evict(listener.oldest())
+            # gunicorn trusts any socket without an address; this worker trusts none.
+            peer = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
+            connection = Connection(client, peer, server, listener, self._cfg)
+            listener.move(connection, Phase.READING, self.now)
+            self._guarded(self._step, connection)
+            if time.monotonic() >= until:
+                return
+
+    def _guarded(self, step: Callable[[Connection], None], connection: Connection) -> None:
+        try:
+            step(connection)
+        except OSError:
+            self._close(connection)
+        except Exception:
+            self.counters.unexpected += 1
+            self._close(connection)
+
+    def _step(self, connection: Connection) -> None:
+        phase = connection.phase
+        if phase is Phase.BUSY:
+            self._watch(connection, 0)  # only now: most clients send nothing before they have their response
+        elif phase is Phase.WRITING:
+            self._flush(connection)
+        elif phase is Phase.LINGERING:
+            if connection.receive_nothing(self._scratch) == 0:
+                self._close(connection)
+        elif phase in (Phase.READING, Phase.IDLE):
+            self._read(connection)
+
+    def _read(self, connection: Connection) -> None:
+        count = connection.receive(self._scratch)
+        if count == 0:
+            self._close(connection)
+        elif count is None:
+            self._watch(connection, selectors.EVENT_READ)
+        else:
+            if connection.phase is Phase.IDLE:
+                connection.listener.move(connection, Phase.READING, self.now)
+            self._advance(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        """Dispatch what has been read, if that is a whole request."""
+        found = connection.reader.take()
+        if isinstance(found, HttpError):
+            self.respond(connection, error_response(found))
+        elif isinstance(found, Request):
+            self.dispatcher.serve(connection, found)
+        else:
+            if connection.reader.continue_due() and connection.sock.send(CONTINUE) != len(CONTINUE):
+                self._close(connection)
+                return
+            self._watch(connection, selectors.EVENT_READ)
+            self._enforce_byte_limits(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        listener = connection.listener
+        if not connection.send():
+            if connection.phase is not Phase.WRITING:
+                listener.move(connection, Phase.WRITING, self.now)
+            self._watch(connection, selectors.EVENT_WRITE)
+            self._enforce_byte_limits(connection)
+            return
+        if self._finishing:
+            self._close(connection)
+            return
+        if connection.close_after:
+            connection.reader.buffer.clear()
+            connection.sock.shutdown(socket.SHUT_WR)
+            listener.move(connection, Phase.LINGERING, self.now)
+        elif connection.reader.buffer:
+            listener.move(connection, Phase.READING, self.now)
+            self._pipelined[connection] = None
+        else:
+            listener.move(connection, Phase.IDLE, self.now)
+        self._watch(connection, selectors.EVENT_READ)
+        listener.weigh(connection)
+
+    def _enforce_byte_limits(self, connection: Connection) -> None:
+        """Count what this connection holds; where that is too much, close older ones."""
+        listener = connection.listener
+        listener.weigh(connection)
+        while (holder := listener.oldest_holder(keep=connection)) is not None:
+            self._evict(holder)
+
+    def _evict(self, connection: Connection | None) -> None:
+        if connection is not None:
+            self.counters.evicted += 1
+            self._close(connection)
+
+    def _watch(self, connection: Connection, events: int) -> None:
+        if events == connection.watched:
+            return
+        if not connection.watched:
+            self._poller.register(connection.sock, events, connection)
+        elif events:
+            self._poller.modify(connection.sock, events, connection)
+        else:
+            self._poller.unregister(connection.sock)
+        connection.watched = events
+
+    def _close(self, connection: Connection) -> None:
+        if connection.phase is Phase.CLOSED:
+            return
+        self._watch(connection, 0)
+        self._pipelined.pop(connection, None)
+        self._ready[connection.listener.name].pop(connection, None)
+        connection.outbox.clear()
+        connection.listener.move(connection, Phase.CLOSED, self.now)
+        connection.sock.close()
