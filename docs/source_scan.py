@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 ALERTS: Final = ROOT / "helm" / "entitlement-sidecar" / "templates" / "prometheusrule.yaml"
 
-LOGS: Final = ("log", "log.LOGGER", "LOGGER", "self.log")
+LOGS: Final = ("log", "log.LOGGER", "LOGGER", "self.log", "self._log")
 LEVELS: Final[Mapping[str, str]] = {
     "debug": "debug",
     "info": "info",

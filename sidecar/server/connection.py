@@ -1,13 +1,12 @@
-"""One client's connection, and how many of them a listener keeps.
+"""Hold one client's connection, and the connections of a listener by phase and age.
 
-Rules kept here:
-
-- a connection is in one phase; a phase has one span, so within it the oldest is also the next to
-  expire, and expiry costs only what has expired;
-- at the cap the newcomer stays: idle connections go first, then lingering, reading and writing ones,
-  the oldest of each. A busy one never goes: the bounds of pool and promises limit those;
-- the bytes a listener's clients make us hold are bounded, half-read requests and unread answers each
-  together; the oldest holder pays.
+Invariants:
+- A connection is in one phase, and a phase has one time limit: within it the oldest expires first, and expiry costs
+  only what has expired.
+- At the cap the oldest connection is evicted: idle ones first, then lingering, reading and writing ones. A busy one is
+  never evicted: pool and deferred replies have bounds of their own.
+- The bytes that a listener's clients make us hold are bounded, incomplete requests and unread responses each together;
+  the oldest holder is evicted.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ class Phase(Enum):
     READING = "reading"
     """The rest of a request, or its first byte after the accept."""
     BUSY = "busy"
-    """A thread of the pool, or an answer promised for later."""
+    """A thread of the pool, or a deferred reply."""
     WRITING = "writing"
-    """The client, to read its answer."""
+    """The client, to read its response."""
     IDLE = "idle"
-    """Another request, perhaps."""
+    """The next request, if there is one."""
     LINGERING = "lingering"
-    """The client's own close; we have said everything."""
+    """The client's own close, after our last byte."""
     CLOSED = "closed"
 
     __hash__ = object.__hash__  # Enum's own is Python code, and each request asks for it twenty times
@@ -45,7 +44,7 @@ EVICTION_ORDER: Final = (Phase.IDLE, Phase.LINGERING, Phase.READING, Phase.WRITI
 
 
 class Connection:
-    """An accepted socket, never blocking, with what was read from it and what must still be sent."""
+    """An accepted nonblocking socket, with what was read from it and what must still be sent."""
 
     __slots__ = (
         "close_after",
@@ -77,7 +76,7 @@ class Connection:
         self.watched = 0
 
     def receive(self, scratch: bytearray) -> int | None:
-        """Read what is there, at most one scratch full. 0 is the client's close; None: nothing yet."""
+        """Read at most one scratch buffer. Return 0 once the client closed, None while there is nothing."""
         count = self.receive_nothing(scratch)
         if count:
             self.reader.buffer += memoryview(scratch)[:count]
@@ -91,11 +90,11 @@ class Connection:
             return None
 
     def put(self, parts: Iterable[bytes]) -> None:
-        """Take these to be sent."""
+        """Replace what is to be sent."""
         self.outbox = deque(memoryview(part) for part in parts if part)
 
     def send(self) -> bool:
-        """Write what the kernel takes. True when the outbox is empty."""
+        """Write what the kernel takes. Return True when everything is sent."""
         try:
             while self.outbox:
                 part = self.outbox[0]
@@ -109,7 +108,7 @@ class Connection:
         return True
 
     def held_bytes(self) -> int:
-        """What this client makes us hold, requests in the pool aside."""
+        """Return the bytes this client makes us hold, without requests in the pool."""
         return len(self.reader.buffer) + sum(map(len, self.outbox))
 
 
@@ -134,7 +133,7 @@ class Listener:
         self._phases: dict[Phase, dict[Connection, None]] = {phase: {} for phase in Phase if phase is not Phase.CLOSED}
 
     def move(self, connection: Connection, phase: Phase, now: float) -> None:
-        """Put a connection into a phase, as its youngest. CLOSED takes it off the list."""
+        """Put a connection into a phase, as its youngest. CLOSED removes it."""
         if connection.phase is not Phase.CLOSED:
             del self._phases[connection.phase][connection]
         else:
@@ -149,21 +148,21 @@ class Listener:
         self._phases[phase][connection] = None
 
     def weigh(self, connection: Connection) -> None:
-        """Count again what this connection holds."""
+        """Update the bytes counted for this connection."""
         self._held_bytes[connection.counted_in] -= connection.counted_bytes
         connection.counted_in, connection.counted_bytes = connection.phase, connection.held_bytes()
         self._held_bytes[connection.counted_in] += connection.counted_bytes
 
     def size(self) -> int:
-        """Connections open now."""
+        """Return the number of open connections."""
         return self._counters.open[self.name]
 
     def within(self, *phases: Phase) -> list[Connection]:
-        """The connections in these phases."""
+        """Return the connections in these phases."""
         return [connection for phase in phases for connection in self._phases[phase]]
 
     def expired(self, now: float) -> Iterator[Connection]:
-        """Those past their deadline; the caller closes each before asking for the next."""
+        """Yield those past their deadline; the caller closes each before asking for the next."""
         for phase in self._spans:
             waiting = self._phases[phase]
             while waiting:
@@ -173,14 +172,14 @@ class Listener:
                 yield oldest
 
     def oldest(self) -> Connection | None:
-        """The one that goes when a newcomer needs its place."""
+        """Return the connection to evict for a new one."""
         for phase in EVICTION_ORDER:
             if self._phases[phase]:
                 return next(iter(self._phases[phase]))
         return None
 
     def oldest_holder(self, keep: Connection) -> Connection | None:
-        """While those in the phase of this one hold too much: the oldest other that holds any."""
+        """Return the oldest other connection that holds bytes, while those in this one's phase hold too many."""
         phase = keep.phase
         if self._held_bytes[phase] <= self._held_bytes_max.get(phase, sys.maxsize):
             return None

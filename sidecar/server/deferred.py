@@ -1,11 +1,10 @@
-"""Answers that are given later, from any thread, to one that sleeps until there are some.
+"""Let any thread give replies to a poller that sleeps until there are some.
 
-Rules kept here:
-
-- giving an answer never blocks and never raises, and wakes the sleeper once for all that come together;
-- a promise is kept once: what is given a second time is dropped;
-- promises in hand are bounded, in number and in the bytes asked with, those of clients that have gone
-  included: whoever owes the answers holds the requests. One may be as long as it likes.
+Invariants:
+- Giving a reply never blocks and never raises, and wakes the poller once for all that come together.
+- A promise is resolved once: a second reply is dropped.
+- Promises are bounded, in number and in the bytes of their requests, those of clients that have gone included: the
+  handler that owes the reply holds the request. A single request may be of any size.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Value = TypeVar("Value")
 
 
 class Promise(Generic[Key, Value]):
-    """One answer that is owed. Call it with the answer."""
+    """One reply that is owed. Call it with the reply."""
 
     __slots__ = ("_deferred", "key", "resolved", "size")
 
@@ -28,18 +27,18 @@ class Promise(Generic[Key, Value]):
         self.key = key
         self.size = size
         self.resolved = False
-        """Set where answers are taken, so that threads need not agree on who was first."""
+        """Set by the poller, so that threads need not agree on who was first."""
 
     def __call__(self, value: Value) -> None:
         self._deferred.resolve(self, value)
 
     def drop(self) -> None:
-        """Nothing is owed after all. The poller's."""
+        """Withdraw the promise. Belongs to the poller's thread."""
         self._deferred.drop(self)
 
 
 class Deferred(Generic[Key, Value]):
-    """What was promised and what has been given. All but `give` belongs to one thread, the poller's."""
+    """The replies that are owed and those that are ready. All but `resolve` belongs to the poller's thread."""
 
     def __init__(self, in_hand_max: int, bytes_max: int) -> None:
         self._in_hand_max, self._bytes_max = in_hand_max, bytes_max
@@ -49,11 +48,11 @@ class Deferred(Generic[Key, Value]):
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
-        """Readable when something was given."""
+        """Return a descriptor that is readable when a reply is ready."""
         return self._wake
 
     def promise(self, key: Key, size: int) -> Promise[Key, Value] | None:
-        """Owe an answer for this key, asked with so many bytes, or None: too much is owed."""
+        """Return a promise for this key and a request of `size` bytes, or None: too much is owed."""
         full = self._in_hand >= self._in_hand_max or self._bytes + size > self._bytes_max
         if self._in_hand and full:
             return None
@@ -62,14 +61,14 @@ class Deferred(Generic[Key, Value]):
         return Promise(self, key, size)
 
     def resolve(self, promise: Promise[Key, Value], value: Value) -> None:
-        """On any thread. Queued first, then looked whether the poller was woken: it rests before it looks."""
+        """Queue the reply, on any thread; then wake the poller unless it is awake: it clears before it looks."""
         self._given.append((promise, value))
         if not self._woken:
             self._woken = True
             os.eventfd_write(self._wake, 1)
 
     def clear_wakeup(self) -> None:
-        """The poller is awake, and will look at everything given so far."""
+        """Clear the wake-up: the poller will look at everything that is ready so far."""
         try:
             os.eventfd_read(self._wake)
         except BlockingIOError:
@@ -77,11 +76,11 @@ class Deferred(Generic[Key, Value]):
         self._woken = False
 
     def waiting(self) -> bool:
-        """Whether something given has not been taken yet."""
+        """Return whether a reply is ready."""
         return bool(self._given)
 
     def next_resolved(self) -> tuple[Key, Value] | None:
-        """The oldest answer given, or None."""
+        """Return the oldest reply that is ready, or None."""
         while self._given:
             promise, value = self._given.popleft()
             if not promise.resolved:
@@ -90,7 +89,7 @@ class Deferred(Generic[Key, Value]):
         return None
 
     def drop(self, promise: Promise[Key, Value]) -> None:
-        """Count this one as kept."""
+        """Count this promise as resolved."""
         promise.resolved = True
         self._in_hand -= 1
         self._bytes -= promise.size

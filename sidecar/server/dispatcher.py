@@ -52,7 +52,7 @@ class RequestDispatcher:
         listener, limits = connection.listener, self._limits
         try:
             exchange = HttpExchange(
-                self._cfg, request, listener.name, connection.peer, connection.server, limits.answer_bytes_max
+                self._cfg, request, listener.name, connection.peer, connection.server, limits.response_bytes_max
             )
             short = request.body_bytes <= limits.quick_body_bytes_max and request.body_chunks <= limits.quick_chunks_max
             handler = self._app.deferred_handler(listener.name, *exchange.method_and_path)

@@ -1,10 +1,9 @@
-"""Which parts of gunicorn the worker is built on, and the settings it needs.
+"""Name the parts of gunicorn that the worker is built on, and the settings it needs.
 
-Rules kept here:
-
-- where gunicorn differs from what is listed, the caller refuses to start: falling back to a stock
-  worker would let four silent clients block every probe again;
-- no header, and no environment variable, may change a path, an address or the listener of a request.
+Invariants:
+- Where gunicorn differs from what is listed, the process refuses to start: falling back to a stock worker would let
+  four silent clients block every probe again.
+- No header, and no environment variable, may change a path, an address or the listener of a request.
 
 gunicorn makes no promise about these internals; its minor version is pinned for that reason.
 """
@@ -72,7 +71,7 @@ ERRORS: Final = (
 
 
 def check_gunicorn() -> str | None:
-    """Why this gunicorn cannot carry the worker, or None."""
+    """Return why this gunicorn cannot carry the worker, or None."""
     version = str(gunicorn.__version__)
     if not version.startswith(GUNICORN_VERSION):
         return f"gunicorn {version} is installed; the worker is built on {GUNICORN_VERSION}x"
@@ -95,7 +94,7 @@ def _signature_problem(module: str, name: str, parameters: tuple[str, ...]) -> s
 
 
 def _shape_problem() -> str | None:
-    """The attributes used, looked up on real objects."""
+    """Return which attribute in use is missing, looked up on real objects, or None."""
     errors = import_module("gunicorn.http.errors")
     missing = [name for name in ERRORS if not hasattr(errors, name)]
     if missing:
@@ -109,7 +108,7 @@ def _shape_problem() -> str | None:
 
 
 def relied_on(limits: Limits) -> dict[str, object]:
-    """The settings without which the worker's promises do not hold."""
+    """Return the settings without which the worker's limits do not hold."""
     return {
         "workers": 1,
         "threads": 1,
@@ -142,7 +141,7 @@ def relied_on(limits: Limits) -> dict[str, object]:
 
 
 def settings_problem(cfg: Any, limits: Limits) -> str | None:
-    """The first setting that is not what the worker relies on, or None."""
+    """Return the first setting that differs from what the worker relies on, or None."""
     for name, value in relied_on(limits).items():
         setting = cfg.settings[name]
         wanted = setting.validator(value) if setting.validator is not None else value

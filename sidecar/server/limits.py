@@ -1,12 +1,11 @@
-"""How much any client may take from the worker, and how often a limit was reached.
+"""Define how much any client may take from the worker, and count how often a limit was reached.
 
-Rules kept here:
-
-- every number a client can push against is in `Limits`, with its unit in its name;
-- a probe needs no body, so the probe listener takes far less of one than the API does, little enough
-  that no probe is ever left to the pool;
-- `Counters` are plain integers in dictionaries whose keys never change, so any thread may read them
-  while the poller counts.
+Invariants:
+- Every number a client can push against is in `Limits`, with its unit in its name.
+- A probe needs no body, so the probe listener takes far less of one than the API does, little enough that no probe is
+  ever left to the pool.
+- `Counters` are plain integers in dictionaries whose keys never change, so any thread may read them while the poller
+  counts.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Final
 from sidecar.api.reply import PROBE
 
 REFUSAL_STATUSES: Final = (400, 413, 414, 417, 431, 501, 503)
-"""Every status the worker answers by itself instead of the application."""
+"""Every status with which the worker itself refuses a request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +25,11 @@ class Limits:
     """What one listener, one connection and the thread pool may hold, and for how long."""
 
     connections_max: int = 256
-    """Per listener. At the cap the oldest goes and the newcomer stays."""
+    """Per listener. At the cap the oldest is evicted."""
     half_read_bytes_max: int = 3 * 1024 * 1024
-    """Per listener: requests that are not whole yet, together. Beyond it the oldest goes."""
+    """Per listener: requests that are not whole yet, together. Beyond it the oldest is evicted."""
     unread_bytes_max: int = 1024 * 1024
-    """Per listener: answers not read yet, together. Beyond it the oldest goes; the newest always stays."""
+    """Per listener: responses not read yet, together. Beyond it the oldest is evicted; the newest always stays."""
     socket_buffer_bytes: int = 64 * 1024
     """Kernel buffer each way: what a client that does not read holds outside our own memory."""
 
@@ -39,41 +38,41 @@ class Limits:
     header_fields_max: int = 64
     header_field_bytes_max: int = 8190
     api_body_bytes_max: int = 1024 * 1024
-    """As sent: the framing of a chunked body counts, its trailer too."""
+    """As sent: the framing and trailer of a chunked body count."""
     probe_body_bytes_max: int = 4 * 1024
     quick_body_bytes_max: int = 4 * 1024
-    """A quick request of the API with a longer body goes to the pool: reading it out is work too."""
+    """A nonblocking request of the API with a longer body goes to the pool: decoding it is work too."""
     chunks_max: int = 512
     """Chunks of a body. Each costs the poller a step, however small it is."""
     quick_chunks_max: int = 16
-    """Decoding costs far more than a step: a probe has no more, a quick request of the API goes to the pool."""
-    answer_bytes_max: int = 16 * 1024 * 1024
+    """Decoding costs far more than a step: a probe has no more; an API request with more goes to the pool."""
+    response_bytes_max: int = 16 * 1024 * 1024
 
     request_seconds: float = 10.0
     """From the accept, or from the first byte on a kept connection, until the request is whole."""
     idle_seconds: float = 75.0
     write_seconds: float = 10.0
     linger_seconds: float = 2.0
-    """How long we keep reading after our own close, so that no reset eats the answer."""
+    """How long we keep reading after our own close, so that no reset destroys the response."""
     finish_seconds: float = 2.0
-    """At the very end: for what is in the pool and being written."""
+    """At the very end: for requests in the pool and responses being written."""
 
     pool_threads: int = 4
     pool_queue_max: int = 16
-    """Whole requests waiting for a thread. Beyond it the answer is 503."""
+    """Whole requests waiting for a thread. Beyond it the response is 503."""
     deferred_max: int = 192
-    """Requests whose answer is promised for later. Beyond it the answer is 503. With the pool's fewer than
-    `connections_max`: busy connections are never evicted, and there must be room beside them.
+    """Requests whose reply is deferred. Beyond it the response is 503. With the pool's fewer than `connections_max`:
+    busy connections are never evicted, and there must be room beside them.
     """
     deferred_bytes_max: int = 4 * 1024 * 1024
-    """Bodies of those requests together: until it answers, whoever keeps usage holds what was in them."""
+    """Bodies of those requests together: the ledger holds what was in them until it replies."""
 
     def body_bytes_max(self, listener: str) -> int:
-        """The longest body this listener reads."""
+        """Return the longest body this listener reads, in bytes."""
         return self.probe_body_bytes_max if listener == PROBE else self.api_body_bytes_max
 
     def body_chunks_max(self, listener: str) -> int:
-        """The most chunks of a body this listener reads."""
+        """Return the most chunks of a body this listener reads."""
         return self.quick_chunks_max if listener == PROBE else self.chunks_max
 
 
@@ -84,21 +83,21 @@ class Counters:
     open: dict[str, int] = field(default_factory=dict)
     """Connections open now, by listener."""
     refused: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Requests the worker answered by itself, by listener and status."""
+    """Requests that the worker itself refused, by listener and status."""
     evicted: int = 0
     """Connections closed to make room for a newer one."""
     timed_out: int = 0
-    """Connections closed before their request was whole or their answer read."""
+    """Connections closed before their request was whole or their response read."""
     queue_full: int = 0
-    """Requests answered 503 because the pool had no room, or too many answers were owed already."""
+    """Requests answered 503 because the pool was full, or too many replies were owed."""
     failed: int = 0
     """Requests whose route raised, answered 500."""
     unexpected: int = 0
-    """Connections dropped because the worker itself failed: any is a bug of ours."""
+    """Connections dropped because the worker itself failed: a bug of ours."""
 
     @classmethod
     def of(cls, listeners: Iterable[str]) -> Counters:
-        """Zeroes for these listeners."""
+        """Return zeroes for these listeners."""
         names = tuple(dict.fromkeys(listeners))
         return cls(
             open=dict.fromkeys(names, 0),

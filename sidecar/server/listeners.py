@@ -1,9 +1,8 @@
-"""Which sockets listen? Bound before anything is started, in the order probe, product.
+"""Bind the sockets of both listeners before anything is started, in the order probe, product.
 
-Rules kept here:
-- `::` is every address, IPv6 and IPv4, on one socket; where the machine has no IPv6 it is every IPv4
-  address, quietly. A default address whose family is missing is left out, quietly; one somebody wrote
-  is an error.
+Invariants:
+- `::` is every address, IPv6 and IPv4, on one socket; where the machine has no IPv6 it is every IPv4 address. A default
+  address whose family is missing is left out without an error; one that is set is an error.
 - A port that is taken is the operator's to change: it is a settings error, and nothing is started.
 """
 
@@ -25,7 +24,7 @@ NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPO
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """A bound, listening socket and which of the two listeners it is."""
+    """A bound, listening socket and which of the two listeners it belongs to."""
 
     name: str
     sock: socket.socket
@@ -37,7 +36,7 @@ class Listening:
 
 
 def listen(settings: Settings) -> tuple[Listening, ...]:
-    """Every socket there is to be. Raises SettingsError naming each that cannot be bound."""
+    """Bind and return every socket. Raises SettingsError naming each address that cannot be bound."""
     problems: list[Problem] = []
     found = [
         *_named(PROBE, settings.probe_bind, "SIDECAR_PROBE_BIND", True, problems),

@@ -1,19 +1,17 @@
-"""When is a request whole? Reading it is left to gunicorn's own parser.
+"""Find whole requests in the bytes of a connection. gunicorn's own parser reads them.
 
-Rules kept here:
+Invariants:
+- Our code finds ends only: of the head (the first empty line) and of the body (its announced length, or the last
+  chunk). gunicorn decides what the head says, including which framing holds.
+- Nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes.
+- Two things are judged early, because their end may never come: a bare LF, and a head past a limit.
+- A head that repeats on a connection, byte for byte, means what it meant: gunicorn is not asked twice.
+- What HTTP requires and gunicorn does not check is checked here: HTTP/1.1 names a host.
+- A body of announced length is the bytes of that length; a chunked one is decoded by gunicorn too, and must end for it
+  exactly where it ended for us.
+- No error repeats a byte the client sent.
 
-- our code finds ends only: of the head (the first empty line) and of the body (its announced length,
-  or the last chunk). What the head says, including which framing holds, is gunicorn's word;
-- nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes;
-- two things are judged early, because their end may never come: a bare LF, and a head past a limit;
-- a head that comes again on a connection, the same to the last byte, means what it meant: gunicorn is
-  not asked twice;
-- what HTTP asks for and gunicorn does not is asked for here: HTTP/1.1 names a host;
-- a body of announced length is the bytes of that length; a chunked one is decoded by gunicorn too, and must end
-  for it exactly where it ended for us;
-- no refusal repeats a byte the client sent.
-
-HTTP/1.1 message framing: RFC 9112, sections 2.2, 3.2, 6 and 7.1.
+Sources: RFC 9112 (HTTP/1.1), sections 2.2, 3.2, 6 and 7.1.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ HEAD_END: Final = b"\r\n\r\n"
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 CHUNK_LINE_BYTES_MAX: Final = 256
-"""A size and a short extension; nobody we serve sends more."""
+"""A size and a short extension: clients send no more."""
 CHUNK_PIECE_BYTES: Final = 4096
 """gunicorn copies the rest of a piece for every chunk in it, so pieces are short."""
 
@@ -44,7 +42,7 @@ KNOWN_HEAD_BYTES_MAX: Final = 512
 
 @dataclass(frozen=True)
 class HttpError:
-    """Why a request is not served: everything the problem document says."""
+    """A request that is not served, as the problem document shows it."""
 
     status: int
     title: str
@@ -76,7 +74,7 @@ REFUSALS: Final[tuple[tuple[Any, HttpError], ...]] = (
 
 
 def refusal_of(error: Exception) -> HttpError:
-    """What gunicorn's exception means to the client. One we do not know is a bad request."""
+    """Return what gunicorn's exception means to the client. An unknown one is a bad request."""
     for kind, refusal in REFUSALS:
         if isinstance(error, kind):
             return refusal
@@ -100,7 +98,7 @@ class _Source:
 
 
 class Request:
-    """A whole request: gunicorn's message, its body here but not decoded yet."""
+    """A whole request: gunicorn's message, and its body as received."""
 
     __slots__ = ("_source", "_wire", "body_bytes", "body_chunks", "message")
 
@@ -113,7 +111,7 @@ class Request:
         self._source = source
 
     def read_body(self) -> bytes | HttpError:
-        """Decode the body, and hold it no longer. Once; the pool's work when it is long."""
+        """Return the decoded body, once, and release it. Belongs into the pool when the body is long."""
         wire, self._wire = self._wire, b""
         if self._source is None:
             return wire
@@ -129,7 +127,7 @@ class Request:
 
 
 class _ChunkScan:
-    """Where a chunked body ends, looked at once per byte. gunicorn judges what is in it."""
+    """Finds the end of a chunked body, one look at each byte. gunicorn judges what is in it."""
 
     def __init__(self, limits: Limits, listener: str) -> None:
         self._limits = limits
@@ -140,7 +138,7 @@ class _ChunkScan:
         self._trailer_from: int | None = None
 
     def end(self, buffer: bytearray) -> int | HttpError | None:
-        """The body's length as sent, a refusal, or None while more must come."""
+        """Return the body's length as sent, an error, or None while more must come."""
         while self._trailer_from is None:
             line = CHUNK_LINE.match(buffer, self._at)
             if line is None:
@@ -200,7 +198,7 @@ class RequestReader:
         self._may_ask_for_body = False
 
     def take(self) -> Request | HttpError | None:
-        """The next whole request, a refusal, or None while more bytes must come."""
+        """Return the next whole request, an error, or None while more bytes must come."""
         if self._message is None:
             refusal = self._take_head()
             if refusal is not None or self._message is None:
@@ -208,7 +206,7 @@ class RequestReader:
         return self._take_body()
 
     def continue_due(self) -> bool:
-        """True once for each request whose client waits for `100 Continue` before its body."""
+        """Return True once for each request whose client waits for `100 Continue` before its body."""
         due = self._may_ask_for_body
         self._may_ask_for_body = False
         return due
@@ -275,7 +273,7 @@ class RequestReader:
         return self._judge(bytes(self.buffer)) or (HEADERS_TOO_LARGE if too_large else None)
 
     def _judge(self, head: bytes) -> HttpError | None:
-        """Ask gunicorn about a head that will not be served, or is not all there."""
+        """Ask gunicorn about a head that is refused, or is incomplete."""
         try:
             next(RequestParser(self._cfg, _Source((head,)), self._peer))
         except (errors.NoMoreData, StopIteration):

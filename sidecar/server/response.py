@@ -1,14 +1,13 @@
-"""The bytes that answer a request, finished before the first of them is sent.
+"""Build the bytes of a response, complete before the first of them is sent.
 
-Rules kept here:
+Invariants:
+- gunicorn's own `wsgi.create` and `Response` make the environ, the head and the framing; they write into a `Collector`
+  instead of a socket, so no route ever waits for a client.
+- Because nothing was sent yet, a route that raises, or sends less than it announced, becomes a complete 500.
+- Every response of the worker's own is `application/problem+json` and repeats nothing the client sent.
+- There is no `Server` header.
 
-- gunicorn's own `wsgi.create` and `Response` make the environ, the head and the framing; they write
-  into a `Collector` instead of a socket, so no route ever waits for a client;
-- because nothing was sent yet, a route that raises, or sends less than it announced, is a clean 500;
-- every answer of the worker's own is `application/problem+json` and repeats nothing the client sent;
-- no `Server` header.
-
-Problem documents: RFC 9457.
+Sources: RFC 9457, Problem Details for HTTP APIs.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ PARTS_MAX: Final = 64
 """More pieces than this are joined: each costs the poller a system call."""
 
 USUAL: Final = (200, (), "POST", (1, 1))
-"""Status, headers of its own, method and version: the answer to nearly every push."""
+"""Status, extra headers, method and version of the response to nearly every push."""
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class RawResponse(NamedTuple):
-    """A finished answer, and what to do and count after it."""
+    """A finished response, and what to do and count after it."""
 
     parts: list[bytes]
     """What to send, in order."""
@@ -55,7 +54,7 @@ class RawResponse(NamedTuple):
     """The exception's type, where the route failed."""
 
     def is_big(self) -> bool:
-        """Whether finished ones must not pile up."""
+        """Return whether several of these would take too much memory."""
         return len(self.parts) > 1 or any(len(part) > ONE_PIECE_BYTES_MAX for part in self.parts)
 
 
@@ -64,7 +63,7 @@ class AnswerTooLarge(Exception):
 
 
 class ShortAnswer(Exception):
-    """A route started no answer, or sent less than its Content-Length announced."""
+    """A route started no response, or sent less than its Content-Length announced."""
 
 
 class Collector:
@@ -82,12 +81,12 @@ class Collector:
         self.parts.append(data)
 
     def send(self, data: bytes) -> int:
-        """The same, in the socket's other spelling."""
+        """Keep these bytes and return their number, as a socket does."""
         self.sendall(data)
         return len(data)
 
     def finished(self) -> list[bytes]:
-        """Everything kept: in one piece when it is short, as it came when copying would cost memory."""
+        """Return everything kept: in one piece when it is short, in its parts when copying would cost memory."""
         short = sum(map(len, self.parts)) <= ONE_PIECE_BYTES_MAX
         return [b"".join(self.parts)] if short or len(self.parts) > PARTS_MAX else self.parts
 
@@ -96,11 +95,11 @@ class Response(wsgi.Response):  # type: ignore[misc]
     """gunicorn's response without the header that names the server."""
 
     def default_headers(self) -> list[str]:
-        """Status line, Date, Connection and framing."""
+        """Return status line, Date, Connection and framing."""
         return [line for line in super().default_headers() if not line.startswith("Server:")]
 
     def complete(self) -> bool:
-        """Whether the route sent what it announced."""
+        """Return whether the route sent what it announced."""
         if self.status is None:
             return False
         announced = self.response_length
@@ -108,7 +107,7 @@ class Response(wsgi.Response):  # type: ignore[misc]
 
 
 class HttpExchange:
-    """One whole request on its way through the application."""
+    """One whole request and the response to it."""
 
     def __init__(
         self, cfg: Any, request: Request, listener: str, client: tuple[str, int], server: Any, bytes_max: int
@@ -128,7 +127,7 @@ class HttpExchange:
 
     @property
     def environ(self) -> dict[str, Any]:
-        """What WSGI is told. Made when first asked for."""
+        """The WSGI environ. Made when first asked for."""
         return self._made[2]
 
     @property
@@ -138,12 +137,12 @@ class HttpExchange:
         return message.method, _unquoted(message.path)
 
     def read_body(self) -> bytes | RawResponse:
-        """The body, or the answer to one that cannot be read. Once; work for the pool when it is long."""
+        """Return the body, or the response to one that cannot be read. Once."""
         body = self._request.read_body()
         return error_response(body, head_only=self._head_only()) if isinstance(body, HttpError) else body
 
     def run(self, app: WsgiApp, *, close: bool) -> RawResponse:
-        """Read the body, ask the application, collect its answer. Raises nothing of the application's."""
+        """Read the body, call the application, return its response. Raises nothing of the application's."""
         body = self.read_body()
         if isinstance(body, RawResponse):
             return body
@@ -153,7 +152,7 @@ class HttpExchange:
         return self._collect(app, close)
 
     def render_reply(self, reply: Reply, *, close: bool) -> RawResponse:
-        """This reply, in the bytes any other route's would have."""
+        """Return this reply in the bytes that gunicorn would write."""
         message = self._request.message
         if (reply.status, reply.headers, message.method, message.version) != USUAL:
             return self._collect(lambda _, start_response: send(reply, start_response), close)
@@ -197,12 +196,12 @@ def _unquoted(path: str) -> str:
 
 @lru_cache(maxsize=1)
 def _date(second: int) -> str:
-    """The Date header of a second; there are thousands of answers in one."""
+    """Return the Date header of a second; thousands of responses share one."""
     return str(util.http_date(second))
 
 
 def _usual_head(reply: Reply, close: bool) -> bytes:
-    """What gunicorn writes before a 200 without headers of its own, at a tenth of the cost; a test compares the two."""
+    """Return what gunicorn writes before a 200 without extra headers, at a tenth of the cost; a test compares."""
     return (
         f"HTTP/1.1 200 OK\r\nDate: {_date(int(time.time()))}\r\nConnection: {'close' if close else 'keep-alive'}\r\n"
         f"Content-Type: {reply.content_type}\r\nContent-Length: {len(reply.body)}\r\nCache-Control: no-store\r\n\r\n"
@@ -210,7 +209,7 @@ def _usual_head(reply: Reply, close: bool) -> bytes:
 
 
 def error_response(refusal: HttpError, *, head_only: bool = False, error: str | None = None) -> RawResponse:
-    """The worker's own answer. The connection closes after it: what follows on it is not trusted."""
+    """Return the worker's own response. It closes the connection: what follows on it is not trusted."""
     problem = {
         "type": "about:blank",
         "title": refusal.title,

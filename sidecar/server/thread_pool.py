@@ -1,12 +1,11 @@
-"""The few threads that may wait, behind a queue that may not grow.
+"""Run work that may wait on a few threads, behind a bounded queue.
 
-Rules kept here:
-
-- `submit` never blocks: it answers False when the threads and the queue are full;
-- results come back through a queue and an eventfd, so the poller sleeps until there is one;
-- a thread that made something big waits until the poller has taken it: finished answers do not pile up;
-- threads start when they are first needed, wait without a timeout, and end with the process: a route
-  that hangs holds one of them and nothing else.
+Invariants:
+- `submit` never blocks: it returns False when the threads and the queue are full.
+- Results come back through a queue and an eventfd, so the poller sleeps until there is one.
+- A thread that made something big waits until the poller has taken it: finished responses do not pile up.
+- Threads start when they are first needed, wait without a timeout, and end with the process: a route that hangs holds
+  one of them and nothing else.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ class Pool(Generic[Key, Result]):
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
-        """Readable when there are results."""
+        """Return a descriptor that is readable when there are results."""
         return self._wake
 
     def submit(self, key: Key, work: Callable[[], Result]) -> bool:
-        """Run this on a thread, or return False: there is no room."""
+        """Run this on a thread, or return False: the pool is full."""
         if self._in_hand >= self._in_hand_max or not self._has_thread():
             return False
         self._in_hand += 1
@@ -50,7 +49,7 @@ class Pool(Generic[Key, Result]):
         return True
 
     def results(self) -> Iterator[tuple[Key, Result]]:
-        """What has finished since the last call."""
+        """Yield what has finished since the last call."""
         try:
             os.eventfd_read(self._wake)
         except BlockingIOError:

@@ -161,7 +161,7 @@ def test_within_the_queue_a_request_waits_for_its_thread(tmp_path: Path) -> None
 
 
 def test_an_answer_past_the_limit_is_a_failure_not_a_memory_problem() -> None:
-    with server(answer_bytes_max=100_000) as running:
+    with server(response_bytes_max=100_000) as running:
         assert running.ask("api", "/big?90000")[0] == 200
         assert running.ask("api", "/big?100000")[0] == 500
 
