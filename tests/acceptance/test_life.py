@@ -17,7 +17,7 @@ import pytest
 
 from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar, eventually, free_port
-from tests.acceptance.test_herald import POD, heralded
+from tests.acceptance.test_pod_status import POD, heralded
 
 
 def test_sigterm_ends_it_with_0_within_the_budget(aws: Emulator, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from sidecar.pod_status.messages import StatusUpdate, answers
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from sidecar.pod_status.writer import CONDITION
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
-from tests.acceptance.test_herald import heralded
+from tests.acceptance.test_pod_status import heralded
 
 pytestmark = pytest.mark.skipif(
     not (os.environ.get("KUBECONFIG") and os.environ.get("SIDECAR_EMULATOR_IMAGE") and shutil.which("kubectl")),

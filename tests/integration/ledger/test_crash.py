@@ -23,10 +23,10 @@ def client(name):
     number = 0
     while True:
         ids = [f"{round_}-{name}-{number}-{part}" for part in range(1 + number % 3)]
-        if ledger.push([event(id=one) for one in ids], NOON) == Pushed(accepted=len(ids), duplicates=0):
+        if ledger.push([event(id=one) for one in ids], NOON) == PushAccepted(accepted=len(ids), duplicates=0):
             os.write(1, ("".join(one + "\\n" for one in ids)).encode())
         number += 1
-from sidecar.metering.events import Pushed
+from sidecar.metering.events import PushAccepted
 for name in range(8):
     threading.Thread(target=client, args=(name,)).start()
 """

@@ -40,7 +40,7 @@ def on_a_volume(directory: Path, size: str, code: str) -> str:
 
 
 FULL = """
-from sidecar.metering.events import Pushed
+from sidecar.metering.events import PushAccepted
 filler = Path(argv[0]) / "filler"
 filler.write_bytes(bytes(200_000))
 story = Story(Path(argv[0])); ledger = story.open()
@@ -48,7 +48,7 @@ kept, refused = [], None
 while refused is None:
     batch = [event(id=f"{len(kept)}-{part}") for part in range(50)]
     answer = ledger.push(batch, NOON)
-    if isinstance(answer, Pushed): kept.append(batch)
+    if isinstance(answer, PushAccepted): kept.append(batch)
     else: refused = answer
 assert (refused.status, refused.reason) == (503, "ledger_full"), refused
 assert ledger.fault.reason == "ledger_full"
@@ -57,10 +57,10 @@ assert ledger.push(batch, NOON) == refused, "it stays full"
 filler.unlink()
 ledger.check(NOON)
 assert ledger.fault is None
-assert ledger.push(batch, NOON) == Pushed(accepted=50, duplicates=0), "what was refused was not kept"
+assert ledger.push(batch, NOON) == PushAccepted(accepted=50, duplicates=0), "what was refused was not kept"
 kept.append(batch)
 story.close(); ledger = story.open()
-for one in kept: assert ledger.push(one, NOON) == Pushed(accepted=0, duplicates=50)
+for one in kept: assert ledger.push(one, NOON) == PushAccepted(accepted=0, duplicates=50)
 assert accepted(ledger) == 50 * len(kept)
 assert balanced(ledger)
 assert len(story.seal(ledger)) == 1
@@ -91,17 +91,17 @@ def test_a_volume_that_is_full_from_the_start_is_said(tmp_path: Path) -> None:
 
 READ_ONLY = """
 import subprocess
-from sidecar.metering.events import Pushed
+from sidecar.metering.events import PushAccepted
 def remount(how): subprocess.run(["mount", "-o", f"remount,{how}", argv[0]], check=True)
 story = Story(Path(argv[0])); ledger = story.open()
-assert ledger.push([event(id="a")], NOON) == Pushed(accepted=1, duplicates=0)
+assert ledger.push([event(id="a")], NOON) == PushAccepted(accepted=1, duplicates=0)
 story.close()
 remount("ro")
 try: story.open()
 except Exception as exc: print(exc.reason)
 remount("rw")
 ledger = story.open()
-assert ledger.push([event(id="a"), event(id="b")], NOON) == Pushed(accepted=1, duplicates=1)
+assert ledger.push([event(id="a"), event(id="b")], NOON) == PushAccepted(accepted=1, duplicates=1)
 assert balanced(ledger)
 """
 
