@@ -1,14 +1,13 @@
-"""How is AWS called? An SDK client for one service in one region.
+"""Call AWS Marketplace metering through the SDK, in one region.
 
-Rules kept here:
+Invariants:
 - Region, endpoint and timeouts are given, never guessed by the SDK.
 - One attempt per call: the retry loop is ours, and a retried RegisterUsage has a fresh nonce.
-- Only the models of the two services are looked at; the SDK's own walk through all of them costs more
-  than the call.
-- botocore, not boto3: the resource layer boto3 adds is not used, and costs each question 13 ms.
-- The host that was really called is remembered, whatever FIPS, dual-stack or an override made of it.
+- Only the models of the two services are looked at; the SDK's own walk through all of them costs more than the call.
+- botocore, not boto3: the resource layer that boto3 adds is not used, and costs each check 13 ms.
+- The host that was called is remembered, whatever FIPS, dual-stack or an override made of it.
 
-Source: AWS SDKs and Tools reference guide; botocore's Config.
+Sources: AWS SDKs and Tools reference guide; botocore's Config.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SERVICE: Final = "meteringmarketplace"
 SERVICES: Final = (SERVICE, "sts")
 CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 10
-"""RegisterUsage answers in well under a second; ten is a broken path."""
+"""RegisterUsage answers in well under a second; after ten the path is broken."""
 
 
 class NarrowLoader(Loader):  # type: ignore[misc]
@@ -64,7 +63,7 @@ class NarrowLoader(Loader):  # type: ignore[misc]
 
 
 def _endpoints(partition: Mapping[str, Any]) -> dict[str, Any]:
-    """A partition as `endpoints.json` would have it, with no service of its own."""
+    """Return a partition as `endpoints.json` would have it, with no service of its own."""
     outputs = partition["outputs"]
     variants = [
         {"tags": ["fips"], "hostname": "{service}-fips.{region}.{dnsSuffix}", "dnsSuffix": outputs["dnsSuffix"]},
@@ -100,7 +99,7 @@ DRY_CALLS: Final[Mapping[str, Callable[[Any], object]]] = {
         RoleArn="arn:aws:iam::000000000000:role/x", RoleSessionName="xx", WebIdentityToken="xxxx"
     ),
 }
-"""A request of each service, for the host it would go to."""
+"""Return a request of each service, for the host it would go to."""
 
 
 def _session(config: Any) -> Any:
@@ -111,7 +110,7 @@ def _session(config: Any) -> Any:
 
 
 def _whole(response_dict: Mapping[str, Any], **_: Any) -> None:
-    """Refuse an answer that broke off: the SDK takes half a body for a body without the fields."""
+    """Refuse a truncated answer: the SDK takes half a body for a body without the fields."""
     announced = response_dict["headers"].get("content-length", "")
     body = response_dict.get("body")
     if announced.isdigit() and isinstance(body, bytes) and len(body) < int(announced):
@@ -126,12 +125,12 @@ class Marketplace:
     endpoint_url: str | None
     env: Mapping[str, str]
     hosts: dict[str, str] = field(default_factory=dict)
-    """Service → host really called."""
+    """Service → host that was called."""
     _client: Any = None
     _session: Any = None
 
     def metering(self) -> Any:
-        """The client. Raises what the SDK raises."""
+        """Return the client. Raises what the SDK raises."""
         if not self.region:
             raise NoRegionError()  # with an endpoint given, the SDK would sign for no region
         if self._client is None:
@@ -149,7 +148,7 @@ class Marketplace:
         return self._client
 
     def ready(self) -> Any:
-        """The client, its credentials fetched where there are any. Raises what the SDK raises."""
+        """Return the client, its credentials fetched where there are any. Raises what the SDK raises."""
         client = self.metering()
         credentials = self._session.get_credentials()
         if credentials:
@@ -157,11 +156,11 @@ class Marketplace:
         return client
 
     def refresh(self) -> None:
-        """Forget client and credentials, so that the next call reads them anew."""
+        """Drop client and credentials, so that the next call reads them again."""
         self._client = self._session = None
 
     def credential_source(self) -> CredentialSource:
-        """Where the credentials come from. Resolves them where that is possible; never raises."""
+        """Return where the credentials come from. Resolves them where that is possible; never raises."""
         try:
             found = self._session.get_credentials() if self._session else None
         except Exception:  # whatever it is, the call met it too, and was classified
@@ -169,19 +168,19 @@ class Marketplace:
         return source(found.method if found else None, self.env)
 
     def host(self) -> str:
-        """The metering host: the one called, or the one that would be."""
+        """Return the metering host: the one called, or the one that would be."""
         return self.hosts.get(SERVICE) or self._would_call(SERVICE)
 
     def sts_host(self) -> str:
-        """The STS host, likewise."""
+        """Return the STS host: the one called, or the one that would be."""
         return self.hosts.get("sts") or self._would_call("sts")
 
     def last_host(self) -> str:
-        """The host of the last request sent: the one that answered, or did not."""
+        """Return the host of the last request sent, whether it answered or not."""
         return next(reversed(self.hosts.values()), "") or self.host()
 
     def _would_call(self, service: str) -> str:
-        """The host the SDK resolves, found by an unsigned request that is kept from leaving."""
+        """Return the host the SDK resolves, found by an unsigned request that is kept from leaving."""
         found: list[str] = []
 
         def stop(request: Any, **_: Any) -> Any:
@@ -199,10 +198,10 @@ class Marketplace:
         return found[0] if found else f"the {service} endpoint of {self.region}"
 
     def partition(self) -> str:
-        """`aws`, `aws-us-gov`, `aws-cn` …"""
+        """Return `aws`, `aws-us-gov`, `aws-cn` …"""
         try:
             return str(self._session.get_partition_for_region(self.region))
-        except (AttributeError, BotoCoreError):  # no session, or a region nobody knows: only hints want it
+        except (AttributeError, BotoCoreError):  # no session, or an unknown region: only hints want it
             return "aws-cn" if self.region.startswith("cn-") else "aws"
 
     def _remember_host(self, request: Any, event_name: str = "", **_: Any) -> None:

@@ -1,13 +1,13 @@
-"""Where do the credentials come from, and does AWS Marketplace accept that source?
+"""Name the source of the credentials, and say where AWS Marketplace does not support it.
 
-Metering wants IRSA on EKS and the task role on ECS; AWS tells the pod or task from them. Anything else
-ends in one of several refusals, so it is said beside whatever AWS answers.
+Metering wants IRSA on EKS and the task role on ECS; AWS tells the pod or task from them. Any other source ends in one
+of several refusals, so the caution stands beside whatever AWS answers.
 
-Rules kept here:
+Invariants:
 - No key, token or secret is read here, only which method found them.
 
-Source: AWS Marketplace API Reference, RegisterUsage; EKS user guide, IRSA and Pod Identity; botocore's
-credential resolver.
+Sources: AWS Marketplace API Reference, RegisterUsage; EKS user guide, IRSA and Pod Identity; botocore's credential
+resolver.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ POD_IDENTITY_HOSTS: Final = ("169.254.170.23", "fd00:ec2::23")
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialSource:
-    """Who gives the credentials, in an operator's words."""
+    """The source of the credentials, in an operator's words."""
 
     name: str
     role: str
@@ -51,7 +51,7 @@ OTHER: Final = "Metering accepts IRSA on EKS and the task role on ECS only."
 
 
 def source(method: str | None, env: Mapping[str, str]) -> CredentialSource:
-    """What botocore's credential method means here; `method` is None where there are none."""
+    """Return what botocore's credential method means here; `method` is None where there are none."""
     role = env.get("AWS_ROLE_ARN", "")
     if method is None:
         return CredentialSource(name="none", role=role, caution="")
@@ -72,7 +72,7 @@ def source(method: str | None, env: Mapping[str, str]) -> CredentialSource:
 
 
 def pod_identity(env: Mapping[str, str]) -> bool:
-    """Whether the container credentials are those of EKS Pod Identity."""
+    """Return whether the container credentials are those of EKS Pod Identity."""
     address = env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
     token = env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "")
     return POD_IDENTITY_MARK in token or any(host in address for host in POD_IDENTITY_HOSTS)

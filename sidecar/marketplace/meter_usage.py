@@ -1,20 +1,17 @@
-"""What did MeterUsage answer? One call, real or dry, turned into a value.
+"""Call MeterUsage once, really or as a dry run, and return the answer as a value.
 
-Leaves to others what an outcome means for a record (`metering.outcomes`) and for the gate
-(`entitlement.answers`).
+What an outcome means for a record is decided in `metering.decide`, and for the gate in `entitlement.classify`.
 
-Rules kept here:
-- A sealed request is sent as it is, in one attempt; whether the SDK has the decimal fields is read from
-  its model.
-- Credentials are fetched before the call: what fails there has certainly billed nothing, and never
-  speaks about the record.
-- Every exception becomes a value. In doubt whether AWS has billed, the outcome is unknown: a lost answer,
-  or a 200 without a metering record id.
+Invariants:
+- A sealed request is sent as it is, in one attempt; whether the SDK has the decimal fields is read from its model.
+- Credentials are fetched before the call: a failure there has certainly billed nothing, and says nothing of the record.
+- Every exception becomes a value. Where AWS may have billed, the outcome is unknown: a lost answer, or a 200 without a
+  metering record id.
 - Of a message only the words that tell a bad clock or certificate are passed on.
-- A dry run passes with the code `DryRunOperation`, whatever its HTTP status, or with a 200 that AWS's
-  JSON protocol would give: a captive portal says 200 too.
+- A dry run passes with the code `DryRunOperation`, whatever its HTTP status, or with a 200 that AWS's JSON protocol
+  would give: a captive portal answers 200 too.
 
-Source: AWS Marketplace API Reference, MeterUsage (DryRun); botocore's service model and exceptions.
+Sources: AWS Marketplace API Reference, MeterUsage (DryRun); botocore's service model and exceptions.
 """
 
 from __future__ import annotations
@@ -52,11 +49,11 @@ ARN_ACCOUNT: Final = re.compile(r"arn:[a-z-]+:(?:iam|sts|ecs):[a-z0-9-]*:([0-9]{
 
 @dataclass(frozen=True, kw_only=True)
 class Metered:
-    """What came of sending one sealed request."""
+    """The outcome of sending one sealed request."""
 
     outcome: outcomes.Outcome
     request_id: str
-    """AWS's name for the call; empty where it gave none."""
+    """AWS's request id; empty where it gave none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +68,14 @@ DryRun = Passed | CallFailed
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Whom AWS bills, as far as it is known without asking; empty where it is not."""
+    """The account and role that AWS bills, as far as known without asking; empty where unknown."""
 
     account: str
     role: str
 
 
 def meter_usage(marketplace: Marketplace, request: SealedRequest) -> Metered:
-    """Send it once. Raises nothing: the outermost edge of the SDK."""
+    """Send a sealed request once. Raises nothing: the outermost edge of the SDK."""
     try:
         client = marketplace.ready()
     except Exception as exc:  # whatever the SDK raises while it makes its client and fetches credentials
@@ -108,7 +105,7 @@ def dry_run(
     now: datetime,
     host_now: datetime | None = None,
 ) -> DryRun:
-    """Would AWS take usage of this dimension now? Records nothing. Raises nothing.
+    """Ask by a dry run whether AWS would take usage of this dimension now. Records nothing. Raises nothing.
 
     `host_now` is this host's own time, where `now` follows another clock.
     """
@@ -132,13 +129,13 @@ def dry_run(
 
 
 def has_decimals(client: Any) -> bool:
-    """Whether the SDK's model has the decimal fields: they came late in 2026."""
+    """Return whether the SDK's model has the decimal fields: they came late in 2026."""
     shape = client.meta.service_model.operation_model(OPERATION).input_shape
     return "UsageQuantityAsDecimal" in shape.members
 
 
 def caller(marketplace: Marketplace, workload: str = "") -> Caller:
-    """Account and role of the calls, without asking AWS. `workload` may be an ECS task's ARN."""
+    """Return account and role of the calls, without asking AWS. `workload` may be an ECS task's ARN."""
     role = marketplace.credential_source().role
     found = ARN_ACCOUNT.match(role) or ARN_ACCOUNT.match(workload)
     return Caller(account=found[1] if found else "", role=role)
@@ -150,7 +147,7 @@ def _of_aws(reply: Mapping[str, Any]) -> bool:
 
 
 def _refused(exc: ClientError) -> Metered:
-    """AWS said no: MeterUsage itself, or who gives the credentials while they are renewed."""
+    """Return the failure of a call that AWS refused: MeterUsage itself, or STS while credentials are renewed."""
     if exc.operation_name != OPERATION:
         return _not_called(exc)
     code = code_of(exc)
@@ -169,7 +166,7 @@ def _no_answer(exc: Exception) -> Metered:
 
 
 def _not_called(exc: Exception) -> Metered:
-    """MeterUsage was not even asked; so nothing is wrong with the record, whatever the code says elsewhere."""
+    """Return the outcome of a call that never reached MeterUsage, so that nothing is wrong with the record."""
     if isinstance(exc, ClientError):
         code, message = code_of(exc), message_of(exc)
         request_id, retry_after_seconds = request_id_of(exc.response), retry_after_of(exc)
@@ -184,7 +181,7 @@ def _not_called(exc: Exception) -> Metered:
 
 
 def _qualifying(code: str, message: str) -> str:
-    """The words of a message that split the code in two; nothing else of it."""
+    """Return the words of a message that decide between two meanings of a code, and nothing else of it."""
     for qualifier, words in dispositions.QUALIFIERS.items():
         if f"{code}:{qualifier}" in dispositions.TABLE and (found := words.search(message)):
             return found[0]

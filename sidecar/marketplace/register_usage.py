@@ -1,10 +1,10 @@
-"""What did RegisterUsage answer? One call, turned into a value.
+"""Call RegisterUsage once and return the answer as a value.
 
-Rules kept here:
+Invariants:
 - Every exception becomes a value; none escapes.
-- HTTP 200 without a Signature is an answer too; that it proves nothing is decided by verification.
+- HTTP 200 without a Signature is an answer too; verification decides that it proves nothing.
 
-Source: AWS Marketplace API Reference, RegisterUsage.
+Sources: AWS Marketplace API Reference, RegisterUsage.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Signed:
 
 
 def register_usage(marketplace: Marketplace, asked: Registration, now: datetime) -> Signed | CallFailed:
-    """Ask once. `now` is this host's. Raises nothing: the outermost edge of the SDK."""
+    """Call RegisterUsage once. `now` is this host's time. Raises nothing: the outermost edge of the SDK."""
     try:
         reply = marketplace.metering().register_usage(
             ProductCode=asked.product_code,

@@ -1,15 +1,14 @@
-"""What may the SDK see of the environment? The variables the short-lived child runs with.
+"""Choose the environment variables with which the SDK runs in the short-lived child.
 
-Rules kept here:
-- Ambient `AWS_ENDPOINT_URL*`, and endpoints in AWS config files, are ignored: a buyer could aim metering
-  at a fake. An endpoint override is honoured only where the settings let it through, and then for
-  STS as well.
+Invariants:
+- Ambient `AWS_ENDPOINT_URL*`, and endpoints in AWS config files, are ignored: a buyer could aim metering at a fake. An
+  endpoint override is honoured only where the settings allow it, and then for STS as well.
 - No proxy is ever asked for a link-local address, whatever NO_PROXY says.
-- On ECS and in Kubernetes the instance's own role is not consulted, unless someone says so: AWS
+- On ECS and in Kubernetes the instance's own role is not consulted, unless it is switched on explicitly: AWS
   Marketplace does not accept it, and where its endpoint is blocked it costs seconds.
 - The SDK's own retries are off; the retry loop is ours.
 
-Source: AWS SDKs and Tools reference guide, "Service-specific endpoints"; botocore's config provider.
+Sources: AWS SDKs and Tools reference guide, "Service-specific endpoints"; botocore's config provider.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def take(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) ->
 
 
 def for_sdk(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) -> dict[str, str]:
-    """The environment the SDK is to see. `endpoint_url` is an override already found admissible."""
+    """Return the environment the SDK is to see. `endpoint_url`: an override that the settings allow."""
     seen = {name: value for name, value in env.items() if not name.startswith("AWS_ENDPOINT_URL")}
     if endpoint_url:
         seen["AWS_ENDPOINT_URL_STS"] = endpoint_url

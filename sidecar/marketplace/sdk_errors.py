@@ -1,13 +1,13 @@
-"""What is in an error of the SDK? Taken apart once, for every question.
+"""Turn an exception of the SDK into a value with a code, AWS's request id and the caller's role.
 
-Leaves to others what it means: `entitlement.answers` for the gate, `metering.dispositions` for a record.
+What the code means is decided in `entitlement.classify` for the gate and in `metering.dispositions` for a record.
 
-Rules kept here:
-- Every exception becomes a value with a code that `entitlement.answers` has a row for.
-- A message of AWS's serves to tell a bad clock from a bad signature and to learn the caller's role;
-  it is not logged, and neither is anything of a reply.
+Invariants:
+- Every exception becomes a value with a code that `entitlement.error_table` has a row for.
+- AWS's message serves to tell a bad clock from a bad signature and to learn the caller's role; it is not logged, and
+  neither is anything else of the answer.
 
-Source: AWS Marketplace API Reference, "Common error types"; botocore's exceptions.
+Sources: AWS Marketplace API Reference, "Common error types"; botocore's exceptions.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from sidecar.entitlement.classify import classify, classify_exception
 
 CALLER: Final = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]*:[\w+=,.@/-]+")
 SKEW_SECONDS_SAID: Final = 60
-"""A clock less than this off is not worth a word."""
+"""A smaller clock difference is not worth mentioning."""
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallFailed:
-    """A question was not answered with 200, or not at all."""
+    """A call that was not answered with 200, or not at all."""
 
     code: str
     asked: AnsweredBy
     row: ErrorRow
     request_id: str = ""
     caller: str = ""
-    """The role or user AWS names in its refusal; empty where it names none."""
+    """The role or user that AWS names in its refusal; empty where it names none."""
     skew_seconds: int | None = None
     """This host's clock minus AWS's, where AWS sent a Date."""
     retry_after_seconds: float | None = None
 
 
 def call_failed(exc: Exception, asked: AnsweredBy, now: datetime) -> CallFailed:
-    """What an exception of a call of `asked` means for the gate. `now` is this host's."""
+    """Return what an exception of a call to `asked` means for the gate. `now` is this host's time."""
     if not isinstance(exc, ClientError):
         code, row = classify_exception(class_names(exc), str(exc))
         return CallFailed(code=code, asked=AnsweredBy.SDK, row=row)
@@ -65,34 +65,34 @@ def call_failed(exc: Exception, asked: AnsweredBy, now: datetime) -> CallFailed:
 
 
 def code_of(exc: ClientError) -> str:
-    """AWS's code, or the HTTP status where there is none."""
+    """Return AWS's code, or the HTTP status where there is none."""
     said = bare_code(str(exc.response.get("Error", {}).get("Code", "")))
     return said or str(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
 
 
 def bare_code(code: str) -> str:
-    """A code without namespace (`ns#Code`) and suffix (`Code:http://…`)."""
+    """Return a code without namespace (`ns#Code`) and suffix (`Code:http://…`)."""
     return code.rpartition("#")[2].partition(":")[0]
 
 
 def message_of(exc: ClientError) -> str:
-    """AWS's words. Never to be logged."""
+    """Return AWS's message. Never log it."""
     return str(exc.response.get("Error", {}).get("Message", ""))
 
 
 def request_id_of(response: Mapping[str, Any]) -> str:
-    """AWS's name for the call; empty where it gave none."""
+    """Return AWS's request id; empty where it gave none."""
     return str(response.get("ResponseMetadata", {}).get("RequestId", ""))
 
 
 def headers_of(response: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The answer's headers, in lower case."""
+    """Return the headers, with names in lower case."""
     found: Mapping[str, Any] = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return found
 
 
 def retry_after_of(exc: ClientError) -> float | None:
-    """Seconds AWS asks to wait: `x-amz-retry-after` is in milliseconds."""
+    """Return the seconds AWS asks to wait: `x-amz-retry-after` is in milliseconds."""
     try:
         milliseconds = int(headers_of(exc.response).get("x-amz-retry-after", ""))
     except (TypeError, ValueError):
@@ -101,7 +101,7 @@ def retry_after_of(exc: ClientError) -> float | None:
 
 
 def class_names(exc: Exception) -> tuple[str, ...]:
-    """An exception's classes, from most to least specific, without those every exception has."""
+    """Return an exception's classes, from most to least specific, without those every exception has."""
     names = tuple(kind.__name__ for kind in type(exc).__mro__ if kind not in (Exception, BaseException, object))
     return names or ("Exception",)
 

@@ -1,8 +1,8 @@
-"""Which ECS task are we? Task metadata endpoint, version 4.
+"""Read which ECS task this is from the task metadata endpoint, version 4.
 
-Source: Amazon ECS developer guide, "Amazon ECS task metadata endpoint version 4": the variable
-ECS_CONTAINER_METADATA_URI_V4, path `/task`, fields TaskARN, Cluster, LaunchType, DesiredStatus. The
-region is the fourth field of the ARN.
+Sources: Amazon ECS developer guide, "Amazon ECS task metadata endpoint version 4": the variable
+ECS_CONTAINER_METADATA_URI_V4, path `/task`, fields TaskARN, Cluster, LaunchType, DesiredStatus. The region is the
+fourth field of the ARN.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def on_ecs(env: Mapping[str, str]) -> bool:
 
 
 def read_task(env: Mapping[str, str]) -> Task:
-    """Ask the agent. Raises PlatformError `task_metadata_unreadable`."""
+    """Ask the agent for the task. Raises PlatformError `task_metadata_unreadable`."""
     url = env[VARIABLE].rstrip("/") + "/task"
     fault = ""
     for _ in range(TRIES):
@@ -52,7 +52,7 @@ def read_task(env: Mapping[str, str]) -> Task:
 
 
 def task_keeps_running(env: Mapping[str, str]) -> bool:
-    """Whether ECS wants the task to run on, so that only this container ends. In doubt it does not."""
+    """Return whether ECS keeps the task running, so that only this container ends. False where it cannot be told."""
     if not on_ecs(env):
         return False
     try:
@@ -63,7 +63,7 @@ def task_keeps_running(env: Mapping[str, str]) -> bool:
 
 
 def parse_task(body: bytes) -> Task:
-    """The task in the endpoint's answer. Raises ValueError."""
+    """Return the task in the endpoint's reply. Raises ValueError."""
     document = json.loads(body)
     if not isinstance(document, dict):
         raise ValueError("the answer is no JSON object")

@@ -1,7 +1,8 @@
-"""Which pod are we? What the downward API and Kubernetes itself put into the environment.
+"""Read which pod this is from the environment that Kubernetes and the downward API set.
 
-`POD_UID` is `metadata.uid`: the same after a container restarts, another for each new pod, and so
-exactly what AWS Marketplace meters.
+Invariants:
+- `POD_UID` is `metadata.uid`: the same after a container restarts, another for each new pod, and so exactly what AWS
+  Marketplace meters.
 
 Sources: kubernetes.io, "Downward API".
 """
@@ -31,7 +32,7 @@ def in_kubernetes(env: Mapping[str, str]) -> bool:
 
 
 def read_pod(env: Mapping[str, str]) -> Pod | None:
-    """The pod, or None without `POD_UID`."""
+    """Return the pod, or None without `POD_UID`."""
     uid = env.get(UID, "").strip()
     if not uid:
         return None

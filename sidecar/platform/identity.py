@@ -1,12 +1,12 @@
-"""Who is metered, and where? The rules that turn findings into a workload and a region.
+"""Decide who is metered, and in which region, from what the platform and the settings say.
 
-Rules kept here:
-- A pod's UID or a task's ARN is the workload: AWS meters pods and tasks. A name of the operator's that
-  contradicts it, or a pod and a task at once, is an error: half the usage would be billed to nobody.
-- Without either, the operator's name; without that, a UUID kept in the state directory. Such a
-  workload has no identity AWS shares, so no answer is kept for it.
-- Region: the task ARN, then AWS_REGION, then AWS_DEFAULT_REGION, then the instance. AWS wants the
-  region the workload runs in; a disagreement is said, and the ARN wins.
+Invariants:
+- A pod's UID or a task's ARN is the workload: AWS meters pods and tasks. A name set by the operator that contradicts
+  it, or a pod and a task at once, is an error: half the usage would be billed to no workload.
+- Without either, the operator's name; without that, a UUID kept in the state directory. Such a workload has no identity
+  that AWS shares, so no answer is kept for it.
+- Region: the task ARN, then AWS_REGION, then AWS_DEFAULT_REGION, then the instance. AWS wants the region in which the
+  workload runs; a disagreement is reported, and the ARN wins.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Workload:
     kind: str
     """`pod`, `task`, `named` (by the operator) or `nameless`."""
     labels: Mapping[str, str]
-    """What an operator knows it by: pod, namespace, cluster …; for logs."""
+    """What an operator calls it: pod, namespace, cluster …; for logs."""
 
     @property
     def keeps_answers(self) -> bool:
@@ -39,16 +39,16 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Where AWS is asked."""
+    """The region in which AWS is asked, and its source."""
 
     name: str
     source: str
     disagreement: str | None
-    """What else names another region, in words; None where all agree."""
+    """Other sources that name another region, in words; None where all agree."""
 
 
 def identify_workload(pod: Pod | None, task: Task | None, named: str | None, nameless: Callable[[], str]) -> Workload:
-    """Who is metered. Raises SettingsError where the findings contradict one another."""
+    """Return who is metered. Raises SettingsError where the sources contradict one another."""
     if pod and task:
         fault = f"is {pod.uid!r}, but ECS says that this is task {task.arn!r}. A container is in one of them."
         raise SettingsError([Problem(setting=UID, fault=fault + f" Remove {UID}.")])
@@ -78,7 +78,7 @@ def _said(labels: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def find_region(env: Mapping[str, str], task: Task | None, instance: Callable[[], str | None]) -> Region | None:
-    """Where AWS is asked; None where nothing says it. `instance` is only called as the last resort."""
+    """Return where AWS is asked; None where no source names a region. `instance` is called as the last resort only."""
     named = [(variable, env[variable].strip()) for variable in REGION_VARIABLES if env.get(variable, "").strip()]
     found = [("the task ARN", task.region), *named] if task else named
     if not found:

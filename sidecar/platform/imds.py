@@ -1,8 +1,9 @@
-"""Which region does the EC2 instance metadata service name? The last resort.
+"""Read the region from the EC2 instance metadata service, as the last resort.
 
-Version 2 only: a token first, then the question.
+Invariants:
+- Version 2 only: a token first, then the region.
 
-Source: Amazon EC2 user guide, "Use IMDSv2" and "Instance metadata categories" (placement/region).
+Sources: Amazon EC2 user guide, "Use IMDSv2" and "Instance metadata categories" (placement/region).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ REGION: Final = re.compile(r"[a-z]{2,8}(-[a-z]+)+-[0-9]+")
 
 
 def read_region(env: Mapping[str, str]) -> str | None:
-    """The region, or None where there is no such service or it is switched off."""
+    """Return the region, or None where there is no such service or it is switched off."""
     if env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return None
     base = env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", DEFAULT).rstrip("/")
