@@ -1,7 +1,7 @@
-"""A local AWS Marketplace: what would AWS answer, and what would it answer on a bad day?
+"""Emulate AWS Marketplace metering and STS on this machine, on good days and bad ones.
 
-It signs real tokens with its own keys, so that a sidecar verifies them as it would verify AWS's.
-`Emulator` is loaded on first use: naming this package costs no Flask and no cryptography.
+It signs real tokens with its own keys, so that a sidecar verifies them as it would verify AWS's. `Emulator` is loaded
+on first use: importing this package costs no Flask and no cryptography.
 """
 
 from __future__ import annotations

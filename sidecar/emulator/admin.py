@@ -1,10 +1,10 @@
-"""The admin routes: what does the emulator know, and what shall it do next? JSON under `/_emulator/`.
+"""Serve the admin routes under `/_emulator/`: what the emulator knows, and what it is told to do. JSON.
 
-Left to others: what each verb means (`orders`).
+What each verb means is in `control`.
 
-Rules kept here:
+Invariants:
 - `POST /_emulator/<verb>` is a timeline's `do: <verb>`; `DELETE /_emulator/faults` is `clear-faults`.
-- A body that is not understood is 400 `{"error": "<field>: …"}`, and nothing changes.
+- A body that cannot be read is 400 `{"error": "<field>: …"}`, and nothing changes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIX: Final = "/_emulator"
 
 
 def blueprint(world: EmulatorState) -> Blueprint:
-    """The routes for one world."""
+    """Return the routes for one world."""
     routes = Blueprint("admin", __name__, url_prefix=PREFIX)
 
     @routes.get("/state")
@@ -65,7 +65,7 @@ def blueprint(world: EmulatorState) -> Blueprint:
 
 
 def _body() -> Mapping[str, object]:
-    """The request's JSON object; no body at all is an empty one."""
+    """Return the request's JSON object; no body at all is an empty one."""
     try:
         body = json.loads(request.get_data() or b"{}")
     except (ValueError, RecursionError):

@@ -1,12 +1,12 @@
-"""Is usage split as AWS allows? Tags and sums of a request's allocations.
+"""Check that usage is split as AWS allows: tags and sums of a request's allocations.
 
-Rules kept here (metering service model, "UsageAllocation", "TagList", "Tag", and the texts of the two errors):
+Invariants (metering service model, "UsageAllocation", "TagList", "Tag", and the texts of the two errors):
 - InvalidTagException: a key of 1 to 100 characters and a value of 1 to 256, of letters, digits, space and
   `+ - = . _ : / @`; at most five tags in an allocation, and five different keys in a request (AWS's texts
   can be read either way, so both hold); a key twice in one allocation.
 - InvalidUsageAllocationsException: the sum is not exactly the quantity, whole numbers and decimals are
   mixed, or two allocations have the same tags. Two without tags have the same: none.
-- Where texts disagree, knobs: `tag_characters`, `tag_keys_max`, `empty_tag_values`, `allocations_max`.
+- Where texts disagree, settings: `tag_characters`, `tag_keys_max`, `empty_tag_values`, `allocations_max`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def check(request: UsageRequest, behaviour: Behaviour) -> None:
 
 
 def split(allocations: tuple[Allocation, ...]) -> frozenset[tuple[frozenset[Tag], Decimal]]:
-    """The allocations by value, whatever order and form they were sent in."""
+    """Return the allocations by value, whatever order and form they were sent in."""
     return frozenset((frozenset(each.tags), each.quantity.value) for each in allocations)
 
 

@@ -1,12 +1,12 @@
-"""The emulator as a Flask app: AWS at `POST /`, its conductor's stand under `/_emulator/`.
+"""Serve the emulator as a Flask app: AWS at `POST /`, the controls under `/_emulator/`.
 
-Left to others: what is answered (`metering_api`, `sts`), how it travels (`delivery`), the admin routes
+Elsewhere: what is answered (`metering_api`, `sts`), how it travels (`transport`), the admin routes
 (`admin`), the HTTP server (`server`).
 
-Rules kept here:
+Invariants:
 - A form-encoded request without X-Amz-Target is for STS, any other for the metering service: both share
   one port, so that one endpoint override serves a whole IRSA walk.
-- Every call of an operation is noted before its answer is sent, so that who has the answer sees the call.
+- Every call is listed before its answer is sent, so that a client with its answer finds the call in the list.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STS = SecurityTokenService()
 
 
 def create_app(world: EmulatorState, stopping: threading.Event) -> Flask:
-    """The app for one world; `stopping` ends what hangs."""
+    """Return the app for one world; `stopping` ends what hangs."""
     app = Flask(__name__, static_folder=None)
     # A dropped connection leaves Flask as the ConnectionError it is; the HTTP server knows what it means.
     app.config["PROPAGATE_EXCEPTIONS"] = True
@@ -70,7 +70,7 @@ def _play(
     fault: Fault | None,
     stopping: threading.Event,
 ) -> Reply:
-    """The reply to one call, through its fault if it has one. Raises Dropped."""
+    """Return the reply to one call, through its fault if it has one. Raises Dropped."""
     connection = request.environ["werkzeug.socket"]
     if fault is not None and fault.kind in REPLACING:
         world.note_call(operation, service.workload(world, incoming), fault.kind)
@@ -88,7 +88,7 @@ def _play(
 def _judged(
     world: EmulatorState, service: Service, operation: str, incoming: Incoming, fault: Fault | None
 ) -> tuple[Reply, str]:
-    """The reply by the rules, and what to call it in the list of calls."""
+    """Return the reply by the rules, and its name in the list of calls."""
     try:
         return service.perform(world, operation, incoming, _conditions(world, fault)), "ok"
     except Refusal as refused:

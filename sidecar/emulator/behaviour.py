@@ -1,9 +1,9 @@
-"""How does this AWS behave? The knobs, each with the default that AWS documents or is seen to follow.
+"""Define how this AWS behaves: settings, each with the default that AWS documents or is seen to follow.
 
-Left to others: what each knob does (`tokens`, `register_usage`, `meter_usage`, `callers`).
+Elsewhere: what each setting does (`tokens`, `register_usage`, `meter_usage`, `callers`).
 
-Rules kept here:
-- Where AWS's pages disagree or are silent, a knob plays each reading: claim casing (the API Reference and
+Invariants:
+- Where AWS's pages disagree or are silent, a setting follows each reading: claim casing (the API Reference and
   the seller guide print PascalCase, AWS's Java example and shipping code read camelCase), `iat` (in the
   guide, not in the API Reference's example), asking again after a denial (documented for the first call
   only). So for MeterUsage: the lateness window, changed allocations, client tokens, tags, dry runs.
@@ -105,7 +105,7 @@ class DryRunStatus(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """Every knob. Those about callers hold for each access key that nobody defined."""
+    """Every setting. Those about callers hold for each access key that was not defined."""
 
     account: str = DEFAULT_ACCOUNT
     region: str = DEFAULT_REGION
@@ -137,7 +137,7 @@ class Behaviour:
     late_seconds_max: float = 21600.0
     late_from: LateFrom = LateFrom.NOW
     early_seconds_max: float = 900.0
-    """How far in the future a timestamp may lie."""
+    """How far in the future a timestamp may be."""
     refuse_before_start: bool = False
     """Whether a timestamp before the workload's start, where that is known, is out of bounds."""
     other_allocations: OtherAllocations = OtherAllocations.DUPLICATE
@@ -149,7 +149,7 @@ class Behaviour:
     empty_tag_values: bool = False
 
     def changed(self, body: Mapping[str, object]) -> Self:
-        """With the knobs that `body` names turned. Raises BadOrder, which names the knob."""
+        """Return a copy with the settings that `body` names changed. Raises BadOrder, which names the setting."""
         read.only(body, {field.name for field in fields(self)})
         for name, value in body.items():
             if value is None:
@@ -157,11 +157,11 @@ class Behaviour:
         return replace(self, **{name: self._parsed(body, name) for name in body})
 
     def as_json(self) -> dict[str, object]:
-        """Every knob by its name, as `changed` takes it."""
+        """Return every setting by its name, as `changed` takes it."""
         return {name: value.value if isinstance(value, Enum) else value for name, value in asdict(self).items()}
 
     def _parsed(self, body: Mapping[str, object], name: str) -> Any:
-        """The knob's new value, of the kind that its present value has."""
+        """Return the setting's new value, of the type of its present value."""
         present = getattr(self, name)
         if isinstance(present, Enum):
             return read.choice(body, name, type(present))

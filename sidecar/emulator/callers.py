@@ -1,17 +1,17 @@
-"""Who is calling? The workload behind an access key.
+"""Keep the workload behind each access key.
 
-Left to others: reading the key from a request (`sigv4`), exchanging a web identity for one (`sts`), and
+Elsewhere: reading the key from a request (`sigv4`), exchanging a web identity for one (`sts`), and
 what a caller may do (`metering_api`, `register_usage`).
 
-Rules kept here:
+Invariants:
 - AWS derives the task or pod from the credentials: the request names neither (metering service model).
   How is not documented. Here each access key id belongs to one workload.
-- A key that somebody defined is what they said. A key that AssumeRoleWithWebIdentity issued belongs to
+- A key that was defined is as defined. A key that AssumeRoleWithWebIdentity issued belongs to
   the pod of the web identity token, with account and role of the role ARN. Any other key is a workload
   of its own, named after the key.
 - An issued key works only with its session token, and until it expires: UnrecognizedClientException and
   ExpiredTokenException otherwise.
-- A workload started when somebody said so, or else when STS first issued it a key.
+- A workload started when it was set, or else when STS first issued it a key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sidecar.emulator.sigv4 import Signed
 
 DEFAULT_ROLE: Final = "workload-role"
 FIELDS: Final = ("access_key", "workload", "account", "platform", "region", "allowed", "role", "started")
-"""What can be said about a caller."""
+"""The fields that define a caller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Caller:
     allowed: bool
     role: str
     started_at: datetime | None = None
-    """When it started to run, where somebody said so or STS saw it first; by the emulated clock."""
+    """When it started to run, where it was set or STS saw it first; by the emulated clock."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -61,7 +61,7 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class IssuedKey:
-    """Temporary credentials that STS handed out."""
+    """Temporary credentials that STS issued."""
 
     access_key: str
     session_token: str
@@ -84,7 +84,7 @@ class Callers:
         self._first_issued_at: dict[str, datetime] = {}
 
     def define(self, body: Mapping[str, object], behaviour: Behaviour) -> Caller:
-        """Says who is behind an access key; what `body` leaves out stays as it is. Raises BadOrder."""
+        """Set who is behind an access key; what `body` leaves out stays as it is. Raises BadOrder."""
         read.only(body, FIELDS)
         access_key = read.text(body, "access_key")
         if access_key is None:
@@ -100,7 +100,7 @@ class Callers:
             self._first_issued_at.setdefault(key.workload, key.issued_at)
 
     def expire_issued(self, now: datetime) -> int:
-        """Ends every key issued so far; how many."""
+        """End every key issued so far; return how many."""
         with self._lock:
             live = [key for key in self._issued.values() if key.expires_at > now]
             for key in live:
@@ -108,7 +108,7 @@ class Callers:
         return len(live)
 
     def authenticate(self, signed: Signed, behaviour: Behaviour, now: datetime) -> Caller:
-        """The caller who signed. Raises Refusal."""
+        """Return the caller who signed. Raises Refusal."""
         with self._lock:
             issued = self._issued.get(signed.access_key)
             if issued is not None:
@@ -119,12 +119,12 @@ class Callers:
             return self._behind(signed.access_key, behaviour)
 
     def workload(self, access_key: str, behaviour: Behaviour) -> str:
-        """The workload an access key belongs to, without judging it."""
+        """Return the workload an access key belongs to, without judging it."""
         with self._lock:
             return self._behind(access_key, behaviour).workload
 
     def as_json(self, behaviour: Behaviour) -> list[dict[str, object]]:
-        """Keys that were defined or issued, each with its caller."""
+        """Return keys that were defined or issued, each with its caller."""
         with self._lock:
             return [
                 {"access_key": key, "issued": key in self._issued, **self._behind(key, behaviour).as_json()}

@@ -1,13 +1,13 @@
-"""The command `emulator`: its flags, what it says, and how it ends.
+"""Run the command `emulator`: its flags, its output, and its end.
 
-Left to others: everything AWS does (`server` and the rooms below it, imported only when it runs, so that
+Elsewhere: everything AWS does (`server` and what it imports, only when it runs, so that
 the help of the whole program stays cheap).
 
-Rules kept here:
+Invariants:
 - It ends with 0 on SIGTERM and SIGINT, as process 1 too; 69 when its address cannot be had; 78 when a flag
   or the timeline is wrong.
 - With `--json` the first line of stdout is one object with all a script needs to aim at it, and each
-  later line is an event. Nobody has to read them: a slow reader delays no answer.
+  later line is an event. They need no reader: a slow reader delays no answer.
 - It says nothing secret but what AWS publishes too: public keys.
 """
 
@@ -71,7 +71,7 @@ exit status: 0 after SIGTERM or SIGINT, 69 when the address is taken, 78 when a 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags, the description and the examples to a parser."""
+    """Add the flags, the description and the examples to a parser."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=_port, default=DEFAULT_PORT, help="port to bind; 0 takes a free one (%(default)s)")
     add("--product-code", action="append", metavar="CODE", help="a product that exists (demo-product)")
     add("--dimension", action="append", metavar="NAME", help="a usage dimension of every product (requests)")
-    add("--account", default="123456789012", help="account of callers nobody defined (%(default)s)")
+    add("--account", default="123456789012", help="account of callers that were not defined (%(default)s)")
     add("--region", default="us-east-1", help="region of the endpoint and of callers (%(default)s)")
     add("--platform", choices=("eks", "ecs", "none"), default="eks", help="where callers run (%(default)s)")
     add("--unsubscribed", action="store_true", help="start without any subscription")
@@ -119,7 +119,7 @@ def _port(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answers until SIGTERM or SIGINT; the exit status."""
+    """Answer until SIGTERM or SIGINT; return the exit status."""
     from sidecar.emulator.refusals import BadOrder
 
     with _Narrator(as_json=args.json) as narrator, _EndSignals() as signals:
@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
-    """The emulator that the flags describe. Raises BadOrder."""
+    """Return the emulator that the flags describe. Raises BadOrder."""
     from sidecar.emulator import control_fields, faults, timeline
     from sidecar.emulator.behaviour import Behaviour
     from sidecar.emulator.refusals import BadOrder
@@ -189,7 +189,7 @@ def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
 
 
 def _greeting(emulator: Emulator, args: argparse.Namespace) -> str:
-    """The first thing said: where it is and how to aim at it."""
+    """Return the first output: where the emulator is, and the variables that point a sidecar at it."""
     if args.json:
         keys, codes = emulator.public_keys(), list(emulator.product_codes)
         about = {"url": emulator.url, "product_codes": codes, "dimensions": list(emulator.dimensions)}
@@ -234,7 +234,7 @@ def _fail(status: int, complaint: str) -> int:
 
 
 class _Narrator:
-    """Says lines on stdout from a thread of its own, so that no answer waits for a reader."""
+    """Prints lines on a separate thread, so that no answer waits for a reader."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

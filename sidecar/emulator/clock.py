@@ -1,10 +1,10 @@
-"""What time is it in this AWS? A clock that can be set and sped up.
+"""Keep the time of this AWS: a clock that can be set and sped up.
 
-Left to others: who reads which of its two times (`app`, `metering_api`, `sts`), and the orders as others
-write them (`orders`).
+Elsewhere: who reads which of its two times (`app`, `metering_api`, `sts`), and the commands as others
+write them (`control`).
 
-Rules kept here:
-- `now()` is the time of the marketplace: hours, windows, records, tokens. Until somebody moves it, it is
+Invariants:
+- `now()` is the time of the marketplace: hours, windows, records, tokens. Until it is moved, it is
   the real one.
 - `real` stays what it is, and so does `monotonic()`: what clients do by their own clock (sign, wait, let
   credentials expire) is judged by theirs, and a timeline counts real seconds.
@@ -44,7 +44,7 @@ class EmulatedClock:
 
     @property
     def speed(self) -> float:
-        """How many of its seconds go by in a real one."""
+        """Return how many of its seconds pass in a real one."""
         return 1.0 if self._setting is None else self._setting.speed
 
     def now(self) -> datetime:
@@ -54,7 +54,7 @@ class EmulatedClock:
         return self.real.monotonic()
 
     def set(self, *, now: datetime | None = None, speed: float | None = None) -> None:
-        """Puts it to an instant, or changes its speed, or both; what is left out stays. Raises BadOrder."""
+        """Set it to an instant, or change its speed, or both; what is left out stays. Raises BadOrder."""
         if speed is not None and not 0 <= speed <= SPEED_MAX:  # not "outside of": that lets NaN through
             raise BadOrder(f"speed: must be 0 to {SPEED_MAX:.0f}")
         if now is not None and now.tzinfo is None:

@@ -1,6 +1,6 @@
-"""What does the service model allow in a request member? What every operation checks in the same words.
+"""Check request members against the service model, with the wording that every operation shares.
 
-Rules kept here:
+Invariants:
 - Everything wrong with a request's members is one ValidationException that lists it all, in the wording
   common to AWS's JSON services.
 - A member that is null counts as absent, as in every AWS JSON protocol.
@@ -20,13 +20,13 @@ _PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]*")
 
 
 def invalid(wrong: Sequence[str]) -> Refusal:
-    """The ValidationException that lists `wrong`."""
+    """Return the ValidationException that lists `wrong`."""
     count = f"{len(wrong)} validation error{'s' if len(wrong) > 1 else ''} detected: "
     return refusal("ValidationException", count + "; ".join(wrong))
 
 
 def failed(member: str, constraint: str) -> str:
-    """One thing wrong with one member."""
+    """Return one thing wrong with one member."""
     return f"Value at '{member}' failed to satisfy constraint: {constraint}"
 
 
@@ -39,7 +39,7 @@ def wrong_text(
     most: int,
     pattern: re.Pattern[str] | None = None,
 ) -> list[str]:
-    """What is wrong with a string member."""
+    """Return what is wrong with a string member."""
     if value is None:
         return [failed(member, "Member must not be null")] if required else []
     if not isinstance(value, str):
@@ -54,5 +54,5 @@ def wrong_text(
 
 
 def wrong_product_code(code: object) -> list[str]:
-    """What is wrong with a product code."""
+    """Return what is wrong with a product code."""
     return wrong_text("productCode", code, required=True, most=PRODUCT_CODE_CHARACTERS_MAX, pattern=_PRODUCT_CODE)

@@ -1,8 +1,8 @@
-"""What may be ordered while it runs? The verbs that admin routes and timelines share.
+"""Parse the commands that admin routes and timelines share.
 
-Rules kept here:
-- A verb is understood before it is obeyed: `parse_command` reads the whole body and complains, and only what
-  it returns changes the world. So a timeline is refused at its start, not in its middle.
+Invariants:
+- A verb is parsed before it is run: `parse_command` reads the whole body and complains, and only what
+  it returns changes the state. So a timeline is refused at its start, not in its middle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Command = Callable[[], Answer]
 
 
 def parse_command(world: EmulatorState, verb: str, body: Mapping[str, object]) -> Command:
-    """What a verb will do, once called; it returns what there is to say. Raises BadOrder."""
+    """Return the command that a verb and its body name, not yet run; running it returns its reply. Raises BadOrder."""
     if verb not in VERBS:
         raise BadOrder(f"do: {verb} is none of {', '.join(sorted(VERBS))}")
     return VERBS[verb](world, body)

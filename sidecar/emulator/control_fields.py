@@ -1,8 +1,8 @@
-"""What did the person who drives the emulator write? Reads admin bodies and timelines, field by field.
+"""Read the bodies of admin requests and timelines, field by field.
 
-Rules kept here:
-- Every complaint is a BadOrder that names the field, so that a typing error is not taken for obedience.
-- A field nobody knows is an error.
+Invariants:
+- Every complaint is a BadOrder that names the field, so that a typing error does not pass unnoticed.
+- An unknown field is an error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ E = TypeVar("E", bound=Enum)
 
 
 def only(body: Mapping[str, object], known: Collection[str]) -> None:
-    """Refuses fields outside `known`."""
+    """Refuse fields outside `known`."""
     for name in body:
         if name not in known:
             raise BadOrder(f"{name}: unknown field; known: {', '.join(sorted(known)) or 'none'}")
 
 
 def text(body: Mapping[str, object], name: str) -> str | None:
-    """A non-empty string, or None when absent."""
+    """Return a non-empty string, or None when absent."""
     value = body.get(name)
     if value is None:
         return None
@@ -40,7 +40,7 @@ def text(body: Mapping[str, object], name: str) -> str | None:
 
 
 def flag(body: Mapping[str, object], name: str) -> bool | None:
-    """True or false, or None when absent."""
+    """Return true or false, or None when absent."""
     value = body.get(name)
     if value is None or isinstance(value, bool):
         return value
@@ -48,7 +48,7 @@ def flag(body: Mapping[str, object], name: str) -> bool | None:
 
 
 def number(body: Mapping[str, object], name: str) -> float | None:
-    """A number that a clock can bear, or None when absent."""
+    """Return a number of seconds in the clock's range, or None when absent."""
     value = body.get(name)
     if value is None:
         return None
@@ -60,7 +60,7 @@ def number(body: Mapping[str, object], name: str) -> float | None:
 
 
 def instant(body: Mapping[str, object], name: str) -> datetime | None:
-    """An aware instant from ISO 8601 text with its zone or from Unix seconds, or None when absent."""
+    """Return an aware instant from ISO 8601 text with its zone or from Unix seconds, or None when absent."""
     value = body.get(name)
     if value is None:
         return None
@@ -79,7 +79,7 @@ def instant(body: Mapping[str, object], name: str) -> datetime | None:
 
 
 def whole(body: Mapping[str, object], name: str, *, least: int) -> int | None:
-    """A whole number of at least `least`, or None when absent."""
+    """Return a whole number of at least `least`, or None when absent."""
     value = body.get(name)
     if value is None:
         return None
@@ -89,7 +89,7 @@ def whole(body: Mapping[str, object], name: str, *, least: int) -> int | None:
 
 
 def whole_list(body: Mapping[str, object], name: str, *, least: int) -> tuple[int, ...] | None:
-    """A list of whole numbers of at least `least`, or None when absent."""
+    """Return a list of whole numbers of at least `least`, or None when absent."""
     value = body.get(name)
     if value is None:
         return None
@@ -102,7 +102,7 @@ def whole_list(body: Mapping[str, object], name: str, *, least: int) -> tuple[in
 
 
 def choice(body: Mapping[str, object], name: str, kind: type[E]) -> E | None:
-    """One of an Enum's values, or None when absent."""
+    """Return one of an Enum's values, or None when absent."""
     value = body.get(name)
     if value is None:
         return None

@@ -1,9 +1,9 @@
-"""What goes wrong on order? A queue of faults, each for one operation (or all) and some number of calls.
+"""Queue faults, each for one operation (or all) and some number of calls.
 
-Left to others: how a dropped or hanging connection is played (`delivery`), what a forged token looks
+Elsewhere: how a dropped or hanging connection is played (`transport`), what a forged token looks
 like (`tokens`).
 
-Rules kept here:
+Invariants:
 - The first fault in the queue that fits a call is used by it, once; a call uses at most one.
 - A fault that replaces the answer (`drop_before`, `hang`, `empty_200`, `html_503`, `html_200`) comes
   before every rule. An AWS error comes where throttling stands in the order of precedence: after
@@ -58,7 +58,7 @@ FORGING: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         **{f"alg_{each.value.lower()}": {"algorithm": each.value} for each in Algorithm},
     }
 )
-"""Faults of a success: the knobs of `Behaviour` they turn for one call. `iat_offset` takes seconds."""
+"""Faults of a success: the settings of `Behaviour` they change for one call. `iat_offset` takes seconds."""
 
 IAT_OFFSET: Final = "iat_offset"
 SECONDS: Final[Mapping[str, float]] = MappingProxyType({"slow": 30.0, "clock_skew": 3600.0, IAT_OFFSET: 3600.0})
@@ -70,13 +70,13 @@ _ORDER = re.compile(r"(?P<operation>[^:]+):(?P<kind>[^=*]+)(=(?P<value>[^*]+))?(
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One kind of trouble for one operation, a number of times."""
+    """One kind of fault for one operation, a number of times."""
 
     operation: str
     kind: str
     """An AWS error code, or one of the kinds above."""
     times: int | None = 1
-    """None: for ever."""
+    """None: always."""
     seconds: float = 0.0
     message: str | None = None
     status: int | None = None
@@ -85,15 +85,15 @@ class Fault:
 
     @property
     def is_error(self) -> bool:
-        """Whether the kind is an AWS error code: those alone start with a capital."""
+        """Return whether the kind is an AWS error code: those alone start with a capital."""
         return self.kind[0].isupper()
 
     def as_refusal(self) -> Refusal:
-        """The AWS error it stands for."""
+        """Return the AWS error it stands for."""
         return refusal(self.kind, self.message, status=self.status, retry_after=self.retry_after)
 
     def bend(self, behaviour: Behaviour) -> Behaviour:
-        """The behaviour under this fault."""
+        """Return the behaviour with this fault."""
         if self.kind == IAT_OFFSET:
             return behaviour.changed({"iat_offset_seconds": self.seconds})
         return behaviour.changed(FORGING.get(self.kind, {}))
@@ -108,7 +108,7 @@ class Fault:
 
 
 class FaultQueue:
-    """Faults still to be played, oldest first. Safe to share between threads."""
+    """Faults that are still queued, oldest first. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -123,7 +123,7 @@ class FaultQueue:
             self._waiting.clear()
 
     def take(self, operation: str, *, errors: bool) -> Fault | None:
-        """The call's fault, used up by one, if it is an AWS error (or is not, as asked)."""
+        """Return the call's fault, used up by one, if it is an AWS error (or is not, as asked)."""
         with self._lock:
             for place, (fault, left) in enumerate(self._waiting):
                 if fault.operation not in (operation, ANY_OPERATION):
@@ -138,13 +138,13 @@ class FaultQueue:
         return None
 
     def as_json(self) -> list[dict[str, object]]:
-        """What is left, with `times` counted down."""
+        """Return what is left, with `times` counted down."""
         with self._lock:
             return [{**fault.as_json(), "times": "forever" if left is None else left} for fault, left in self._waiting]
 
 
 def from_json(body: Mapping[str, object], operations: Collection[str]) -> Fault:
-    """A fault from an admin body. Raises BadOrder, which names the field."""
+    """Return a fault from an admin body. Raises BadOrder, which names the field."""
     read.only(body, {"operation", "kind", "times", "seconds", "message", "status", "retry_after"})
     operation, kind = read.text(body, "operation"), read.text(body, "kind")
     if operation not in (*operations, ANY_OPERATION):
@@ -168,7 +168,7 @@ def from_json(body: Mapping[str, object], operations: Collection[str]) -> Fault:
 
 
 def from_text(order: str, operations: Collection[str]) -> Fault:
-    """A fault from `OPERATION:KIND[=VALUE][*TIMES]`; VALUE is seconds, or an error's retry_after in ms."""
+    """Return a fault from `OPERATION:KIND[=VALUE][*TIMES]`; VALUE is seconds, or an error's retry_after in ms."""
     found = _ORDER.fullmatch(order.strip())
     if found is None:
         raise BadOrder(f"fault {order!r}: must read OPERATION:KIND[=VALUE][*TIMES]")
@@ -181,7 +181,7 @@ def from_text(order: str, operations: Collection[str]) -> Fault:
 
 
 def kinds() -> tuple[str, ...]:
-    """Every kind but the AWS error codes."""
+    """Return every kind but the AWS error codes."""
     return (*REPLACING, *AROUND, *FORGING, IAT_OFFSET)
 
 
@@ -215,7 +215,7 @@ def _status(body: Mapping[str, object]) -> int | None:
 
 
 def _figure(text: str) -> int | float | str:
-    """A number where the text is one."""
+    """Return a number where the text is one."""
     try:
         return int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Which keys sign the tokens? One RSA pair per public key version, and one that nobody is told about.
+"""Keep the keys that sign tokens: one RSA pair per public key version, and one that stays secret.
 
-Rules kept here:
+Invariants:
 - The seller gets a public key per version; a superseded version goes on signing (AWS Marketplace API
   Reference, "RegisterUsage", PublicKeyRotationTimestamp).
 - Real key sizes are undocumented. AWS's Java example prints a 1024-bit key; 2048 is the default here.
@@ -31,14 +31,14 @@ class SigningKeys:
             raise ValueError("public key versions: at least one is needed, each of at least 1")
 
     def versions(self) -> tuple[int, ...]:
-        """Every version, oldest first."""
+        """Return every version, oldest first."""
         return tuple(self._pairs)
 
     def newest(self) -> int:
         return max(self._pairs)
 
     def add(self) -> int:
-        """A new pair under the next version number."""
+        """Return a new pair under the next version number."""
         with self._lock:
             version = self.newest() + 1
             self._pairs = {**self._pairs, version: _new_pair(self._bits)}
@@ -49,11 +49,11 @@ class SigningKeys:
 
     @cached_property
     def stranger(self) -> rsa.RSAPrivateKey:
-        """A key that is no version's: what a forger would sign with."""
+        """Return a key that is no version's: what a forger would sign with."""
         return _new_pair(self._bits)
 
     def public_pem(self, version: int) -> str:
-        """A version's public key, PEM `PUBLIC KEY`."""
+        """Return a version's public key, PEM `PUBLIC KEY`."""
         public = self._pairs[version].public_key()
         return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 

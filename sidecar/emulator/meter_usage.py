@@ -1,9 +1,9 @@
-"""MeterUsage: what does a workload owe for an hour, and is that already on record?
+"""Answer MeterUsage: what a workload owes for an hour, and whether that is already on record.
 
-Left to others: who is calling and whether IAM lets them (`callers`, `metering_api`), what a request may
+Elsewhere: who is calling and whether IAM lets them (`callers`, `metering_api`), what a request may
 hold (`usage_request`), how usage may be split (`allocations`), what is kept (`records`).
 
-Rules kept here (metering service model, "MeterUsage"; seller guide, `container-metering-meterusage`):
+Invariants (metering service model, "MeterUsage"; seller guide, `container-metering-meterusage`):
 - Order of precedence, which AWS does not document: platform, region, parameters, product code,
   entitlement, dimension, timestamp, tags, allocations, dry run, client token, duplicate.
 - Once a workload has metered a product, it is refused neither for its subscription nor for its platform. A
@@ -11,7 +11,7 @@ Rules kept here (metering service model, "MeterUsage"; seller guide, `container-
 - The hour of a timestamp is its slot. The same quantity again, by value, is answered with the same record
   id; another one is DuplicateRequestException, and the first stands.
 - More than six hours late is TimestampOutOfBoundsException. The future and the time before the workload
-  started are undocumented, like much else here: the knobs of `Behaviour` play the readings.
+  started are undocumented, like much else here: the settings of `Behaviour` play the readings.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def answer(
     behaviour: Behaviour,
     now: datetime,
 ) -> dict[str, object]:
-    """The response members. `region` is the one the request was signed for. Raises Refusal."""
+    """Return the response members. `region` is the one the request was signed for. Raises Refusal."""
     place = Registered(workload=caller.workload, product_code=str(body.get("ProductCode")))
     with world.lock:
         known = place in world.metered
@@ -64,7 +64,7 @@ def answer(
 
 
 def denied(denial: Refusal, body: Mapping[str, object]) -> Refusal:
-    """What a caller hears whom IAM does not let; a dry run has a word of its own for it."""
+    """Return the refusal of a caller without IAM permission; a dry run has a code of its own for it."""
     return refusal("UnauthorizedException", denial.message) if asks_dry_run(body) else denial
 
 
@@ -120,7 +120,7 @@ def _out_of_bounds(request: UsageRequest, bounds: str) -> Refusal:
 
 
 def _recorded(world: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour, now: datetime) -> str:
-    """The id of the record that stands in the request's slot, its own or an equal one."""
+    """Return the id of the record in the request's slot, a new or an equal one."""
     kept, account, workload = world.records, caller.account, caller.workload
     if behaviour.client_token_checked and kept.token_conflicts(account, workload, request):
         raise refusal("IdempotencyConflictException")

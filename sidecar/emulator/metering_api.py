@@ -1,14 +1,14 @@
-"""AWS JSON 1.1: which operation is asked for, by whom, and how is it answered?
+"""Speak AWS JSON 1.1: which operation is asked for, by whom, and how it is answered.
 
-Left to others: the rules of each operation, a module apiece, named in `OPERATIONS`.
+Elsewhere: the rules of each operation, a module apiece, named in `OPERATIONS`.
 
-Rules kept here (metering service model 2016-01-14, protocol AWS JSON 1.1):
+Invariants (metering service model 2016-01-14, protocol AWS JSON 1.1):
 - The operation is in X-Amz-Target, `AWSMPMeteringService.<Operation>`; an unknown one is
   UnknownOperationException.
 - Answers are `application/x-amz-json-1.1` with `x-amzn-RequestId`; errors are
   `{"__type": code, "message": text}`.
 - Before an operation's own rules: signature and credentials, then permission, then throttling (and any
-  other error that somebody ordered). AWS does not document this order.
+  other error that was queued). AWS does not document this order.
 - Signature and credentials are judged in real time, whatever the emulated clock says: a client signs by
   its own clock.
 """
@@ -97,7 +97,7 @@ def _success(members: Mapping[str, object], body: Body) -> Reply:
 
 
 def _object(body: bytes) -> Mapping[str, object]:
-    """The request's JSON object. What cannot be read as one is a SerializationException."""
+    """Return the request's JSON object. What cannot be read as one is a SerializationException."""
     try:
         value = json.loads(body or b"{}")
     except (ValueError, RecursionError):

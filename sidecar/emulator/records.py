@@ -1,8 +1,8 @@
-"""What has been metered, and what would the bill say? Records by hour, and the client tokens they came with.
+"""Keep what has been metered and print the bill: records by hour, and the client tokens they came with.
 
-Left to others: whether a request may be recorded (`meter_usage`).
+Elsewhere: whether a request may be recorded (`meter_usage`).
 
-Rules kept here:
+Invariants:
 - One record per workload, product, dimension and UTC hour; the first one stands for good (metering service
   model, "MeterUsage").
 - A client token belongs to the account that sent it. It is remembered with requests that were accepted.
@@ -28,12 +28,12 @@ _EXACT = Context(prec=60)
 
 
 def hour_of(instant: datetime) -> datetime:
-    """The start of the UTC hour an instant is in."""
+    """Return the start of the UTC hour an instant is in."""
     return instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def exact(value: Decimal) -> str:
-    """An amount as a bill prints it."""
+    """Return an amount as a bill prints it."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -112,30 +112,30 @@ Sent = tuple[str, str, str, datetime, Decimal, object]
 
 
 class UsageRecords:
-    """Records and client tokens. Whoever shares it between threads holds a lock."""
+    """Records and client tokens. Hold a lock to share it between threads."""
 
     def __init__(self) -> None:
         self._records: dict[Slot, UsageRecord] = {}
         self._tokens: dict[tuple[str, str], Sent] = {}
 
     def at(self, slot: Slot) -> UsageRecord | None:
-        """The record that stands there."""
+        """Return the record in that slot."""
         return self._records.get(slot)
 
     def token_conflicts(self, account: str, workload: str, request: UsageRequest) -> bool:
-        """Whether the request's client token came before, with something else."""
+        """Return whether the request's client token was used before with other content."""
         if request.client_token is None:
             return False
         before = self._tokens.get((account, request.client_token))
         return before is not None and before != _sent(workload, request)
 
     def remember_token(self, account: str, workload: str, request: UsageRequest) -> None:
-        """Ties the client token, where there is one, to this request."""
+        """Bind the client token, where there is one, to this request."""
         if request.client_token is not None:
             self._tokens.setdefault((account, request.client_token), _sent(workload, request))
 
     def write(self, slot: Slot, account: str, request: UsageRequest, now: datetime) -> UsageRecord:
-        """A new record in an empty slot."""
+        """Return a new record in an empty slot."""
         self._records[slot] = UsageRecord(
             slot=slot,
             account=account,
@@ -148,11 +148,11 @@ class UsageRecords:
         return self._records[slot]
 
     def all(self) -> list[UsageRecord]:
-        """Every record, by product, dimension, hour and workload."""
+        """Return every record, by product, dimension, hour and workload."""
         return [self._records[slot] for slot in sorted(self._records)]
 
     def bill(self) -> list[BillLine]:
-        """A line per product, account and dimension, in that order."""
+        """Return a line per product, account and dimension, in that order."""
         lines: dict[tuple[str, str, str], list[UsageRecord]] = {}
         for record in self.all():
             lines.setdefault((record.slot.product_code, record.account, record.slot.dimension), []).append(record)

@@ -1,9 +1,9 @@
-"""How does AWS say no? Every error answer, as a value that can be raised.
+"""Define every error answer of AWS as a value that can be raised.
 
-Left to others: when to refuse (`sigv4`, `callers`, `register_usage`, `meter_usage`, `sts`), and the form of the answer
+Elsewhere: when to refuse (`sigv4`, `callers`, `register_usage`, `meter_usage`, `sts`), and the form of the answer
 on the wire (`metering_api`, `sts`).
 
-Rules kept here:
+Invariants:
 - Modelled client errors of the metering service are HTTP 400 and InternalServiceErrorException is 500
   (AWS Marketplace API Reference, "RegisterUsage" and "MeterUsage", Errors).
 - AWS's pages on common errors give 403 in one edition and 400 in another for AccessDenied,
@@ -47,11 +47,11 @@ MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
         "UnrecognizedClientException": "The security token included in the request is invalid.",
     }
 )
-"""What an error says when nobody gave it other words."""
+"""The default text of an error."""
 
 
 class Refusal(Exception):
-    """An AWS error answer: its code, its words, its HTTP status, and `x-amz-retry-after` in ms."""
+    """An AWS error: its code, its text, its HTTP status, and `x-amz-retry-after` in ms."""
 
     def __init__(self, *, code: str, message: str, status: int, retry_after: int | None = None) -> None:
         super().__init__(f"{code}: {message}")
@@ -64,7 +64,7 @@ class Refusal(Exception):
 def refusal(
     code: str, message: str | None = None, *, status: int | None = None, retry_after: int | None = None
 ) -> Refusal:
-    """An error by its code, with the usual words and status unless others are given."""
+    """Return an error by its code, with the usual text and status unless others are given."""
     return Refusal(
         code=code,
         message=MESSAGES.get(code, f"{code}.") if message is None else message,
@@ -74,7 +74,7 @@ def refusal(
 
 
 def access_denied(*, account: str, role: str, workload: str, action: str) -> Refusal:
-    """What IAM answers when no policy allows the action."""
+    """Return what IAM answers when no policy allows the action."""
     return refusal(
         "AccessDeniedException",
         f"User: arn:aws:sts::{account}:assumed-role/{role}/{workload} is not authorized to perform: "
@@ -83,4 +83,4 @@ def access_denied(*, account: str, role: str, workload: str, action: str) -> Ref
 
 
 class BadOrder(ValueError):
-    """Whoever drives the emulator asked for something it does not have; the text names the field."""
+    """A control request asks for something the emulator does not have; the text names the field."""

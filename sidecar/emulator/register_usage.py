@@ -1,9 +1,9 @@
-"""RegisterUsage: may this workload run, and which token says so?
+"""Answer RegisterUsage: whether this workload may run, and with which token.
 
-Left to others: who is calling and whether IAM lets them (`callers`, `metering_api`), what the token looks
+Elsewhere: who is calling and whether IAM lets them (`callers`, `metering_api`), what the token looks
 like (`tokens`).
 
-Rules kept here (AWS Marketplace API Reference, "RegisterUsage"; seller guide,
+Invariants (AWS Marketplace API Reference, "RegisterUsage"; seller guide,
 `container-metering-registerusage`):
 - Order of precedence, which AWS does not document: disabled API, platform, region, parameters, product
   code, public key version, entitlement.
@@ -36,7 +36,7 @@ NONCE_CHARACTERS_MAX: Final = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What AWS knows when the question comes."""
+    """What AWS knows when the request comes."""
 
     product_codes: Collection[str]
     key_versions: Collection[int]
@@ -56,7 +56,7 @@ def answer(
     behaviour: Behaviour,
     now: datetime,
 ) -> dict[str, object]:
-    """The response members. `region` is the one the request was signed for. Raises Refusal."""
+    """Return the response members. `region` is the one the request was signed for. Raises Refusal."""
     place = Registered(workload=caller.workload, product_code=str(body.get("ProductCode")))
     with world.lock:
         try:
@@ -74,7 +74,7 @@ def answer(
 
 
 def judge(caller: Caller, region: str, body: Mapping[str, object], known: Circumstances) -> Question:
-    """The question, when the answer is yes. Raises Refusal for the first rule that says no."""
+    """Return the request's claims, when it is granted. Raises Refusal for the first rule that denies it."""
     if known.behaviour.disabled:
         raise refusal("DisabledApiException")
     if caller.platform is Platform.NONE and not known.registered:
@@ -110,7 +110,7 @@ def _check_entitlement(caller: Caller, question: Question, known: Circumstances)
 
 
 def _question(body: Mapping[str, object]) -> Question:
-    """The parameters, or one ValidationException that lists everything wrong with them."""
+    """Return the parameters, or one ValidationException that lists everything wrong with them."""
     code, version, nonce = body.get("ProductCode"), body.get("PublicKeyVersion"), body.get("Nonce")
     wrong = [
         *wrong_product_code(code),

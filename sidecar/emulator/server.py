@@ -1,7 +1,7 @@
-"""The emulator as something that runs: one World behind a real HTTP server, in a thread.
+"""Run the emulator: one `EmulatorState` behind a real HTTP server, in a thread.
 
-Rules kept here:
-- It binds 127.0.0.1 unless told otherwise: it proves nothing, so nobody else should find it.
+Invariants:
+- It binds 127.0.0.1 unless told otherwise: it proves nothing, so no other machine should find it.
 - Stopping never waits for a call that hangs; its connection is dropped.
 """
 
@@ -26,7 +26,7 @@ from sidecar.emulator.state import DEFAULT_DIMENSION, DEFAULT_PRODUCT_CODE, Emul
 
 DEFAULT_HOST: Final = "127.0.0.1"
 POLL_SECONDS: Final = 0.02
-"""How soon the server notices that it shall stop."""
+"""How soon the server notices that it has to stop."""
 BACKLOG: Final = 128
 STOP_SECONDS_MAX: Final = 5.0
 
@@ -75,25 +75,25 @@ class Emulator(EmulatorState):
 
     @property
     def url(self) -> str:
-        """Where it answers; known once it is bound."""
+        """Return where it answers; known once it is bound."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     def bind(self) -> BaseWSGIServer:
-        """Takes the address, so that `url` is known; who connects waits. Raises OSError."""
+        """Bind the address, so that `url` is known; clients that connect wait. Raises OSError."""
         if self._server is None:
             self._server = self._bound()
             self.port = self._server.port
         return self._server
 
     def start(self) -> Self:
-        """Binds if need be, and answers. Raises OSError when the address cannot be had."""
+        """Bind unless bound, and answer. Raises OSError when the address is not available."""
         self._run(partial(self.bind().serve_forever, poll_interval=POLL_SECONDS))
         self._run(partial(script.play, self, self._steps, self._stopping))
         return self
 
     def stop(self) -> None:
-        """Stops answering and drops what still hangs. More than once is fine."""
+        """Stop answering and drop calls that still hang. Harmless when repeated."""
         self._stopping.set()
         if self._server is not None and self._threads:
             self._server.shutdown()
@@ -132,11 +132,11 @@ class Emulator(EmulatorState):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Answers without a line per request; `World.calls` has them."""
+    """Answers without a line per request; `EmulatorState.calls` has them."""
 
     def send_response(self, code: int, message: str | None = None) -> None:
-        """The application says its own Date; a second one would make neither valid."""
+        """The application sets Date; a second one would make neither valid."""
         self.send_response_only(code, message)
 
     def log(self, type: str, message: str, *args: object) -> None:
-        """Says nothing."""
+        """Log nothing."""

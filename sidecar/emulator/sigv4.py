@@ -1,8 +1,8 @@
-"""Who says they signed this request, where and when? Reads the SigV4 headers.
+"""Read who claims to have signed a request, where and when, from its SigV4 headers.
 
-Left to others: who stands behind the access key (`callers`).
+Elsewhere: who stands behind the access key (`callers`).
 
-Rules kept here:
+Invariants:
 - The secret is never checked: the emulator knows no secrets, so any signature passes. What is checked is
   what a client can get wrong without a key: absence, form, service name and time.
 - A request without Authorization: MissingAuthenticationTokenException. A malformed one:
@@ -40,7 +40,7 @@ class Signed:
 
 
 def read(headers: Mapping[str, str], now: datetime) -> Signed:
-    """The signer a request names. Header names are lower-case. Raises Refusal."""
+    """Return the signer a request names. Header names are lower-case. Raises Refusal."""
     authorization = headers.get("authorization", "")
     if not authorization:
         raise refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -53,7 +53,7 @@ def read(headers: Mapping[str, str], now: datetime) -> Signed:
 
 
 def access_key(headers: Mapping[str, str]) -> str | None:
-    """The access key id a request names, or None; for the list of calls, which judges nothing."""
+    """Return the access key id a request names, or None; for the list of calls, which judges nothing."""
     try:
         return _credential_scope(headers.get("authorization", ""))[0]
     except Refusal:

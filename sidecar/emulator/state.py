@@ -1,10 +1,10 @@
-"""What does this AWS know right now? Products, keys, subscriptions, callers, registrations, records, knobs.
+"""Hold what this AWS knows now: products, keys, subscriptions, callers, registrations, records, behaviour.
 
-Left to others: the rules (`register_usage`, `meter_usage`, `sts`), the wire (`app`), the orders as others write them
-(`orders`). A test in the same process, the admin routes, a timeline and the command all turn the same
+Elsewhere: the rules (`register_usage`, `meter_usage`, `sts`), the wire (`app`), the commands as others write them
+(`control`). A test in the same process, the admin routes, a timeline and the command all turn the same
 methods here.
 
-Rules kept here:
+Invariants:
 - Nothing outlives the process, and no token, session token or private key can be read back.
 """
 
@@ -48,7 +48,7 @@ class Registered:
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A workload that got its yes."""
+    """A workload that registered."""
 
     workload: str
     product_code: str
@@ -119,20 +119,20 @@ class EmulatorState:
             self.subscribe()
 
     def public_key(self, version: int | None = None) -> str:
-        """The public key of a version (the newest), PEM."""
+        """Return the public key of a version (the newest), PEM."""
         return self.keys.public_pem(self.keys.newest() if version is None else version)
 
     def public_keys(self) -> list[dict[str, object]]:
-        """Every version with its PEM, oldest first."""
+        """Return every version with its PEM, oldest first."""
         return [{"version": each, "key": self.public_key(each)} for each in self.keys.versions()]
 
     def subscribe(self, account: str | None = None, product: str | None = None) -> None:
-        """Subscribes an account (the default one) to a product (all). Raises BadOrder."""
+        """Subscribe an account (the default one) to a product (all). Raises BadOrder."""
         with self.lock:
             self.subscriptions |= self._pairs(account, product)
 
     def unsubscribe(self, account: str | None = None, product: str | None = None) -> None:
-        """Ends the subscription of an account (the default one) to a product (all). Raises BadOrder."""
+        """End the subscription of an account (the default one) to a product (all). Raises BadOrder."""
         with self.lock:
             self.subscriptions -= self._pairs(account, product)
 
@@ -147,7 +147,7 @@ class EmulatorState:
         status: int | None = None,
         retry_after: int | None = None,
     ) -> Fault:
-        """Orders trouble: `times` None is for ever, `retry_after` is in ms. Raises BadOrder."""
+        """Queue a fault: `times` None means always, `retry_after` is in ms. Raises BadOrder."""
         body = {
             "operation": operation,
             "kind": kind,
@@ -160,27 +160,27 @@ class EmulatorState:
         return self.order_fault(body)
 
     def order_fault(self, body: Mapping[str, object]) -> Fault:
-        """`fault`, as an admin body writes it. Raises BadOrder."""
+        """Queue a fault given as an admin body. Raises BadOrder."""
         fault = from_json(body, OPERATIONS)
         self.faults.add(fault)
         return fault
 
     def clear_faults(self) -> None:
-        """Forgets every fault not yet played."""
+        """Drop every fault not yet played."""
         self.faults.clear()
 
     def define_caller(self, **caller: object) -> Caller:
-        """Says who is behind `access_key`: workload, account, platform, region, allowed, role, started."""
+        """Set who is behind `access_key`: workload, account, platform, region, allowed, role, started."""
         return self.callers.define(caller, self.behaviour)
 
-    def behave(self, **knobs: object) -> Behaviour:
-        """Turns knobs of Behaviour, by their names and JSON values. Raises BadOrder."""
+    def behave(self, **changes: object) -> Behaviour:
+        """Change settings of Behaviour, by their names and JSON values. Raises BadOrder."""
         with self.lock:
-            self.behaviour = self.behaviour.changed(knobs)
+            self.behaviour = self.behaviour.changed(changes)
             return self.behaviour
 
     def rotate(self) -> int:
-        """Makes the next public key version, and supersedes all the others; its number."""
+        """Make the next public key version, supersede all others, and return its number."""
         with self.lock:
             old = self.keys.versions()
             version = self.keys.add()
@@ -188,20 +188,20 @@ class EmulatorState:
             return version
 
     def expire_keys(self) -> int:
-        """Ends every access key STS has issued so far; the next one works. How many."""
+        """End every access key STS has issued so far, and return how many; the next one works."""
         return self.callers.expire_issued(self.clock.real.now())
 
     def set_clock(self, *, now: datetime | None = None, speed: float | None = None) -> None:
-        """Puts the emulated clock to an instant, or changes its speed, or both. Raises BadOrder."""
+        """Set the emulated clock to an instant, or change its speed, or both. Raises BadOrder."""
         self.clock.set(now=now, speed=speed)
 
     def calls(self) -> list[Call]:
-        """The last thousand calls, oldest first."""
+        """Return the last thousand calls, oldest first."""
         with self.lock:
             return list(self._calls)
 
     def registrations(self) -> list[Registration]:
-        """Who has registered, oldest first."""
+        """Return the registrations, oldest first."""
         with self.lock:
             return [
                 Registration(workload=each.workload, product_code=each.product_code, at=at)
@@ -209,19 +209,19 @@ class EmulatorState:
             ]
 
     def usage_records(self) -> list[UsageRecord]:
-        """What has been metered, by product, dimension, hour and workload."""
+        """Return what has been metered, by product, dimension, hour and workload."""
         with self.lock:
             return self.records.all()
 
     def bill(self) -> list[BillLine]:
-        """What has been metered, a line per product, account and dimension."""
+        """Return what has been metered, a line per product, account and dimension."""
         with self.lock:
             return self.records.bill()
 
     def recorded(
         self, hour: datetime, *, product: str | None = None, workload: str | None = None
     ) -> dict[str, Decimal]:
-        """The quantity on record for the hour that an instant is in, by dimension; of all unless one is named."""
+        """Return the quantity on record for the hour of an instant, by dimension; of all unless one is named."""
         found: dict[str, list[Decimal]] = {}
         for record in self.usage_records():
             slot = record.slot
@@ -231,7 +231,7 @@ class EmulatorState:
         return {dimension: added(quantities) for dimension, quantities in found.items()}
 
     def state(self) -> dict[str, object]:
-        """All of it that may be seen, as JSON."""
+        """Return everything that may be shown, as JSON."""
         with self.lock:
             return {
                 "product_codes": list(self.product_codes),
@@ -248,14 +248,14 @@ class EmulatorState:
             }
 
     def note_call(self, operation: str, workload: str | None, answer: str) -> None:
-        """Keeps one call, and tells whoever listens."""
+        """Keep one call, and pass it to the listeners."""
         call = Call(operation=operation, workload=workload, at=self.clock.now(), answer=answer)
         with self.lock:
             self._calls.append(call)
         self.tell({"event": "call.answered", **call.as_json()})
 
     def tell(self, event: Event) -> None:
-        """Passes an event on."""
+        """Pass an event on."""
         if self._on_event is not None:
             self._on_event(event)
 
@@ -267,7 +267,7 @@ class EmulatorState:
 
 
 def _dimensions(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once. Raises BadOrder."""
+    """Return each name once. Raises BadOrder."""
     found = tuple(dict.fromkeys(names))
     if not all(found) or not 1 <= len(found) <= DIMENSIONS_MAX:
         raise BadOrder(f"dimensions: must be 1 to {DIMENSIONS_MAX} names, none of them empty")

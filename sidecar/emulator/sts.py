@@ -1,8 +1,8 @@
-"""AssumeRoleWithWebIdentity: temporary credentials for a web identity token, so that IRSA can be walked.
+"""Answer AssumeRoleWithWebIdentity: temporary credentials for a web identity token, as IRSA uses them.
 
-Left to others: what the issued key may do (`callers`).
+Elsewhere: what the issued key may do (`callers`).
 
-Rules kept here (AWS STS API Reference, "AssumeRoleWithWebIdentity"; query protocol, version 2011-06-15):
+Invariants (AWS STS API Reference, "AssumeRoleWithWebIdentity"; query protocol, version 2011-06-15):
 - The request is unsigned and form-encoded; the answer is XML. `Expiration` is now plus DurationSeconds
   (3600; 900 to 43200).
 - The token may be any text and proves nothing here. One that Kubernetes issued (claim `kubernetes.io`,
@@ -72,7 +72,7 @@ class SecurityTokenService:
 
 
 def workload_of(token: str) -> str:
-    """The pod a Kubernetes token names; for any other text, a name made from a digest of it."""
+    """Return the pod a Kubernetes token names; for any other text, a name made from a digest of it."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,8 +1,8 @@
-"""What happens when, without anybody at hand? A script of orders, read from YAML or JSON.
+"""Play a script of commands at given times, read from YAML or JSON.
 
-Left to others: what each verb means (`orders`).
+Elsewhere: what each verb means (`control`).
 
-Rules kept here:
+Invariants:
 - A step is `{after: seconds, do: verb, …}`; what remains is the verb's admin body. `after` counts from
   the start of the emulator, not from the step before, and in real seconds.
 - The whole script is understood before its first step is played; a complaint names step and field.
@@ -27,7 +27,7 @@ from sidecar.emulator.state import EmulatorState
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One order, due some time after the start."""
+    """One command, due some time after the start."""
 
     after_seconds: float
     verb: str
@@ -36,7 +36,7 @@ class Step:
 
 
 def load(path: Path) -> list[object]:
-    """The steps in a file, not yet understood. Raises BadOrder."""
+    """Return the steps in a file, not yet understood. Raises BadOrder."""
     try:
         steps = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as problem:
@@ -49,13 +49,13 @@ def load(path: Path) -> list[object]:
 
 
 def read_steps(world: EmulatorState, steps: Iterable[object]) -> list[Step]:
-    """The steps in the order they are due. Raises BadOrder."""
+    """Return the steps in the order they are due. Raises BadOrder."""
     found = [_step(world, number, step) for number, step in enumerate(steps, start=1)]
     return sorted(found, key=lambda step: step.after_seconds)
 
 
 def play(world: EmulatorState, steps: Iterable[Step], stopping: threading.Event) -> None:
-    """Plays the steps as they fall due, telling what was done, until the end or until `stopping`."""
+    """Play the steps as they fall due, telling what was done, until the end or until `stopping`."""
     began = world.clock.monotonic()
     for step in steps:
         while (left := step.after_seconds - (world.clock.monotonic() - began)) > 0:
@@ -82,5 +82,5 @@ def _step(world: EmulatorState, number: int, step: object) -> Step:
 
 
 def _as_written(value: object) -> object:
-    """YAML makes an instant of what looks like one; orders take it as text."""
+    """Return instants as text: YAML parses what looks like one, and commands take text."""
     return value.isoformat() if isinstance(value, datetime) else value

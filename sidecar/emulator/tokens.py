@@ -1,8 +1,8 @@
-"""What does AWS sign? The token of RegisterUsage, true by default and forged on order.
+"""Sign the token of RegisterUsage, true by default and forged on request.
 
-Left to others: whether there is an answer at all (`register_usage`).
+Elsewhere: whether there is an answer at all (`register_usage`).
 
-Rules kept here:
+Invariants:
 - Three base64url parts, header `{"alg": "PS256", "typ": "JWT"}`: RSASSA-PSS with SHA-256, MGF1-SHA-256
   and a 32-byte salt (RFC 7518, section 3.5; seller guide, `java-integration-example-registerusage`).
 - Claims are product code, nonce and public key version as asked, and `iat`. Without a nonce in the
@@ -43,7 +43,7 @@ PASCAL: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What RegisterUsage was asked, already valid."""
+    """The valid parameters of a RegisterUsage request."""
 
     product_code: str
     public_key_version: int
@@ -51,7 +51,7 @@ class Question:
 
 
 def token(question: Question, keys: SigningKeys, behaviour: Behaviour, now: datetime) -> str:
-    """The signed answer, as the behaviour wants it."""
+    """Return the signed answer, as the behaviour wants it."""
     head = _part({"alg": behaviour.algorithm.value, "typ": "JWT"})
     signed = f"{head}.{_part(claims(question, behaviour, now))}"
     signature = _signature(signed.encode("ascii"), question.public_key_version, keys, behaviour)
@@ -60,7 +60,7 @@ def token(question: Question, keys: SigningKeys, behaviour: Behaviour, now: date
 
 
 def claims(question: Question, behaviour: Behaviour, now: datetime) -> dict[str, object]:
-    """The token's payload."""
+    """Return the token's payload."""
     version = question.public_key_version + (1 if behaviour.wrong_version else 0)
     true: dict[str, object] = {
         "productCode": question.product_code + ("-other" if behaviour.wrong_product else ""),

@@ -1,6 +1,6 @@
-"""How does an answer travel, or fail to? Plays the faults that concern the connection.
+"""Play the faults that concern the connection.
 
-Rules kept here:
+Invariants:
 - A dropped connection is closed without one byte of answer.
 - A call that hangs ends when its client goes or the emulator stops, so that stopping never waits for it.
 """
@@ -22,11 +22,11 @@ LOOK_SECONDS: Final = 0.05
 
 
 class Dropped(ConnectionError):
-    """The connection was closed on purpose; the HTTP server ends the request without a word."""
+    """The connection was closed on purpose; the HTTP server ends the request silently."""
 
 
 def replacement(fault: Fault, connection: socket.socket, stopping: threading.Event) -> Reply:
-    """What comes in place of an answer. Raises Dropped where nothing does."""
+    """Return what replaces the answer. Raises Dropped where nothing is sent."""
     if fault.kind == "hang":
         _wait_for_the_end(connection, stopping)
         raise drop(connection)
@@ -38,7 +38,7 @@ def replacement(fault: Fault, connection: socket.socket, stopping: threading.Eve
 
 
 def drop(connection: socket.socket) -> Dropped:
-    """Closes the connection; raise what it returns."""
+    """Close the connection and return the exception to raise."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
     return Dropped()

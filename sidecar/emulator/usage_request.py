@@ -1,8 +1,8 @@
-"""What does a MeterUsage request say? Its members, read and typed.
+"""Read the members of a MeterUsage request, with their types.
 
-Left to others: whether what it says is allowed (`meter_usage`, `allocations`).
+Elsewhere: whether what it says is allowed (`meter_usage`, `allocations`).
 
-Rules kept here (metering service model, "MeterUsageRequest"):
+Invariants (metering service model, "MeterUsageRequest"):
 - ProductCode, Timestamp and UsageDimension are required; ClientToken has 1 to 64 characters, a dimension
   1 to 255; allocations are 1 to 2500, each with exactly one quantity.
 - A whole quantity is 0 to 2147483647. A decimal one is text of up to ten digits without leading zeros, and
@@ -66,17 +66,17 @@ class UsageRequest:
 
     @property
     def value(self) -> Decimal:
-        """The quantity as a number."""
+        """Return the quantity as a number."""
         return Decimal(0) if self.quantity is None else self.quantity.value
 
 
 def asks_dry_run(body: Mapping[str, object]) -> bool:
-    """Whether a request, well-formed or not, is a dry run."""
+    """Return whether a request, well-formed or not, is a dry run."""
     return body.get("DryRun") is True
 
 
 def understood(body: Mapping[str, object]) -> UsageRequest:
-    """The request. Raises Refusal: one ValidationException that lists everything wrong."""
+    """Return the request. Raises Refusal: one ValidationException that lists everything wrong."""
     wrong: list[str] = []
     code, dimension, token = body.get("ProductCode"), body.get("UsageDimension"), body.get("ClientToken")
     wrong += wrong_product_code(code)
@@ -111,7 +111,7 @@ def _timestamp(value: object, wrong: list[str]) -> datetime | None:
 
 
 def _quantity(body: Mapping[str, object], where: str, field: str, wrong: list[str]) -> Quantity | None:
-    """The quantity in `field` or in its decimal twin; None where it has neither or a wrong one."""
+    """Return the quantity in `field` or in its decimal twin; None where it has neither or a wrong one."""
     whole, text = body.get(field), body.get(f"{field}AsDecimal")
     member = where + field[0].lower() + field[1:]
     if whole is not None and text is not None:
@@ -152,7 +152,7 @@ def _allocation(value: object, where: str, wrong: list[str]) -> Allocation | Non
 
 
 def _tags(value: object, member: str, wrong: list[str]) -> tuple[Tag, ...]:
-    """The tags, of any number and any text; a value that is null is empty."""
+    """Return the tags, of any number and any text; a value that is null is empty."""
     if value is None:
         return ()
     if not isinstance(value, list) or not value:

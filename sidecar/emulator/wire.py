@@ -1,6 +1,6 @@
-"""What do a request and its reply look like before they are HTTP? The words between `app` and services.
+"""Define requests and replies before they are HTTP: the values between `app` and the services.
 
-Left to others: sockets (`delivery`), the protocols (`metering_api`, `sts`).
+Left to others: sockets (`transport`), the protocols (`metering_api`, `sts`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Incoming:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Under what a call is judged: today's knobs and instants, bent by its fault when it has one."""
+    """What a call is judged by: the current behaviour and instants, changed by its fault if it has one."""
 
     behaviour: Behaviour
     now: datetime
@@ -38,7 +38,7 @@ class Conditions:
     fault: Fault | None = None
 
     def has(self, kind: str) -> bool:
-        """Whether the call's fault is of this kind."""
+        """Return whether the call's fault is of this kind."""
         return self.fault is not None and self.fault.kind == kind
 
 
@@ -56,20 +56,20 @@ class Service(Protocol):
     """An AWS service: one protocol, some operations."""
 
     def operation(self, incoming: Incoming) -> str:
-        """The operation asked for. Raises Refusal for an unknown one."""
+        """Return the operation asked for. Raises Refusal for an unknown one."""
 
     def workload(self, world: EmulatorState, incoming: Incoming) -> str | None:
-        """Who asks, without judging it; None where the request does not say."""
+        """Return the access key that signed, unverified; None where the request names none."""
 
     def perform(self, world: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
-        """Does the work. Raises Refusal."""
+        """Do the work. Raises Refusal."""
 
     def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:
-        """An error in this service's form."""
+        """Return an error in this service's form."""
 
 
 def ordered_error(world: EmulatorState, operation: str, conditions: Conditions) -> None:
-    """Raises the AWS error that somebody ordered for this call, if its fault is not already another."""
+    """Raise the AWS error queued for this call, unless its fault is another one already."""
     if conditions.has("expired_token"):
         raise refusal("ExpiredTokenException")
     if conditions.fault is None:
