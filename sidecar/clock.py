@@ -1,8 +1,8 @@
-"""What time is it? The only reader of real time.
+"""Read time. The only reader of real time.
 
-Core takes `now` as a value; shells take a `Clock`, so that a test can be any instant it likes.
+Core takes `now` as a value; the edges take a `Clock`, so that a test can be at any instant.
 
-Rules kept here:
+Invariants:
 - Instants are aware and in UTC.
 - Spans that must survive a clock being set are measured with `monotonic()`, never with `now()`.
 """
@@ -22,10 +22,10 @@ class Clock(Protocol):
     """A source of time."""
 
     def now(self) -> datetime:
-        """The instant, aware, in UTC."""
+        """Return the instant, aware, in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed point; never goes back."""
+        """Return seconds since some fixed point; never goes back."""
 
 
 class SystemClock:

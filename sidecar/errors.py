@@ -1,15 +1,15 @@
-"""What can go wrong, split by who can act, and the exit codes that say so.
+"""Define what can go wrong, split by who can act, and the exit codes.
 
     SidecarError
     ├── SettingsError   the operator or the seller must change a setting
     ├── TokenRejected   AWS's answer does not prove what it claims
-    ├── LedgerError     the disk does not keep what it should (see `ledger.faults`)
+    ├── LedgerError     the disk does not keep what it should (see `ledger.errors`)
     └── PlatformError   the task or pod is not placed or described as AWS needs
 
-Rules kept here:
+Invariants:
 - Each error has a `reason` that never changes (operators alert on it) and a `hint`, the next step.
 - Neither ever holds a token, a key or a credential.
-- An expected answer of AWS is a value (see `entitlement.answers`), not an exception.
+- An expected answer of AWS is a value (see `entitlement.classify`), not an exception.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How is a link-local metadata endpoint read? A small GET that no proxy ever sees.
+"""Read a link-local endpoint with a small GET that never goes through a proxy.
 
-Rules kept here:
+Invariants:
 - Never through a proxy, whatever HTTP_PROXY says: a proxy elsewhere would answer for another machine.
 - Short timeouts and a bounded body: these endpoints are local and answer in milliseconds or not at all.
 - The URL comes from the platform's own environment; anything but plain HTTP is refused.
@@ -20,7 +20,7 @@ BYTES_MAX: Final = 1 << 20
 def get(
     url: str, headers: Mapping[str, str] | None = None, method: str = "GET", timeout: float = TIMEOUT_SECONDS
 ) -> bytes:
-    """The body of a 200 answer. Raises OSError for everything else."""
+    """Return the body of a 200 answer. Raises OSError for everything else."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise OSError(f"{url!r} is no plain HTTP URL")

@@ -1,10 +1,10 @@
-"""What happened, as JSON lines on stdout: one event, its fields, no sentences.
+"""Write JSON lines on stdout: one event with its fields, no sentences.
 
-Rules kept here:
+Invariants:
 - An event is `noun.past_tense`; fields reuse the project's words.
 - Never a token, a key, a credential or a request's body.
-- Nobody waits for whoever reads stdout: a log agent that is stuck shuts no gate, holds up no probe and
-  no end. What it does not take is dropped and counted.
+- No thread waits for the reader of stdout: a stuck log agent shuts no gate, and delays no probe and no end. What it
+  does not take is dropped and counted.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Lines(logging.Handler):
             self._begin()
 
     def drain(self, seconds: float) -> None:
-        """Give what waits a moment to go out; whoever reads slower loses it."""
+        """Wait a moment for queued lines to be written; a slower reader loses them."""
         deadline = time.monotonic() + seconds
         while self._writing and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -108,7 +108,7 @@ class Lines(logging.Handler):
             while line:
                 line = line[os.write(self._handle, line) :]
         except OSError:
-            self.dropped += 1  # nobody reads any more
+            self.dropped += 1  # there is no reader any more
 
     def _forget(self) -> None:
         """In a forked child: what waits is the parent's to say."""
@@ -139,10 +139,10 @@ def event(name: str, **fields: object) -> None:
 
 
 def warn(name: str, **fields: object) -> None:
-    """Log an event somebody should look at."""
+    """Log an event that a person should look at."""
     LOGGER.warning(name, extra=fields)
 
 
 def error(name: str, **fields: object) -> None:
-    """Log an event somebody must act on."""
+    """Log an event that a person must act on."""
     LOGGER.error(name, extra=fields)

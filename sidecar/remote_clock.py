@@ -1,14 +1,13 @@
-"""What time is it at an emulator whose clock is followed?
+"""Follow the clock of an emulator, where `SIDECAR_CLOCK_URL` names one; else use this machine's clock.
 
-`SIDECAR_CLOCK_URL` names it, for tests: an hour may go by there in a minute. Production has no such
-setting, and `clock_for` then gives this machine's clock.
+For tests: an hour may pass there in a minute. Production has no such setting.
 
-Rules kept here:
-- Between two answers time runs on from the last one, at the speed it named, by this machine's monotonic
-  clock. A clock that was set, also backwards, shows with the next answer.
-- Asking is short, sees no proxy, and fails quietly: the last answer goes on counting. Before the first
-  one it is this machine's time.
-- An answer is replaced whole, so that whoever reads the time waits for nobody.
+Invariants:
+- Between two answers time runs on from the last one, at the speed it named, by this machine's monotonic clock. A clock
+  that was set, also backwards, shows with the next answer.
+- Asking is short, uses no proxy, and fails silently: the last answer goes on counting. Before the first one it is this
+  machine's time.
+- An answer is replaced whole, so that reading the time never waits.
 - Spans are real: `monotonic()` does not follow.
 """
 
@@ -41,7 +40,7 @@ class Reading:
     """Our monotonic seconds."""
 
     def at(self, monotonic: float) -> datetime:
-        """Its time now; it stops at the end of what can be told."""
+        """Return its time now; it stops at the end of what can be told."""
         seconds = self.now + self.speed * (monotonic - self.heard_at)
         return EPOCH + timedelta(seconds=min(max(seconds, 0.0), NOW_MAX))
 
@@ -64,11 +63,11 @@ class FollowedClock:
 
     @property
     def heard(self) -> bool:
-        """Whether it was ever answered; until then it tells this machine's time."""
+        """Return whether it was ever answered; until then it tells this machine's time."""
         return self._last is not None
 
     def refresh(self) -> bool:
-        """Ask again; False where nothing new was heard. Takes a second at most where nobody answers."""
+        """Ask again; return False where there is no new answer. Takes a second at most where the emulator is silent."""
         from sidecar import local_http  # with its HTTP client, which production never needs for a clock
 
         try:
@@ -80,7 +79,7 @@ class FollowedClock:
 
 
 def clock_for(clock_url: str | None) -> Clock:
-    """This machine's clock, or an emulator's, asked once. Whoever lives longer refreshes it."""
+    """Return this machine's clock, or an emulator's, asked once. Whoever lives longer refreshes it."""
     if clock_url is None:
         return SystemClock()
     followed = FollowedClock(clock_url)
@@ -89,7 +88,7 @@ def clock_for(clock_url: str | None) -> Clock:
 
 
 def _reading(body: bytes, heard_at: float) -> Reading:
-    """What was said. Raises ValueError."""
+    """Return the emulator's answer. Raises ValueError."""
     try:
         found = json.loads(body)
         now, speed = found["now"], found["speed"]
@@ -99,7 +98,7 @@ def _reading(body: bytes, heard_at: float) -> Reading:
 
 
 def _number(value: object, most: float) -> float:
-    """A number of 0 to `most`. Raises ValueError."""
+    """Return a number of 0 to `most`. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("no number")
     if not 0 <= value <= most:  # also what is not a number

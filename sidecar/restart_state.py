@@ -1,10 +1,10 @@
-"""What must a new worker know that the last one knew? A board in memory that outlives the worker.
+"""Keep in memory what a new worker must know of the last one.
 
-Should the worker crash, the master starts another; the gate it had opened must stay open, and the
-start-up budget must not begin anew. The board is an anonymous file the master holds, so it dies with
-the container and touches no disk. On it a worker that ends the process also says why.
+If the worker crashes, the arbiter starts another; the gate it had opened must stay open, and the start-up budget must
+not begin again. The state is an anonymous file that the arbiter holds, so it ends with the container and touches no
+disk. A worker that ends the process also leaves its exit code there.
 
-Rules kept here:
+Invariants:
 - One JSON object behind its length, replaced by one write; only the one worker writes, one loop at a time.
 - No secrets.
 """
@@ -33,7 +33,7 @@ class RestartState:
             os.pwrite(self._handle, f"{len(text):0{LENGTH_DIGITS}d}".encode() + text, 0)
 
     def read(self) -> dict[str, Any]:
-        """Everything on the board."""
+        """Return everything on the board."""
         length = os.pread(self._handle, LENGTH_DIGITS, 0)
         found = json.loads(os.pread(self._handle, int(length), LENGTH_DIGITS)) if length else {}
         return found if isinstance(found, dict) else {}

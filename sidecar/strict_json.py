@@ -1,11 +1,11 @@
-"""What does this JSON really say? Strict JSON in, plain values out, numbers as they were written.
+"""Parse JSON strictly into plain values, with numbers as they were written.
 
-Rules kept here:
+Invariants:
 - No number passes through a float or an int: what a product reports is billed to the last digit.
-- What is wrong inside (a name given twice, NaN) becomes a value that fits nowhere, not an exception, so
-  that the reader can still count events first and name the one at fault.
+- A fault inside (a name given twice, NaN) becomes a value that fits nowhere, not an exception, so that the reader can
+  still count events first and name the one at fault.
 
-Source: RFC 8259, §4 (names should be unique) and §6 (numbers; NaN and Infinity are not permitted).
+Sources: RFC 8259, §4 (names should be unique) and §6 (numbers; NaN and Infinity are not permitted).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Constant:
 
 
 def parse(text: str) -> object:
-    """The document. Raises ValueError saying where it is no JSON."""
+    """Return the document. Raises ValueError saying where it is no JSON."""
     try:
         return DECODER.decode(text)
     except RecursionError:
@@ -46,7 +46,7 @@ def parse(text: str) -> object:
 
 
 def shown(value: object) -> str:
-    """A value for a message, cut to a length a log line stands."""
+    """Return a value for a message, cut to a length a log line stands."""
     if isinstance(value, JsonNumber | Constant):
         words = value.text
     elif isinstance(value, Repeated):
@@ -78,7 +78,7 @@ def _object(pairs: list[tuple[str, object]]) -> object:
 
 
 SHOWN_MAX: Final = 80
-"""Characters of a value that are repeated to whoever sent it."""
+"""Characters of a value that are repeated to its sender."""
 
 DECODER: Final = json.JSONDecoder(
     parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=Constant, object_pairs_hook=_object

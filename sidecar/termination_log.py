@@ -1,11 +1,11 @@
-"""Why did the process end by itself? The note that `kubectl describe pod` shows.
+"""Write why the process ends to the file that `kubectl describe pod` shows.
 
-Rules kept here:
-- Written only where the file exists already, as the kubelet makes it: a sidecar does not litter /dev.
+Invariants:
+- Written only where the file exists already, as the kubelet makes it: a sidecar creates no files in /dev.
 - At most 4096 bytes, what the kubelet reads.
-- Never fails: it is said on the way out, after everything else.
+- Never fails: it is the last step before the end.
 
-Source: kubernetes.io, "Determine the reason for Pod failure".
+Sources: kubernetes.io, "Determine the reason for Pod failure".
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ DETAILS = {
 
 
 def application(view: StatusPort) -> WSGI:
-    """The WSGI application for everything but the probe routes."""
+    """Return the WSGI application for everything but the probe routes."""
     app = Flask("sidecar.api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROPAGATE_EXCEPTIONS"] = True
@@ -33,7 +33,7 @@ def application(view: StatusPort) -> WSGI:
 
     @app.get("/v1/status")
     def status() -> dict[str, object]:
-        """The whole picture, for a person or a script."""
+        """Return the whole picture, for a person or a script."""
         return dict(view.status())
 
     @app.post("/v1/recheck")

@@ -68,7 +68,7 @@ def add(app: Flask, usage: Usage) -> None:
 
     @app.get(push.PATH)
     def records() -> Response:
-        """Every record, oldest first; with `?state=` those in that state."""
+        """Return every record, oldest first; with `?state=` those in that state."""
         state = _state(request.args.get("state"))
         return _records(one for one in usage.records() if state in (None, one.state))
 
@@ -79,13 +79,13 @@ def add(app: Flask, usage: Usage) -> None:
 
     @app.post(f"{push.PATH}/retry")
     def retry() -> Response:
-        """What a person decided, done; the records as they are then. An empty body retries all."""
+        """Return what a person decided, done; the records as they are then. An empty body retries all."""
         wanted = read_decision(request.get_data())
         return _records(usage.act(wanted.act, wanted.hour, wanted.dimension, wanted.record_id))
 
     @app.get(EXPORT_PATH)
     def export() -> Response:
-        """One page of the audit copy as JSON Lines; `Link` leads to the next."""
+        """Return one page of the audit copy as JSON Lines; `Link` leads to the next."""
         after = request.args.get("after", "")
         try:
             lines, following = usage.export(after)
@@ -99,12 +99,12 @@ def add(app: Flask, usage: Usage) -> None:
 
 
 def response(reply: Reply) -> Response:
-    """A reply as Flask has it."""
+    """Return a reply as Flask has it."""
     return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=list(reply.headers))
 
 
 def as_json(record: UsageRecord) -> dict[str, object]:
-    """One record, as `GET /v1/usage` shows it."""
+    """Return one record, as `GET /v1/usage` shows it."""
     return {
         "hour": _hour_text(record.hour),
         "dimension": record.dimension,
@@ -119,7 +119,7 @@ def as_json(record: UsageRecord) -> dict[str, object]:
 
 
 def read_decision(body: bytes) -> Decision:
-    """The decision in a body. Raises Malformed."""
+    """Return the decision in a body. Raises Malformed."""
     fields = _fields(body)
     words = {name: _text(name, value) for name, value in fields.items()}
     act = ACTS.get(words.get("act", Action.RETRY.value))

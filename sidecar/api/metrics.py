@@ -18,7 +18,7 @@ PREFIX: Final = "entitlement_sidecar_"
 
 
 def text(metrics: Sequence[Metric]) -> bytes:
-    """The page."""
+    """Return the page."""
     return "".join(line + "\n" for metric in metrics for line in _lines(metric)).encode()
 
 

@@ -38,10 +38,10 @@ class Usage(Protocol):
 
     @property
     def dimensions(self) -> Mapping[str, Dimension]:
-        """What may be pushed, by name."""
+        """Return what may be pushed, by name."""
 
     def now(self) -> datetime:
-        """The instant a push comes in. Returns at once."""
+        """Return the instant a push comes in. Returns at once."""
 
     def push(
         self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
@@ -57,19 +57,19 @@ class Usage(Protocol):
         """Count a push that was refused before it came to `push`."""
 
     def records(self) -> Iterator[UsageRecord]:
-        """Every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
+        """Yield every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
 
     def act(
         self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
     ) -> Sequence[UsageRecord]:
-        """What a person decides about the rejected and disputed records of an hour and a dimension, or of all; as they
-        are then. `record_id`: AWS's receipt, where the act is to confirm. Waits for the disk.
+        """Return what a person decides about the rejected and disputed records of an hour and a dimension, or of all;
+        as they are then. `record_id`: AWS's receipt, where the act is to confirm. Waits for the disk.
 
         Raises SidecarError, and IllegalTransition where nothing was changed.
         """
 
     def export(self, after: str) -> tuple[Sequence[str], str]:
-        """The next page of the audit copy, as lines of JSON, and what to give as `after` for the page behind it;
+        """Return the next page of the audit copy, as lines of JSON, and what to give as `after` for the page behind it;
         empty at the beginning and at the end. Waits for the disk. Raises SidecarError.
         """
 
@@ -81,13 +81,13 @@ class StatusPort(Protocol):
     usage: Usage
 
     def standing(self) -> GateState:
-        """Where the gate stands now."""
+        """Return where the gate stands now."""
 
     def retry_after_seconds(self) -> int:
-        """When a shut gate is worth another look, at least 1."""
+        """Return when a shut gate is worth another look, at least 1."""
 
     def stopped_loop(self) -> str | None:
-        """The name of a loop that died, or None."""
+        """Return the name of a loop that died, or None."""
 
     def metering_overdue_since(self) -> datetime | None:
         """Since when usage should have been reported and could not be, or None."""
@@ -96,10 +96,10 @@ class StatusPort(Protocol):
         """Reason and hint where usage cannot be kept, or its being overdue counts as not ready; else None."""
 
     def metrics(self) -> Sequence[Metric]:
-        """Everything there is to count."""
+        """Return everything there is to count."""
 
     def status(self) -> Mapping[str, object]:
-        """The whole picture, for `GET /v1/status`."""
+        """Return the whole picture, for `GET /v1/status`."""
 
     def recheck(self) -> int:
         """Ask AWS again: 0 when it is being asked, otherwise seconds to wait before one may."""

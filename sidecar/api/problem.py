@@ -29,7 +29,7 @@ TITLES: Final[Mapping[int, str]] = {
 
 
 def document(status: int, reason: str, detail: str, index: int | None = None) -> bytes:
-    """The body of a refusal. `index`: which of the things sent it is about, where it is about one."""
+    """Return the body of a refusal. `index`: which of the things sent it is about, where it is about one."""
     fields: dict[str, object] = {"type": "about:blank", "title": TITLES[status], "status": status}
     fields |= {"reason": reason, "detail": detail}
     if index is not None:

@@ -37,7 +37,7 @@ def take(usage: Usage, body: bytes, answered: Callable[[Reply], None]) -> None:
 
 
 def reply(result: PushAccepted | PushRefused) -> Reply:
-    """What became of a push, as an answer."""
+    """Return what became of a push, as an answer."""
     if isinstance(result, PushAccepted):
         words = f'{{"accepted": {result.accepted}, "duplicates": {result.duplicates}}}'
         return Reply(status=200, body=words.encode())

@@ -34,7 +34,7 @@ DeferredHandler = Callable[[bytes, Callable[[Reply], None]], None]
 
 
 def refusal(status: int, reason: str, detail: str, headers: Headers = (), index: int | None = None) -> Reply:
-    """A problem document as an answer."""
+    """Return a problem document as an answer."""
     body = problem.document(status, reason, detail, index)
     return Reply(status=status, body=body, content_type=problem.CONTENT_TYPE, headers=headers)
 

@@ -31,11 +31,13 @@ class Router:
         self._rest: WSGI | None = None
 
     def is_nonblocking(self, environ: Environ) -> bool:
-        """Whether the answer is in memory, so that it may be given where it was read."""
+        """Return whether the answer is in memory, so that it may be given where it was read."""
         return environ.get(LISTENER) != API or environ.get("PATH_INFO") in probes.ROUTES
 
     def deferred_handler(self, listener: str, method: str, path: str) -> DeferredHandler | None:
-        """What takes such a request and answers later, or None: call the site for it. No environ is made for this."""
+        """Return what takes such a request and answers later, or None: call the site for it. No environ is made for
+        this.
+        """
         return self._push if path == push.PATH and method == "POST" and listener == API else None
 
     def commit_pending(self) -> None:

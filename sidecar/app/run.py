@@ -1,8 +1,8 @@
-"""How does the sidecar run? One gunicorn master, one worker, a child for every question.
+"""Run the sidecar: one gunicorn arbiter, one worker, a child process for every check.
 
-Rules kept here:
-- Settings are read and ports bound before anything starts; the first question goes out at once after.
-- From the first fork on SIGTERM is held back until gunicorn's master listens for it: none is lost between.
+Invariants:
+- Settings are read and ports bound before anything starts; the first check goes out at once after.
+- From the first fork on SIGTERM is blocked until gunicorn's arbiter listens for it: none is lost between.
 - No variable of gunicorn's own (GUNICORN_*, LISTEN_FDS, WEB_CONCURRENCY) changes anything.
 """
 
@@ -27,7 +27,7 @@ from sidecar.settings import EntitlementCheck, Settings
 from sidecar.settings.table import BY_NAME
 
 DRAIN_SECONDS: Final = 0.2
-"""For the last lines, where whoever reads stdout is slow."""
+"""For the last lines, where the reader of stdout is slow."""
 FOREIGN: Final = ("GUNICORN_PID", "GUNICORN_FD", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "SCRIPT_NAME")
 
 
@@ -58,7 +58,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
 
 
 def _note_path(env: Mapping[str, str], flags: Mapping[str, str]) -> Path:
-    """Where the note goes while the settings that say so cannot be trusted."""
+    """Return where the note goes while the settings that say so cannot be trusted."""
     setting = BY_NAME["termination_log"]
     return Path(flags.get(setting.name) or env.get(setting.variable) or str(setting.default))
 

@@ -1,4 +1,4 @@
-"""What do the routes see of the agent? The view over gatekeeper, worker and settings."""
+"""Join what the gate, billing and the pod-status reporter say of themselves into one status and one list of metrics."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class StatusView:
                 samples=[({"version": sidecar.__version__}, 1.0)],
             ),
             Metric(name="loop_running", kind="gauge", help="1 while the loop lives.", samples=loops),
-            _counter("log_lines_dropped_total", "Log lines nobody took in time.", log.LINES.dropped),
+            _counter("log_lines_dropped_total", "Log lines that no reader took in time.", log.LINES.dropped),
             _gauge("start_timestamp_seconds", "When this worker started.", self._started_at.timestamp()),
             _counter("cpu_seconds_total", "CPU time of the worker.", usage.ru_utime + usage.ru_stime),
         ]

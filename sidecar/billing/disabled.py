@@ -1,6 +1,6 @@
-"""What is metered where no dimension is set? Nothing, and every question about it has that answer.
+"""Stand in for metering where no dimension is set.
 
-Rules kept here:
+Invariants:
 - No ledger, no thread and no disk: a product that is not metered pays nothing for metering.
 """
 

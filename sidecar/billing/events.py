@@ -1,12 +1,12 @@
-"""What do operator and auditor read in the log about usage? Every step of a record, in the project's words.
+"""Log every step of a usage record, for the operator and the auditor.
 
-Rules kept here:
-- `record.settled` alone proves a billed hour: who, where, what, how much, AWS's receipt. It is what is left
-  when the volume is gone.
-- What waits for a person is an error with the next step; what is sent again by itself a warning.
-- A fault of the disk is said when it begins and when it ends, not with every pass.
-- Never a request's body, except at the end: what could not be settled is logged whole, so that it can
-  still be billed when the volume died with the pod.
+Invariants:
+- `record.settled` alone proves a billed hour: workload, region, dimension, quantity and AWS's metering record id. It is
+  what is left when the volume is gone.
+- What waits for a person is an error with the next step; what is retried without help is a warning.
+- A fault of the disk is logged when it begins and when it ends, not with every pass.
+- Never a request's body, except at the end: what could not be settled is logged whole, so that it can still be billed
+  when the volume is deleted with the pod.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class BillingEvents:
         )
 
     def opened(self, path: str, waiting: Mapping[str, int], set_aside: str | None, passed_over: str | None) -> None:
-        """The ledger is there; what had to be done for that is said loudly."""
+        """Log that the ledger is open, and as errors what had to be set aside for that."""
         log.event("ledger.opened", workload=self.workload, path=path, records=waiting)
         self.set_aside(set_aside)
         if passed_over:
@@ -116,7 +116,7 @@ class BillingEvents:
             log.error("ledger.set_aside", path=path, hint=hint)
 
     def faulted(self, fault: LedgerError | None) -> None:
-        """Whether the ledger keeps what it is given; said when that changes."""
+        """Return whether the ledger keeps what it is given; said when that changes."""
         reason = fault.reason if fault else ""
         if reason == self._fault:
             return
@@ -131,7 +131,7 @@ class BillingEvents:
         log.warn("clock.jumped", seconds=round(leap.total_seconds(), 1), now=iso(now))
 
     def postponed(self, found: Postponed | None, now: datetime) -> None:
-        """Usage waits for an hour that lies ahead; said when that begins, and for each such hour."""
+        """Log usage that waits for a future hour: when that begins, and for each such hour."""
         hour = found.open_hour if found else None
         if found and hour != self._postponed_to:
             log.error(

@@ -1,10 +1,10 @@
-"""What is still settled when the workload ends? Closed hours, then the running one, inside the budget.
+"""Settle what can be settled when the workload ends: closed hours, then the running one, inside the budget.
 
-Rules kept here:
-- Closed hours settle while pushes are still taken; then the running hour is sealed, no push is taken any more, and
-  it is sent. Where only this container ends, the running hour stays open.
-- A part of the budget is the running hour's: closed hours may not use it up.
-- What AWS could not take is asked again while the budget lasts.
+Invariants:
+- Closed hours settle while pushes are still taken; then the running hour is sealed, no push is taken any more, and it
+  is sent. Where only this container ends, the running hour stays open.
+- A part of the budget is reserved for the running hour: closed hours may not use it up.
+- What AWS could not take is retried while the budget lasts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sidecar.metering.records import State, UsageRecord
 from sidecar.metering.schedule import oldest_first, too_early, too_late
 
 FLUSHED: Final = 0.85
-"""Of the flush budget: then what is left is said, and the process ends inside the budget."""
+"""Of the flush budget: after it what is left is logged, and the process ends inside the budget."""
 RESERVED: Final = 0.4
 """Of the flush budget, for the running hour."""
 
@@ -79,7 +79,7 @@ class FinalFlush:
         return oldest_first(one for one in sealed if not (too_late(one.hour, now) or too_early(one, now)))
 
     def _wait_for_due(self, deadline: float) -> datetime:
-        """The instant at which something may be sent again, where that is before `deadline`; else now."""
+        """Return the instant at which something may be sent again, where that is before `deadline`; else now."""
         while True:
             now = self._now()
             due = [record.retry_at for record in self._sendable(now) if record.retry_at]

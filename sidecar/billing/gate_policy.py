@@ -1,12 +1,12 @@
-"""What does metering mean for the gate? The denied first record, and usage that is overdue.
+"""Decide what metering means for the gate: a denied first record, and usage that is overdue.
 
-Rules kept here:
-- Where only dry runs were asked, the first real record is the first answer about the customer. It is looked up
-  in the audit trail: the record may have been throttled since, or rolled forward.
-- A yes of AWS ends every doubt.
-- Usage that the ledger cannot keep or give, or counts in an hour that lies ahead, is as overdue as usage that AWS
-  does not take.
-- What is done about a doubt is the operator's choice; said it is in any case.
+Invariants:
+- Where only dry runs were asked, the first real record is the first answer about the customer. It is looked up in the
+  audit trail: the record may have been throttled since, or rolled forward.
+- A record that AWS took ends both.
+- Usage that the ledger cannot keep or read, or that counts in a future hour, is as overdue as usage that AWS does not
+  take.
+- A setting decides what follows; an event is logged in any case.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Gate(Protocol):
 
     @property
     def has_opened(self) -> bool:
-        """Whether AWS ever let this workload run."""
+        """Return whether AWS ever let this workload run."""
 
     @property
     def hold(self) -> Hold | None:
-        """What it is kept shut for; an earlier worker may have said so."""
+        """Return what it is kept shut for; an earlier worker may have said so."""
 
     def set_hold(self, hold: Hold | None) -> None:
         """Shut the gate, or end that."""
@@ -83,7 +83,7 @@ class GatePolicy:
         self.check_first_denial(ledger)
 
     def check_first_denial(self, ledger: Ledger) -> None:
-        """Whether AWS said no to the first record."""
+        """Return whether AWS said no to the first record."""
         if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
             return
         if ledger.waiting().ever_settled or not ledger.ever_answered(DENIED):

@@ -1,9 +1,9 @@
-"""How are sealed requests sent, one after the other? Runs in the child.
+"""Send sealed requests to AWS, one after the other. The child's job `submit`.
 
-Rules kept here:
-- Each answer is handed out before the next request is sent.
-- What would hold every record (no way to AWS, no credentials, too many calls) ends the sending: the
-  rest is said not to have been sent, with the same code.
+Invariants:
+- Each result is emitted before the next request is sent.
+- A failure that would hold every record (no route to AWS, no credentials, too many calls) ends the batch: the rest is
+  reported as not sent, with the same code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SubmitJob:
     env: Mapping[str, str]
 
     def answers(self) -> Iterator[SubmissionResult]:
-        """One for each request, as it is sent."""
+        """Yield one for each request, as it is sent."""
         given = self.submission
         marketplace = Marketplace(region=given.region, endpoint_url=given.endpoint_url, env=self.env)
         bundle = self.env.get("AWS_CA_BUNDLE")
@@ -62,7 +62,7 @@ class SubmitJob:
 
 
 def stops_batch(outcome: Outcome) -> Refused | None:
-    """What the requests after this one are answered without being sent; None where they are sent."""
+    """Return what the requests after this one are answered without being sent; None where they are sent."""
     if isinstance(outcome, Settled):
         return None
     refused = outcome if isinstance(outcome, Refused) else Refused(code=outcome.code)

@@ -1,16 +1,15 @@
-"""When is an hour sealed, sent and settled? The metering loop.
+"""Seal the hours that have closed, submit what is due, and store what came of it: the metering loop.
 
-A thread that looks at least every 30 seconds: opens the ledger, seals what has closed, sends what is due in
-a short-lived child, keeps what came of it. Rules are elsewhere: when (`metering.schedule`), what an answer
-means (`metering.outcomes`), what is owed (`metering.rollup`), what is on disk (`ledger`).
+A thread that runs a pass at least every 30 seconds. The rules are elsewhere: when (`metering.schedule`), what an answer
+means (`metering.decide`), what is owed (`metering.rollup`), what is on disk (`ledger`).
 
-Rules kept here:
+Invariants:
 - One `now` per pass.
-- Nothing is sent before the gate first opened, nor before disk says that it is about to leave.
+- Nothing is sent before the gate first opened, nor before the disk says that it is about to be sent.
 - Pushes never wait for this thread, nor this thread for AWS longer than a child may take.
-- The disk may fail at any step: the step is repeated by the next pass, and what was sent is sent the same again.
+- The disk may fail at any step: the next pass repeats the step, and what was sent is sent again unchanged.
 - If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with the gate open
-  usage is kept on, and `/healthz` names the loop.
+  usage is still kept, and `/healthz` names the loop.
 """
 
 from __future__ import annotations
@@ -155,7 +154,7 @@ class BillingLoop:
             self._courier.abort_current()
 
     def stopped(self) -> bool:
-        """Whether everything is done that will be."""
+        """Return whether everything is done that will be."""
         return self._ended.is_set()
 
     @property
@@ -165,7 +164,7 @@ class BillingLoop:
 
     @property
     def answers(self) -> Mapping[str, int]:
-        """What became of records since this process began, by what it meant for them."""
+        """Return what became of records since this process began, by what it meant for them."""
         return self._courier.answers if self._courier else dict.fromkeys((one.value for one in Disposition), 0)
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -230,7 +229,7 @@ class BillingLoop:
             self._changed()
 
     def _now(self) -> datetime:
-        """The instant of this pass; a clock that is followed is asked for it."""
+        """Return the instant of this pass; a clock that is followed is asked for it."""
         if isinstance(self._clock, FollowedClock):
             self._clock.refresh()
         return self._clock.now()
@@ -296,7 +295,7 @@ class BillingLoop:
         self._run_maintenance(ledger, now)
 
     def _may_send(self) -> bool:
-        """The gate has opened: for this process, or for an earlier one of the same workload."""
+        """Return the gate has opened: for this process, or for an earlier one of the same workload."""
         return self._gate.has_opened or self._sent_before
 
     def _say_set_aside(self, ledger: Ledger) -> None:
@@ -393,5 +392,5 @@ def _path(path: object) -> str | None:
 
 
 def shown(states: Mapping[State, int]) -> dict[str, int]:
-    """Records by state, every state named."""
+    """Return records by state, every state named."""
     return {state.value: states.get(state, 0) for state in State if state is not State.OPEN}

@@ -1,14 +1,13 @@
-"""How is usage submitted through a short-lived child? The question, its answers, and how they are heard.
+"""Define the messages between the worker and the child that submits usage, and read the results.
 
-Leaves to others when and what is submitted, and what an outcome means for a record. The child's part is
-`submitting`.
+`submitter` decides when and what is submitted, `metering.decide` what an outcome means for a record. The child's part
+is `job`.
 
-Rules kept here:
+Invariants:
 - One line for each request, in their order; the child sends one after the other.
-- There is an answer for every request, whatever became of the child: the one it was at when it went
-  silent may have been billed, those after it certainly were not. So it is killed and reaped before
-  anybody is told so.
-- A line that is not one of ours, cut to the length a text can have, is a broken child.
+- There is a result for every request, whatever became of the child: the request at which it went silent may have been
+  billed, those after it certainly were not. So the child is killed and reaped before the results are used.
+- A line that does not parse means a broken child. Texts are cut to the length they can have.
 - No token, key or credential goes either way.
 """
 
@@ -45,7 +44,7 @@ class Submission:
     region: str
     endpoint_url: str | None
     workload: str = ""
-    """An ECS task's ARN tells the account, which is said in the answers."""
+    """An ECS task's ARN names the account, which the results repeat."""
 
     def as_json(self) -> str:
         rest = {"region": self.region, "endpoint_url": self.endpoint_url, "workload": self.workload}
@@ -68,13 +67,13 @@ class SubmissionResult:
     role: str = ""
 
     def as_json(self) -> str:
-        """One line."""
+        """Return one line."""
         outcome = {"kind": type(self.outcome).__name__, **asdict(self.outcome)}
         return json.dumps({**asdict(self), "outcome": outcome})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """An answer with its texts cut. Raises ValueError."""
+        """Return an answer with its texts cut. Raises ValueError."""
         try:
             given: dict[str, Any] = json.loads(text)
             outcome = _outcome(**given.pop("outcome"))
@@ -84,7 +83,7 @@ class SubmissionResult:
 
 
 def budget_seconds(requests: int) -> float:
-    """How long a submission of so many may take before it is given up."""
+    """Return how long a submission of so many may take before it is given up."""
     return min(START_SECONDS + REQUEST_SECONDS * requests, BUDGET_SECONDS_MAX)
 
 
@@ -99,7 +98,7 @@ def read_results(child: ChildProcess, submission: Submission, deadline: float) -
 
 
 def missing_results(count: int, code: str) -> list[SubmissionResult]:
-    """Answers in place of the last `count`: the first may have been sent, the others were not."""
+    """Answer in place of the last `count`: the first may have been sent, the others were not."""
     lost: list[Outcome] = [Unknown(code=code), *[Refused(code=code, sent=False)] * (count - 1)]
     return [SubmissionResult(outcome=outcome) for outcome in lost[:count]]
 
@@ -125,7 +124,7 @@ def _outcome(kind: str, **fields: Any) -> Outcome:
 
 
 def _word(value: object) -> str:
-    """A text that says something. Raises ValueError."""
+    """Return a text that says something. Raises ValueError."""
     text = _text(value)
     if not text.strip():
         raise ValueError("empty")

@@ -1,10 +1,10 @@
-"""What do workloads that are gone leave on this volume? Said once each, and remembered for status and metrics.
+"""Track what workloads that are gone left on this volume, for the log, the status and the metrics.
 
-Leaves to `ledger.adoption` what may be taken over.
+`ledger.adoption` decides what may be taken over.
 
-Rules kept here:
-- What nobody bills by itself is an error that names the ledger which holds it, what it holds, and the next step.
-- Looked at again and again, said when it changes.
+Invariants:
+- Usage that is not billed without a person's help is an error that names the ledger, its content, and the next step.
+- It is checked in every maintenance run, and logged when it changes.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class OrphanTracker:
     def _taken(self, workload: str, found: AdoptionResult) -> None:
         """Usage was taken over, or had to be left; what cannot be read may hold some."""
         if found.skipped and found.skipped not in NOT_OURS:
-            hint = f"It may hold usage that nobody bills. {REASONS[found.skipped]}"
+            hint = f"It may hold usage that is not billed. {REASONS[found.skipped]}"
             log.error("usage.adoption_failed", path=str(found.path), reason=found.skipped, hint=hint)
-        left_anew = found.left > 0 and self._first(found.path, found.left)
-        if not found.amounts and not left_anew:
+        newly_left = found.left > 0 and self._first(found.path, found.left)
+        if not found.amounts and not newly_left:
             return
         taken = exact_sums((one.dimension, one.amount) for one in found.amounts)
         log.warn(
@@ -75,7 +75,7 @@ class OrphanTracker:
         )
 
     def _first(self, *what: object) -> bool:
-        """Whether this was not said before."""
+        """Return whether this was not said before."""
         if what in self._said:
             return False
         self._said.add(what)
@@ -88,7 +88,7 @@ def unconfigured(workload: str, path: str, quantities: Mapping[str, Decimal]) ->
 
 
 def _orphan(found: AdoptionResult, record: UsageRecord) -> dict[str, object]:
-    """A record that no command reaches: what a person has to know of it."""
+    """Return a record that no command reaches: what a person has to know of it."""
     return {
         "gone_workload": found.workload,
         "path": str(found.path),

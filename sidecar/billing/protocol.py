@@ -14,11 +14,11 @@ class Metering(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What the routes ask."""
+        """Return what the routes ask."""
 
     @property
     def stopped_loop(self) -> str | None:
-        """The metering loop's name, once it broke."""
+        """Return the metering loop's name, once it broke."""
 
     @property
     def overdue_since(self) -> datetime | None:
@@ -26,7 +26,7 @@ class Metering(Protocol):
 
     @property
     def for_a_person(self) -> Mapping[str, int]:
-        """Records that wait for a person, by state."""
+        """Return records that wait for a person, by state."""
 
     @property
     def fault(self) -> tuple[str, str] | None:
@@ -48,7 +48,7 @@ class Metering(Protocol):
         """SIGTERM: settle what can be settled."""
 
     def stopped(self) -> bool:
-        """Whether that is done."""
+        """Return whether that is done."""
 
     def status(self) -> Mapping[str, object] | None:
         """For `GET /v1/status`; None where nothing is metered."""

@@ -1,8 +1,8 @@
-"""Which hours are closed for good now, and what is frozen then? The edge between the schedule and the ledger.
+"""Seal the hours that have closed: the edge between the schedule and the ledger.
 
-Rules kept here:
-- Oldest first; an hour that is too young for its second waits, and every later one with it.
-- The request is made whole when its hour is sealed; nothing of it is decided later.
+Invariants:
+- Oldest first; an hour that is not due yet waits, and every later one with it.
+- The request is complete when its hour is sealed; nothing of it is decided later.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sealer:
             self._say(hour, ledger.seal_last(hour, now, self._make(now)))
 
     def _make(self, now: datetime) -> Callable[[Dimension, Hour, Owed], UsageRecord]:
-        """How a record is made of what is owed: request frozen, time to send it set."""
+        """Return how a record is made of what is owed: request frozen, time to send it set."""
         workload, product = self._workload, self._product
 
         def make(dimension: Dimension, hour: Hour, owed: Owed) -> UsageRecord:
@@ -72,7 +72,7 @@ class Sealer:
 
 
 def _in_reach(first: Hour, last: Hour, now: datetime) -> set[Hour]:
-    """Every hour from `first` to `last` that AWS still takes."""
+    """Return every hour from `first` to `last` that AWS still takes."""
     count = (last.start - first.start) // ONE_HOUR + 1
     hours = (Hour(last.start - back * ONE_HOUR) for back in range(min(count, REACH)))
     return {hour for hour in hours if not too_late(hour, now)}

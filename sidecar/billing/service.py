@@ -1,6 +1,6 @@
-"""What does the worker show and ask of metering? One object over the loop, its ledger and its counts.
+"""Offer metering to the rest of the worker: one object over the loop, its ledger and its counters.
 
-Rules kept here:
+Invariants:
 - Status and metrics read what the last pass left in memory; neither touches the disk.
 - A disk that does not answer is a fault like one that refuses.
 """
@@ -139,7 +139,7 @@ class MeteringService:
     # -- the picture -------------------------------------------------------------------------------
 
     def status(self) -> Mapping[str, object]:
-        """What is metered, what waits, and what is wrong with it."""
+        """Return what is metered, what waits, and what is wrong with it."""
         settlement, fault = self.settlement, self.fault
         waiting = settlement.waiting
         states = shown(waiting.states) if waiting else {}
@@ -173,7 +173,7 @@ class MeteringService:
         }
 
     def _hints(self, states: Mapping[str, int]) -> Iterable[str]:
-        """What keeps usage from being billed until somebody acts, and how."""
+        """Yield what keeps usage from being billed until a person acts, and the next step."""
         if any(states.get(state) for state in (State.REJECTED.value, State.DISPUTED.value)):
             yield _for_a_person(states)
         if found := self.settlement.postponed:
@@ -187,7 +187,7 @@ class MeteringService:
             yield f"Rejected or disputed records of workloads that are gone: {len(orphaned)}. {ORPHANED_HINT}"
 
     def metrics(self) -> Sequence[Metric]:
-        """What an alert on lost or late usage needs."""
+        """Return what an alert on lost or late usage needs."""
         return [*self._loop_metrics(), *self._quantities(), *self._ledger_metrics(), *self._waiting_metrics()]
 
     def _loop_metrics(self) -> list[Metric]:
@@ -287,7 +287,7 @@ class MeteringService:
 
 
 def _held(sealed: Iterable[UsageRecord]) -> list[dict[str, object]]:
-    """Why records wait for AWS, each of its answers once: the oldest hour it kept, and the next step."""
+    """Return why records wait for AWS, each of its answers once: the oldest hour it kept, and the next step."""
     oldest: dict[str, UsageRecord] = {}
     for record in sealed:
         if record.last_error:
@@ -300,7 +300,7 @@ def _held(sealed: Iterable[UsageRecord]) -> list[dict[str, object]]:
 
 
 def _for_a_person(states: Mapping[str, int]) -> str:
-    """The next step of records that wait for one."""
+    """Return the next step of records that wait for one."""
     waiting = [name for name in (State.REJECTED.value, State.DISPUTED.value) if states.get(name)]
     return f"Some records are {' or '.join(waiting)}: see `entitlement-sidecar usage`, then `usage retry`."
 
@@ -314,7 +314,7 @@ def _one(name: str, kind: str, text: str, value: float) -> Metric:
 
 
 def _task_goes_on() -> bool:
-    """Whether ECS wants the task to run on. Asked once, at SIGTERM: until then nobody needs an HTTP client."""
+    """Return whether ECS wants the task to run on. Asked once, at SIGTERM: until then no HTTP client is needed."""
     from sidecar.platform import ecs
 
     return ecs.task_keeps_running(os.environ)

@@ -1,9 +1,9 @@
-"""How do sealed requests reach AWS, and what is kept of its answers? Through one short-lived child at a time.
+"""Submit sealed records to AWS, one short-lived child at a time, and store what came of it.
 
-Rules kept here:
-- Nothing leaves before disk says that it is about to.
-- An answer, what it means and its line in the audit trail are kept in one transaction; then it is said.
-- A child takes no longer than its budget, nor than the end allows.
+Invariants:
+- Nothing is sent before the disk says that it is about to be sent.
+- An answer, its meaning and its line in the audit trail are stored in one transaction; then it is logged.
+- A child takes no longer than its budget, nor than the final flush allows.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Submitter:
         """What became of records, by what it meant for them."""
 
     def expire_if_late(self, ledger: Ledger, record: UsageRecord, now: datetime) -> bool:
-        """Whether it was too late for a record, and it was moved on."""
+        """Return whether it was too late for a record, and it was moved on."""
         decision = decide_if_late(record, now)
         if decision is not None:
             self._keep(ledger, decision, now, SubmissionResult(outcome=Refused(code=decision.reason, sent=False)))

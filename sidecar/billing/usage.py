@@ -1,8 +1,8 @@
-"""What do the routes see of metering? Usage in, records out, over the ledger of this workload.
+"""Give the routes usage in and records out, over the ledger of this workload.
 
-Rules kept here:
-- A push is answered by the writer's thread, after the disk has it; nobody waits here.
-- Until it is known whose ledger it is, and while it cannot be opened, a push is refused (503) with the reason.
+Invariants:
+- A push is answered by the writer's thread, after the disk has it; no thread waits here.
+- Until the workload is known, and while its ledger cannot be opened, a push is refused (503) with the reason.
 - Refusals are counted by reason, also those that never reach the ledger.
 """
 
@@ -89,6 +89,6 @@ class LedgerUsage:
         return ledger
 
     def _missing(self) -> tuple[str, str]:
-        """Why there is no ledger."""
+        """Return why there is no ledger."""
         fault = self._settlement.fault
         return (fault.reason, fault.hint) if fault else UNKNOWN

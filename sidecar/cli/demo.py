@@ -147,7 +147,7 @@ class DemoEnvironment:
         return self._start(["exec", "--timeout", str(PATIENCE_SECONDS), "--", sys.executable, "-c", PRODUCT], env, log)
 
     def command(self, env: Mapping[str, str], *command: str) -> str:
-        """What another command beside the sidecar says, once it has ended well."""
+        """Return what another command beside the sidecar says, once it has ended well."""
         log = f"{command[0]}.log"
         process = self._start(command, env, log)
         _want(process.wait(PATIENCE_SECONDS) == 0, f"{' '.join(command)} ended with {process.returncode}")
@@ -157,7 +157,7 @@ class DemoEnvironment:
         return (self._directory / log).read_text(errors="replace")
 
     def _identity(self, name: str, pod: str) -> Path:
-        """A service-account token such as EKS projects into the pod, naming it; unsigned, for the emulator."""
+        """Return a service-account token such as EKS projects into the pod, naming it; unsigned, for the emulator."""
         claims = {"sub": "system:serviceaccount:demo:product", "kubernetes.io": {"pod": {"name": name, "uid": pod}}}
         parts = [base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in ({}, claims)]
         path = self._directory / f"{name}.token"
@@ -183,7 +183,7 @@ class DemoEnvironment:
         return " | ".join(self.said(log).splitlines()[-3:])
 
     def explain(self) -> str:
-        """The ends of all logs, for a story that went wrong."""
+        """Return the ends of all logs, for a story that went wrong."""
         logs = sorted(self._directory.glob("*.log"))
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in logs)
 
@@ -258,7 +258,7 @@ def _aligned(table: str) -> list[str]:
 
 
 def _billed(stage: DemoEnvironment, url: str) -> list[dict[str, Any]]:
-    """The lines of the bill AWS would print, once there is one."""
+    """Return the lines of the bill AWS would print, once there is one."""
     host, _, port = url.rpartition("//")[2].rpartition(":")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:

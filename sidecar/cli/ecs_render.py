@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rendered(name: str, wish: Wish) -> tuple[str, str]:
-    """The JSON, and what a person is told: the diff and the notes."""
+    """Return the JSON, and what a person is told: the diff and the notes."""
     try:
         given = _read(name)
         made, notes = render(given, wish)

@@ -141,14 +141,14 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
 
 
 def _left_over(ledger: Ledger) -> str:
-    """What the next record would hold beside the 1 it is meant to be; empty where there is nothing."""
+    """Return what the next record would hold beside the 1 it is meant to be; empty where there is nothing."""
     _, _, balances = ledger.snapshot()
     names = ", ".join(f"{plain(one.unsealed)} of {one.dimension}" for one in balances if one.unsealed)
     return f"{names}: {LEFT_OVER}" if names else ""
 
 
 def _raw(dimension: Dimension) -> Decimal:
-    """What has to be reported for a quantity of 1, cut to six places; of a `unique` dimension one key is 1."""
+    """Return what has to be reported for a quantity of 1, cut to six places; of a `unique` dimension one key is 1."""
     if dimension.aggregation is Aggregation.UNIQUE:
         return Decimal(1)
     return (Decimal(1) / dimension.scale).quantize(Decimal(1).scaleb(-PLACES))
@@ -159,7 +159,7 @@ def _comes_to_one(dimension: Dimension) -> bool:
 
 
 def _one(dimension: Dimension) -> UsageEvent:
-    """An event that comes to quantity 1 once it is scaled."""
+    """Return an event that comes to quantity 1 once it is scaled."""
     key = KEY if dimension.aggregation is Aggregation.UNIQUE else None
     return UsageEvent(dimension=dimension.name, micros=to_micros(_raw(dimension)), key=key)
 

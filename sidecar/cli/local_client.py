@@ -45,7 +45,7 @@ def listener_address(name: str, manifest: str = MANIFEST) -> tuple[str, int]:
 
 
 def _in_file(path: str, name: str) -> str:
-    """What a settings file says of `name`; parsed only where the name stands in it."""
+    """Return what a settings file says of `name`; parsed only where the name stands in it."""
     if not path:
         return ""
     try:
@@ -95,7 +95,7 @@ def format_status(found: dict[str, object]) -> str:
 
 
 def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
-    """Whether the gate is open, and the line that says why."""
+    """Return whether the gate is open, and the line that says why."""
     try:
         address = listener_address("probe_bind", manifest)
         status, found = get_json(address, "GET /entitled")

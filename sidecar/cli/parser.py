@@ -54,7 +54,7 @@ def _refuse(parser: argparse.ArgumentParser, command: str, unknown: list[str]) -
 
 
 def _split_at_dashes(given: list[str]) -> tuple[list[str], list[str]]:
-    """What stands before `--`, and after it: argparse would mix them."""
+    """Return what stands before `--`, and after it: argparse would mix them."""
     if given[:1] == ["exec"] and "--" in given:
         at = given.index("--")
         return given[:at], given[at + 1 :]
@@ -62,7 +62,7 @@ def _split_at_dashes(given: list[str]) -> tuple[list[str], list[str]]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Every command with its help."""
+    """Return every command with its help."""
     emulator = has_emulator()
     parser = argparse.ArgumentParser(
         prog="entitlement-sidecar",

@@ -146,7 +146,7 @@ def _export(elapsed: Callable[[], float]) -> None:
 
 
 def _following(heard: ClientResponse, target: str, count: int) -> str | None:
-    """Where the next page is, or None after the last. Raises Ended where it is not on the way to the end."""
+    """Return where the next page is, or None after the last. Raises Ended where it is not on the way to the end."""
     if not heard.link:
         return None
     found = NEXT.fullmatch(heard.link)
@@ -166,7 +166,7 @@ def _table(heard: ClientResponse) -> str:
 
 
 def _cell(value: object) -> str:
-    """What it says on one line, without the character that separates cells."""
+    """Return what it says on one line, without the character that separates cells."""
     return " ".join(str(value).split()) if value not in (None, "") else NOTHING
 
 
@@ -188,7 +188,7 @@ def _read(heard: ClientResponse) -> Mapping[str, object]:
 
 
 def _ask(method: str, target: str, body: bytes | None = None) -> ClientResponse:
-    """One request to the sidecar nearby. Raises Ended for every answer but 200, SettingsError."""
+    """Return one request to the sidecar nearby. Raises Ended for every answer but 200, SettingsError."""
     host, port = local_client.listener_address("api_bind")
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:

@@ -1,6 +1,6 @@
-"""What is an answer? The words of the error table: class, who gave it, and a row.
+"""Define the words of the error table: the class of an answer, who gave it, and a row.
 
-The rows stand in `rows`, the look-up in `answers`.
+The rows are in `error_table`, the look-up in `classify`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What does an answer mean? Looks a code up in the error table (`rows`).
+"""Look up what an answer of AWS or the SDK means for the gate.
 
-Leaves to others how the answer was got (`marketplace`), and what the gate does with it (`status`).
+`marketplace` gets the answer; `status` decides what the gate does with its class.
 
-Rules kept here:
-- Codes are matched on the string, case-sensitively; never on the HTTP status alone, since AWS's pages
-  give several for the same code.
+Invariants:
+- Codes are matched on the string, case-sensitively; never on the HTTP status alone, since AWS's pages give several for
+  the same code.
 - `ExpiredTokenException` is decided by operation: botocore maps it to one class for all of them.
-- What nobody knows is a mistake in the configuration: gate shut, the code in the hint, asked again.
+- An unknown code is a mistake in the configuration: the gate is shut, the code is in the hint, AWS is asked again.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ KEPT_PASS: Final = (
 
 
 def classify(code: str, asked: AnsweredBy, message: str = "") -> ErrorRow:
-    """The row for a code. `message` only tells a bad clock from a bad signature."""
+    """Return the row for a code. `message` only tells a bad clock from a bad signature."""
     if CLOCK_WORDS.search(message) and (clock := TABLE.get((f"{code}:clock", asked))):
         return clock
     return TABLE.get((code, asked), UNKNOWN)
 
 
 def classify_exception(names: tuple[str, ...], message: str = "") -> tuple[str, ErrorRow]:
-    """The row for an SDK exception, given its class names from most to least specific."""
+    """Return the row for an SDK exception, given its class names from most to least specific."""
     for name in names:
         if CLOCK_WORDS.search(message) and (clock := TABLE.get((f"{name}:clock", AnsweredBy.SDK))):
             return name, clock
@@ -67,7 +67,7 @@ def classify_exception(names: tuple[str, ...], message: str = "") -> tuple[str, 
 
 
 def fill_hint(hint: str, facts: Mapping[str, str]) -> str:
-    """A hint with its places filled in; what is not known is said in words."""
+    """Return a hint with its placeholders filled in; an unknown fact becomes a phrase."""
     if facts.get("metering_host") == facts.get("sts_host") is not None:
         hint = hint.replace("{metering_host} and {sts_host}", "{metering_host}")
     for place, otherwise in PLACES.items():

@@ -1,12 +1,12 @@
-"""The error table as data: code → class, reason, hint, by who gave the answer.
+"""Hold the error table as data: code → class, reason and hint, by who gave the answer.
 
-Rules kept here:
-- One row per code and question; a test compares the rows with botocore's service model, so that an
-  error AWS adds fails the build until it has a row.
-- Hints are for the operator at 3 a.m.: what to change, where. `{host}`, `{metering_host}`,
-  `{sts_host}`, `{region}`, `{role}`, `{partition}`, `{dimension}` are filled in with what was really used.
-- Rows of MeterUsage are for a dry run, which has no row where it passes; what an error means for a usage
-  record is another table (`metering.dispositions`).
+Invariants:
+- One row per code and operation; a test compares the rows with botocore's service model, so that an error AWS adds
+  fails the build until it has a row.
+- Hints are for the operator at 3 a.m.: what to change, where. `{host}`, `{metering_host}`, `{sts_host}`, `{region}`,
+  `{role}`, `{partition}`, `{dimension}` are filled in with what was really used.
+- Rows of MeterUsage are for a dry run, which has no row where it passes; what an error means for a usage record is
+  another table (`metering.dispositions`).
 
 Sources: AWS Marketplace API Reference, RegisterUsage and MeterUsage, Errors; AWS STS API Reference,
 AssumeRoleWithWebIdentity, Errors; "Common error types"; botocore's service models and exceptions.
@@ -121,7 +121,7 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         "request_malformed",
         VENDOR,
     ),
-    # AWS Marketplace cannot, until somebody changes something.
+    # AWS Marketplace cannot, until a person changes something.
     _row("InvalidRegionException", REGISTER, AnswerClass.CONFIG, "invalid_region", REGION),
     _row("InvalidEndpointRegionException", METER, AnswerClass.CONFIG, "invalid_region", REGION),
     _row("TimestampOutOfBoundsException", METER, AnswerClass.CONFIG, "clock_skew", CLOCK),

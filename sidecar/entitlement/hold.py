@@ -1,14 +1,14 @@
-"""May metering shut a gate that AWS opened? Only where the operator or the seller said so: a hold.
+"""Decide what the gate shows while metering holds it shut, where a setting allows that.
 
-Leaves to others when a hold begins and ends (`agent.settlement`).
+`billing.gate_policy` decides when a hold begins and ends.
 
-Rules kept here:
-- A hold shows only on a gate that is open; whatever else keeps it shut is said instead.
-- "Not entitled" to the first real record is a denial: where dry runs alone were asked before, it is the
-  first answer about this customer. Usage that is merely overdue is none: AWS cannot be asked.
+Invariants:
+- A hold shows only on a gate that AWS opened; any other cause that keeps it shut is shown instead.
+- "Not entitled" to the first real record is a denial: where dry runs alone were asked before, it is the first answer
+  about this customer. Usage that is merely overdue is none: AWS cannot be asked.
 
-Source: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (not-subscribed errors
-come with the first call only); "Custom metering for AMI products" (do not fail before two hours).
+Sources: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (not-subscribed errors come with
+the first call only); "Custom metering for AMI products" (do not fail before two hours).
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ SHOWN: Final[Mapping[Hold, tuple[Status, str, str]]] = {
         "metering_overdue",
         "No usage could be reported to AWS for longer than SIDECAR_METERING_OVERDUE_SECONDS allows. See"
         " `entitlement-sidecar usage` for what AWS answers; the gate opens again with the first record it takes. Where"
-        " `GET /v1/status` says that the ledger fails, or that its open hour lies ahead, mend that; it opens then too.",
+        " `GET /v1/status` says that the ledger fails, or its open hour is in the future, fix that; then it opens.",
     ),
 }
 """Hold → status, reason, hint."""
 
 
 def with_hold(standing: GateState, hold: Hold | None) -> GateState:
-    """What the gate shows while metering holds it."""
+    """Return what the gate shows while metering holds it."""
     if hold is None or not standing.entitled:
         return standing
     status, reason, hint = SHOWN[hold]

@@ -1,13 +1,13 @@
-"""May an answer of before open the gate again? The kept answer.
+"""Verify a kept answer, so that it may open the gate again while AWS cannot be reached.
 
-Where AWS cannot be reached after a restart, what AWS signed before the restart still says that this
-workload may run: AWS documents that a workload which registered is not refused later.
+After a restart, what AWS signed before still says that this workload may run: AWS documents that a workload which
+registered is not refused later.
 
-Rules kept here:
+Invariants:
 - It must verify again, with the key it verified with then, for the same product code.
 - Its nonce must be bound to this workload; a copy in another workload opens nothing.
 - Its age does not matter: the nonce binds it to a workload, and a workload does not come back.
-- It is a secret like the token inside; it is read and written by the short-lived child only.
+- It is a secret like the token inside; only the short-lived child reads and writes it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class KeptAnswer:
     token: str = field(repr=False)
 
     def as_text(self) -> str:
-        """One line of JSON. Secret."""
+        """Return one line of JSON. Secret."""
         return json.dumps({"format": FORMAT, **asdict(self)}) + "\n"
 
 

@@ -1,18 +1,18 @@
-"""May a dry run that passed before open the gate again? The kept pass.
+"""Check a kept pass, so that it may open the gate again while AWS cannot be reached.
 
-`MeterUsage` signs nothing, so what is kept is our own note: AWS took usage of these dimensions from this
-workload, in a dry run or as a real record. Where AWS cannot be reached after a restart, it stands in.
+`MeterUsage` signs nothing, so what is kept is our own note: AWS took usage of these dimensions from this workload, in a
+dry run or as a real record.
 
-Rules kept here:
-- It speaks for the same workload and product only; a digest over all it says binds it, so that a copy,
-  or a copy with other words, opens nothing elsewhere.
-- Every dimension that is set now must have been taken then: a new one was never asked about. One that
-  is set no more does no harm.
+Invariants:
+- It holds for the same workload and product only; a digest over its content binds it, so that a copy, or a copy with
+  other content, opens nothing elsewhere.
+- Every dimension that is set now must have been taken then: a new one was never asked about. A dimension that is no
+  longer set does no harm.
 - Its age does not matter: it is bound to a workload, and a workload does not come back.
-- It is a note and no proof: who may write to the state directory may write it. It holds no secret.
-- A record that settled is added to what is known; a dry run stands for itself.
+- It is a note and no proof: any process that may write to the state directory may write it. It holds no secret.
+- A record that settled is added to what is known; a dry run replaces it.
 
-Source: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage".
+Sources: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage".
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class KeptPass:
     """A digest of all this and the workload."""
 
     def as_text(self) -> str:
-        """One line of JSON."""
+        """Return one line of JSON."""
         said = {
             "kind": self.kind.value,
             "product_code": self.product_code,
@@ -65,7 +65,7 @@ class KeptPass:
 
 
 def passed(kind: Kind, workload: WorkloadId, product_code: ProductCode, dimensions: Iterable[str]) -> KeptPass:
-    """What to keep once AWS took usage of `dimensions`."""
+    """Return what to keep once AWS took usage of `dimensions`."""
     names = tuple(sorted(set(dimensions)))
     binding = _binding(kind, workload, product_code, names)
     return KeptPass(kind=kind, product_code=product_code, dimensions=names, binding=binding)
@@ -74,7 +74,7 @@ def passed(kind: Kind, workload: WorkloadId, product_code: ProductCode, dimensio
 def settled(
     before: str | None, workload: WorkloadId, product_code: ProductCode, dimensions: Iterable[str]
 ) -> str | None:
-    """The file's new text once records of `dimensions` have settled; None where it says so already.
+    """Return the file's new text once records of `dimensions` have settled; None where it says so already.
 
     `before` is its text until now. What that proves for this workload and product stays.
     """
@@ -99,7 +99,7 @@ def from_text(text: str) -> KeptPass:
 
 
 def reopen(kept: KeptPass, workload: WorkloadId, product_code: ProductCode, dimensions: Iterable[str]) -> None:
-    """Whether AWS took all this from this very workload before. Raises TokenRejected."""
+    """Return whether AWS took all this from this very workload before. Raises TokenRejected."""
     if kept.product_code != product_code:
         raise TokenRejected("kept_other_product", HINT)
     wanted = _binding(kept.kind, workload, kept.product_code, kept.dimensions)
@@ -110,7 +110,7 @@ def reopen(kept: KeptPass, workload: WorkloadId, product_code: ProductCode, dime
 
 
 def _known(text: str | None, workload: WorkloadId, product_code: ProductCode) -> KeptPass | None:
-    """What an earlier text proves, if anything."""
+    """Return what an earlier text proves, if anything."""
     try:
         kept = from_text(text or "")
         reopen(kept, workload, product_code, ())

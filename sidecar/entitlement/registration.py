@@ -1,12 +1,12 @@
-"""What do we ask AWS, and how do we know the answer is to our question?
+"""Make the registration that AWS is asked for, and bind its nonce to this workload.
 
-Rules kept here:
-- The nonce is 32 fresh random bytes and a digest of them with the workload: nobody can guess the next,
-  and an answer kept on disk opens only the workload that asked for it.
+Invariants:
+- The nonce is 32 fresh random bytes and a digest of them with the workload: the next one cannot be guessed, and an
+  answer kept on disk opens only the workload that asked for it.
 - Names of claims as AWS's sample code reads them (camelCase) and as its prose prints them (PascalCase).
 
-Source: AWS Marketplace API Reference, RegisterUsage (Nonce: up to 255 characters); seller guide,
-"Configuring hourly metering with RegisterUsage".
+Sources: AWS Marketplace API Reference, RegisterUsage (Nonce: up to 255 characters); seller guide, "Configuring hourly
+metering with RegisterUsage".
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class VerifiedRegistration:
 
 
 def make_nonce(random: bytes, workload: WorkloadId) -> str:
-    """A nonce bound to `workload`. `random` is NONCE_BYTES bytes that were never used before."""
+    """Return a nonce bound to `workload`. `random` is NONCE_BYTES bytes that were never used before."""
     if len(random) != NONCE_BYTES:
         raise ValueError(f"a nonce needs {NONCE_BYTES} random bytes, not {len(random)}")
     return f"{base64.urlsafe_b64encode(random).decode().rstrip('=')}.{_binding(random, workload)}"
 
 
 def nonce_fits(nonce: str, workload: WorkloadId) -> bool:
-    """Whether `make_nonce` made this for `workload`."""
+    """Return whether `make_nonce` made this for `workload`."""
     head, _, binding = nonce.partition(".")
     try:
         random = base64.b64decode(head + "=" * (-len(head) % 4), altchars=b"-_", validate=True)

@@ -1,14 +1,14 @@
-"""When is AWS asked again?
+"""Decide when AWS is asked again.
 
-Rules kept here:
-- The first question goes out at once (the caller's part); transient failures are retried for ever, with
-  full-jitter exponential backoff, capped.
-- A mistake in the configuration is asked about again from 15 seconds up: IAM takes a while to spread.
-- A denial is asked about again after the operator's pause, or never.
+Invariants:
+- The first check goes out at once (the caller's part); transient failures are retried without end, with full-jitter
+  exponential backoff, capped.
+- A mistake in the configuration is checked again from 15 seconds up: IAM takes a while to spread.
+- A denial is checked again after the operator's pause, or never.
 - What AWS asks for (`x-amz-retry-after`) is a floor.
 
-Source: AWS Architecture Blog, "Exponential Backoff and Jitter"; AWS Marketplace seller guide, retry for
-up to 30 minutes.
+Sources: AWS Architecture Blog, "Exponential Backoff and Jitter"; AWS Marketplace seller guide, retry for up to 30
+minutes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DOUBLINGS_MAX: Final = 20
 def retry_delay_seconds(
     answer: AnswerClass, attempt: int, chance: float, reask_seconds: int, retry_after_seconds: float | None
 ) -> float | None:
-    """Seconds until the next question; None: not by itself.
+    """Return seconds until the next question; None: not by itself.
 
     `attempt` counts answers of this class in a row, from 0. `chance` is uniform in [0, 1).
     """

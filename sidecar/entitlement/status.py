@@ -1,14 +1,14 @@
-"""What does the gate show? The status machine, as a table.
+"""Decide what the gate shows: the status machine, as a table.
 
-Rules kept here:
+Invariants:
 - Fail closed: only an accepted answer, or a kept one that verifies again, opens the gate.
-- Once open it stays open for the life of the workload: AWS documents that a task or pod that
-  registered is not refused later, and that a customer who unsubscribes keeps what runs.
-- A denial stands while AWS cannot be reached; a mistake in the configuration does not, since the next
-  answer may well be a different one.
+- Once open it stays open for the life of the workload: AWS documents that a task or pod that registered is not refused
+  later, and that a customer who unsubscribes keeps what runs.
+- A denial stands while AWS cannot be reached; a mistake in the configuration does not, since the next answer may well
+  be a different one.
 - Nothing here reads a clock or the network.
 
-Source: AWS Marketplace API Reference, RegisterUsage ("errors only on the initial call").
+Sources: AWS Marketplace API Reference, RegisterUsage ("errors only on the initial call").
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def initial_state(now: datetime) -> GateState:
 
 
 def event_for(answer: AnswerClass, late: bool) -> Event:
-    """What an answer means, before or after the start-up budget."""
+    """Return what an answer means, before or after the start-up budget."""
     if answer is AnswerClass.RETRY:
         return Event.RETRY_LATE if late else Event.RETRY
     if answer is AnswerClass.RETRY_THEN_CONFIG:
@@ -146,9 +146,9 @@ def event_for(answer: AnswerClass, late: bool) -> Event:
 def next_state(
     standing: GateState, answer: AnswerClass, reason: str, hint: str, now: datetime, late: bool
 ) -> GateState:
-    """The standing once `answer` is known. A gate that is open keeps the reason it opened for.
+    """Return the standing once `answer` is known. A gate that is open keeps the reason it opened for.
 
-    `late`: whether the start-up budget is spent, measured by a clock that nobody sets.
+    `late`: whether the start-up budget is spent, measured by the monotonic clock.
     """
     event = event_for(answer, late)
     status = TRANSITIONS[standing.status, event]
@@ -158,7 +158,7 @@ def next_state(
 
 
 def _is_noise(status: Status, event: Event) -> bool:
-    """Whether the event says nothing about why we stand where we stand."""
+    """Return whether the event says nothing about why we stand where we stand."""
     if status is Status.ENTITLED:
         return event is not Event.ACCEPTED
     return status is Status.DENIED and event in (Event.RETRY, Event.RETRY_LATE, Event.CONFIG_LATE)

@@ -1,16 +1,16 @@
-"""Did AWS sign this answer to our question? Verification of the `Signature` of RegisterUsage.
+"""Verify that AWS signed this answer to our registration: the `Signature` of RegisterUsage.
 
-Rules kept here:
+Invariants:
 - PS256 and nothing else; the token's own `alg` chooses nothing.
-- The key is the one of the version that was asked for. A short key warns: AWS's own sample key has
-  1024 bits, and real sizes are not documented.
-- Product code, key version and nonce must be those that were sent, under either claim casing, never
-  under both with different values. A claim given twice in the JSON is refused: readers would differ.
-- `iat` is optional; where a fresh answer has it, it lies within 15 minutes of now.
-- A reason may be logged. The token may not, so no error here carries a piece of it.
+- The key is the one of the version that was asked for. A short key warns: AWS's own sample key has 1024 bits, and real
+  sizes are not documented.
+- Product code, key version and nonce must be those that were sent, under either claim casing, never under both with
+  different values. A claim given twice in the JSON is refused: readers would differ.
+- `iat` is optional; where a fresh answer has it, it is within 15 minutes of now.
+- A reason may be logged. The token may not, so no error here carries any of it.
 
-Sources: AWS Marketplace API Reference, RegisterUsage; seller guide, Java example for RegisterUsage;
-RFC 7515, RFC 7518 §3.5 (PS256, 2048 bits or more).
+Sources: AWS Marketplace API Reference, RegisterUsage; seller guide, Java example for RegisterUsage; RFC 7515, RFC 7518
+§3.5 (PS256, 2048 bits or more).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ HINT_KEY: Final = "Ship the public key that AWS Marketplace shows for the produc
 
 
 def public_key(pem: str) -> RSAPublicKey:
-    """The RSA key in PEM text. Raises TokenRejected `public_key_unreadable`: no token can verify."""
+    """Return the RSA key in PEM text. Raises TokenRejected `public_key_unreadable`: no token can verify."""
     try:
         key = load_pem_public_key(pem.encode("ascii"))
     except (ValueError, UnicodeError, UnsupportedAlgorithm) as exc:
@@ -98,7 +98,7 @@ def _check_header(token: str) -> None:
 
 
 def _signed_claims(token: str, key: RSAPublicKey) -> Mapping[str, Any]:
-    """The payload, after its signature was found good."""
+    """Return the payload, after its signature was found good."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InsecureKeyLengthWarning)
@@ -126,7 +126,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> str:
-    """A claim under either casing as text; a key version may be a number or text."""
+    """Return a claim under either casing as text; a key version may be a number or text."""
     spellings = [one for one in (name, name[0].upper() + name[1:]) if one in claims]
     values = [_as_text(claims[one], name) for one in spellings]
     if not values:

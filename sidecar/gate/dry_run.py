@@ -1,9 +1,8 @@
-"""How is AWS asked by dry runs of MeterUsage, and what does a kept pass prove? Runs in the child.
+"""Check the entitlement by dry runs of MeterUsage, or by the kept pass. Runs in the child.
 
-Rules kept here:
+Invariants:
 - Each dimension is asked about, in order; the first that does not pass is the answer.
-- Credentials said to be expired are fetched anew and the dimension asked about once more, before that
-  is believed.
+- Where AWS calls the credentials expired, they are fetched again and the dimension is asked about once more.
 """
 
 from __future__ import annotations

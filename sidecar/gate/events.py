@@ -1,10 +1,10 @@
-"""What does the operator read in the log about the gate?
+"""Log what an operator needs to know about the gate.
 
-Rules kept here:
+Invariants:
 - Every answer is one event, named by its class, with everything a person needs beside it.
-- A gate shut for a minute is explained once, whole: who we are, where, as whom, whom we asked, what it
-  said, and what to do.
-- A caution that stays the same is said once.
+- A gate that has been shut for a minute is explained once, in full: the workload, its region, its role, the host that
+  was asked, the answer, and what to do.
+- A caution that stays the same is logged once.
 """
 
 from __future__ import annotations

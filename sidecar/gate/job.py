@@ -1,12 +1,11 @@
-"""How is AWS asked once, from finding out who we are to keeping the answer? Runs in the child.
+"""Check once whether this workload may run, from identifying it to keeping the answer. The child's job `check`.
 
-Leaves to others what the question is: `registering`, or `rehearsing` where the product is priced by
-custom dimensions.
+How AWS is asked is in `register_usage` and `dry_run`.
 
-Rules kept here:
-- Who asks from where is handed out before AWS is asked: a slow AWS holds up nobody who needs only that.
-- Only where AWS could not be reached is a kept answer looked at.
-- The report is handed out before anything is written: a stuck disk does not hold up the gate.
+Invariants:
+- The workload's identity is emitted before AWS is asked: a slow AWS delays nothing that needs only that.
+- Only where AWS could not be reached is a kept answer considered.
+- The result is emitted before anything is written: a stuck disk does not delay the gate.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class CheckJob:
     """Told who asks from where, before AWS is asked."""
 
     def report(self) -> tuple[Report, Keep | None]:
-        """The report, and how to keep its answer where there is one to keep."""
+        """Return the report, and how to keep its answer where there is one to keep."""
         try:
             task = ecs.read_task(self.env) if ecs.on_ecs(self.env) else None
             workload = identity.identify_workload(
@@ -99,7 +98,7 @@ class CheckJob:
             return self.question.spare_workload_id
 
     def _way(self, workload: identity.Workload) -> CheckMethod:
-        """Each is imported where it is used: one needs no token verification, the other no metering."""
+        """Return each is imported where it is used: one needs no token verification, the other no metering."""
         host_clock, name = self.host_clock or self.clock, WorkloadId(workload.id)
         if self.question.entitlement_check == EntitlementCheck.METER_USAGE.value:
             from sidecar.gate.dry_run import DryRunCheck
@@ -133,14 +132,14 @@ class CheckJob:
         return KeptStatus(kept=True)
 
     def _not_asked(self, workload: identity.Workload, code: str, who: Report) -> Report:
-        """A mistake here, found before AWS was asked."""
+        """Return a mistake here, found before AWS was asked."""
         row = answers.classify(code, AnsweredBy.SDK)
         return self._stand_in(workload, self._way(workload), NotAllowed(row=row, code=code, hint=row.hint), who, {})
 
     def _stand_in(
         self, workload: identity.Workload, way: CheckMethod, found: NotAllowed, who: Report, facts: Mapping[str, str]
     ) -> Report:
-        """A refusal, unless AWS was out of reach and a kept answer speaks for this workload."""
+        """Return a refusal, unless AWS was out of reach and a kept answer speaks for this workload."""
         row, reply = found.row, found.reply
         hint = answers.fill_hint(found.hint, {**facts, "code": found.code})
         report = replace(
@@ -182,7 +181,7 @@ def _refused(row: ErrorRow, code: str, hint: str) -> Report:
 
 
 def _seen(who: Report, marketplace: Marketplace, found: Allowed | NotAllowed) -> Report:
-    """The report with whom was called, and as whom."""
+    """Return the report with whom was called, and as whom."""
     credentials = marketplace.credential_source()
     caller = found.reply.caller if isinstance(found, NotAllowed) and found.reply else ""
     return replace(
@@ -196,7 +195,7 @@ def _seen(who: Report, marketplace: Marketplace, found: Allowed | NotAllowed) ->
 
 
 def _facts(who: Report, marketplace: Marketplace, found: NotAllowed) -> Mapping[str, str]:
-    """What a hint's places are filled with."""
+    """Return what a hint's places are filled with."""
     skew = found.reply.skew_seconds if found.reply else None
     direction = "ahead of" if skew and skew > 0 else "behind"
     return {

@@ -1,14 +1,14 @@
-"""When is AWS asked, and what becomes of the answer? The entitlement loop.
+"""Ask AWS again and again whether this workload may run, and hold the state of the gate.
 
-A thread that starts one short-lived child after another, hears it, moves the state, and says what
-happened. Rules are elsewhere: what an answer means (`entitlement.answers`), what the gate shows
-(`entitlement.status`), how long to pause (`entitlement.pauses`).
+A thread that starts one short-lived child after another, reads its result, moves the state, and logs what happened. The
+rules are elsewhere: what an answer means (`entitlement.classify`), what the gate shows (`entitlement.status`), how long
+to wait (`entitlement.retry`).
 
-Rules kept here:
-- Probes read `standing`; it is replaced whole, so no lock is ever waited for.
-- What a new worker must know goes to the board before anything else happens.
-- If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with
-  the gate open the product goes on and `/healthz` names the loop.
+Invariants:
+- Probes read `state`; it is replaced as a whole, so no lock is ever waited for.
+- What a new worker must know goes to the restart state before anything else happens.
+- If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with the gate open the
+  product goes on and `/healthz` names the loop.
 """
 
 from __future__ import annotations
@@ -139,12 +139,12 @@ class EntitlementLoop:
 
     @property
     def has_opened(self) -> bool:
-        """Whether AWS ever let this workload run."""
+        """Return whether AWS ever let this workload run."""
         return self.answered.entitled
 
     @property
     def hold(self) -> Hold | None:
-        """What metering keeps the gate shut for."""
+        """Return what metering keeps the gate shut for."""
         return self._hold
 
     def set_hold(self, hold: Hold | None) -> None:
@@ -167,7 +167,7 @@ class EntitlementLoop:
         return {"status": state.status.value, "reason": state.reason, "hint": state.hint}
 
     def retry_after_seconds(self) -> int:
-        """When another look at the gate may show something new."""
+        """Return when another look at the gate may show something new."""
         if self.next_ask_at is None:
             return SHUT_SECONDS
         return max(1, min(300, round(self.next_ask_at - self._clock.monotonic())))
@@ -226,7 +226,7 @@ class EntitlementLoop:
             current.close()
 
     def _begin(self, began: float) -> ChildProcess | None:
-        """A child that asks; None when it is time to stop, or where none can be started."""
+        """Return a child that asks; None when it is time to stop, or where none can be started."""
         with self._wake:
             if self._stopping:
                 return None
@@ -252,7 +252,7 @@ class EntitlementLoop:
         return self._start_child(self._question)
 
     def _read_report(self, current: ChildProcess) -> Report:
-        """The child's report, or what its silence means."""
+        """Return the child's report, or what its silence means."""
         deadline = time.monotonic() + self._question.budget_seconds
         report = self._read_line(current, deadline)
         if not report.placed_only:
@@ -261,7 +261,7 @@ class EntitlementLoop:
         return self._read_line(current, deadline, placed=True)
 
     def _read_line(self, current: ChildProcess, deadline: float, placed: bool = False) -> Report:
-        """One line of it. Once the place is said, only an answer will do."""
+        """Return one line of it. Once the place is said, only an answer will do."""
         parse = (lambda line: Report.from_json(line).answered()) if placed else Report.from_json
         report, failure = read_message(current, parse, deadline)
         if report is not None:
@@ -279,7 +279,7 @@ class EntitlementLoop:
             self._placed(report)
 
     def _missing_result(self, code: str) -> Report:
-        """A report in place of the one no child gave; who we are is known from the last."""
+        """Return a report in place of the one no child gave; who we are is known from the last."""
         row = answers.classify(code, AnsweredBy.SDK)
         hint = answers.fill_hint(row.hint, {"region": self.report.region, "metering_host": self.report.host})
         fresh = Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code)
@@ -287,7 +287,7 @@ class EntitlementLoop:
         return replace(fresh, **known)
 
     def _read_kept_status(self, current: ChildProcess, report: Report) -> None:
-        """Whether the answer was kept; the gate is open already."""
+        """Return whether the answer was kept; the gate is open already."""
         if report.verdict is not AnswerClass.ACCEPTED or report.kept or report.workload_kind == "nameless":
             return
         keeping, _ = read_message(current, KeptStatus.from_json, time.monotonic() + KEEPING_SECONDS)
@@ -354,7 +354,7 @@ class EntitlementLoop:
     # -- the board ---------------------------------------------------------------------------------
 
     def _restore(self, nothing: Report) -> tuple[GateState, Report]:
-        """Where an earlier worker of this process left off, or the beginning."""
+        """Return where an earlier worker of this process left off, or the beginning."""
         found = self._board.read()
         if found.get("first_heard"):
             self._first = None

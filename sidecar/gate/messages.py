@@ -1,11 +1,9 @@
-"""What do the worker and its short-lived child say to one another about the gate? Values, as JSON.
+"""Define the messages between the worker and the child that checks the entitlement: values, as JSON.
 
-Submitting usage is another question (`submission`), telling the cluster a third (`notice`).
-
-Rules kept here:
-- The child says who it is and where, then what AWS answered, then whether that was kept: one line each.
-- The question holds no secret but the public key; the report holds no token, key or credential.
-- All are written by us on both sides; a line that does not parse is a broken child, not an answer.
+Invariants:
+- The child writes who it is and where, then what AWS answered, then whether that was kept: one line each.
+- The request holds no secret but the public key; the results hold no token, key or credential.
+- Both sides are ours; a line that does not parse means a broken child, not an answer.
 """
 
 from __future__ import annotations
@@ -71,7 +69,7 @@ class CheckRequest:
 
     @property
     def budget_seconds(self) -> float:
-        """How long a child may take before it is killed."""
+        """Return how long a child may take before it is killed."""
         if self.entitlement_check == EntitlementCheck.METER_USAGE.value:
             return BUDGET_SECONDS_DRY_RUNS
         return BUDGET_SECONDS + BUDGET_SECONDS_PER_KEY * len(self.public_keys)
@@ -131,7 +129,7 @@ class Report:
         return AnswerClass(self.answer)
 
     def answered(self) -> Self:
-        """This, where it is an answer. Raises ValueError."""
+        """Return this, where it is an answer. Raises ValueError."""
         if self.placed_only:
             raise ValueError("no answer yet")
         return self
@@ -141,7 +139,7 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """A report with every text cut to a sensible length: AWS, or who plays it, may say anything.
+        """Return a report with every text cut to a sensible length: AWS, or who plays it, may say anything.
 
         Raises ValueError.
         """

@@ -1,7 +1,6 @@
-"""What is a way of asking AWS whether this workload may run? There are two: registration and dry run.
+"""Define what a method of checking the entitlement is. There are two: registration and dry run.
 
-Which is used is a setting (`entitlement_check`); who asks from where, and what becomes of the answer, is
-the same for both (`asking`).
+A setting chooses it (`entitlement_check`); identity, and what becomes of the answer, are the same for both (`job`).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Allowed:
 
 @dataclass(frozen=True, kw_only=True)
 class NotAllowed:
-    """AWS does not, or nobody could ask it."""
+    """AWS refuses, or could not be asked."""
 
     row: ErrorRow
     code: str
@@ -48,10 +47,10 @@ class CheckMethod(Protocol):
 
     @property
     def kept(self) -> Path:
-        """Where its answer is kept."""
+        """Return where its answer is kept."""
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
         """Ask AWS, as often as this way does. Raises nothing of the SDK's."""
 
     def reopen(self, text: str) -> Allowed:
-        """What a kept answer proves. Raises TokenRejected."""
+        """Return what a kept answer proves. Raises TokenRejected."""

@@ -1,9 +1,9 @@
-"""How is AWS asked by registration, and what does its kept answer prove? Runs in the child.
+"""Check the entitlement by RegisterUsage, or by the kept answer. Runs in the child.
 
-Rules kept here:
+Invariants:
 - Key versions are asked newest first; only `InvalidPublicKeyVersion` moves on to the next.
-- Each call has a fresh nonce. An answer that does not verify, and credentials said to be expired, are
-  asked once more with everything fresh before they are believed.
+- Each call has a fresh nonce. Where an answer does not verify, or AWS calls the credentials expired, AWS is asked once
+  more with everything fresh.
 """
 
 from __future__ import annotations

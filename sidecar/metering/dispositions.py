@@ -1,15 +1,15 @@
-"""What does an error of MeterUsage mean for a record? The table: code → disposition, reason, hint.
+"""Hold the table of MeterUsage's errors as data: code → disposition, reason, hint.
 
-Leaves to others what becomes of the record (`outcomes`).
+`decide` derives what becomes of the record.
 
-Rules kept here:
-- One row per code; a test compares the rows with botocore's service model, so that an error AWS adds
-  fails the build until it has a row. Codes are matched on the string, case-sensitively.
+Invariants:
+- One row per code; a test compares the rows with botocore's service model, so that an error AWS adds fails the build
+  until it has a row. Codes are matched on the string, case-sensitively.
 - Unknown codes are held: usage is not dropped because AWS learned a new word.
 - `definite` says that AWS has certainly not billed this attempt; in doubt it is not.
 
-Source: AWS Marketplace API Reference, MeterUsage, Errors; seller guide, "Configuring custom metering with
-MeterUsage"; AWS STS API Reference, AssumeRoleWithWebIdentity; "Common error types"; botocore's exceptions.
+Sources: AWS Marketplace API Reference, MeterUsage, Errors; seller guide, "Configuring custom metering with MeterUsage";
+AWS STS API Reference, AssumeRoleWithWebIdentity; "Common error types"; botocore's exceptions.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "AWS answered as if only asked whether it would. Report this to the product's vendor.",
         slow=True,
     ),
-    # MeterUsage cannot, until somebody changes something.
+    # MeterUsage cannot, until a person changes something.
     _row(
         "InvalidEndpointRegionException",
         HOLD,
@@ -279,7 +279,7 @@ anything was sent."""
 
 
 def classify(code: str, message: str = "") -> Row:
-    """The row for a code. Of `message` only QUALIFIERS is read."""
+    """Return the row for a code. Of `message` only QUALIFIERS is read."""
     for qualifier, words in QUALIFIERS.items():
         if (row := TABLE.get(f"{code}:{qualifier}")) and words.search(message):
             return row
@@ -293,14 +293,14 @@ ONE_RECORD: Final = frozenset(
 
 
 def holds_all(code: str, message: str = "") -> bool:
-    """Whether what held this record would hold every other now: no way to AWS, no credentials, too many calls.
+    """Return whether what held this record would hold every other now: no way to AWS, no credentials, too many calls.
 
-    A code that nobody knows may be about one record.
+    An unknown code may be about one record.
     """
     row = classify(code, message)
     return row.disposition is HOLD and row is not UNKNOWN and code not in ONE_RECORD
 
 
 def known_code(names: Sequence[str]) -> str:
-    """The first name with a row, given an exception's classes from most to least specific."""
+    """Return the first name with a row, given an exception's classes from most to least specific."""
     return next((name for name in names if name in TABLE), names[0])

@@ -1,16 +1,16 @@
-"""What did the product report? The body of `POST /v1/usage`, read into usage events or one refusal.
+"""Read the body of `POST /v1/usage` into usage events, or into one refusal.
 
-Leaves to others which hour an event counts in (`placing`), and whether it was there before (the ledger).
+`late_events` decides in which hour an event counts, and the ledger whether it was there before.
 
-Rules kept here:
-- All or nothing. Refusals in this order over all events: 413 too big or too many · 400 malformed · 404
-  unknown dimension · 422 value out of range; among equals the first event is named.
-- Nothing is guessed: an unknown field, null, a name given twice, a boolean as a number are refused. A
-  report read otherwise than it was meant would be on a bill.
+Invariants:
+- All or nothing. Refusals in this order over all events: 413 too big or too many · 400 malformed · 404 unknown
+  dimension · 422 value out of range; among equals the first event is named.
+- Nothing is guessed: an unknown field, null, a name given twice, a boolean as a number are refused. A report read
+  otherwise than it was meant would be on a bill.
 - Reasons never change; the detail names field, value and rule.
-- Digests are 128 bits: two different ids or contents that met in one would eat usage.
+- Digests are 128 bits: two different ids or contents with one digest would lose usage.
 
-Source: AWS Marketplace API Reference, MeterUsage, shapes TagKey, TagValue, UsageQuantityAsDecimalString.
+Sources: AWS Marketplace API Reference, MeterUsage, shapes TagKey, TagValue, UsageQuantityAsDecimalString.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class _Fault(Exception):
 def parse_events(
     body: bytes, dimensions: Mapping[str, Dimension], now: datetime
 ) -> tuple[UsageEvent, ...] | PushRefused:
-    """The events in a body, in its order, or why there are none."""
+    """Return the events in a body, in its order, or why there are none."""
     try:
         items = _items(body)
     except _Fault as fault:
@@ -129,7 +129,7 @@ def parse_events(
 
 
 def content_digest(event: UsageEvent) -> bytes:
-    """What was sent, by value and without the id, in 128 bits: 5 and 5.0 are one content."""
+    """Return what was sent, by value and without the id, in 128 bits: 5 and 5.0 are one content."""
     dimension, micros, _, at, tags, key = event
     if at is None and key is None:
         return _alike(dimension, micros, None, tags, None)
@@ -137,12 +137,12 @@ def content_digest(event: UsageEvent) -> bytes:
 
 
 def id_digest(identifier: str) -> bytes:
-    """An event's id in 128 bits."""
+    """Return an event's id in 128 bits."""
     return _digest(b"id", identifier)
 
 
 def key_digest(key: str) -> bytes:
-    """A `unique` event's key in 128 bits."""
+    """Return a `unique` event's key in 128 bits."""
     return _digest(b"key", key)
 
 
@@ -181,7 +181,7 @@ def _items(body: bytes) -> list[object]:
 
 
 def _event(item: object, dimensions: Mapping[str, Dimension], latest: datetime) -> UsageEvent:
-    """One event. First what is malformed, then the dimension, then what is out of range."""
+    """Return one event. First what is malformed, then the dimension, then what is out of range."""
     fields = _fields(item)
     name = _text(fields, "dimension")
     micros, too_much = _quantity(fields["quantity"])

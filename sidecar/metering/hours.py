@@ -1,12 +1,12 @@
-"""Which hour is this? UTC clock hours, half-open and named by their start.
+"""Define UTC clock hours, half-open and named by their start.
 
-Rules kept here:
+Invariants:
 - An hour is UTC whatever the host's time zone is, so that daylight saving neither repeats nor drops one.
-- AWS rounds a timestamp down to the hour to find duplicates; an instant on the boundary belongs to the
-  hour that begins.
+- AWS rounds a timestamp down to the hour to find duplicates; an instant on the boundary belongs to the hour that
+  begins.
 - On disk an hour is its number: whole hours since the epoch.
 
-Source: AWS Marketplace API Reference, MeterUsage ("the timestamp is rounded down to the hour").
+Sources: AWS Marketplace API Reference, MeterUsage ("the timestamp is rounded down to the hour").
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Hour:
 
     @classmethod
     def at(cls, instant: datetime) -> Self:
-        """The hour an instant lies in. Raises ValueError where the instant has no offset."""
+        """Return the hour an instant lies in. Raises ValueError where the instant has no offset."""
         if instant.utcoffset() is None:
             raise ValueError(f"{instant!r} has no offset from UTC.")
         return cls(instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
 
     @classmethod
     def numbered(cls, number: int) -> Self:
-        """The hour so many hours after the epoch."""
+        """Return the hour so many hours after the epoch."""
         return cls(EPOCH + number * ONE_HOUR)
 
     @property
@@ -48,7 +48,7 @@ class Hour:
 
     @property
     def end(self) -> datetime:
-        """The first instant that is not in it."""
+        """Return the first instant that is not in it."""
         return self.start + ONE_HOUR
 
     @property

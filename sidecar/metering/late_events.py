@@ -1,13 +1,13 @@
-"""In which hour does an event count? In its own while that is open, else in the first open one.
+"""Decide in which hour an event counts: its own while that is open, else the first open one.
 
-Rules kept here:
-- A sealed hour never takes more usage: what it owes may be with AWS already, and cannot be changed.
-- Late usage of a sum is rolled forward with a link to its origin; a largest, last or unique value of an
-  hour that is sealed cannot be added to another hour's, and is refused.
+Invariants:
+- A sealed hour never takes more usage: AWS may already have its record, which cannot be changed.
+- Late usage of a sum is rolled forward with a link to its origin; a largest, last or unique value of a sealed hour
+  cannot be added to another hour's, and is refused.
 - The hour an event counts in is never before the first unsealed one, also where a clock was set back.
 
-Source: AWS Marketplace API Reference, MeterUsage (one record per hour); seller guide, "Configuring custom
-metering with MeterUsage" (usage may be added to a following hour's record).
+Sources: AWS Marketplace API Reference, MeterUsage (one record per hour); seller guide, "Configuring custom metering
+with MeterUsage" (usage may be added to a following hour's record).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Placed:
 def hour_for(
     event_hour: Hour, open_from: Hour, aggregation: Aggregation, index: int | None = None
 ) -> Placed | PushRefused:
-    """The hour for an event of `event_hour`, where `open_from` is the first unsealed hour."""
+    """Return the hour for an event of `event_hour`, where `open_from` is the first unsealed hour."""
     if event_hour >= open_from:
         return Placed(hour=event_hour)
     if aggregation is Aggregation.SUM:

@@ -1,18 +1,16 @@
-"""What becomes of a record once AWS has answered, or has not? The next step, decided.
+"""Decide what becomes of a record once AWS has answered, or has not.
 
-Leaves to others what a code means (`dispositions`), how the answer was got (`marketplace`), and keeping
-the step (the ledger).
+`dispositions` has what a code means, `marketplace` gets the answer, and the ledger stores the step.
 
-Rules kept here:
-- Once one attempt was not definitely refused the record never counts as such again: an answer that was
-  lost may have been a yes.
-- Too late: rolled forward where every attempt was definitely refused, else for a person
-  (`outcome_unknown`), since billing it again could bill it twice.
-- A repair only follows a definite refusal of the very request it replaces, each kind once; hour and
-  quantity stay.
-- Disputed quantities are billed again only where the operator says so, also when they were sent again too late.
+Invariants:
+- Once one attempt was not definitely refused the record never counts as such again: a lost answer may have meant that
+  AWS took the record.
+- Too late: rolled forward where every attempt was definitely refused, else for a person (`outcome_unknown`), since
+  billing it again could bill it twice.
+- A repair only follows a definite refusal of the very request it replaces, each kind once; hour and quantity stay.
+- Disputed quantities are billed again only where a setting says so, also when they were sent again too late.
 
-Source: AWS Marketplace API Reference, MeterUsage (identical requests count once; six hours).
+Sources: AWS Marketplace API Reference, MeterUsage (identical requests count once; six hours).
 """
 
 from __future__ import annotations
@@ -94,7 +92,7 @@ class Decision:
 
 
 def begun(record: UsageRecord) -> UsageRecord:
-    """What is on disk while a request is under way: if we end before the answer, nobody knows the outcome.
+    """Return what is on disk while a request is under way: if we end before the answer, the outcome is unknown.
 
     The answer itself is judged by `decide`, from the record as it was before.
     """
@@ -102,7 +100,7 @@ def begun(record: UsageRecord) -> UsageRecord:
 
 
 def decide(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy, chance: float) -> Decision:
-    """What an answer to `record.request` means. Raises IllegalTransition unless the record is sealed."""
+    """Return what an answer to `record.request` means. Raises IllegalTransition unless the record is sealed."""
     tried = replace(record, attempts=record.attempts + 1, retry_at=None)
     if isinstance(outcome, Settled):
         settled = replace(tried, record_id=outcome.record_id, last_error=None)
@@ -128,7 +126,7 @@ def decide(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy,
 
 
 def decide_if_late(record: UsageRecord, now: datetime) -> Decision | None:
-    """What becomes of a record that is too late to be sent; None while it is not."""
+    """Return what becomes of a record that is too late to be sent; None while it is not."""
     return expired(record, LATE) if too_late(record.hour, now) else None
 
 
@@ -141,12 +139,12 @@ def expired(record: UsageRecord, why: tuple[str, str]) -> Decision:
 
 
 def rolled_forward(record: UsageRecord, into: Hour) -> UsageRecord:
-    """The record once its quantity is counted in a later hour. Raises IllegalTransition."""
+    """Return the record once its quantity is counted in a later hour. Raises IllegalTransition."""
     return replace(record, state=next_state(record.state, Action.ROLL_FORWARD), rolled_to=into, retry_at=None)
 
 
 def sent_again(record: UsageRecord, now: datetime) -> UsageRecord:
-    """The record once a person wants its request sent again. Raises IllegalTransition."""
+    """Return the record once a person wants its request sent again. Raises IllegalTransition."""
     return replace(record, state=next_state(record.state, Action.RETRY), retry_at=now)
 
 
@@ -163,7 +161,7 @@ def _hold(record: UsageRecord, tried: UsageRecord, row: Row, now: datetime, late
 
 
 def _repair(tried: UsageRecord, row: Row, now: datetime, policy: Policy) -> Decision:
-    """A newly sealed request, where a repair can help that was not made before; else a person must look."""
+    """Return a newly sealed request, where a repair can help that was not made before; else a person must look."""
     repair = next((one for one in row.repairs if repairs(tried, one)), None)
     if repair is None:
         return _decision(tried, Disposition.REJECT, (row.reason, row.hint))

@@ -1,14 +1,14 @@
-"""Since when could nothing be reported? The rule behind "metering is overdue".
+"""Tell since when nothing could be reported: the rule behind "metering is overdue".
 
-Rules kept here:
-- It counts from the instant the oldest record that waits was due, or from AWS's last yes, whichever is
+Invariants:
+- It counts from the instant the oldest record that waits was due, or from the last record that AWS took, whichever is
   later: one dimension that is refused is not "nothing".
-- What waits for a person (disputed, rejected) is not overdue: sending it again is not ours to decide.
-- A record that expired and was rolled forward does not set the count back; only a yes does.
-- Where usage cannot even become due (its ledger fails), it counts from when that was first seen, in time that
-  went by: what a clock leapt over was no time to report in.
+- What waits for a person (disputed, rejected) is not overdue: only a person may send it again.
+- A record that expired and was rolled forward does not reset the count; only a record that AWS took does.
+- Where usage cannot even become due (its ledger fails), it counts from when that was first seen, in time that passed:
+  what a clock jumped over was no time to report in.
 
-Source: AWS Marketplace seller guide, "Custom metering for AMI products" (two hours before failing).
+Sources: AWS Marketplace seller guide, "Custom metering for AMI products" (two hours before failing).
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class Reporting:
         return replace(self, failing_since=min(self.failing_since or began, now))
 
     def blocked(self, now: datetime) -> Reporting:
-        """A pass in which usage could not become due."""
+        """Return a pass in which usage could not become due."""
         return replace(self, blocked_since=min(self.blocked_since or now, now))
 
     def unblocked(self) -> Reporting:
-        """A pass in which it could."""
+        """Return a pass in which it could."""
         return replace(self, blocked_since=None)
 
     def leapt(self, leap: timedelta) -> Reporting:
-        """The wall clock moved by itself, or stood still with its host."""
+        """Return the wall clock moved by itself, or stood still with its host."""
         return replace(self, blocked_since=self.blocked_since + leap) if self.blocked_since else self
 
     def overdue_since(self, now: datetime, allowed: timedelta) -> datetime | None:

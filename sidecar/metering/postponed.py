@@ -1,12 +1,12 @@
-"""Does usage wait for an hour this clock is nowhere near? It is billed only when that hour has come.
+"""Tell whether usage waits for an hour far in the future, which is billed only when that hour has come.
 
-A clock that was ahead when a ledger began, or leapt ahead and was set back, leaves an open hour that lies in the
-future. The open hour never goes back: what it and those before it owe may be with AWS already.
+A clock that was ahead when a ledger began, or jumped ahead and was set back, leaves an open hour in the future. The
+open hour never goes back: AWS may already have the records of it and of those before it.
 
-Rules kept here:
-- One hour ahead is as it should be: the running hour counts as sealed once its workload has ended, or where a
-  ledger could not be read.
-- What the clock that was ahead has sealed waits like what it left open.
+Invariants:
+- One hour ahead is normal: the running hour counts as sealed once its workload has ended, or where a ledger could not
+  be read.
+- What was sealed under the clock that was ahead waits like what it left open.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import too_early
 
 HINT: Final = (
-    "The clock of this host was ahead, or is behind: usage counts in an hour that lies ahead, and is billed only when"
+    "The clock of this host was ahead, or is behind: usage counts in a future hour, and is billed only when"
     " that has come. Check the host's clock (Amazon Time Sync, chrony). If it is right, replace the pod or task by a"
     " new one on the same volume, which takes over what waits."
 )
@@ -31,7 +31,7 @@ HINT: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Postponed:
-    """Usage that waits for an hour which lies ahead."""
+    """Usage that waits for a future hour."""
 
     open_hour: Hour
     quantities: Mapping[str, Decimal]
@@ -41,7 +41,7 @@ class Postponed:
 def postponed(
     open_hour: Hour, unsealed: Mapping[str, Decimal], sealed: Iterable[UsageRecord], now: datetime
 ) -> Postponed | None:
-    """What waits so at `now`: of what is not sealed, by dimension, and of what is."""
+    """Return what waits so at `now`: of what is not sealed, by dimension, and of what is."""
     if open_hour <= Hour.at(now).next:
         return None
     quantities = {name: amount for name, amount in unsealed.items() if amount}

@@ -1,13 +1,13 @@
-"""How much is it, exactly? Quantities of usage, and the arithmetic they are billed with.
+"""Define quantities of usage, and the exact arithmetic they are billed with.
 
-Rules kept here:
+Invariants:
 - An event's quantity has at most six places and is an `int` of micros (10⁻⁶), in memory and on disk.
 - After a scale of at most six places an amount has at most twelve: a `Decimal`, in plain notation on disk.
-- Nothing is rounded by accident: the one arithmetic used refuses a result it cannot hold exactly; only
-  `floor_to` cuts, and its caller keeps what was cut.
-- A float is never accepted: 0.1 + 0.2 would be on somebody's bill.
+- Nothing is rounded by accident: the one arithmetic used refuses a result it cannot hold exactly; only `floor_to` cuts,
+  and its caller keeps what was cut.
+- A float is never accepted: 0.1 + 0.2 would be on a customer's bill.
 
-Source: AWS Marketplace API Reference, MeterUsage, shapes UsageQuantity (integer, 0 to 2147483647) and
+Sources: AWS Marketplace API Reference, MeterUsage, shapes UsageQuantity (integer, 0 to 2147483647) and
 UsageQuantityAsDecimalString (ten digits, then up to six places).
 """
 
@@ -62,7 +62,7 @@ class QuantityOutOfRange(ValueError):
 
 
 def read_decimal(value: object) -> Decimal:
-    """The number somebody wrote: a JSON number, an int, or text of plain decimal digits.
+    """Return the number as written: a JSON number, an int, or text of plain decimal digits.
 
     Raises ValueError where it is none, QuantityOutOfRange where its size alone says that it cannot be one of ours.
     """
@@ -86,7 +86,7 @@ def read_decimal(value: object) -> Decimal:
 
 
 def to_micros(number: Decimal) -> Micros:
-    """A number as micros. Raises QuantityOutOfRange naming the rule it breaks."""
+    """Return a number as micros. Raises QuantityOutOfRange naming the rule it breaks."""
     if not number:
         return Micros(0)
     if number < 0:
@@ -101,7 +101,7 @@ def to_micros(number: Decimal) -> Micros:
 
 
 def parse_micros(value: object) -> Micros:
-    """What somebody wrote, as micros. Raises as `read_decimal` and `to_micros` do."""
+    """Return a written number as micros. Raises as `read_decimal` and `to_micros` do."""
     return to_micros(read_decimal(value))
 
 
@@ -125,7 +125,7 @@ def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
 
 
 def exact_sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
-    """The sum of each name's amounts."""
+    """Return the sum of each name's amounts."""
     totals: dict[str, Decimal] = {}
     for name, amount in amounts:
         totals[name] = EXACT.add(totals.get(name, ZERO), amount)
@@ -141,10 +141,10 @@ def exact_difference(left: Decimal, right: Decimal) -> Decimal:
 
 
 def floor_to(amount: Decimal, decimals: int) -> Decimal:
-    """The largest amount with so many places that is not above `amount`."""
+    """Return the largest amount with so many places that is not above `amount`."""
     return amount.quantize(Decimal(1).scaleb(-decimals), context=CUTTING)
 
 
 def maximum(decimals: int) -> Decimal:
-    """The most one record can carry: the integer field's limit, or the decimal field's, cut to the places."""
+    """Return the most one record can carry: the integer field's limit, or the decimal field's, cut to the places."""
     return floor_to(DECIMAL_MAX, decimals) if decimals else INTEGER_MAX

@@ -1,15 +1,15 @@
-"""What do we tell AWS about an hour, and how far is that? Usage records, their requests and states.
+"""Define usage records, their sealed requests and their states.
 
-Rules kept here:
-- A sealed request is frozen: timestamp, quantity, allocations and client token are the same at every
-  resend, so that AWS counts them once.
-- Its timestamp lies in its hour and never in the future: the hour's last second, or now for the hour
-  that is running, when the workload ends.
-- A client token names one sealed request of one workload, product, dimension and hour; made again from
-  the same it is the same.
+Invariants:
+- A sealed request is frozen: timestamp, quantity, allocations and client token are the same at every resend, so that
+  AWS counts them once.
+- Its timestamp is in its hour and never in the future: the hour's last second, or now for the hour that is running,
+  when the workload ends.
+- A client token names one sealed request of one workload, product, dimension and hour; made again from the same content
+  it is the same.
 - A move that no row of TRANSITIONS allows raises IllegalTransition.
 
-Source: AWS Marketplace API Reference, MeterUsage (Timestamp, ClientToken, UsageQuantityAsDecimal).
+Sources: AWS Marketplace API Reference, MeterUsage (Timestamp, ClientToken, UsageQuantityAsDecimal).
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class SealedRequest:
         return wire
 
     def _number(self, amount: Decimal) -> int | str:
-        """An amount as its field wants it. Raises ValueError where the integer field cannot hold it."""
+        """Return an amount as its field wants it. Raises ValueError where the integer field cannot hold it."""
         if self.decimals:
             return plain(amount)
         if amount != int(amount):
@@ -157,7 +157,7 @@ class SealedRequest:
         return share
 
     def as_json(self) -> str:
-        """The frozen text: one line, always the same for the same request."""
+        """Return the frozen text: one line, always the same for the same request."""
         fields = {
             "product_code": self.product_code,
             "dimension": self.dimension,
@@ -171,7 +171,7 @@ class SealedRequest:
 
     @classmethod
     def from_json(cls, text: str) -> SealedRequest:
-        """What `as_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+        """Return what `as_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
         fields = json.loads(text)
         allocations = tuple(
             Allocation(tags=tuple((str(key), str(value)) for key, value in tags), quantity=Decimal(share))
@@ -209,7 +209,7 @@ class UsageRecord:
 
 
 def next_state(state: State, move: Disposition | Action) -> State:
-    """The state after a move. Raises IllegalTransition."""
+    """Return the state after a move. Raises IllegalTransition."""
     try:
         return TRANSITIONS[state, move]
     except KeyError:
@@ -217,7 +217,7 @@ def next_state(state: State, move: Disposition | Action) -> State:
 
 
 def seal_timestamp(hour: Hour, now: datetime) -> int:
-    """The instant that is sent for an hour, in epoch seconds. Raises ValueError for an hour not yet begun."""
+    """Return the instant that is sent for an hour, in epoch seconds. Raises ValueError for an hour not yet begun."""
     if hour.closed(now):
         return (hour.last_second - EPOCH) // ONE_SECOND
     if now < hour.start:
@@ -234,7 +234,7 @@ def client_token(workload: str, product: str, dimension: str, hour: Hour, n: int
 def sealed_request(
     workload: str, product: str, dimension: str, decimals: int, hour: Hour, owed: Owed, now: datetime
 ) -> SealedRequest:
-    """The first request of a record, to be frozen on disk before it is sent."""
+    """Return the first request of a record, to be frozen on disk before it is sent."""
     return SealedRequest(
         product_code=product,
         dimension=dimension,
@@ -247,7 +247,7 @@ def sealed_request(
 
 
 def repairs(record: UsageRecord, repair: Repair) -> bool:
-    """Whether this repair would change the record's request, and was not made before."""
+    """Return whether this repair would change the record's request, and was not made before."""
     if record.request is None or repair in record.repairs:
         return False
     least = {Repair.WITHOUT_ALLOCATIONS: 1, Repair.FEWER_ALLOCATIONS: ALLOCATIONS_FEWER + 1, Repair.NEW_TOKEN: 0}
@@ -255,7 +255,7 @@ def repairs(record: UsageRecord, repair: Repair) -> bool:
 
 
 def repaired(record: UsageRecord, repair: Repair, workload: str) -> UsageRecord:
-    """The record with a newly sealed request: hour, timestamp and quantity stay, the token is its own.
+    """Return the record with a newly sealed request: hour, timestamp and quantity stay, the token is its own.
 
     Raises IllegalTransition where there is nothing to repair, or this repair was made before.
     """
@@ -263,11 +263,11 @@ def repaired(record: UsageRecord, repair: Repair, workload: str) -> UsageRecord:
         raise IllegalTransition(f"{repair.value} is no repair for {record.dimension} in {record.hour}.")
     made = (*record.repairs, repair)
     token = client_token(workload, record.request.product_code, record.dimension, record.hour, len(made))
-    request = replace(record.request, allocations=_split_anew(record.request, repair), client_token=token)
+    request = replace(record.request, allocations=_split_again(record.request, repair), client_token=token)
     return replace(record, state=next_state(record.state, Disposition.REPAIR), request=request, repairs=made)
 
 
-def _split_anew(request: SealedRequest, repair: Repair) -> tuple[Allocation, ...]:
+def _split_again(request: SealedRequest, repair: Repair) -> tuple[Allocation, ...]:
     if repair is Repair.WITHOUT_ALLOCATIONS:
         return ()
     return fewer(request.allocations) if repair is Repair.FEWER_ALLOCATIONS else request.allocations

@@ -1,16 +1,16 @@
-"""What does one hour owe for one dimension? Aggregate, scale, add what is carried, cut.
+"""Compute what one hour owes for one dimension: aggregate, scale, add what is carried, cut.
 
-Rules kept here:
+Invariants:
 - To the last digit: quantity + carry = aggregate × scale + carried + rolled forward. Always.
-- What is below the dimension's precision, or above what AWS takes in one record, is carried, never
-  rounded away and never negative.
-- Allocations add up to the quantity exactly. Each tag set is cut for itself; what the cuts lose, like
-  what was carried, goes to the untagged one.
-- At most 2 500 allocations; the smallest beyond that go to the untagged one, and are counted. Where AWS
-  takes only 500 (an older text says so), a repair merges the same way.
+- What is below the dimension's precision, or above what AWS takes in one record, is carried, never rounded away and
+  never negative.
+- Allocations add up to the quantity exactly. Each tag set is cut by itself; what the cuts lose, like what was carried,
+  goes to the untagged one.
+- At most 2 500 allocations; the smallest beyond that go to the untagged one, and are counted. Where AWS takes only 500
+  (an older text says so), a repair merges the same way.
 
-Source: AWS Marketplace API Reference, MeterUsage, shapes UsageAllocations (2 500, sum equals the
-quantity, at most one without tags), UsageQuantity, UsageQuantityAsDecimalString.
+Sources: AWS Marketplace API Reference, MeterUsage, shapes UsageAllocations (2 500, sum equals the quantity, at most one
+without tags), UsageQuantity, UsageQuantityAsDecimalString.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Owed:
 def roll_up(
     dimension: Dimension, buckets: Sequence[Bucket], carried: Decimal, rolled: Sequence[tuple[Tags, Decimal]]
 ) -> Owed:
-    """What an hour owes. `carried` and `rolled` are scaled already; only a sum has more than one bucket."""
+    """Return what an hour owes. `carried` and `rolled` are scaled already; only a sum has more than one bucket."""
     shares = _shares(dimension, buckets, carried, rolled)
     total = exact_sum(shares.values())
     quantity = min(floor_to(total, dimension.decimals), maximum(dimension.decimals))
@@ -87,12 +87,12 @@ def roll_up(
 
 
 def makes_a_record(dimension: Dimension, owed: Owed) -> bool:
-    """Whether there is something to report: a quantity, or a nothing that was asked for."""
+    """Return whether there is something to report: a quantity, or a nothing that was asked for."""
     return owed.quantity > 0 or dimension.report_zero
 
 
 def fewer(allocations: Sequence[Allocation], most: int = ALLOCATIONS_FEWER) -> tuple[Allocation, ...]:
-    """The same quantity in at most so many shares: the largest stay, the rest is untagged."""
+    """Return the same quantity in at most so many shares: the largest stay, the rest is untagged."""
     if len(allocations) <= most:
         return tuple(allocations)
     tagged = sorted((one for one in allocations if one.tags), key=lambda one: (-one.quantity, one.tags))
@@ -119,7 +119,7 @@ def _scaled(dimension: Dimension, buckets: Sequence[Bucket]) -> list[tuple[Tags,
 
 
 def _single(aggregation: Aggregation, buckets: Sequence[Bucket]) -> Decimal:
-    """The one value of a dimension that does not add up; 0 for an hour without events."""
+    """Return the one value of a dimension that does not add up; 0 for an hour without events."""
     if aggregation is Aggregation.MAX:
         return micros_to_decimal(max((one.max for one in buckets if one.max is not None), default=0))
     if aggregation is Aggregation.LAST:
@@ -134,7 +134,7 @@ def _single(aggregation: Aggregation, buckets: Sequence[Bucket]) -> Decimal:
 def _allocate(
     shares: Mapping[Tags, Decimal], quantity: Decimal, dimension: Dimension
 ) -> tuple[tuple[Allocation, ...], int]:
-    """The quantity split by tag set, and how many tag sets were merged into the untagged one.
+    """Return the quantity split by tag set, and how many tag sets were merged into the untagged one.
 
     The largest come first, so that the few which do not fit (too many of them, or more than AWS takes) are small.
     """

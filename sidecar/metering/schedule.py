@@ -1,15 +1,15 @@
-"""When is an hour sealed, when is a record sent, when is it too late?
+"""Decide when an hour is sealed, when a record is sent, and when it is too late.
 
-Rules kept here:
-- Sealed within a minute of the hour's end, sent within ten; a workload has its own second for both, so
-  that a fleet does not ask AWS at once, nor a restart move it.
+Invariants:
+- Sealed within a minute of the hour's end, sent within ten; a workload has its own second for both, so that a fleet
+  does not ask AWS at once, nor a restart move it.
 - What was sealed late (an outage, a restart) or early (the workload ends) is sent at once.
 - Held records are sent again with exponential backoff and full jitter, oldest hour first.
-- Lateness is counted from the hour's start, the strictest reading: AWS rounds the timestamp down to the
-  hour, and does not say which of the two it compares.
+- Lateness is counted from the hour's start, the strictest reading: AWS rounds the timestamp down to the hour, and does
+  not say which of the two it compares.
 
-Source: AWS Marketplace API Reference, MeterUsage (up to six hours in the past); AWS Architecture Blog,
-"Exponential Backoff and Jitter".
+Sources: AWS Marketplace API Reference, MeterUsage (up to six hours in the past); AWS Architecture Blog, "Exponential
+Backoff and Jitter".
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ RETRY: Final = timedelta(seconds=2)
 RETRY_MAX: Final = timedelta(minutes=5)
 SLOW_RETRY: Final = timedelta(seconds=30)
 SLOW_RETRY_MAX: Final = timedelta(minutes=10)
-"""For what somebody here must change: IAM takes a while to spread."""
+"""For what a person must change: IAM takes a while to spread."""
 DOUBLINGS_MAX: Final = 20
 
 
 def seal_at(hour: Hour, workload: str) -> datetime:
-    """When this workload seals an hour that went by."""
+    """Return when this workload seals an hour that went by."""
     return hour.end + SEAL_AFTER_MAX * _spread(workload, b"seal")
 
 
@@ -49,15 +49,15 @@ def seal_due(hour: Hour, now: datetime, workload: str) -> bool:
 
 
 def send_at(hour: Hour, sealed_at: datetime, workload: str) -> datetime:
-    """When a record is sent for the first time."""
+    """Return when a record is sent for the first time."""
     planned = hour.end + SEND_AFTER + (SEND_AFTER_MAX - SEND_AFTER) * _spread(workload, b"send")
     return planned if hour.end <= sealed_at < planned else sealed_at
 
 
 def backoff(attempt: int, chance: float, slow: bool = False, floor_seconds: float | None = None) -> timedelta:
-    """How long a held record waits. `attempt` counts from 1, `chance` is uniform in [0, 1).
+    """Return how long a held record waits. `attempt` counts from 1, `chance` is uniform in [0, 1).
 
-    `floor_seconds` is what AWS asked for; `slow` is for mistakes somebody must mend.
+    `floor_seconds` is what AWS asked for; `slow` is for mistakes that a person must fix.
     """
     first, most = (SLOW_RETRY, SLOW_RETRY_MAX) if slow else (RETRY, RETRY_MAX)
     doublings: int = min(max(attempt - 1, 0), DOUBLINGS_MAX)
@@ -75,12 +75,12 @@ def too_late(hour: Hour, now: datetime) -> bool:
 
 
 def too_early(record: UsageRecord, now: datetime) -> bool:
-    """Whether its timestamp lies in the future: it was sealed by a clock that was ahead, and has been set since."""
+    """Return whether its timestamp is in the future: it was sealed by a clock that was ahead, and was set back."""
     return record.request is not None and record.request.timestamp > now.timestamp()
 
 
 def due(record: UsageRecord, now: datetime) -> bool:
-    """Whether it is to be sent, or given up, in this pass."""
+    """Return whether it is to be sent, or given up, in this pass."""
     if record.state is not State.SEALED:
         return False
     return too_late(record.hour, now) or (record.retry_at is not None and now >= record.retry_at)
@@ -91,5 +91,5 @@ def oldest_first(records: Iterable[UsageRecord]) -> list[UsageRecord]:
 
 
 def _spread(workload: str, purpose: bytes) -> float:
-    """This workload's place in [0, 1), the same every time."""
+    """Return this workload's place in [0, 1), the same every time."""
     return int.from_bytes(blake2b(workload.encode(), digest_size=4, person=purpose).digest(), "big") / 2**32

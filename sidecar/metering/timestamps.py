@@ -1,13 +1,13 @@
-"""When was that? An event's `at`, read exactly.
+"""Read an event's `at` exactly.
 
-Two forms: ISO 8601 date and time with an offset or Z (`2026-11-20T10:15:00Z`), or epoch seconds as a JSON
-number. Text without an offset is refused: it would mean another hour on another host.
+Two forms: ISO 8601 date and time with an offset or Z (`2026-11-20T10:15:00Z`), or epoch seconds as a JSON number. Text
+without an offset is refused: it would mean another hour on another host.
 
-Rules kept here:
+Invariants:
 - Finer than a microsecond is cut, never rounded up: rounding could move usage into the next hour.
 - A leap second (23:59:60 UTC) belongs to the hour it ends.
 
-Source: RFC 3339, §5.6 and appendix D.
+Sources: RFC 3339, §5.6 and appendix D.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class InstantOutOfRange(ValueError):
 
 
 def read_instant(value: object) -> datetime:
-    """The instant, in UTC. Raises ValueError where it is none, InstantOutOfRange where it is too far away."""
+    """Return the instant, in UTC. Raises ValueError where it is none, InstantOutOfRange where it is too far away."""
     if isinstance(value, JsonNumber):
         return _from_epoch(value)
     if isinstance(value, str) and (match := ISO.fullmatch(value)):

@@ -48,7 +48,7 @@ class ApiAccess:
 
 
 def api_access(env: Mapping[str, str], mount: Path = API_MOUNT) -> ApiAccess | None:
-    """Where something is mounted for us: how to use it. None where nobody asked for that."""
+    """Return how to use the API where a token is mounted for us, else None."""
     if not os.path.isdir(mount):
         return None
     pod = read_pod(env)

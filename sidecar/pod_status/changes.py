@@ -1,14 +1,14 @@
-"""What is the cluster to be told? From what is seen of gate and usage to the pod's condition and events.
+"""Derive the pod's condition and events from what the gate and usage show.
 
-Rules kept here:
-- The condition follows the gate, with the standing's reason in CamelCase and its hint as message.
-- Nothing is told of the gate before the first answer: a condition that is missing counts as False, and one that an
-  earlier container of this pod left True is not flipped while AWS is being asked.
-- An event is a difference between what was told last and what is seen now. What came and went in between is in the
-  log.
+Invariants:
+- The condition follows the gate, with the state's reason in CamelCase and its hint as message.
+- Nothing is reported of the gate before the first answer: a condition that is missing counts as False, and one that an
+  earlier container of this pod left True is not changed while AWS is being asked.
+- An event is a difference between the last reported snapshot and the present one. What came and went in between is in
+  the log.
 - A transient failure that changes its reason is no event; a denial or a mistake that does is one.
 
-Source: Kubernetes API conventions, "Events" and "Typical status properties" (CamelCase reasons).
+Sources: Kubernetes API conventions, "Events" and "Typical status properties" (CamelCase reasons).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RECOVERED: Final = "MeteringRecovered"
 MEANINGS: Final[Mapping[str, str]] = {
     ENTITLED: "the gate opened",
     NOT_ENTITLED: "AWS says no, or its answer does not verify; again with every other reason",
-    MISCONFIGURED: "somebody here must change something; again with every other reason",
+    MISCONFIGURED: "a person must change something; again with every other reason",
     UNAVAILABLE: "AWS cannot be asked for longer than `SIDECAR_STARTUP_RETRY_SECONDS`, or overdue usage shut the gate",
     SUPERSEDED: "AWS has rotated the public key that this image ships",
     WAITING: "more usage records than before are rejected or disputed and wait for a person",
@@ -90,14 +90,14 @@ def snapshot(
 
 
 def condition(now: Snapshot) -> Condition | None:
-    """What the pod's condition is to say; None before the first answer."""
+    """Return what the pod's condition is to say; None before the first answer."""
     if not now.answered:
         return None
     return Condition(status=now.entitled, reason=camel_case(now.reason), message=now.hint)
 
 
 def events_between(told: Snapshot, now: Snapshot) -> Sequence[PodEvent]:
-    """What happened since `told`."""
+    """Return what happened since `told`."""
     found = [_gate(told, now)] if now.answered else []
     if now.superseded_version is not None and now.superseded_version != told.superseded_version:
         note = (

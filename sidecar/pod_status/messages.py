@@ -1,12 +1,12 @@
-"""What is the cluster told through a short-lived child? The notice, and how its answers are heard.
+"""Define the messages between the worker and the child that writes pod status.
 
-Leaves to others what is told (`tidings`), when (`herald`) and how (`platform.pod_status`).
+`changes` decides what is written, `reporter` when, and `writer` how.
 
-Rules kept here:
+Invariants:
 - One line for the condition, where there is one, and one for each event, in their order.
-- There is an answer for everything, whatever became of the child: a child that goes silent is killed and reaped, and
-  what it did not answer is told again; told twice, it is a count and no second event.
-- The token stays in its file: the notice names the directory, and the answers hold a code and a word.
+- There is a result for everything, whatever became of the child: a silent child is killed and reaped, and what has no
+  result is written again; an event written twice is a count and no second event.
+- The token stays in its file: the update names the directory, and the results hold a code and a word.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StatusUpdate:
     events: tuple[PodEvent, ...] = ()
 
     def __len__(self) -> int:
-        """How many things are told."""
+        """Return how many things are told."""
         return len(self.events) + (self.condition is not None)
 
     def as_json(self) -> str:
@@ -54,12 +54,12 @@ class StatusUpdate:
 
 
 def told_line(told: WriteResult) -> str:
-    """One line of the child's."""
+    """Return one line of the child's."""
     return json.dumps({**asdict(told), "outcome": told.outcome.value})
 
 
 def read_told(line: str | bytes) -> WriteResult:
-    """A line of the child's, with its texts cut. Raises ValueError."""
+    """Return a line of the child's, with its texts cut. Raises ValueError."""
     try:
         given: dict[str, Any] = json.loads(line)
         code, outcome = given.pop("code"), WriteOutcome(given.pop("outcome"))

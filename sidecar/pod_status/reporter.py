@@ -1,18 +1,19 @@
-"""When is the cluster told, and what becomes of it? The loop that keeps pod condition and events up to date.
+"""Keep the pod's condition and events up to date: a loop that runs where a token for the cluster's API is mounted.
 
-Runs only where a token for the cluster's API is mounted for us (`platform.eks`). A thread that sleeps until something
-is to be told, starts one short-lived child at a time, and hears it. What there is to tell is said elsewhere
-(`tidings`), and so is how (`platform.pod_status`).
+A thread that sleeps until something changes, starts one short-lived child at a time, and reads its results. `changes`
+decides what is reported, `writer` writes it.
 
-Rules kept here:
-- Nothing waits for this loop, and nothing depends on it but a readiness gate: gate, probes and metering go on without.
-- It sleeps untimed while everything is told; changes that come while a child runs are told together by the next one.
-- Where the API server does not answer, it is asked again with growing pauses; a gate that turns ends the pause.
-- What it refuses is said once, with what to grant, and asked again slowly: the grant may come later.
-- A new worker goes on where the last one was: what was told stands on the board. The condition is told again; a child
-  that finds it there already writes nothing.
-- At the end what was not told yet is told, for a moment. The condition stays: a pod that goes does not need it, and
-  one whose sidecar alone restarts keeps its product.
+Invariants:
+- Nothing waits for this loop, and nothing depends on it but a readiness gate: gate, probes and metering go on without
+  it.
+- It sleeps without a timeout while everything is reported; changes that come while a child runs go together to the
+  next.
+- Where the API server does not answer, it retries with backoff; a gate that opens or shuts ends the pause.
+- What the API server refuses is logged once, with the permission to grant, and retried slowly: it may be granted later.
+- A new worker goes on from the restart state. It writes the condition again; a child that finds it there writes
+  nothing.
+- At the end, unreported changes get a last moment. The condition stays: a pod that ends does not need it, and a pod
+  whose sidecar alone restarts keeps its product.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ class PodStatusReporter:
         timer.start()
 
     def stopped(self) -> bool:
-        """Whether everything is told that will be."""
+        """Return whether everything is told that will be."""
         return self._ended.is_set()
 
     def status(self) -> Mapping[str, object]:
@@ -168,13 +169,13 @@ class PodStatusReporter:
             return False
 
     def pause_seconds(self) -> float | None:
-        """How long until something is told; None where there is nothing to tell."""
+        """Return how long until something is told; None where there is nothing to tell."""
         if not len(self._notice(self._seen)):
             return None
         return 0.0 if self._next_at is None else max(0.0, self._next_at - self._clock.monotonic())
 
     def _notice(self, now: Snapshot) -> StatusUpdate:
-        """What is not told yet."""
+        """Return what is not told yet."""
         if self._given_up:
             return StatusUpdate(api=self._api, condition=None)
         wanted, shown = condition(now), self._shown
@@ -293,5 +294,5 @@ class PodStatusReporter:
 
 
 def _recalled(found: Any) -> Snapshot:
-    """What an earlier worker of this process told last."""
+    """Return what an earlier worker of this process told last."""
     return Snapshot(**found) if isinstance(found, dict) else Snapshot()

@@ -1,19 +1,18 @@
-"""What does the cluster see of us on our own pod? The condition and the events, written through its API.
+"""Write the pod's condition and events through the cluster's API. Runs in the short-lived child.
 
-Runs in the short-lived child; the only place that imports `kubernetes`, and only when something is told.
-What is told, and when, is decided by others.
+The only module that imports `kubernetes`, and only when something is written. `changes` decides what, `reporter` when.
 
-Rules kept here:
-- Only the own pod is touched: each patch of it names its uid, so that a pod which took over the name is left alone.
-- Needed: `patch` of `pods/status`, `create` and `patch` of `events`; nothing is read. What the pod shows is seen in
-  the answer to a patch that changes nothing.
-- A condition that is there already is not written again, and keeps the instant it last turned.
-- An event that is there already is counted, not piled up: its name follows from pod, reason and key.
-- Never through a proxy: the API server's address is one of the cluster. Certificates are verified against `ca.crt`.
+Invariants:
+- Only our own pod is touched: each patch names its uid, so that a pod which took over the name is left alone.
+- Needed: `patch` of `pods/status`, `create` and `patch` of `events`; nothing is read. The answer to a patch that
+  changes nothing shows the pod.
+- A condition that is there already is not written again, and keeps its transition time.
+- An event that is there already is counted, not repeated: its name follows from pod, reason and key.
+- Never through a proxy: the API server's address is inside the cluster. Certificates are verified against `ca.crt`.
 - One request after the other with short timeouts; where the API server does not answer, the rest is not tried.
-- Answers are a status code and the server's own word for it; neither the token nor a body is repeated.
+- Results are a status code and the server's own word for it; neither the token nor a body is repeated.
 
-Source: Kubernetes API conventions ("Typical status properties", "Events"); "Use strategic merge patch"; Pod v1 core
+Sources: Kubernetes API conventions ("Typical status properties", "Events"); "Use strategic merge patch"; Pod v1 core
 (`conditions` merges by `type`); kubernetes.io, "Pod Lifecycle" (readiness gates).
 """
 
@@ -59,7 +58,7 @@ def write_all(
     now: datetime,
     timeout: tuple[float, float] = TIMEOUT_SECONDS,
 ) -> Iterator[WriteResult]:
-    """One `Told` for the condition, where there is one, and for each event, in order."""
+    """Yield one `Told` for the condition, where there is one, and for each event, in order."""
     count = len(events) + (condition is not None)
     try:
         server = Server.of(api, timeout)
@@ -112,7 +111,7 @@ class Server:
         return cls(configuration.host, RESTClientObject(configuration), {"authorization": token}, timeout)
 
     def ask(self, method: str, path: str, body: Mapping[str, object], content_type: str) -> Any:
-        """What the server answers with 2xx, parsed. Raises Refusal, or OSError where it does not answer."""
+        """Return what the server answers with 2xx, parsed. Raises Refusal, or OSError where it does not answer."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -201,7 +200,7 @@ def _record(server: Server, api: ApiAccess, event: PodEvent, now: datetime) -> N
 
 
 def _count(server: Server, path: str, event: PodEvent, now: datetime) -> bool:
-    """Whether the event was still there to be counted."""
+    """Return whether the event was still there to be counted."""
     try:
         there = server.ask("PATCH", path, {"message": event.note[:NOTE_MAX], "lastTimestamp": stamp(now)}, STRATEGIC)
         count = there.get("count")
@@ -214,7 +213,7 @@ def _count(server: Server, path: str, event: PodEvent, now: datetime) -> bool:
 
 
 def event_object(api: ApiAccess, event: PodEvent, now: datetime) -> Mapping[str, object]:
-    """A core/v1 Event about the own pod; `kubectl describe pod` shows those."""
+    """Return a core/v1 Event about the own pod; `kubectl describe pod` shows those."""
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -239,11 +238,11 @@ def event_object(api: ApiAccess, event: PodEvent, now: datetime) -> Mapping[str,
 
 
 def event_name(api: ApiAccess, event: PodEvent) -> str:
-    """The same for the same event of the same pod, whoever tells it."""
+    """Return one name for the same event of the same pod, from any child."""
     digest = hashlib.sha256("\n".join((api.uid, event.reason, event.key)).encode()).hexdigest()[:16]
     return f"{api.pod[: NAME_MAX - 17].rstrip('-.')}.{digest}"
 
 
 def stamp(instant: datetime) -> str:
-    """An instant as Kubernetes writes `Time`: whole seconds, UTC."""
+    """Return an instant as Kubernetes writes `Time`: whole seconds, UTC."""
     return instant.isoformat(timespec="seconds").replace("+00:00", "Z")

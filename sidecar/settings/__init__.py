@@ -103,5 +103,5 @@ class Settings:
 
 
 def ambient_endpoints(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the AWS SDK's own endpoint variables, which a production client must not follow."""
+    """Return names of the AWS SDK's own endpoint variables, which a production client must not follow."""
     return tuple(sorted(name for name in env if name.startswith("AWS_ENDPOINT_URL") and env[name]))

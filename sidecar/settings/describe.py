@@ -21,7 +21,7 @@ KEYS: Final = ("public_key", "public_key_file", "public_key_version")
 
 
 def effective(settings: Settings) -> str:
-    """Every setting with its value and where it came from, tab-separated."""
+    """Return every setting with its value and where it came from, tab-separated."""
     rows = [("SETTING", "VALUE", "FROM"), *_rows(settings)]
     return "".join("\t".join(row) + "\n" for row in rows)
 

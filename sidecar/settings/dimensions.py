@@ -103,7 +103,7 @@ class DimensionsFault(ValueError):
 
 
 def read_dimensions(value: object) -> tuple[Dimension, ...]:
-    """The dimensions in a setting's value, in its order. Raises DimensionsFault."""
+    """Return the dimensions in a setting's value, in its order. Raises DimensionsFault."""
     faults: list[str] = []
     found = [_dimension(item, f"[{at}]", faults) for at, item in enumerate(_items(value))]
     names = [one.name for one in found if one]
@@ -117,7 +117,7 @@ def read_dimensions(value: object) -> tuple[Dimension, ...]:
 
 
 def schema() -> dict[str, object]:
-    """The JSON Schema of the dimensions in a file."""
+    """Return the JSON Schema of the dimensions in a file."""
     one = {
         "type": "object",
         "additionalProperties": False,
@@ -178,7 +178,7 @@ def _dimension(item: object, where: str, faults: list[str]) -> Dimension | None:
 
 
 def _fields(fields: Mapping[object, object], where: str, faults: list[str]) -> Dimension:
-    """Every field for itself; where one is wrong its default stands in, and a fault is added."""
+    """Return every field for itself; where one is wrong its default stands in, and a fault is added."""
     found: dict[str, object] = {}
     for field, value in fields.items():
         reader = READERS.get(str(field))
@@ -217,7 +217,7 @@ def _name(value: object) -> str:
 
 
 def _scale(value: object) -> Decimal:
-    """A YAML number arrives as a float; its shortest spelling is what was written, up to fifteen digits."""
+    """Return a YAML number arrives as a float; its shortest spelling is what was written, up to fifteen digits."""
     if isinstance(value, JsonNumber | float | int) and not isinstance(value, bool):
         words = value.text if isinstance(value, JsonNumber) else repr(value)
     elif isinstance(value, str) and PLAIN.fullmatch(value):

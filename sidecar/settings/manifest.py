@@ -70,7 +70,7 @@ class Manifest:
 
 
 def read(document: Mapping[str, object], path: Path, problems: list[Problem]) -> Manifest:
-    """The manifest in a document; what is wrong with it is appended to `problems`."""
+    """Return the manifest in a document; what is wrong with it is appended to `problems`."""
     sealed: dict[str, object] = {}
     products: tuple[Product, ...] = ()
     override = False

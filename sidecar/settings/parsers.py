@@ -52,7 +52,7 @@ class Address:
 
 
 def text(value: object) -> str:
-    """A non-empty string without surrounding blanks. YAML numbers are refused: 0123 would lose its zero."""
+    """Return a non-empty string without surrounding blanks. YAML numbers are refused: 0123 would lose its zero."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text; put it in quotes.")
     stripped = value.strip()
@@ -78,7 +78,7 @@ def workload_id(value: object) -> str:
 
 
 def whole(low: int, high: int, unit: str = "") -> Callable[[object], int]:
-    """A parser for a whole number from `low` to `high`."""
+    """Return a parser for a whole number from `low` to `high`."""
 
     def parse(value: object) -> int:
         words = str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
@@ -90,12 +90,12 @@ def whole(low: int, high: int, unit: str = "") -> Callable[[object], int]:
 
 
 def seconds(low: int = 0) -> Callable[[object], int]:
-    """A parser for a span in whole seconds."""
+    """Return a parser for a span in whole seconds."""
     return whole(low, SECONDS_MAX, " of seconds")
 
 
 def choice(kind: type[E]) -> Callable[[object], E]:
-    """A parser for one of an enum's values."""
+    """Return a parser for one of an enum's values."""
     allowed = ", ".join(str(member.value) for member in kind)
 
     def parse(value: object) -> E:
@@ -140,7 +140,7 @@ def url(value: object) -> str:
 
 
 def addresses(value: object) -> tuple[Address, ...]:
-    """One or more `HOST:PORT`, `[V6]:PORT` or `:PORT` (every address), comma-separated."""
+    """Return one or more `HOST:PORT`, `[V6]:PORT` or `:PORT` (every address), comma-separated."""
     found = tuple(_address(part.strip()) for part in text(value).split(","))
     if len(set(found)) != len(found):
         raise ValueError(f"{text(value)!r} names an address twice.")
@@ -156,7 +156,7 @@ def _address(words: str) -> Address:
 
 
 def public_key(value: object) -> str:
-    """A public key as PEM text, from PEM or from base64 of PEM, always in the same spelling.
+    """Return a public key as PEM text, from PEM or from base64 of PEM, always in the same spelling.
 
     Raises without quoting it.
     """

@@ -25,5 +25,5 @@ FORMS: Final = (
 
 
 def injected(name: str, value: str) -> bool:
-    """Whether this is a Service's variable and not somebody's setting."""
+    """Return whether this is a Service's variable and not somebody's setting."""
     return any(names.fullmatch(name) and form.fullmatch(value) for names, form in FORMS)

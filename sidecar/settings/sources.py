@@ -103,7 +103,7 @@ def _document(path: Path, read: ReadDocument, problems: list[Problem]) -> Mappin
 def _outside(
     env: Mapping[str, str], flags: Mapping[str, str], read: ReadDocument, problems: list[Problem]
 ) -> dict[str, RawValue]:
-    """What flag, environment and file give; the first of them wins."""
+    """Return what flag, environment and file give; the first of them wins."""
     given: dict[str, RawValue] = {}
     config = flags.get("config") or env.get(CONFIG_VARIABLE)
     if config:
@@ -172,7 +172,7 @@ def _parsed(setting: Setting, given: RawValue, problems: list[Problem]) -> objec
 
 
 def contradiction(setting: Setting, given: RawValue, sealed: RawValue, mine: object, theirs: object) -> Problem:
-    """An outside value against a sealed one, both named."""
+    """Return an outside value against a sealed one, both named."""
     return Problem(
         setting=given.name,
         fault=f"is {_shown(setting, given.value, mine)}, but the product manifest seals"
@@ -182,12 +182,12 @@ def contradiction(setting: Setting, given: RawValue, sealed: RawValue, mine: obj
 
 
 def _shown(setting: Setting, written: object, read: object) -> str:
-    """A value for a person's eyes: as written, but a key as a fingerprint of what was read."""
+    """Return a value for a person's eyes: as written, but a key as a fingerprint of what was read."""
     return f"a key with SHA-256 {fingerprint(str(read))}" if setting.secret else repr(written)
 
 
 def fingerprint(pem: str) -> str:
-    """A key's name for people: the beginning of the SHA-256 of its PEM text."""
+    """Return a key's name for people: the beginning of the SHA-256 of its PEM text."""
     return hashlib.sha256(pem.strip().encode()).hexdigest()[:12] + "…"
 
 
@@ -232,7 +232,7 @@ def _choose_keys(found: Collected, given: Mapping[str, RawValue]) -> None:
 
 
 def _keys_follow(found: Collected) -> bool:
-    """Whether choosing one of the manifest's products will bring its keys."""
+    """Return whether choosing one of the manifest's products will bring its keys."""
     products = found.manifest.products if found.manifest else ()
     chosen = found.values.get("product_code") in {product.code for product in products}
     return bool(products) and not chosen and all(product.public_keys for product in products)

@@ -99,7 +99,7 @@ class Setting:
         return "--" + self.name.replace("_", "-")
 
     def schema(self) -> dict[str, object]:
-        """The JSON Schema of a value in a file."""
+        """Return the JSON Schema of a value in a file."""
         shape: dict[str, object] = {"description": self.meaning}
         if self.kind is Kind.INTEGER and self.bounds:
             shape |= {"type": "integer", "minimum": self.bounds[0], "maximum": self.bounds[1]}

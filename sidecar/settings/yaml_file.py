@@ -20,7 +20,7 @@ SIZE_MAX = 1 << 20
 
 
 def read(path: Path) -> Mapping[str, object]:
-    """The mapping in a YAML file. Raises SettingsError naming file, line and fault."""
+    """Return the mapping in a YAML file. Raises SettingsError naming file, line and fault."""
     try:
         with path.open("rb") as file:
             content = file.read(SIZE_MAX + 1)
@@ -32,7 +32,7 @@ def read(path: Path) -> Mapping[str, object]:
 
 
 def parse(content: bytes, path: Path) -> Mapping[str, object]:
-    """The mapping in YAML text; `path` is only named in errors."""
+    """Return the mapping in YAML text; `path` is only named in errors."""
     import yaml
 
     class Strict(yaml.SafeLoader):

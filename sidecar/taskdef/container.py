@@ -41,7 +41,7 @@ MEMORY_MIB_MAX: Final = 256
 
 
 def sidecar_container(image: str, launch_type: str) -> Json:
-    """The sidecar as a container of a task that shares one network (awsvpc)."""
+    """Return the sidecar as a container of a task that shares one network (awsvpc)."""
     container: Json = {
         "name": NAME,
         "image": image,
@@ -72,12 +72,12 @@ def sidecar_container(image: str, launch_type: str) -> Json:
 
 
 def variable(container: Json, name: str) -> str:
-    """What its environment says, empty where it says nothing."""
+    """Return what its environment says, empty where it says nothing."""
     return next((one.get("value", "") for one in container.get("environment", []) if one["name"] == name), "")
 
 
 def state_mount(container: Json) -> Json | None:
-    """The mount that holds the state directory: of several, the deepest."""
+    """Return the mount that holds the state directory: of several, the deepest."""
     state = PurePosixPath(posixpath.normpath(variable(container, "SIDECAR_STATE_DIR") or STATE_DIR))
     paths = [(posixpath.normpath(one.get("containerPath", "")), one) for one in container.get("mountPoints", [])]
     holding = [(len(path), one) for path, one in paths if state.is_relative_to(path)]

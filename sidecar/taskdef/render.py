@@ -65,7 +65,7 @@ class _Work:
 
 
 def render(given: Mapping[str, Any], wish: Wish) -> tuple[Json, list[str]]:
-    """The definition with the sidecar in it, and notes for a person. Raises CannotRender."""
+    """Return the definition with the sidecar in it, and notes for a person. Raises CannotRender."""
     work = _Work(definition=schema.without_nulls(schema.registrable(given)), wish=wish)
     if faults := schema.faults(work.definition, NAME):
         raise CannotRender(faults)
@@ -89,7 +89,7 @@ def as_text(definition: Mapping[str, Any]) -> str:
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> str:
-    """A unified diff; empty where nothing changes."""
+    """Return a unified diff; empty where nothing changes."""
     lines = [as_text(one).splitlines(keepends=True) for one in (before, after)]
     return "".join(difflib.unified_diff(lines[0], lines[1], name, f"{name} with {NAME}"))
 

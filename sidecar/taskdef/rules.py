@@ -55,7 +55,7 @@ ROOT: Final = re.compile(r"root|0+")
 
 
 def broken(definition: Json, launch_type: str, mode: str) -> Iterator[Problem]:
-    """Everything that is wrong with a rendered definition."""
+    """Yield everything that is wrong with a rendered definition."""
     sidecar = next(one for one in definition["containerDefinitions"] if one["name"] == NAME)
     yield from _process(sidecar)
     yield from _health(sidecar)
@@ -69,7 +69,7 @@ def broken(definition: Json, launch_type: str, mode: str) -> Iterator[Problem]:
 
 
 def open_port(bind: str) -> int | None:
-    """The first port of SIDECAR_API_BIND that another container reaches. Raises ValueError."""
+    """Return the first port of SIDECAR_API_BIND that another container reaches. Raises ValueError."""
     return next((one.port for one in addresses(bind) if not _loopback(one.host)), None)
 
 
@@ -134,7 +134,7 @@ def _times(sidecar: Json, launch_type: str) -> Iterator[Problem]:
 
 
 def _state(definition: Json, sidecar: Json) -> Iterator[Problem]:
-    """Where the ledger lies: on a volume of the task, writable, and no network file system."""
+    """Yield where the ledger lies: on a volume of the task, writable, and no network file system."""
     mount = state_mount(sidecar) or {}
     path, name = mount.get("containerPath"), mount.get("sourceVolume")
     if mount.get("readOnly"):
@@ -170,7 +170,7 @@ def _loopback(host: str) -> bool:
 
 
 def _circle(definition: Json) -> Iterator[Problem]:
-    """One circle of containers that wait for one another, if there is any."""
+    """Yield one circle of containers that wait for one another, if there is any."""
     try:
         TopologicalSorter({one["name"]: _awaited(one) for one in definition["containerDefinitions"]}).prepare()
     except CycleError as exc:

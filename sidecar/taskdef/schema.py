@@ -81,7 +81,7 @@ NO_CONTAINERS: Final = Problem(
 
 
 def registrable(given: Mapping[str, Any]) -> Json:
-    """What RegisterTaskDefinition takes of a definition, or of DescribeTaskDefinition's answer with its tags."""
+    """Return what RegisterTaskDefinition takes of a definition, or of DescribeTaskDefinition's answer with its tags."""
     inner = _inner(given)
     kept = {key: value for key, value in inner.items() if key not in ANSWERED_ONLY}
     if inner is not given and given.get("tags"):
@@ -90,19 +90,19 @@ def registrable(given: Mapping[str, Any]) -> Json:
 
 
 def left_out(given: Mapping[str, Any]) -> list[str]:
-    """What `registrable` leaves out, by name."""
+    """Return what `registrable` leaves out, by name."""
     return [key for key in _inner(given) if key in ANSWERED_ONLY]
 
 
 def without_nulls(value: Any) -> Any:
-    """A copy in which no object has a field that is null."""
+    """Return a copy in which no object has a field that is null."""
     if isinstance(value, Mapping):
         return {key: without_nulls(one) for key, one in value.items() if one is not None}
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def faults(definition: Json, sidecar: str) -> list[Problem]:
-    """What has another type than AWS's model gives it, and containers that share a name."""
+    """Return what has another type than AWS's model gives it, and containers that share a name."""
     containers = definition.get("containerDefinitions")
     if not isinstance(containers, list) or not containers or not all(map(_named, containers)):
         return [NO_CONTAINERS]
