@@ -34,7 +34,7 @@ MACHINE: Final = re.compile(r"(?<![\w.])/(home|root|work|Users)/")
 MYST_ONLY: Final = re.compile(r"^(```\{|:::|\{[a-z]+\}`|\([\w-]+\)=$)", re.MULTILINE)
 
 AWAITED: Final = {
-    *("SECURITY.md", "CONTRIBUTING.md", "docs/images/demo.svg"),
+    "docs/images/demo.svg",
 }
 """Files that pages link to and that are being written."""
 
