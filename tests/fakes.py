@@ -18,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from sidecar.api.ports import Metric
+from sidecar.api.metrics import Metric
 from sidecar.entitlement.status import GateState, Status
 from sidecar.gate.messages import CheckRequest, KeptStatus, Report
 from sidecar.log import LOGGER
@@ -216,7 +216,7 @@ REQUESTS = Dimension(name="requests")
 
 @dataclass(kw_only=True)
 class FakeUsage:
-    """An `api.view.Usage` that keeps in memory. `later`: answers are owed until `pay`; `broken` makes all fail."""
+    """An `api.ports.UsagePort` that keeps in memory. `later`: answers are owed until `pay`; `broken` makes all fail."""
 
     dimensions: Mapping[str, Dimension] = field(default_factory=lambda: {"requests": REQUESTS})
     at: datetime = NOON
@@ -240,19 +240,19 @@ class FakeUsage:
         return self.at
 
     def push(
-        self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
+        self, events: Sequence[UsageEvent], now: datetime, on_result: Callable[[PushAccepted | PushRefused], None]
     ) -> None:
         assert now == self.at
         result = self.result or PushAccepted(accepted=len(events), duplicates=0)
         self.kept += events if isinstance(result, PushAccepted) else ()
-        self.owed.append(lambda: answered(result))
+        self.owed.append(lambda: on_result(result))
         if not self.later:
             self.pay()
 
     def commit_pending(self) -> None:
         """Everything was kept at once."""
 
-    def refused(self, reason: str) -> None:
+    def count_refusal(self, reason: str) -> None:
         self.refusals.append(reason)
 
     def pay(self) -> None:
@@ -264,11 +264,11 @@ class FakeUsage:
         self._whole()
         return iter(self.found)
 
-    def act(
-        self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+    def apply_action(
+        self, action: Action, hour: Hour | None, dimension: str | None, record_id: str | None
     ) -> Sequence[UsageRecord]:
         self._whole()
-        self.acts.append((what, hour, dimension, record_id))
+        self.acts.append((action, hour, dimension, record_id))
         return self.found
 
     def export(self, after: str) -> tuple[Sequence[str], str]:
@@ -301,7 +301,7 @@ class FakeView:
     usage: FakeUsage = field(default_factory=FakeUsage)
     wait: int = 0
     samples: Sequence[Metric] = ()
-    picture: Mapping[str, object] = field(default_factory=lambda: {"version": "test"})
+    document: Mapping[str, object] = field(default_factory=lambda: {"version": "test"})
     broken: Exception | None = None
     rechecks: int = 0
 
@@ -309,7 +309,7 @@ class FakeView:
         if self.broken:
             raise self.broken
 
-    def standing(self) -> GateState:
+    def gate_state(self) -> GateState:
         self._whole()
         return self.now
 
@@ -330,7 +330,7 @@ class FakeView:
 
     def status(self) -> Mapping[str, object]:
         self._whole()
-        return self.picture
+        return self.document
 
     def recheck(self) -> int:
         self._whole()

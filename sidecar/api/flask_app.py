@@ -1,9 +1,9 @@
-"""What else does the product's listener offer? Flask, imported when first asked for.
+"""Serve the product's listener beyond probes and pushes, with Flask.
 
-Rules kept here:
+Invariants:
 - Every error is a problem document with a stable reason; no traceback, no echo of the request.
-- A route that breaks is left to the worker: it answers 500 and logs the exception's class, where Flask
-  would log its text, which may quote anything.
+- A route that breaks is left to the HTTP server: it answers 500 and logs the exception's class, where Flask would log
+  its text, which may quote anything.
 - Nothing here opens the gate.
 """
 
@@ -33,7 +33,7 @@ def application(view: StatusPort) -> WSGI:
 
     @app.get("/v1/status")
     def status() -> dict[str, object]:
-        """Return the whole picture, for a person or a script."""
+        """Return everything the sidecar knows of itself, for a person or a script."""
         return dict(view.status())
 
     @app.post("/v1/recheck")

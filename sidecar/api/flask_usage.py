@@ -1,11 +1,11 @@
-"""What became of the usage? Records, what a person decides about them, and the audit copy; in Flask.
+"""Serve the usage records, an operator's decisions about them, and the audit copy.
 
-Leaves to others taking usage in (`push`), and what a move means (`metering.records`, `Usage.act`).
+How usage comes in: `push`. What a decision does: `UsagePort.apply_action`.
 
-Rules kept here:
-- These wait for the disk, so they run in the pool and never where probes are answered.
-- Nothing is guessed: a field nobody knows, a state that is none, an hour that begins at no hour are refused,
-  each with field, value and rule. A typing error in a retry must not retry everything.
+Invariants:
+- These routes wait for the disk, so they run in the thread pool and never where probes are answered.
+- Nothing is guessed: an unknown field, an unknown state, an hour that does not begin at a full hour are refused, each
+  with field, value and rule. A typing error in a retry must not retry everything.
 - Quantities are text, as they were sealed.
 """
 
@@ -20,7 +20,7 @@ from urllib.parse import quote
 from flask import Flask, Response, request
 
 from sidecar.api import push
-from sidecar.api.ports import Usage
+from sidecar.api.ports import UsagePort
 from sidecar.api.reply import Reply, refusal
 from sidecar.clock import iso
 from sidecar.errors import SidecarError
@@ -31,19 +31,19 @@ from sidecar.metering.timestamps import read_instant
 from sidecar.strict_json import Repeated, parse, shown
 
 EXPORT_PATH: Final = "/v1/usage/export"
-LINES: Final = "application/x-ndjson"
+JSON_LINES: Final = "application/x-ndjson"
 ACTS: Final[Mapping[str, Action]] = {act.value: act for act in (Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM)}
-"""What a person may decide; sealing is ours."""
+"""The decisions an operator may make."""
 FIELDS: Final = ("act", "hour", "dimension", "metering_record_id")
 
 
 class Malformed(ValueError):
-    """A request for a decision that says no decision."""
+    """A request that cannot be read. The text becomes the detail of a 400."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a person wants done, with which records."""
+    """An action, and the records it is for."""
 
     act: Action = Action.RETRY
     hour: Hour | None = None
@@ -51,8 +51,8 @@ class Decision:
     record_id: str | None = None
 
 
-def add(app: Flask, usage: Usage) -> None:
-    """Give the application these routes."""
+def add(app: Flask, usage: UsagePort) -> None:
+    """Add these routes and their error handlers to the application."""
 
     @app.errorhandler(SidecarError)
     def unavailable(exc: SidecarError) -> Response:
@@ -73,33 +73,33 @@ def add(app: Flask, usage: Usage) -> None:
         return _records(one for one in usage.records() if state in (None, one.state))
 
     @app.post(push.PATH)
-    def taken_elsewhere() -> Response:
-        """Here for the Allow header. Whoever serves the site has its taker take pushes, and never asks here."""
+    def push_is_deferred() -> Response:
+        """Stand in the Allow header. The server gives every push to `Router.deferred_handler`, never to Flask."""
         raise AssertionError("a push came to a thread that would have to wait")
 
     @app.post(f"{push.PATH}/retry")
     def retry() -> Response:
-        """Return what a person decided, done; the records as they are then. An empty body retries all."""
-        wanted = read_decision(request.get_data())
-        return _records(usage.act(wanted.act, wanted.hour, wanted.dimension, wanted.record_id))
+        """Apply a decision and return the records as they are then. An empty body retries all."""
+        decision = read_decision(request.get_data())
+        return _records(usage.apply_action(decision.act, decision.hour, decision.dimension, decision.record_id))
 
     @app.get(EXPORT_PATH)
     def export() -> Response:
         """Return one page of the audit copy as JSON Lines; `Link` leads to the next."""
         after = request.args.get("after", "")
         try:
-            lines, following = usage.export(after)
+            lines, next_after = usage.export(after)
         except ValueError:
             raise Malformed(f"after is {shown(after)}; it is what the Link of the page before has.") from None
-        answer = Response("".join(f"{line}\n" for line in lines), content_type=LINES)
-        if following:
-            answer.headers["Link"] = f'<{EXPORT_PATH}?after={quote(following, safe="")}>; rel="next"'
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
+        page = Response("".join(f"{line}\n" for line in lines), content_type=JSON_LINES)
+        if next_after:
+            page.headers["Link"] = f'<{EXPORT_PATH}?after={quote(next_after, safe="")}>; rel="next"'
+        page.headers["Cache-Control"] = "no-store"
+        return page
 
 
 def response(reply: Reply) -> Response:
-    """Return a reply as Flask has it."""
+    """Return a reply as a Flask response."""
     return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=list(reply.headers))
 
 
@@ -121,16 +121,16 @@ def as_json(record: UsageRecord) -> dict[str, object]:
 def read_decision(body: bytes) -> Decision:
     """Return the decision in a body. Raises Malformed."""
     fields = _fields(body)
-    words = {name: _text(name, value) for name, value in fields.items()}
-    act = ACTS.get(words.get("act", Action.RETRY.value))
+    texts = {name: _text(name, value) for name, value in fields.items()}
+    act = ACTS.get(texts.get("act", Action.RETRY.value))
     if act is None:
         raise Malformed(f"act is {shown(fields['act'])}; it is one of {', '.join(ACTS)}.")
-    if act is Action.CONFIRM and (missing := [name for name in FIELDS[1:] if name not in words]):
+    if act is Action.CONFIRM and (missing := [name for name in FIELDS[1:] if name not in texts]):
         raise Malformed(f"{missing[0]} is missing: to confirm takes hour, dimension and metering_record_id.")
-    if act is not Action.CONFIRM and "metering_record_id" in words:
-        raise Malformed(f"metering_record_id is {shown(words['metering_record_id'])}; only to confirm takes one.")
-    hour = _hour(words["hour"]) if "hour" in words else None
-    return Decision(act=act, hour=hour, dimension=words.get("dimension"), record_id=words.get("metering_record_id"))
+    if act is not Action.CONFIRM and "metering_record_id" in texts:
+        raise Malformed(f"metering_record_id is {shown(texts['metering_record_id'])}; only to confirm takes one.")
+    hour = _hour(texts["hour"]) if "hour" in texts else None
+    return Decision(act=act, hour=hour, dimension=texts.get("dimension"), record_id=texts.get("metering_record_id"))
 
 
 def _fields(body: bytes) -> dict[str, object]:

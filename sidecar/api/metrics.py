@@ -1,20 +1,32 @@
-"""How are metrics written? Prometheus text format 0.0.4, rendered by hand.
+"""Render metrics in the Prometheus text format 0.0.4.
 
-The official client would stay resident in every pod for a page of text; a test reads ours back with
-that client's own parser.
+Invariants:
+- No Prometheus client: it would stay resident in every pod for a page of text. A test reads the page back with that
+  client's parser.
 
-Source: prometheus.io, "Exposition formats".
+Sources: prometheus.io, "Exposition formats".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from sidecar.api.ports import Metric
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX: Final = "entitlement_sidecar_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One Prometheus metric with its samples: label values → value."""
+
+    name: str
+    """Without the common prefix."""
+    kind: str
+    """`gauge` or `counter`; a counter's name ends in `_total`."""
+    help: str
+    samples: Sequence[tuple[Mapping[str, str], float]]
 
 
 def text(metrics: Sequence[Metric]) -> bytes:

@@ -1,17 +1,17 @@
-"""What does HTTP need to know? The callables and values the agent hands in.
+"""Define what the routes need from the rest of the process: two protocols that `app` and `billing` implement.
 
-Rules kept here:
-- Everything in View reads memory and returns at once; probes are answered from it.
-- What waits for a disk is in Usage, and says so.
+Invariants:
+- Everything in `StatusPort` reads memory and returns at once; probes are answered from it.
+- What waits for a disk is in `UsagePort`, and its docstring says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from sidecar.api.metrics import Metric
 from sidecar.entitlement.status import GateState
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
@@ -21,85 +21,76 @@ if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
     from sidecar.metering.records import Action, UsageRecord
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """One Prometheus metric with its samples: label values → value."""
-
-    name: str
-    """Without the common prefix."""
-    kind: str
-    """`gauge` or `counter`; a counter's name ends in `_total`."""
-    help: str
-    samples: Sequence[tuple[Mapping[str, str], float]]
-
-
-class Usage(Protocol):
-    """Usage in, records out. Without dimensions there is one too: it knows no dimension and no record."""
+class UsagePort(Protocol):
+    """Usage in, records out. A product that is not metered has one too, without dimensions and records."""
 
     @property
     def dimensions(self) -> Mapping[str, Dimension]:
         """Return what may be pushed, by name."""
 
     def now(self) -> datetime:
-        """Return the instant a push comes in. Returns at once."""
+        """Return the current instant. Returns at once."""
 
     def push(
-        self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
+        self, events: Sequence[UsageEvent], now: datetime, on_result: Callable[[PushAccepted | PushRefused], None]
     ) -> None:
-        """Have events kept, all or none, by the next `hand_over`. Returns at once; `answered` is called once, on any
-        thread, and after the disk has them. It must be quick and not raise.
+        """Store these events, all or none, with the next `commit_pending`. Returns at once.
+
+        `on_result` is called once, on any thread, after the events are on disk. It must be quick and must not raise.
         """
 
     def commit_pending(self) -> None:
-        """Have what was pushed kept now, all of it together. Returns at once."""
+        """Start to write everything that was pushed, in one transaction. Returns at once."""
 
-    def refused(self, reason: str) -> None:
-        """Count a push that was refused before it came to `push`."""
+    def count_refusal(self, reason: str) -> None:
+        """Count a refused push that never reached `push`."""
 
     def records(self) -> Iterator[UsageRecord]:
         """Yield every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
 
-    def act(
-        self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+    def apply_action(
+        self, action: Action, hour: Hour | None, dimension: str | None, record_id: str | None
     ) -> Sequence[UsageRecord]:
-        """Return what a person decides about the rejected and disputed records of an hour and a dimension, or of all;
-        as they are then. `record_id`: AWS's receipt, where the act is to confirm. Waits for the disk.
+        """Apply an operator's decision to the rejected and disputed records, and return them as they are afterwards.
 
-        Raises SidecarError, and IllegalTransition where nothing was changed.
+        `hour`, `dimension`: None for all. `record_id`: AWS's metering record id, for `Action.CONFIRM`. Waits for the
+        disk. Raises SidecarError, and IllegalTransition where nothing was changed.
         """
 
     def export(self, after: str) -> tuple[Sequence[str], str]:
-        """Return the next page of the audit copy, as lines of JSON, and what to give as `after` for the page behind it;
-        empty at the beginning and at the end. Waits for the disk. Raises SidecarError.
+        """Return a page of the audit copy, as lines of JSON, and the `after` of the next page; empty after the last.
+
+        `after`: empty for the first page. Waits for the disk. Raises SidecarError, and ValueError for an `after` that
+        no page has.
         """
 
 
 class StatusPort(Protocol):
-    """What the routes read and may ask for."""
+    """What the routes read, and the one thing they may start."""
 
     product_code: str
-    usage: Usage
+    usage: UsagePort
 
-    def standing(self) -> GateState:
-        """Return where the gate stands now."""
+    def gate_state(self) -> GateState:
+        """Return the current state of the gate."""
 
     def retry_after_seconds(self) -> int:
-        """Return when a shut gate is worth another look, at least 1."""
+        """Return after how many seconds a client should read a shut gate again, at least 1."""
 
     def stopped_loop(self) -> str | None:
         """Return the name of a loop that died, or None."""
 
     def metering_overdue_since(self) -> datetime | None:
-        """Since when usage should have been reported and could not be, or None."""
+        """Return since when usage is overdue at AWS, or None."""
 
     def metering_fault(self) -> tuple[str, str] | None:
-        """Reason and hint where usage cannot be kept, or its being overdue counts as not ready; else None."""
+        """Return reason and hint where usage cannot be stored, or is overdue and not ready for that; else None."""
 
     def metrics(self) -> Sequence[Metric]:
-        """Return everything there is to count."""
+        """Return every metric of the process."""
 
     def status(self) -> Mapping[str, object]:
-        """Return the whole picture, for `GET /v1/status`."""
+        """Return the document of `GET /v1/status`."""
 
     def recheck(self) -> int:
-        """Ask AWS again: 0 when it is being asked, otherwise seconds to wait before one may."""
+        """Ask AWS again. Returns 0 where it is being asked, otherwise the seconds to wait before the next attempt."""

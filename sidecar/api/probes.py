@@ -1,11 +1,11 @@
-"""What do the kubelet, ECS and Prometheus see? The four probe routes.
+"""Answer the four probe routes, for the kubelet, ECS and Prometheus.
 
-Rules kept here:
+Invariants:
 - They read memory; they never ask AWS, never touch the disk, never wait for a lock.
 - A shut gate is 4xx or 5xx, never a redirect: the kubelet takes 3xx for success.
 - Entitlement never shows in `/healthz`: a denied customer's sidecar is healthy.
 
-Source: kubernetes.io, "Configure Liveness, Readiness and Startup Probes".
+Sources: kubernetes.io, "Configure Liveness, Readiness and Startup Probes".
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ HTTP_STATUS: Final[Mapping[Status, int]] = {
 
 
 def entitled(view: StatusPort) -> Reply:
-    """200 while entitled, 403 denied, otherwise 503 with when to look again."""
-    standing, overdue_since = view.standing(), view.metering_overdue_since()
+    """Return 200 while entitled, 403 while denied, otherwise 503 with Retry-After."""
+    gate, overdue_since = view.gate_state(), view.metering_overdue_since()
     body = {
-        "entitled": standing.entitled,
-        "status": standing.status.value,
-        "reason": standing.reason,
-        "hint": standing.hint,
+        "entitled": gate.entitled,
+        "status": gate.status.value,
+        "reason": gate.reason,
+        "hint": gate.hint,
         "product_code": view.product_code,
-        "checked_at": iso(standing.checked_at) if standing.checked_at else None,
+        "checked_at": iso(gate.checked_at) if gate.checked_at else None,
         "metering_overdue_since": iso(overdue_since) if overdue_since else None,
     }
-    status = HTTP_STATUS[standing.status]
+    status = HTTP_STATUS[gate.status]
     headers = (("Retry-After", str(view.retry_after_seconds())),) if status == 503 else ()
     return Reply(status=status, body=json.dumps(body).encode(), headers=headers)
 
 
 def healthz(view: StatusPort) -> Reply:
-    """200 while the process and its loops live."""
+    """Return 200 while the process and its loops run."""
     stopped = view.stopped_loop()
     if stopped:
         return refusal(503, "loop_stopped", f"The {stopped} loop has stopped; restart the container.")
@@ -55,10 +55,10 @@ def healthz(view: StatusPort) -> Reply:
 
 
 def readyz(view: StatusPort) -> Reply:
-    """200 when entitled and usage can be kept and reported. For people and alerts."""
-    standing = view.standing()
-    if not standing.entitled:
-        return refusal(503, standing.reason, f"The gate is shut: {standing.status.value}. {standing.hint}")
+    """Return 200 where entitled, and usage can be stored and reported. For people and alerts."""
+    gate = view.gate_state()
+    if not gate.entitled:
+        return refusal(503, gate.reason, f"The gate is shut: {gate.status.value}. {gate.hint}")
     fault = view.metering_fault()
     if fault is not None:
         reason, hint = fault
@@ -67,7 +67,7 @@ def readyz(view: StatusPort) -> Reply:
 
 
 def metrics_page(view: StatusPort) -> Reply:
-    """Prometheus text."""
+    """Return every metric as Prometheus text."""
     return Reply(status=200, body=metrics.text(view.metrics()), content_type=metrics.CONTENT_TYPE)
 
 

@@ -1,7 +1,9 @@
-"""How is a refusal said over HTTP? As a problem document.
+"""Build the problem document of an HTTP error.
 
-Source: RFC 9457, Problem Details for HTTP APIs. `reason` is ours: stable, for machines;
-`index` too (both are extension members, section 3.2).
+Invariants:
+- `reason` never changes: it is for machines. It and `index` are extension members (RFC 9457, section 3.2).
+
+Sources: RFC 9457, Problem Details for HTTP APIs.
 """
 
 from __future__ import annotations
@@ -20,16 +22,20 @@ TITLES: Final[Mapping[int, str]] = {
     405: "Method Not Allowed",
     409: "Conflict",
     413: "Content Too Large",
+    414: "URI Too Long",
+    417: "Expectation Failed",
     422: "Unprocessable Content",
     429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
     500: "Internal Server Error",
+    501: "Not Implemented",
     503: "Service Unavailable",
 }
-"""Status → phrase, for every status a route answers with."""
+"""Status → phrase, for every status that a route or the HTTP server answers with."""
 
 
 def document(status: int, reason: str, detail: str, index: int | None = None) -> bytes:
-    """Return the body of a refusal. `index`: which of the things sent it is about, where it is about one."""
+    """Return the document. `index`: which item of the request it is about, where it is about one."""
     fields: dict[str, object] = {"type": "about:blank", "title": TITLES[status], "status": status}
     fields |= {"reason": reason, "detail": detail}
     if index is not None:

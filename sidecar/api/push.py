@@ -1,11 +1,11 @@
-"""What does the product hear when it reports usage? `POST /v1/usage`, answered once the disk has it.
+"""Answer `POST /v1/usage`: validate a push, and reply once its events are on disk.
 
-Leaves to others what an event is (`metering.events`) and whether it is kept (`Usage.push`).
+What an event is: `metering.events`. How events are stored: `UsagePort.push`.
 
-Rules kept here:
-- Nothing waits here: the answer is given through a callable, by whoever knows it, when it is known.
-- 413, 400, 404 and 422 are told before anything is asked of the disk; 409 and 503 by what keeps usage.
-- The Content-Type of a push is not asked for: a client that sends JSON under another name loses no usage.
+Invariants:
+- Nothing waits here: the reply goes to a callable, on the thread that stored the events.
+- 413, 400, 404 and 422 are decided before anything is asked of the disk; 409 and 503 by what stores usage.
+- The Content-Type of a push is not checked: a client that sends JSON under another name loses no usage.
 - No Flask: this runs all day.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.api.ports import Usage
+from sidecar.api.ports import UsagePort
 from sidecar.api.reply import Reply, refusal
 from sidecar.metering.events import PushAccepted, PushRefused, parse_events
 
@@ -23,23 +23,24 @@ RETRY_AFTER_SECONDS: Final = 1
 """For what passes by itself, or may: a full disk, a shutdown."""
 
 
-def take(usage: Usage, body: bytes, answered: Callable[[Reply], None]) -> None:
-    """Have the events of a body kept by the next `hand_over`. `answered` is called once: here where they are refused,
-    else from the thread that kept them.
+def handle(usage: UsagePort, body: bytes, on_reply: Callable[[Reply], None]) -> None:
+    """Store the events of a body with the next `commit_pending`.
+
+    `on_reply` is called once: here where the events are refused, else on the thread that stored them.
     """
     now = usage.now()
     events = parse_events(body, usage.dimensions, now)
     if isinstance(events, PushRefused):
-        usage.refused(events.reason)
-        answered(reply(events))
+        usage.count_refusal(events.reason)
+        on_reply(reply(events))
     else:
-        usage.push(events, now, lambda result: answered(reply(result)))
+        usage.push(events, now, lambda result: on_reply(reply(result)))
 
 
 def reply(result: PushAccepted | PushRefused) -> Reply:
-    """Return what became of a push, as an answer."""
+    """Return the result of a push as an HTTP reply."""
     if isinstance(result, PushAccepted):
-        words = f'{{"accepted": {result.accepted}, "duplicates": {result.duplicates}}}'
-        return Reply(status=200, body=words.encode())
+        text = f'{{"accepted": {result.accepted}, "duplicates": {result.duplicates}}}'
+        return Reply(status=200, body=text.encode())
     headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if result.status == 503 else ()
     return refusal(result.status, result.reason, result.detail, headers, result.index)

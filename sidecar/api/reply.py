@@ -1,4 +1,4 @@
-"""What is one answer, before it is bytes? A value, and how it is given to WSGI."""
+"""Define an HTTP reply as a value, and send it through WSGI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Reply(NamedTuple):
-    """One HTTP answer."""
+    """One HTTP reply."""
 
     status: int
     body: bytes
@@ -30,17 +30,17 @@ class Reply(NamedTuple):
 
 
 DeferredHandler = Callable[[bytes, Callable[[Reply], None]], None]
-"""Takes a body and a callable for the answer, which it calls once: at once, or on any thread after a `hand_over`."""
+"""Takes a body and a callable for the reply; calls it once, at once or on any thread after `commit_pending`."""
 
 
 def refusal(status: int, reason: str, detail: str, headers: Headers = (), index: int | None = None) -> Reply:
-    """Return a problem document as an answer."""
+    """Return a problem document as a reply."""
     body = problem.document(status, reason, detail, index)
     return Reply(status=status, body=body, content_type=problem.CONTENT_TYPE, headers=headers)
 
 
 def send(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
-    """Start this answer and hand out its body. Nothing here may be kept by a cache."""
+    """Start this reply and return its body. No cache may store it."""
     headers = [
         ("Content-Type", reply.content_type),
         ("Content-Length", str(len(reply.body))),

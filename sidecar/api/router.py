@@ -1,12 +1,11 @@
-"""Which answer belongs to a request? The WSGI callable behind both listeners.
+"""Route each request to its handler: the WSGI callable behind both listeners.
 
-Rules kept here:
-- The listener is told by the socket that accepted the connection (`sidecar.listener`), never by a
-  header; a client of the probe listener reaches the probe routes and nothing else.
-- A push of usage waits for a disk, so whoever serves it takes its answer later (`taker`).
-- Probe routes are plain WSGI and quick. Flask serves the rest, and is imported when the first request
-  for it comes.
-- Errors are problem documents; no answer shows where it broke.
+Invariants:
+- The listener is known from the socket that accepted the connection (`sidecar.listener`), never from a header; a client
+  of the probe listener reaches the probe routes and nothing else.
+- A push of usage waits for a disk, so the server gets its reply later (`deferred_handler`).
+- Probe routes are plain WSGI and quick. Flask serves the rest, and is imported at the first request for it.
+- Errors are problem documents; no reply shows a traceback.
 """
 
 from __future__ import annotations
@@ -23,35 +22,36 @@ READS: Final = ("GET", "HEAD")
 
 
 class Router:
-    """Both listeners' routes."""
+    """The routes of both listeners."""
 
     def __init__(self, view: StatusPort) -> None:
         self._view = view
-        self._push: DeferredHandler = partial(push.take, view.usage)
-        self._rest: WSGI | None = None
+        self._push: DeferredHandler = partial(push.handle, view.usage)
+        self._flask: WSGI | None = None
 
     def is_nonblocking(self, environ: Environ) -> bool:
-        """Return whether the answer is in memory, so that it may be given where it was read."""
+        """Return whether the reply comes from memory, so that the poller may build it."""
         return environ.get(LISTENER) != API or environ.get("PATH_INFO") in probes.ROUTES
 
     def deferred_handler(self, listener: str, method: str, path: str) -> DeferredHandler | None:
-        """Return what takes such a request and answers later, or None: call the site for it. No environ is made for
-        this.
+        """Return the handler of a request that is answered later, or None where the router itself is called.
+
+        Takes no environ: making one costs more than a push does.
         """
         return self._push if path == push.PATH and method == "POST" and listener == API else None
 
     def commit_pending(self) -> None:
-        """Let what was taken be kept now: once for all that were taken together."""
+        """Start to write every push since the last call, in one transaction."""
         self._view.usage.commit_pending()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path in probes.ROUTES:
             return send(self._probe(path, environ["REQUEST_METHOD"]), start_response)
-        if path.startswith("//"):  # Flask would overlook it, and a push is not taken there
+        if path.startswith("//"):  # Flask would serve it, where no push may come
             return send(refusal(404, "not_found", "A path begins with one slash."), start_response)
         if environ.get(LISTENER) == API:
-            return self._others()(environ, start_response)
+            return self._application()(environ, start_response)
         return send(refusal(404, "not_found", "This listener has " + ", ".join(probes.ROUTES)), start_response)
 
     def _probe(self, path: str, method: str) -> Reply:
@@ -59,9 +59,9 @@ class Router:
             return refusal(405, "method_not_allowed", "Use GET.", (("Allow", ", ".join(READS)),))
         return probes.ROUTES[path](self._view)
 
-    def _others(self) -> WSGI:
-        if self._rest is None:
+    def _application(self) -> WSGI:
+        if self._flask is None:
             from sidecar.api.flask_app import application
 
-            self._rest = application(self._view)
-        return self._rest
+            self._flask = application(self._view)
+        return self._flask

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sidecar
 from sidecar import log
-from sidecar.api.ports import Metric
+from sidecar.api.metrics import Metric
 from sidecar.billing.protocol import Metering
 from sidecar.clock import Clock, iso
 from sidecar.entitlement.status import GateState, Status
@@ -25,7 +25,7 @@ KUBERNETES: Final = "kubernetes"
 
 
 class StatusView:
-    """An `api.view.View` of this process. Reads memory only."""
+    """An `api.ports.StatusPort` of this process. Reads memory only."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class StatusView:
         self._started_at = clock.now()
         self.http_counters: Any = None
 
-    def standing(self) -> GateState:
+    def gate_state(self) -> GateState:
         return self._gatekeeper.state
 
     def retry_after_seconds(self) -> int:
@@ -61,17 +61,17 @@ class StatusView:
         return self._gatekeeper.recheck()
 
     def status(self) -> Mapping[str, object]:
-        standing, report = self.standing(), self._gatekeeper.report
+        gate, report = self.gate_state(), self._gatekeeper.report
         return {
             "version": sidecar.__version__,
             "started_at": iso(self._started_at),
             "entitlement": {
-                "entitled": standing.entitled,
-                "status": standing.status.value,
-                "reason": standing.reason,
-                "hint": standing.hint,
-                "checked_at": iso(standing.checked_at) if standing.checked_at else None,
-                "asking_since": iso(standing.asking_since),
+                "entitled": gate.entitled,
+                "status": gate.status.value,
+                "reason": gate.reason,
+                "hint": gate.hint,
+                "checked_at": iso(gate.checked_at) if gate.checked_at else None,
+                "asking_since": iso(gate.asking_since),
                 "product_code": self.product_code,
                 "entitlement_check": self._settings.entitlement_check.value,
                 "public_key_version": report.public_key_version,
@@ -119,14 +119,14 @@ class StatusView:
         return loops
 
     def _gate_metrics(self) -> list[Metric]:
-        standing, report, counts = self.standing(), self._gatekeeper.report, self._gatekeeper.counts
+        gate, report, counts = self.gate_state(), self._gatekeeper.report, self._gatekeeper.counts
         found = [
-            _gauge("entitled", "1 while the gate is open.", float(standing.entitled)),
+            _gauge("entitled", "1 while the gate is open.", float(gate.entitled)),
             Metric(
                 name="status",
                 kind="gauge",
                 help="1 for the status /entitled shows, 0 for the others.",
-                samples=[({"status": one.value}, float(one is standing.status)) for one in Status],
+                samples=[({"status": one.value}, float(one is gate.status)) for one in Status],
             ),
             Metric(
                 name="registration_answers_total",
@@ -144,8 +144,8 @@ class StatusView:
             _gauge("public_key_weak", "1 when the key is shorter than 2048 bits.", float(bool(report.weak_key_bits))),
             _gauge("kept_answer", "1 while the gate is open on a kept answer.", float(report.kept)),
         ]
-        if standing.checked_at:
-            checked = standing.checked_at.timestamp()
+        if gate.checked_at:
+            checked = gate.checked_at.timestamp()
             found.append(_gauge("checked_timestamp_seconds", "When AWS was last asked.", checked))
         return found
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sidecar.api.ports import Metric
+from sidecar.api.metrics import Metric
 from sidecar.clock import Clock
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
 
 
 class DisabledUsage:
-    """An `api.ports.Usage` without dimensions."""
+    """An `api.ports.UsagePort` without dimensions."""
 
     dimensions: Mapping[str, Dimension] = {}
 
@@ -32,22 +32,24 @@ class DisabledUsage:
         return self._clock.now()
 
     def push(
-        self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
+        self, events: Sequence[UsageEvent], now: datetime, on_result: Callable[[PushAccepted | PushRefused], None]
     ) -> None:
         """Never called: an event of an unknown dimension is refused before."""
-        answered(PushRefused(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered."))
+        on_result(
+            PushRefused(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered.")
+        )
 
     def commit_pending(self) -> None:
         """Nothing is ever held."""
 
-    def refused(self, reason: str) -> None:
+    def count_refusal(self, reason: str) -> None:
         """Not counted."""
 
     def records(self) -> Iterator[UsageRecord]:
         return iter(())
 
-    def act(
-        self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+    def apply_action(
+        self, action: Action, hour: Hour | None, dimension: str | None, record_id: str | None
     ) -> Sequence[UsageRecord]:
         return ()
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from sidecar.api.ports import Metric, Usage
+from sidecar.api.metrics import Metric
+from sidecar.api.ports import UsagePort
 
 
 class Metering(Protocol):
     """What the rest of the worker knows of metering. Everything here returns at once, unless it says otherwise."""
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> UsagePort:
         """Return what the routes ask."""
 
     @property

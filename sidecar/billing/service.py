@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from sidecar import log
-from sidecar.api.ports import Metric
+from sidecar.api.metrics import Metric
 from sidecar.billing.gate_policy import Gate
 from sidecar.billing.loop import LOOP, BillingLoop, shown
 from sidecar.billing.messages import Submission

@@ -28,7 +28,7 @@ FOR_A_PERSON = (State.REJECTED, State.DISPUTED)
 
 
 class LedgerUsage:
-    """An `api.view.Usage` over the settlement's ledger."""
+    """An `api.ports.UsagePort` over the ledger of the billing loop."""
 
     def __init__(self, settings: Settings, settlement: BillingLoop, clock: Clock) -> None:
         self.dimensions: Mapping[str, Dimension] = {one.name: one for one in settings.dimensions}
@@ -40,12 +40,12 @@ class LedgerUsage:
         return self._clock.now()
 
     def push(
-        self, events: Sequence[UsageEvent], now: datetime, answered: Callable[[PushAccepted | PushRefused], None]
+        self, events: Sequence[UsageEvent], now: datetime, on_result: Callable[[PushAccepted | PushRefused], None]
     ) -> None:
-        def counted(answer: PushAccepted | PushRefused) -> None:
-            if isinstance(answer, PushRefused):
-                self.refused(answer.reason)
-            answered(answer)
+        def counted(result: PushAccepted | PushRefused) -> None:
+            if isinstance(result, PushRefused):
+                self.count_refusal(result.reason)
+            on_result(result)
 
         ledger = self._settlement.ledger
         if ledger is None:
@@ -59,19 +59,19 @@ class LedgerUsage:
         if ledger is not None:
             ledger.commit_pending()
 
-    def refused(self, reason: str) -> None:
+    def count_refusal(self, reason: str) -> None:
         """Count a push that was refused."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
     def records(self) -> Iterator[UsageRecord]:
         return self._ledger().records()
 
-    def act(
-        self, what: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+    def apply_action(
+        self, action: Action, hour: Hour | None, dimension: str | None, record_id: str | None
     ) -> Sequence[UsageRecord]:
         ledger = self._ledger()
         found = [
-            ledger.apply_action(record.hour, record.dimension, what, self._clock.now(), record_id=record_id)
+            ledger.apply_action(record.hour, record.dimension, action, self._clock.now(), record_id=record_id)
             for state in FOR_A_PERSON
             for record in ledger.in_state(state)
             if hour in (None, record.hour) and dimension in (None, record.dimension)

@@ -45,24 +45,17 @@ class HttpError:
     """A request that is not served, as the problem document shows it."""
 
     status: int
-    title: str
     reason: str
     detail: str
 
 
-BAD_REQUEST: Final = HttpError(400, "Bad Request", "bad_request", "The request is not valid HTTP/1.1.")
-BODY_TOO_LARGE: Final = HttpError(
-    413, "Content Too Large", "body_too_large", "The body is longer than this listener reads."
-)
-URI_TOO_LONG: Final = HttpError(414, "URI Too Long", "uri_too_long", "The request line is too long.")
-EXPECTATION_FAILED: Final = HttpError(
-    417, "Expectation Failed", "expectation_failed", "The only expectation met here is 100-continue."
-)
-HEADERS_TOO_LARGE: Final = HttpError(
-    431, "Request Header Fields Too Large", "headers_too_large", "The header fields are too long or too many."
-)
+BAD_REQUEST: Final = HttpError(400, "bad_request", "The request is not valid HTTP/1.1.")
+BODY_TOO_LARGE: Final = HttpError(413, "body_too_large", "The body is longer than this listener reads.")
+URI_TOO_LONG: Final = HttpError(414, "uri_too_long", "The request line is too long.")
+EXPECTATION_FAILED: Final = HttpError(417, "expectation_failed", "The only expectation met here is 100-continue.")
+HEADERS_TOO_LARGE: Final = HttpError(431, "headers_too_large", "The header fields are too long or too many.")
 UNSUPPORTED_TRANSFER_CODING: Final = HttpError(
-    501, "Not Implemented", "unsupported_transfer_coding", "The only transfer coding read here is chunked."
+    501, "unsupported_transfer_coding", "The only transfer coding read here is chunked."
 )
 
 REFUSALS: Final[tuple[tuple[Any, HttpError], ...]] = (

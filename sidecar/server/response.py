@@ -13,7 +13,6 @@ Sources: RFC 9457, Problem Details for HTTP APIs.
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
@@ -22,15 +21,12 @@ from typing import Any, Final, NamedTuple
 from gunicorn import util
 from gunicorn.http import wsgi
 
+from sidecar.api import problem
 from sidecar.api.reply import LISTENER, Reply, send
 from sidecar.server.request import HttpError, Request
 
-INTERNAL_ERROR: Final = HttpError(
-    500, "Internal Server Error", "internal_error", "The request could not be served; the log says why."
-)
-TOO_BUSY: Final = HttpError(
-    503, "Service Unavailable", "too_busy", "Too many requests are being served. Ask again in a second."
-)
+INTERNAL_ERROR: Final = HttpError(500, "internal_error", "The request could not be served; the log says why.")
+TOO_BUSY: Final = HttpError(503, "too_busy", "Too many requests are being served. Ask again in a second.")
 
 ONE_PIECE_BYTES_MAX: Final = 64 * 1024
 PARTS_MAX: Final = 64
@@ -210,19 +206,12 @@ def _usual_head(reply: Reply, close: bool) -> bytes:
 
 def error_response(refusal: HttpError, *, head_only: bool = False, error: str | None = None) -> RawResponse:
     """Return the worker's own response. It closes the connection: what follows on it is not trusted."""
-    problem = {
-        "type": "about:blank",
-        "title": refusal.title,
-        "status": refusal.status,
-        "reason": refusal.reason,
-        "detail": refusal.detail,
-    }
-    body = json.dumps(problem, separators=(",", ":")).encode()
+    body = problem.document(refusal.status, refusal.reason, refusal.detail)
     lines = [
-        f"HTTP/1.1 {refusal.status} {refusal.title}",
+        f"HTTP/1.1 {refusal.status} {problem.TITLES[refusal.status]}",
         f"Date: {util.http_date()}",
         "Connection: close",
-        "Content-Type: application/problem+json",
+        f"Content-Type: {problem.CONTENT_TYPE}",
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
     ]

@@ -363,7 +363,7 @@ def test_a_disputed_record_that_is_sent_again_too_late_is_not_billed_in_a_later_
     story.aws.billed["requests", hour("10:00").number] = ("9", "receipt-of-another")
     story.use("5")
     story.at("11:00:30").at("11:10").at("16:30")
-    story.usage.act(Action.RETRY, None, None, None)
+    story.usage.apply_action(Action.RETRY, None, None, None)
     story.at("16:31").at("17:00:30").at("17:10")
     assert story.aws.bill() == {"10": "9"}
     assert (story.record("10:00").state, story.record("10:00").last_error) == (State.REJECTED, "outcome_unknown")
@@ -378,7 +378,7 @@ def test_a_person_settles_what_was_rejected(tell: Callable[..., Story]) -> None:
     assert story.record("10:00").state is State.REJECTED
     story.at("11:40")
     assert len(story.aws.sent) == 1, "what waits for a person is not sent by itself"
-    (record,) = story.usage.act(Action.RETRY, None, None, None)
+    (record,) = story.usage.apply_action(Action.RETRY, None, None, None)
     assert record.state is State.SEALED
     story.at("11:41")
     assert story.aws.bill() == {"10": "5"}

@@ -166,8 +166,8 @@ def test_metrics_tell_how_old_the_oldest_waiting_hour_is(scene: Callable[..., Sc
 
 def test_refused_pushes_are_counted_by_reason(scene: Callable[..., Scene]) -> None:
     one = scene()
-    one.meter.usage.refused("quantity_malformed")
-    one.meter.usage.refused("quantity_malformed")
+    one.meter.usage.count_refusal("quantity_malformed")
+    one.meter.usage.count_refusal("quantity_malformed")
     assert one.samples()["usage_refused_total{reason=quantity_malformed}"] == 2
 
 

@@ -1,4 +1,4 @@
-"""The product's own routes in Flask: what they answer, and how they refuse."""
+"""The product's routes in Flask: their replies and refusals."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def refused(found: TestResponse, status: int, reason: str) -> dict[str, Any]:
     return body
 
 
-def test_status_is_the_whole_picture_in_its_own_order() -> None:
-    found = client(FakeView(picture={"version": "1", "b": {"z": 1, "a": None}})).get("/v1/status")
+def test_status_is_the_whole_document_in_its_order() -> None:
+    found = client(FakeView(document={"version": "1", "b": {"z": 1, "a": None}})).get("/v1/status")
     assert found.status_code == 200
     assert found.get_json() == {"version": "1", "b": {"z": 1, "a": None}}
     assert found.text.index("version") < found.text.index('"b"')
 
 
-def test_a_recheck_is_taken() -> None:
+def test_a_recheck_asks_once_and_is_202() -> None:
     view = FakeView()
     found = client(view).post("/v1/recheck")
     assert (found.status_code, found.get_json(), view.rechecks) == (202, {"asked": True}, 1)
 
 
-def test_a_recheck_too_soon_is_told_when_to_come_again() -> None:
+def test_a_recheck_too_soon_is_429_with_retry_after() -> None:
     found = client(FakeView(wait=9)).post("/v1/recheck")
     assert "9 s" in refused(found, 429, "asked_just_now")["detail"]
     assert found.headers["Retry-After"] == "9"
@@ -61,7 +61,7 @@ def test_a_recheck_does_not_move_the_gate(status: Status) -> None:
         ("DELETE", "/v1/status", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_another_method_is_refused_with_those_there_are(method: str, path: str, allow: set[str]) -> None:
+def test_another_method_is_405_with_the_allowed_methods(method: str, path: str, allow: set[str]) -> None:
     view = FakeView()
     found = client(view).open(path, method=method)
     refused(found, 405, "method_not_allowed")
@@ -83,7 +83,7 @@ def test_another_path_is_refused_and_not_repeated(method: str, path: str) -> Non
     assert "/v1/status" in body["detail"]
 
 
-def test_a_doubled_slash_is_another_path() -> None:
+def test_a_doubled_slash_is_not_merged() -> None:
     found = client().get("/v1//status", headers={"Host": "hunter2.example"})
     refused(found, 404, "not_found")
 
@@ -93,7 +93,7 @@ def broken() -> FakeView:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/status"), ("POST", "/v1/recheck")])
-def test_a_route_that_breaks_is_left_to_the_worker_and_flask_says_nothing(
+def test_an_exception_of_a_route_is_raised_and_not_logged_by_flask(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], method: str, path: str
 ) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(RuntimeError):

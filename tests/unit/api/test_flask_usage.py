@@ -87,7 +87,7 @@ def test_a_state_chooses_its_records(state: State) -> None:
 
 
 @pytest.mark.parametrize("state", ["", "nonsense", "SETTLED", "settle"])
-def test_what_is_no_state_is_refused_with_those_there_are(state: str) -> None:
+def test_an_unknown_state_is_refused_with_the_known_ones(state: str) -> None:
     detail = refused(client().get("/v1/usage", query_string={"state": state}), 400, "bad_request")
     assert json.dumps(state) in detail
     assert "rolled_forward" in detail
@@ -149,7 +149,7 @@ CONFIRM = {"act": "confirm", "hour": HOUR, "dimension": "requests", "metering_re
         (b" ", ["not JSON"]),
     ],
 )
-def test_what_is_no_decision_is_refused_and_nothing_is_done(body: Any, words: list[str]) -> None:
+def test_a_malformed_decision_is_refused_and_nothing_is_done(body: Any, words: list[str]) -> None:
     usage = FakeUsage()
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     detail = refused(client(usage).post("/v1/usage/retry", data=data), 400, "bad_request")
@@ -157,7 +157,7 @@ def test_what_is_no_decision_is_refused_and_nothing_is_done(body: Any, words: li
     assert usage.acts == []
 
 
-def test_a_move_no_rule_allows_is_a_conflict() -> None:
+def test_an_illegal_transition_is_409() -> None:
     usage = FakeUsage(broken=IllegalTransition("a record that is settled cannot retry."))
     detail = refused(client(usage).post("/v1/usage/retry"), 409, "illegal_transition")
     assert "a record that is settled cannot retry." in detail
@@ -166,7 +166,7 @@ def test_a_move_no_rule_allows_is_a_conflict() -> None:
 # -- GET /v1/usage/export
 
 
-def test_a_page_of_the_export_leads_to_the_next() -> None:
+def test_a_page_of_the_export_links_to_the_next() -> None:
     pages = {"": (['{"n": 1}', '{"n": 2}'], "a/b&c=2"), "a/b&c=2": (['{"n": 3}'], "")}
     asking = client(FakeUsage(pages=pages))
     first = asking.get("/v1/usage/export")
@@ -183,7 +183,7 @@ def test_an_empty_export_is_an_empty_page() -> None:
     assert (found.status_code, found.data, "Link" in found.headers) == (200, b"", False)
 
 
-def test_a_page_that_none_leads_to_is_refused() -> None:
+def test_an_unknown_page_of_the_export_is_refused() -> None:
     assert '"x"' in refused(client().get("/v1/usage/export?after=x"), 400, "bad_request")
 
 
@@ -193,7 +193,7 @@ def test_a_page_that_none_leads_to_is_refused() -> None:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/v1/usage"), ("POST", "/v1/usage/retry"), ("GET", "/v1/usage/export")]
 )
-def test_a_disk_that_does_not_answer_is_503_with_its_reason(method: str, path: str) -> None:
+def test_a_ledger_error_is_503_with_its_reason(method: str, path: str) -> None:
     found = client(FakeUsage(broken=SidecarError("ledger_full", "Free some space."))).open(path, method=method)
     assert refused(found, 503, "ledger_full") == "Free some space."
     assert found.headers["Retry-After"] == "1"
@@ -207,7 +207,7 @@ def test_a_disk_that_does_not_answer_is_503_with_its_reason(method: str, path: s
         ("POST", "/v1/usage/export", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_another_method_is_refused_with_those_there_are(method: str, path: str, allow: set[str]) -> None:
+def test_another_method_is_405_with_the_allowed_methods(method: str, path: str, allow: set[str]) -> None:
     usage = FakeUsage()
     found = client(usage).open(path, method=method)
     refused(found, 405, "method_not_allowed")
@@ -215,7 +215,7 @@ def test_another_method_is_refused_with_those_there_are(method: str, path: str, 
     assert usage.acts == []
 
 
-def test_a_push_is_never_asked_of_a_thread_that_would_wait() -> None:
+def test_flask_never_handles_a_push() -> None:
     usage = FakeUsage()
     with pytest.raises(AssertionError):
         client(usage).post("/v1/usage", data=b'{"dimension": "requests", "quantity": 1}')

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.api import metrics
-from sidecar.api.ports import Metric
+from sidecar.api.metrics import Metric
 
 TRICKY = ["", "plain", 'quote"', "back\\slash", "new\nline", "\\n", '\\"', "a,b={}", "é…", "tail\\", "x\r\ty", "{le=1}"]
 
@@ -56,6 +56,6 @@ def test_every_metric_has_its_name_its_help_and_its_kind() -> None:
     ]
 
 
-def test_nothing_to_count_is_an_empty_page() -> None:
+def test_no_metric_is_an_empty_page() -> None:
     assert metrics.text([]) == b""
     assert metrics.CONTENT_TYPE.startswith("text/plain; version=0.0.4")

@@ -1,4 +1,4 @@
-"""`POST /v1/usage`: each refusal as the contract says, each answer once and when it is known."""
+"""`POST /v1/usage`: each refusal as the contract has it, each reply once, after the disk."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ONE = b'{"dimension": "requests", "quantity": 1}'
 
 
 def pushed(usage: FakeUsage, body: bytes = ONE) -> list[Reply]:
-    """What was answered so far."""
-    answers: list[Reply] = []
-    push.take(usage, body, answers.append)
-    return answers
+    """Return the replies so far."""
+    replies: list[Reply] = []
+    push.handle(usage, body, replies.append)
+    return replies
 
 
 def refused(reply: Reply, status: int, reason: str) -> dict[str, Any]:
@@ -31,24 +31,24 @@ def refused(reply: Reply, status: int, reason: str) -> dict[str, Any]:
     return found
 
 
-def test_what_was_kept_is_counted() -> None:
+def test_accepted_events_are_counted() -> None:
     usage = FakeUsage()
     (reply,) = pushed(usage, b"[" + ONE + b"," + ONE + b"]")
     assert reply == Reply(status=200, body=b'{"accepted": 2, "duplicates": 0}')
     assert [event.dimension for event in usage.kept] == ["requests", "requests"]
 
 
-def test_what_was_there_before_is_counted_apart() -> None:
+def test_duplicates_are_counted_apart() -> None:
     (reply,) = pushed(FakeUsage(result=PushAccepted(accepted=3, duplicates=4)))
     assert json.loads(reply.body) == {"accepted": 3, "duplicates": 4}
 
 
-def test_nothing_is_answered_before_the_disk_has_it() -> None:
+def test_there_is_no_reply_before_the_events_are_on_disk() -> None:
     usage = FakeUsage(later=True)
-    answers = pushed(usage)
-    assert answers == []
+    replies = pushed(usage)
+    assert replies == []
     usage.pay()
-    assert [one.status for one in answers] == [200]
+    assert [one.status for one in replies] == [200]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_nothing_is_answered_before_the_disk_has_it() -> None:
         (b"", 400, "body_malformed", None),
     ],
 )
-def test_a_body_that_is_no_usage_is_refused_at_once_and_nothing_is_kept(
+def test_an_invalid_body_is_refused_at_once_and_nothing_is_stored(
     body: bytes, status: int, reason: str, index: int | None
 ) -> None:
     usage = FakeUsage(later=True)
@@ -76,7 +76,7 @@ def test_a_body_that_is_no_usage_is_refused_at_once_and_nothing_is_kept(
     assert (usage.kept, usage.owed) == ([], [])
 
 
-def test_among_faults_the_status_that_comes_first_is_told() -> None:
+def test_of_several_faults_400_comes_before_404_before_422() -> None:
     low, unknown, odd = b'{"dimension": "requests", "quantity": -1}', b'{"dimension": "x", "quantity": 1}', b"{}"
     for body, status in ((low + b"," + unknown + b"," + odd, 400), (low + b"," + unknown, 404), (low, 422)):
         (reply,) = pushed(FakeUsage(), b"[" + body + b"]")
@@ -84,28 +84,28 @@ def test_among_faults_the_status_that_comes_first_is_told() -> None:
 
 
 @pytest.mark.parametrize(("status", "reason"), [(409, "id_conflict"), (422, "hour_sealed"), (503, "ledger_full")])
-def test_what_keeps_usage_may_refuse_it(status: int, reason: str) -> None:
+def test_the_ledger_may_refuse_a_push(status: int, reason: str) -> None:
     (reply,) = pushed(FakeUsage(result=PushRefused(status=status, reason=reason, detail="Why.", index=0)))
     assert refused(reply, status, reason)["index"] == 0
     assert reply.headers == ((("Retry-After", "1"),) if status == 503 else ())
 
 
 @pytest.mark.parametrize("status", sorted({*REASONS.values(), 409, 503}))
-def test_every_refusal_of_usage_can_be_said(status: int) -> None:
+def test_every_status_of_a_refusal_has_a_problem_document(status: int) -> None:
     reply = push.reply(PushRefused(status=status, reason="some_reason", detail="Why."))
     assert "index" not in refused(reply, status, "some_reason")
 
 
-# -- who takes what
+# -- which requests are pushes
 
 
-def test_a_push_on_the_products_listener_is_taken() -> None:
+def test_a_push_on_the_api_listener_is_deferred() -> None:
     usage = FakeUsage()
-    taker = Router(FakeView(usage=usage)).deferred_handler(API, "POST", "/v1/usage")
-    assert taker is not None
-    answers: list[Reply] = []
-    taker(ONE, answers.append)
-    assert ([one.status for one in answers], len(usage.kept)) == ([200], 1)
+    handler = Router(FakeView(usage=usage)).deferred_handler(API, "POST", "/v1/usage")
+    assert handler is not None
+    replies: list[Reply] = []
+    handler(ONE, replies.append)
+    assert ([one.status for one in replies], len(usage.kept)) == ([200], 1)
 
 
 @pytest.mark.parametrize(
@@ -125,5 +125,5 @@ def test_a_push_on_the_products_listener_is_taken() -> None:
         (API, "POST", "/entitled"),
     ],
 )
-def test_nothing_else_is_taken(listener: str, method: str, path: str) -> None:
+def test_no_other_request_is_deferred(listener: str, method: str, path: str) -> None:
     assert Router(FakeView()).deferred_handler(listener, method, path) is None
