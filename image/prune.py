@@ -1,6 +1,6 @@
 """What does the image not need? Run by Dockerfile, with the base's own Python.
 
-prune.py sdk VENV         of botocore's data, the models of other services
+prune.py sdk VENV         of botocore's data, the models of other services; of boto3, what describes their resources
 prune.py kubernetes VENV  of the Kubernetes client, the typed API, the asynchronous half, and what only that one needs
 prune.py emulator VENV    the emulator and the demo
 prune.py base ROOT        pip, setuptools and wheel, and what could bring them back
@@ -23,9 +23,13 @@ from pathlib import Path
 from typing import Final
 
 SERVICES: Final = ("meteringmarketplace", "sts")
-SHARED: Final = ("_retry.json", "partitions.json", "sdk-default-configuration.json")
-"""What the SDK reads for any service. Not `endpoints.json`: the client makes its table from the partitions."""
+SHARED: Final = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
+"""What the SDK reads for any service; `endpoints.json` only where a client is boto3's: ours makes its table from the
+partitions."""
 NOT_READ: Final = ("examples-1.json", "paginators-1.json")
+RESOURCES: Final = ("data", "examples")
+"""Of boto3: the resources of nine other services, and examples for its manual. `boto3.client` reads neither. s3transfer
+stays: boto3 imports it first of all."""
 ASYNCHRONOUS: Final = "aio"
 TYPED: Final = ("client/api", "client/models")
 """Loaded by name only when asked for; their packages stay, since the client imports those."""
@@ -41,13 +45,14 @@ PYTHON_ROOTS: Final = ("usr/lib", "usr/local/lib")
 
 
 def sdk(venv: Path) -> list[Path]:
-    """Everything below botocore's data that the two services do not need."""
+    """Everything below botocore's data that the two services do not need, and boto3's resources."""
     data = _site(venv) / "botocore" / "data"
     kept = {data / name for name in (*SHARED, *SERVICES)}
-    if missing := [str(path) for path in kept if not path.exists()]:
-        raise SystemExit(f"botocore has no {', '.join(sorted(missing))}")
+    resources = [_site(venv) / "boto3" / name for name in RESOURCES]
+    if missing := [str(path) for path in (*kept, *resources) if not path.exists()]:
+        raise SystemExit(f"the SDK has no {', '.join(sorted(missing))}")
     unread = [path for service in SERVICES for name in NOT_READ for path in (data / service).rglob(name)]
-    return [path for path in data.iterdir() if path not in kept] + unread
+    return [path for path in data.iterdir() if path not in kept] + unread + resources
 
 
 def kubernetes(venv: Path) -> list[Path]:

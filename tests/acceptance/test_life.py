@@ -230,7 +230,7 @@ def test_the_idle_worker_has_imported_nothing_heavy(
 ) -> None:
     """Looked at from outside: which files it maps, and what its own importer would have to have loaded."""
     heavy = ("botocore", "boto3", "jwt", "cryptography", "flask", "werkzeug", "yaml", "asyncio", "_rust")
-    heavy += ("kubernetes", "urllib3", "requests", "pydantic", "http")
+    heavy += ("s3transfer", "jmespath", "kubernetes", "urllib3", "requests", "pydantic", "http")
     code = (
         "import sys, threading\n"
         "from sidecar.server import gunicorn_app\n"
@@ -262,6 +262,24 @@ def test_the_idle_worker_has_imported_nothing_heavy(
     assert ("sidecar.pod_status.reporter" in modules) == herald, "who tells nothing loads nothing for it"
     assert "sidecar.pod_status.writer" not in modules, "only the child writes"
     assert not [name for name in heavy if f"/{name}/" in maps]
+
+
+def test_no_process_of_run_imports_boto3(aws: Emulator, tmp_path: Path) -> None:
+    """Neither the worker nor a child, the forked first one and the spawned later ones: a stand-in notes its import."""
+    noted = tmp_path / "imported"
+    stand_in = tmp_path / "path" / "boto3.py"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f"import pathlib; pathlib.Path({str(noted)!r}).touch()\n")
+    sidecar = Sidecar(aws, tmp_path, SIDECAR_DIMENSIONS="requests", PYTHONPATH=str(stand_in.parent))
+    with sidecar:
+        sidecar.shows("entitled")
+        assert sidecar.command("report", "requests", "3").returncode == 0
+        sidecar.told(signal.SIGTERM)
+        assert sidecar.ended() == 0
+    assert sidecar.events("record.settled"), "a spawned child has called AWS"
+    assert not noted.exists()
+    subprocess.run([sys.executable, "-c", "import boto3"], env=sidecar.env, check=True)
+    assert noted.exists(), "the stand-in is what an import finds"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a new PID namespace needs root")

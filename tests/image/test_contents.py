@@ -95,6 +95,12 @@ def test_of_the_sdk_only_what_is_used_is_there(image: str) -> None:
     }  # fmt: skip
 
 
+def test_of_boto3_only_what_makes_a_client_is_there(image: str) -> None:
+    found = {name.split("site-packages/boto3/")[1].split("/")[0] for name in files(image) if "-packages/boto3/" in name}
+    assert "session.py" in found
+    assert found & set(prune.RESOURCES) == set()
+
+
 def test_of_the_kubernetes_client_only_what_writes_condition_and_events_is_there(image: str) -> None:
     names = [name.split("site-packages/")[1] for name in files(image) if "site-packages/" in name]
     sources = [name for name in names if name.startswith("kubernetes/") and name.endswith(".py")]

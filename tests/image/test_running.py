@@ -137,6 +137,13 @@ def test_compiling_at_run_time_would_be_seen(image: str, env: dict[str, str]) ->
         assert len(compiled(sidecar, env)) > 100
 
 
+def test_boto3_makes_a_client_of_the_metering_service(image: str) -> None:
+    made = run_python(
+        image, "import boto3; boto3.client('meteringmarketplace', region_name='us-east-1').register_usage"
+    )
+    assert made.returncode == 0, made.stderr
+
+
 def test_no_variable_of_the_pod_decides_what_is_imported(image: str) -> None:
     finished = run(image, "--version", flags=("--env", "PYTHONPATH=/nowhere", "--env", "PYTHONVERBOSE=1"))
     assert finished.returncode == 0

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import boto3
 import botocore
 import precompile
 import prune
@@ -29,6 +34,7 @@ def venv(tmp_path: Path) -> Path:
     tree(tmp_path, *(f"{data}/{name}" for name in (*prune.SHARED, *others)))
     for service in prune.SERVICES:
         tree(tmp_path, f"{data}/{service}/1/service-2.json.gz", f"{data}/{service}/1/examples-1.json")
+    tree(tmp_path, f"{site}/boto3/session.py", *(f"{site}/boto3/{name}/x.json" for name in prune.RESOURCES))
     tree(tmp_path, f"{site}/sidecar/emulator/app.py", f"{site}/sidecar/cli/demo.py", f"{site}/sidecar/app/run.py")
     tree(tmp_path, "bin/python3", "bin/flask")
     record = tmp_path / site / "entitlement_sidecar-1.dist-info" / "RECORD"
@@ -52,12 +58,42 @@ def test_other_services_and_what_nobody_reads_go(venv: Path) -> None:
     data = next(venv.glob("lib/*/site-packages/botocore/data"))
     assert {path.name for path in data.iterdir()} == {*prune.SHARED, *prune.SERVICES}
     assert {path.name for path in data.rglob("*.json*") if path.parent != data} == {"service-2.json.gz"}
+    assert [path.name for path in (data.parents[1] / "boto3").iterdir()] == ["session.py"]
 
 
-def test_an_sdk_that_moved_its_data_stops_the_build(venv: Path) -> None:
-    next(venv.rglob("partitions.json")).unlink()
-    with pytest.raises(SystemExit, match=r"partitions\.json"):
+@pytest.mark.parametrize("name", ["botocore/data/partitions.json", "boto3/data", "boto3/examples"])
+def test_an_sdk_that_moved_its_data_stops_the_build(venv: Path, name: str) -> None:
+    prune.remove(venv.glob(f"lib/*/site-packages/{name}"))
+    with pytest.raises(SystemExit, match=name):
         prune.main("sdk", str(venv))
+
+
+def test_boto3_makes_a_client_of_what_is_left_of_it(tmp_path: Path) -> None:
+    """On a copy of the two packages as they are installed."""
+    site = tmp_path / "lib" / "python3" / "site-packages"
+    for package in (boto3, botocore):
+        source = Path(package.__file__).parent
+        shutil.copytree(source, site / source.name, ignore=_other_services)
+    prune.remove(prune.sdk(tmp_path))
+    code = (
+        "import boto3; client = boto3.client('meteringmarketplace', region_name='eu-west-1'); "
+        "print(boto3.__file__, client.meta.endpoint_url)"
+    )
+    env = {"PYTHONPATH": str(site), "PATH": os.environ["PATH"]}
+    made = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.split() == [
+        str(site / "boto3" / "__init__.py"), "https://metering.marketplace.eu-west-1.amazonaws.com",
+    ]  # fmt: skip
+
+
+def _other_services(directory: str, names: list[str]) -> set[str]:
+    """What need not be copied first: 20 000 files of which none is kept."""
+    if not directory.endswith("botocore/data"):
+        return {"__pycache__"}
+    return {name for name in names if name not in (*prune.SHARED, *prune.SERVICES)}
 
 
 @pytest.fixture
@@ -87,7 +123,7 @@ def test_of_the_kubernetes_client_the_typed_and_the_asynchronous_half_go(with_cl
     left = {str(path.relative_to(site / "kubernetes")) for path in (site / "kubernetes").rglob("*.py")}
     assert left == {"client/api/__init__.py", "client/models/__init__.py", "client/rest.py"}
     names = {path.name.partition("-")[0] for path in site.iterdir()}
-    assert names == {"botocore", "entitlement_sidecar", "kubernetes", "sidecar"}
+    assert names == {"boto3", "botocore", "entitlement_sidecar", "kubernetes", "sidecar"}
     assert (site / "kubernetes-1.0.dist-info" / "RECORD").read_text() == "kubernetes-1.0.dist-info/METADATA,,\n"
 
 
