@@ -5,7 +5,7 @@ image/sbom.py IMAGE FILE
 Read from the image itself, which is never started, so that it works for any platform: the Python packages by
 their metadata, the packages of the distribution by dpkg's own list, and the interpreter. What a wheel carries
 inside (OpenSSL in cryptography, libyaml in PyYAML) is not listed as a component of its own.
-Takes podman, else docker, or what $SIDECAR_CONTAINER_ENGINE names; needs the extra `image`.
+Takes podman, else docker, or what $SIDECAR_CONTAINER_ENGINE names; needs the dependency group `image`.
 """
 
 from __future__ import annotations

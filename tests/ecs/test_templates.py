@@ -1,6 +1,6 @@
 """The files under `ecs/`: what AWS's models say of them, and that they are what `ecs render` makes.
 
-moto, cfn-lint and python-hcl2 come with the extra `ecs`; without them their cases are skipped, and say so.
+moto, cfn-lint and python-hcl2 come with the dependency group `ecs`; without them their cases are skipped, and say so.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def test_a_late_grant_does_not_trip_the_circuit_breaker() -> None:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Any:
-    moto = pytest.importorskip("moto", reason="moto is not installed (extra `ecs`)")
+    moto = pytest.importorskip("moto", reason="moto is not installed (dependency group `ecs`)")
     boto3 = pytest.importorskip("boto3")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     with moto.mock_aws():
@@ -234,7 +234,7 @@ REGIONS = ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1"]
 
 
 def lint(path: Path) -> list[str]:
-    cfnlint = pytest.importorskip("cfnlint.api", reason="cfn-lint is not installed (extra `ecs`)")
+    cfnlint = pytest.importorskip("cfnlint.api", reason="cfn-lint is not installed (dependency group `ecs`)")
     config = cfnlint.ManualArgs(regions=REGIONS, include_checks=["I"])
     return [f"{one.rule.id} {one.message[:300]}" for one in cfnlint.lint_file(path, config)]
 
@@ -283,7 +283,7 @@ def test_terraforms_sidecar_is_the_one_ecs_render_makes() -> None:
 
 
 def test_terraform_files_are_hcl_and_every_name_in_them_is_declared() -> None:
-    hcl2 = pytest.importorskip("hcl2", reason="python-hcl2 is not installed (extra `ecs`)")
+    hcl2 = pytest.importorskip("hcl2", reason="python-hcl2 is not installed (dependency group `ecs`)")
     whole = ""
     for path in sorted((DIRECTORY / "terraform").glob("*.tf")):
         assert hcl2.loads(path.read_text())
