@@ -299,7 +299,10 @@ def test_every_module_that_the_architecture_names_exists() -> None:
 
 README: Final = (ROOT / "README.md").read_text()
 DEMO: Final = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/entitlement-sidecar demo"
-TESTS: Final = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest -q"
+TESTS: Final = (
+    "python3 -m venv .venv && .venv/bin/pip install -q uv && .venv/bin/uv sync -q --locked --inexact"
+    " && .venv/bin/pytest -q -n 4"
+)
 
 
 def test_readme_can_be_read_to_its_end() -> None:
