@@ -24,12 +24,12 @@ from sidecar.entitlement.error_table import ROWS as REASON_ROWS
 from sidecar.entitlement.status import TRANSITIONS as STATUS_TRANSITIONS
 from sidecar.entitlement.status import Event, Status
 from sidecar.ledger.errors import REASONS as LEDGER_REASONS
+from sidecar.metering.decide import LATE, OUTCOME_UNKNOWN
 from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
 from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION
 from sidecar.metering.events import REASONS as EVENT_REASONS
-from sidecar.metering.outcomes import LATE, OUTCOME_UNKNOWN
-from sidecar.metering.records import TRANSITIONS as RECORD_TRANSITIONS
-from sidecar.metering.records import State
+from sidecar.metering.states import TRANSITIONS as RECORD_TRANSITIONS
+from sidecar.metering.states import State
 from sidecar.pod_status.changes import MEANINGS as POD_EVENTS
 from sidecar.pod_status.changes import NORMAL
 from sidecar.settings import SETTINGS, describe

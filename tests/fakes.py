@@ -24,7 +24,8 @@ from sidecar.gate.messages import CheckRequest, KeptStatus, Report
 from sidecar.log import LOGGER
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import Action, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Action
 from sidecar.settings import Dimension, Settings
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)

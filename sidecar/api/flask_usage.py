@@ -26,7 +26,8 @@ from sidecar.clock import iso
 from sidecar.errors import SidecarError
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import plain
-from sidecar.metering.records import Action, IllegalTransition, State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Action, IllegalTransition, State
 from sidecar.metering.timestamps import read_instant
 from sidecar.strict_json import Repeated, parse, shown
 

@@ -17,7 +17,8 @@ from sidecar.settings import Dimension
 
 if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
     from sidecar.metering.hours import Hour
-    from sidecar.metering.records import Action, UsageRecord
+    from sidecar.metering.records import UsageRecord
+    from sidecar.metering.states import Action
 
 
 class DisabledUsage:

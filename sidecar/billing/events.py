@@ -23,11 +23,12 @@ from sidecar.billing.messages import SubmissionResult
 from sidecar.clock import iso
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering import postponed
+from sidecar.metering.decide import Decision
 from sidecar.metering.hours import Hour
-from sidecar.metering.outcomes import Decision
 from sidecar.metering.postponed import Postponed
 from sidecar.metering.quantities import plain
-from sidecar.metering.records import Disposition, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Disposition
 
 EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
     Disposition.SETTLE: ("record.settled", log.event),

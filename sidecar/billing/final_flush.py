@@ -16,8 +16,9 @@ from typing import Final
 from sidecar.billing.sealer import Sealer
 from sidecar.billing.submitter import BATCH_MAX
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import oldest_first, too_early, too_late
+from sidecar.metering.states import State
 
 FLUSHED: Final = 0.85
 """Of the flush budget: after it what is left is logged, and the process ends inside the budget."""

@@ -19,7 +19,7 @@ from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import Metered, caller, meter_usage
 from sidecar.metering.dispositions import classify, holds_all
 from sidecar.metering.outcomes import Outcome, Refused, Settled
-from sidecar.metering.records import Disposition
+from sidecar.metering.states import Disposition
 from sidecar.platform import ecs, eks
 
 NO_BUNDLE: Final = Refused(code="ca_bundle_unreadable", sent=False)

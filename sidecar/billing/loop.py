@@ -38,11 +38,12 @@ from sidecar.ledger.balance import Balance, Waiting
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
+from sidecar.metering.decide import Policy
 from sidecar.metering.hours import Hour
-from sidecar.metering.outcomes import Policy
 from sidecar.metering.postponed import HINT, Postponed, postponed
-from sidecar.metering.records import Disposition, State, UsageRecord
+from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import oldest_first, seal_at, too_early
+from sidecar.metering.states import Disposition, State
 from sidecar.remote_clock import FollowedClock
 from sidecar.settings import OnDispute, Settings
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 
 from sidecar.child.process import ChildProcess, read_messages
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
-from sidecar.metering.records import SealedRequest
+from sidecar.metering.sealed_request import SealedRequest
 
 JOB: Final = "submit"
 """The job's name in `child.main.JOBS`."""

@@ -13,9 +13,11 @@ from datetime import datetime
 from sidecar.billing.events import BillingEvents
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.hours import ONE_HOUR, Hour
-from sidecar.metering.records import State, UsageRecord, sealed_request
+from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
 from sidecar.metering.schedule import seal_due, send_at, too_late
+from sidecar.metering.sealed_request import seal_request
+from sidecar.metering.states import State
 from sidecar.settings import Dimension, Settings
 
 REACH: int = 6
@@ -60,7 +62,7 @@ class Sealer:
                 dimension=dimension.name,
                 state=State.SEALED,
                 quantity=owed.quantity,
-                request=sealed_request(workload, product, dimension.name, dimension.decimals, hour, owed, now),
+                request=seal_request(workload, product, dimension.name, dimension.decimals, hour, owed, now),
                 retry_at=send_at(hour, now, workload),
             )
 

@@ -30,7 +30,8 @@ from sidecar.ledger import kept_file as answer_file
 from sidecar.metering import postponed
 from sidecar.metering.dispositions import classify
 from sidecar.metering.quantities import exact_sums, plain
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import State
 from sidecar.settings import EntitlementCheck, OnMeteringOverdue, Settings
 
 LOOKED_SECONDS: Final = 2.0

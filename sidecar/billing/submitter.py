@@ -21,8 +21,11 @@ from sidecar.billing.messages import Submission, SubmissionResult, budget_second
 from sidecar.child import process
 from sidecar.child.process import CHILD_FAILED, ChildProcess
 from sidecar.ledger.ledger import Ledger
-from sidecar.metering.outcomes import Decision, Policy, Refused, Settled, decide, decide_if_late
-from sidecar.metering.records import Disposition, SealedRequest, UsageRecord
+from sidecar.metering.decide import Decision, Policy, decide, decide_if_late
+from sidecar.metering.outcomes import Refused, Settled
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.sealed_request import SealedRequest
+from sidecar.metering.states import Disposition
 
 BATCH_MAX: Final = 25
 """Records one child sends."""
@@ -54,7 +57,7 @@ class Submitter:
         """Return whether it was too late for a record, and it was moved on."""
         decision = decide_if_late(record, now)
         if decision is not None:
-            self._keep(ledger, decision, now, SubmissionResult(outcome=Refused(code=decision.reason, sent=False)))
+            self._keep(ledger, decision, now, SubmissionResult(outcome=Refused(code=decision.code, sent=False)))
         return decision is not None
 
     def send(
@@ -101,9 +104,8 @@ class Submitter:
                 self._under_way = None
 
     def _keep(self, ledger: Ledger, decision: Decision, now: datetime, answered: SubmissionResult) -> None:
-        outcome = "settled" if isinstance(answered.outcome, Settled) else answered.outcome.code
         kept = ledger.save(
-            decision.record, now, outcome=outcome, detail=answered.request_id, roll_forward=decision.roll_forward
+            decision.record, now, outcome=decision.code, detail=answered.request_id, roll_forward=decision.roll_forward
         )
         self.answers[decision.disposition.value] += 1
         earlier = ledger.earlier_hours(kept) if decision.disposition is Disposition.SETTLE else ()

@@ -17,7 +17,8 @@ from sidecar.errors import SidecarError
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import Action, State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Action, State
 from sidecar.settings import Dimension, Settings
 
 UNKNOWN = (

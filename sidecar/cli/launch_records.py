@@ -31,7 +31,8 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_product, plain, to_micros
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import State
 from sidecar.remote_clock import clock_for
 from sidecar.settings import Dimension, Settings
 from sidecar.settings.dimensions import PLACES, Aggregation

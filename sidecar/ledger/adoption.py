@@ -43,7 +43,8 @@ from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import exact_difference, exact_sum, exact_sums, plain
-from sidecar.metering.records import Action, Disposition, State, UsageRecord, next_state
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Action, Disposition, State, next_state
 from sidecar.settings.dimensions import Dimension
 
 T = TypeVar("T")

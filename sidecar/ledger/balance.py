@@ -17,7 +17,7 @@ from sidecar.ledger.amounts import dimension_of, hours_of, open_amount
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import MICROS_PER_UNIT, exact_sum, floor_to
-from sidecar.metering.records import State
+from sidecar.metering.states import State
 from sidecar.settings.dimensions import Dimension
 
 

@@ -31,7 +31,8 @@ from sidecar.ledger.writer import Counters, Writer
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import plain
-from sidecar.metering.records import Action, State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Action, State
 from sidecar.settings.dimensions import Dimension
 
 DUE_MAX = 100

@@ -125,8 +125,8 @@ class PushGroup:
         aggregation = self._aggregations[event.dimension]
         if not event.stated and aggregation is not Aggregation.SUM:
             return self._open_from  # it happens now, whatever a clock that was set back says
-        placed = hour_for(Hour.numbered(hour), Hour.numbered(self._open_from), aggregation, index)
-        return placed if isinstance(placed, PushRefused) else placed.hour.number
+        found = hour_for(Hour.numbered(hour), Hour.numbered(self._open_from), aggregation, index)
+        return found if isinstance(found, PushRefused) else found.number
 
     def _add(self, hour: int, event: PreparedEvent) -> None:
         dimension, micros, at, _, tags, entry, key = event

@@ -23,7 +23,9 @@ from sidecar.ledger.sealing import freeze, instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain
-from sidecar.metering.records import Action, IllegalTransition, Repair, SealedRequest, State, UsageRecord, next_state
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.sealed_request import Repair, SealedRequest
+from sidecar.metering.states import Action, IllegalTransition, State, next_state
 
 FINAL: Final = frozenset([State.SETTLED, State.ROLLED_FORWARD])
 KEPT: Final = timedelta(days=35)
@@ -48,7 +50,6 @@ def record_of(row: sqlite3.Row) -> UsageRecord:
         last_error=row["last_error"],
         definite=bool(row["definite"]) and not row["sending"],
         record_id=row["record_id"],
-        rolled_from=None if row["rolled_from"] is None else Hour.numbered(row["rolled_from"]),
         rolled_to=None if row["rolled_to"] is None else Hour.numbered(row["rolled_to"]),
         repairs=tuple(Repair(word) for word in row["repairs"].split()),
     )

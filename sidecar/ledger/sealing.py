@@ -32,8 +32,9 @@ from sidecar.ledger.pushes import tags_of
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed, makes_a_record, roll_up
+from sidecar.metering.states import State
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 MakeRecord = Callable[[Dimension, Hour, Owed], UsageRecord]

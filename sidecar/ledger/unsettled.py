@@ -22,7 +22,8 @@ from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import plain
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import State
 from sidecar.settings.dimensions import Dimension
 
 UNSETTLED = (State.SEALED, State.DISPUTED, State.EXPIRED, State.REJECTED)

@@ -38,7 +38,8 @@ from sidecar.marketplace.sdk_errors import (
     retry_after_of,
 )
 from sidecar.metering import dispositions, outcomes
-from sidecar.metering.records import DecimalsUnsupported, Disposition, SealedRequest
+from sidecar.metering.sealed_request import DecimalsUnsupported, SealedRequest
+from sidecar.metering.states import Disposition
 from sidecar.settings import Dimension
 
 OPERATION: Final = "MeterUsage"

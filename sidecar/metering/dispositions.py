@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.metering.records import Disposition, Repair
+from sidecar.metering.sealed_request import Repair
+from sidecar.metering.states import Disposition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 Invariants:
 - A sealed hour never takes more usage: AWS may already have its record, which cannot be changed.
-- Late usage of a sum is rolled forward with a link to its origin; a largest, last or unique value of a sealed hour
+- Late usage of a sum is rolled forward; a largest, last or unique value of a sealed hour
   cannot be added to another hour's, and is refused.
 - The hour an event counts in is never before the first unsealed one, also where a clock was set back.
 
@@ -12,29 +12,22 @@ with MeterUsage" (usage may be added to a following hour's record).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sidecar.metering.events import REASONS, PushRefused
 from sidecar.metering.hours import Hour
 from sidecar.settings.dimensions import Aggregation
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placed:
-    """Where an event counts; `rolled_from` is the sealed hour it belongs to, if it does."""
-
-    hour: Hour
-    rolled_from: Hour | None = None
-
-
 def hour_for(
     event_hour: Hour, open_from: Hour, aggregation: Aggregation, index: int | None = None
-) -> Placed | PushRefused:
-    """Return the hour for an event of `event_hour`, where `open_from` is the first unsealed hour."""
+) -> Hour | PushRefused:
+    """Return the hour an event of `event_hour` counts in, where `open_from` is the first unsealed hour.
+
+    A refusal names the event by `index`, from 0; None where there is one event only.
+    """
     if event_hour >= open_from:
-        return Placed(hour=event_hour)
+        return event_hour
     if aggregation is Aggregation.SUM:
-        return Placed(hour=open_from, rolled_from=event_hour)
+        return open_from
     kind = aggregation.value
     rule = f"the hour {event_hour} is sealed, in which at lies, and a {kind} value cannot be added to a later hour."
     return PushRefused(

@@ -17,7 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

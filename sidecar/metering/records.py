@@ -1,188 +1,21 @@
-"""Define usage records, their sealed requests and their states.
+"""Define usage records, and the moves of one that need no answer from AWS.
+
+`states` has the moves that are allowed, `decide` those that an answer brings about.
 
 Invariants:
-- A sealed request is frozen: timestamp, quantity, allocations and client token are the same at every resend, so that
-  AWS counts them once.
-- Its timestamp is in its hour and never in the future: the hour's last second, or now for the hour that is running,
-  when the workload ends.
-- A client token names one sealed request of one workload, product, dimension and hour; made again from the same content
-  it is the same.
-- A move that no row of TRANSITIONS allows raises IllegalTransition.
-
-Sources: AWS Marketplace API Reference, MeterUsage (Timestamp, ClientToken, UsageQuantityAsDecimal).
+- Hour, dimension and quantity of a record never change.
+- A repair is made at most once for a record; each request of a record has another client token.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from enum import Enum
-from typing import Final
 
-from sidecar.metering.hours import EPOCH, ONE_SECOND, Hour
-from sidecar.metering.quantities import plain
-from sidecar.metering.rollup import ALLOCATIONS_FEWER, Allocation, Owed, fewer
-
-TOKEN_NAMESPACE: Final = bytes.fromhex("5f0c6a1e4b7d5c2f9a3e8d1b6c4f7a20")
-"""Of our own; never changes: a token made again after an upgrade must be the same."""
-
-
-class State(Enum):
-    """How far a usage record is."""
-
-    OPEN = "open"
-    """Its hour still takes usage."""
-    SEALED = "sealed"
-    """Its request is frozen; AWS has not said yes or no for good."""
-    SETTLED = "settled"
-    """AWS gave a metering record id."""
-    DISPUTED = "disputed"
-    """AWS holds another quantity for the hour; a person decides."""
-    EXPIRED = "expired"
-    """Too late for AWS, and certainly not billed; goes into the next open hour."""
-    REJECTED = "rejected"
-    """A person must act."""
-    ROLLED_FORWARD = "rolled_forward"
-    """Counted in a later hour."""
-
-
-class Disposition(Enum):
-    """What AWS's answer means for a record."""
-
-    SETTLE = "settle"
-    HOLD = "hold"
-    """Again later, the same request."""
-    DISPUTE = "dispute"
-    EXPIRE = "expire"
-    REJECT = "reject"
-    REPAIR = "repair"
-    """Again as a newly sealed request: same hour, same quantity, own token."""
-
-
-class Action(Enum):
-    """What we, or a person, do with a record."""
-
-    SEAL = "seal"
-    ROLL_FORWARD = "roll_forward"
-    RETRY = "retry"
-    CONFIRM = "confirm"
-    """A person has AWS's receipt for it."""
-
-
-TRANSITIONS: Final[Mapping[tuple[State, Disposition | Action], State]] = {
-    (State.OPEN, Action.SEAL): State.SEALED,
-    (State.SEALED, Disposition.SETTLE): State.SETTLED,
-    (State.SEALED, Disposition.HOLD): State.SEALED,
-    (State.SEALED, Disposition.REPAIR): State.SEALED,
-    (State.SEALED, Disposition.DISPUTE): State.DISPUTED,
-    (State.SEALED, Disposition.EXPIRE): State.EXPIRED,
-    (State.SEALED, Disposition.REJECT): State.REJECTED,
-    (State.EXPIRED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
-    (State.DISPUTED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
-    (State.DISPUTED, Action.RETRY): State.SEALED,
-    (State.REJECTED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
-    (State.REJECTED, Action.RETRY): State.SEALED,
-    (State.REJECTED, Action.CONFIRM): State.SETTLED,
-}
-"""(state, move) → next state. What is absent is illegal: SETTLED and ROLLED_FORWARD are final."""
-
-
-class IllegalTransition(ValueError):
-    """A record was to be moved as no rule allows."""
-
-
-class DecimalsUnsupported(ValueError):
-    """A quantity with decimals, and an SDK that knows no decimal field."""
-
-
-class Repair(Enum):
-    """What a newly sealed request has changed. Each at most once for a record."""
-
-    FEWER_ALLOCATIONS = "fewer_allocations"
-    """Merged to what an older text of AWS says it takes."""
-    WITHOUT_ALLOCATIONS = "without_allocations"
-    NEW_TOKEN = "new_token"  # noqa: S105 - a client token is no secret
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SealedRequest:
-    """The parameters of one MeterUsage call, as they are sent every time."""
-
-    product_code: str
-    dimension: str
-    timestamp: int
-    """Epoch seconds."""
-    quantity: str
-    """Plain notation."""
-    decimals: int
-    """0: the integer fields; more: the decimal fields."""
-    allocations: tuple[Allocation, ...]
-    client_token: str
-
-    def as_wire(self, decimal_fields: bool) -> dict[str, object]:
-        """MeterUsage's parameters. `decimal_fields`: whether the SDK's model has UsageQuantityAsDecimal.
-
-        Raises DecimalsUnsupported where they are needed and missing.
-        """
-        if self.decimals and not decimal_fields:
-            raise DecimalsUnsupported(f"{self.dimension} has {self.decimals} decimals; the SDK knows integers only.")
-        suffix = "AsDecimal" if self.decimals else ""
-        wire: dict[str, object] = {
-            "ProductCode": self.product_code,
-            "Timestamp": self.timestamp,
-            "UsageDimension": self.dimension,
-            f"UsageQuantity{suffix}": self._number(Decimal(self.quantity)),
-            "ClientToken": self.client_token,
-        }
-        if self.allocations:
-            wire["UsageAllocations"] = [self._allocation(one, suffix) for one in self.allocations]
-        return wire
-
-    def _number(self, amount: Decimal) -> int | str:
-        """Return an amount as its field wants it. Raises ValueError where the integer field cannot hold it."""
-        if self.decimals:
-            return plain(amount)
-        if amount != int(amount):
-            raise ValueError(f"{amount} of {self.dimension} is no whole number.")
-        return int(amount)
-
-    def _allocation(self, one: Allocation, suffix: str) -> dict[str, object]:
-        share: dict[str, object] = {f"AllocatedUsageQuantity{suffix}": self._number(one.quantity)}
-        if one.tags:
-            share["Tags"] = [{"Key": key, "Value": value} for key, value in one.tags]
-        return share
-
-    def as_json(self) -> str:
-        """Return the frozen text: one line, always the same for the same request."""
-        fields = {
-            "product_code": self.product_code,
-            "dimension": self.dimension,
-            "timestamp": self.timestamp,
-            "quantity": self.quantity,
-            "decimals": self.decimals,
-            "allocations": [[list(map(list, one.tags)), plain(one.quantity)] for one in self.allocations],
-            "client_token": self.client_token,
-        }
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> SealedRequest:
-        """Return what `as_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
-        fields = json.loads(text)
-        allocations = tuple(
-            Allocation(tags=tuple((str(key), str(value)) for key, value in tags), quantity=Decimal(share))
-            for tags, share in fields.pop("allocations")
-        )
-        return cls(allocations=allocations, **fields)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the frozen text, in hex: an auditor compares it."""
-        return hashlib.sha256(self.as_json().encode()).hexdigest()
+from sidecar.metering.hours import Hour
+from sidecar.metering.sealed_request import Repair, SealedRequest, client_token
+from sidecar.metering.states import Action, Disposition, IllegalTransition, State, next_state
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,86 +30,47 @@ class UsageRecord:
     """None while the hour is open."""
     attempts: int = 0
     retry_at: datetime | None = None
-    """When it is sent next; None: not by itself."""
+    """When it is sent next; None where a person must have it sent."""
     last_error: str | None = None
     definite: bool = True
     """Every attempt so far was definitely refused (or there was none): AWS has not billed it."""
     record_id: str | None = None
-    rolled_from: Hour | None = None
     rolled_to: Hour | None = None
     repairs: tuple[Repair, ...] = ()
     """Made so far, in order; their count numbers the request in force."""
 
 
-def next_state(state: State, move: Disposition | Action) -> State:
-    """Return the state after a move. Raises IllegalTransition."""
-    try:
-        return TRANSITIONS[state, move]
-    except KeyError:
-        raise IllegalTransition(f"a record that is {state.value} cannot {move.value}.") from None
+def begun(record: UsageRecord) -> UsageRecord:
+    """Return what is on disk while a request is under way: if we end before the answer, the outcome is unknown.
+
+    `decide` judges the answer itself from the record as it was before.
+    """
+    return replace(record, attempts=record.attempts + 1, definite=False)
 
 
-def seal_timestamp(hour: Hour, now: datetime) -> int:
-    """Return the instant that is sent for an hour, in epoch seconds. Raises ValueError for an hour not yet begun."""
-    if hour.closed(now):
-        return (hour.last_second - EPOCH) // ONE_SECOND
-    if now < hour.start:
-        raise ValueError(f"the hour {hour} has not begun; AWS takes nothing from the future.")
-    return (now - EPOCH) // ONE_SECOND
+def rolled_forward(record: UsageRecord, into: Hour) -> UsageRecord:
+    """Return the record once its quantity is counted in a later hour. Raises IllegalTransition."""
+    return replace(record, state=next_state(record.state, Action.ROLL_FORWARD), rolled_to=into, retry_at=None)
 
 
-def client_token(workload: str, product: str, dimension: str, hour: Hour, n: int) -> str:
-    """UUIDv5 of what it names; `n` counts the requests sealed for this record, from 0."""
-    name = json.dumps([workload, product, dimension, hour.number, n], separators=(",", ":"))
-    return _uuid5(TOKEN_NAMESPACE, name)
+def sent_again(record: UsageRecord, now: datetime) -> UsageRecord:
+    """Return the record once a person wants its request sent again. Raises IllegalTransition."""
+    return replace(record, state=next_state(record.state, Action.RETRY), retry_at=now)
 
 
-def sealed_request(
-    workload: str, product: str, dimension: str, decimals: int, hour: Hour, owed: Owed, now: datetime
-) -> SealedRequest:
-    """Return the first request of a record, to be frozen on disk before it is sent."""
-    return SealedRequest(
-        product_code=product,
-        dimension=dimension,
-        timestamp=seal_timestamp(hour, now),
-        quantity=plain(owed.quantity),
-        decimals=decimals,
-        allocations=owed.allocations,
-        client_token=client_token(workload, product, dimension, hour, 0),
-    )
-
-
-def repairs(record: UsageRecord, repair: Repair) -> bool:
+def can_repair(record: UsageRecord, repair: Repair) -> bool:
     """Return whether this repair would change the record's request, and was not made before."""
-    if record.request is None or repair in record.repairs:
-        return False
-    least = {Repair.WITHOUT_ALLOCATIONS: 1, Repair.FEWER_ALLOCATIONS: ALLOCATIONS_FEWER + 1, Repair.NEW_TOKEN: 0}
-    return len(record.request.allocations) >= least[repair]
+    return record.request is not None and repair not in record.repairs and record.request.changed_by(repair)
 
 
 def repaired(record: UsageRecord, repair: Repair, workload: str) -> UsageRecord:
-    """Return the record with a newly sealed request: hour, timestamp and quantity stay, the token is its own.
+    """Return the record with a newly sealed request: hour, timestamp and quantity stay, the token is another.
 
     Raises IllegalTransition where there is nothing to repair, or this repair was made before.
     """
-    if record.request is None or not repairs(record, repair):
+    if record.request is None or not can_repair(record, repair):
         raise IllegalTransition(f"{repair.value} is no repair for {record.dimension} in {record.hour}.")
     made = (*record.repairs, repair)
     token = client_token(workload, record.request.product_code, record.dimension, record.hour, len(made))
-    request = replace(record.request, allocations=_split_again(record.request, repair), client_token=token)
+    request = record.request.repaired(repair, token)
     return replace(record, state=next_state(record.state, Disposition.REPAIR), request=request, repairs=made)
-
-
-def _split_again(request: SealedRequest, repair: Repair) -> tuple[Allocation, ...]:
-    if repair is Repair.WITHOUT_ALLOCATIONS:
-        return ()
-    return fewer(request.allocations) if repair is Repair.FEWER_ALLOCATIONS else request.allocations
-
-
-def _uuid5(namespace: bytes, name: str) -> str:
-    """RFC 9562 §5.5. The standard module would load `platform` into every pod for these four lines."""
-    raw = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
-    raw[6] = raw[6] & 0x0F | 0x50
-    raw[8] = raw[8] & 0x3F | 0x80
-    words = raw.hex()
-    return "-".join((words[:8], words[8:12], words[12:16], words[16:20], words[20:]))

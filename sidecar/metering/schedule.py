@@ -20,7 +20,8 @@ from hashlib import blake2b
 from typing import Final
 
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import State
 
 LATENESS: Final = timedelta(hours=6)
 MARGIN: Final = timedelta(minutes=15)

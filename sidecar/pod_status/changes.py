@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.entitlement.status import GateState, Status
-from sidecar.metering.records import State
+from sidecar.metering.states import State
 from sidecar.pod_status.types import Condition, PodEvent
 
 ENTITLED: Final = "Entitled"

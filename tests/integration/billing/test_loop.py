@@ -24,7 +24,9 @@ from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.quantities import parse_micros
-from sidecar.metering.records import Action, SealedRequest, State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.sealed_request import SealedRequest
+from sidecar.metering.states import Action, State
 from tests.fakes import Events, FakeChild, FakeClock, hearing, settings
 
 DAY = datetime(2026, 1, 2, tzinfo=UTC)

@@ -21,7 +21,7 @@ from sidecar.ledger.kept_file import pass_path
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.outcomes import Outcome, Refused
 from sidecar.metering.quantities import parse_micros
-from sidecar.metering.records import SealedRequest
+from sidecar.metering.sealed_request import SealedRequest
 from tests.fakes import PRODUCT, FakeClock, hearing, settings
 from tests.integration.billing.test_loop import PLACE, Aws, FakeGate, clock_time
 

@@ -18,8 +18,10 @@ from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import Micros
-from sidecar.metering.records import State, UsageRecord, sealed_request
+from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
+from sidecar.metering.sealed_request import seal_request
+from sidecar.metering.states import State
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 
 NOON = datetime(2026, 1, 2, 12, 10, tzinfo=UTC)
@@ -43,7 +45,7 @@ def make(now: datetime, workload: str = OWNER.workload) -> Callable[[Dimension, 
     """Seals as the agent does; due at once."""
 
     def record(dimension: Dimension, hour: Hour, owed: Owed) -> UsageRecord:
-        request = sealed_request(workload, "product", dimension.name, dimension.decimals, hour, owed, now)
+        request = seal_request(workload, "product", dimension.name, dimension.decimals, hour, owed, now)
         return UsageRecord(
             hour=hour,
             dimension=dimension.name,

@@ -13,7 +13,7 @@ import pytest
 from sidecar.ledger import adoption, seen_ids
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushAccepted, PushRefused
-from sidecar.metering.records import State
+from sidecar.metering.states import State
 from tests.integration.ledger.support import OWNER, Story, accepted, balanced, event
 
 
@@ -55,7 +55,7 @@ def test_what_may_be_billed_is_taken_and_counted_once(story: Story, gone: Story)
     assert [one.tags for one in gigabytes.request.allocations] == [(("tenant", "x"),)]
     found = ledger.find(requests.hour, "requests")
     assert found is not None
-    assert found.rolled_from is not None, "linked to the hour it was used in"
+    assert ledger.earlier_hours(found), "linked to the hour it was used in"
     theirs = gone.open()
     assert balanced(theirs)
     assert accepted(theirs) == Decimal("120"), "settled and unknown"

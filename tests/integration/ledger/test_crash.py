@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
-from sidecar.metering.records import State
+from sidecar.metering.states import State
 from tests.integration.ledger.support import NOON, Story, accepted, balanced, child, event, whole
 
 KILLS = 20

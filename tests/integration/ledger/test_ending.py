@@ -15,7 +15,9 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.pushes import PushResult
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.quantities import exact_sum
-from sidecar.metering.records import SealedRequest, State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.sealed_request import SealedRequest
+from sidecar.metering.states import State
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, make
 from tests.integration.ledger.test_push import held_back
 

@@ -19,10 +19,12 @@ from hypothesis import event as noted
 from hypothesis import strategies as st
 
 from sidecar.ledger.ledger import Ledger
+from sidecar.metering.decide import Policy, decide, decide_if_late
 from sidecar.metering.events import PushAccepted, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.outcomes import Outcome, Policy, Refused, Settled, Unknown, decide, decide_if_late
-from sidecar.metering.records import Action, IllegalTransition, State, UsageRecord
+from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Action, IllegalTransition, State
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.ledger.support import OWNER, Story, event, make
 

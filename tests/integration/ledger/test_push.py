@@ -11,7 +11,7 @@ import pytest
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.pushes import PushResult
 from sidecar.metering.events import PushAccepted, PushRefused
-from sidecar.metering.records import State
+from sidecar.metering.states import State
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event
 
 MOST = "9999999999.999999"
@@ -199,7 +199,8 @@ def test_late_usage_is_linked_to_its_hour(story: Story) -> None:
     (record,) = story.seal(ledger)
     found = ledger.find(record.hour, record.dimension)
     assert found is not None
-    assert (found.hour, found.quantity, found.rolled_from) == (HOUR, 2, HOUR.previous.previous.previous)
+    assert (found.hour, found.quantity) == (HOUR, 2)
+    assert ledger.earlier_hours(found) == (HOUR.previous.previous.previous,)
 
 
 def test_after_closing_pushes_are_refused(story: Story) -> None:

@@ -13,10 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.ledger.ledger import Ledger
+from sidecar.metering.decide import Policy, decide
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.hours import Hour
-from sidecar.metering.outcomes import Policy, Refused, decide
-from sidecar.metering.records import Action, IllegalTransition, Repair, State, UsageRecord, repaired
+from sidecar.metering.outcomes import Refused
+from sidecar.metering.records import UsageRecord, repaired
+from sidecar.metering.sealed_request import Repair
+from sidecar.metering.states import Action, IllegalTransition, State
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, looked_at, make
 
@@ -185,7 +188,7 @@ def test_what_expired_is_counted_in_the_next_hour_with_links_both_ways(story: St
     origin, target = (ledger.find(one.hour, "gigabytes") for one in (record, later))
     assert origin is not None
     assert target is not None
-    assert (origin.rolled_to, target.rolled_from) == (later.hour, record.hour)
+    assert (origin.rolled_to, ledger.earlier_hours(target)) == (later.hour, (record.hour,))
     assert later.hour > record.hour.next, "an hour without usage lay between"
     assert balanced(ledger)
 

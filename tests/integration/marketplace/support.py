@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import Metered, meter_usage
-from sidecar.metering.records import SealedRequest
+from sidecar.metering.sealed_request import SealedRequest
 from tests.integration.gate.support import KEYS, PRODUCT, REGION, Rig
 
 LAST_HOUR: Final = int(time.time()) // 3600 * 3600 - 1

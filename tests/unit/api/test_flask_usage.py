@@ -13,7 +13,8 @@ from werkzeug.test import Client, TestResponse
 from sidecar.api.flask_app import application
 from sidecar.errors import SidecarError
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import Action, IllegalTransition, State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Action, IllegalTransition, State
 from tests.fakes import NOON, FakeUsage, FakeView
 
 TEN = Hour(datetime(2026, 11, 20, 10, tzinfo=UTC))

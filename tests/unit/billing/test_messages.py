@@ -16,8 +16,8 @@ from sidecar.billing.job import stops_batch
 from sidecar.billing.messages import TEXT_MAX, Submission, SubmissionResult, budget_seconds, read_results
 from sidecar.child import process
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
-from sidecar.metering.records import SealedRequest
 from sidecar.metering.rollup import Allocation
+from sidecar.metering.sealed_request import SealedRequest
 from tests.fakes import FakeChild
 
 REQUEST: Final = SealedRequest(

@@ -7,7 +7,8 @@ import botocore.session
 import pytest
 
 from sidecar.metering.dispositions import ROWS, TABLE, UNKNOWN, classify, known_code
-from sidecar.metering.records import Disposition, Repair
+from sidecar.metering.sealed_request import Repair
+from sidecar.metering.states import Disposition
 
 
 def test_every_modelled_error_has_a_row() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.metering.events import PushRefused
 from sidecar.metering.hours import Hour
-from sidecar.metering.late_events import Placed, hour_for
+from sidecar.metering.late_events import hour_for
 from sidecar.settings.dimensions import Aggregation
 
 HOUR = Hour.numbered(500_000)
@@ -17,12 +17,12 @@ SINGLE = [Aggregation.MAX, Aggregation.LAST, Aggregation.UNIQUE]
 
 @pytest.mark.parametrize("aggregation", Aggregation)
 def test_usage_of_an_open_hour_counts_in_it(aggregation: Aggregation) -> None:
-    assert hour_for(HOUR, HOUR, aggregation) == Placed(hour=HOUR)
-    assert hour_for(HOUR.next, HOUR, aggregation) == Placed(hour=HOUR.next)
+    assert hour_for(HOUR, HOUR, aggregation) == HOUR
+    assert hour_for(HOUR.next, HOUR, aggregation) == HOUR.next
 
 
-def test_late_usage_of_a_sum_is_rolled_forward_with_its_origin() -> None:
-    assert hour_for(HOUR.previous, HOUR, Aggregation.SUM) == Placed(hour=HOUR, rolled_from=HOUR.previous)
+def test_late_usage_of_a_sum_counts_in_the_first_open_hour() -> None:
+    assert hour_for(HOUR.previous, HOUR, Aggregation.SUM) == HOUR
 
 
 @pytest.mark.parametrize("aggregation", SINGLE)
@@ -43,7 +43,5 @@ def test_a_refusal_of_one_event_reads_as_a_sentence() -> None:
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_a_sum_is_never_lost_and_never_in_a_sealed_hour(event: int, open_from: int) -> None:
-    placed = hour_for(Hour.numbered(event), Hour.numbered(open_from), Aggregation.SUM)
-    assert isinstance(placed, Placed)
-    assert placed.hour.number == max(event, open_from)
-    assert (placed.rolled_from is None) == (event >= open_from)
+    found = hour_for(Hour.numbered(event), Hour.numbered(open_from), Aggregation.SUM)
+    assert found == Hour.numbered(max(event, open_from))

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from sidecar.metering.hours import Hour
 from sidecar.metering.overdue import Reporting
-from sidecar.metering.records import State, UsageRecord
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import State
 
 TWO_HOURS = timedelta(hours=2)
 ELEVEN = datetime(2026, 1, 2, 11, tzinfo=UTC)

@@ -9,8 +9,10 @@ import pytest
 
 from sidecar.metering.hours import Hour
 from sidecar.metering.postponed import Postponed, postponed
-from sidecar.metering.records import State, UsageRecord, sealed_request
+from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
+from sidecar.metering.sealed_request import seal_request
+from sidecar.metering.states import State
 
 NOW = datetime(2026, 1, 2, 10, 20, tzinfo=UTC)
 HERE = Hour.at(NOW)
@@ -20,7 +22,7 @@ FIVE = {"requests": Decimal(5)}
 
 def sealed(hour: Hour, quantity: int = 3) -> UsageRecord:
     owed = Owed(quantity=Decimal(quantity), allocations=(), carry=Decimal(0), merged=0)
-    request = sealed_request("pod-1", "product", "requests", 0, hour, owed, hour.end)
+    request = seal_request("pod-1", "product", "requests", 0, hour, owed, hour.end)
     return UsageRecord(
         hour=hour, dimension="requests", state=State.SEALED, quantity=owed.quantity, request=request, retry_at=hour.end
     )

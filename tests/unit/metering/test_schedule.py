@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.metering.hours import Hour
-from sidecar.metering.records import State, UsageRecord, sealed_request
+from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
 from sidecar.metering.schedule import (
     RETRY_MAX,
@@ -25,6 +25,8 @@ from sidecar.metering.schedule import (
     too_early,
     too_late,
 )
+from sidecar.metering.sealed_request import seal_request
+from sidecar.metering.states import State
 
 HOUR = Hour.numbered(498_658)
 PASS = timedelta(seconds=30)
@@ -113,7 +115,7 @@ def test_the_oldest_goes_first() -> None:
 
 def test_a_record_is_not_sent_before_the_second_it_is_stamped_with() -> None:
     owed = Owed(quantity=Decimal(1), carry=Decimal(0), allocations=(), merged=0)
-    request = sealed_request("w", "p", "a", 0, HOUR, owed, HOUR.end)
+    request = seal_request("w", "p", "a", 0, HOUR, owed, HOUR.end)
     assert too_early(record(request=request), HOUR.last_second - MICROSECOND)
     assert not too_early(record(request=request), HOUR.last_second)
     assert not too_early(record(), HOUR.start), "an open hour has no timestamp yet"

@@ -1,0 +1,127 @@
+"""Decide what becomes of a record once AWS has answered, or has not.
+
+`dispositions` has what a code means, `marketplace` gets the answer, and the ledger stores the decision.
+
+Invariants:
+- Once one attempt was not definitely refused the record never counts as such again: a lost answer may have meant that
+  AWS took the record.
+- Too late: rolled forward where every attempt was definitely refused, else for a person (`outcome_unknown`), since
+  billing it again could bill it twice.
+- A repair only follows a definite refusal of the very request it replaces, each kind once; hour and quantity stay.
+- Disputed quantities are billed again only where a setting says so, also when they were sent again too late.
+
+Sources: AWS Marketplace API Reference, MeterUsage (identical requests count once; six hours).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, assert_never
+
+from sidecar.metering.dispositions import Row, classify
+from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
+from sidecar.metering.records import UsageRecord, can_repair, repaired
+from sidecar.metering.schedule import backoff, too_late
+from sidecar.metering.states import Disposition, next_state
+
+Why = tuple[str, str]
+"""Reason and hint."""
+
+SETTLED: Final[Why] = ("settled", "AWS gave a metering record id.")
+LATE: Final[Why] = (
+    "too_late",
+    "AWS takes usage up to 6 hours old. This hour was certainly not billed; it is counted in the open hour.",
+)
+OUTCOME_UNKNOWN: Final[Why] = (
+    "outcome_unknown",
+    "The hour is too old to be sent again, and AWS may have billed it: an answer was lost, or it holds another"
+    " quantity. Compare with the bill, then decide with `entitlement-sidecar usage retry`.",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What the operator chose, and for whom."""
+
+    workload: str
+    roll_forward_disputed: bool = False
+    """`SIDECAR_ON_DISPUTE=roll_forward`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """Everything that follows from an outcome, to be stored in one transaction and then logged."""
+
+    record: UsageRecord
+    """In its next state; its request is newly sealed where `disposition` is REPAIR."""
+    disposition: Disposition
+    code: str
+    """What the audit trail says came of it: `settled`, or AWS's code."""
+    reason: str
+    hint: str
+    roll_forward: bool = False
+    """Count the quantity in the open hour, then move the record on with `Action.ROLL_FORWARD`."""
+
+
+def decide(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy, chance: float) -> Decision:
+    """Return what an outcome of `record.request` means; `chance` in [0, 1) spreads the next attempt.
+
+    Raises IllegalTransition unless the record is sealed.
+    """
+    tried = replace(record, attempts=record.attempts + 1, retry_at=None)
+    if isinstance(outcome, Settled):
+        settled = replace(tried, record_id=outcome.record_id, last_error=None)
+        return _decision(settled, Disposition.SETTLE, SETTLED)
+    if isinstance(outcome, Unknown):
+        row, definite, floor = classify(outcome.code), False, None
+    elif isinstance(outcome, Refused):
+        row = classify(outcome.code, outcome.message)
+        definite, floor = row.definite or not outcome.sent, outcome.retry_after_seconds
+    else:
+        assert_never(outcome)
+    tried = replace(tried, last_error=outcome.code, definite=record.definite and definite)
+    later = now + backoff(tried.attempts, chance, row.slow, floor)
+    return replace(_unsettled(record, tried, row, now, later, policy), code=outcome.code)
+
+
+def decide_if_late(record: UsageRecord, now: datetime) -> Decision | None:
+    """Return what becomes of a record that is too late to be sent; None while it is not."""
+    return _expired(record, LATE) if too_late(record.hour, now) else None
+
+
+def _unsettled(
+    record: UsageRecord, tried: UsageRecord, row: Row, now: datetime, later: datetime, policy: Policy
+) -> Decision:
+    """Return what an error means, from the record as it was before the attempt and as it is after."""
+    why = (row.reason, row.hint)
+    if row.disposition is Disposition.EXPIRE:
+        return _expired(tried, why)
+    if row.disposition is Disposition.DISPUTE:
+        held = replace(tried, definite=False)  # something is billed for the hour: sent again too late, it waits still
+        return _decision(held, Disposition.DISPUTE, why, roll=policy.roll_forward_disputed)
+    if row.disposition is Disposition.HOLD:
+        # fresh credentials may help, unless they were tried just now
+        at_once = row.once_more and classify(record.last_error or "") is not row
+        return _decision(replace(tried, retry_at=now if at_once else later), Disposition.HOLD, why)
+    if row.disposition is Disposition.REPAIR:
+        repair = next((one for one in row.repairs if can_repair(tried, one)), None)
+        if repair is None:
+            return _decision(tried, Disposition.REJECT, why)
+        mended = replace(repaired(tried, repair, policy.workload), retry_at=now)
+        return _decision(mended, Disposition.REPAIR, why)
+    return _decision(tried, row.disposition, why)
+
+
+def _expired(record: UsageRecord, why: Why) -> Decision:
+    """Return a roll forward where AWS has certainly not billed the record; else a person must look."""
+    if record.definite:
+        return _decision(replace(record, retry_at=None), Disposition.EXPIRE, why, roll=True)
+    unknown = replace(record, retry_at=None, last_error=OUTCOME_UNKNOWN[0])
+    return _decision(unknown, Disposition.REJECT, OUTCOME_UNKNOWN)
+
+
+def _decision(record: UsageRecord, disposition: Disposition, why: Why, roll: bool = False) -> Decision:
+    moved = replace(record, state=next_state(record.state, disposition))
+    reason, hint = why
+    return Decision(record=moved, disposition=disposition, code=reason, reason=reason, hint=hint, roll_forward=roll)

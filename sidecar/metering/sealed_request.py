@@ -1,0 +1,180 @@
+"""Build the request that is sent for a record, frozen when its hour is sealed.
+
+Invariants:
+- A sealed request is frozen: timestamp, quantity, allocations and client token are the same at every resend, so that
+  AWS counts them once.
+- Its timestamp is in its hour and never in the future: the hour's last second, or now for the hour that is running,
+  when the workload ends.
+- A client token names one sealed request of one workload, product, dimension and hour; made again from the same content
+  it is the same.
+
+Sources: AWS Marketplace API Reference, MeterUsage (Timestamp, ClientToken, UsageQuantityAsDecimal).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Final
+
+from sidecar.metering.hours import EPOCH, ONE_SECOND, Hour
+from sidecar.metering.quantities import plain
+from sidecar.metering.rollup import ALLOCATIONS_FEWER, Allocation, Owed, fewer
+
+TOKEN_NAMESPACE: Final = bytes.fromhex("5f0c6a1e4b7d5c2f9a3e8d1b6c4f7a20")
+"""The sidecar's own; never changes: a token made again after an upgrade must be the same."""
+
+
+class DecimalsUnsupported(ValueError):
+    """A quantity with decimals, and an SDK that knows no decimal field."""
+
+
+class Repair(Enum):
+    """A change to a request that AWS refused; each at most once for a record."""
+
+    FEWER_ALLOCATIONS = "fewer_allocations"
+    """Merged to what an older text of AWS says it takes."""
+    WITHOUT_ALLOCATIONS = "without_allocations"
+    NEW_TOKEN = "new_token"  # noqa: S105 - a client token is no secret
+
+
+ALLOCATIONS_MIN: Final[Mapping[Repair, int]] = {
+    Repair.FEWER_ALLOCATIONS: ALLOCATIONS_FEWER + 1,
+    Repair.WITHOUT_ALLOCATIONS: 1,
+    Repair.NEW_TOKEN: 0,
+}
+"""Shares a request must have for a repair to change it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SealedRequest:
+    """The parameters of one MeterUsage call, as they are sent every time."""
+
+    product_code: str
+    dimension: str
+    timestamp: int
+    """Epoch seconds."""
+    quantity: str
+    """Plain notation."""
+    decimals: int
+    """0: the integer fields; more: the decimal fields."""
+    allocations: tuple[Allocation, ...]
+    client_token: str
+
+    def as_wire(self, decimal_fields: bool) -> dict[str, object]:
+        """MeterUsage's parameters. `decimal_fields`: whether the SDK's model has UsageQuantityAsDecimal.
+
+        Raises DecimalsUnsupported where they are needed and missing.
+        """
+        if self.decimals and not decimal_fields:
+            raise DecimalsUnsupported(f"{self.dimension} has {self.decimals} decimals; the SDK knows integers only.")
+        suffix = "AsDecimal" if self.decimals else ""
+        wire: dict[str, object] = {
+            "ProductCode": self.product_code,
+            "Timestamp": self.timestamp,
+            "UsageDimension": self.dimension,
+            f"UsageQuantity{suffix}": self._number(Decimal(self.quantity)),
+            "ClientToken": self.client_token,
+        }
+        if self.allocations:
+            wire["UsageAllocations"] = [self._allocation(one, suffix) for one in self.allocations]
+        return wire
+
+    def _number(self, amount: Decimal) -> int | str:
+        """Return an amount as its field wants it. Raises ValueError where the integer field cannot hold it."""
+        if self.decimals:
+            return plain(amount)
+        if amount != int(amount):
+            raise ValueError(f"{amount} of {self.dimension} is no whole number.")
+        return int(amount)
+
+    def _allocation(self, one: Allocation, suffix: str) -> dict[str, object]:
+        share: dict[str, object] = {f"AllocatedUsageQuantity{suffix}": self._number(one.quantity)}
+        if one.tags:
+            share["Tags"] = [{"Key": key, "Value": value} for key, value in one.tags]
+        return share
+
+    def as_json(self) -> str:
+        """Return the frozen text: one line, always the same for the same request."""
+        fields = {
+            "product_code": self.product_code,
+            "dimension": self.dimension,
+            "timestamp": self.timestamp,
+            "quantity": self.quantity,
+            "decimals": self.decimals,
+            "allocations": [[list(map(list, one.tags)), plain(one.quantity)] for one in self.allocations],
+            "client_token": self.client_token,
+        }
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> SealedRequest:
+        """Return what `as_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+        fields = json.loads(text)
+        allocations = tuple(
+            Allocation(tags=tuple((str(key), str(value)) for key, value in tags), quantity=Decimal(share))
+            for tags, share in fields.pop("allocations")
+        )
+        return cls(allocations=allocations, **fields)
+
+    def changed_by(self, repair: Repair) -> bool:
+        """Return whether a repair would change this request."""
+        return len(self.allocations) >= ALLOCATIONS_MIN[repair]
+
+    def repaired(self, repair: Repair, client_token: str) -> SealedRequest:
+        """Return the request that takes this one's place: same timestamp, same quantity."""
+        allocations = self.allocations
+        if repair is Repair.FEWER_ALLOCATIONS:
+            allocations = fewer(allocations)
+        elif repair is Repair.WITHOUT_ALLOCATIONS:
+            allocations = ()
+        return replace(self, allocations=allocations, client_token=client_token)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the frozen text, in hex: an auditor compares it."""
+        return hashlib.sha256(self.as_json().encode()).hexdigest()
+
+
+def seal_timestamp(hour: Hour, now: datetime) -> int:
+    """Return the instant that is sent for an hour, in epoch seconds. Raises ValueError for an hour not yet begun."""
+    if hour.closed(now):
+        return (hour.last_second - EPOCH) // ONE_SECOND
+    if now < hour.start:
+        raise ValueError(f"the hour {hour} has not begun; AWS takes nothing from the future.")
+    return (now - EPOCH) // ONE_SECOND
+
+
+def client_token(workload: str, product: str, dimension: str, hour: Hour, n: int) -> str:
+    """UUIDv5 of what it names; `n` counts the requests sealed for this record, from 0."""
+    name = json.dumps([workload, product, dimension, hour.number, n], separators=(",", ":"))
+    return _uuid5(TOKEN_NAMESPACE, name)
+
+
+def seal_request(
+    workload: str, product: str, dimension: str, decimals: int, hour: Hour, owed: Owed, now: datetime
+) -> SealedRequest:
+    """Return the first request of a record, to be frozen on disk before it is sent."""
+    return SealedRequest(
+        product_code=product,
+        dimension=dimension,
+        timestamp=seal_timestamp(hour, now),
+        quantity=plain(owed.quantity),
+        decimals=decimals,
+        allocations=owed.allocations,
+        client_token=client_token(workload, product, dimension, hour, 0),
+    )
+
+
+def _uuid5(namespace: bytes, name: str) -> str:
+    """RFC 9562 §5.5. The standard module would load `platform` into every pod for these four lines."""
+    raw = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
+    raw[6] = raw[6] & 0x0F | 0x50
+    raw[8] = raw[8] & 0x3F | 0x80
+    words = raw.hex()
+    return "-".join((words[:8], words[8:12], words[12:16], words[16:20], words[20:]))
