@@ -1,9 +1,9 @@
-"""What does `ecs render` read, print and write? Files in, JSON on stdout, diff and notes on stderr.
+"""Run `ecs render`: a file in, JSON on stdout, diff and notes on stderr.
 
-Rules kept here:
-- The file that was given is never written, unless --output names it.
-- The diff is against what was given, as RegisterTaskDefinition takes it: a person sees every change before anything is
-  registered, and no difference that is only the wrapping of DescribeTaskDefinition's answer.
+Invariants:
+- The input file is never written, unless --output names it.
+- The diff is against the input as RegisterTaskDefinition takes it: a person sees every change before anything is
+  registered, and no difference that is only the wrapping of a described definition.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 from sidecar.errors import Exit, Problem
 from sidecar.taskdef.container import LAUNCH_TYPES
-from sidecar.taskdef.render import CannotRender, Wish, as_text, difference, render
+from sidecar.taskdef.render import CannotRender, RenderOptions, as_text, difference, render
 from sidecar.taskdef.schema import Json, registrable
 
 Add = Callable[..., argparse.ArgumentParser]
 
 
 def add_parsers(add: Add, commands: object) -> None:
-    """`ecs` and what stands below it, with its help."""
+    """Add the command `ecs` with its actions."""
     ecs = commands.add_parser("ecs", help="work on ECS task definitions", description="Work on ECS task definitions.")  # type: ignore[attr-defined]
     actions = ecs.add_subparsers(dest="action", metavar="ACTION", required=True)
     command = add(
@@ -47,10 +47,12 @@ def add_parsers(add: Add, commands: object) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render one file."""
-    wish = Wish(gate=args.gate, image=args.image, launch_type=args.launch_type, product_code=args.product_code)
+    """Render one file. Returns 0, or 78 where it cannot be merged."""
+    options = RenderOptions(
+        gate=args.gate, image=args.image, launch_type=args.launch_type, product_code=args.product_code
+    )
     try:
-        text, said = _rendered(args.file, wish)
+        text, notes = _rendered(args.file, options)
         if args.output:
             _write(Path(args.output), text)
     except CannotRender as exc:
@@ -58,17 +60,17 @@ def run(args: argparse.Namespace) -> int:
         lines = [f"{count} thing{'' if count == 1 else 's'} to change; nothing was written."]
         sys.stderr.write("\n".join([*lines, *(f"  - {problem}" for problem in exc.problems)]) + "\n")
         return int(Exit.CONFIG)
-    sys.stderr.write(said)
+    sys.stderr.write(notes)
     if not args.output:
         sys.stdout.write(text)
     return int(Exit.OK)
 
 
-def _rendered(name: str, wish: Wish) -> tuple[str, str]:
-    """Return the JSON, and what a person is told: the diff and the notes."""
+def _rendered(name: str, options: RenderOptions) -> tuple[str, str]:
+    """Return the JSON, and the diff with the notes."""
     try:
         given = _read(name)
-        made, notes = render(given, wish)
+        made, notes = render(given, options)
         changes = difference(registrable(given), made, name) or "nothing changes\n"
         return as_text(made), changes + "".join(f"note: {note}\n" for note in notes)
     except RecursionError as exc:
@@ -80,13 +82,13 @@ def _read(name: str) -> Json:
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text()
         found = json.loads(text)
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could be written nowhere
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could not be written
     except OSError as exc:
         raise CannotRender([Problem(setting=name, fault=f"cannot be read: {exc.strerror}.")]) from exc
     except ValueError as exc:
-        raise CannotRender([Problem(setting=name, fault=f"is no JSON: {exc}.", example='{"family": …}')]) from exc
+        raise CannotRender([Problem(setting=name, fault=f"is not JSON: {exc}.", example='{"family": …}')]) from exc
     if not isinstance(found, dict):
-        raise CannotRender([Problem(setting=name, fault="is JSON, but no object.", example='{"family": …}')])
+        raise CannotRender([Problem(setting=name, fault="is JSON, but not an object.", example='{"family": …}')])
     return found
 
 

@@ -1,10 +1,10 @@
-"""What does our container look like in an ECS task definition? Pure.
+"""Define the sidecar's container of an ECS task definition.
 
-Rules kept here:
+Invariants:
 - No `startTimeout`: on Fargate it ends the wait after 120 s at most, and AWS advises to retry for 30 minutes.
 - No region variables and no published ports.
 
-Source: Amazon ECS API Reference, ContainerDefinition, HealthCheck, ContainerRestartPolicy.
+Sources: Amazon ECS API Reference, ContainerDefinition, HealthCheck, ContainerRestartPolicy.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ NAME: Final = "entitlement-sidecar"
 VOLUME: Final = "entitlement-state"
 STATE_DIR: Final = "/var/lib/entitlement-sidecar"
 USER: Final = "65532:65532"
-"""As the image has it; said again, because ECS shows and checks only what the definition says."""
+"""The image's own user; repeated, because ECS shows and checks only what the definition has."""
 FARGATE, EC2 = "FARGATE", "EC2"
 LAUNCH_TYPES: Final = (FARGATE, EC2)
 HEALTH_COMMAND: Final = ["CMD", NAME, "healthcheck"]
 INTERVAL_SECONDS: Final = 10
-"""How late an opened gate is noticed, at most."""
+"""The longest time until ECS notices an opened gate."""
 RETRIES_MAX: Final = 10
 START_PERIOD_SECONDS_MAX: Final = 300
 STOP_SECONDS: Final = 60
@@ -33,11 +33,11 @@ STOP_SECONDS: Final = 60
 STOP_SECONDS_MAX: Final = 120
 """Of Fargate, for startTimeout and stopTimeout."""
 RESTART_SECONDS: Final = 60
-"""The least ECS allows; who fails sooner is not restarted, and the task stops."""
+"""The least ECS allows; a container that fails sooner is not restarted, and the task stops."""
 NOT_RESTARTED: Final = (int(Exit.DENIED), int(Exit.CONFIG))
 MEMORY_MIB: Final = 64
 MEMORY_MIB_MAX: Final = 256
-"""Where a task need not have a limit of its own; a burst of large pushes stays well below."""
+"""For launch types whose tasks may have no memory limit; a burst of large pushes stays well below."""
 
 
 def sidecar_container(image: str, launch_type: str) -> Json:
@@ -72,7 +72,7 @@ def sidecar_container(image: str, launch_type: str) -> Json:
 
 
 def variable(container: Json, name: str) -> str:
-    """Return what its environment says, empty where it says nothing."""
+    """Return the value of an environment variable, empty where it is not set."""
     return next((one.get("value", "") for one in container.get("environment", []) if one["name"] == name), "")
 
 
@@ -82,16 +82,3 @@ def state_mount(container: Json) -> Json | None:
     paths = [(posixpath.normpath(one.get("containerPath", "")), one) for one in container.get("mountPoints", [])]
     holding = [(len(path), one) for path, one in paths if state.is_relative_to(path)]
     return max(holding, key=lambda found: found[0])[1] if holding else None
-
-
-def gate_only_container(image: str, url: str) -> Json:
-    """For tasks of the product that are not metered themselves: waits for another task's sidecar, then ends."""
-    return {
-        "name": "entitlement-gate",
-        "image": image,
-        "essential": False,
-        "command": ["wait", "--url", url],
-        "user": USER,
-        "readonlyRootFilesystem": True,
-        "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
-    }

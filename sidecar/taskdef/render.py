@@ -1,14 +1,13 @@
-"""What does a seller's ECS task definition look like with the sidecar in it? Pure: JSON in, JSON out.
+"""Merge the sidecar into a seller's ECS task definition. JSON in, JSON out.
 
-Leaves to others where the JSON comes from and goes to (`ecs_commands`), what it is (`ecs_shape`), and what in it would
-break gate or metering (`ecs_rules`).
+Reading and writing files: `cli.ecs_render`. Types of the fields: `schema`. What would break gate or metering: `rules`.
 
-Rules kept here:
+Invariants:
 - What the seller wrote stays, in its order; only what would break gate or metering is refused, all of it at once.
 - Rendering twice changes nothing.
-- What ECS, nobody or the seller decides is not set: regions, published ports, registries.
+- What is for ECS or the seller to decide is not set: regions, published ports, registries.
 
-Source: Amazon ECS API Reference, RegisterTaskDefinition; Amazon ECS developer guide, "Task definition parameters",
+Sources: Amazon ECS API Reference, RegisterTaskDefinition; Amazon ECS developer guide, "Task definition parameters",
 "Amazon ECS task networking for Amazon ECS Managed Instances".
 """
 
@@ -28,13 +27,13 @@ from sidecar.taskdef.schema import Json
 
 EXTERNAL: Final = "EXTERNAL"
 NETWORK_MODES: Final[Mapping[str, Sequence[str]]] = {FARGATE: ["awsvpc"], "MANAGED_INSTANCES": ["awsvpc", "host"]}
-"""What has to be said there, and may be."""
+"""Network modes of the launch types that need one; the first is the default."""
 FLUSH_MARGIN_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What is asked for."""
+class RenderOptions:
+    """What the caller wants merged, and how."""
 
     gate: Sequence[str]
     """Containers that start only once the customer is entitled."""
@@ -44,7 +43,7 @@ class Wish:
 
 
 class CannotRender(Exception):
-    """Everything that keeps the sidecar out of this definition."""
+    """Every problem that keeps the sidecar out of this definition."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
@@ -52,39 +51,39 @@ class CannotRender(Exception):
 
 
 @dataclass
-class _Work:
-    """One rendering: the definition as it becomes, what is wrong with it, and what is worth a word."""
+class _Rendering:
+    """The definition so far, its problems, and notes for a person."""
 
     definition: Json
-    wish: Wish
+    options: RenderOptions
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def wrong(self, where: str, fault: str, example: str = "") -> None:
+    def add_problem(self, where: str, fault: str, example: str = "") -> None:
         self.problems.append(Problem(setting=where, fault=fault, example=example))
 
 
-def render(given: Mapping[str, Any], wish: Wish) -> tuple[Json, list[str]]:
+def render(given: Mapping[str, Any], options: RenderOptions) -> tuple[Json, list[str]]:
     """Return the definition with the sidecar in it, and notes for a person. Raises CannotRender."""
-    work = _Work(definition=schema.without_nulls(schema.registrable(given)), wish=wish)
-    if faults := schema.faults(work.definition, NAME):
-        raise CannotRender(faults)
+    work = _Rendering(definition=schema.without_nulls(schema.registrable(given)), options=options)
+    if problems := schema.type_problems(work.definition, NAME):
+        raise CannotRender(problems)
     launch_type = _launch_type(work)
     mode = _network_mode(work, launch_type)
-    _check_place(work, launch_type)
+    _check_platform(work, launch_type)
     sidecar = _sidecar(work, launch_type, mode)
-    _gate(work, mode)
+    _hold_back(work, mode)
     _add_volume(work, sidecar)
-    work.problems += rules.broken(work.definition, launch_type, mode)
+    work.problems += rules.find_problems(work.definition, launch_type, mode)
     if work.problems:
         raise CannotRender(work.problems)
-    _note_what_was_left_out(work, given)
-    _note_what_it_means(work, sidecar, mode)
+    _note_removed_fields(work, given)
+    _note_consequences(work, sidecar, mode)
     return work.definition, work.notes
 
 
 def as_text(definition: Mapping[str, Any]) -> str:
-    """As it is printed and compared."""
+    """Return the definition as it is printed and compared."""
     return json.dumps(definition, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -94,62 +93,66 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -
     return "".join(difflib.unified_diff(lines[0], lines[1], name, f"{name} with {NAME}"))
 
 
-def _containers(work: _Work) -> list[Json]:
+def _containers(work: _Rendering) -> list[Json]:
     found: list[Json] = work.definition["containerDefinitions"]
     return found
 
 
-def _launch_type(work: _Work) -> str:
-    """As wished, else the strictest the definition asks for."""
-    needed = work.definition.get("requiresCompatibilities", [])
-    wished = work.wish.launch_type
-    if EXTERNAL in needed:
-        work.wrong("requiresCompatibilities", "has 'EXTERNAL': AWS meters no tasks outside AWS. Remove it.")
-    if wished == FARGATE and FARGATE not in needed:
-        work.definition["requiresCompatibilities"] = [*needed, FARGATE]
-    if wished == EC2 and FARGATE in needed:
-        work.wrong(
+def _launch_type(work: _Rendering) -> str:
+    """Return the requested launch type, else the strictest that the definition requires."""
+    required = work.definition.get("requiresCompatibilities", [])
+    requested = work.options.launch_type
+    if EXTERNAL in required:
+        work.add_problem("requiresCompatibilities", "has 'EXTERNAL': AWS meters no tasks outside AWS. Remove it.")
+    if requested == FARGATE and FARGATE not in required:
+        work.definition["requiresCompatibilities"] = [*required, FARGATE]
+    if requested == EC2 and FARGATE in required:
+        work.add_problem(
             "--launch-type",
-            f"is 'EC2', but requiresCompatibilities is {needed!r}. Leave the flag out: what holds for Fargate holds for"
-            " EC2; or remove 'FARGATE' there.",
+            f"is 'EC2', but requiresCompatibilities is {required!r}. Leave the flag out: what holds for Fargate holds"
+            " for EC2; or remove 'FARGATE' there.",
         )
-    if wished:
-        return wished
-    return FARGATE if FARGATE in needed else EC2
+    if requested:
+        return requested
+    return FARGATE if FARGATE in required else EC2
 
 
-def _network_mode(work: _Work, launch_type: str) -> str:
+def _network_mode(work: _Rendering, launch_type: str) -> str:
     mode = work.definition.get("networkMode")
-    needed = [launch_type, *work.definition.get("requiresCompatibilities", [])]
+    launch_types = [launch_type, *work.definition.get("requiresCompatibilities", [])]
     for kind, known in NETWORK_MODES.items():
-        if kind not in needed:
+        if kind not in launch_types:
             continue
         mode = work.definition.setdefault("networkMode", known[0])
         if mode not in known:
-            work.wrong("networkMode", f"is {mode!r}; {kind} knows {' and '.join(map(repr, known))} alone. Change it.")
+            work.add_problem(
+                "networkMode", f"is {mode!r}; {kind} knows {' and '.join(map(repr, known))} alone. Change it."
+            )
             return known[0]
     if mode == "none":
-        work.wrong("networkMode", "is 'none': AWS could not be asked. Use 'awsvpc'.", "awsvpc")
-    return str(mode or "bridge")  # what Docker on Linux does where nothing is said
+        work.add_problem("networkMode", "is 'none': AWS could not be asked. Use 'awsvpc'.", "awsvpc")
+    return str(mode or "bridge")  # Docker's default on Linux
 
 
-def _check_place(work: _Work, launch_type: str) -> None:
+def _check_platform(work: _Rendering, launch_type: str) -> None:
     family = str(work.definition.get("runtimePlatform", {}).get("operatingSystemFamily", "LINUX"))
     if family != "LINUX":
-        work.wrong("runtimePlatform", f"has operatingSystemFamily {family!r}; the sidecar's image is for LINUX.")
+        work.add_problem("runtimePlatform", f"has operatingSystemFamily {family!r}; the sidecar's image is for LINUX.")
     if launch_type == FARGATE:
         for name, example in (("cpu", "256"), ("memory", "512")):
             if not work.definition.get(name):
-                work.wrong(name, f"is missing; Fargate wants it for the whole task ({name} of the task).", example)
+                work.add_problem(
+                    name, f"is missing; Fargate wants it for the whole task ({name} of the task).", example
+                )
 
 
-def _sidecar(work: _Work, launch_type: str, mode: str) -> Json:
-    """Ours, put in first or completed; what is there already stays."""
+def _sidecar(work: _Rendering, launch_type: str, mode: str) -> Json:
+    """Return the sidecar's container: inserted first, or completed where there is one; the seller's fields stay."""
     containers = _containers(work)
     present = next((one for one in containers if one["name"] == NAME), None)
-    image = work.wish.image or (present or {}).get("image", "")
+    image = work.options.image or (present or {}).get("image", "")
     if not image:
-        work.wrong(
+        work.add_problem(
             "--image", "is missing, and no container 'entitlement-sidecar' names one.", "123….dkr.ecr…/gate:1.0.0"
         )
     made = sidecar_container(image, launch_type)
@@ -167,8 +170,8 @@ def _sidecar(work: _Work, launch_type: str, mode: str) -> Json:
         present.setdefault("mountPoints", []).append({"sourceVolume": VOLUME, "containerPath": path, "readOnly": False})
     flush = max(1, present["stopTimeout"] - FLUSH_MARGIN_SECONDS)
     _variable(present, "SIDECAR_FLUSH_SECONDS", str(flush), keep=True)
-    if work.wish.product_code:
-        _variable(present, "SIDECAR_PRODUCT_CODE", work.wish.product_code, keep=False)
+    if work.options.product_code:
+        _variable(present, "SIDECAR_PRODUCT_CODE", work.options.product_code, keep=False)
     if mode == "bridge":
         _variable(present, "SIDECAR_API_BIND", ":8485", keep=True)
     _copy_logging(work, present)
@@ -180,7 +183,7 @@ def _variable(container: Json, name: str, value: str, *, keep: bool) -> None:
 
 
 def _add_named(container: Json, key: str, entry: Json, by: str, *, keep: bool) -> None:
-    """Put `entry` into a list, in place of the one of the same name unless that is kept."""
+    """Add `entry` to a list; one of the same name is replaced, or kept."""
     entries = container.setdefault(key, [])
     for at, one in enumerate(entries):
         if one.get(by) == entry[by]:
@@ -189,49 +192,53 @@ def _add_named(container: Json, key: str, entry: Json, by: str, *, keep: bool) -
     entries.append(entry)
 
 
-def _copy_logging(work: _Work, sidecar: Json) -> None:
-    """Where the product logs, the sidecar does too: its last lines say why a task stopped."""
+def _copy_logging(work: _Rendering, sidecar: Json) -> None:
+    """Give the sidecar the product's log configuration: its last lines say why a task stopped."""
     if "logConfiguration" in sidecar:
         return
-    gated = [one for one in _containers(work) if one["name"] in work.wish.gate and "logConfiguration" in one]
+    gated = [one for one in _containers(work) if one["name"] in work.options.gate and "logConfiguration" in one]
     if gated:
         sidecar["logConfiguration"] = copy.deepcopy(gated[0]["logConfiguration"])
 
 
-def _gate(work: _Work, mode: str) -> None:
+def _hold_back(work: _Rendering, mode: str) -> None:
     containers = _containers(work)
     names = [one["name"] for one in containers if one["name"] != NAME]
-    if not work.wish.gate:
-        work.wrong("--gate", f"is missing. Name the containers to hold back, of {', '.join(map(repr, names))}.", "app")
-    for wished in dict.fromkeys(work.wish.gate):
-        if wished not in names:
+    if not work.options.gate:
+        work.add_problem(
+            "--gate", f"is missing. Name the containers to hold back, of {', '.join(map(repr, names))}.", "app"
+        )
+    for name in dict.fromkeys(work.options.gate):
+        if name not in names:
             there = ", ".join(map(repr, names))
-            work.wrong("--gate", f"is {wished!r}, and no container of the product has this name. There are {there}.")
+            work.add_problem(
+                "--gate", f"is {name!r}, and no container of the product has this name. There are {there}."
+            )
     for one in containers:
-        if one["name"] not in work.wish.gate or one["name"] == NAME:
+        if one["name"] not in work.options.gate or one["name"] == NAME:
             continue
         _add_named(one, "dependsOn", {"containerName": NAME, "condition": "HEALTHY"}, "containerName", keep=False)
         if mode == "bridge" and not any(link.partition(":")[0] == NAME for link in one.get("links", [])):
             one["links"] = [*one.get("links", []), NAME]
 
 
-def _add_volume(work: _Work, sidecar: Json) -> None:
-    """An empty volume of the task: it outlives the container, not the task, on Fargate and on EC2."""
+def _add_volume(work: _Rendering, sidecar: Json) -> None:
+    """Add an empty volume of the task: it outlives the container, not the task, on Fargate and on EC2."""
     volumes = work.definition.setdefault("volumes", [])
     mounted = (state_mount(sidecar) or {}).get("sourceVolume")
     if mounted == VOLUME and not any(one.get("name") == VOLUME for one in volumes):
         volumes.append({"name": VOLUME, "host": {}})
 
 
-def _note_what_was_left_out(work: _Work, given: Mapping[str, Any]) -> None:
-    if names := schema.left_out(given):
+def _note_removed_fields(work: _Rendering, given: Mapping[str, Any]) -> None:
+    if names := schema.removed_fields(given):
         work.notes.append(
-            f"Left out before the diff, for `aws ecs register-task-definition` does not take them: {', '.join(names)}."
+            f"Left out before the diff, as `aws ecs register-task-definition` does not take them: {', '.join(names)}."
         )
 
 
-def _note_what_it_means(work: _Work, sidecar: Json, mode: str) -> None:
-    """What is right as it stands, and still worth knowing."""
+def _note_consequences(work: _Rendering, sidecar: Json, mode: str) -> None:
+    """Note what is valid, and still worth knowing."""
     if mode == "host":
         work.notes.append(
             "networkMode is 'host': one such task an instance (port 8484), and every process on it can push usage."
@@ -241,8 +248,8 @@ def _note_what_it_means(work: _Work, sidecar: Json, mode: str) -> None:
         port = rules.open_port(variable(sidecar, "SIDECAR_API_BIND"))
         work.notes.append(
             "networkMode is 'bridge': no shared localhost. The product reaches the sidecar by its link, at"
-            f" http://{NAME}:{port}; so can other containers of the instance. 'awsvpc' shares localhost with nobody"
-            " else."
+            f" http://{NAME}:{port}; so can other containers of the instance. 'awsvpc' shares localhost within the task"
+            " alone."
         )
     if "logConfiguration" not in sidecar:
         work.notes.append(

@@ -1,12 +1,12 @@
-"""What in a task definition with the sidecar in it would break gate or metering? Pure: problems, each with its fix.
+"""Find what would break gate or metering in a task definition with the sidecar in it.
 
-Leaves types to `ecs_shape`, and what is missing to `ecs_render`.
+Types of the fields: `schema`. Missing fields: `render`.
 
-Rules kept here:
+Invariants:
 - Only what ECS would refuse or what breaks gate or metering is refused; the rest is the seller's.
-- Each container is named by the field that is wrong in it: `entitlement-sidecar.user`.
+- Each problem has its fix, and names the field by its path: `entitlement-sidecar.user`.
 
-Source: Amazon ECS API Reference, ContainerDefinition, HealthCheck, ContainerRestartPolicy, Volume;
+Sources: Amazon ECS API Reference, ContainerDefinition, HealthCheck, ContainerRestartPolicy, Volume;
 amazon-ecs-agent, agent/api/task/task.go, initializeContainerOrdering (a link waits as `dependsOn` does).
 """
 
@@ -45,7 +45,7 @@ BOUNDS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
     ("healthCheck", "startPeriod"): (0, 300),
     ("restartPolicy", "restartAttemptPeriod"): (60, 1800),
 }
-"""What ECS takes, in seconds and times."""
+"""Section and field → least and most that ECS takes, in seconds or times."""
 NETWORK_VOLUMES: Final = (
     "efsVolumeConfiguration",
     "fsxWindowsFileServerVolumeConfiguration",
@@ -54,8 +54,8 @@ NETWORK_VOLUMES: Final = (
 ROOT: Final = re.compile(r"root|0+")
 
 
-def broken(definition: Json, launch_type: str, mode: str) -> Iterator[Problem]:
-    """Yield everything that is wrong with a rendered definition."""
+def find_problems(definition: Json, launch_type: str, mode: str) -> Iterator[Problem]:
+    """Yield every problem of a rendered definition."""
     sidecar = next(one for one in definition["containerDefinitions"] if one["name"] == NAME)
     yield from _process(sidecar)
     yield from _health(sidecar)
@@ -65,7 +65,7 @@ def broken(definition: Json, launch_type: str, mode: str) -> Iterator[Problem]:
     yield from _state(definition, sidecar)
     if mode == "bridge":
         yield from _listener(sidecar)
-    yield from _circle(definition)
+    yield from _cycle(definition)
 
 
 def open_port(bind: str) -> int | None:
@@ -134,7 +134,7 @@ def _times(sidecar: Json, launch_type: str) -> Iterator[Problem]:
 
 
 def _state(definition: Json, sidecar: Json) -> Iterator[Problem]:
-    """Yield where the ledger lies: on a volume of the task, writable, and no network file system."""
+    """Yield problems of the volume that holds the ledger: it is declared, writable, and no network file system."""
     mount = state_mount(sidecar) or {}
     path, name = mount.get("containerPath"), mount.get("sourceVolume")
     if mount.get("readOnly"):
@@ -169,16 +169,16 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def _circle(definition: Json) -> Iterator[Problem]:
-    """Yield one circle of containers that wait for one another, if there is any."""
+def _cycle(definition: Json) -> Iterator[Problem]:
+    """Yield a cycle of containers that wait for one another, if there is one."""
     try:
-        TopologicalSorter({one["name"]: _awaited(one) for one in definition["containerDefinitions"]}).prepare()
+        TopologicalSorter({one["name"]: _dependencies(one) for one in definition["containerDefinitions"]}).prepare()
     except CycleError as exc:
         chain = " → ".join(map(repr, reversed(exc.args[1])))
-        fault = f"goes in a circle, {chain}: each waits for the next, and none would start. Remove one dependency."
+        fault = f"forms a cycle, {chain}: each waits for the next, and none would start. Remove one dependency."
         yield Problem(setting="dependsOn (or links)", fault=fault)
 
 
-def _awaited(container: Json) -> list[str]:
+def _dependencies(container: Json) -> list[str]:
     named = [one["containerName"] for one in container.get("dependsOn", []) if "containerName" in one]
     return named + [link.partition(":")[0] for link in container.get("links", [])]

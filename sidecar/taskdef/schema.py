@@ -1,10 +1,10 @@
-"""What was given: what of it can be registered, and has it the types that `ecs_render` reads? Pure.
+"""Reduce a task definition to what can be registered, and check the types of the fields that `render` reads.
 
-Rules kept here:
+Invariants:
 - A field that is null counts as absent.
-- What is named twice, or has another type than AWS's model gives it, is refused before anything else is looked at.
+- Duplicate names and wrong types are refused before any other check.
 
-Source: Amazon ECS API Reference, RegisterTaskDefinition and DescribeTaskDefinition.
+Sources: Amazon ECS API Reference, RegisterTaskDefinition and DescribeTaskDefinition.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 Kind = type | list[type]
 """A scalar or an object, or a list of them."""
 
-ANSWERED_ONLY: Final = (
+DESCRIBED_ONLY: Final = (
     "taskDefinitionArn",
     "revision",
     "status",
@@ -30,7 +30,7 @@ ANSWERED_ONLY: Final = (
     "deleteRequestedAt",
     "registeredBy",
 )
-"""Fields of DescribeTaskDefinition's answer that RegisterTaskDefinition does not take."""
+"""Fields of a described task definition that RegisterTaskDefinition does not take."""
 OF_TASK: Final[Mapping[str, Kind]] = {
     "requiresCompatibilities": [str],
     "volumes": [dict],
@@ -74,8 +74,8 @@ ONE: Final[Mapping[type, str]] = {dict: "an object", str: "a string", int: "a wh
 MANY: Final[Mapping[type, str]] = {dict: "objects", str: "strings", int: "whole numbers"}
 NO_CONTAINERS: Final = Problem(
     setting="containerDefinitions",
-    fault="is no list of containers with names. Give the input of `aws ecs register-task-definition`, or the answer of"
-    " `aws ecs describe-task-definition`.",
+    fault="is not a list of containers with names. Give the input of `aws ecs register-task-definition`, or the answer"
+    " of `aws ecs describe-task-definition`.",
     example='{"family": "shop", "containerDefinitions": [{"name": "app", …}]}',
 )
 
@@ -83,15 +83,15 @@ NO_CONTAINERS: Final = Problem(
 def registrable(given: Mapping[str, Any]) -> Json:
     """Return what RegisterTaskDefinition takes of a definition, or of DescribeTaskDefinition's answer with its tags."""
     inner = _inner(given)
-    kept = {key: value for key, value in inner.items() if key not in ANSWERED_ONLY}
+    kept = {key: value for key, value in inner.items() if key not in DESCRIBED_ONLY}
     if inner is not given and given.get("tags"):
         kept["tags"] = given["tags"]
     return kept
 
 
-def left_out(given: Mapping[str, Any]) -> list[str]:
-    """Return what `registrable` leaves out, by name."""
-    return [key for key in _inner(given) if key in ANSWERED_ONLY]
+def removed_fields(given: Mapping[str, Any]) -> list[str]:
+    """Return the names of the fields that `registrable` leaves out."""
+    return [key for key in _inner(given) if key in DESCRIBED_ONLY]
 
 
 def without_nulls(value: Any) -> Any:
@@ -101,10 +101,10 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
-def faults(definition: Json, sidecar: str) -> list[Problem]:
-    """Return what has another type than AWS's model gives it, and containers that share a name."""
+def type_problems(definition: Json, sidecar: str) -> list[Problem]:
+    """Return a problem for each field of another type than AWS's model has, and for containers that share a name."""
     containers = definition.get("containerDefinitions")
-    if not isinstance(containers, list) or not containers or not all(map(_named, containers)):
+    if not isinstance(containers, list) or not containers or not all(map(_has_name, containers)):
         return [NO_CONTAINERS]
     found = list(_wrong("", definition, OF_TASK))
     for one in containers:
@@ -113,7 +113,7 @@ def faults(definition: Json, sidecar: str) -> list[Problem]:
         for one in containers:
             found += _each(f"{one['name']}.dependsOn.", one.get("dependsOn", []), {"containerName": str})
             found += _of_sidecar(f"{sidecar}.", one) if one["name"] == sidecar else ()
-    return [*found, *_twice(containers)]
+    return [*found, *_duplicate_names(containers)]
 
 
 def _inner(given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -121,12 +121,12 @@ def _inner(given: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else given
 
 
-def _named(container: object) -> bool:
+def _has_name(container: object) -> bool:
     name = container.get("name") if isinstance(container, dict) else None
     return isinstance(name, str) and bool(name)
 
 
-def _twice(containers: list[Json]) -> Iterator[Problem]:
+def _duplicate_names(containers: list[Json]) -> Iterator[Problem]:
     for name, count in Counter(one["name"] for one in containers).items():
         if count > 1:
             fault = f"has {count} containers named {name!r}; ECS takes a name once. Rename or remove one."
@@ -154,7 +154,7 @@ def _wrong(where: str, found: Json, kinds: Mapping[str, Kind]) -> Iterator[Probl
 
 
 def _fits(value: object, kind: Kind) -> bool:
-    """Exactly, for a bool is no number."""
+    """Return whether the type is exactly this one: a bool is not a number."""
     if isinstance(kind, list):
         return isinstance(value, list) and all(type(one) is kind[0] for one in value)
     return type(value) is kind

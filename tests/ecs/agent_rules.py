@@ -1,8 +1,9 @@
-"""When does the ECS agent start, restart, stop or give up a container? Its rules as pure functions.
+"""Decide as the ECS agent does when a container starts, restarts and stops, and whether it is healthy. Pure functions.
 
-From the public agent's own source (github.com/aws/amazon-ecs-agent, Apache-2.0; read at 8dfceca6c), Docker's
-documentation of HEALTHCHECK, and the Amazon ECS API Reference. Fargate's agent is not public: what AWS documents for
-it is played with the same rules.
+Fargate's agent is not public: what AWS documents for it follows the same rules here.
+
+Sources: the agent's code (github.com/aws/amazon-ecs-agent, Apache-2.0; read at 8dfceca6c), Docker's documentation of
+HEALTHCHECK, the Amazon ECS API Reference.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Container:
     status: Status = Status.PENDING
     health: Health = Health.UNKNOWN
     failures: int = 0
-    """Failed checks in a row that counted."""
+    """Consecutive failed checks that counted."""
     started_at: float | None = None
     restarted_at: float | None = None
     stopped_at: float | None = None
@@ -42,9 +43,9 @@ class Container:
     reason: str = ""
     restarts: int = 0
     output: str = ""
-    """Of the last health check."""
+    """The output of the last health check."""
     healths: list[Health] = field(default_factory=list)
-    """Each it was ever in."""
+    """The health after each check, in order."""
 
     @property
     def name(self) -> str:
@@ -60,11 +61,11 @@ class Container:
 
 
 class NeverResolves(Exception):
-    """A dependency that cannot come true any more: the dependent is not started, and the task stops."""
+    """A dependency that can no longer be met: the dependent is not started, and the task stops."""
 
 
 def may_start(container: Container, others: Mapping[str, Container], now: float, second: float = 1.0) -> bool:
-    """Whether every dependency is fulfilled. Raises NeverResolves.
+    """Return whether every dependency is met. Raises NeverResolves.
 
     agent/engine/dependencygraph/graph.go: verifyContainerOrderingStatusResolvable. An UNHEALTHY dependency is waited
     for like an UNKNOWN one; only its `startTimeout` ends the wait, and without one nothing does.
@@ -90,7 +91,7 @@ def _fulfilled(dependency: Mapping[str, str], on: Container, now: float, second:
 
 
 def may_stop(container: Container, others: Mapping[str, Container]) -> bool:
-    """Only once all that depend on it, under whatever condition, have stopped (graph.go: verifyShutdownOrder)."""
+    """Return whether all its dependents, under any condition, have stopped (graph.go: verifyShutdownOrder)."""
     return all(
         one.status is Status.STOPPED
         for one in others.values()
@@ -98,13 +99,16 @@ def may_stop(container: Container, others: Mapping[str, Container]) -> bool:
     )
 
 
-def restarts(container: Container, exit_code: int, now: float, task_goes_on: bool, second: float = 1.0) -> bool:
-    """ecs-agent/api/container/restart/restart_tracker.go: ShouldRestart. Too early is never, not later."""
+def restarts(container: Container, exit_code: int, now: float, task_should_run: bool, second: float = 1.0) -> bool:
+    """Return whether a container that ended is restarted. One that ended too early never is.
+
+    ecs-agent/api/container/restart/restart_tracker.go: ShouldRestart.
+    """
     policy = container.definition.get("restartPolicy", {})
     since = container.restarted_at if container.restarted_at is not None else container.started_at
     return bool(
         policy.get("enabled")
-        and task_goes_on
+        and task_should_run
         and exit_code not in policy.get("ignoredExitCodes", [])
         and since is not None
         and now - since >= policy.get("restartAttemptPeriod", 300) * second
@@ -112,7 +116,7 @@ def restarts(container: Container, exit_code: int, now: float, task_goes_on: boo
 
 
 def checked(container: Container, passed: bool, now: float, second: float = 1.0) -> None:
-    """What one health check does: a pass counts at once; a failure counts after the start period, or after a pass."""
+    """Count one health check: a pass counts at once; a failure counts after the start period, or after a pass."""
     check = container.definition["healthCheck"]
     if passed:
         container.failures, container.health = 0, Health.HEALTHY

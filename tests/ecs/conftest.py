@@ -1,4 +1,4 @@
-"""The image the local ECS runs, and the AWS Marketplace beside it."""
+"""Give the tests an image for the local ECS, and an emulator of AWS Marketplace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.ecs.local_ecs import REGION, missing
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """An image of the sidecar, by whomever it was built."""
+    """Return the name of an image of the sidecar; skip where SIDECAR_IMAGE names none."""
     name = os.environ.get("SIDECAR_IMAGE")
     if not name:
         pytest.skip("SIDECAR_IMAGE names no image to run")
@@ -25,7 +25,7 @@ def image() -> str:
 
 @pytest.fixture
 def aws() -> Iterator[Emulator]:
-    """AWS, at 10:20 on a clock that stands still until it is moved."""
+    """Yield an emulator of AWS at 10:20, on a clock that stands still until a test moves it."""
     start = datetime(2026, 1, 2, 10, 20, tzinfo=UTC)
     with Emulator(product_codes=("prod1",), dimensions=("requests",), clock_start=start, clock_speed=0) as emulator:
         emulator.behave(region=REGION)

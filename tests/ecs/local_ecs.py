@@ -1,16 +1,16 @@
-"""A local ECS: runs one task definition with real containers, in the order and at the times the ECS agent would.
+"""Run one task definition with real containers, in the order and at the times the ECS agent would.
 
-It plays: dependsOn, health checks (interval, timeout, retries, startPeriod), startTimeout, essential, restartPolicy,
+Supported: dependsOn, health checks (interval, timeout, retries, startPeriod), startTimeout, essential, restartPolicy,
 stop order and stopTimeout, `awsvpc` (one network namespace for the task), `bridge` with links, the task
 metadata endpoint v4, the credentials endpoint, the instance's metadata where asked for, the agent's variables, empty
 volumes, user, read-only root, capabilities, exit codes and `stoppedReason`. The rules are in `agent_rules`.
 
-It does not play: services, deployments and circuit breakers, capacity, image pulls, `host` networking, published
-ports, log drivers, secrets, environment files, other kinds of volumes, resource limits, ECS Exec. A definition that
-has a field it does not know is refused; SILENT ones are taken and change nothing.
+Not supported: services, deployments and circuit breakers, capacity, image pulls, `host` networking, published
+ports, log drivers, secrets, environment files, other kinds of volumes, resource limits, ECS Exec. A definition with
+any other field is refused; FIELDS_IGNORED are accepted and have no effect.
 
 Needs root, podman and iproute2: health commands run by `podman exec`, since podman's own timers need systemd.
-`second` is what a second of the definition's health, start and restart times takes here; stop times are real.
+`second` scales the definition's health, start and restart times; stop times are real.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ TICK_SECONDS = 0.2
 CLONE_NEWNET = 0x40000000
 REGION_SINCE = (1, 104, 0)
 """CHANGELOG of the agent: since then it sets AWS_REGION and AWS_DEFAULT_REGION, unless task or image set either (what
-the image sets is not looked at here)."""
-TASK_PLAYED = {"family", "networkMode", "containerDefinitions", "volumes", "requiresCompatibilities", "taskRoleArn"}
-TASK_SILENT = {"executionRoleArn", "cpu", "memory", "runtimePlatform", "tags"}
-PLAYED = {
+the image sets is ignored here)."""
+TASK_FIELDS = {"family", "networkMode", "containerDefinitions", "volumes", "requiresCompatibilities", "taskRoleArn"}
+TASK_FIELDS_IGNORED = {"executionRoleArn", "cpu", "memory", "runtimePlatform", "tags"}
+FIELDS = {
     "name",
     "image",
     "essential",
@@ -61,15 +61,15 @@ PLAYED = {
     "healthCheck",
     "links",
 }
-SILENT = {"logConfiguration", "cpu", "memory", "memoryReservation"}
+FIELDS_IGNORED = {"logConfiguration", "cpu", "memory", "memoryReservation"}
 
 
-class Unplayable(Exception):
-    """The definition asks for something that is not played here."""
+class Unsupported(Exception):
+    """The definition has a field, or a value, that is not supported here."""
 
 
 class LocalTask:
-    """One task. As a context manager it starts, and is gone afterwards, stopped or not."""
+    """One task. As a context manager it is started on entry and removed on exit."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class LocalTask:
         """`reach`: port on the task's localhost → port on this machine's. `env`: container → variables, as an override
         of RunTask has them. `instance_role`: the instance's metadata answers (EC2 without ECS_AWSVPC_BLOCK_IMDS).
         """
-        refuse_unplayed(definition, launch_type)
+        refuse_unsupported(definition, launch_type)
         self.id = uuid.uuid4().hex
         self.arn = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/local/{self.id}"
         self.access_key, self.instance_key = f"ASIATASK{self.id[:8].upper()}", f"ASIANODE{self.id[:8].upper()}"
@@ -93,12 +93,12 @@ class LocalTask:
         self._reach, self._env, self._instance_role = dict(reach or {}), env or {}, instance_role
         defined = [{"dependsOn": [], **one} for one in definition["containerDefinitions"]]
         self.containers = {one["name"]: Container(definition=one) for one in defined}
-        self.goes_on = True
+        self.should_run = True
         """The task's desired status is RUNNING."""
         self.stopped_reason, self.stop_code = "", ""
-        self.metadata_answers = True
-        self.happened: list[str] = []
-        """`app started`, `entitlement-sidecar told to stop`, … in order."""
+        self.metadata_available = True
+        self.events: list[str] = []
+        """`app started`, `entitlement-sidecar stop requested`, … in order."""
         self._pids: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
         self._stopping: set[str] = set()
@@ -136,29 +136,29 @@ class LocalTask:
         return "PENDING" if Status.PENDING in known else "RUNNING"
 
     def stop(self, reason: str = "Task stopped by user") -> None:
-        """StopTask, or the service scaling in."""
+        """Stop the task as StopTask does, or a service that scales in."""
         self._end("UserInitiated", reason)
 
     def until(self, what: Callable[[], object], seconds: float = 60.0) -> None:
-        """Wait for something to be true of this task."""
+        """Wait until `what` is true. Raises AssertionError with the logs after `seconds`."""
         deadline = time.monotonic() + seconds
         while not what():
             if self._fault is not None:
                 raise self._fault
             if time.monotonic() > deadline:
                 logs = "\n".join(f"-- {name}\n{self.logs(name)[-3000:]}" for name in self.containers)
-                raise AssertionError(f"did not happen within {seconds} s; {self.happened}\n{logs}")
+                raise AssertionError(f"did not happen within {seconds} s; {self.events}\n{logs}")
             time.sleep(0.05)
 
     def until_stopped(self, seconds: float = 90.0) -> None:
         self.until(lambda: self.last_status == "STOPPED", seconds)
 
     def describe(self) -> dict[str, Any]:
-        """What DescribeTasks would show of it."""
+        """Return what DescribeTasks would show of the task."""
         return {
             "taskArn": self.arn,
             "lastStatus": self.last_status,
-            "desiredStatus": "RUNNING" if self.goes_on else "STOPPED",
+            "desiredStatus": "RUNNING" if self.should_run else "STOPPED",
             "stopCode": self.stop_code,
             "stoppedReason": self.stopped_reason,
             "containers": [
@@ -174,21 +174,21 @@ class LocalTask:
         }
 
     def exec(self, name: str, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        return podman("exec", self._called(name), *words, timeout=timeout, check=False)
+        return podman("exec", self._podman_name(name), *words, timeout=timeout, check=False)
 
     def signal(self, name: str, number: str) -> None:
-        """What somebody on the instance, or the kernel, does to a container."""
-        podman("kill", "--signal", number, self._called(name))
+        """Send a signal to a container, as a process on the instance or the kernel would."""
+        podman("kill", "--signal", number, self._podman_name(name))
 
     def publish(self, port: int) -> int:
-        """A port of this machine's that leads to one of the task's, as the task's address on its subnet would."""
+        """Return a port of this machine that is relayed to one of the task's, as its address on a subnet would be."""
         listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         pid = self._pids["pause"]
         self._relay(listening, lambda: inside(pid, lambda: socket.create_connection(("127.0.0.1", port))))
         return int(listening.getsockname()[1])
 
     def logs(self, name: str) -> str:
-        both = podman("logs", self._called(name), check=False)
+        both = podman("logs", self._podman_name(name), check=False)
         return both.stdout + both.stderr
 
     def logged(self, name: str, event: str) -> list[dict[str, Any]]:
@@ -201,46 +201,46 @@ class LocalTask:
         try:
             while not self._closing.wait(TICK_SECONDS):
                 self._watch()
-                if self.goes_on:
-                    self._start_what_may()
+                if self.should_run:
+                    self._start_ready()
                 else:
-                    self._stop_what_may()
+                    self._stop_ready()
                 if self.last_status == "STOPPED":
                     break
-        except BaseException as exc:  # told to whoever waits
+        except BaseException as exc:  # raised in the thread that waits
             self._fault = exc
         finally:
             self._done.set()
 
     def _watch(self) -> None:
-        """See which containers have ended."""
+        """Find the containers that have ended."""
         running = [one for one in self.containers.values() if one.status is Status.RUNNING]
         if not running:
             return
-        names = [self._called(one.name) for one in running]
+        names = [self._podman_name(one.name) for one in running]
         for one, found in zip(running, json.loads(podman("container", "inspect", *names).stdout), strict=True):
             if found["State"]["Status"] in ("exited", "stopped"):
                 self._ended(one, int(found["State"]["ExitCode"]))
 
     def _ended(self, one: Container, code: int) -> None:
         now = time.monotonic()
-        if restarts(one, code, now, self.goes_on, self.second):
-            self.happened.append(f"{one.name} restarted")
+        if restarts(one, code, now, self.should_run, self.second):
+            self.events.append(f"{one.name} restarted")
             one.restarts, one.restarted_at, one.health, one.failures = one.restarts + 1, now, Health.UNKNOWN, 0
-            podman("start", self._called(one.name))
+            podman("start", self._podman_name(one.name))
             return
         one.status, one.exit_code, one.stopped_at = Status.STOPPED, code, now
-        self.happened.append(f"{one.name} exited {code}")
+        self.events.append(f"{one.name} exited {code}")
         if one.essential:
             self._end("EssentialContainerExited", "Essential container in task exited")
 
     def _end(self, code: str, reason: str) -> None:
-        if self.goes_on:
-            self.stop_code, self.stopped_reason, self.goes_on = code, reason, False
+        if self.should_run:
+            self.stop_code, self.stopped_reason, self.should_run = code, reason, False
 
-    def _start_what_may(self) -> None:
+    def _start_ready(self) -> None:
         for one in self.containers.values():
-            if one.status is not Status.PENDING or not self.goes_on:
+            if one.status is not Status.PENDING or not self.should_run:
                 continue
             try:
                 if may_start(one, self.containers, time.monotonic(), self.second):
@@ -249,49 +249,47 @@ class LocalTask:
                 one.reason = str(exc)
                 self._end("TaskFailedToStart", f"{one.name}: {exc}")
 
-    def _stop_what_may(self) -> None:
+    def _stop_ready(self) -> None:
         for one in self.containers.values():
             if one.status is Status.PENDING:
                 one.status = Status.STOPPED  # never started: no exit code
             elif one.status is Status.RUNNING and one.name not in self._stopping and may_stop(one, self.containers):
                 self._stopping.add(one.name)
-                self.happened.append(f"{one.name} told to stop")
-                words = ("stop", "-t", str(one.stop_seconds), self._called(one.name))
-                threading.Thread(
-                    target=podman, args=words, kwargs={"timeout": 200, "check": False}, daemon=True
-                ).start()
+                self.events.append(f"{one.name} stop requested")
+                args = ("stop", "-t", str(one.stop_seconds), self._podman_name(one.name))
+                threading.Thread(target=podman, args=args, kwargs={"timeout": 200, "check": False}, daemon=True).start()
 
     def _check_health(self, one: Container) -> None:
-        """Docker's timing: the first look one interval after the start, then one interval after each look."""
+        """Check at Docker's times: one interval after the start, then one interval after each check."""
         check = one.definition["healthCheck"]
         kind, *words = check["command"]
         words = words if kind == "CMD" else ["/bin/sh", "-c", *words]
         while not self._closing.wait(check.get("interval", 30) * self.second) and one.status is Status.RUNNING:
             life = one.restarts
             try:
-                looked = self.exec(one.name, *words, timeout=check.get("timeout", 5))
-                passed, one.output = looked.returncode == 0, looked.stdout + looked.stderr
+                check_run = self.exec(one.name, *words, timeout=check.get("timeout", 5))
+                passed, one.output = check_run.returncode == 0, check_run.stdout + check_run.stderr
             except subprocess.TimeoutExpired:
                 passed, one.output = False, "timed out"
             if one.status is Status.RUNNING and life == one.restarts and one.name not in self._stopping:
                 before = one.health
                 checked(one, passed, time.monotonic(), self.second)
                 if one.health is not before:
-                    self.happened.append(f"{one.name} {one.health.value}")
+                    self.events.append(f"{one.name} {one.health.value}")
 
     # -- containers
 
-    def _called(self, name: str) -> str:
+    def _podman_name(self, name: str) -> str:
         return f"ecs-{self.id[:12]}-{name}"
 
     def _space(self, name: str) -> str:
-        """What holds a container's network namespace: the task's, or in bridge mode its own."""
+        """Return who holds a container's network namespace: one holder a task, in bridge mode one a container."""
         return "pause" if self.definition["networkMode"] == "awsvpc" else f"pause-{name}"
 
     def _prepare(self) -> None:
-        """The network namespaces, the endpoints in them, and the volumes."""
+        """Create the network namespaces, the endpoints in them, and the volumes."""
         for volume in self.definition.get("volumes", []):
-            podman("volume", "create", self._called(volume["name"]))
+            podman("volume", "create", self._podman_name(volume["name"]))
         for one in sorted(self.containers.values(), key=lambda one: len(one.definition.get("links", []))):
             space = self._space(one.name)
             if space not in self._pids:
@@ -303,8 +301,8 @@ class LocalTask:
         for name, alias in links:  # Docker writes them when the container starts
             words += ["--add-host", f"{alias or name}:{self._addresses[self._space(name)]}"]
         image = self.definition["containerDefinitions"][0]["image"]
-        podman("run", "-d", "--name", self._called(space), *words, "--entrypoint", '["sleep"]', image, "infinity")
-        found = json.loads(podman("container", "inspect", self._called(space)).stdout)[0]
+        podman("run", "-d", "--name", self._podman_name(space), *words, "--entrypoint", '["sleep"]', image, "infinity")
+        found = json.loads(podman("container", "inspect", self._podman_name(space)).stdout)[0]
         pid = self._pids[space] = int(found["State"]["Pid"])
         self._addresses[space] = found["NetworkSettings"]["Networks"]["podman"]["IPAddress"] if bridge else "127.0.0.1"
         for address in [AGENT, INSTANCE] if self._instance_role else [AGENT]:
@@ -320,15 +318,15 @@ class LocalTask:
             "run",
             "-d",
             "--name",
-            self._called(one.name),
+            self._podman_name(one.name),
             "--network",
-            f"container:{self._called(self._space(one.name))}",
+            f"container:{self._podman_name(self._space(one.name))}",
         ]
         for name, value in self._variables(one).items():
             words += ["--env", f"{name}={value}"]
         for mount in one.definition.get("mountPoints", []):
             kind = ":ro" if mount.get("readOnly") else ""
-            words += ["--volume", f"{self._called(mount['sourceVolume'])}:{mount['containerPath']}{kind}"]
+            words += ["--volume", f"{self._podman_name(mount['sourceVolume'])}:{mount['containerPath']}{kind}"]
         if one.definition.get("readonlyRootFilesystem"):
             words += ["--read-only", "--read-only-tmpfs=false"]  # Docker adds no writable /tmp
         for name, flag in (("user", "--user"), ("workingDirectory", "--workdir")):
@@ -343,7 +341,7 @@ class LocalTask:
             words += ["--entrypoint", json.dumps(one.definition["entryPoint"])]
         podman(*words, "--no-healthcheck", one.definition["image"], *one.definition.get("command", []))
         one.started_at, one.status = time.monotonic(), Status.RUNNING
-        self.happened.append(f"{one.name} started")
+        self.events.append(f"{one.name} started")
         if "healthCheck" in one.definition and one.name not in self._checking:
             self._checking.add(one.name)
             threading.Thread(target=self._check_health, args=(one,), daemon=True).start()
@@ -358,24 +356,24 @@ class LocalTask:
         }
         if self.definition.get("taskRoleArn"):
             found["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = f"/v2/credentials/{self.id}"
-        said = {entry["name"]: entry["value"] for entry in one.definition.get("environment", [])}
-        said |= self._env.get(one.name, {})
-        if self.agent >= REGION_SINCE and not {"AWS_REGION", "AWS_DEFAULT_REGION"} & said.keys():
+        given = {entry["name"]: entry["value"] for entry in one.definition.get("environment", [])}
+        given |= self._env.get(one.name, {})
+        if self.agent >= REGION_SINCE and not {"AWS_REGION", "AWS_DEFAULT_REGION"} & given.keys():
             found |= {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
-        return found | said
+        return found | given
 
     def _clean(self) -> None:
         for close in self._servers:
             close()
         for names in (list(self.containers), list(self._pids)):  # whose network the others are in
-            podman("rm", "-f", "-t", "0", "-v", "--ignore", *map(self._called, names), check=False)
+            podman("rm", "-f", "-t", "0", "-v", "--ignore", *map(self._podman_name, names), check=False)
         for volume in self.definition.get("volumes", []):
-            podman("volume", "rm", "-f", self._called(volume["name"]), check=False)
+            podman("volume", "rm", "-f", self._podman_name(volume["name"]), check=False)
 
     # -- endpoints
 
     def answer(self, host: str, method: str, path: str) -> object | None:
-        """What the agent, or the instance, says to a GET or PUT; None is 404."""
+        """Return what the agent, or the instance, answers to a GET or PUT; None is 404."""
         if host.startswith(INSTANCE):
             return self._instance(method, path)
         if path == f"/v2/credentials/{self.id}":
@@ -383,7 +381,7 @@ class LocalTask:
         words = path.strip("/").split("/")
         if words[0] not in ("v3", "v4") or len(words) < 2 or words[1] not in self.containers:
             return None
-        if not self.metadata_answers:
+        if not self.metadata_available:
             return None
         return self._task() if words[2:] == ["task"] else self._container(self[words[1]]) if len(words) == 2 else None
 
@@ -393,7 +391,7 @@ class LocalTask:
             "TaskARN": self.arn,
             "Family": self.definition["family"],
             "Revision": "1",
-            "DesiredStatus": "RUNNING" if self.goes_on else "STOPPED",
+            "DesiredStatus": "RUNNING" if self.should_run else "STOPPED",
             "KnownStatus": self.last_status,
             "LaunchType": self.launch_type,
             "AvailabilityZone": f"{REGION}a",
@@ -406,7 +404,7 @@ class LocalTask:
             "Name": one.name,
             "Image": one.definition["image"],
             "Labels": {"com.amazonaws.ecs.task-arn": self.arn, "com.amazonaws.ecs.container-name": one.name},
-            "DesiredStatus": "RUNNING" if self.goes_on else "STOPPED",
+            "DesiredStatus": "RUNNING" if self.should_run else "STOPPED",
             "KnownStatus": one.status.value,
             "Type": "NORMAL",
         }
@@ -449,7 +447,7 @@ class LocalTask:
             do_PUT = do_GET
 
             def log_message(self, *_: object) -> None:
-                """Quiet."""
+                """Write no log."""
 
         server = http.server.ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
         server.socket.close()
@@ -458,7 +456,7 @@ class LocalTask:
         self._servers += [server.shutdown, server.server_close]
 
     def _relay(self, listening: socket.socket, onward: Callable[[], socket.socket]) -> None:
-        """From a port of one network namespace to one of another."""
+        """Relay connections from one network namespace to another."""
 
         def pump(source: socket.socket, sink: socket.socket) -> None:
             with contextlib.suppress(OSError):
@@ -483,24 +481,24 @@ class LocalTask:
         self._servers.append(listening.close)
 
 
-def refuse_unplayed(definition: Mapping[str, Any], launch_type: str) -> None:
-    """Raises Unplayable where the definition asks for more than is played, or for what Fargate refuses."""
-    faults = sorted(definition.keys() - TASK_PLAYED - TASK_SILENT)
+def refuse_unsupported(definition: Mapping[str, Any], launch_type: str) -> None:
+    """Raise Unsupported where the definition has an unsupported field, or one that Fargate refuses."""
+    faults = sorted(definition.keys() - TASK_FIELDS - TASK_FIELDS_IGNORED)
     if definition.get("networkMode") not in ("awsvpc", "bridge"):
         faults.append(f"networkMode {definition.get('networkMode')!r}")
     for volume in definition.get("volumes", []):
         faults += [f"volume {volume['name']}"] if volume.get("host") or volume.keys() - {"name", "host"} else []
     for one in definition["containerDefinitions"]:
-        faults += sorted(f"{one['name']}.{key}" for key in one.keys() - PLAYED - SILENT)
+        faults += sorted(f"{one['name']}.{key}" for key in one.keys() - FIELDS - FIELDS_IGNORED)
         for key in ("startTimeout", "stopTimeout"):
             if launch_type == "FARGATE" and not 2 <= one.get(key, 30) <= 120:
                 faults.append(f"{one['name']}.{key} {one[key]}")
     if faults:
-        raise Unplayable(", ".join(faults))
+        raise Unsupported(", ".join(faults))
 
 
 def podman(*words: str, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """One podman command. Raises RuntimeError with what it said."""
+    """Run a podman command. Raises RuntimeError with its output."""
     done = subprocess.run(["podman", *words], capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
         raise RuntimeError(f"podman {' '.join(words[:3])}: {done.stdout}{done.stderr}")
@@ -508,7 +506,7 @@ def podman(*words: str, timeout: float = 120, check: bool = True) -> subprocess.
 
 
 def inside(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
-    """A socket made in the network namespace of a process: it keeps the namespace it was made in."""
+    """Return a socket made in the network namespace of a process; it stays in that namespace."""
     made: list[socket.socket | BaseException] = []
 
     def there() -> None:
@@ -520,7 +518,7 @@ def inside(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
             finally:
                 os.close(descriptor)
             made.append(make())
-        except BaseException as exc:  # handed over to the caller's thread
+        except BaseException as exc:  # raised in the caller's thread
             made.append(exc)
 
     thread = threading.Thread(target=there)  # ends in that namespace; the process stays in its own
@@ -533,7 +531,7 @@ def inside(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
 
 
 def missing() -> Sequence[str]:
-    """What this machine lacks to play a task."""
+    """Return what this machine lacks to run a task."""
     found = []
     if os.geteuid() != 0:
         found.append("root")

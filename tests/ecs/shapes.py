@@ -1,4 +1,4 @@
-"""AWS's own model of RegisterTaskDefinition, as a JSON Schema that takes nothing the model does not have."""
+"""Make a closed JSON Schema of AWS's model of RegisterTaskDefinition."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def register_task_definition() -> dict[str, Any]:
 
 
 def schema(shape: Any) -> dict[str, Any]:
-    """A shape of botocore's, with all it holds."""
+    """Return the schema of a botocore shape and its members."""
     if shape.type_name == "structure":
         members = {name: schema(member) for name, member in shape.members.items()}
         required = list(shape.required_members)
@@ -36,7 +36,7 @@ def schema(shape: Any) -> dict[str, Any]:
 
 
 def cloudformation(value: Any, key: str = "") -> Any:
-    """A task definition of the API in CloudFormation's spelling: the same, with capitals; maps keep their keys."""
+    """Return a task definition in CloudFormation's spelling: capitalized names; maps keep their keys."""
     if isinstance(value, dict):
         if key in ("options", "dockerLabels"):
             return dict(value)

@@ -1,4 +1,4 @@
-"""The files under `ecs/` that `ecs render` makes of a minimal product: made here, compared with it by the tests.
+"""Make the files under `ecs/` with `ecs render` from a minimal product; the tests compare them.
 
 python -m tests.ecs.templates --write
 """
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sidecar.taskdef.container import EC2, FARGATE, NAME, gate_only_container
-from sidecar.taskdef.render import Wish, as_text, render
+from sidecar.taskdef.container import EC2, FARGATE, NAME, USER
+from sidecar.taskdef.render import RenderOptions, as_text, render
 
 ROOT = Path(__file__).parents[2]
 DIRECTORY = ROOT / "ecs"
@@ -29,7 +29,7 @@ FILLED = {
 
 
 def product(launch_type: str, mode: str, family: str = "product") -> dict[str, Any]:
-    """What a seller has before: one container, and where it logs."""
+    """Return a seller's definition without the sidecar: one container, and where it logs."""
     app: dict[str, Any] = {"name": "app", "image": "<PRODUCT_IMAGE>", "essential": True}
     if launch_type == EC2:
         app |= {"memory": 512, "memoryReservation": 128}
@@ -58,23 +58,31 @@ def product(launch_type: str, mode: str, family: str = "product") -> dict[str, A
 
 
 def gated(launch_type: str, mode: str) -> dict[str, Any]:
-    return render(product(launch_type, mode), Wish(gate=["app"], image=SIDECAR_IMAGE))[0]
+    return render(product(launch_type, mode), RenderOptions(gate=["app"], image=SIDECAR_IMAGE))[0]
 
 
 def gate_only() -> dict[str, Any]:
-    """Another task of the product: its worker starts once the product's own sidecar is entitled."""
+    """Return a task that is not metered: its worker starts once the sidecar of the product's task is entitled."""
     whole = product(FARGATE, "awsvpc", "product-worker")
     del whole["taskRoleArn"]
     worker = whole["containerDefinitions"][0]
-    gate = gate_only_container(SIDECAR_IMAGE, "<PRODUCT_URL>")
-    gate["logConfiguration"] = worker["logConfiguration"]
+    gate = {
+        "name": "entitlement-gate",
+        "image": SIDECAR_IMAGE,
+        "essential": False,
+        "command": ["wait", "--url", "<PRODUCT_URL>"],
+        "user": USER,
+        "readonlyRootFilesystem": True,
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
+        "logConfiguration": worker["logConfiguration"],
+    }
     worker["dependsOn"] = [{"containerName": gate["name"], "condition": "SUCCESS"}]
     whole["containerDefinitions"].insert(0, gate)
     return whole
 
 
 def sidecar_alone() -> dict[str, Any]:
-    """What the Terraform module starts from."""
+    """Return the container that the Terraform module builds on."""
     found: dict[str, Any] = gated(FARGATE, "awsvpc")["containerDefinitions"][0]
     assert found["name"] == NAME
     del found["logConfiguration"]
@@ -82,7 +90,7 @@ def sidecar_alone() -> dict[str, Any]:
 
 
 def made() -> dict[str, str]:
-    """Path under `ecs/` → text."""
+    """Return path under `ecs/` → text, for every file that is made here."""
     return {
         "fargate.json": as_text(gated(FARGATE, "awsvpc")),
         "ec2.json": as_text(gated(EC2, "awsvpc")),
@@ -93,7 +101,7 @@ def made() -> dict[str, str]:
 
 
 def filled(text: str) -> dict[str, Any]:
-    """A template with its placeholders filled in, as a customer would."""
+    """Return a template with its placeholders filled in."""
     for name, value in FILLED.items():
         text = text.replace(name, value)
     found: dict[str, Any] = json.loads(text)

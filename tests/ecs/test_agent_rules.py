@@ -1,4 +1,4 @@
-"""The local ECS's rules, each beside what the agent's source and AWS's pages say."""
+"""The local ECS follows the rules of the agent's code and AWS's documentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.ecs.agent_rules import Container, Health, NeverResolves, Status, checked, may_start, may_stop, restarts
-from tests.ecs.local_ecs import Unplayable, refuse_unplayed
+from tests.ecs.local_ecs import Unsupported, refuse_unsupported
 from tests.ecs.templates import DIRECTORY, filled
 
 CHECK = {"command": ["CMD", "true"], "interval": 10, "retries": 3, "startPeriod": 60}
@@ -54,7 +54,7 @@ def test_success_is_zero_and_complete_is_any_code() -> None:
                 may("SUCCESS", ended)
 
 
-def test_what_never_started_is_waited_for_by_nobody() -> None:
+def test_a_dependency_that_never_started_fails_at_once() -> None:
     with pytest.raises(NeverResolves, match="never start"):
         may("START", gate(Status.STOPPED, started_at=None))
 
@@ -74,7 +74,7 @@ def policy(**changed: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("definition", "code", "now", "goes_on", "expected"),
+    ("definition", "code", "now", "should_run", "expected"),
     [
         (policy(), 1, 60.0, True, True),
         (policy(), 1, 59.0, True, False),
@@ -85,9 +85,9 @@ def policy(**changed: Any) -> dict[str, Any]:
     ],
 )
 def test_a_container_is_restarted_by_its_policy_alone(
-    definition: dict[str, Any], code: int, now: float, goes_on: bool, expected: bool
+    definition: dict[str, Any], code: int, now: float, should_run: bool, expected: bool
 ) -> None:
-    assert restarts(gate(definition=definition), code, now, goes_on) is expected
+    assert restarts(gate(definition=definition), code, now, should_run) is expected
 
 
 def test_the_period_counts_from_the_last_restart() -> None:
@@ -121,8 +121,8 @@ def test_failures_count_after_the_start_period_or_after_a_pass() -> None:
         ({"containerDefinitions": [{"name": "a", "startTimeout": 121}]}, "a.startTimeout 121"),
     ],
 )
-def test_what_is_not_played_is_refused(changed: dict[str, Any], words: str) -> None:
+def test_an_unsupported_field_is_refused(changed: dict[str, Any], words: str) -> None:
     whole = filled((DIRECTORY / "fargate.json").read_text())
-    refuse_unplayed(whole, "FARGATE")
-    with pytest.raises(Unplayable, match=words):
-        refuse_unplayed(whole | changed, "FARGATE")
+    refuse_unsupported(whole, "FARGATE")
+    with pytest.raises(Unsupported, match=words):
+        refuse_unsupported(whole | changed, "FARGATE")

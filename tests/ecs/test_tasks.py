@@ -1,4 +1,4 @@
-"""What becomes of a product in a task: the definitions of `ecs/`, run by a local ECS with real containers.
+"""The definitions of `ecs/` gate and meter a product, run by a local ECS with real containers.
 
 The product is a Python program in the sidecar's own image, so that one image is enough.
 """
@@ -23,7 +23,7 @@ SIDECAR = "entitlement-sidecar"
 PYTHON = "/opt/entitlement-sidecar/bin/python"
 AWS_PORT = 8486
 FAST = 0.1
-"""A tenth of a second for each of the definition's: a check a second instead of every ten."""
+"""Scale of the definition's times: a health check every second instead of every ten."""
 PRODUCT = """
 import json, os, signal, sys, time, urllib.request
 def push(quantity, id):
@@ -46,7 +46,7 @@ Start = Callable[..., LocalTask]
 
 
 def definition(image: str, launch_type: str = "FARGATE", mode: str = "awsvpc", **sidecar: Any) -> dict[str, Any]:
-    """What `ecs/` has, with this image for both containers; `sidecar` changes fields of ours."""
+    """Return a definition of `ecs/` with this image for both containers; `sidecar` changes fields of its container."""
     name = {"FARGATE": "fargate.json", "EC2": "ec2.json"}[launch_type]
     name = "ec2-bridge.json" if mode == "bridge" else name
     found = templates.filled((templates.DIRECTORY / name).read_text())
@@ -58,7 +58,7 @@ def definition(image: str, launch_type: str = "FARGATE", mode: str = "awsvpc", *
 
 @pytest.fixture
 def start(image: str, aws: Emulator) -> Iterator[Start]:
-    """Start a task whose sidecar asks the local AWS; gone at the end of the test."""
+    """Yield a function that starts a task whose sidecar asks the emulator; the task is removed after the test."""
     with ExitStack() as stack:
 
         def started(
@@ -96,7 +96,7 @@ def runs(task: LocalTask) -> None:
 
 
 def shown(task: LocalTask) -> str:
-    """The health check's line."""
+    """Return the line that the health check prints."""
     return task.exec(SIDECAR, "entitlement-sidecar", "healthcheck").stdout
 
 
@@ -114,7 +114,7 @@ def test_an_entitled_task_starts_its_product_after_the_gate(
     """An agent older than 1.104.0 sets no region variables; the task's ARN has the region."""
     task = start(definition(image, launch_type), launch_type=launch_type, agent=agent)
     runs(task)
-    assert task.happened[:3] == [f"{SIDECAR} started", f"{SIDECAR} HEALTHY", "app started"]
+    assert task.events[:3] == [f"{SIDECAR} started", f"{SIDECAR} HEALTHY", "app started"]
     status = json.loads(
         task.exec(
             SIDECAR,
@@ -130,18 +130,18 @@ def test_an_entitled_task_starts_its_product_after_the_gate(
     assert task.last_status == "RUNNING"
 
 
-def test_a_denied_task_never_starts_its_product_and_stops_with_the_reason(start: Start, aws: Emulator) -> None:
+def test_a_denied_task_never_starts_its_product_and_logs_the_reason(start: Start, aws: Emulator) -> None:
     aws.unsubscribe()
     task = start()
     task.until_stopped()
-    assert "app started" not in task.happened
-    assert f"{SIDECAR} restarted" not in task.happened
-    told = task.describe()
-    assert (told["stopCode"], told["stoppedReason"]) == (
+    assert "app started" not in task.events
+    assert f"{SIDECAR} restarted" not in task.events
+    described = task.describe()
+    assert (described["stopCode"], described["stoppedReason"]) == (
         "EssentialContainerExited",
         "Essential container in task exited",
     )
-    assert {one["name"]: one.get("exitCode") for one in told["containers"]} == {SIDECAR: 77, "app": None}
+    assert {one["name"]: one.get("exitCode") for one in described["containers"]} == {SIDECAR: 77, "app": None}
     ending = task.logged(SIDECAR, "sidecar.ending")[-1]
     assert ending["exit_code"] == 77
     assert "no subscription" in ending["hint"]
@@ -152,7 +152,7 @@ def test_a_task_that_aws_throttles_for_minutes_starts_when_it_is_answered(start:
     aws.fault("RegisterUsage", "ThrottlingException", times=None)
     task = start(second=1.0)
     with pytest.raises(AssertionError):
-        task.until(lambda: not task.goes_on or task["app"].status is not Status.PENDING, 130)
+        task.until(lambda: not task.should_run or task["app"].status is not Status.PENDING, 130)
     assert shown(task).startswith("pending (throttled)")
     assert task.last_status == "PENDING"
     assert task[SIDECAR].health is Health.UNKNOWN, "failures within startPeriod do not count"
@@ -160,11 +160,11 @@ def test_a_task_that_aws_throttles_for_minutes_starts_when_it_is_answered(start:
     task.until(lambda: task["app"].status is Status.RUNNING, 120)
 
 
-def test_with_a_start_timeout_the_same_task_gives_up(start: Start, image: str, aws: Emulator) -> None:
+def test_with_a_start_timeout_the_same_task_fails(start: Start, image: str, aws: Emulator) -> None:
     aws.fault("RegisterUsage", "ThrottlingException", times=None)
     task = start(definition(image, startTimeout=60))
     task.until_stopped()
-    assert "app started" not in task.happened
+    assert "app started" not in task.events
     assert task.stop_code == "TaskFailedToStart"
     assert "has timed out" in task.stopped_reason
 
@@ -174,35 +174,33 @@ def test_a_late_grant_opens_the_gate_of_the_task_that_waits(start: Start, aws: E
     task = start(allowed=False)
     task.until(lambda: task[SIDECAR].health is Health.UNHEALTHY, 90)
     assert shown(task).startswith("misconfigured (access_denied)")
-    assert task.goes_on
+    assert task.should_run
     assert task.last_status == "PENDING"
     aws.define_caller(access_key=task.access_key, allowed=True)
     task.until(lambda: task["app"].status is Status.RUNNING, 90)
     assert task[SIDECAR].restarts == 0
 
 
-def test_without_task_metadata_nobody_is_metered_and_the_gate_stays_shut(start: Start, aws: Emulator) -> None:
+def test_without_task_metadata_aws_is_not_asked_and_the_gate_stays_shut(start: Start, aws: Emulator) -> None:
     task = start(second=1.0)
-    task.metadata_answers = False
+    task.metadata_available = False
     task.until(lambda: task[SIDECAR].status is Status.RUNNING)
     task.until(lambda: "task_metadata_unreadable" in shown(task))
     assert [call for call in aws.calls() if call.operation == "RegisterUsage"] == []
-    task.metadata_answers = True
+    task.metadata_available = True
     task.until(lambda: task["app"].status is Status.RUNNING, 90)
 
 
-def test_an_override_looks_inside_with_the_same_role_and_network_and_starts_no_product(
-    start: Start, image: str, aws: Emulator
-) -> None:
+def test_a_command_override_runs_in_the_task_and_starts_no_product(start: Start, image: str, aws: Emulator) -> None:
     task = start(definition(image, command=["settings"]))
     task.until_stopped()
     assert task[SIDECAR].exit_code == 0
     assert "SIDECAR_ON_DENIED\texit\tenvironment" in task.logs(SIDECAR)
-    assert task.happened == [f"{SIDECAR} started", f"{SIDECAR} exited 0"]
+    assert task.events == [f"{SIDECAR} started", f"{SIDECAR} exited 0"]
     assert aws.calls() == []
 
 
-def test_settings_that_are_wrong_end_the_task_with_a_code_of_their_own(start: Start) -> None:
+def test_wrong_settings_end_the_task_with_exit_code_78(start: Start) -> None:
     task = start(settings={"SIDECAR_ON_DENIED": "perhaps"})
     task.until_stopped()
     assert (task[SIDECAR].exit_code, task[SIDECAR].restarts) == (78, 0)
@@ -213,7 +211,7 @@ def test_settings_that_are_wrong_end_the_task_with_a_code_of_their_own(start: St
 
 
 @pytest.mark.parametrize(("launch_type", "instance_role"), [("FARGATE", False), ("EC2", True)])
-def test_a_task_without_a_role_says_so_and_never_asks_as_the_node(
+def test_a_task_without_a_role_reports_it_and_never_asks_as_the_node(
     start: Start, image: str, aws: Emulator, launch_type: str, instance_role: bool
 ) -> None:
     bare = definition(image, launch_type)
@@ -225,7 +223,7 @@ def test_a_task_without_a_role_says_so_and_never_asks_as_the_node(
     assert [call for call in aws.calls() if call.operation == "RegisterUsage"] == []
 
 
-def test_the_nodes_role_is_named_as_the_cause_where_somebody_lets_it_through(start: Start, image: str) -> None:
+def test_a_denial_for_the_nodes_role_names_the_role_as_the_cause(start: Start, image: str) -> None:
     bare = definition(image, "EC2")
     del bare["taskRoleArn"]
     settings = {"SIDECAR_ON_DENIED": "hold", "AWS_EC2_METADATA_DISABLED": "false"}
@@ -244,8 +242,8 @@ def test_a_stop_sends_the_running_hour_after_the_product_has_ended(start: Start,
     runs(task)
     task.stop()
     task.until_stopped()
-    tail = task.happened[-4:]
-    assert tail == ["app told to stop", "app exited 0", f"{SIDECAR} told to stop", f"{SIDECAR} exited 0"]
+    tail = task.events[-4:]
+    assert tail == ["app stop requested", "app exited 0", f"{SIDECAR} stop requested", f"{SIDECAR} exited 0"]
     assert "pushed the last" in task.logs("app")
     assert billed(aws) == {10: 7}
     assert task.logged(SIDECAR, "usage.left_behind") == []
@@ -271,14 +269,14 @@ def test_a_crash_of_the_sidecar_mid_hour_loses_nothing(start: Start, aws: Emulat
     task.until(lambda: task[SIDECAR].restarts == 1)
     task.until(lambda: task[SIDECAR].health is Health.HEALTHY)
     assert usage(task).get("10:00") == "3"
-    assert task.happened.count("app started") == 1, "the gate is a start gate: the product runs on"
+    assert task.events.count("app started") == 1, "the gate is a start gate: the product runs on"
     task.stop()
     task.until_stopped()
     assert billed(aws) == {10: 7}
 
 
 def test_a_restart_of_the_container_alone_keeps_the_running_hour_open(start: Start, aws: Emulator) -> None:
-    """SIGTERM from somebody on the instance, while the task's desired status is RUNNING."""
+    """SIGTERM comes from a process on the instance, while the task's desired status is RUNNING."""
     task = start(product={"FIRST": "3", "LAST": "4"})
     runs(task)
     task.until(lambda: usage(task).get("10:00") == "3")
@@ -300,16 +298,16 @@ def test_unhealthy_is_never_reported_for_metering_trouble(start: Start, aws: Emu
     task.until(lambda: usage(task).get("10:00") == "3")
     for hour in (11, 12, 13):
         aws.set_clock(now=datetime(2026, 1, 2, hour, 30, tzinfo=UTC))
-        looked = len(task[SIDECAR].healths)
-        task.until(lambda looked=looked: len(task[SIDECAR].healths) > looked + 3)
+        checks = len(task[SIDECAR].healths)
+        task.until(lambda checks=checks: len(task[SIDECAR].healths) > checks + 3)
     assert task.logged(SIDECAR, "metering.overdue")
     assert Health.UNHEALTHY not in task[SIDECAR].healths
     opened = task[SIDECAR].healths.index(Health.HEALTHY)
     assert set(task[SIDECAR].healths[opened:]) == {Health.HEALTHY}
-    assert task.goes_on
+    assert task.should_run
 
 
-def test_what_dies_with_the_task_is_logged_whole(start: Start, aws: Emulator) -> None:
+def test_usage_that_is_lost_with_the_task_is_logged(start: Start, aws: Emulator) -> None:
     aws.fault("MeterUsage", "InternalServiceErrorException", times=None)
     task = start(product={"FIRST": "3"}, settings={"SIDECAR_FLUSH_SECONDS": "5"})
     runs(task)
@@ -334,15 +332,15 @@ def test_in_bridge_mode_the_product_pushes_by_its_link(start: Start, image: str,
 
 
 def usage(task: LocalTask) -> dict[str, str]:
-    """Hour → quantity, as the sidecar shows it."""
-    told = task.exec(SIDECAR, "entitlement-sidecar", "usage", "--json").stdout
-    found = json.loads(told) if told.strip().startswith(("{", "[")) else {"records": []}
+    """Return hour → quantity, as `usage --json` prints them."""
+    printed = task.exec(SIDECAR, "entitlement-sidecar", "usage", "--json").stdout
+    found = json.loads(printed) if printed.strip().startswith(("{", "[")) else {"records": []}
     records = found["records"] if isinstance(found, dict) else found
     return {record["hour"][11:16]: record["quantity"] for record in records}
 
 
 def wait_restartable(task: LocalTask) -> None:
-    """ECS restarts no container that failed within restartAttemptPeriod."""
+    """Wait for restartAttemptPeriod: ECS restarts no container that failed within it."""
     period = task[SIDECAR].definition["restartPolicy"]["restartAttemptPeriod"] * task.second
     began = task[SIDECAR].started_at or 0.0
     task.until(lambda: time.monotonic() - began > period)
@@ -355,7 +353,7 @@ def wait_restartable(task: LocalTask) -> None:
 def test_a_gate_only_task_waits_for_the_products_own_sidecar(
     start: Start, image: str, aws: Emulator, subscribed: bool
 ) -> None:
-    """Its worker starts once `wait` ends with 0; denied, it never does, and the task stops."""
+    """The worker starts once `wait` ends with 0; denied, it never does, and the task stops."""
     if not subscribed:
         aws.unsubscribe()
     product = start(settings={"SIDECAR_ON_DENIED": "hold"})
@@ -367,9 +365,9 @@ def test_a_gate_only_task_waits_for_the_products_own_sidecar(
     with LocalTask(found, reach={8484: product.publish(8484)}, second=FAST) as task:
         if subscribed:
             runs(task)
-            assert task.happened[:3] == [f"{gate['name']} started", f"{gate['name']} exited 0", "app started"]
+            assert task.events[:3] == [f"{gate['name']} started", f"{gate['name']} exited 0", "app started"]
             return
         task.until_stopped()
-        assert "app started" not in task.happened
+        assert "app started" not in task.events
         assert task[gate["name"]].exit_code == 77
         assert task.stop_code == "TaskFailedToStart"

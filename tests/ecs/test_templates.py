@@ -1,6 +1,6 @@
-"""The files under `ecs/`: what AWS's models say of them, and that they are what `ecs render` makes.
+"""The files under `ecs/` are valid by AWS's models, and are what `ecs render` makes.
 
-moto, cfn-lint and python-hcl2 come with the dependency group `ecs`; without them their cases are skipped, and say so.
+moto, cfn-lint and python-hcl2 come with the dependency group `ecs`; without them their tests are skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import yaml
 from botocore.validate import ParamValidator
 
 from sidecar.taskdef.container import EC2, FARGATE, NAME
-from sidecar.taskdef.render import Wish, as_text, render
+from sidecar.taskdef.render import RenderOptions, as_text, render
 from tests.ecs import shapes
 from tests.ecs.templates import DIRECTORY, FILLED, filled, made
 
@@ -48,7 +48,7 @@ def test_a_file_rendered_again_stays_the_same(name: str) -> None:
     if name == "gate-only.json":
         pytest.skip("has no sidecar: it waits for another task's")
     found = json.loads((DIRECTORY / name).read_text())
-    assert as_text(render(found, Wish(gate=["app"]))[0]) == MADE[name]
+    assert as_text(render(found, RenderOptions(gate=["app"]))[0]) == MADE[name]
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
@@ -76,7 +76,7 @@ def test_the_schema_sees_what_is_wrong(where: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
-def test_every_placeholder_stands_on_top_of_the_readme(name: str) -> None:
+def test_every_placeholder_is_listed_at_the_top_of_the_readme(name: str) -> None:
     placeholders = set(re.findall(r"<[A-Z_]+>", (DIRECTORY / name).read_text()))
     top = README.read_text().split("\n## ")[1]
     assert placeholders <= set(FILLED)
@@ -119,7 +119,7 @@ def test_the_metering_policies_name_operations_that_the_service_has() -> None:
 
 
 class Loader(yaml.SafeLoader):
-    """Reads `!Ref X` as the text `!Ref X`."""
+    """A YAML loader that reads `!Ref X` as the text `!Ref X`."""
 
 
 def _tagged(loader: yaml.Loader, suffix: str, node: yaml.Node) -> object:
@@ -161,13 +161,13 @@ def test_the_stacks_roles_allow_what_the_policy_files_do() -> None:
     assert set(STACK["Parameters"]["MarketplaceAction"]["AllowedValues"]) == set(MARKETPLACE.values())
 
 
-def test_no_partition_is_written_out() -> None:
+def test_no_arn_has_a_fixed_partition() -> None:
     text = CLOUDFORMATION.read_text() + "".join(path.read_text() for path in (DIRECTORY / "terraform").glob("*.tf"))
     assert re.findall(r"arn:aws[a-z-]*:", text) == []
 
 
 def test_a_late_grant_does_not_trip_the_circuit_breaker() -> None:
-    """The breaker counts tasks that stop or are found unhealthy; within this time the service looks at no health."""
+    """The breaker counts tasks that stop or are found unhealthy; within this time the service ignores health."""
     service = STACK["Resources"]["Service"]["Properties"]
     assert service["DeploymentConfiguration"]["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
     assert service["HealthCheckGracePeriodSeconds"] == "!Ref GatePatienceSeconds"
@@ -176,7 +176,7 @@ def test_a_late_grant_does_not_trip_the_circuit_breaker() -> None:
     assert f"default     = {STACK['Parameters']['GatePatienceSeconds']['Default']}\n" in terraform
 
 
-# -- judged by moto
+# -- checked by moto
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_the_stack_deploys_in_moto(aws: Any, launch_type: str) -> None:
     assert outputs["ServiceName"] in service
 
 
-# -- judged by cfn-lint, which has AWS's resource schemas and its list of IAM actions
+# -- checked by cfn-lint, which has AWS's resource schemas and its list of IAM actions
 
 REGIONS = ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1"]
 
@@ -268,8 +268,8 @@ def test_cfn_lint_knows_every_action_of_a_policy(tmp_path: Path, path: Path) -> 
 def test_cfn_lint_sees_an_action_that_does_not_exist(tmp_path: Path) -> None:
     statement = {"Effect": "Allow", "Action": "aws-marketplace:RegisterUse", "Resource": "*"}
     document = {"Version": "2012-10-17", "Statement": [statement]}
-    (told,) = lint(template(tmp_path, "AWS::IAM::ManagedPolicy", {"PolicyDocument": document}))
-    assert told.startswith("W3037")
+    (finding,) = lint(template(tmp_path, "AWS::IAM::ManagedPolicy", {"PolicyDocument": document}))
+    assert finding.startswith("W3037")
 
 
 # -- Terraform
@@ -296,7 +296,7 @@ def test_terraform_files_are_hcl_and_every_name_in_them_is_declared() -> None:
     assert set(re.findall(r"\bdata\.(aws_\w+)\.(\w+)", whole)) == read_only
 
 
-def test_terraform_would_not_format_its_files_otherwise() -> None:
+def test_terraform_files_are_formatted() -> None:
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
     words = ["terraform", "fmt", "-check", "-diff", "-recursive", str(DIRECTORY / "terraform")]

@@ -1,0 +1,52 @@
+"""A definition is reduced to what can be registered, and wrong types are refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from sidecar.taskdef.container import NAME
+from tests.unit.taskdef.support import FARGATE_APP, container, merged, refused, with_containers, with_sidecar
+
+
+def test_a_described_definition_may_be_given_too() -> None:
+    answer = {
+        "taskDefinition": {**FARGATE_APP, "taskDefinitionArn": "arn", "revision": 7, "status": "ACTIVE"},
+        "tags": [],
+    }
+    assert merged(answer) == merged(FARGATE_APP)
+    tags = [{"key": "team", "value": "shop"}]
+    assert merged({**answer, "tags": tags}) == {**merged(FARGATE_APP), "tags": tags}
+
+
+def test_a_field_that_is_null_counts_as_absent() -> None:
+    given = copy.deepcopy(FARGATE_APP)
+    given["volumes"] = None
+    given["containerDefinitions"][0] |= {"dependsOn": None, "links": None}
+    assert container(merged(given), "app")["dependsOn"]
+    for name in ("essential", "stopTimeout", "user", "command", "healthCheck", "privileged"):
+        given = with_sidecar()
+        container(given)[name] = None
+        assert merged(given) == merged(FARGATE_APP), name
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "containerDefinitions"),
+        ({"containerDefinitions": []}, "register-task-definition"),
+        ({"containerDefinitions": [{"image": "x"}]}, "names"),
+        ({"containerDefinitions": "app"}, "containerDefinitions"),
+        ({**FARGATE_APP, "volumes": {}}, "has to be a list of objects"),
+        ({**FARGATE_APP, "runtimePlatform": []}, "has to be an object"),
+        (with_sidecar(command="run"), "command: is 'run', and has to be a list of strings"),
+        (with_sidecar(user=0), "user: is 0, and has to be a string"),
+        (with_sidecar(stopTimeout="60"), "stopTimeout: is '60', and has to be a whole number"),
+        (with_containers({"name": "app", "image": "x"}), "has 2 containers named 'app'"),
+        (with_containers({"name": NAME, "image": "x"}, {"name": NAME, "image": "y"}), f"2 containers named '{NAME}'"),
+    ],
+)  # fmt: skip
+def test_a_definition_of_another_shape_is_refused(given: dict[str, Any], words: str) -> None:
+    assert words in refused(given)
