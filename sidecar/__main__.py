@@ -1,4 +1,4 @@
-"""Start a command. Two fast paths stand here; every other command goes through `cli.parser`.
+"""Start a command: two on fast paths, every other through `cli.parser`.
 
 Invariants:
 - `healthcheck` runs every few seconds in every task: it is answered before anything else is imported.
@@ -24,11 +24,9 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
     """Run one command and return its exit code. `manifest`: where the image seals its product; only tests move it."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given == ["healthcheck"]:
-        from sidecar.cli.local_client import healthcheck
+        from sidecar.cli.local_client import print_healthcheck
 
-        fine, line = healthcheck(manifest)
-        sys.stdout.write(line + "\n")
-        return 0 if fine else 1
+        return print_healthcheck(manifest)
     if given[:1] == ["run"]:
         # As PID 1 there is no default, and a container may be stopped before the rest is imported.
         signal.signal(signal.SIGTERM, _end_at_once)
@@ -39,7 +37,7 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
 
 
 def _end_at_once(_signal: int, _frame: object) -> None:
-    """Nothing has begun yet. An exception here could be swallowed by whatever it interrupts."""
+    """Exit at once: nothing has begun yet, and an exception could be swallowed by the code it interrupts."""
     os._exit(0)
 
 

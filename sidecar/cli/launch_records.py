@@ -1,13 +1,13 @@
-"""Does every dimension of the listing take a record? One real record of quantity 1 each, before the launch.
+"""Run `usage test-records`: send one real record of quantity 1 for each dimension, before the launch.
 
 AWS asks for it: a listing request fails until each dimension has received one.
 
-Rules kept here:
-- They are real and billed; nothing is sent before somebody said yes.
-- They are sealed and kept like any other usage, in the workload's own ledger. Where a sidecar runs it holds
-  that ledger, and this refuses: the hour it reports could not be reported a second time.
+Invariants:
+- The records are real and billed; nothing is sent without a confirmation.
+- They are sealed and stored like any other usage, in the workload's ledger. Where a sidecar runs it holds that ledger,
+  and the command refuses: the hour that the sidecar reports could not be reported a second time.
 
-Source: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (test records).
+Sources: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (test records).
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ from sidecar.settings.dimensions import PLACES, Aggregation
 KEY: Final = "test-record"
 ALREADY: Final = "this hour was reported already; AWS takes one record an hour. Run it again after the hour's end."
 LOCKED: Final = (
-    "A sidecar runs here and reports this hour itself. Run the command in a pod or task of its own, with the same"
-    " service account or task role: `kubectl run` with the image and this command, or `aws ecs run-task` with a command"
+    "A sidecar runs here and reports this hour itself. Run the command in a separate pod or task, with the same service"
+    " account or task role: `kubectl run` with the image and this command, or `aws ecs run-task` with a command"
     " override."
 )
 
 LEFT_OVER: Final = (
     "usage that was reported before waits in SIDECAR_STATE_DIR, and would be billed together with the test. Let"
-    " `entitlement-sidecar run` settle it, or run this command in a pod or task of its own."
+    " `entitlement-sidecar run` settle it, or run this command in a separate pod or task."
 )
 
 
 class OpenGate:
-    """Entitlement has answered; metering may shut nothing here."""
+    """A gate for the billing loop: entitled, and never shut by metering."""
 
     has_opened = True
     hold: Hold | None = None
 
     def set_hold(self, hold: Hold | None) -> None:
-        """There is no gate."""
+        """Do nothing: there is no gate."""
 
 
 def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] | None = None) -> int:
-    """0 where AWS took a record of every dimension, 1 otherwise."""
+    """Send the records. Returns 0 where AWS took one of every dimension, else 1. Raises SettingsError."""
     if not settings.dimensions:
         fault = "is missing: there is no dimension to send a record of."
         raise SettingsError([Problem(setting="SIDECAR_DIMENSIONS", fault=fault, example="requests")])
@@ -84,54 +84,54 @@ def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] 
     return _send(settings, report, as_json)
 
 
-def _confirmed(words: str, ask: Callable[[str], str] | None) -> bool:
+def _confirmed(question: str, ask: Callable[[str], str] | None) -> bool:
     if ask is None and not sys.stdin.isatty():
-        sys.stderr.write(f"{words} Say --yes to send them.\n")
+        sys.stderr.write(f"{question} Give --yes to send them.\n")
         return False
-    return (ask or input)(f"{words}\nType yes to send them: ").strip().lower() == "yes"
+    return (ask or input)(f"{question}\nType yes to send them: ").strip().lower() == "yes"
 
 
 def _entitled(settings: Settings) -> Report:
-    """AWS's answer to the question whether this workload may run; it comes first here as it does in `run`."""
-    question = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
-    asking = process.spawn(question)
+    """Ask AWS whether this workload may run, as `run` does before it meters."""
+    request = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
+    child = process.spawn(request)
     try:
-        deadline = time.monotonic() + question.budget_seconds
+        deadline = time.monotonic() + request.budget_seconds
         while True:
-            report, _ = process.read_message(asking, Report.from_json, deadline)
+            report, _ = process.read_message(child, Report.from_json, deadline)
             if report is None:
                 hint = "AWS could not be asked; try again."
                 return Report(answer=AnswerClass.RETRY.value, reason=process.CHILD_FAILED, hint=hint)
             if not report.placed_only:
                 return report
     finally:
-        asking.close()
+        child.close()
 
 
 def _send(settings: Settings, report: Report, as_json: bool) -> int:
     clock = clock_for(settings.clock_url)
-    settlement = BillingLoop(settings=settings, clock=clock, gate=OpenGate())
-    settlement.set_identity(report.workload, report.region)
-    settlement.run_once()
-    ledger = settlement.ledger
+    loop = BillingLoop(settings=settings, clock=clock, gate=OpenGate())
+    loop.set_identity(report.workload, report.region)
+    loop.run_once()
+    ledger = loop.ledger
     if ledger is None:
-        fault = settlement.fault
+        fault = loop.fault
         locked = fault is not None and fault.reason == "ledger_locked"
         sys.stderr.write((LOCKED if locked or fault is None else fault.hint) + "\nNothing was sent.\n")
         return Exit.FAILED
     try:
         now = clock.now()
         hour = Hour.at(now)
-        in_the_way = f"{hour}: {ALREADY}" if ledger.open_from() > hour else _left_over(ledger)
-        if in_the_way:
-            sys.stderr.write(f"{in_the_way}\nNothing was sent.\n")
+        obstacle = f"{hour}: {ALREADY}" if ledger.open_from() > hour else _left_over(ledger)
+        if obstacle:
+            sys.stderr.write(f"{obstacle}\nNothing was sent.\n")
             return Exit.FAILED
-        answer = ledger.push([_one(dimension) for dimension in settings.dimensions], now)
-        if isinstance(answer, PushRefused):
-            sys.stderr.write(f"{answer.reason}: {answer.detail}\n")
+        result = ledger.push([_one(dimension) for dimension in settings.dimensions], now)
+        if isinstance(result, PushRefused):
+            sys.stderr.write(f"{result.reason}: {result.detail}\n")
             return Exit.FAILED
         sys.stderr.write(f"Sending {len(settings.dimensions)} records for the hour {hour} …\n")
-        settlement.flush()
+        loop.flush()
         records = [ledger.find(hour, dimension.name) for dimension in settings.dimensions]
     finally:
         ledger.close()
@@ -142,14 +142,14 @@ def _send(settings: Settings, report: Report, as_json: bool) -> int:
 
 
 def _left_over(ledger: Ledger) -> str:
-    """Return what the next record would hold beside the 1 it is meant to be; empty where there is nothing."""
+    """Return a message about unsealed usage that would be billed with the test; empty where there is none."""
     _, _, balances = ledger.snapshot()
     names = ", ".join(f"{plain(one.unsealed)} of {one.dimension}" for one in balances if one.unsealed)
     return f"{names}: {LEFT_OVER}" if names else ""
 
 
 def _raw(dimension: Dimension) -> Decimal:
-    """Return what has to be reported for a quantity of 1, cut to six places; of a `unique` dimension one key is 1."""
+    """Return the quantity to report for a record of 1, cut to six places; of a `unique` dimension, one key is 1."""
     if dimension.aggregation is Aggregation.UNIQUE:
         return Decimal(1)
     return (Decimal(1) / dimension.scale).quantize(Decimal(1).scaleb(-PLACES))

@@ -1,11 +1,10 @@
-"""What does the gate show right now? One look at `/entitled`, as cheap as it can be.
+"""Ask the sidecar of this container over HTTP; `healthcheck` reads the gate once.
 
-A health check runs every few seconds in every task, so this module imports next to nothing, and reads
-a settings file only where that file moves the listener.
-
-Rules kept here:
-- One line: status, reason, hint. The kubelet and ECS show it to the operator.
-- An answer that does not come within a second is a shut gate.
+Invariants:
+- A health check runs every few seconds in every task: this module imports next to nothing, and parses a settings file
+  only where that file moves the listener.
+- The result is one line: status, reason, hint. The kubelet and ECS show it to the operator.
+- A response that does not come within a second is a shut gate.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 
 TIMEOUT_SECONDS = 0.9
-"""The kubelet's default patience is one second."""
+"""The kubelet's default timeout is one second."""
 BYTES_MAX = 65_536
 MANIFEST = "/etc/entitlement-sidecar/product.yaml"
 WILD = {"": "127.0.0.1", "::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}
@@ -24,28 +24,28 @@ DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485"}
 
 
 def listener_address(name: str, manifest: str = MANIFEST) -> tuple[str, int]:
-    """Host and port of `probe_bind` or `api_bind`, for a client in the same container or pod.
+    """Return host and port of `probe_bind` or `api_bind`, for a client in the same container or pod.
 
-    Raises SettingsError where the address, or a file that says it, is wrong.
+    Raises SettingsError where the address, or the file that has it, is wrong.
     """
-    words = (
+    text = (
         _in_file(manifest, name)
         or os.environ.get(f"SIDECAR_{name.upper()}", "").strip()
         or _in_file(os.environ.get("SIDECAR_CONFIG", ""), name)
         or DEFAULTS[name]
     )
-    host, _, port = words.split(",")[0].strip().rpartition(":")
+    host, _, port = text.split(",")[0].strip().rpartition(":")
     host = host.strip("[]")
     if not port.isdigit():
         from sidecar.errors import Problem, SettingsError
 
-        fault = f"{words!r} has no port."
+        fault = f"{text!r} has no port."
         raise SettingsError([Problem(setting=f"SIDECAR_{name.upper()}", fault=fault, example=DEFAULTS[name])])
     return WILD.get(host, host), int(port)
 
 
 def _in_file(path: str, name: str) -> str:
-    """Return what a settings file says of `name`; parsed only where the name stands in it."""
+    """Return the value of `name` in a settings file, which is parsed only where it contains the name."""
     if not path:
         return ""
     try:
@@ -55,7 +55,7 @@ def _in_file(path: str, name: str) -> str:
     except FileNotFoundError:
         return ""
     except OSError:
-        pass  # reading it as a document says what is wrong with it
+        pass  # `yaml_file.read` reports what is wrong with it
     from pathlib import Path
 
     from sidecar.settings import yaml_file
@@ -64,20 +64,20 @@ def _in_file(path: str, name: str) -> str:
 
 
 def get_json(address: tuple[str, int], request: str, timeout: float = TIMEOUT_SECONDS) -> tuple[int, dict[str, object]]:
-    """Status and JSON body of one request to a sidecar nearby. Raises OSError or ValueError."""
+    """Return status and JSON body of one request. Raises OSError or ValueError."""
     deadline = time.monotonic() + timeout
     with socket.create_connection(address, timeout) as sock:
         sock.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        answer = b""
-        while len(answer) < BYTES_MAX:
+        received = b""
+        while len(received) < BYTES_MAX:
             sock.settimeout(max(0.001, deadline - time.monotonic()))
             chunk = sock.recv(8192)
             if not chunk:
                 break
-            answer += chunk
-    head, _, body = answer.partition(b"\r\n\r\n")
-    words = head.split(b" ", 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1."):
+            received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    status_line = head.split(b" ", 2)
+    if len(status_line) < 2 or not status_line[0].startswith(b"HTTP/1."):
         raise ValueError("what listens there does not speak HTTP")
     try:
         found = json.loads(body)
@@ -85,13 +85,13 @@ def get_json(address: tuple[str, int], request: str, timeout: float = TIMEOUT_SE
         found = None
     if not isinstance(found, dict):
         raise ValueError("what listens there is not the sidecar")
-    return int(words[1]), found
+    return int(status_line[1]), found
 
 
 def format_status(found: dict[str, object]) -> str:
-    """Status, reason and hint in one line; what a foreign server says cannot break it."""
-    words = f"{found.get('status')} ({found.get('reason')}): {found.get('hint')}"
-    return " ".join(words.split())
+    """Return status, reason and hint in one line, whatever the server sent."""
+    line = f"{found.get('status')} ({found.get('reason')}): {found.get('hint')}"
+    return " ".join(line.split())
 
 
 def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
@@ -101,6 +101,13 @@ def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
         status, found = get_json(address, "GET /entitled")
     except (OSError, ValueError) as exc:
         return False, f"unreachable: no sidecar answers ({exc}). Is `entitlement-sidecar run` up?"
-    except Exception as exc:  # settings that cannot be read: said, and the gate counts as shut
+    except Exception as exc:  # settings that cannot be read: the line says so, and the gate counts as shut
         return False, " ".join(str(exc).split())
     return status == 200 and found.get("entitled") is True, format_status(found)
+
+
+def print_healthcheck(manifest: str = MANIFEST) -> int:
+    """Print the line of `healthcheck`. Returns 0 where the gate is open, else 1."""
+    is_open, line = healthcheck(manifest)
+    sys.stdout.write(line + "\n")
+    return 0 if is_open else 1

@@ -1,8 +1,8 @@
-"""What becomes of a command whose words nobody takes? A full disk, a pipe whose reader has gone, no stdout at all.
+"""Run a command that prints, and handle an stdout that cannot be written: a full disk, a closed pipe, none at all.
 
-Rules kept here:
-- It is one line on stderr and 1, never a traceback; a reader that only wanted the beginning is told nothing.
-- `run` is not asked here: it prints nothing, and its failures mean something else.
+Invariants:
+- The result is one line on stderr and exit code 1, never a traceback; a closed pipe gets no line.
+- `run` does not come here: it prints nothing, and its failures mean something else.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ UNWRITABLE: Final = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno
 
 
 def run_printing(command: Callable[[], int]) -> int:
-    """Run a command that prints, and see that what it said is out."""
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by whoever called
+    """Run a command and flush its output. Returns its exit code, or 1 where stdout cannot be written."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed when the process ends
     try:
         code = command()
         sys.stdout.flush()
     except OSError as exc:
         if exc.errno not in UNWRITABLE or exc.filename is not None:
             raise
-        silence()
+        discard()
         if exc.errno != errno.EPIPE:
             sys.stderr.write(f"stdout cannot be written: {exc.strerror}\n")
         return int(Exit.FAILED)
     return code
 
 
-def silence() -> None:
-    """What is still in the buffer goes nowhere; else the interpreter would try again, and fail, on its way out."""
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
+def discard() -> None:
+    """Discard what is still buffered; else the interpreter would try to write it again when it exits, and fail."""
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 1)

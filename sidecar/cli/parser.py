@@ -114,7 +114,7 @@ def _add_clients(add: Callable[..., argparse.ArgumentParser]) -> None:
     wait = add(
         "wait",
         _wait,
-        "block until the gate is open; says on stderr what it waits for",
+        "block until the gate is open; print on stderr what it waits for",
         "0 entitled, 69 timed out, 77 denied",
         "entitlement-sidecar wait --timeout 600 --url http://product:8484",
     )
@@ -132,7 +132,7 @@ def _add_clients(add: Callable[..., argparse.ArgumentParser]) -> None:
     add(
         "healthcheck",
         _healthcheck,
-        "look at the gate once and print status, reason and hint in one line",
+        "read the gate once and print status, reason and hint in one line",
         "0 entitled, 1 otherwise",
         'ECS: "healthCheck": {"command": ["CMD", "entitlement-sidecar", "healthcheck"]}',
     )
@@ -149,7 +149,7 @@ def _add_checks(add: Callable[..., argparse.ArgumentParser], commands: object) -
     verify = add(
         "verify",
         _verify,
-        "prove a token offline, as the sidecar does",
+        "verify a token offline, as the sidecar does",
         "0 verified, 77 rejected, 78 unreadable key",
         "entitlement-sidecar verify - --public-key key.pem --key-version 1 --product-code C --nonce X < token",
     )
@@ -175,8 +175,8 @@ def _add_emulator(add: Callable[..., argparse.ArgumentParser]) -> None:
     emulate = add(
         "emulator",
         emulator.run,
-        "play AWS Marketplace on this machine, with real signatures",
-        "0 when told to end, 69 when the port is taken",
+        "run a local AWS Marketplace, with real signatures",
+        "0 after SIGTERM or Ctrl-C, 69 when the port is taken",
         "entitlement-sidecar emulator --port 8486 --product-code my-product",
     )
     emulator.add_arguments(emulate)
@@ -184,18 +184,18 @@ def _add_emulator(add: Callable[..., argparse.ArgumentParser]) -> None:
         "demo",
         _demo,
         "show emulator, sidecar and a tiny product together; ends by itself",
-        "0 when the story went as told",
+        "0 when every step had its expected result, 1 otherwise",
         "entitlement-sidecar demo",
     )
 
 
-def _seconds(words: str) -> float:
+def _seconds(text: str) -> float:
     try:
-        value = float(words)
+        value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"{words!r} is not a number of seconds, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
     return value
 
 
@@ -221,11 +221,9 @@ def _exec(args: argparse.Namespace) -> int:
 
 
 def _healthcheck(args: argparse.Namespace) -> int:
-    from sidecar.cli.local_client import healthcheck
+    from sidecar.cli.local_client import print_healthcheck
 
-    fine, line = healthcheck(str(args.manifest_path))
-    sys.stdout.write(line + "\n")
-    return 0 if fine else 1
+    return print_healthcheck(str(args.manifest_path))
 
 
 def _recheck(_: argparse.Namespace) -> int:

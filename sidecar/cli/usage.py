@@ -1,10 +1,10 @@
-"""How does a person, or a script, report usage and look at it? `report` and `usage`, clients of a running sidecar.
+"""Run `report` and `usage`, clients of a running sidecar.
 
-Rules kept here:
-- A report that got no answer is sent again with the id it had: it may have been kept, and counts once.
-- What the sidecar refuses is told with its reason, and ends with another code than a sidecar that is not
-  there: the first needs another report, the second the same one later.
-- Data goes to stdout, everything said about it to stderr.
+Invariants:
+- A report without a response is sent again with the same id: it may have been stored, and counts once.
+- A refusal has its reason on stderr, and another exit code than a sidecar that does not run: the first needs another
+  report, the second the same one later.
+- Data goes to stdout, messages to stderr.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Final
 from sidecar.cli import local_client, output
 from sidecar.errors import Exit
 
-ANSWER_SECONDS: Final = 10.0
-PAUSES_SECONDS: Final = (0.2, 0.5)
-"""Before the second and the third try of a report."""
+RESPONSE_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = (0.2, 0.5)
+"""Pauses before the second and the third attempt of a report."""
 PROGRESS_SECONDS: Final = 2.0
 COLUMNS: Final = {
     "HOUR": "hour",
@@ -35,123 +35,125 @@ COLUMNS: Final = {
     "LAST_ERROR": "last_error",
 }
 """Column of the table → field of a record."""
-NOTHING: Final = "-"
+EMPTY_CELL: Final = "-"
 NEXT: Final = re.compile(r'<(/v1/usage/export\?[^<>\s]+)>; rel="next"')
 
 Pause = Callable[[float], None]
 
 
 class CommandFailed(Exception):
-    """A command that goes no further: its exit code, and what to say."""
+    """A command cannot continue. The text goes to stderr; `code` is the exit code."""
 
-    def __init__(self, code: Exit, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, code: Exit, message: str) -> None:
+        super().__init__(message)
         self.code = code
 
 
-class Unanswered(CommandFailed):
-    """Nobody answered, or not to the end: whether anything was done is unknown."""
+class NoResponse(CommandFailed):
+    """No response, or half of one: whether anything was done is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientResponse:
-    """An answer that is no refusal."""
+    """A response with status 200."""
 
     body: bytes
     link: str
-    """The Link header: where the next page is, or nothing."""
+    """The Link header, empty where there is none."""
 
 
 def report(event: Mapping[str, object], pause: Pause = time.sleep) -> int:
-    """Have one event kept. 0 when it is on disk or was before, 65 when it is refused, 69 otherwise."""
+    """Report one event. Returns 0 where it is on disk, now or from before, 65 where it is refused, else 69."""
     body = {"id": secrets.token_hex(16), **event}
-    return _ended(lambda: _report(json.dumps(body).encode(), pause))
+    return _exit_code(lambda: _report(json.dumps(body).encode(), pause))
 
 
 def show(as_json: bool) -> int:
-    """Print the records."""
-    return _ended(lambda: _show(as_json))
+    """Print the usage records."""
+    return _exit_code(lambda: _show(as_json))
 
 
 def retry(decision: Mapping[str, str]) -> int:
-    """Have a decision carried out, and print the records it was about as they are now."""
-    return _ended(lambda: _retry(json.dumps(decision).encode()))
+    """Send a decision, and print the records it applied to as they are now."""
+    return _exit_code(lambda: _retry(json.dumps(decision).encode()))
 
 
 def export(elapsed: Callable[[], float] = time.monotonic) -> int:
     """Print the audit copy, page by page."""
-    return _ended(lambda: _export(elapsed))
+    return _exit_code(lambda: _export(elapsed))
 
 
-def _ended(command: Callable[[], None]) -> int:
+def _exit_code(command: Callable[[], None]) -> int:
     try:
         command()
-    except CommandFailed as end:
-        sys.stderr.write(f"{end}\n")
-        return end.code
+    except CommandFailed as exc:
+        sys.stderr.write(f"{exc}\n")
+        return exc.code
     return Exit.OK
 
 
 def _report(body: bytes, pause: Pause) -> None:
-    heard = _read(_asked_again(body, pause))
+    result = _read(_push(body, pause))
     try:
-        sys.stdout.write("duplicate\n" if heard.get("duplicates") else "accepted\n")
+        sys.stdout.write("duplicate\n" if result.get("duplicates") else "accepted\n")
         sys.stdout.flush()
-    except OSError:  # it is on disk all the same, and a script that took this for a failure would send it twice
-        output.silence()
+    except OSError:  # the event is on disk; a script that took this for a failure would send it twice
+        output.discard()
 
 
-def _asked_again(body: bytes, pause: Pause) -> ClientResponse:
-    for seconds in PAUSES_SECONDS:
+def _push(body: bytes, pause: Pause) -> ClientResponse:
+    for seconds in RETRY_SECONDS:
         try:
-            return _ask("POST", "/v1/usage", body)
-        except Unanswered:
+            return _request("POST", "/v1/usage", body)
+        except NoResponse:
             pause(seconds)
-    return _ask("POST", "/v1/usage", body)
+    return _request("POST", "/v1/usage", body)
 
 
 def _show(as_json: bool) -> None:
-    heard = _ask("GET", "/v1/usage")
+    response = _request("GET", "/v1/usage")
     if as_json:
-        _read(heard)
-        _write(heard.body + b"\n")
+        _read(response)
+        _write(response.body + b"\n")
     else:
-        sys.stdout.write(_table(heard))
+        sys.stdout.write(_table(response))
 
 
 def _retry(body: bytes) -> None:
-    heard = _ask("POST", "/v1/usage/retry", body)
-    if _records(heard):
-        sys.stdout.write(_table(heard))
+    response = _request("POST", "/v1/usage/retry", body)
+    if _records(response):
+        sys.stdout.write(_table(response))
     else:
         sys.stderr.write("nothing waits for a person there: no record was changed\n")
 
 
 def _export(elapsed: Callable[[], float]) -> None:
     target: str | None = "/v1/usage/export"
-    count, said_at, said = 0, elapsed(), False
+    count, shown_at, shown = 0, elapsed(), False
     while target is not None:
         try:
-            heard = _ask("GET", target)
-        except CommandFailed as end:
-            raise CommandFailed(end.code, f"{end}\nthe export ends after {count} lines and is not whole") from end
-        _write(heard.body)
-        count += heard.body.count(b"\n")
-        target = _following(heard, target, count)
-        if sys.stderr.isatty() or elapsed() - said_at > PROGRESS_SECONDS:
+            response = _request("GET", target)
+        except CommandFailed as exc:
+            raise CommandFailed(exc.code, f"{exc}\nthe export ended after {count} lines and is incomplete") from exc
+        _write(response.body)
+        count += response.body.count(b"\n")
+        target = _next_page(response, target, count)
+        if sys.stderr.isatty() or elapsed() - shown_at > PROGRESS_SECONDS:
             sys.stderr.write(f"{count} lines\n")
-            said_at, said = elapsed(), True
-    if said:
-        sys.stderr.write(f"{count} lines, all of it\n")
+            shown_at, shown = elapsed(), True
+    if shown:
+        sys.stderr.write(f"{count} lines, complete\n")
 
 
-def _following(heard: ClientResponse, target: str, count: int) -> str | None:
-    """Return where the next page is, or None after the last. Raises Ended where it is not on the way to the end."""
-    if not heard.link:
+def _next_page(response: ClientResponse, target: str, count: int) -> str | None:
+    """Return the target of the next page, or None after the last. Raises CommandFailed for any other link."""
+    if not response.link:
         return None
-    found = NEXT.fullmatch(heard.link)
+    found = NEXT.fullmatch(response.link)
     if found is None or found[1] == target:
-        raise CommandFailed(Exit.UNAVAILABLE, f"the export leads nowhere after {count} lines and is not whole")
+        raise CommandFailed(
+            Exit.UNAVAILABLE, f"the export has no valid next page after {count} lines and is incomplete"
+        )
     return found[1]
 
 
@@ -160,26 +162,26 @@ def _write(data: bytes) -> None:
     sys.stdout.flush()
 
 
-def _table(heard: ClientResponse) -> str:
-    rows = [list(COLUMNS), *([_cell(one.get(field)) for field in COLUMNS.values()] for one in _records(heard))]
+def _table(response: ClientResponse) -> str:
+    rows = [list(COLUMNS), *([_cell(one.get(field)) for field in COLUMNS.values()] for one in _records(response))]
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
 def _cell(value: object) -> str:
-    """Return what it says on one line, without the character that separates cells."""
-    return " ".join(str(value).split()) if value not in (None, "") else NOTHING
+    """Return the value on one line, without the character that separates cells."""
+    return " ".join(str(value).split()) if value not in (None, "") else EMPTY_CELL
 
 
-def _records(heard: ClientResponse) -> list[Mapping[str, object]]:
-    found = _read(heard).get("records")
+def _records(response: ClientResponse) -> list[Mapping[str, object]]:
+    found = _read(response).get("records")
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise CommandFailed(Exit.UNAVAILABLE, "what answers there is not the sidecar")
     return found
 
 
-def _read(heard: ClientResponse) -> Mapping[str, object]:
+def _read(response: ClientResponse) -> Mapping[str, object]:
     try:
-        found = json.loads(heard.body)
+        found = json.loads(response.body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -187,26 +189,26 @@ def _read(heard: ClientResponse) -> Mapping[str, object]:
     return found
 
 
-def _ask(method: str, target: str, body: bytes | None = None) -> ClientResponse:
-    """Return one request to the sidecar nearby. Raises Ended for every answer but 200, SettingsError."""
+def _request(method: str, target: str, body: bytes | None = None) -> ClientResponse:
+    """Send a request to the sidecar of this container. Raises CommandFailed for every status but 200, SettingsError."""
     host, port = local_client.listener_address("api_bind")
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+    connection = http.client.HTTPConnection(host, port, timeout=RESPONSE_SECONDS)
     try:
         connection.request(method, target, body, {"Content-Type": "application/json", "Connection": "close"})
-        answer = connection.getresponse()
-        heard = ClientResponse(body=answer.read(), link=answer.getheader("Link", ""))
+        received = connection.getresponse()
+        response = ClientResponse(body=received.read(), link=received.getheader("Link", ""))
     except (OSError, http.client.HTTPException) as exc:
-        said = str(exc) or type(exc).__name__
+        cause = str(exc) or type(exc).__name__
         where = "Run this in its container, with its SIDECAR_API_BIND."
-        raise Unanswered(Exit.UNAVAILABLE, f"no sidecar answers at {host}:{port} ({said}). {where}") from exc
+        raise NoResponse(Exit.UNAVAILABLE, f"no sidecar answers at {host}:{port} ({cause}). {where}") from exc
     finally:
         connection.close()
-    if answer.status == 200:
-        return heard
-    raise CommandFailed(Exit.REFUSED if 400 <= answer.status < 500 else Exit.UNAVAILABLE, _why(heard))
+    if received.status == 200:
+        return response
+    raise CommandFailed(Exit.REFUSED if 400 <= received.status < 500 else Exit.UNAVAILABLE, _refusal(response))
 
 
-def _why(heard: ClientResponse) -> str:
-    """Reason and detail in one line; what a foreign server says cannot break it."""
-    problem = _read(heard)
+def _refusal(response: ClientResponse) -> str:
+    """Return reason and detail in one line, whatever the server sent."""
+    problem = _read(response)
     return " ".join(f"refused ({problem.get('reason')}): {problem.get('detail')}".split())

@@ -1,6 +1,6 @@
-"""Which usage command is meant? The parsers of `report` and of `usage` with what stands below it.
+"""Add the parsers of `report`, and of `usage` with its actions.
 
-Leaves to others what they do (`usage_commands`), which is imported when one of them runs.
+What they do: `usage` and `launch_records`, imported when one of them runs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 Add = Callable[..., argparse.ArgumentParser]
-"""Makes a command: name, run, what it does, how it ends, an example and, below another, that one's parsers."""
+"""Adds a command: name, function, help, exit codes, example and, for an action, the parsers of its command."""
 
 
 def add_parsers(add: Add) -> None:
-    """Every command about usage, with its help."""
+    """Add every command about usage."""
     _add_report(add)
     usage = add(
         "usage",
@@ -40,9 +40,7 @@ def _add_report(add: Add) -> None:
     )
     report.add_argument("dimension", metavar="DIMENSION", help="the unit the listing prices")
     report.add_argument("quantity", metavar="QUANTITY", help="plain decimal digits: 7, 0.25")
-    report.add_argument(
-        "--id", metavar="I", help="the same id counts once, for a day at least (default: one of its own)"
-    )
+    report.add_argument("--id", metavar="I", help="the same id counts once, for a day at least (default: a new one)")
     report.add_argument(
         "--tag", metavar="K=V", type=_tag, action=_Tags, default={}, help="split the bill by this; may be repeated"
     )
@@ -77,7 +75,7 @@ def _add_export(add: Add, actions: object) -> None:
         "export",
         _export,
         "print the audit copy of the ledger as JSON Lines: what was accepted, sealed, sent and answered",
-        "0 all of it, 69 no sidecar answers or it stopped in between",
+        "0 complete, 69 no sidecar answers or it stopped in between",
         "entitlement-sidecar usage export > usage.jsonl",
         actions,
     )
@@ -93,51 +91,51 @@ def _add_test_records(add: Add, actions: object) -> None:
         actions,
     )
     command.description = (
-        f"{command.description} They are billed. Run it in a pod or task of its own, with the settings, the service"
-        " account or the task role of the product: beside a running sidecar the hour is that one's to report."
+        f"{command.description} They are billed. Run it in a separate pod or task, with the settings, the service"
+        " account or the task role of the product: where a sidecar runs, that sidecar reports the hour."
     )
     command.add_argument("--yes", action="store_true", help="send them without asking")
     command.add_argument("--json", action="store_true", help="print the records as JSON instead of a table")
 
 
 class _Tags(argparse.Action):
-    """Tags by key. A key given twice is refused, as it is in a push: neither value is the one that was meant."""
+    """Collects tags by key. A key given twice is refused, as in a push: it is unknown which value is meant."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
         name, value = values
-        before: dict[str, str] = getattr(namespace, self.dest)
-        if name in before:
+        tags: dict[str, str] = getattr(namespace, self.dest)
+        if name in tags:
             parser.error(f"argument --tag: {name!r} is given twice")
-        setattr(namespace, self.dest, {**before, name: value})
+        setattr(namespace, self.dest, {**tags, name: value})
 
 
-def _tag(words: str) -> tuple[str, str]:
-    name, equals, value = words.partition("=")
+def _tag(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
     if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{words!r} is not K=V")
+        raise argparse.ArgumentTypeError(f"{text!r} is not K=V")
     return name, value
 
 
 def _report(args: argparse.Namespace) -> int:
-    from sidecar.cli import usage as usage_commands
+    from sidecar.cli import usage
 
     given = {"id": args.id, "at": args.at, "key": args.key, "tags": args.tag or None}
     event = {"dimension": args.dimension, "quantity": args.quantity}
-    return usage_commands.report(event | {name: value for name, value in given.items() if value is not None})
+    return usage.report(event | {name: value for name, value in given.items() if value is not None})
 
 
 def _show(args: argparse.Namespace) -> int:
-    from sidecar.cli import usage as usage_commands
+    from sidecar.cli import usage
 
-    return usage_commands.show(args.json)
+    return usage.show(args.json)
 
 
 def _retry(args: argparse.Namespace) -> int:
-    from sidecar.cli import usage as usage_commands
+    from sidecar.cli import usage
 
     act = "confirm" if args.confirm is not None else "roll_forward" if args.roll_forward else "retry"
     given = {"hour": args.hour, "dimension": args.dimension, "metering_record_id": args.confirm}
-    return usage_commands.retry({"act": act} | {name: value for name, value in given.items() if value is not None})
+    return usage.retry({"act": act} | {name: value for name, value in given.items() if value is not None})
 
 
 def _test_records(args: argparse.Namespace) -> int:
@@ -151,6 +149,6 @@ def _test_records(args: argparse.Namespace) -> int:
 
 
 def _export(_: argparse.Namespace) -> int:
-    from sidecar.cli import usage as usage_commands
+    from sidecar.cli import usage
 
-    return usage_commands.export()
+    return usage.export()

@@ -1,7 +1,7 @@
-"""Does this token prove what it claims? `verify`, without AWS and without a sidecar.
+"""Run `verify`: verify a token without AWS and without a sidecar.
 
-For the seller's own tests, for an auditor with a token at hand, and for a product that asked for a
-proof. The checks are the sidecar's own, except `iat`: a token at hand may be old.
+For a seller's tests, for an auditor, and for a product that asked for a proof. The checks are the sidecar's own, except
+`iat`: the token may be old.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sidecar.settings import parsers
 
 
 def verify(text: str, key_file: str, version: int, product_code: str, nonce: str) -> int:
-    """0 where the token verifies, 77 where it does not, with the reason on stderr."""
+    """Return 0 where the token verifies, 77 where it does not, with the reason on stderr. Raises SettingsError."""
     if text == "-":
         text = sys.stdin.buffer.read(token.TOKEN_CHARACTERS_MAX * 2).decode("ascii", "replace")
     asked = Registration(

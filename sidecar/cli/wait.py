@@ -1,9 +1,9 @@
-"""How does a product wait for the gate? `wait`, `exec` and `recheck`, clients of a running sidecar.
+"""Run `wait`, `exec` and `recheck`, clients of a running sidecar.
 
-Rules kept here:
-- The wait ends when AWS says yes, when it says no, or when the time is up; anything else is waited out,
-  a sidecar that is not there yet included.
-- What is being waited for is said on stderr, once per change.
+Invariants:
+- The wait ends when AWS says yes, when it says no, or at the timeout; anything else is waited out, a sidecar that does
+  not run yet included.
+- stderr says what is waited for, once per change.
 - As PID 1 these commands end on SIGTERM like any other process.
 """
 
@@ -29,21 +29,21 @@ from sidecar.settings import parsers
 
 POLL_SECONDS: Final = 0.25
 POLL_SECONDS_MAX: Final = 2.0
-LOOK_SECONDS: Final = 5.0
+REQUEST_SECONDS: Final = 5.0
 
 
 def wait(timeout: float | None, url: str | None) -> int:
-    """Block until entitled. 0, 69 when the time is up, 77 when denied."""
-    signal.signal(signal.SIGTERM, _told_to_end)
+    """Block until entitled. Returns 0, 69 at the timeout, 77 where denied."""
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     target = _target(url)
     deadline = None if timeout is None else time.monotonic() + timeout
-    pause, said = POLL_SECONDS, ""
+    pause, shown = POLL_SECONDS, ""
     while True:
-        status, words = _look(target, _left(deadline, LOOK_SECONDS))
-        if words != said:
-            sys.stderr.write(words + "\n")
+        status, line = _poll(target, _seconds_left(deadline, REQUEST_SECONDS))
+        if line != shown:
+            sys.stderr.write(line + "\n")
             sys.stderr.flush()
-            said, pause = words, POLL_SECONDS
+            shown, pause = line, POLL_SECONDS
         if status == 200:
             return Exit.OK
         if status == 403:
@@ -51,12 +51,12 @@ def wait(timeout: float | None, url: str | None) -> int:
         if deadline is not None and time.monotonic() >= deadline:
             sys.stderr.write(f"not entitled within {timeout:g} s\n")
             return Exit.UNAVAILABLE
-        time.sleep(_left(deadline, pause))
+        time.sleep(_seconds_left(deadline, pause))
         pause = min(pause * 1.5, POLL_SECONDS_MAX)
 
 
 def wait_then_exec(timeout: float | None, command: Sequence[str]) -> int:
-    """Wait, then become `command`. Only a refusal returns."""
+    """Wait, then replace this process with `command`. Returns only where it was not started."""
     program = shutil.which(command[0])
     if program is None:
         found = os.path.exists(command[0])
@@ -77,10 +77,10 @@ def wait_then_exec(timeout: float | None, command: Sequence[str]) -> int:
 
 
 def recheck() -> int:
-    """Ask AWS again now. 0 when it is being asked, 69 otherwise."""
+    """Ask AWS again now. Returns 0 where it is being asked, 69 otherwise."""
     address = local_client.listener_address("api_bind")
     try:
-        status, found = local_client.get_json(address, "POST /v1/recheck", LOOK_SECONDS)
+        status, found = local_client.get_json(address, "POST /v1/recheck", REQUEST_SECONDS)
     except (OSError, ValueError) as exc:
         sys.stderr.write(
             f"no sidecar answers at {address[0]}:{address[1]} ({exc}). Run this in its container, with its"
@@ -95,7 +95,7 @@ def recheck() -> int:
 
 
 def _target(url: str | None) -> tuple[str, str, str]:
-    """Scheme, host:port and path to look at. Raises SettingsError."""
+    """Return scheme, host:port and path of the gate. Raises SettingsError."""
     if url is None:
         host, port = local_client.listener_address("probe_bind")
         return "http", f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "/entitled"
@@ -106,26 +106,26 @@ def _target(url: str | None) -> tuple[str, str, str]:
     return parts.scheme, parts.netloc, parts.path if parts.path.strip("/") else "/entitled"
 
 
-def _look(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
-    """HTTP status and the line to show; status 0 where nobody answers."""
-    scheme, place, path = target
+def _poll(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
+    """Return HTTP status and the line to show; status 0 where no sidecar answers."""
+    scheme, server, path = target
     kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    connection = kind(place, timeout=max(timeout, 0.1))
-    over = threading.Timer(max(timeout, 0.1), _cut, [connection])  # a server that trickles has no longer either
-    over.start()
+    connection = kind(server, timeout=max(timeout, 0.1))
+    timer = threading.Timer(max(timeout, 0.1), _cut, [connection])  # for a server that sends a byte at a time
+    timer.start()
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        found = json.loads(answer.read(local_client.BYTES_MAX))
+        response = connection.getresponse()
+        found = json.loads(response.read(local_client.BYTES_MAX))
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
-        return 0, f"waiting for the sidecar at {place} ({exc})"
+        return 0, f"waiting for the sidecar at {server} ({exc})"
     finally:
-        over.cancel()
+        timer.cancel()
         connection.close()
     if not isinstance(found, dict) or "entitled" not in found:
-        return 0, f"waiting: what answers at {place}{path} is not a sidecar's gate"
-    open_gate = answer.status == 200 and found["entitled"] is True
-    return 200 if open_gate else answer.status if answer.status != 200 else 0, local_client.format_status(found)
+        return 0, f"waiting: what answers at {server}{path} is not a sidecar's gate"
+    open_gate = response.status == 200 and found["entitled"] is True
+    return 200 if open_gate else response.status if response.status != 200 else 0, local_client.format_status(found)
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:
@@ -133,9 +133,9 @@ def _cut(connection: http.client.HTTPConnection) -> None:
         connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _left(deadline: float | None, most: float) -> float:
+def _seconds_left(deadline: float | None, most: float) -> float:
     return most if deadline is None else max(0.0, min(most, deadline - time.monotonic()))
 
 
-def _told_to_end(_signal: int, _frame: object) -> NoReturn:
+def _exit_on_signal(_signal: int, _frame: object) -> NoReturn:
     sys.exit(128 + signal.SIGTERM)

@@ -65,7 +65,7 @@ def test_beside_a_running_sidecar_it_refuses_and_says_how(aws: Emulator, tmp_pat
         running.logged("ledger.opened")
         done = running.command("usage", "test-records", "--yes")
     assert done.returncode == 1
-    assert "of its own" in done.stderr
+    assert "in a separate pod or task" in done.stderr
     assert aws.usage_records() == []
 
 

@@ -1,3 +1,5 @@
+"""The demo prints for a terminal and for a pipe."""
+
 from __future__ import annotations
 
 import io
@@ -24,14 +26,14 @@ def printed(monkeypatch: pytest.MonkeyPatch, to: io.StringIO, **env: str) -> str
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stdout", to)
     with ExitStack() as stack:
-        stage = demo.DemoEnvironment(Path("unused"), stack)
-        stage.title(demo.ACTS[0])
-        stage.waits("waiting for the answer")
-        stage.say(DENIED)
+        shown = demo.DemoEnvironment(Path("unused"), stack)
+        shown.print_heading(demo.HEADINGS[0])
+        shown.show_waiting("waiting for the answer")
+        shown.print_step(DENIED)
     return to.getvalue()
 
 
-def test_a_pipe_gets_plain_lines_and_nothing_that_a_later_line_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_plain_lines_and_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     text = printed(monkeypatch, io.StringIO())
     assert ESCAPE not in text
     assert "\r" not in text
@@ -39,7 +41,7 @@ def test_a_pipe_gets_plain_lines_and_nothing_that_a_later_line_replaces(monkeypa
     assert "  0.0s  GET /entitled → 403 denied (customer_not_entitled): the hint" in text
 
 
-def test_a_terminal_gets_colours_and_a_line_of_waiting_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_colours_and_a_progress_line(monkeypatch: pytest.MonkeyPatch) -> None:
     text = printed(monkeypatch, Terminal(), TERM="xterm")
     assert "\033[31mdenied (customer_not_entitled)\033[0m" in text
     assert "… waiting for the answer\033[0m\r\033[K" in text
@@ -52,7 +54,7 @@ def test_no_color_leaves_a_terminal_without_colours(monkeypatch: pytest.MonkeyPa
     assert "waiting" in text
 
 
-def test_a_dumb_terminal_is_written_to_as_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ESCAPE not in printed(monkeypatch, Terminal(), TERM="dumb")
 
 
@@ -66,6 +68,6 @@ def test_lines_are_as_wide_as_the_terminal_within_limits(
     assert all(line.startswith(demo.INDENT) for line in lines[1:])
 
 
-def test_the_table_of_usage_is_aligned_and_without_its_column_of_errors() -> None:
+def test_the_usage_table_is_aligned_and_has_no_error_column() -> None:
     table = "HOUR\tQUANTITY\tLAST_ERROR\n2026-11-28T05:00:00Z\t17\t-\n"
     assert demo._aligned(table) == ["HOUR                  QUANTITY", "2026-11-28T05:00:00Z  17"]

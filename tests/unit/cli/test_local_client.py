@@ -1,4 +1,4 @@
-"""One look at the gate: open, shut, or nobody there; always one line, always soon, with next to nothing imported."""
+"""The health check: open, shut or unreachable; always one line within a second, with next to nothing imported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check(monkeypatch: Env, answers: list[bytes | None] | Callable[[object], byt
     return fine, line
 
 
-def test_an_open_gate_is_fine(monkeypatch: Env) -> None:
+def test_an_open_gate_is_healthy(monkeypatch: Env) -> None:
     assert check(monkeypatch, [gate(200, True, "entitled")]) == (True, "entitled (some_reason): Do this.")
 
 
@@ -60,7 +60,7 @@ def test_an_open_gate_is_fine(monkeypatch: Env) -> None:
         (gate(200, True)[:-10], "unreachable"),
     ],
 )
-def test_anything_else_is_a_shut_gate(monkeypatch: Env, answer: bytes, words: str) -> None:
+def test_any_other_response_is_a_shut_gate(monkeypatch: Env, answer: bytes, words: str) -> None:
     fine, line = check(monkeypatch, [answer])
     assert fine is False
     assert words in line
@@ -72,7 +72,7 @@ def test_a_silent_server_is_a_shut_gate_within_a_second(monkeypatch: Env) -> Non
     assert "timed out" in line
 
 
-def test_a_dripping_server_is_a_shut_gate_within_a_second() -> None:
+def test_a_slow_server_is_a_shut_gate_within_a_second() -> None:
     import socket
     import time
 
@@ -101,14 +101,14 @@ def test_a_dripping_server_is_a_shut_gate_within_a_second() -> None:
     assert took < 0.8
 
 
-def test_nobody_there_is_a_shut_gate(monkeypatch: Env) -> None:
+def test_an_unreachable_sidecar_is_a_shut_gate(monkeypatch: Env) -> None:
     monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{free_port()}")
     fine, line = local_client.healthcheck(str(NOWHERE))
     assert not fine
     assert "entitlement-sidecar run" in line
 
 
-def test_what_a_server_says_stays_on_one_line(monkeypatch: Env) -> None:
+def test_the_result_is_one_line_whatever_the_server_sends(monkeypatch: Env) -> None:
     fine, line = check(monkeypatch, [gate(503, False, "a\nb\r\nc\u2028d", hint="x\t\ty")])
     assert line == "a b c d (some_reason): x y"
     assert not fine
@@ -118,7 +118,7 @@ def test_what_a_server_says_stays_on_one_line(monkeypatch: Env) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "place"),
+    ("value", "address"),
     [
         ("", ("127.0.0.1", 8484)),
         (":9", ("127.0.0.1", 9)),
@@ -129,18 +129,18 @@ def test_what_a_server_says_stays_on_one_line(monkeypatch: Env) -> None:
         (" localhost:9 , :10", ("localhost", 9)),
     ],
 )
-def test_the_listener_is_where_the_environment_says(monkeypatch: Env, words: str, place: tuple[str, int]) -> None:
-    monkeypatch.setenv("SIDECAR_PROBE_BIND", words)
-    assert local_client.listener_address("probe_bind", str(NOWHERE)) == place
+def test_the_environment_moves_the_probe_listener(monkeypatch: Env, value: str, address: tuple[str, int]) -> None:
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", value)
+    assert local_client.listener_address("probe_bind", str(NOWHERE)) == address
 
 
-def test_the_products_listener_is_another(monkeypatch: Env) -> None:
+def test_the_api_listener_has_its_own_variable(monkeypatch: Env) -> None:
     assert local_client.listener_address("api_bind", str(NOWHERE)) == ("127.0.0.1", 8485)
     monkeypatch.setenv("SIDECAR_API_BIND", "127.0.0.1:7")
     assert local_client.listener_address("api_bind", str(NOWHERE)) == ("127.0.0.1", 7)
 
 
-def test_a_file_that_moves_the_listener_is_followed(monkeypatch: Env, tmp_path: Path) -> None:
+def test_the_settings_file_moves_the_listener(monkeypatch: Env, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump({"product_code": PRODUCT, "public_key": public_pem(), "probe_bind": "127.0.0.1:7"}))
     monkeypatch.setenv("SIDECAR_CONFIG", str(path))
@@ -149,14 +149,14 @@ def test_a_file_that_moves_the_listener_is_followed(monkeypatch: Env, tmp_path: 
     assert local_client.listener_address("probe_bind", str(NOWHERE)) == ("127.0.0.1", 8)
 
 
-def test_a_manifest_that_moves_the_listener_is_followed(tmp_path: Path) -> None:
+def test_the_manifest_moves_the_listener(tmp_path: Path) -> None:
     path = tmp_path / "product.yaml"
     keys = [{"version": 1, "key": public_pem()}]
     path.write_text(yaml.safe_dump({"products": [{"code": "a", "public_keys": keys}], "probe_bind": ":6"}))
     assert local_client.listener_address("probe_bind", str(path)) == ("127.0.0.1", 6)
 
 
-def test_a_file_that_moves_it_and_is_wrong_is_told(monkeypatch: Env, tmp_path: Path) -> None:
+def test_a_wrong_settings_file_is_reported(monkeypatch: Env, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("probe_bind: nonsense\n")
     monkeypatch.setenv("SIDECAR_CONFIG", str(path))
@@ -168,9 +168,9 @@ def test_a_file_that_moves_it_and_is_wrong_is_told(monkeypatch: Env, tmp_path: P
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("words", [":http", "nonsense", "127.0.0.1:"])
-def test_a_malformed_address_is_a_shut_gate(monkeypatch: Env, words: str) -> None:
-    monkeypatch.setenv("SIDECAR_PROBE_BIND", words)
+@pytest.mark.parametrize("value", [":http", "nonsense", "127.0.0.1:"])
+def test_a_malformed_address_is_a_shut_gate(monkeypatch: Env, value: str) -> None:
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", value)
     assert local_client.healthcheck(str(NOWHERE))[0] is False
 
 

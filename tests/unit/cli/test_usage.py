@@ -1,4 +1,4 @@
-"""`report` and `usage` against a tiny server in the sidecar's place."""
+"""`report` and `usage` against a fake sidecar."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bare(monkeypatch: Env) -> None:
 
 @pytest.fixture
 def at(monkeypatch: Env) -> Any:
-    """Makes a peer the sidecar of this container."""
+    """Return a function that makes a peer the sidecar of this container."""
     return lambda peer: monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port}")
 
 
@@ -53,14 +53,14 @@ def problem(status: int, reason: str, detail: str) -> bytes:
 
 
 def sent(peer: Peer) -> list[tuple[str, str, Any]]:
-    """Method, target and JSON of each request."""
+    """Return method, target and JSON of each request."""
     return [(one.method, one.target, json.loads(one.body) if one.body else None) for one in peer.requests]
 
 
 # -- report
 
 
-def test_a_report_is_one_event_with_an_id_of_its_own(at: Any, capsys: Capture) -> None:
+def test_a_report_is_one_event_with_a_new_id(at: Any, capsys: Capture) -> None:
     with Peer([KEPT]) as peer:
         at(peer)
         assert code("report", "requests", "7") == Exit.OK
@@ -72,7 +72,7 @@ def test_a_report_is_one_event_with_an_id_of_its_own(at: Any, capsys: Capture) -
     assert capsys.readouterr() == ("accepted\n", "")
 
 
-def test_everything_given_is_sent_as_it_was_written(at: Any) -> None:
+def test_every_flag_of_a_report_is_sent_as_written(at: Any) -> None:
     flags = ["--id", "i-1", "--tag", "tenant=a=b", "--tag", "team=", "--at", "2026-11-20T10:15:00Z", "--key", "k"]
     with Peer([KEPT]) as peer:
         at(peer)
@@ -97,7 +97,7 @@ def test_two_reports_have_two_ids(at: Any) -> None:
     assert first != second
 
 
-def test_a_report_that_was_there_before_is_a_duplicate(at: Any, capsys: Capture) -> None:
+def test_a_report_with_a_known_id_prints_duplicate(at: Any, capsys: Capture) -> None:
     with Peer([http_answer(200, {"accepted": 0, "duplicates": 1})]) as peer:
         at(peer)
         assert code("report", "requests", "7", "--id", "i") == Exit.OK
@@ -105,7 +105,7 @@ def test_a_report_that_was_there_before_is_a_duplicate(at: Any, capsys: Capture)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
-def test_a_report_that_is_refused_says_why_and_is_not_sent_again(at: Any, capsys: Capture, status: int) -> None:
+def test_a_refused_report_has_its_reason_and_is_not_retried(at: Any, capsys: Capture, status: int) -> None:
     with Peer([problem(status, "some_reason", "Event 0:\n why.")]) as peer:
         at(peer)
         assert code("report", "requests", "7") == Exit.REFUSED
@@ -114,7 +114,7 @@ def test_a_report_that_is_refused_says_why_and_is_not_sent_again(at: Any, capsys
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_report_that_cannot_be_kept_now_is_another_end(at: Any, capsys: Capture, status: int) -> None:
+def test_a_report_that_cannot_be_stored_now_is_69(at: Any, capsys: Capture, status: int) -> None:
     with Peer([problem(status, "ledger_full", "Free some space.")]) as peer:
         at(peer)
         assert code("report", "requests", "7") == Exit.UNAVAILABLE
@@ -122,7 +122,7 @@ def test_a_report_that_cannot_be_kept_now_is_another_end(at: Any, capsys: Captur
     assert "ledger_full" in capsys.readouterr().err
 
 
-def test_a_report_whose_answer_is_lost_is_sent_again_with_the_same_id(at: Any, capsys: Capture) -> None:
+def test_a_report_whose_response_is_lost_is_retried_with_its_id(at: Any, capsys: Capture) -> None:
     pauses: list[float] = []
     with Peer([b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", KEPT]) as peer:
         at(peer)
@@ -132,7 +132,7 @@ def test_a_report_whose_answer_is_lost_is_sent_again_with_the_same_id(at: Any, c
     assert capsys.readouterr() == ("accepted\n", "")
 
 
-def test_it_is_not_sent_for_ever(at: Any, capsys: Capture) -> None:
+def test_a_report_is_retried_twice(at: Any, capsys: Capture) -> None:
     with Peer([b""]) as peer:
         at(peer)
         event = {"dimension": "requests", "quantity": "7"}
@@ -141,9 +141,9 @@ def test_it_is_not_sent_for_ever(at: Any, capsys: Capture) -> None:
     assert "no sidecar answers at 127.0.0.1:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("answer", [http_answer(200, "<html>"), http_answer(200, "[]"), http_answer(404, "<html>")])
-def test_what_is_no_sidecar_is_told(at: Any, capsys: Capture, answer: bytes) -> None:
-    with Peer([answer]) as peer:
+@pytest.mark.parametrize("response", [http_answer(200, "<html>"), http_answer(200, "[]"), http_answer(404, "<html>")])
+def test_another_server_is_recognized(at: Any, capsys: Capture, response: bytes) -> None:
+    with Peer([response]) as peer:
         at(peer)
         for argv in (("report", "requests", "7"), ("usage",), ("usage", "--json"), ("usage", "retry")):
             assert code(*argv) == Exit.UNAVAILABLE
@@ -151,7 +151,7 @@ def test_what_is_no_sidecar_is_told(at: Any, capsys: Capture, answer: bytes) -> 
 
 
 @pytest.mark.parametrize("argv", [("usage",), ("usage", "--json"), ("usage", "retry"), ("usage", "export")])
-def test_where_no_sidecar_is_the_commands_end_with_69(monkeypatch: Env, capsys: Capture, argv: tuple[str, ...]) -> None:
+def test_without_a_sidecar_every_command_is_69(monkeypatch: Env, capsys: Capture, argv: tuple[str, ...]) -> None:
     monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{free_port()}")
     assert code(*argv) == Exit.UNAVAILABLE
     out, err = capsys.readouterr()
@@ -173,14 +173,14 @@ def test_an_address_without_a_port_is_a_bad_setting(monkeypatch: Env) -> None:
         ("report", "a", "1", "--tag", "t=x", "--tag", "t=y"),
     ],
 )
-def test_a_report_without_its_parts_is_a_wrong_call(argv: tuple[str, ...]) -> None:
+def test_an_incomplete_report_is_a_usage_error(argv: tuple[str, ...]) -> None:
     assert code(*argv) == 2
 
 
 # -- usage
 
 
-def test_records_are_a_table_and_nothing_is_a_dash(at: Any, capsys: Capture) -> None:
+def test_records_are_a_table_with_a_dash_for_an_empty_cell(at: Any, capsys: Capture) -> None:
     odd = RECORD | {"dimension": "a\tb\nc", "metering_record_id": None, "last_error": ""}
     with Peer([http_answer(200, {"records": [RECORD, odd]})]) as peer:
         at(peer)
@@ -200,7 +200,7 @@ def test_without_records_the_table_is_its_header(at: Any, capsys: Capture) -> No
     assert capsys.readouterr().out == HEADER
 
 
-def test_as_json_the_body_is_printed_as_it_came(at: Any, capsys: Capture) -> None:
+def test_as_json_the_body_is_printed_unchanged(at: Any, capsys: Capture) -> None:
     body = '{"records": [ {"dimension": "é"} ]}'
     with Peer([http_answer(200, body)]) as peer:
         at(peer)
@@ -227,7 +227,7 @@ RETRIED = http_answer(200, {"records": [RECORD | {"state": "sealed"}]})
         (("--confirm", ""), {"act": "confirm", "metering_record_id": ""}),
     ],
 )
-def test_a_decision_is_sent_and_what_it_changed_is_printed(
+def test_a_decision_is_sent_and_the_changed_records_are_printed(
     at: Any, capsys: Capture, argv: tuple[str, ...], body: dict[str, str]
 ) -> None:
     with Peer([RETRIED]) as peer:
@@ -238,7 +238,7 @@ def test_a_decision_is_sent_and_what_it_changed_is_printed(
     assert (out.startswith(HEADER), "\tsealed\t" in out, err) == (True, True, "")
 
 
-def test_a_retry_of_nothing_says_so(at: Any, capsys: Capture) -> None:
+def test_a_retry_without_matching_records_prints_a_note(at: Any, capsys: Capture) -> None:
     with Peer([http_answer(200, {"records": []})]) as peer:
         at(peer)
         assert code("usage", "retry") == Exit.OK
@@ -247,7 +247,7 @@ def test_a_retry_of_nothing_says_so(at: Any, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(("status", "end"), [(400, Exit.REFUSED), (409, Exit.REFUSED), (503, Exit.UNAVAILABLE)])
-def test_a_decision_that_is_refused_says_why(at: Any, capsys: Capture, status: int, end: Exit) -> None:
+def test_a_refused_decision_has_its_reason(at: Any, capsys: Capture, status: int, end: Exit) -> None:
     with Peer([problem(status, "some_reason", "Why.")]) as peer:
         at(peer)
         assert code("usage", "retry") == end
@@ -255,7 +255,7 @@ def test_a_decision_that_is_refused_says_why(at: Any, capsys: Capture, status: i
     assert capsys.readouterr() == ("", "refused (some_reason): Why.\n")
 
 
-def test_a_decision_whose_answer_is_lost_is_not_made_again(at: Any) -> None:
+def test_a_decision_is_never_retried(at: Any) -> None:
     with Peer([b"", RETRIED]) as peer:
         at(peer)
         assert code("usage", "retry") == Exit.UNAVAILABLE
@@ -269,8 +269,8 @@ def test_a_record_cannot_be_both_rolled_forward_and_confirmed() -> None:
 # -- usage export
 
 
-def page(lines: str, following: str = "") -> bytes:
-    return http_answer(200, lines, **({"Link": f'<{following}>; rel="next"'} if following else {}))
+def page(lines: str, next_page: str = "") -> bytes:
+    return http_answer(200, lines, **({"Link": f'<{next_page}>; rel="next"'} if next_page else {}))
 
 
 def pages(received: Received) -> bytes:
@@ -288,33 +288,33 @@ def test_an_export_is_every_page_in_order(at: Any, capsys: Capture) -> None:
     assert capsys.readouterr() == ('{"n": 1}\n{"n": 2}\n{"n": 3}\n', "")
 
 
-def test_a_slow_export_says_how_far_it_is(at: Any, capsys: Capture) -> None:
+def test_a_slow_export_prints_its_progress(at: Any, capsys: Capture) -> None:
     seconds = iter(range(0, 1000, 3))
     with Peer(pages) as peer:
         at(peer)
         assert usage.export(lambda: float(next(seconds))) == Exit.OK
-    assert capsys.readouterr().err.splitlines() == ["2 lines", "2 lines", "3 lines", "3 lines, all of it"]
+    assert capsys.readouterr().err.splitlines() == ["2 lines", "2 lines", "3 lines", "3 lines, complete"]
 
 
-def test_an_export_that_breaks_off_says_that_it_is_not_whole(at: Any, capsys: Capture) -> None:
+def test_an_interrupted_export_is_reported_as_incomplete(at: Any, capsys: Capture) -> None:
     with Peer([page('{"n": 1}\n', "/v1/usage/export?after=2"), problem(503, "ledger_io_error", "Look.")]) as peer:
         at(peer)
         assert code("usage", "export") == Exit.UNAVAILABLE
     out, err = capsys.readouterr()
     assert out == '{"n": 1}\n'
-    assert err == "refused (ledger_io_error): Look.\nthe export ends after 1 lines and is not whole\n"
+    assert err == "refused (ledger_io_error): Look.\nthe export ended after 1 lines and is incomplete\n"
 
 
-def test_an_export_that_leads_to_itself_ends(at: Any, capsys: Capture) -> None:
+def test_an_export_whose_page_links_to_itself_ends(at: Any, capsys: Capture) -> None:
     with Peer([page('{"n": 1}\n', "/v1/usage/export?after=2")]) as peer:
         at(peer)
         assert code("usage", "export") == Exit.UNAVAILABLE
-    assert (len(peer.requests), "not whole" in capsys.readouterr().err) == (2, True)
+    assert (len(peer.requests), "incomplete" in capsys.readouterr().err) == (2, True)
 
 
 @pytest.mark.parametrize("link", ["http://elsewhere/v1/usage/export?after=2", "/v1/status", "/v1/usage/export?a> <b"])
-def test_an_export_is_not_led_elsewhere_and_not_taken_for_whole(at: Any, capsys: Capture, link: str) -> None:
+def test_an_export_follows_no_foreign_link(at: Any, capsys: Capture, link: str) -> None:
     with Peer([page('{"n": 1}\n', link)]) as peer:
         at(peer)
         assert code("usage", "export") == Exit.UNAVAILABLE
-    assert (len(peer.requests), "not whole" in capsys.readouterr().err) == (1, True)
+    assert (len(peer.requests), "incomplete" in capsys.readouterr().err) == (1, True)

@@ -1,4 +1,4 @@
-"""`verify`, offline: 0 proved, 77 not, 78 where there is no key to prove it with."""
+"""`verify`: 0 verified, 77 rejected, 78 without a readable key."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def ends(text: str, key: str, version: int = 1, code: str = PRODUCT, nonce: str 
     return int(verify(text, key, version, code, nonce))
 
 
-def test_a_token_that_proves_what_was_asked_is_0(key: str, capsys: Capture) -> None:
+def test_a_token_that_verifies_is_0(key: str, capsys: Capture) -> None:
     assert ends(token(), key) == 0
     out, err = capsys.readouterr()
     assert out == f"verified: product {PRODUCT}, public key version 1\n"
     assert err == ""
 
 
-def test_an_old_token_still_proves_it(key: str) -> None:
+def test_an_old_token_verifies(key: str) -> None:
     assert ends(token(iat=1), key) == 0
 
 
@@ -51,23 +51,23 @@ def piped(text: str) -> io.TextIOWrapper:
 
 
 @pytest.mark.parametrize("text", ["{token}", "{token}\n", "  {token}\r\n"])
-def test_it_may_come_from_stdin(key: str, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_token_is_read_from_stdin(key: str, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr("sys.stdin", piped(text.replace("{token}", token())))
     assert ends("-", key) == 0
 
 
 @pytest.mark.parametrize("text", ["", "\n", "nonsense", "a.b.c", "x" * 40_000])
-def test_what_comes_from_stdin_may_be_none(key: str, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_text_on_stdin_that_is_no_token_is_77(key: str, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr("sys.stdin", piped(text))
     assert ends("-", key) == 77
 
 
-def test_stdin_that_is_no_text_is_77(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_binary_stdin_is_77(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
     assert ends("-", key) == 77
 
 
-def test_a_key_in_base64_does_as_well(tmp_path: Path) -> None:
+def test_a_key_in_base64_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "key.b64"
     path.write_text(base64_of(public_pem()) + "\n")
     assert ends(token(), str(path)) == 0
@@ -88,9 +88,7 @@ def test_a_key_in_base64_does_as_well(tmp_path: Path) -> None:
         (lambda: "", "signature_missing"),
     ],
 )
-def test_a_token_that_proves_something_else_is_77_and_says_why(
-    key: str, capsys: Capture, made: Any, reason: str
-) -> None:
+def test_a_token_that_does_not_verify_is_77_with_the_reason(key: str, capsys: Capture, made: Any, reason: str) -> None:
     text = made()
     assert ends(text, key) == 77
     out, err = capsys.readouterr()
@@ -101,7 +99,7 @@ def test_a_token_that_proves_something_else_is_77_and_says_why(
 
 
 @pytest.mark.parametrize("asked", [{"version": 2}, {"code": "other"}, {"nonce": "other"}, {"nonce": ""}])
-def test_a_good_token_to_another_question_is_77(key: str, asked: dict[str, Any]) -> None:
+def test_a_token_of_another_registration_is_77(key: str, asked: dict[str, Any]) -> None:
     assert ends(token(), key, **asked) == 77
 
 
@@ -123,7 +121,7 @@ def test_a_short_key_is_warned_of(tmp_path: Path, capsys: Capture) -> None:
         ("é", "ascii"),
     ],
 )
-def test_without_a_readable_key_nothing_is_said_of_the_token(tmp_path: Path, content: str | None, words: str) -> None:
+def test_without_a_readable_key_the_token_is_not_verified(tmp_path: Path, content: str | None, words: str) -> None:
     path = tmp_path / "key.pem"
     if content is not None:
         path.write_text(content)
@@ -133,7 +131,7 @@ def test_without_a_readable_key_nothing_is_said_of_the_token(tmp_path: Path, con
     assert body_of(private_pem()) not in str(caught.value)
 
 
-def test_a_key_that_only_looks_like_one_is_an_unreadable_key_too(tmp_path: Path) -> None:
+def test_a_malformed_key_is_a_settings_error(tmp_path: Path) -> None:
     inside = base64.b64decode("".join(public_pem().splitlines()[1:-1]))
     broken = base64.b64encode(inside[:60]).decode()
     path = tmp_path / "key.pem"

@@ -1,4 +1,4 @@
-"""`wait`, `exec` and `recheck` against a tiny server in the sidecar's place."""
+"""`wait`, `exec` and `recheck` against a fake sidecar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli import wait as waiting
+from sidecar.cli import wait as wait_command
 from sidecar.errors import Exit, SettingsError
 from tests.fakes import Peer, Received, free_port, gate, http_answer
 
@@ -23,7 +23,7 @@ OPEN, SHUT, DENIED = gate(200, True, "entitled"), gate(503, False), gate(403, Fa
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: Env) -> Iterator[None]:
-    """No address from around; the signal handlers of before afterwards."""
+    """Unset the addresses; restore the signal handlers afterwards."""
     for name in ("SIDECAR_PROBE_BIND", "SIDECAR_API_BIND", "SIDECAR_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ)}
@@ -34,22 +34,22 @@ def bare(monkeypatch: Env) -> Iterator[None]:
 
 def test_an_open_gate_ends_the_wait(capsys: Capture) -> None:
     with Peer([OPEN]) as peer:
-        assert waiting.wait(5, peer.url) == Exit.OK
+        assert wait_command.wait(5, peer.url) == Exit.OK
     assert capsys.readouterr().err == "entitled (some_reason): Do this.\n"
     assert [(one.method, one.target) for one in peer.requests] == [("GET", "/entitled")]
 
 
 def test_a_denial_ends_the_wait(capsys: Capture) -> None:
     with Peer([DENIED]) as peer:
-        assert waiting.wait(None, peer.url) == Exit.DENIED
+        assert wait_command.wait(None, peer.url) == Exit.DENIED
     assert "denied" in capsys.readouterr().err
 
 
-def test_what_may_still_change_is_waited_out_and_said_once_per_change(capsys: Capture) -> None:
+def test_each_new_state_is_shown_once_while_waiting(capsys: Capture) -> None:
     with Peer([SHUT, SHUT, gate(503, False, "unavailable"), OPEN]) as peer:
-        assert waiting.wait(30, peer.url) == Exit.OK
-    said = [line.split(" ")[0] for line in capsys.readouterr().err.splitlines()]
-    assert said == ["pending", "unavailable", "entitled"]
+        assert wait_command.wait(30, peer.url) == Exit.OK
+    shown = [line.split(" ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert shown == ["pending", "unavailable", "entitled"]
     assert len(peer.requests) == 4
 
 
@@ -70,50 +70,50 @@ def test_what_may_still_change_is_waited_out_and_said_once_per_change(capsys: Ca
         None,
     ],
 )
-def test_anything_else_is_waited_for_until_the_time_is_up(capsys: Capture, answer: bytes | None) -> None:
+def test_any_other_response_is_waited_out_until_the_timeout(capsys: Capture, answer: bytes | None) -> None:
     with Peer([answer]) as peer:
-        assert waiting.wait(0.05, peer.url) == Exit.UNAVAILABLE
+        assert wait_command.wait(0.05, peer.url) == Exit.UNAVAILABLE
     assert capsys.readouterr().err.endswith("not entitled within 0.05 s\n")
 
 
-def test_a_sidecar_that_is_not_there_yet_is_waited_for(capsys: Capture, monkeypatch: Env) -> None:
+def test_a_sidecar_that_does_not_run_yet_is_waited_for(capsys: Capture, monkeypatch: Env) -> None:
     monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{free_port()}")
-    assert waiting.wait(0, None) == Exit.UNAVAILABLE
+    assert wait_command.wait(0, None) == Exit.UNAVAILABLE
     assert "waiting for the sidecar at 127.0.0.1:" in capsys.readouterr().err
 
 
-def test_without_a_url_it_is_the_containers_own_sidecar(monkeypatch: Env) -> None:
+def test_without_a_url_the_containers_own_sidecar_is_read(monkeypatch: Env) -> None:
     with Peer([OPEN]) as peer:
         monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{peer.port}")
-        assert waiting.wait(5, None) == Exit.OK
+        assert wait_command.wait(5, None) == Exit.OK
 
 
 @pytest.mark.parametrize(("path", "asked"), [("", "/entitled"), ("/", "/entitled"), ("/gate/x", "/gate/x")])
 def test_a_url_may_name_another_path(path: str, asked: str) -> None:
     with Peer([OPEN]) as peer:
-        assert waiting.wait(5, peer.url + path) == Exit.OK
+        assert wait_command.wait(5, peer.url + path) == Exit.OK
     assert peer.requests[0].target == asked
 
 
 @pytest.mark.parametrize("url", ["product:8484", "ftp://product", "http://", "http://u:p@product"])
-def test_a_url_that_is_none_is_a_settings_error(url: str) -> None:
+def test_an_invalid_url_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError, match="--url"):
-        waiting.wait(0, url)
+        wait_command.wait(0, url)
 
 
-def test_a_deeply_nested_answer_is_waited_out_too() -> None:
+def test_deeply_nested_json_is_waited_out() -> None:
     with Peer([http_answer(200, "[" * 60_000)]) as peer:
-        assert waiting.wait(0, peer.url) == Exit.UNAVAILABLE
+        assert wait_command.wait(0, peer.url) == Exit.UNAVAILABLE
 
 
 @pytest.mark.parametrize(("name", "value"), [("SIDECAR_PROBE_BIND", ":http"), ("SIDECAR_CONFIG", "/")])
-def test_a_setting_that_hides_the_address_is_a_settings_error(monkeypatch: Env, name: str, value: str) -> None:
+def test_a_setting_without_an_address_is_a_settings_error(monkeypatch: Env, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError):
-        waiting.wait(0, None)
+        wait_command.wait(0, None)
 
 
-def test_it_ends_on_sigterm_as_pid_1_must() -> None:
+def test_wait_ends_on_sigterm_as_pid_1() -> None:
     with Peer([SHUT]) as peer:
         process = subprocess.Popen(
             [sys.executable, "-m", "sidecar", "wait", "--url", peer.url], cwd=ROOT, stderr=subprocess.PIPE, text=True
@@ -131,17 +131,15 @@ def test_it_ends_on_sigterm_as_pid_1_must() -> None:
 @pytest.mark.parametrize(
     ("command", "code", "words"), [("/no/such", 127, "no such command"), ("no-such-x", 127, "no such")]
 )
-def test_a_command_that_is_not_there_is_127_before_any_wait(
-    capsys: Capture, command: str, code: int, words: str
-) -> None:
-    assert waiting.wait_then_exec(None, [command]) == code
+def test_an_unknown_command_is_127_before_any_wait(capsys: Capture, command: str, code: int, words: str) -> None:
+    assert wait_command.wait_then_exec(None, [command]) == code
     assert words in capsys.readouterr().err
 
 
 def test_a_command_that_cannot_be_executed_is_126_before_any_wait(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file", tmp_path):
-        assert waiting.wait_then_exec(None, [str(path)]) == 126
+        assert wait_command.wait_then_exec(None, [str(path)]) == 126
     assert "cannot be executed" in capsys.readouterr().err
 
 
@@ -151,7 +149,7 @@ def test_a_command_the_kernel_refuses_is_126(capsys: Capture, monkeypatch: Env, 
     path.chmod(0o755)
     with Peer([OPEN]) as peer:
         monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{peer.port}")
-        assert waiting.wait_then_exec(5, [str(path)]) == 126
+        assert wait_command.wait_then_exec(5, [str(path)]) == 126
 
 
 @pytest.mark.parametrize(("answer", "code"), [(DENIED, 77), (SHUT, 69)])
@@ -160,7 +158,7 @@ def test_a_gate_that_does_not_open_starts_nothing(
 ) -> None:
     with Peer([answer]) as peer:
         monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{peer.port}")
-        assert waiting.wait_then_exec(0, ["/usr/bin/touch", str(tmp_path / "started")]) == code
+        assert wait_command.wait_then_exec(0, ["/usr/bin/touch", str(tmp_path / "started")]) == code
     assert not (tmp_path / "started").exists()
     assert "was not started" in capsys.readouterr().err
 
@@ -176,13 +174,13 @@ def execute(port: int, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_open_gate_becomes_the_command_with_its_arguments_and_its_code() -> None:
+def test_exec_replaces_itself_with_the_command() -> None:
     with Peer([SHUT, OPEN]) as peer:
         ended = execute(peer.port, "sh", "-c", 'echo "$@"; exit 42', "sh", "--timeout", "a b", "--")
     assert (ended.returncode, ended.stdout) == (42, "--timeout a b --\n")
 
 
-def test_the_command_gets_the_signals_as_it_would_alone() -> None:
+def test_the_command_has_the_default_signal_handlers() -> None:
     with Peer([OPEN]) as peer:
         ended = execute(peer.port, "sh", "-c", "grep SigIgn /proc/self/status")
     ignored = int(ended.stdout.split()[1], 16)
@@ -197,10 +195,10 @@ def asked(request: Received) -> bytes:
     return http_answer(202, {"asked": True}) if fine else http_answer(404, {"reason": "not_found"})
 
 
-def test_a_recheck_that_is_taken_is_0(capsys: Capture, monkeypatch: Env) -> None:
+def test_an_accepted_recheck_is_0(capsys: Capture, monkeypatch: Env) -> None:
     with Peer(asked) as peer:
         monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port}")
-        assert waiting.recheck() == Exit.OK
+        assert wait_command.recheck() == Exit.OK
     assert "being asked" in capsys.readouterr().out
 
 
@@ -214,22 +212,22 @@ def test_a_recheck_that_is_taken_is_0(capsys: Capture, monkeypatch: Env) -> None
         (b"", "no sidecar answers"),
     ],
 )
-def test_a_recheck_that_is_not_is_69(capsys: Capture, monkeypatch: Env, answer: bytes, words: str) -> None:
+def test_a_refused_recheck_is_69_with_its_reason(capsys: Capture, monkeypatch: Env, answer: bytes, words: str) -> None:
     with Peer([answer]) as peer:
         monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port}")
-        assert waiting.recheck() == Exit.UNAVAILABLE == 69
+        assert wait_command.recheck() == Exit.UNAVAILABLE == 69
     assert words in capsys.readouterr().err
 
 
 def test_a_recheck_without_a_sidecar_is_69(capsys: Capture, monkeypatch: Env) -> None:
     monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{free_port()}")
-    assert waiting.recheck() == Exit.UNAVAILABLE
+    assert wait_command.recheck() == Exit.UNAVAILABLE
     assert "SIDECAR_API_BIND" in capsys.readouterr().err
 
 
 def test_a_recheck_with_a_malformed_address_is_no_traceback(monkeypatch: Env) -> None:
     monkeypatch.setenv("SIDECAR_API_BIND", ":http")
     try:
-        assert waiting.recheck() != 0
+        assert wait_command.recheck() != 0
     except SettingsError:
         pass
