@@ -431,9 +431,3 @@ def gate(status: int, entitled: bool, words: str = "pending", **more: object) ->
     """What `/entitled` answers."""
     body = {"entitled": entitled, "status": words, "reason": "some_reason", "hint": "Do this."}
     return http_answer(status, body | more)
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])

@@ -6,18 +6,17 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sidecar.cli import local_client
 from sidecar.emulator import Emulator
+from tests.ports import free_port
 
 T = TypeVar("T")
 
@@ -39,14 +38,6 @@ def eventually(what: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"did not happen within {seconds} s; last seen: {found!r}")
         time.sleep(0.02)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port below the ephemeral range would be taken by others; this one was free a moment ago."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with closing(socket.socket(family)) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
 
 
 class Sidecar:

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.emulator import Emulator
-from tests.acceptance.support import Sidecar, eventually, free_port
+from tests.acceptance.support import Sidecar, eventually
 from tests.acceptance.test_pod_status import POD, heralded
+from tests.ports import free_port
 
 
 def test_sigterm_ends_it_with_0_within_the_budget(aws: Emulator, tmp_path: Path) -> None:

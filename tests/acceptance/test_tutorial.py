@@ -15,7 +15,8 @@ from typing import Final
 
 import pytest
 
-from tests.acceptance.support import clean_environment, eventually, free_port
+from tests.acceptance.support import clean_environment, eventually
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TUTORIAL: Final = ROOT / "docs" / "tutorial.md"

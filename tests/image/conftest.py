@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.image import engine
-from tests.image.engine import STATE, Running, free_port
+from tests.image.engine import STATE, Running
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 

@@ -15,7 +15,6 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import tarfile
 import time
@@ -76,12 +75,6 @@ def run(image: str, *words: str, flags: Sequence[str] = ()) -> subprocess.Comple
 
 def run_python(image: str, source: str, *options: str) -> subprocess.CompletedProcess[str]:
     return run(image, *options, "-c", source, flags=("--entrypoint", PYTHON))
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass

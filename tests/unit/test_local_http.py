@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sidecar import local_http
-from tests.fakes import Peer, free_port, http_answer
+from tests.fakes import Peer, http_answer
+from tests.ports import free_port
 
 
 def test_the_body_of_a_200_is_read() -> None:

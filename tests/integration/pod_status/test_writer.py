@@ -19,8 +19,9 @@ from sidecar.pod_status.reporter import PodStatusReporter
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from sidecar.pod_status.writer import CONDITION, NAME_MAX, NOTE_MAX, event_name, write_all
 from sidecar.restart_state import RestartState
-from tests.fakes import Events, free_port, hearing
+from tests.fakes import Events, hearing
 from tests.integration.pod_status.cluster_api import TOKEN, ClusterApi, certificate, wait_for
+from tests.ports import free_port
 
 pytest.importorskip("kubernetes")
 

@@ -14,7 +14,8 @@ import yaml
 
 from sidecar.cli import local_client
 from sidecar.errors import SettingsError
-from tests.fakes import NOWHERE, PRODUCT, Peer, free_port, gate, http_answer, public_pem
+from tests.fakes import NOWHERE, PRODUCT, Peer, gate, http_answer, public_pem
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 Env = pytest.MonkeyPatch

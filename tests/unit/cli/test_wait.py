@@ -13,7 +13,8 @@ import pytest
 
 from sidecar.cli import wait as wait_command
 from sidecar.errors import Exit, SettingsError
-from tests.fakes import Peer, Received, free_port, gate, http_answer
+from tests.fakes import Peer, Received, gate, http_answer
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 Capture = pytest.CaptureFixture[str]

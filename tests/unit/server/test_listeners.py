@@ -11,7 +11,8 @@ import pytest
 
 from sidecar.errors import SettingsError
 from sidecar.server.listeners import NO_FAMILY, Listening, listen
-from tests.fakes import free_port, settings
+from tests.fakes import settings
+from tests.ports import free_port
 
 
 def has_ipv6() -> bool:

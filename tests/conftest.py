@@ -1,0 +1,61 @@
+"""Decide which tests run, and in how many processes.
+
+Invariants:
+- A test marked `slow` runs with `--slow`, when `-m` names the marker, or when the command line names the test;
+  otherwise it is skipped, and the reason says how to run it.
+- Tests run in WORKERS processes unless `-n` says otherwise, or the command line names single tests.
+- Interpreters that tests start find compiled modules, also where the environment forbids to write them beside the
+  source.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+WORKERS = 4
+"""Twice the cores of the smallest machine: most tests wait for a process or a clock half of their time."""
+SKIPPED = "slow: run it with --slow, or all of them with -m slow"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too: long searches and stress loops")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Choose the number of processes where the command line leaves it open."""
+    if getattr(config.option, "numprocesses", 0) is not None or _names_tests(config) or config.option.usepdb:
+        return
+    config.option.numprocesses = WORKERS
+    if config.option.dist == "no":
+        config.option.dist = "worksteal"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled modules in pytest's cache where they may not lie beside the source.
+
+    Without them each of a thousand interpreters would compile the SDK again, which doubles the time it takes to start.
+    """
+    if sys.dont_write_bytecode and sys.pycache_prefix is None and config.getini("cache_dir"):
+        sys.pycache_prefix = str(config.rootpath / config.getini("cache_dir") / "bytecode")
+        sys.dont_write_bytecode = False
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("slow") or "slow" in config.getoption("markexpr"):
+        return
+    if _names_tests(config):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=SKIPPED))
+
+
+def _names_tests(config: pytest.Config) -> bool:
+    """Whether the command line names tests, and not only files and directories."""
+    return any("::" in arg for arg in config.args)
