@@ -27,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Choose the number of processes where the command line leaves it open."""
+    if "PYTEST_XDIST_WORKER" in os.environ or hasattr(config, "workerinput"):
+        return  # one of those processes: it starts none
     if getattr(config.option, "numprocesses", 0) is not None or _names_tests(config) or config.option.usepdb:
         return
     config.option.numprocesses = WORKERS
