@@ -1,9 +1,8 @@
-"""Decide which tests run, and in how many processes.
+"""Decide which tests run.
 
 Invariants:
 - A test marked `slow` runs with `--slow`, when `-m` names the marker, or when the command line names the test;
   otherwise it is skipped, and the reason says how to run it.
-- Tests run in WORKERS processes unless `-n` says otherwise, or the command line names single tests.
 - Interpreters that tests start find compiled modules, also where the environment forbids to write them beside the
   source.
 """
@@ -15,25 +14,11 @@ import sys
 
 import pytest
 
-WORKERS = 4
-"""Twice the cores of the smallest machine: most tests wait for a process or a clock half of their time."""
 SKIPPED = "slow: run it with --slow, or all of them with -m slow"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too: long searches and stress loops")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Choose the number of processes where the command line leaves it open."""
-    if "PYTEST_XDIST_WORKER" in os.environ or hasattr(config, "workerinput"):
-        return  # one of those processes: it starts none
-    if getattr(config.option, "numprocesses", 0) is not None or _names_tests(config) or config.option.usepdb:
-        return
-    config.option.numprocesses = WORKERS
-    if config.option.dist == "no":
-        config.option.dist = "worksteal"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,5 +44,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _names_tests(config: pytest.Config) -> bool:
-    """Whether the command line names tests, and not only files and directories."""
+    """Return whether the command line names tests, and not only files and directories."""
     return any("::" in arg for arg in config.args)

@@ -301,7 +301,7 @@ README: Final = (ROOT / "README.md").read_text()
 DEMO: Final = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/entitlement-sidecar demo"
 TESTS: Final = (
     "python3 -m venv .venv && .venv/bin/pip install -q uv && .venv/bin/uv sync -q --locked --inexact"
-    " && .venv/bin/pytest -q"
+    " && .venv/bin/pytest -q -n 4"
 )
 
 
