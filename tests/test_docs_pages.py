@@ -33,11 +33,6 @@ HEADING: Final = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 MACHINE: Final = re.compile(r"(?<![\w.])/(home|root|work|Users)/")
 MYST_ONLY: Final = re.compile(r"^(```\{|:::|\{[a-z]+\}`|\([\w-]+\)=$)", re.MULTILINE)
 
-AWAITED: Final = {
-    "docs/images/demo.svg",
-}
-"""Files that pages link to and that are being written."""
-
 
 def markdown() -> list[Path]:
     """Return every Markdown file of the checkout."""
@@ -82,7 +77,7 @@ def broken(page: Path, text: str) -> Iterator[str]:
             continue
         path, _, anchor = unquote(target).partition("#")
         file = (page.parent / path).resolve() if path else page
-        there = file.is_relative_to(ROOT) and (file.exists() or name(file) in AWAITED)
+        there = file.is_relative_to(ROOT) and file.exists()
         if not there or (
             anchor and file.exists() and anchor not in anchors(text if file == page else file.read_text())
         ):

@@ -59,7 +59,7 @@ def settled_in_the_end(aws: Emulator, sidecar: Metered, product: Product) -> Non
     assert refused_as_other(aws) == []
 
 
-@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, SEEDS + 1))])
 def test_killed_again_and_again_under_load_the_bill_is_what_was_acknowledged(
     aws: Emulator, tmp_path: Path, product: Product, seed: int
 ) -> None:

@@ -240,7 +240,10 @@ def test_interrupted_at_a_terminal_nothing_is_lost(aws: Emulator, tmp_path: Path
     ended_within(again, 10)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
+SLOW_DELAYS = (0.02, 0.05, 0.08, 0.15, 0.2, 0.5, 0.8)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW_DELAYS)])
 def test_told_to_end_while_it_starts_nothing_is_lost(
     aws: Emulator, tmp_path: Path, product: Product, delay: float
 ) -> None:

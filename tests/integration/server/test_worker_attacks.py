@@ -18,6 +18,7 @@ FLOODED_SECONDS_MAX = 3.0
 GROWTH_KIB_MAX = 8 * 1024
 
 
+@pytest.mark.slow  # it measures time, which other tests beside it would spend
 @pytest.mark.parametrize("listener", ["probe", "api"])
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_probes_are_answered_at_once_under(attack: str, listener: str) -> None:
