@@ -62,8 +62,10 @@ STAMP: Final = re.compile(r"(?<![\d.]) *\d+\.\ds")
 THEME: Final = TerminalTheme(
     (13, 17, 23),
     (215, 222, 230),
-    [(72, 79, 88), (255, 123, 114), (86, 211, 100), (227, 179, 65)]
-    + [(121, 192, 255), (210, 168, 255), (86, 212, 221), (215, 222, 230)],
+    [
+        *[(72, 79, 88), (255, 123, 114), (86, 211, 100), (227, 179, 65)],
+        *[(121, 192, 255), (210, 168, 255), (86, 212, 221), (215, 222, 230)],
+    ],
 )
 """A dark window with a border of its own, readable on a light page and on a dark one."""
 
@@ -71,7 +73,7 @@ SVG: Final = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
 <title>What entitlement-sidecar demo prints</title>
 <style>
-.{unique_id}-matrix {{ font: {char_height}px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; \
+.{unique_id}-matrix {{ font: {char_height}px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; \
 white-space: pre }}
 .{unique_id}-title {{ font: bold 18px sans-serif }}
 {styles}
