@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from sidecar import __version__
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKED = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
 LOCKS = {
     "requirements.lock": PROJECT["project"]["dependencies"],
     "requirements-build.lock": PROJECT["build-system"]["requires"],
@@ -76,3 +79,44 @@ def test_the_image_names_the_version_of_the_code() -> None:
 def test_the_default_base_is_pinned_by_digest() -> None:
     assert re.search(r"^ARG BASE_IMAGE=docker\.io/library/python:\S+-slim\S*@sha256:[0-9a-f]{64}$",
                      (ROOT / "Dockerfile").read_text(), re.MULTILINE)  # fmt: skip
+
+
+def newer_or_older(requirements: str, locked: list[dict[str, Any]]) -> set[str]:
+    """What `requirements` pins to a version that uv.lock does not have."""
+    versions = {(canonicalize_name(one["name"]), one.get("version")) for one in locked}
+    pins = {(canonicalize_name(one.name), next(iter(one.specifier)).version) for one, _ in entries(requirements)}
+    return {name for name, version in pins if (name, version) not in versions}
+
+
+def test_the_image_has_the_versions_that_the_tests_ran_with() -> None:
+    assert newer_or_older((ROOT / "requirements.lock").read_text(), LOCKED) == set(), "run: image/lock"
+    assert newer_or_older("flask==0.1\n", LOCKED) == {"flask"}
+
+
+def test_uv_lock_names_the_public_index_and_no_other() -> None:
+    hosts = set(re.findall(r"https?://([^/\"]+)", (ROOT / "uv.lock").read_text()))
+    assert hosts == {"pypi.org", "files.pythonhosted.org"}
+
+
+def test_uv_lock_fits_pyproject() -> None:
+    """The ranges that uv wrote into the lock file for this project are those of pyproject.toml."""
+    (ours,) = (one for one in LOCKED if one["name"] == PROJECT["project"]["name"])
+    assert names(one["name"] for one in ours["dependencies"]) == names(PROJECT["project"]["dependencies"])
+    for group, members in PROJECT["dependency-groups"].items():
+        locked = {(one["name"], one.get("specifier", "")) for one in ours["metadata"]["requires-dev"][group]}
+        direct = [Requirement(one) for one in members if isinstance(one, str)]
+        missing = {
+            str(one)
+            for one in direct
+            if not any(name == canonicalize_name(one.name) and SpecifierSet(by) == one.specifier for name, by in locked)
+        }
+        assert missing == set(), f"{group}: run: image/lock"
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    return {canonicalize_name(Requirement(one).name) for one in requirements}
+
+
+def test_the_tests_install_what_the_extra_kubernetes_installs() -> None:
+    (extra,) = PROJECT["project"]["optional-dependencies"]["kubernetes"]
+    assert extra in PROJECT["dependency-groups"]["test"]
