@@ -277,7 +277,7 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
     try:
         kept_file.replace(kept_file.answer_path(tmp_path, "w"), "{}")
         kept_file.replace(kept_file.pass_path(tmp_path, "w"), "{}")
-        kept_file.nameless_id(tmp_path)
+        kept_file.spare_workload_id(tmp_path)
         volume.beside(path, 1).touch(mode=0o600)
         modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
     finally:

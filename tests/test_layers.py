@@ -23,7 +23,6 @@ LONGER = {
     "entitlement/error_table.py",  # one row for each error that AWS or the SDK can give
     "billing/loop.py",
     "gate/loop.py",
-    "ledger/ledger.py",
 }
 LEVELS = {
     "__main__": 8,

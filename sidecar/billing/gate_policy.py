@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from sidecar.billing.events import BillingEvents
 from sidecar.entitlement.hold import Hold
-from sidecar.ledger.balance import Waiting
+from sidecar.ledger.balance import LedgerSummary
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.dispositions import TABLE
 from sidecar.metering.overdue import Reporting
@@ -86,7 +86,7 @@ class GatePolicy:
         """Return whether AWS said no to the first record."""
         if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
             return
-        if ledger.waiting().ever_settled or not ledger.ever_answered(DENIED):
+        if ledger.summary().ever_settled or not ledger.ever_answered(DENIED):
             return
         policy = self._settings.on_first_meter_denied
         if not self._denied_said:
@@ -95,7 +95,7 @@ class GatePolicy:
         if policy is OnFirstMeterDenied.SHUT:
             self._impose(Hold.FIRST_METER_DENIED)
 
-    def after_pass(self, sealed: tuple[UsageRecord, ...], waiting: Waiting, now: datetime) -> None:
+    def after_pass(self, sealed: tuple[UsageRecord, ...], waiting: LedgerSummary, now: datetime) -> None:
         """After a pass that could send: what waits still."""
         self._reporting = self._reporting.seen(sealed, waiting.rolled, waiting.last_settled_at, now)
         self.evaluate_overdue(now)

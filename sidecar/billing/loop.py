@@ -34,7 +34,7 @@ from sidecar.child import process
 from sidecar.child.process import ChildProcess
 from sidecar.clock import Clock, ClockJumpDetector
 from sidecar.errors import Exit, ExitProcess
-from sidecar.ledger.balance import Balance, Waiting
+from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
@@ -108,7 +108,7 @@ class BillingLoop:
         self.stopped_loop: str | None = None
         self.sealed: tuple[UsageRecord, ...] = ()
         """What waited for AWS at the end of the last pass."""
-        self.waiting: Waiting | None = None
+        self.waiting: LedgerSummary | None = None
         self.balances: tuple[Balance, ...] = ()
         self.postponed: Postponed | None = None
         self.unconfigured: Mapping[str, Decimal] = {}
@@ -286,7 +286,7 @@ class BillingLoop:
             start_child=lambda question: self._start_child(question),
             chance=self._chance,
         )
-        self.waiting = ledger.waiting()
+        self.waiting = ledger.summary()
         records = {state.value: count for state, count in self.waiting.states.items()}
         self.accounts.opened(str(ledger.path), records, _path(ledger.set_aside), _path(ledger.passed_over))
         ledger.set_aside = None

@@ -93,7 +93,7 @@ class CheckJob:
 
     def _nameless(self) -> str:
         try:
-            return answer_file.nameless_id(Path(self.question.state_dir))
+            return answer_file.spare_workload_id(Path(self.question.state_dir))
         except OSError:
             return self.question.spare_workload_id
 

@@ -1,29 +1,29 @@
-"""What may we bill of a workload that is gone? Its ledger hands over, ours takes, each exactly once.
+"""Take over what may be billed of a workload that is gone, each amount exactly once.
 
 Two files cannot commit together, so there are three steps, each safe to repeat after a crash: the old
 ledger freezes what it gives away; ours takes each frozen amount once, by its number; the old one notes that.
 
-Rules kept here:
+Invariants:
 - Only a ledger whose lock is free, of the same product and region, of a schema we know.
-- Ids go before amounts: what the product sends again to the next workload is known there, billed or not.
+- Ids are copied before amounts: an event that the product repeats to the next workload is a duplicate there,
+  billed or not.
 - Rolled forward: usage that was never sealed, carried remainders, and records that were never sent or
   definitely refused every time. A record whose outcome is unknown is rejected there: AWS may have billed it.
-- What one ledger claimed no other takes: two that both find it after a crash would bill it twice.
+- An amount that one ledger claimed is taken by no other: after a crash two would bill it.
 - Disputed and rejected records stay where they are, for a person.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from sidecar.ledger import balance, seen_ids, volume
-from sidecar.ledger import records as book
+from sidecar.ledger import balance, records, seen_ids, volume
 from sidecar.ledger.amounts import (
     Share,
     Totals,
@@ -36,8 +36,8 @@ from sidecar.ledger.amounts import (
     roll,
     shares_of,
 )
-from sidecar.ledger.errors import LedgerError, translated
-from sidecar.ledger.opening import Owner, open_known, rollback
+from sidecar.ledger.errors import LedgerError, as_ledger_error
+from sidecar.ledger.opening import Owner, ledger_name, open_known, transaction
 from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
@@ -47,7 +47,6 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, Disposition, State, next_state
 from sidecar.settings.dimensions import Dimension
 
-T = TypeVar("T")
 OUTCOME_UNKNOWN: Final = "outcome_unknown"
 
 
@@ -69,10 +68,10 @@ class AdoptionResult:
 
     path: Path
     workload: str = ""
-    """Whose it was; empty where it was skipped."""
+    """The workload it belongs to; empty where it was skipped."""
     amounts: tuple[Transfer, ...] = ()
     orphans: tuple[UsageRecord, ...] = ()
-    """Records there that a person must look at."""
+    """Records there that a person must decide about."""
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
     """What could be billed there of dimensions that are not configured here."""
     claimed: int = 0
@@ -86,19 +85,22 @@ class AdoptionResult:
         return len(self.orphans) + len(self.unconfigured) + self.claimed
 
 
+Take = Callable[[str, tuple[Transfer, ...]], None]
+"""A function that puts amounts of a named ledger on disk in ours, each once."""
+
+
 def adopt(
     path: Path,
     owner: Owner,
-    dimensions: Iterable[str],
+    dimensions: Sequence[str],
     ours: str,
     now: datetime,
-    take: Callable[[str, tuple[Transfer, ...]], None],
-    know: Callable[[bytes], None],
+    take: Take,
+    remember_ids: Callable[[bytes], None],
 ) -> AdoptionResult:
     """Take over what may be billed of the ledger at `path`, and the ids it knows.
 
-    `take(ledger, amounts)` puts amounts on disk in ours, each once; `know(entries)` ids with their contents. `ours`
-    names our ledger.
+    `ours` names our ledger; `remember_ids(entries)` puts ids with their contents on disk in it.
     """
     try:
         lock = volume.Lock(path)
@@ -110,120 +112,127 @@ def adopt(
         lock.release()
         return AdoptionResult(path=path, skipped=exc.reason)
     try:
-        _give_ids(connection, ours, now, know)
-        return _adopt(connection, path, tuple(dimensions), ours, now, take)
+        _copy_ids(connection, ours, now, remember_ids)
+        return _adopt(connection, path, dimensions, ours, now, take)
     except sqlite3.Error as exc:
-        return AdoptionResult(path=path, skipped=translated(exc, path).reason)
+        return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason)
     finally:
         connection.close()
         lock.release()
 
 
-def _give_ids(connection: sqlite3.Connection, ours: str, now: datetime, know: Callable[[bytes], None]) -> None:
-    """Pass on the ids that may still be sent again, once for each ledger that asks and each life of this one."""
+def forget_receivers(connection: sqlite3.Connection) -> None:
+    """Forget which ledgers were given the ids: this workload runs, and will keep ids that they were not given."""
+    connection.execute(sql("ids_given_clear"))
+
+
+def _copy_ids(connection: sqlite3.Connection, ours: str, now: datetime, remember_ids: Callable[[bytes], None]) -> None:
+    """Copy the ids that may still be sent again, once for each ledger that asks and each life of this one."""
     (given,) = connection.execute(sql("ids_given_to"), {"ledger": ours}).fetchone()
-    _, turned_at = connection.execute(sql("standing")).fetchone()
+    _, turned_at = connection.execute(sql("push_state")).fetchone()
     if given or now.timestamp() - turned_at >= 2 * seen_ids.GENERATION_SECONDS:
         return
     for entries in seen_ids.everything(connection):
-        know(entries)
-    _at_once(connection, lambda: connection.execute(sql("ids_give"), {"ledger": ours, "at": instant_text(now)}))
+        remember_ids(entries)
+    with transaction(connection):
+        connection.execute(sql("ids_give"), {"ledger": ours, "at": instant_text(now)})
 
 
 def _adopt(
     connection: sqlite3.Connection,
     path: Path,
-    dimensions: tuple[str, ...],
+    dimensions: Sequence[str],
     ours: str,
     now: datetime,
-    take: Callable[[str, tuple[Transfer, ...]], None],
+    take: Take,
 ) -> AdoptionResult:
-    _at_once(connection, lambda: freeze(connection, dimensions, ours, now))
+    with transaction(connection):
+        freeze(connection, dimensions, ours, now)
     frozen = connection.execute(sql("handed_waiting")).fetchall()
-    amounts = tuple(_handed(row) for row in frozen if row["claimed_by"] == ours and row["dimension"] in dimensions)
-    meta = connection.execute(sql("meta")).fetchone()
-    if amounts:
-        take(meta["ledger"], amounts)
-        _at_once(connection, lambda: _taken(connection, amounts, ours))
+    transfers = tuple(_transfer(row) for row in frozen if row["claimed_by"] == ours and row["dimension"] in dimensions)
+    if transfers:
+        take(ledger_name(connection), transfers)
+        with transaction(connection):
+            _mark_taken(connection, transfers, ours)
     return AdoptionResult(
         path=path,
-        workload=meta["workload"],
-        amounts=amounts,
-        orphans=book.in_state(connection, State.REJECTED) + book.in_state(connection, State.DISPUTED),
+        workload=connection.execute(sql("meta")).fetchone()["workload"],
+        amounts=transfers,
+        orphans=records.in_state(connection, State.REJECTED) + records.in_state(connection, State.DISPUTED),
         unconfigured=_unconfigured(connection, dimensions),
-        claimed=len(frozen) - len(amounts),
+        claimed=len(frozen) - len(transfers),
     )
 
 
-def _unconfigured(connection: sqlite3.Connection, dimensions: tuple[str, ...]) -> dict[str, Decimal]:
-    """What could be billed of other dimensions than these: what is not sealed, and what waits for AWS."""
+def _unconfigured(connection: sqlite3.Connection, dimensions: Sequence[str]) -> dict[str, Decimal]:
+    """Return what could be billed of other dimensions than these: what is not sealed, and what waits for AWS."""
     open_ = [(one.dimension, one.unsealed) for one in balance.balances(connection, {}) if one.unsealed]
-    sent = [record for state in (State.SEALED, State.EXPIRED) for record in book.in_state(connection, state)]
+    sent = [record for state in (State.SEALED, State.EXPIRED) for record in records.in_state(connection, state)]
     found = exact_sums([*open_, *((record.dimension, record.quantity) for record in sent)])
     return {name: amount for name, amount in found.items() if name not in dimensions}
 
 
-def freeze(connection: sqlite3.Connection, dimensions: tuple[str, ...], ours: str, now: datetime) -> None:
-    """First step, there: move what may be billed by another from where it is to `handed`."""
+def freeze(connection: sqlite3.Connection, dimensions: Sequence[str], ours: str, now: datetime) -> None:
+    """Do the first step, there: move what another may bill from where it is to `handed`."""
     known = dimensions_known(connection)
     for name in dimensions:
         if name in known:
             _freeze_usage(connection, known[name], ours, now)
             _freeze_waiting(connection, name, ours, now)
     for state in (State.SEALED, State.EXPIRED):
-        for record in book.in_state(connection, state):
+        for record in records.in_state(connection, state):
             if record.dimension in dimensions:
                 _freeze_record(connection, record, ours, now)
 
 
-def take(connection: sqlite3.Connection, ledger: str, amounts: Iterable[Transfer], now: datetime) -> None:
-    """Second step, in ours: let each amount wait for the next sealing, unless it came before."""
-    for handed in amounts:
-        origin = f"{ledger}:{handed.number}"
+def take(connection: sqlite3.Connection, ledger: str, transfers: Iterable[Transfer], now: datetime) -> None:
+    """Do the second step, in ours: have each amount wait for the next sealing, unless it was taken before."""
+    for transfer in transfers:
+        origin = f"{ledger}:{transfer.number}"
         if connection.execute(sql("rolled_known"), {"origin": origin}).fetchone()[0]:
             continue
-        share = (handed.tags, handed.amount)
         roll(
             connection,
-            handed.dimension,
-            [share],
-            from_hour=handed.from_hour,
+            transfer.dimension,
+            [(transfer.tags, transfer.amount)],
+            from_hour=transfer.from_hour,
             origin=origin,
-            why=handed.why,
+            why=transfer.why,
             now=now,
         )
-        totals = Totals.of(connection, handed.dimension)
-        totals.accepted = exact_sum((totals.accepted, handed.amount))
-        totals.keep(connection)
+        totals = Totals.of(connection, transfer.dimension)
+        totals.accepted = exact_sum((totals.accepted, transfer.amount))
+        totals.save(connection)
 
 
-def _taken(connection: sqlite3.Connection, amounts: Iterable[Transfer], ours: str) -> None:
-    """Third step, there: what was taken is not waiting here any more, nor counted as accepted here."""
-    for handed in amounts:
-        connection.execute(sql("handed_taken"), {"id": handed.number, "taken_by": ours})
-        totals = Totals.of(connection, handed.dimension)
-        totals.accepted = exact_difference(totals.accepted, handed.amount)
-        totals.keep(connection)
+def _mark_taken(connection: sqlite3.Connection, transfers: Iterable[Transfer], ours: str) -> None:
+    """Do the third step, there: what was taken no longer waits there, nor counts as accepted there."""
+    for transfer in transfers:
+        connection.execute(sql("handed_taken"), {"id": transfer.number, "taken_by": ours})
+        totals = Totals.of(connection, transfer.dimension)
+        totals.accepted = exact_difference(totals.accepted, transfer.amount)
+        totals.save(connection)
 
 
 def _freeze_usage(connection: sqlite3.Connection, dimension: Dimension, ours: str, now: datetime) -> None:
     totals = Totals.of(connection, dimension.name)
     for hour in hours_of(connection, dimension.name):
         buckets = buckets_of(connection, dimension.name, hour)
-        _hand(connection, dimension.name, shares_of(dimension, buckets), hour, "open", ours, now)
+        _freeze_amounts(connection, dimension.name, shares_of(dimension, buckets), hour, "open", ours, now)
         totals.sealed += sum(bucket.sum for bucket in buckets)
         totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
         delete_buckets(connection, dimension.name, hour)
-    _hand(connection, dimension.name, [((), totals.carry)], open_from(connection).number - 1, "carried", ours, now)
+    last_sealed = open_from(connection).number - 1
+    _freeze_amounts(connection, dimension.name, [((), totals.carry)], last_sealed, "carried", ours, now)
     totals.carry = Decimal(0)
-    totals.keep(connection)
+    totals.save(connection)
 
 
 def _freeze_waiting(connection: sqlite3.Connection, dimension: str, ours: str, now: datetime) -> None:
     for row in connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall():
         share = (tags_of(row["tags"]), Decimal(row["amount"]))
-        _hand(connection, dimension, [share], row["from_hour"], "rolled_forward", ours, now)
-    connection.execute(sql("rolled_leave"), {"dimension": dimension})
+        _freeze_amounts(connection, dimension, [share], row["from_hour"], "rolled_forward", ours, now)
+    connection.execute(sql("rolled_delete"), {"dimension": dimension})
 
 
 def _freeze_record(connection: sqlite3.Connection, record: UsageRecord, ours: str, now: datetime) -> None:
@@ -231,15 +240,16 @@ def _freeze_record(connection: sqlite3.Connection, record: UsageRecord, ours: st
         lost = replace(
             record, state=next_state(record.state, Disposition.REJECT), retry_at=None, last_error=OUTCOME_UNKNOWN
         )
-        book.save(connection, lost, now, outcome=OUTCOME_UNKNOWN, detail="adopted")
+        records.save(connection, lost, now, outcome=OUTCOME_UNKNOWN, detail="adopted")
         return
-    _hand(connection, record.dimension, record_shares(record), record.hour.number, record.state.value, ours, now)
+    shares, why = record_shares(record), record.state.value
+    _freeze_amounts(connection, record.dimension, shares, record.hour.number, why, ours, now)
     expired = next_state(record.state, Disposition.EXPIRE) if record.state is State.SEALED else record.state
     gone = replace(record, state=next_state(expired, Action.ROLL_FORWARD), retry_at=None)
-    book.save(connection, gone, now, outcome=Action.ROLL_FORWARD.value, detail="adopted")
+    records.save(connection, gone, now, outcome=Action.ROLL_FORWARD.value, detail="adopted")
 
 
-def _hand(
+def _freeze_amounts(
     connection: sqlite3.Connection,
     dimension: str,
     shares: Iterable[Share],
@@ -260,7 +270,7 @@ def _hand(
             connection.execute(sql("handed_add"), {"dimension": dimension, "at": instant_text(now), **values})
 
 
-def _handed(row: sqlite3.Row) -> Transfer:
+def _transfer(row: sqlite3.Row) -> Transfer:
     return Transfer(
         number=row["id"],
         dimension=row["dimension"],
@@ -269,14 +279,3 @@ def _handed(row: sqlite3.Row) -> Transfer:
         from_hour=row["from_hour"],
         why=row["why"],
     )
-
-
-def _at_once(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work()
-        connection.execute("COMMIT")
-    except BaseException:
-        rollback(connection)
-        raise
-    return result

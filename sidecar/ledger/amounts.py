@@ -1,8 +1,8 @@
-"""How do a dimension's amounts lie on disk? Buckets, rolled amounts and lifetime totals as values of the core.
+"""Read and write a dimension's amounts: buckets, rolled amounts and lifetime totals, as values of the core.
 
-Rules kept here:
+Invariants:
 - Amounts are exact: decimals as plain text, added up in the core's arithmetic, never SQLite's.
-- Whatever moves, the four totals of a dimension move in the same transaction.
+- When an amount moves, the totals of its dimension change in the same transaction.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sidecar.settings.dimensions import Aggregation, Dimension
 
 Share = tuple[Tags, Decimal]
 TAG_SETS_MAX: Final = 10_000
-"""Of one hour, that are read into memory: four times what AWS takes. A product that tags with a request's id makes
-a hundred thousand, and the sealing of an hour must not end for want of memory."""
+"""Tag sets of one hour that are read into memory: four times what AWS takes. A product that tags with a request's id
+makes a hundred thousand, and sealing an hour must not run out of memory."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Totals:
-    """The totals of one dimension for ever, while a transaction changes them."""
+    """One dimension's totals since the ledger began, while a transaction changes them."""
 
     dimension: str
     sealed: int
@@ -42,6 +42,7 @@ class Totals:
 
     @classmethod
     def of(cls, connection: sqlite3.Connection, dimension: str) -> Totals:
+        """Return them as they are on disk."""
         row = connection.execute(sql("lifetime_amounts"), {"dimension": dimension}).fetchone()
         return cls(
             dimension=dimension,
@@ -52,7 +53,8 @@ class Totals:
             merged=row["merged"],
         )
 
-    def keep(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Write them back."""
         values = {
             "dimension": self.dimension,
             "sealed": str(self.sealed),
@@ -61,11 +63,11 @@ class Totals:
             "carry": plain(self.carry),
             "merged": self.merged,
         }
-        connection.execute(sql("lifetime_keep"), values)
+        connection.execute(sql("lifetime_save"), values)
 
 
 def dimension_of(row: sqlite3.Row) -> Dimension:
-    """A dimension as it was last counted here."""
+    """Return a dimension as it was last counted here."""
     return Dimension(
         name=row["dimension"],
         aggregation=Aggregation(row["aggregation"]),
@@ -75,12 +77,12 @@ def dimension_of(row: sqlite3.Row) -> Dimension:
 
 
 def dimensions_known(connection: sqlite3.Connection) -> dict[str, Dimension]:
-    """Every dimension that was ever counted in this ledger."""
+    """Return every dimension that was ever counted in this ledger, by name."""
     return {row["dimension"]: dimension_of(row) for row in connection.execute(sql("lifetime_settings"))}
 
 
 def buckets_of(connection: sqlite3.Connection, dimension: str, hour: int) -> list[Bucket]:
-    """What came in for one hour, by tags; nothing for an hour without usage.
+    """Return what came in for one hour, by tags; nothing for an hour without usage.
 
     Beyond TAG_SETS_MAX tag sets the smallest are in the untagged bucket.
     """
@@ -96,16 +98,16 @@ def buckets_of(connection: sqlite3.Connection, dimension: str, hour: int) -> lis
     return sorted(found, key=lambda bucket: bucket.tags)
 
 
-def _merged(kept: list[Bucket], buckets: int, micros: int) -> list[Bucket]:
-    """The buckets that were read, and all others in the untagged one; `buckets` and `micros` are of all together."""
-    rest = micros - sum(bucket.sum for bucket in kept)
-    untagged = next((bucket for bucket in kept if not bucket.tags), Bucket())
-    tagged = [bucket for bucket in kept if bucket.tags]
-    return [replace(untagged, sum=untagged.sum + rest, merged=buckets - len(kept)), *tagged]
+def _merged(read: list[Bucket], buckets: int, micros: int) -> list[Bucket]:
+    """Return the buckets that were read, and all others in the untagged one; `buckets` and `micros` are of all."""
+    rest = micros - sum(bucket.sum for bucket in read)
+    untagged = next((bucket for bucket in read if not bucket.tags), Bucket())
+    tagged = [bucket for bucket in read if bucket.tags]
+    return [replace(untagged, sum=untagged.sum + rest, merged=buckets - len(read)), *tagged]
 
 
 def micros_of(connection: sqlite3.Connection, dimension: str, hour: int) -> tuple[int, int]:
-    """How many buckets one hour has, and their sum: added up here, where integers have no limit."""
+    """Return how many buckets one hour has, and their sum: added up here, where integers have no limit."""
     buckets = micros = 0
     for (one,) in connection.execute(sql("bucket_sums_of"), {"hour": hour, "dimension": dimension}):
         buckets, micros = buckets + 1, micros + one
@@ -113,7 +115,7 @@ def micros_of(connection: sqlite3.Connection, dimension: str, hour: int) -> tupl
 
 
 def open_amount(connection: sqlite3.Connection, dimension: Dimension, hour: int) -> Decimal:
-    """What an open hour comes to so far, however many tag sets it has."""
+    """Return what an open hour comes to so far, however many tag sets it has."""
     if dimension.aggregation is Aggregation.SUM:
         _, micros = micros_of(connection, dimension.name, hour)
         return exact_product(micros_to_decimal(micros), dimension.scale)
@@ -121,32 +123,32 @@ def open_amount(connection: sqlite3.Connection, dimension: Dimension, hour: int)
 
 
 def amount_of(dimension: Dimension, buckets: Sequence[Bucket]) -> Decimal:
-    """What an hour's usage comes to, scaled and uncut."""
+    """Return what an hour's usage comes to, scaled and uncut."""
     owed = roll_up(dimension, buckets, ZERO, ())
     return exact_sum((owed.quantity, owed.carry))
 
 
 def shares_of(dimension: Dimension, buckets: Sequence[Bucket]) -> list[Share]:
-    """The same, by tag set."""
+    """Return what an hour's usage comes to by tag set, scaled and uncut."""
     if dimension.aggregation is Aggregation.SUM:
         return [(one.tags, exact_product(micros_to_decimal(one.sum), dimension.scale)) for one in buckets]
     return [((), amount_of(dimension, buckets))] if buckets else []
 
 
 def record_shares(record: UsageRecord) -> list[Share]:
-    """A record's quantity by tag set, as it was frozen in its request."""
+    """Return a record's quantity by tag set, as it was frozen in its request."""
     allocations = record.request.allocations if record.request else ()
     return [(one.tags, one.quantity) for one in allocations] or [((), record.quantity)]
 
 
 def hours_of(connection: sqlite3.Connection, dimension: str) -> list[int]:
-    """The hours in which a dimension has usage that is not sealed."""
+    """Return the numbers of the hours in which a dimension has usage that is not sealed."""
     return [hour for (hour,) in connection.execute(sql("bucket_hours_all"), {"dimension": dimension}).fetchall()]
 
 
 def delete_buckets(connection: sqlite3.Connection, dimension: str, hour: int) -> None:
-    """Drop the buckets of an hour whose amount was written elsewhere in this transaction."""
-    for name in ("bucket_drop", "unique_keys_drop"):
+    """Delete the buckets of an hour whose amount was written elsewhere in this transaction."""
+    for name in ("bucket_delete", "unique_keys_delete"):
         connection.execute(sql(name), {"hour": hour, "dimension": dimension})
 
 
@@ -160,7 +162,7 @@ def roll(
     why: str,
     now: datetime,
 ) -> None:
-    """Let amounts wait for the next hour that is sealed. Raises sqlite3.IntegrityError for an origin known before."""
+    """Add amounts to those that wait for the next sealing. Raises sqlite3.IntegrityError for an origin known before."""
     for tags, amount in shares:
         if amount:
             values = {"tags": tags_text(tags), "amount": plain(amount), "from_hour": from_hour, "at": now.isoformat()}

@@ -1,6 +1,6 @@
-"""Is everything there, to the unit? What was accepted, what AWS settled, what waits.
+"""Add up what was accepted, what AWS settled and what waits, to the unit.
 
-Rules kept here:
+Invariants:
 - accepted = settled + waiting for each dimension, at every instant, computed from the rows themselves.
 - What was acknowledged in micros is counted a second time, apart from the buckets, and must agree.
 """
@@ -23,7 +23,7 @@ from sidecar.settings.dimensions import Dimension
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Balance:
-    """One dimension's totals for ever. Amounts are scaled; what the open hours come to so far is in both sides."""
+    """One dimension's totals since the ledger began. Amounts are scaled; open hours are in accepted and in waiting."""
 
     dimension: str
     accepted: Decimal
@@ -41,29 +41,30 @@ class Balance:
 
     @property
     def balanced(self) -> bool:
+        """Whether nothing was lost and nothing counted twice."""
         return self.accepted == exact_sum((self.settled, self.waiting)) and self.pushed == self.counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
-    """How much work and worry is left."""
+class LedgerSummary:
+    """What waits in the whole ledger, and how long."""
 
     open_from: Hour
     states: Mapping[State, int] = field(default_factory=dict)
     """Records by state; a state without any is missing."""
     oldest_unsettled: Hour | None = None
     last_settled_at: datetime | None = None
-    """Of the records that are kept still."""
+    """Of the records that are still kept."""
     ever_settled: bool = False
     """Whether AWS ever took a record of this ledger, however long ago."""
     rolled: int = 0
     """Amounts that wait to be counted in a later hour."""
     bytes: int = 0
-    """Of the file and its log."""
+    """Size of the file and its log."""
 
 
 def balances(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> tuple[Balance, ...]:
-    """Every dimension that was ever counted; one that is not configured now counts as it did last."""
+    """Return the balance of every dimension that was ever counted; one that is not configured counts as it did last."""
     return tuple(_balance(connection, row, configured) for row in connection.execute(sql("lifetimes")).fetchall())
 
 
@@ -71,13 +72,13 @@ def _balance(connection: sqlite3.Connection, row: sqlite3.Row, configured: Mappi
     name = row["dimension"]
     dimension = configured.get(name) or dimension_of(row)
     where = {"dimension": name}
-    opened = exact_sum(open_amount(connection, dimension, hour) for hour in hours_of(connection, name))
+    open_sum = exact_sum(open_amount(connection, dimension, hour) for hour in hours_of(connection, name))
     amounts = [Decimal(amount) for (amount,) in connection.execute(sql("amounts_waiting"), where)]
-    unsealed = _unsealed(connection, name, exact_sum((opened, Decimal(row["carry"]))))
+    unsealed = _unsealed(connection, name, exact_sum((open_sum, Decimal(row["carry"]))))
     sums = connection.execute(sql("bucket_sums"), where)
     return Balance(
         dimension=name,
-        accepted=exact_sum((Decimal(row["accepted"]), opened)),
+        accepted=exact_sum((Decimal(row["accepted"]), open_sum)),
         settled=Decimal(row["settled"]),
         waiting=exact_sum((unsealed, *amounts)),
         unsealed=floor_to(unsealed, dimension.decimals),
@@ -88,16 +89,16 @@ def _balance(connection: sqlite3.Connection, row: sqlite3.Row, configured: Mappi
     )
 
 
-def _unsealed(connection: sqlite3.Connection, dimension: str, begun: Decimal) -> Decimal:
-    """What the next sealing would add up: what is used and carried, and what waits to be counted later."""
+def _unsealed(connection: sqlite3.Connection, dimension: str, used: Decimal) -> Decimal:
+    """Return what the next sealing would add up: what is used and carried, and what waits to be counted later."""
     rolled = connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall()
-    return exact_sum((begun, *(Decimal(row["amount"]) for row in rolled)))
+    return exact_sum((used, *(Decimal(row["amount"]) for row in rolled)))
 
 
-def waiting(connection: sqlite3.Connection, size: int) -> Waiting:
-    """The summary that status, metrics and readiness show."""
+def summary(connection: sqlite3.Connection, size: int) -> LedgerSummary:
+    """Return what status, metrics and readiness show; `size` in bytes."""
     one = {name: connection.execute(sql(name)).fetchone()[0] for name in ("oldest_unsettled", "last_settled")}
-    return Waiting(
+    return LedgerSummary(
         open_from=Hour.numbered(connection.execute(sql("meta")).fetchone()["open_from"]),
         states={State(state): count for state, count in connection.execute(sql("states_count")).fetchall()},
         oldest_unsettled=None if one["oldest_unsettled"] is None else Hour.numbered(one["oldest_unsettled"]),

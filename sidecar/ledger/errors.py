@@ -1,13 +1,13 @@
-"""Why can the ledger not keep what it is given? Each way a disk fails, with its reason and the next step.
+"""Translate each way a disk, volume or file fails into a `LedgerError` with its reason and the next step.
 
     SidecarError
     └── LedgerError   the disk, the volume or the file does not keep what was written
 
-Rules kept here:
+Invariants:
 - Every failure of SQLite or the system becomes one `LedgerError` with a reason that never changes.
 - An unknown failure is a failure: nothing is acknowledged because its name is new.
 
-Source: sqlite.org/rescode.html.
+Sources: sqlite.org/rescode.html.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sidecar.errors import SidecarError
 
 
 class LedgerError(SidecarError):
-    """The ledger cannot be opened, read or written. `reason` is one of REASONS."""
+    """A failure to open, read or write the ledger. `reason` is one of REASONS."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, f"{detail} {REASONS[reason]}".strip())
@@ -75,8 +75,8 @@ SYSTEM: Final[Mapping[int, str]] = {
 """errno → reason."""
 
 
-def translated(exc: BaseException, path: Path) -> LedgerError:
-    """What a failure means for the ledger at `path`."""
+def as_ledger_error(exc: BaseException, path: Path) -> LedgerError:
+    """Return what a failure means for the ledger at `path`."""
     if isinstance(exc, LedgerError):
         return exc
     if isinstance(exc, sqlite3.Error):

@@ -1,8 +1,8 @@
-"""Where does the last good answer lie, and under which name is a nameless workload known?
+"""Read and replace the small files of the state directory: the kept answer, the kept pass, the spare workload id.
 
-Small files in the state directory. Leaves to `entitlement.kept` and `entitlement.kept_pass` what they prove.
+What they prove is decided in `entitlement.kept_answer` and `entitlement.kept_pass`.
 
-Rules kept here:
+Invariants:
 - A file is replaced whole or not at all: written beside, synced, renamed, directory synced.
 - Readable by the owner only: the answer holds a token.
 - One file per workload, so that a volume with several workloads keeps them apart.
@@ -19,25 +19,26 @@ from typing import Final
 
 BYTES_MAX: Final = 65_536
 """A kept answer is about 1 500 bytes; what is larger is not one."""
-NAMELESS: Final = "workload-id"
+SPARE_ID: Final = "workload-id"
 
 
 def answer_path(state_dir: Path, workload: str) -> Path:
-    """The file of one workload; its name tells nothing but equality."""
-    return state_dir / f"answer-{_named_after(workload)}.json"
+    """Return the file of one workload; its name reveals nothing about the workload."""
+    return state_dir / f"answer-{workload_digest(workload)}.json"
 
 
 def pass_path(state_dir: Path, workload: str) -> Path:
-    """The same for a pass of MeterUsage: beside the answer, so that neither takes the other's place."""
-    return state_dir / f"pass-{_named_after(workload)}.json"
+    """Return the same for a pass of MeterUsage: beside the answer, so that neither replaces the other."""
+    return state_dir / f"pass-{workload_digest(workload)}.json"
 
 
-def _named_after(workload: str) -> str:
+def workload_digest(workload: str) -> str:
+    """Return what stands for a workload in file names, 128 bits in hex."""
     return hashlib.sha256(workload.encode()).hexdigest()[:32]
 
 
 def read(path: Path) -> str | None:
-    """The file's text; None where there is none. Raises OSError, also for what is no plain file."""
+    """Return the file's text; None where there is none. Raises OSError, also for what is no plain file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -49,7 +50,7 @@ def read(path: Path) -> str | None:
 
 
 def replace(path: Path, text: str) -> None:
-    """Put `text` there so that a crash leaves the old or the new, never a mixture. Raises OSError."""
+    """Replace the file's text; a crash leaves the old or the new, never a mixture. Raises OSError."""
     beside = path.with_name(f"{path.name}.new")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
@@ -61,18 +62,23 @@ def replace(path: Path, text: str) -> None:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names in a directory durable. Raises OSError."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
+        os.fsync(handle)
     finally:
-        os.close(directory)
+        os.close(handle)
 
 
-def nameless_id(state_dir: Path) -> str:
-    """A UUID that stands for a workload without identity, the same after each restart. Raises OSError."""
-    import uuid  # here: the process that stays has no use for it
+def spare_workload_id(state_dir: Path) -> str:
+    """Return a UUID for a workload without identity, the same after each restart. Raises OSError."""
+    import uuid  # here: the resident process does not need it
 
-    path = state_dir / NAMELESS
+    path = state_dir / SPARE_ID
     known = (read(path) or "").strip()
     try:
         return str(uuid.UUID(known))

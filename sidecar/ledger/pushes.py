@@ -1,10 +1,10 @@
-"""Which of these requests are kept, and what do they add? A group of pushes, judged in order, written together.
+"""Judge a group of pushes in order, and write what they add together.
 
-Rules kept here:
-- Each request is judged after those before it in the group, as if it were alone: a bad one refuses itself
+Invariants:
+- Each request is judged after those before it in the group, as if it were alone: a bad one is refused
   and leaves no trace; a repeated id counts once, also within a request or a group.
 - An id is known by 128 bits of it and of its content; the same id with other content is a conflict (409).
-- A duplicate is one even if its hour was sealed since; only new events are placed.
+- A duplicate is one even if its hour was sealed since; only new events need an open hour.
 - A sum that would leave 64 bits is refused (422); STRICT refuses the row, nothing wraps.
 
 The order of refusals is the contract's: 422 before 409.
@@ -48,7 +48,7 @@ class PreparedEvent(NamedTuple):
     """The product said when it happened."""
     tags: str
     entry: bytes | None
-    """Digests of id and content."""
+    """Digests of id and content; None without an id."""
     key: bytes | None
 
 
@@ -61,15 +61,16 @@ class PushRequest(NamedTuple):
 
     @classmethod
     def of(cls, events: Iterable[UsageEvent], now: datetime) -> PushRequest:
+        """Prepare the events of one push that arrived at `now`."""
         at = (now - EPOCH) // MICROSECOND
-        return cls(events=tuple(_counted(event, at) for event in events), now=at // 1_000_000)
+        return cls(events=tuple(_prepared(event, at) for event in events), now=at // 1_000_000)
 
 
 PushResult = PushAccepted | PushRefused
 
 
 class PushGroup:
-    """What the requests of one transaction come to, before it is written."""
+    """What the requests of one transaction add, before it is written."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class PushGroup:
         *,
         ids_kept: bool = False,
     ) -> None:
-        """`known`: ids and contents of before. `ids_kept`: those of this group are on disk already, and new."""
+        """`known`: earlier ids and their contents. `ids_kept`: those of this group are on disk already, and new."""
         self._ids_kept = ids_kept
         self._open_from = open_from
         self._aggregations = aggregations
@@ -90,8 +91,8 @@ class PushGroup:
         self.late: dict[tuple[int, str, int], list[int]] = {}
         self.totals: dict[str, list[int]] = {}
 
-    def take(self, request: PushRequest) -> PushResult:
-        """Judge one request, and count it if it is good."""
+    def add(self, request: PushRequest) -> PushResult:
+        """Judge one request, and count its events if it is good."""
         new: list[tuple[int, PreparedEvent]] = []
         fresh: dict[bytes, bytes] = {}
         conflict: int | None = None
@@ -115,7 +116,7 @@ class PushGroup:
             return _conflict(conflict)
         self._known |= fresh
         for hour, event in new:
-            self._add(hour, event)
+            self._count(hour, event)
         return PushAccepted(accepted=len(new), duplicates=len(request.events) - len(new))
 
     def _hour(self, event: PreparedEvent, index: int) -> int | PushRefused:
@@ -128,7 +129,7 @@ class PushGroup:
         found = hour_for(Hour.numbered(hour), Hour.numbered(self._open_from), aggregation, index)
         return found if isinstance(found, PushRefused) else found.number
 
-    def _add(self, hour: int, event: PreparedEvent) -> None:
+    def _count(self, hour: int, event: PreparedEvent) -> None:
         dimension, micros, at, _, tags, entry, key = event
         summed = micros if self._aggregations[dimension] is Aggregation.SUM else 0
         bucket = self.buckets.get((hour, dimension, tags))
@@ -147,8 +148,8 @@ class PushGroup:
             self.keys.add((hour, dimension, key))
         origin = at // HOUR
         if origin < hour:
-            _bump(self.late, (hour, dimension, origin), micros)
-        _bump(self.totals, dimension, summed)
+            _add(self.late, (hour, dimension, origin), micros)
+        _add(self.totals, dimension, summed)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write everything that was counted. Raises sqlite3.IntegrityError where a sum leaves 64 bits."""
@@ -156,7 +157,7 @@ class PushGroup:
             return
         run = connection.execute
         if self.entries and not self._ids_kept:
-            seen_ids.insert(connection, sorted(self.entries))  # new, each of them: that was judged
+            seen_ids.insert(connection, sorted(self.entries))  # all of them are new: `add` has looked
         run(sql("buckets_add"), {"rows": _rows((*key, *value) for key, value in self.buckets.items())})
         totals = ((name, n, *divmod(micros, MICROS_PER_UNIT)) for name, (n, micros) in self.totals.items())
         run(sql("lifetime_push"), {"rows": _rows(totals)})
@@ -169,26 +170,26 @@ class PushGroup:
 def apply_group(
     connection: sqlite3.Connection, requests: Sequence[PushRequest], aggregations: Mapping[str, Aggregation]
 ) -> list[PushResult]:
-    """Judge and write a group inside the caller's transaction; one answer for each request."""
+    """Judge and write a group inside the caller's transaction; return one result for each request."""
     now = max(request.now for request in requests)
-    open_from, turned_at = _standing(connection)
+    open_from, turned_at = _push_state(connection)
     if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
         seen_ids.rotate(connection, now, forget=now > turned_at)
     connection.execute("SAVEPOINT together")
-    answers = _all_new(connection, requests, aggregations, open_from)
-    if answers is not None:
+    results = _all_new(connection, requests, aggregations, open_from)
+    if results is not None:
         connection.execute("RELEASE together")
-        return answers
+        return results
     connection.execute("ROLLBACK TO together")
     group = PushGroup(open_from, aggregations, _known(connection, requests))
-    answers = [group.take(request) for request in requests]
+    results = [group.add(request) for request in requests]
     try:
         group.write(connection)
     except (sqlite3.IntegrityError, OverflowError):
         connection.execute("ROLLBACK TO together")
-        answers = [_alone(connection, request, aggregations, open_from) for request in requests]
+        results = [_alone(connection, request, aggregations, open_from) for request in requests]
     connection.execute("RELEASE together")
-    return answers
+    return results
 
 
 def _all_new(
@@ -197,28 +198,28 @@ def _all_new(
     aggregations: Mapping[str, Aggregation],
     open_from: int,
 ) -> list[PushResult] | None:
-    """The common case in one step less: every id is new and nothing is refused. None where it is not so."""
+    """Do the common case in one step less: every id is new and nothing is refused. Return None in any other case."""
     entries = sorted(event.entry for request in requests for event in request.events if event.entry is not None)
     if entries and not seen_ids.insert(connection, entries):
         return None
     group = PushGroup(open_from, aggregations, {}, ids_kept=True)
-    answers = [group.take(request) for request in requests]
-    if any(isinstance(answer, PushRefused) for answer in answers):
+    results = [group.add(request) for request in requests]
+    if any(isinstance(result, PushRefused) for result in results):
         return None
     try:
         group.write(connection)
     except (sqlite3.IntegrityError, OverflowError):
         return None
-    return answers
+    return results
 
 
 def _alone(
     connection: sqlite3.Connection, request: PushRequest, aggregations: Mapping[str, Aggregation], open_from: int
 ) -> PushResult:
-    """One request by itself, so that only the one that is out of range is refused."""
+    """Judge and write one request by itself, so that only the one that is out of range is refused."""
     connection.execute("SAVEPOINT alone")
     group = PushGroup(open_from, aggregations, _known(connection, [request]))
-    answer = group.take(request)
+    result = group.add(request)
     try:
         group.write(connection)
     except (sqlite3.IntegrityError, OverflowError) as exc:
@@ -226,13 +227,13 @@ def _alone(
         refusal = _out_of_range(connection, request, aggregations, open_from)
         if refusal is None and getattr(exc, "sqlite_errorcode", NO_INTEGER) != NO_INTEGER:
             raise
-        answer = refusal or PushRefused(status=422, reason="quantity_out_of_range", detail="The sums leave 64 bits.")
+        result = refusal or PushRefused(status=422, reason="quantity_out_of_range", detail="The sums leave 64 bits.")
     connection.execute("RELEASE alone")
-    return answer
+    return result
 
 
-def _standing(connection: sqlite3.Connection) -> tuple[int, int]:
-    open_from, turned_at = connection.execute(sql("standing")).fetchone()
+def _push_state(connection: sqlite3.Connection) -> tuple[int, int]:
+    open_from, turned_at = connection.execute(sql("push_state")).fetchone()
     return int(open_from), int(turned_at)
 
 
@@ -244,7 +245,7 @@ def _known(connection: sqlite3.Connection, requests: Iterable[PushRequest]) -> d
 def _out_of_range(
     connection: sqlite3.Connection, request: PushRequest, aggregations: Mapping[str, Aggregation], open_from: int
 ) -> PushRefused | None:
-    """The first event at which a sum leaves 64 bits; None where that was not the fault."""
+    """Return a refusal for the first event at which a sum leaves 64 bits; None where none does."""
     sums: dict[tuple[int, str, str], int] = {}
     known = _known(connection, [request])
     for index, event in enumerate(request.events):
@@ -252,13 +253,13 @@ def _out_of_range(
             continue
         if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
             continue
-        place_ = (max(event.at // HOUR, open_from), event.dimension, event.tags)
-        if place_ not in sums:
-            values = dict(zip(("hour", "dimension", "tags"), place_, strict=True))
+        bucket = (max(event.at // HOUR, open_from), event.dimension, event.tags)
+        if bucket not in sums:
+            values = dict(zip(("hour", "dimension", "tags"), bucket, strict=True))
             row = connection.execute(sql("bucket_sum"), values).fetchone()
-            sums[place_] = row["sum"] if row else 0
-        sums[place_] += event.micros
-        if sums[place_] > SUM_MAX:
+            sums[bucket] = row["sum"] if row else 0
+        sums[bucket] += event.micros
+        if sums[bucket] > SUM_MAX:
             rule = f"quantity takes the hour's sum of {json.dumps(event.dimension)} above {SUM_MAX // MICROS_PER_UNIT}."
             return PushRefused(status=422, reason="quantity_out_of_range", detail=f"Event {index}: {rule}", index=index)
     return None
@@ -273,7 +274,7 @@ def _conflict(index: int) -> PushRefused:
     )
 
 
-def _counted(event: UsageEvent, now: int) -> PreparedEvent:
+def _prepared(event: UsageEvent, now: int) -> PreparedEvent:
     return PreparedEvent(
         event.dimension,
         event.micros,
@@ -287,12 +288,12 @@ def _counted(event: UsageEvent, now: int) -> PreparedEvent:
 
 @lru_cache(maxsize=1024)
 def tags_text(tags: Tags) -> str:
-    """A tag set as it is on disk: one spelling for one set."""
+    """Return a tag set as it is on disk: one spelling for one set."""
     return json.dumps(tags, separators=(",", ":"), ensure_ascii=False) if tags else "[]"
 
 
 def tags_of(text: str) -> Tags:
-    """The tag set of a text that `tags_text` made."""
+    """Return the tag set of a text that `tags_text` made."""
     return tuple((name, value) for name, value in json.loads(text))
 
 
@@ -300,7 +301,7 @@ def _rows(rows: Iterable[Sequence[object]]) -> str:
     return json.dumps(list(rows), separators=(",", ":"))
 
 
-def _bump(totals: dict, key: object, micros: int) -> None:  # type: ignore[type-arg]
+def _add(totals: dict, key: object, micros: int) -> None:  # type: ignore[type-arg]
     entry = totals.get(key)
     if entry is None:
         totals[key] = [1, micros]

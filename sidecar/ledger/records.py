@@ -1,18 +1,16 @@
-"""Where is each usage record, and what was said about it? Records after sealing, their answers and links.
+"""Keep usage records after sealing: their states, the outcomes of their requests and the links between hours.
 
-Rules kept here:
-- Before a request leaves, disk says so (`sending`); a crash before its outcome is kept makes it one whose
-  outcome is unknown. Hour, dimension and quantity of a record never change; settled and rolled forward are final.
-- An outcome, its line in the audit trail and what it moves are one transaction.
-- What is settled or rolled forward is forgotten after a while, the trail when it is long; totals never.
+Invariants:
+- Before a request leaves, disk has `sending`; a crash before its outcome is kept makes it one whose outcome is
+  unknown. Hour, dimension and quantity of a record never change; settled and rolled forward are final.
+- An outcome, its line in the audit trail and the totals it changes are one transaction.
+- What is settled or rolled forward is deleted after a while, the trail when it is long; totals never.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,8 +20,8 @@ from sidecar.ledger.amounts import Totals, dimension_of, open_amount, record_sha
 from sidecar.ledger.sealing import freeze, instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import exact_sum, plain
-from sidecar.metering.records import UsageRecord
+from sidecar.metering.quantities import exact_sum
+from sidecar.metering.records import UsageRecord, rolled_forward, sent_again
 from sidecar.metering.sealed_request import Repair, SealedRequest
 from sidecar.metering.states import Action, IllegalTransition, State, next_state
 
@@ -34,11 +32,11 @@ ATTEMPTS_KEPT: Final = 20_000
 PAGE: Final = 200
 """Records read at once while pushes wait."""
 START: Final = (-1, "")
-PLACE: Final = re.compile(r"([0-9]{1,12}):(.+)", re.DOTALL)
+"""Before the first record, as (hour, dimension)."""
 
 
 def record_of(row: sqlite3.Row) -> UsageRecord:
-    """A record as the core knows it."""
+    """Return a row of `record_whole` as a value of the core."""
     return UsageRecord(
         hour=Hour.numbered(row["hour"]),
         dimension=row["dimension"],
@@ -56,36 +54,30 @@ def record_of(row: sqlite3.Row) -> UsageRecord:
 
 
 def due(connection: sqlite3.Connection, now: datetime, limit: int) -> tuple[UsageRecord, ...]:
+    """Return sealed records whose time has come, oldest hour first."""
     rows = connection.execute(sql("records_due"), {"now": instant_text(now), "limit": limit})
-    return tuple(record_of(row) for row in rows.fetchall())
+    return tuple(map(record_of, rows.fetchall()))
 
 
 def find(connection: sqlite3.Connection, hour: Hour, dimension: str) -> UsageRecord | None:
+    """Return one record that was sealed."""
     row = connection.execute(sql("record"), {"hour": hour.number, "dimension": dimension}).fetchone()
     return record_of(row) if row else None
 
 
 def in_state(connection: sqlite3.Connection, state: State) -> tuple[UsageRecord, ...]:
-    rows = connection.execute(sql("records_in"), {"state": state.value})
-    return tuple(record_of(row) for row in rows.fetchall())
+    """Return every record in a state, oldest first."""
+    return tuple(map(record_of, connection.execute(sql("records_in"), {"state": state.value}).fetchall()))
 
 
 def page(connection: sqlite3.Connection, after: tuple[int, str]) -> tuple[UsageRecord, ...]:
-    """The next records behind (hour, dimension)."""
-    where = {"hour": after[0], "dimension": after[1], "limit": PAGE}
-    return tuple(record_of(row) for row in connection.execute(sql("records_after"), where).fetchall())
-
-
-def place_of(words: str) -> tuple[int, str]:
-    """The (hour, dimension) a page ended with, as written in its link. Raises ValueError."""
-    found = PLACE.fullmatch(words)
-    if found is None:
-        raise ValueError("no page ended there.")
-    return int(found[1]), found[2]
+    """Return the next records behind `after`: the number of an hour, and a dimension."""
+    values = {"hour": after[0], "dimension": after[1], "limit": PAGE}
+    return tuple(map(record_of, connection.execute(sql("records_after"), values).fetchall()))
 
 
 def open_records(connection: sqlite3.Connection) -> tuple[UsageRecord, ...]:
-    """What the open hours come to so far, without what is carried."""
+    """Return what the open hours come to so far, without what is carried."""
     dimensions = {row["dimension"]: dimension_of(row) for row in connection.execute(sql("lifetimes")).fetchall()}
     found = []
     for number, name in connection.execute(sql("open_slots")).fetchall():
@@ -94,12 +86,11 @@ def open_records(connection: sqlite3.Connection) -> tuple[UsageRecord, ...]:
     return tuple(found)
 
 
-def sending(connection: sqlite3.Connection, records: Iterable[UsageRecord]) -> None:
-    """Note that these requests are about to leave. Raises IllegalTransition for one that is not in force."""
-    for record in records:
-        token = record.request.client_token if record.request else ""
-        where = {"hour": record.hour.number, "dimension": record.dimension, "client_token": token}
-        if record.state is not State.SEALED or connection.execute(sql("record_sending"), where).rowcount != 1:
+def mark_sending(connection: sqlite3.Connection, batch: Sequence[UsageRecord]) -> None:
+    """Note on disk that these requests are about to leave. Raises IllegalTransition where one is not in force."""
+    for record in batch:
+        values = {**_key(record), "client_token": record.request and record.request.client_token}
+        if record.state is not State.SEALED or connection.execute(sql("record_sending"), values).rowcount != 1:
             raise IllegalTransition(f"{record.dimension} in {record.hour} has no such request to send.")
 
 
@@ -112,9 +103,9 @@ def save(
     detail: str = "",
     roll_forward: bool = False,
 ) -> UsageRecord:
-    """Keep what an answer, or a person, made of a record; gives it as it is on disk now.
+    """Keep what an outcome, or a person, made of a record; return it as it is on disk now.
 
-    With `roll_forward` its quantity waits for the open hour. The same once more changes nothing.
+    With `roll_forward` its quantity waits for the open hour. Saving the same twice changes nothing.
     Raises IllegalTransition where it is final already.
     """
     before = find(connection, record.hour, record.dimension)
@@ -124,48 +115,48 @@ def save(
         if (before.state, before.record_id) == (record.state, record.record_id):
             return before
         raise IllegalTransition(f"{record.dimension} in {record.hour} is {before.state.value} for good.")
-    _note(connection, before, now, outcome, detail)
+    _add_attempt(connection, before, now, outcome, detail)
     if record.request.client_token != before.request.client_token:
         freeze(connection, record, now)
     if record.state is State.SETTLED:
         totals = Totals.of(connection, record.dimension)
         totals.settled = exact_sum((totals.settled, record.quantity))
-        totals.keep(connection)
+        totals.save(connection)
     if roll_forward:
         record = _roll_forward(connection, record, now)
-    _move(connection, record, now)
+    _update(connection, record, now)
     return record
 
 
-def act(
+def apply_action(
     connection: sqlite3.Connection,
     hour: Hour,
     dimension: str,
-    what: Action,
+    action: Action,
     now: datetime,
     record_id: str | None = None,
 ) -> UsageRecord:
-    """What a person decided about a disputed or rejected record; `record_id` is AWS's receipt, for CONFIRM alone.
+    """Apply what a person decided about a disputed or rejected record; `record_id` is AWS's receipt, for CONFIRM alone.
 
     Raises IllegalTransition.
     """
-    if (what is Action.CONFIRM) != bool(record_id and record_id.strip()):
-        raise IllegalTransition(f"{what.value} of {dimension} in {hour}: a metering record id confirms, nothing else.")
+    if (action is Action.CONFIRM) != bool(record_id and record_id.strip()):
+        wrong = f"{action.value} of {dimension} in {hour}"
+        raise IllegalTransition(f"{wrong}: a metering record id confirms, nothing else.")
     record = find(connection, hour, dimension)
     if record is None:
         raise IllegalTransition(f"there is no record of {dimension} in {hour}.")
-    state = next_state(record.state, what)
-    if what is Action.RETRY:
-        record = replace(record, state=state, retry_at=now)
-    elif what is Action.CONFIRM:
+    state = next_state(record.state, action)
+    if action is Action.RETRY:
+        record = sent_again(record, now)
+    elif action is Action.CONFIRM:
         record = replace(record, state=state, retry_at=None, last_error=None, record_id=record_id)
-    rolls = what is Action.ROLL_FORWARD
-    return save(connection, record, now, outcome=what.value, detail="by a person", roll_forward=rolls)
+    rolls = action is Action.ROLL_FORWARD
+    return save(connection, record, now, outcome=action.value, detail="by a person", roll_forward=rolls)
 
 
 def _roll_forward(connection: sqlite3.Connection, record: UsageRecord, now: datetime) -> UsageRecord:
-    state = next_state(record.state, Action.ROLL_FORWARD)
-    into = open_from(connection)
+    moved = rolled_forward(record, open_from(connection))
     roll(
         connection,
         record.dimension,
@@ -175,13 +166,16 @@ def _roll_forward(connection: sqlite3.Connection, record: UsageRecord, now: date
         why=record.state.value,
         now=now,
     )
-    return replace(record, state=state, rolled_to=into, retry_at=None)
+    return moved
 
 
-def _move(connection: sqlite3.Connection, record: UsageRecord, now: datetime) -> None:
+def _key(record: UsageRecord) -> dict[str, object]:
+    return {"hour": record.hour.number, "dimension": record.dimension}
+
+
+def _update(connection: sqlite3.Connection, record: UsageRecord, now: datetime) -> None:
     values = {
-        "hour": record.hour.number,
-        "dimension": record.dimension,
+        **_key(record),
         "state": record.state.value,
         "client_token": record.request and record.request.client_token,
         "attempts": record.attempts,
@@ -193,13 +187,12 @@ def _move(connection: sqlite3.Connection, record: UsageRecord, now: datetime) ->
         "repairs": " ".join(repair.value for repair in record.repairs),
         "at": instant_text(now),
     }
-    connection.execute(sql("record_move"), values)
+    connection.execute(sql("record_update"), values)
 
 
-def _note(connection: sqlite3.Connection, record: UsageRecord, now: datetime, outcome: str, detail: str) -> None:
+def _add_attempt(connection: sqlite3.Connection, record: UsageRecord, now: datetime, outcome: str, detail: str) -> None:
     values = {
-        "hour": record.hour.number,
-        "dimension": record.dimension,
+        **_key(record),
         "client_token": record.request and record.request.client_token,
         "at": instant_text(now),
         "outcome": outcome,
@@ -209,7 +202,7 @@ def _note(connection: sqlite3.Connection, record: UsageRecord, now: datetime, ou
 
 
 def prune(connection: sqlite3.Connection, now: datetime) -> None:
-    """Forget what nothing waits for and nobody needs any more."""
+    """Delete records and links that nothing waits for and that are older than KEPT, and the oldest attempts."""
     before = {"hour": Hour.at(now - KEPT).number}
     connection.execute(sql("attempts_prune"), {"keep": ATTEMPTS_KEPT})
     for name in ("records_prune", "requests_prune", "late_prune", "rolled_prune"):
@@ -218,43 +211,17 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
 
 
 def earlier_hours(connection: sqlite3.Connection, record: UsageRecord) -> tuple[Hour, ...]:
-    """The hours before its own in which some of a record's quantity was used, oldest first."""
-    where = {"hour": record.hour.number, "dimension": record.dimension}
-    links = (row["from_hour"] for name in ("rolled_into", "late_into") for row in _rows(connection, name, where))
-    return tuple(Hour.numbered(number) for number in sorted({one for one in links if isinstance(one, int)}))
+    """Return the hours before its own in which some of a record's quantity was used, oldest first."""
+    rows = (row for name in ("rolled_into", "late_into") for row in connection.execute(sql(name), _key(record)))
+    return tuple(map(Hour.numbered, sorted({row["from_hour"] for row in rows})))
 
 
-def lines(connection: sqlite3.Connection, records: Iterable[UsageRecord]) -> Iterator[str]:
-    """Each record as one line of JSON: its requests, their hashes, the answers, the links."""
-    for record in records:
-        where = {"hour": record.hour.number, "dimension": record.dimension}
-        fields: dict[str, object] = {
-            "record": "usage",
-            "hour": record.hour.start.isoformat(),
-            "dimension": record.dimension,
-            "state": record.state.value,
-            "quantity": plain(record.quantity),
-            "metering_record_id": record.record_id,
-            "last_error": record.last_error,
-            "attempts": record.attempts,
-            "rolled_to": record.rolled_to and record.rolled_to.start.isoformat(),
-            "requests": [_request(row) for row in connection.execute(sql("requests_of"), where).fetchall()],
-            "answers": _rows(connection, "attempts_of", where),
-            "rolled_from": [_linked(row) for row in _rows(connection, "rolled_into", where)],
-            "late_from": [_linked(row) for row in _rows(connection, "late_into", where)],
-        }
-        yield json.dumps(fields)
+def failing_since(connection: sqlite3.Connection) -> datetime | None:
+    """Return when AWS first refused since it last took a record, by the audit trail; None if it has not."""
+    (text,) = connection.execute(sql("attempts_failing_since")).fetchone()
+    return None if text is None else datetime.fromisoformat(text)
 
 
-def _request(row: sqlite3.Row) -> dict[str, object]:
-    return {**dict(row), "body": json.loads(row["body"])}
-
-
-def _rows(connection: sqlite3.Connection, name: str, where: Mapping[str, object]) -> list[dict[str, object]]:
-    return [dict(row) for row in connection.execute(sql(name), where).fetchall()]
-
-
-def _linked(row: dict[str, object]) -> dict[str, object]:
-    """A link with its hour as people write it."""
-    number = row["from_hour"]
-    return {**row, "from_hour": Hour.numbered(number).start.isoformat() if isinstance(number, int) else None}
+def ever_answered(connection: sqlite3.Connection, outcomes: Iterable[str]) -> bool:
+    """Return whether the audit trail has one of these outcomes."""
+    return any(connection.execute(sql("attempts_answered"), {"outcome": one}).fetchone()[0] for one in outcomes)

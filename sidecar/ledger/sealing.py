@@ -1,12 +1,12 @@
-"""What does closing an hour write? Roll-up, record, request, carry and the first open hour, all at once.
+"""Seal an hour: write its records, their requests, what is carried and the first open hour, all at once.
 
-Rules kept here:
+Invariants:
 - One transaction: after a crash the hour is open as before, or sealed whole. Sealing it again does nothing.
-- The request is on disk before anybody can send it.
-- Hours are sealed in order; usage left behind by a dimension that was not configured for a while, or that
-  is counted otherwise now, is rolled forward as what it came to.
+- The request is on disk before it can be sent.
+- Hours are sealed in order; usage of a dimension that was not configured for a while, or whose aggregation
+  changed, is rolled forward as what it came to.
 - The last record of a workload takes the sums of later hours with it (events may be five minutes ahead of the
-  clock): nobody reports those hours, and AWS takes nothing from the future. A largest, last or unique value of
+  clock): no later record reports those hours, and AWS takes nothing from the future. A largest, last or unique value of
   a later hour cannot be added, and stays.
 """
 
@@ -38,11 +38,11 @@ from sidecar.metering.states import State
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 MakeRecord = Callable[[Dimension, Hour, Owed], UsageRecord]
-"""Makes the sealed record, its request and when it is due included."""
+"""A function that makes the sealed record, with its request and the time it is due."""
 
 
 def configure(connection: sqlite3.Connection, dimensions: Iterable[Dimension], now: datetime) -> None:
-    """Make room for the dimensions; usage that was counted otherwise is rolled forward as what it came to."""
+    """Add or change the dimensions; usage under another aggregation is rolled forward as what it came to."""
     known = dimensions_known(connection)
     for dimension in dimensions:
         before = known.get(dimension.name)
@@ -70,23 +70,23 @@ def roll_open_usage_forward(
         totals.sealed += sum(bucket.sum for bucket in buckets)
         totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
         delete_buckets(connection, dimension.name, hour)
-    totals.keep(connection)
+    totals.save(connection)
 
 
 def open_from(connection: sqlite3.Connection) -> Hour:
-    """The first hour that is not sealed."""
+    """Return the first hour that is not sealed."""
     return Hour.numbered(connection.execute(sql("meta")).fetchone()["open_from"])
 
 
 def open_hours(connection: sqlite3.Connection) -> tuple[Hour, ...]:
-    """Hours that hold usage which is not sealed, oldest first."""
+    """Return the hours that hold usage which is not sealed, oldest first."""
     return tuple(Hour.numbered(hour) for (hour,) in connection.execute(sql("hours_open")).fetchall())
 
 
 def seal(
     connection: sqlite3.Connection, hour: Hour, now: datetime, dimensions: Iterable[Dimension], make: MakeRecord
 ) -> tuple[UsageRecord, ...]:
-    """Seal `hour` for every dimension. An hour that is sealed gives no records.
+    """Seal `hour` for every dimension; no records for an hour that is sealed already.
 
     Raises ValueError where an earlier hour with usage is open.
     """
@@ -95,10 +95,10 @@ def seal(
         return ()
     records = []
     for dimension in dimensions:
-        behind = [number for number in hours_of(connection, dimension.name) if number < hour.number]
-        if any(number >= first for number in behind):
+        earlier = [number for number in hours_of(connection, dimension.name) if number < hour.number]
+        if any(number >= first for number in earlier):
             raise ValueError(f"{dimension.name} has usage before {hour} that is to be sealed first.")
-        roll_open_usage_forward(connection, dimension, behind, "dimension_absent", now)
+        roll_open_usage_forward(connection, dimension, earlier, "dimension_absent", now)
         record = _seal_one(connection, hour, now, dimension, make, first)
         if record:
             records.append(record)
@@ -124,7 +124,7 @@ def seal_last(
 def _seal_one(
     connection: sqlite3.Connection, hour: Hour, now: datetime, dimension: Dimension, make: MakeRecord, first: int
 ) -> UsageRecord | None:
-    where = {"hour": hour.number, "dimension": dimension.name}
+    key = {"hour": hour.number, "dimension": dimension.name}
     buckets = buckets_of(connection, dimension.name, hour.number)
     waiting = connection.execute(sql("rolled_waiting"), {"dimension": dimension.name}).fetchall()
     rolled = [(tags_of(row["tags"]), Decimal(row["amount"])) for row in waiting]
@@ -134,10 +134,10 @@ def _seal_one(
     totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
     totals.carry = owed.carry
     totals.merged += owed.merged
-    totals.keep(connection)
+    totals.save(connection)
     delete_buckets(connection, dimension.name, hour.number)
-    connection.execute(sql("rolled_take"), where)
-    connection.execute(sql("origins_link"), {**where, "open_from": first})
+    connection.execute(sql("rolled_count_in"), key)
+    connection.execute(sql("origins_link"), {**key, "open_from": first})
     if not makes_a_record(dimension, owed):
         return None
     record = make(dimension, hour, owed)
@@ -162,7 +162,7 @@ def _write(connection: sqlite3.Connection, record: UsageRecord, owed: Owed, now:
 
 
 def freeze(connection: sqlite3.Connection, record: UsageRecord, now: datetime) -> None:
-    """Put a record's request on disk, for ever as it is."""
+    """Write a record's request, which is never changed afterwards."""
     if record.request is None:
         raise ValueError(f"{record.dimension} in {record.hour} has no request.")
     values = {
@@ -177,5 +177,5 @@ def freeze(connection: sqlite3.Connection, record: UsageRecord, now: datetime) -
 
 
 def instant_text(instant: datetime) -> str:
-    """An instant in UTC with microseconds, so that texts compare as instants do."""
+    """Return an instant in UTC with microseconds, so that texts compare as instants do."""
     return instant.isoformat(timespec="microseconds")

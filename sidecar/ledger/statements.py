@@ -1,9 +1,9 @@
-"""Which SQL does the ledger speak? Named, described statements and migrations, read from their files.
+"""Read the ledger's SQL from its files: named, described statements, and migrations.
 
-Rules kept here:
+Invariants:
 - A statement is one statement: `-- name:`, a line that says what it does, and the SQL up to `;`.
 - A migration is a file `NNNN_name.sql`; numbers have no gaps.
-- What a file says wrongly is found when it is read, not when it is needed.
+- A mistake in a file is found when the file is read, not when its statement is needed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Migration:
 
 @cache
 def statements() -> Mapping[str, str]:
-    """Every named statement: name → SQL."""
+    """Return every named statement: name → SQL."""
     found: dict[str, str] = {}
     for path in sorted((HERE / "sql").glob("*.sql")):
         text = path.read_text("utf-8")
@@ -46,12 +46,12 @@ def statements() -> Mapping[str, str]:
 
 
 def sql(name: str) -> str:
-    """The statement of that name. Raises KeyError."""
+    """Return the statement of that name. Raises KeyError."""
     return statements()[name]
 
 
 def migrations() -> tuple[Migration, ...]:
-    """Every step, the oldest first."""
+    """Return every step, the oldest first."""
     steps = []
     for number, path in enumerate(sorted((HERE / "migrations").glob("*.sql")), start=1):
         version, _, name = path.stem.partition("_")
@@ -62,7 +62,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def split(text: str) -> Iterator[str]:
-    """The statements of a script; a trigger with its body is one."""
+    """Yield the statements of a script; a trigger with its body is one."""
     pending = ""
     for line in text.splitlines(keepends=True):
         pending += line

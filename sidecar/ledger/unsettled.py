@@ -1,9 +1,7 @@
-"""What does the ledger still hold when its workload ends? For a log that outlives the volume.
+"""List what the ledger still holds when its workload ends, for a log that outlives the volume.
 
-Leaves to others who writes it, and where.
-
-Rules kept here:
-- Everything that waits is named once: what is listed for a dimension adds up to its waiting amount.
+Invariants:
+- Everything that waits is listed once: what is listed for a dimension adds up to its waiting amount.
 - Whole: a record comes with the request in force to the byte and its digest, so that it can be sent or
   billed by hand; an amount comes with its tags and the hour it was used in.
 """
@@ -28,11 +26,12 @@ from sidecar.settings.dimensions import Dimension
 
 UNSETTLED = (State.SEALED, State.DISPUTED, State.EXPIRED, State.REJECTED)
 
-Left = dict[str, object]
+Entry = dict[str, object]
+"""What waits, as JSON values; `left` says what kind it is."""
 
 
-def left_behind(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> list[Left]:
-    """All of it: records first, then amounts by dimension."""
+def entries(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> list[Entry]:
+    """Return all of it: records first, then amounts by dimension."""
     left = [_record(record) for state in UNSETTLED for record in in_state(connection, state)]
     for row in connection.execute(sql("lifetimes")).fetchall():
         dimension = configured.get(row["dimension"]) or dimension_of(row)
@@ -40,10 +39,10 @@ def left_behind(connection: sqlite3.Connection, configured: Mapping[str, Dimensi
         if carry := Decimal(row["carry"]):
             left.append(_amount("carried", dimension.name, carry))
         left += _rolled(connection, dimension.name)
-    return left + [_on_its_way("handed", row) for row in connection.execute(sql("handed_waiting")).fetchall()]
+    return left + [_linked_amount("handed", row) for row in connection.execute(sql("handed_waiting")).fetchall()]
 
 
-def _record(record: UsageRecord) -> Left:
+def _record(record: UsageRecord) -> Entry:
     if record.request is None:
         raise ValueError(f"{record.dimension} in {record.hour} has no request.")
     return {
@@ -60,22 +59,22 @@ def _record(record: UsageRecord) -> Left:
     }
 
 
-def _open(connection: sqlite3.Connection, dimension: Dimension) -> Iterator[Left]:
+def _open(connection: sqlite3.Connection, dimension: Dimension) -> Iterator[Entry]:
     for number in hours_of(connection, dimension.name):
         for tags, amount in shares_of(dimension, buckets_of(connection, dimension.name, number)):
             hour = Hour.numbered(number).start.isoformat()
             yield {**_amount("open", dimension.name, amount, tags), "hour": hour}
 
 
-def _rolled(connection: sqlite3.Connection, dimension: str) -> Iterator[Left]:
+def _rolled(connection: sqlite3.Connection, dimension: str) -> Iterator[Entry]:
     for row in connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall():
-        yield {**_on_its_way("rolled_forward", {**row, "dimension": dimension}), "origin": row["origin"]}
+        yield {**_linked_amount("rolled_forward", {**row, "dimension": dimension}), "origin": row["origin"]}
 
 
-def _on_its_way(left: str, row: Mapping[str, object] | sqlite3.Row) -> Left:
+def _linked_amount(left: str, row: Mapping[str, object] | sqlite3.Row) -> Entry:
     amount = _amount(left, str(row["dimension"]), Decimal(str(row["amount"])), tags_of(str(row["tags"])))
     return {**amount, "from_hour": Hour.numbered(int(str(row["from_hour"]))).start.isoformat()}
 
 
-def _amount(left: str, dimension: str, amount: Decimal, tags: Tags = ()) -> Left:
+def _amount(left: str, dimension: str, amount: Decimal, tags: Tags = ()) -> Entry:
     return {"left": left, "dimension": dimension, "quantity": plain(amount), "tags": dict(tags)}

@@ -1,19 +1,16 @@
-"""May a ledger live here, and does it live here already? The directory, its file system, the lock, names.
+"""Check a ledger's directory and file system, name and lock its file, and set unreadable files aside.
 
-Leaves to `opening` what is in the file.
-
-Rules kept here:
-- One owner: flock on a sibling file, held while the process lives; the kernel lets go when it dies.
-- No ledger on a network file system: its locks and its fsync may say yes and mean no.
+Invariants:
+- One owner: flock on a sibling file, held while the process lives; the kernel releases it when the process dies.
+- No ledger on a network file system: its locks and its fsync may report success without effect.
 - A file that cannot be read is renamed, never deleted, and never over another one.
 
-Source: flock(2), proc_pid_mountinfo(5), sqlite.org/wal.html ("does not work over a network filesystem").
+Sources: flock(2), proc_pid_mountinfo(5), sqlite.org/wal.html ("does not work over a network filesystem").
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -21,7 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sidecar.ledger.errors import LedgerError, translated
+from sidecar.ledger.errors import LedgerError, as_ledger_error
+from sidecar.ledger.kept_file import sync_directory, workload_digest
 
 MOUNTINFO: Final = Path("/proc/self/mountinfo")
 NETWORK: Final = frozenset(
@@ -29,75 +27,75 @@ NETWORK: Final = frozenset(
 )
 """File systems that other machines write to."""
 LOCAL_FUSE: Final = frozenset(["fuse.fuse-overlayfs", "fuse.lxcfs"])
-"""Of FUSE, what is a local disk behind it (rootless containers). The rest is a bucket or another machine."""
+"""FUSE file systems on a local disk (rootless containers). The others are a bucket or another machine."""
 FILE_MODE: Final = 0o600
 
 
 def ledger_path(state_dir: Path, workload: str) -> Path:
-    """The file of one workload; its name tells nothing but equality."""
-    return state_dir / f"ledger-{hashlib.sha256(workload.encode()).hexdigest()[:32]}.sqlite3"
+    """Return the file of one workload; its name reveals nothing about the workload."""
+    return state_dir / f"ledger-{workload_digest(workload)}.sqlite3"
 
 
 def beside(path: Path, version: int) -> Path:
-    """The file an older version uses while a newer version's lies at `path`."""
+    """Return the file an older version uses while a newer version's is at `path`."""
     return path.with_name(f"{path.stem}.v{version}{path.suffix}")
 
 
 def other_ledgers(path: Path) -> Iterator[Path]:
-    """Every other ledger on this volume, in the order of their names."""
+    """Yield every other ledger on this volume, in the order of their names."""
     for other in sorted(path.parent.glob("ledger-*.sqlite3")):
         if other != path and not other.is_symlink():
             yield other
 
 
 def prepare(state_dir: Path, mountinfo: Path = MOUNTINFO) -> None:
-    """See to it that a ledger can live in `state_dir`. Raises LedgerError."""
+    """Create `state_dir` and check that a ledger may be there. Raises LedgerError."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         kind = file_system(state_dir.resolve(), mountinfo.read_text("utf-8", "replace") if mountinfo.exists() else "")
     except OSError as exc:
-        raise translated(exc, state_dir) from exc
+        raise as_ledger_error(exc, state_dir) from exc
     if kind in NETWORK or (kind.startswith("fuse.") and kind not in LOCAL_FUSE):
         raise LedgerError("ledger_on_network_file_system", f"{state_dir} is on {kind}.")
 
 
 def file_system(directory: Path, mountinfo: str) -> str:
-    """The type of the file system a resolved directory is on; empty where nothing says it.
+    """Return the type of the file system a resolved directory is on; empty where `mountinfo` does not tell.
 
-    Of mounts over one another the later line is on top.
+    Of several mounts on one directory the later line is on top.
     """
-    best, kind = -1, ""
+    deepest, kind = -1, ""
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         fields, named = before.split(), after.split()
         if len(fields) < 5 or not named:
             continue
         point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
-        if directory.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), named[0]
+        if directory.is_relative_to(point) and len(point.parts) >= deepest:
+            deepest, kind = len(point.parts), named[0]
     return kind
 
 
 class Lock:
-    """The right to one ledger, for as long as this process lives or until it is released."""
+    """The exclusive right to one ledger, until it is released or this process ends."""
 
     def __init__(self, path: Path) -> None:
-        """Raises LedgerError: `ledger_locked` says who has it, where that is known."""
+        """Take the lock. Raises LedgerError: `ledger_locked` names the holder, where that is known."""
         self._path = path.with_name(f"{path.name}.lock")
         try:
             self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         except OSError as exc:
-            raise translated(exc, self._path) from exc
+            raise as_ledger_error(exc, self._path) from exc
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             holder = os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip()
             os.close(self._handle)
             raise LedgerError("ledger_locked", f"{path.name} is held by {holder or 'another process'}.") from exc
-        self._sign()
+        self._write_holder()
 
-    def _sign(self) -> None:
-        """Say who holds it. On a full disk nobody is told; the lock holds all the same."""
+    def _write_holder(self) -> None:
+        """Write the holder into the file. On a full disk the name is missing; the lock holds nevertheless."""
         try:
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
@@ -105,14 +103,14 @@ class Lock:
             pass
 
     def release(self) -> None:
-        """Let go. The file stays: removing it would let two hold locks on different files of one name."""
+        """Release the lock. The file stays: with it removed, two could hold locks on different files of one name."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
 
 def set_aside(path: Path, now: datetime) -> Path:
-    """Rename an unreadable ledger, its log with it, and say where it is now. Raises LedgerError."""
+    """Rename an unreadable ledger with its log, and return where it is now. Raises LedgerError."""
     stamp = f"{now:%Y%m%dT%H%M%SZ}"
     names = (f"{path.name}.corrupt-{stamp}{more}" for more in ["", *(f"-{number}" for number in range(1, 1000))])
     aside = next(name for name in map(path.with_name, names) if not os.path.lexists(name))
@@ -123,14 +121,5 @@ def set_aside(path: Path, now: datetime) -> Path:
                 part.rename(aside.with_name(aside.name + suffix))
         sync_directory(path.parent)
     except OSError as exc:
-        raise translated(exc, path) from exc
+        raise as_ledger_error(exc, path) from exc
     return aside
-
-
-def sync_directory(directory: Path) -> None:
-    """Make names in a directory durable. Raises OSError."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,10 +1,10 @@
-"""Who writes, and when is it on disk? One thread that owns the one connection, and commits for many at once.
+"""Write to the ledger: one thread that owns the one connection, and commits for many callers at once.
 
-Rules kept here:
-- Whoever waits is answered after the commit that has theirs returned, never before.
-- Pushes that wait together share one transaction and one fsync. Whoever has several at hand says `commit_pending` after
-  the last: the thread is woken once for all of them.
-- A failed transaction is taken back whole and refused (503); the next one tries the disk again, so the
+Invariants:
+- A caller gets its result after the commit that holds its events has returned, never before.
+- Pushes that wait together share one transaction and one fsync. A caller that has several calls `commit_pending`
+  after the last: the thread is woken once for all of them.
+- A failed transaction is rolled back whole and refused (503); the next one tries the disk again, so the
   ledger recovers when the disk does.
 - The thread waits without a timeout: an idle pod is not woken.
 - After the last task every push is refused (503 `shutting_down`), in the order of the queue: what was asked
@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from sidecar.ledger.errors import LedgerError, translated
+from sidecar.ledger.errors import LedgerError, as_ledger_error
 from sidecar.ledger.opening import rollback
 from sidecar.ledger.pushes import PushRequest, PushResult, apply_group
 from sidecar.metering.events import PushAccepted, PushRefused
@@ -35,25 +35,23 @@ GROUP_EVENTS_MAX: Final = 8000
 
 @dataclass(kw_only=True, slots=True)
 class Counters:
-    """What the writer did since it started; written by its thread only."""
+    """Counts of what the writer did since it started; written by its thread only."""
 
     commits: int = 0
     """Transactions of pushes: each is one fsync."""
     commit_seconds: float = 0.0
-    requests: int = 0
     accepted: int = 0
     duplicates: int = 0
-    refused: int = 0
     failures: int = 0
 
 
 class _Push(NamedTuple):
     request: PushRequest
-    answered: Callable[[PushResult], None]
+    on_result: Callable[[PushResult], None]
 
 
 class _Task(Generic[T]):
-    """Something to be done in a transaction of its own."""
+    """One piece of work, done in a transaction by itself."""
 
     def __init__(self, work: Callable[[sqlite3.Connection], T], last: bool = False) -> None:
         self.work = work
@@ -65,7 +63,7 @@ class _Task(Generic[T]):
 
 
 class _Stop:
-    """Take no more pushes; needs no disk."""
+    """A request to take no more pushes; needs no disk."""
 
     def __init__(self) -> None:
         self.done = threading.Lock()
@@ -77,7 +75,7 @@ _Job = list[_Push] | _Task[object] | _Stop | None
 
 
 class Writer:
-    """The one thread that writes. Callers are answered from it: what they pass in must be quick and not raise."""
+    """The one thread that writes. Callbacks are called on it: they must be quick and not raise."""
 
     def __init__(
         self,
@@ -85,20 +83,18 @@ class Writer:
         path: Path,
         aggregations: Mapping[str, Aggregation],
         *,
-        unreadable: Callable[[], sqlite3.Connection],
-        after_group: Callable[[], None] | None = None,
+        replace_file: Callable[[], sqlite3.Connection],
     ) -> None:
-        """`unreadable` sets the file aside and gives the connection to a new one."""
+        """Start the thread. `replace_file` sets an unreadable file aside and returns a connection to a new one."""
         self.counters = Counters()
         self.fault: LedgerError | None = None
         self._connection: sqlite3.Connection | None = connection
         self._path = path
         self._aggregations = aggregations
-        self._unreadable = unreadable
-        self._after_group = after_group
+        self._replace_file = replace_file
         self._queue: SimpleQueue[_Job] = SimpleQueue()
-        self._at_hand: list[_Push] = []
-        """Pushed, and not handed over yet."""
+        self._pending: list[_Push] = []
+        """Pushed, and not queued yet."""
         self._stopped = False
         self._closing = threading.Lock()
         self._closed = False
@@ -107,28 +103,29 @@ class Writer:
 
     @property
     def alive(self) -> bool:
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
-    def push(self, request: PushRequest, answered: Callable[[PushResult], None]) -> None:
-        """Take a request for the next `commit_pending`; call `answered` from the writer's thread once disk has it."""
+    def push(self, request: PushRequest, on_result: Callable[[PushResult], None]) -> None:
+        """Take a request for the next `commit_pending`; call `on_result` on the writer's thread once disk has it."""
         with self._closing:
             if not self._closed:
-                self._at_hand.append(_Push(request, answered))
+                self._pending.append(_Push(request, on_result))
                 return
-        answered(unavailable(LedgerError("shutting_down")))
+        on_result(unavailable(LedgerError("shutting_down")))
 
     def commit_pending(self) -> None:
-        """Let the thread see what was pushed."""
+        """Have the thread write what was pushed."""
         with self._closing:
             self._queue_pushes()
 
     def _queue_pushes(self) -> None:
-        if self._at_hand:
-            self._queue.put(self._at_hand)
-            self._at_hand = []
+        if self._pending:
+            self._queue.put(self._pending)
+            self._pending = []
 
     def run(self, work: Callable[[sqlite3.Connection], T], *, last: bool = False) -> T:
-        """Do `work` in a transaction and wait for it; after the `last` one no push is taken.
+        """Run `work` in a transaction and wait for it; after the `last` one no push is taken.
 
         Raises LedgerError, and what `work` raises itself.
         """
@@ -144,7 +141,7 @@ class Writer:
         return task.result
 
     def stop_pushes(self) -> None:
-        """Take no more pushes; returns when every one asked for before was answered. Twice is once."""
+        """Take no more pushes; return when every earlier one has its result. Calling it twice does no harm."""
         stop = _Stop()
         with self._closing:
             if self._closed:
@@ -154,7 +151,7 @@ class Writer:
         stop.done.acquire()
 
     def close(self) -> None:
-        """Finish what waits, then end the thread and the connection. Twice is once."""
+        """Finish what is queued, then end the thread and the connection. Calling it twice does no harm."""
         with self._closing:
             if not self._closed:
                 self._closed = True
@@ -171,15 +168,15 @@ class Writer:
                     jobs.append(self._queue.get_nowait())
             except Empty:
                 pass
-            going = self._work(jobs)
+            going = self._run_jobs(jobs)
         try:
             if self._connection:
                 self._connection.close()
         except sqlite3.Error:
             pass  # everything acknowledged is in the log, which the next opening reads
 
-    def _work(self, jobs: Sequence[_Job]) -> bool:
-        """Do everything in order; False after the end was asked for."""
+    def _run_jobs(self, jobs: Sequence[_Job]) -> bool:
+        """Run everything in order; return False after `close`."""
         group: list[_Push] = []
         events = 0
         for job in jobs:
@@ -200,20 +197,21 @@ class Writer:
                 self._stopped = True
                 job.done.release()
                 continue
-            self._do(job)
+            self._run_task(job)
         if group:
             self._commit(group)
         return True
 
     def _commit(self, group: Sequence[_Push]) -> None:
-        answers = self._judged(group)
-        self._note(answers)
-        for push, answer in zip(group, answers, strict=True):
-            push.answered(answer)
-        if self._after_group:
-            self._after_group()
+        results = self._apply(group)
+        for result in results:
+            if isinstance(result, PushAccepted):
+                self.counters.accepted += result.accepted
+                self.counters.duplicates += result.duplicates
+        for push, result in zip(group, results, strict=True):
+            push.on_result(result)
 
-    def _judged(self, group: Sequence[_Push]) -> Sequence[PushResult]:
+    def _apply(self, group: Sequence[_Push]) -> Sequence[PushResult]:
         if self._stopped:
             return [unavailable(LedgerError("shutting_down"))] * len(group)
         try:
@@ -224,8 +222,8 @@ class Writer:
             return [unavailable(self._failed(exc))] * len(group)
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do `work`; when this returns, it is on disk."""
-        connection = self._connection = self._connection or self._unreadable()
+        """Run `work`; when this returns, it is on disk."""
+        connection = self._connection = self._connection or self._replace_file()
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = work(connection)
@@ -239,7 +237,7 @@ class Writer:
         self.fault = None
         return result
 
-    def _do(self, task: _Task[object]) -> None:
+    def _run_task(self, task: _Task[object]) -> None:
         try:
             task.result = self._transact(task.work)
             self._stopped = self._stopped or task.last
@@ -250,29 +248,19 @@ class Writer:
         task.done.release()
 
     def _failed(self, exc: BaseException) -> LedgerError:
-        """Remember why; where the file cannot be read, go on with a new one."""
-        error = self.fault = translated(exc, self._path)
+        """Remember why; where the file cannot be read, continue with a new one."""
+        error = self.fault = as_ledger_error(exc, self._path)
         self.counters.failures += 1
         if error.reason == "ledger_corrupt" and self._connection:
             connection, self._connection = self._connection, None
             try:
                 connection.close()
-                self._connection = self._unreadable()
-            except (LedgerError, sqlite3.Error, OSError) as again:
-                self.fault = translated(again, self._path)  # tried again by the next transaction
+                self._connection = self._replace_file()
+            except (LedgerError, sqlite3.Error, OSError) as second:
+                self.fault = as_ledger_error(second, self._path)  # tried again by the next transaction
         return error
-
-    def _note(self, answers: Sequence[PushResult]) -> None:
-        counters = self.counters
-        counters.requests += len(answers)
-        for answer in answers:
-            if isinstance(answer, PushAccepted):
-                counters.accepted += answer.accepted
-                counters.duplicates += answer.duplicates
-            else:
-                counters.refused += 1
 
 
 def unavailable(error: LedgerError) -> PushRefused:
-    """The answer to a push that the ledger cannot keep."""
+    """Return the result of a push that the ledger cannot keep."""
     return PushRefused(status=503, reason=error.reason, detail=error.hint)

@@ -21,11 +21,11 @@ SELECT count(*) FROM ids_given WHERE ledger = :ledger;
 -- A ledger has been given the ids.
 INSERT INTO ids_given (ledger, at) VALUES (:ledger, :at) ON CONFLICT DO NOTHING;
 
--- name: ids_given_to_nobody
+-- name: ids_given_clear
 -- The workload lives: what it keeps from now on no other ledger has been given.
 DELETE FROM ids_given;
 
--- name: rolled_leave
+-- name: rolled_delete
 -- Amounts that waited here are handed over.
 DELETE FROM rolled WHERE dimension = :dimension AND into_hour IS NULL;
 

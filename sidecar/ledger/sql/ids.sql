@@ -11,7 +11,7 @@ SELECT i, seen.content FROM number CROSS JOIN seen ON seen.id = substr(:entries,
 UNION ALL
 SELECT i, seen_before.content FROM number CROSS JOIN seen_before ON seen_before.id = substr(:entries, 1 + i * 32, 16);
 
--- name: ids_take
+-- name: ids_insert_lately
 -- Remember those of the ids in :entries that are not known; how many those were is the number of rows changed.
 INSERT INTO temp.seen_lately (id, content)
 WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
@@ -20,7 +20,7 @@ WHERE substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen)
   AND substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen_before)
 ON CONFLICT DO NOTHING;
 
--- name: ids_sort_in
+-- name: ids_insert_sorted
 -- The same for a few, which go where all end up.
 INSERT INTO seen (id, content)
 WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
@@ -68,7 +68,7 @@ SELECT entries FROM seen_log;
 -- Every id that was sorted in, of both generations, with its content.
 SELECT id, content FROM seen UNION ALL SELECT id, content FROM seen_before;
 
--- name: ids_recall
+-- name: ids_load
 -- Take the ids in :entries, which the log holds, into memory again.
 INSERT INTO temp.seen_lately (id, content)
 WITH RECURSIVE number (i) AS (
@@ -80,18 +80,18 @@ SELECT substr(:entries, 1 + i * 32, 16), substr(:entries, 17 + i * 32, 16) FROM 
 -- Empty the generation before, so that the current one can take its place.
 DELETE FROM seen_before;
 
--- name: ids_turn_away
+-- name: ids_rotate_emptied
 -- First step of the exchange of generations: the emptied table makes room.
 ALTER TABLE seen_before RENAME TO seen_emptied;
 
--- name: ids_turn_over
+-- name: ids_rotate_current
 -- Second step: what was current is the generation before.
 ALTER TABLE seen RENAME TO seen_before;
 
--- name: ids_turn_anew
+-- name: ids_rotate_new
 -- Third step: the emptied table is current.
 ALTER TABLE seen_emptied RENAME TO seen;
 
--- name: ids_turned
+-- name: ids_rotated
 -- A new generation begins.
 UPDATE meta SET turned_at = :now;

@@ -1,7 +1,7 @@
 -- What an acknowledged push leaves behind. Lists come as one JSON text or one blob, so that a whole group is
 -- one statement of each kind.
 
--- name: standing
+-- name: push_state
 -- What a push has to know: the first open hour, and when the current generation of ids began.
 SELECT open_from, turned_at FROM meta;
 

@@ -20,7 +20,7 @@ WHERE r.hour = :hour AND r.dimension = :dimension;
 SELECT * FROM record_whole AS r
 WHERE r.state = :state ORDER BY r.hour, r.dimension;
 
--- name: record_move
+-- name: record_update
 -- What the last answer made of a record. Its hour, dimension and quantity never change.
 UPDATE usage_record SET
   state = :state, client_token = :client_token, attempts = :attempts, definite = :definite, retry_at = :retry_at,

@@ -21,11 +21,11 @@ SELECT count(*) FROM unique_key WHERE hour = :hour AND dimension = :dimension;
 -- Hours in which a dimension has usage.
 SELECT DISTINCT hour FROM bucket WHERE dimension = :dimension ORDER BY hour;
 
--- name: bucket_drop
+-- name: bucket_delete
 -- Forget what one hour and dimension came to; its amount is on record now.
 DELETE FROM bucket WHERE hour = :hour AND dimension = :dimension;
 
--- name: unique_keys_drop
+-- name: unique_keys_delete
 -- Forget the keys of a sealed hour and dimension.
 DELETE FROM unique_key WHERE hour = :hour AND dimension = :dimension;
 
@@ -37,7 +37,7 @@ UPDATE meta SET open_from = max(open_from, :hour);
 -- The scaled amounts of one dimension.
 SELECT sealed, accepted, settled, carry, merged FROM lifetime WHERE dimension = :dimension;
 
--- name: lifetime_keep
+-- name: lifetime_save
 -- Write the scaled amounts of one dimension back.
 UPDATE lifetime SET sealed = :sealed, accepted = :accepted, settled = :settled, carry = :carry, merged = :merged
 WHERE dimension = :dimension;
@@ -46,7 +46,7 @@ WHERE dimension = :dimension;
 -- Amounts of one dimension that wait for an hour to be counted in.
 SELECT id, tags, amount, from_hour, origin FROM rolled WHERE dimension = :dimension AND into_hour IS NULL ORDER BY id;
 
--- name: rolled_take
+-- name: rolled_count_in
 -- The hour being sealed counts what waited.
 UPDATE rolled SET into_hour = :hour WHERE dimension = :dimension AND into_hour IS NULL;
 

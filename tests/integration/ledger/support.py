@@ -99,6 +99,15 @@ def accepted(ledger: Ledger, dimension: str = "requests") -> Decimal:
     return one.accepted
 
 
+def audit_copy(ledger: Ledger) -> list[str]:
+    """Return the lines of every page."""
+    lines, after = ledger.export_page("")
+    while after:
+        more, after = ledger.export_page(after)
+        lines += more
+    return lines
+
+
 def looked_at(path: Path) -> sqlite3.Connection:
     """A file that nobody has open, read from outside."""
     return sqlite3.connect(path)

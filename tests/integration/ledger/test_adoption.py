@@ -62,7 +62,7 @@ def test_what_may_be_billed_is_taken_and_counted_once(story: Story, gone: Story)
     assert [one.last_error for one in theirs.in_state(State.REJECTED)] == ["outcome_unknown"]
 
 
-@pytest.mark.parametrize("step", ["take", "_taken"])
+@pytest.mark.parametrize("step", ["take", "_mark_taken"])
 def test_a_crash_between_two_files_takes_nothing_twice(
     story: Story, gone: Story, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +94,7 @@ def test_what_one_claimed_before_it_died_no_other_takes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, "_taken", dies)
+        patch.setattr(adoption, "_mark_taken", dies)
         with pytest.raises(KeyboardInterrupt):
             first.open().adopt(story.now)
     ledger = story.open()
@@ -187,7 +187,7 @@ def test_the_ids_of_a_living_workload_stay_its_own(story: Story, gone: Story) ->
 
 
 def test_more_ids_than_fit_one_page_are_all_passed_on_once(story: Story, gone: Story) -> None:
-    many = [event(id=f"id-{number}") for number in range(seen_ids.PIECE_IDS + 7)]
+    many = [event(id=f"id-{number}") for number in range(seen_ids.COPY_IDS + 7)]
     ledger = gone.open()
     gone.push(ledger, *many)
     gone.close()

@@ -18,7 +18,7 @@ from sidecar.metering.quantities import exact_sum
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import State
-from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, make
+from tests.integration.ledger.support import HOUR, NOON, Story, accepted, audit_copy, balanced, event, make
 from tests.integration.ledger.test_push import held_back
 
 SOON = HOUR.end + timedelta(minutes=1)
@@ -104,7 +104,7 @@ def test_sums_of_the_next_hour_go_into_the_last_record_with_their_tags(story: St
     assert [(one.tags, one.quantity) for one in gigabytes.request.allocations] == [((), 1), (tags, Decimal("0.5"))]
     assert ledger.open_hours() == ()
     assert balanced(ledger)
-    line = json.loads(next(ledger.export()))
+    line = json.loads(audit_copy(ledger)[0])
     assert [one["why"] for one in line["rolled_from"]] == ["workload_ended"]
 
 

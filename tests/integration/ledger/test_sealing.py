@@ -21,7 +21,7 @@ from sidecar.metering.records import UsageRecord, repaired
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Action, IllegalTransition, State
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
-from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, looked_at, make
+from tests.integration.ledger.support import HOUR, NOON, Story, accepted, audit_copy, balanced, event, looked_at, make
 
 
 def settle(ledger: Ledger, record: UsageRecord, story: Story) -> UsageRecord:
@@ -178,7 +178,7 @@ def test_what_expired_is_counted_in_the_next_hour_with_links_both_ways(story: St
     story.push(ledger, event("gigabytes", "1500", tags=(("tenant", "x"),)), event("gigabytes", "500"))
     (record,) = story.seal(ledger)
     assert rolled(ledger, record, story).state is State.ROLLED_FORWARD
-    assert ledger.waiting().rolled == 2, "by tag set"
+    assert ledger.summary().rolled == 2, "by tag set"
     assert balanced(ledger)
     story.now += timedelta(hours=2)
     (later,) = story.seal(ledger)
@@ -202,7 +202,7 @@ def test_a_repair_is_a_new_request_and_the_old_one_stays(story: Story) -> None:
     assert ledger.due(story.now) == (mended,)
     with pytest.raises(IllegalTransition):
         ledger.mark_sending([record])
-    line = json.loads(next(ledger.export()))
+    line = json.loads(audit_copy(ledger)[0])
     assert [request["number"] for request in line["requests"]] == [1, 2]
     assert [answer["outcome"] for answer in line["answers"]] == ["InvalidTagException"]
 
@@ -234,7 +234,7 @@ def test_a_person_acts_on_what_is_disputed_or_rejected(story: Story, state: Stat
     ledger.apply_action(forward.hour, forward.dimension, Action.ROLL_FORWARD, story.now)
     (due,) = ledger.due(story.now)
     assert due.request == again.request
-    assert ledger.waiting().rolled == 1
+    assert ledger.summary().rolled == 1
     assert balanced(ledger)
     with pytest.raises(IllegalTransition):
         ledger.apply_action(again.hour, again.dimension, Action.RETRY, story.now)
@@ -256,7 +256,7 @@ def test_a_person_with_aws_receipt_confirms_a_rejected_record(story: Story) -> N
     assert (found.state, found.record_id, found.last_error) == (State.SETTLED, "m-1", None)
     (one,) = (one for one in ledger.balances() if one.dimension == "requests")
     assert (one.settled, one.waiting, one.balanced) == (3, 0, True)
-    line = json.loads(next(ledger.export()))
+    line = json.loads(audit_copy(ledger)[0])
     assert line["metering_record_id"] == "m-1"
     assert [(answer["outcome"], answer["detail"]) for answer in line["answers"]][-1] == ("confirm", "by a person")
     with pytest.raises(IllegalTransition):
@@ -304,7 +304,7 @@ def test_a_merged_split_is_a_request_and_a_line_of_its_own(story: Story) -> None
     assert due.request is not None
     assert len(due.request.allocations) == 500
     assert sum(one.quantity for one in due.request.allocations) == record.quantity
-    line = json.loads(next(story.opened[-1].export()))
+    line = json.loads(audit_copy(story.opened[-1])[0])
     assert len({request["client_token"] for request in line["requests"]}) == 2
     assert [answer["detail"] for answer in line["answers"]] == ["fewer_allocations"]
 
@@ -357,7 +357,7 @@ def test_a_long_ledger_is_read_page_by_page(story: Story, monkeypatch: pytest.Mo
     found = list(ledger.records())
     assert [(one.hour, one.dimension) for one in found] == sorted((one.hour, one.dimension) for one in found)
     assert [one.state for one in found] == [State.SEALED] * 8 + [State.OPEN]
-    assert len(list(ledger.export())) == 8 + len(story.dimensions)
+    assert len(audit_copy(ledger)) == 8 + len(story.dimensions)
 
 
 STEPS = st.lists(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger.errors import REASONS, SQLITE, SYSTEM, LedgerError, translated
+from sidecar.ledger.errors import REASONS, SQLITE, SYSTEM, LedgerError, as_ledger_error
 
 PATH = Path("/x/ledger.sqlite3")
 
@@ -21,7 +21,7 @@ def sqlite_error(code: int) -> sqlite3.Error:
 
 @pytest.mark.parametrize("code", SQLITE)
 def test_a_code_and_its_extended_codes_mean_the_same(code: int) -> None:
-    assert translated(sqlite_error(code), PATH).reason == translated(sqlite_error(code | 7 << 8), PATH).reason
+    assert as_ledger_error(sqlite_error(code), PATH).reason == as_ledger_error(sqlite_error(code | 7 << 8), PATH).reason
 
 
 def test_every_reason_has_a_hint_and_every_code_a_reason() -> None:
@@ -30,17 +30,17 @@ def test_every_reason_has_a_hint_and_every_code_a_reason() -> None:
 
 
 def test_what_is_unknown_is_a_failure() -> None:
-    assert translated(sqlite_error(99), PATH).reason == "ledger_failed"
-    assert translated(OSError(errno.EDOM, "what"), PATH).reason == "ledger_failed"
-    assert translated(ZeroDivisionError(), PATH).reason == "ledger_failed"
+    assert as_ledger_error(sqlite_error(99), PATH).reason == "ledger_failed"
+    assert as_ledger_error(OSError(errno.EDOM, "what"), PATH).reason == "ledger_failed"
+    assert as_ledger_error(ZeroDivisionError(), PATH).reason == "ledger_failed"
 
 
 def test_a_full_disk_is_the_same_whoever_says_it() -> None:
-    assert translated(OSError(errno.ENOSPC, "full"), PATH).reason == "ledger_full"
-    assert translated(sqlite_error(sqlite3.SQLITE_FULL), PATH).reason == "ledger_full"
+    assert as_ledger_error(OSError(errno.ENOSPC, "full"), PATH).reason == "ledger_full"
+    assert as_ledger_error(sqlite_error(sqlite3.SQLITE_FULL), PATH).reason == "ledger_full"
 
 
 def test_what_is_translated_stays() -> None:
     error = LedgerError("ledger_locked", "By him.")
-    assert translated(error, PATH) is error
+    assert as_ledger_error(error, PATH) is error
     assert error.hint.startswith("By him. Run one")

@@ -24,7 +24,7 @@ def event(dimension: str = "sum", micros: int = 1, **more: object) -> UsageEvent
 
 
 def take(into: PushGroup, *events: UsageEvent, now: datetime = NOON) -> PushResult:
-    return into.take(PushRequest.of(events, now))
+    return into.add(PushRequest.of(events, now))
 
 
 def refused(answer: PushResult) -> tuple[int, str, int | None]:

@@ -23,7 +23,7 @@ def schema() -> sqlite3.Connection:
     return connection
 
 
-IN_TURN = {"migration_table", "ids_lately", "ids_turn_over", "ids_turn_anew"}
+IN_TURN = {"migration_table", "ids_lately", "ids_rotate_current", "ids_rotate_new"}
 """Statements that need what the one before made, or make what the others need."""
 
 
