@@ -1,7 +1,7 @@
-"""What has the operator set, and what has the seller sealed? Read once, complained about once.
+"""Read the settings once, from every source, and report every fault at once.
 
-`Settings.load` is the only way in. Where each value comes from: `sources`; which exist: `table`; how
-they are read: `values`; what the image seals: `manifest`; how they are shown: `describe`.
+`Settings.load` is the entry point. Sources and their order: `sources`; the table: `table`; parsing: `parsers`; what the
+image seals: `manifest`; output: `describe`.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that can be set. Meanings, units and defaults stand in `table.SETTINGS`."""
+    """Every setting, parsed. Meanings, units and defaults: `table.SETTINGS`."""
 
     product_code: str
     public_keys: tuple[PublicKey, ...]
-    """Newest version first; at least one, where `register_usage` is asked."""
+    """Newest version first; at least one where the check is `register_usage`."""
     entitlement_check: EntitlementCheck
     state_dir: Path
     probe_bind: tuple[Address, ...]
@@ -74,10 +74,10 @@ class Settings:
     origins: Mapping[str, str]
     """Setting name → flag, environment, file, manifest or default."""
     api_bind_given: bool = False
-    """Whether somebody wrote `api_bind`; a default may quietly lack an address family."""
+    """Whether `api_bind` was set; the default may silently lack an address family."""
     manifest: Path | None = None
     ignored: tuple[str, ...] = ()
-    """Ambient variables that are not honoured, and should be said."""
+    """Variables of the AWS SDK that are ignored; `run` logs them."""
 
     @classmethod
     def load(
@@ -87,7 +87,7 @@ class Settings:
         manifest_path: Path = MANIFEST_PATH,
         read: sources.ReadDocument = yaml_file.read,
     ) -> Self:
-        """Raises SettingsError listing every bad value, not just the first."""
+        """Read every source. Raises SettingsError with every fault, not just the first."""
         found = sources.collect(env, flags or {}, manifest_path, read)
         if found.problems:
             raise SettingsError(found.problems)
@@ -98,10 +98,10 @@ class Settings:
             origins=found.origins,
             api_bind_given=found.origins.get("api_bind") != "default",
             manifest=found.manifest.path if found.manifest else None,
-            ignored=ambient_endpoints(env),
+            ignored=_ignored_endpoints(env),
         )
 
 
-def ambient_endpoints(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return names of the AWS SDK's own endpoint variables, which a production client must not follow."""
+def _ignored_endpoints(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the AWS SDK's endpoint variables that are set; a client in production must not follow them."""
     return tuple(sorted(name for name in env if name.startswith("AWS_ENDPOINT_URL") and env[name]))

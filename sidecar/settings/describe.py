@@ -1,7 +1,7 @@
-"""How are settings shown? As a table for a person, as Markdown for the reference, as JSON Schema for editors.
+"""Describe the settings: a table for a person, Markdown for the reference, JSON Schemas for editors.
 
-Rules kept here:
-- Made from the one table, so that documentation cannot differ from the program.
+Invariants:
+- Everything is made from `table.SETTINGS`, so that documentation cannot differ from the program.
 - A key is shown as a fingerprint.
 """
 
@@ -21,7 +21,7 @@ KEYS: Final = ("public_key", "public_key_file", "public_key_version")
 
 
 def effective(settings: Settings) -> str:
-    """Return every setting with its value and where it came from, tab-separated."""
+    """Return every setting with its value and source, tab-separated."""
     rows = [("SETTING", "VALUE", "FROM"), *_rows(settings)]
     return "".join("\t".join(row) + "\n" for row in rows)
 
@@ -31,14 +31,14 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
         if setting.name in KEYS:
             continue
         value = getattr(settings, setting.name)
-        yield setting.variable, _words(value), settings.origins.get(setting.name, "default")
+        yield setting.variable, _text(value), settings.origins.get(setting.name, "default")
     origin = settings.origins.get("public_keys", "default")
     for key in settings.public_keys:
         name = f"{BY_NAME['public_key'].variable} (version {key.version})"
         yield name, f"SHA-256 {fingerprint(key.pem)}", origin
 
 
-def _words(value: object) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, Enum):
@@ -61,13 +61,13 @@ def markdown() -> str:
 
 
 def _meaning(setting: Setting) -> str:
-    if setting.choices and len(list(setting.choices)) > 1 and setting.name == "log_level":
+    if setting.choices and setting.name == "log_level":  # the others' meanings name their choices
         return f"{setting.meaning}: " + " · ".join(f"`{one.value}`" for one in setting.choices)
     return setting.meaning
 
 
 def file_schema() -> dict[str, Any]:
-    """JSON Schema of the file that SIDECAR_CONFIG names."""
+    """Return the JSON Schema of the file that SIDECAR_CONFIG names."""
     return {
         "$schema": DIALECT,
         "title": "Settings file of the entitlement sidecar",
@@ -78,7 +78,7 @@ def file_schema() -> dict[str, Any]:
 
 
 def manifest_schema() -> dict[str, Any]:
-    """JSON Schema of the product manifest."""
+    """Return the JSON Schema of the product manifest."""
     sealable = {one.name: one.schema() for one in SETTINGS if one.name not in NOT_SEALED}
     key = {
         "type": "object",

@@ -1,19 +1,19 @@
-"""What does the listing price? Dimensions, and how an operator or a seller writes them.
+"""Read the dimensions that the listing prices, as an operator or a seller writes them.
 
-Three forms, all of which may be mixed with defaults:
+Three forms; every field but the name has a default:
 
     requests,gb_hours
     [{"name": "gb_hours", "scale": "0.001", "decimals": 3, "tags": ["tenant"]}]
     a YAML list of the same
 
-Rules kept here:
-- Every fault is said at once, each with its place.
+Invariants:
+- Every fault is reported at once, each with its position.
 - Up to 24 dimensions, named 1–255 characters, each once: what a listing can have.
 - Tags need `sum`: a largest or last value has no shares that add up to it.
-- AWS adds up the pods of a customer. A sum may be added up; for `max`, `last` and `unique` somebody has
-  to say what that means (`scope`: one value per pod, or a singleton).
+- AWS adds up the pods of a customer. A sum may be added up; `max`, `last` and `unique` need a `scope`: one value per
+  pod, or a singleton.
 
-Source: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (24 dimensions);
+Sources: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (24 dimensions);
 API Reference, MeterUsage, shapes UsageDimension, TagKey, TagList.
 """
 
@@ -51,20 +51,20 @@ E = TypeVar("E", bound=Enum)
 
 
 class Aggregation(Enum):
-    """What an hour's events come to."""
+    """How an hour's events become one quantity."""
 
     SUM = "sum"
     MAX = "max"
     LAST = "last"
     UNIQUE = "unique"
-    """How many different keys."""
+    """The number of different keys."""
 
 
 class Scope(Enum):
-    """Whose value a `max`, `last` or `unique` is."""
+    """Whether a `max`, `last` or `unique` is of each pod or of all."""
 
     POD = "pod"
-    """Every pod has its own, and AWS adds them up."""
+    """Every pod reports a value, and AWS adds them up."""
     SINGLETON = "singleton"
     """One pod reports for all."""
 
@@ -81,11 +81,11 @@ class Dimension:
     tags: tuple[str, ...] = ()
     """The tag keys events may carry."""
     report_zero: bool = False
-    """An hour of nothing is reported too."""
+    """Hours without usage are reported too."""
     scope: Scope | None = None
 
     def __str__(self) -> str:
-        """As an operator would write it, and may give it again."""
+        """Return the dimension as an operator would write it; `read_dimensions` reads it."""
         if self == Dimension(name=self.name):
             return self.name
         written = {"name": self.name, "aggregation": self.aggregation.value, "scale": f"{self.scale:f}"}
@@ -95,7 +95,7 @@ class Dimension:
 
 
 class DimensionsFault(ValueError):
-    """Every fault in the dimensions, each with its place."""
+    """Every fault in the dimensions, each with its position."""
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = tuple(faults)
@@ -172,13 +172,13 @@ def _dimension(item: object, where: str, faults: list[str]) -> Dimension | None:
     else:
         read = _fields(fields, where, faults)
         if len(faults) == before:
-            _together(read, where, faults)
+            _check_combination(read, where, faults)
         return read if len(faults) == before else None
     return None
 
 
 def _fields(fields: Mapping[object, object], where: str, faults: list[str]) -> Dimension:
-    """Return every field for itself; where one is wrong its default stands in, and a fault is added."""
+    """Read each field by itself; a wrong one adds a fault and keeps its default."""
     found: dict[str, object] = {}
     for field, value in fields.items():
         reader = READERS.get(str(field))
@@ -194,8 +194,8 @@ def _fields(fields: Mapping[object, object], where: str, faults: list[str]) -> D
     return Dimension(**{"name": "", **found})  # type: ignore[arg-type]  # each reader gives its field's type
 
 
-def _together(read: Dimension, where: str, faults: list[str]) -> None:
-    """What one field demands of another."""
+def _check_combination(read: Dimension, where: str, faults: list[str]) -> None:
+    """Add a fault for each field that does not fit the aggregation."""
     if read.aggregation is Aggregation.SUM:
         return
     kind = read.aggregation.value
@@ -217,15 +217,15 @@ def _name(value: object) -> str:
 
 
 def _scale(value: object) -> Decimal:
-    """Return a YAML number arrives as a float; its shortest spelling is what was written, up to fifteen digits."""
+    """Return the scale, exact. The shortest form of a YAML float is what was written, up to fifteen digits."""
     if isinstance(value, JsonNumber | float | int) and not isinstance(value, bool):
-        words = value.text if isinstance(value, JsonNumber) else repr(value)
+        text = value.text if isinstance(value, JsonNumber) else repr(value)
     elif isinstance(value, str) and PLAIN.fullmatch(value):
-        words = value
+        text = value
     else:
         raise ValueError(f"{shown(value)} is neither a number nor text of plain decimal digits.")
     try:
-        number = Decimal(words)
+        number = Decimal(text)
         fits = 0 < number < SCALE_MAX and number == round(number, PLACES)
     except InvalidOperation:  # not finite, or an exponent beyond what a Decimal holds
         number, fits = Decimal(0), False
@@ -235,10 +235,10 @@ def _scale(value: object) -> Decimal:
 
 
 def _decimals(value: object) -> int:
-    words = value.text if isinstance(value, JsonNumber) else "" if isinstance(value, bool) else str(value)
-    if not re.fullmatch(r"[0-6]", words):
+    text = value.text if isinstance(value, JsonNumber) else "" if isinstance(value, bool) else str(value)
+    if not re.fullmatch(r"[0-6]", text):
         raise ValueError(f"{shown(value)} is not a whole number from 0 to {PLACES}.")
-    return int(words)
+    return int(text)
 
 
 def _tags(value: object) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What did the seller seal into the image? The product manifest.
+"""Read the product manifest: what the seller sealed into the image.
 
 A YAML file of the form
 
@@ -14,13 +14,13 @@ A YAML file of the form
     on_denied: exit                  # any lower-case setting may be sealed
     allow_endpoint_override: false   # the default
 
-Rules kept here:
-- What it names cannot be changed from outside; outside only chooses among its products.
-- A key it does not know is an error: a seller must not believe something sealed that is not.
-- Keys are kept newest version first; the newest is asked for first.
+Invariants:
+- What the manifest names cannot be changed from outside; outside only chooses among its products.
+- An unknown key is an error: a seller must not believe something sealed that is not.
+- Public keys are sorted newest version first; AWS is asked with the newest first.
 
-Why: AWS wants a product code that comes from outside checked against a list in the software
-(AWS Marketplace seller guide, "Container products billing, metering, and licensing integrations").
+Sources: AWS Marketplace seller guide, "Container products billing, metering, and licensing integrations": a product
+code that comes from outside is checked against a list in the software.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from sidecar.settings.table import BY_NAME, EntitlementCheck, PublicKey
 
 PRODUCT_KEYS: Final = ("code", "public_keys", "entitlement_check", "dimensions")
 SEALED_BY_PRODUCT: Final = ("entitlement_check", "dimensions")
-"""Settings that each product may have its own of."""
+"""Settings that each product may have."""
 KEY_KEYS: Final = ("version", "key")
 KEYS_MAX: Final = 16
-"""Each may cost two questions, so a list that never ends would never be asked to its end."""
+"""Each may cost two calls of AWS, so a longer list might never be tried to its end."""
 NOT_SEALED: Final = ("endpoint_url", "clock_url")
-"""Never sealed: a seller who wants it open says `allow_endpoint_override`."""
+"""Settings that are never sealed: `allow_endpoint_override` allows them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """One product this image may run as."""
+    """One of the products that this image may run as."""
 
     code: str
     public_keys: tuple[PublicKey, ...] = ()
@@ -58,7 +58,7 @@ class Product:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The seller's word. `sealed` holds setting names with values still as written."""
+    """A product manifest. `sealed`: setting name → value as written."""
 
     path: Path
     products: tuple[Product, ...] = ()
@@ -66,11 +66,12 @@ class Manifest:
     allow_endpoint_override: bool = False
 
     def product(self, code: str) -> Product | None:
+        """Return the product with this code, or None."""
         return next((product for product in self.products if product.code == code), None)
 
 
 def read(document: Mapping[str, object], path: Path, problems: list[Problem]) -> Manifest:
-    """Return the manifest in a document; what is wrong with it is appended to `problems`."""
+    """Return the manifest in a document, and append its faults to `problems`."""
     sealed: dict[str, object] = {}
     products: tuple[Product, ...] = ()
     override = False
@@ -127,12 +128,12 @@ def _keys(value: object, path: Path, where: str, problems: list[Problem]) -> tup
         problems.append(_problem(path, where, f"holds {len(value)} keys; a product has at most {KEYS_MAX} here."))
     keys = []
     for index, item in enumerate(value):
-        spot = f"{where}[{index}]"
+        position = f"{where}[{index}]"
         if not isinstance(item, dict) or set(item) != set(KEY_KEYS):
-            problems.append(_problem(path, spot, "is not a mapping of exactly version and key."))
+            problems.append(_problem(path, position, "is not a mapping of exactly version and key."))
             continue
-        version = _checked(path, f"{spot}.version", BY_NAME["public_key_version"].parse, item["version"], problems)
-        pem = _checked(path, f"{spot}.key", parsers.public_key, item["key"], problems)
+        version = _checked(path, f"{position}.version", BY_NAME["public_key_version"].parse, item["version"], problems)
+        pem = _checked(path, f"{position}.key", parsers.public_key, item["key"], problems)
         if version is not None and pem is not None:
             keys.append(PublicKey(version=int(str(version)), pem=str(pem)))
     versions = [key.version for key in keys]

@@ -1,13 +1,12 @@
-"""How is one setting's text read? Parsers: value in, checked value out.
+"""Parse the value of one setting: text or YAML in, checked value out.
 
-Leaves to others which settings exist (`table`) and which source wins (`sources`).
+Which settings exist: `table`. Which source wins: `sources`.
 
-Rules kept here:
-- A parser raises `ValueError` with the fault in words a person can act on; it names the value, except
-  for keys.
+Invariants:
+- A parser raises `ValueError` with a fault that a person can act on; it names the value, except for keys.
 - Text (environment, flags) and YAML scalars are read alike.
-- No heavy import: the process that stays calls this. A key's shape is checked here; its mathematics
-  are checked where `cryptography` lives.
+- No heavy import: the resident process calls this. The shape of a key is checked here, its numbers where `cryptography`
+  is imported.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}")
 """Shape `ProductCode` of meteringmarketplace 2016-01-14, but never empty."""
 
 WORKLOAD_ID = re.compile(r"[\x21-\x7e]{1,512}")
-"""Printable, no spaces: a pod UID, a task ARN, or a name of the operator's."""
+"""Printable, no spaces: a pod UID, a task ARN, or a name that the operator chose."""
 
 PEM = re.compile(r"\A-----BEGIN (RSA )?PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END (RSA )?PUBLIC KEY-----\s*\Z")
 RSA_OID = bytes.fromhex("06092a864886f70d010101")
@@ -62,6 +61,7 @@ def text(value: object) -> str:
 
 
 def product_code(value: object) -> str:
+    """Return a product code."""
     code = text(value)
     if not PRODUCT_CODE.fullmatch(code):
         raise ValueError(f"{code!r} is not a product code: letters, digits and -/=:_.@ only.")
@@ -71,6 +71,7 @@ def product_code(value: object) -> str:
 
 
 def workload_id(value: object) -> str:
+    """Return a workload id."""
     name = text(value)
     if not WORKLOAD_ID.fullmatch(name):
         raise ValueError(f"{name!r} is not a workload id: up to 512 printable characters, no spaces.")
@@ -81,10 +82,10 @@ def whole(low: int, high: int, unit: str = "") -> Callable[[object], int]:
     """Return a parser for a whole number from `low` to `high`."""
 
     def parse(value: object) -> int:
-        words = str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
-        if not re.fullmatch(r"[0-9]{1,12}", words) or not low <= int(words) <= high:
-            raise ValueError(f"{words!r} is not a whole number{unit} from {low} to {high}.")
-        return int(words)
+        written = str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
+        if not re.fullmatch(r"[0-9]{1,12}", written) or not low <= int(written) <= high:
+            raise ValueError(f"{written!r} is not a whole number{unit} from {low} to {high}.")
+        return int(written)
 
     return parse
 
@@ -99,23 +100,24 @@ def choice(kind: type[E]) -> Callable[[object], E]:
     allowed = ", ".join(str(member.value) for member in kind)
 
     def parse(value: object) -> E:
-        words = text(value)
+        written = text(value)
         try:
-            return kind(words.lower())
+            return kind(written.lower())
         except ValueError:
-            raise ValueError(f"{words!r} is not one of: {allowed}.") from None
+            raise ValueError(f"{written!r} is not one of: {allowed}.") from None
 
     return parse
 
 
 def boolean(value: object) -> bool:
-    """YAML's true and false; nothing else, so that a quoted "false" is not true."""
+    """Return YAML's true or false; nothing else is one, so that a quoted "false" is not true."""
     if isinstance(value, bool):
         return value
     raise ValueError(f"{value!r} is not true or false.")
 
 
 def absolute_path(value: object) -> Path:
+    """Return an absolute path. Raises where the value is the content of a file."""
     path = Path(text(value))
     if "-----BEGIN" in str(path) or "\n" in str(path):
         raise ValueError("is not a path; it looks like the content of a file.")
@@ -125,6 +127,7 @@ def absolute_path(value: object) -> Path:
 
 
 def url(value: object) -> str:
+    """Return an http or https URL of scheme, host and port, without a trailing slash."""
     address = text(value)
     try:
         parts = urlsplit(address)
@@ -147,27 +150,27 @@ def addresses(value: object) -> tuple[Address, ...]:
     return found
 
 
-def _address(words: str) -> Address:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\[\]:\s]*)):([0-9]{1,5})", words)
+def _address(written: str) -> Address:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\[\]:\s]*)):([0-9]{1,5})", written)
     if not match or int(match[3]) > 65535:
-        raise ValueError(f"{words!r} is not HOST:PORT, [IPV6]:PORT or :PORT with a port up to 65535.")
+        raise ValueError(f"{written!r} is not HOST:PORT, [IPV6]:PORT or :PORT with a port up to 65535.")
     host = match[1] or match[2] or "::"
     return Address(host="127.0.0.1" if host == "localhost" else host, port=int(match[3]))
 
 
 def public_key(value: object) -> str:
-    """Return a public key as PEM text, from PEM or from base64 of PEM, always in the same spelling.
+    """Return a public key as PEM text, from PEM or from base64 of PEM, always in the same form.
 
-    Raises without quoting it.
+    Raises ValueError without quoting the value.
     """
     if not isinstance(value, str):
         raise ValueError("is not text; put it in quotes.")
-    words = text(value)
-    if "-----BEGIN" not in words:
-        words = _from_base64(words)
-    if "PRIVATE KEY" in words:
+    written = text(value)
+    if "-----BEGIN" not in written:
+        written = _from_base64(written)
+    if "PRIVATE KEY" in written:
         raise ValueError("holds a private key; give the public key that AWS Marketplace shows.")
-    match = PEM.match(words.strip() + "\n")
+    match = PEM.match(written.strip() + "\n")
     if not match:
         raise ValueError("is not a PEM public key, nor base64 of one.")
     try:
@@ -176,7 +179,7 @@ def public_key(value: object) -> str:
         raise ValueError("is PEM whose inside is not base64.") from None
     if der[:1] != b"\x30" or (not match[1] and RSA_OID not in der):
         raise ValueError("is not an RSA key; AWS Marketplace signs with RSA (PS256).")
-    return _pem(_sequence(RSA_ALGORITHM + _tagged(0x03, b"\x00" + der)) if match[1] else der)
+    return _pem(_tagged(0x30, RSA_ALGORITHM + _tagged(0x03, b"\x00" + der)) if match[1] else der)
 
 
 def _pem(der: bytes) -> str:
@@ -185,12 +188,8 @@ def _pem(der: bytes) -> str:
     return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
 
 
-def _sequence(content: bytes) -> bytes:
-    return _tagged(0x30, content)
-
-
 def _tagged(tag: int, content: bytes) -> bytes:
-    """DER: tag, length, content (X.690 §8.1.3)."""
+    """Return DER: tag, length, content (X.690 §8.1.3)."""
     size = len(content)
     if size < 0x80:
         return bytes([tag, size]) + content
@@ -198,8 +197,8 @@ def _tagged(tag: int, content: bytes) -> bytes:
     return bytes([tag, 0x80 | len(length)]) + length + content
 
 
-def _from_base64(words: str) -> str:
+def _from_base64(written: str) -> str:
     try:
-        return base64.b64decode(re.sub(r"\s", "", words), validate=True).decode("ascii")
+        return base64.b64decode(re.sub(r"\s", "", written), validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         raise ValueError("is not a PEM public key, nor base64 of one.") from None

@@ -1,11 +1,12 @@
-"""Which `SIDECAR_*` variables does Kubernetes inject by itself?
+"""Recognize the `SIDECAR_*` variables that Kubernetes injects for Services.
 
-For each Service of the namespace the kubelet sets Docker-link style variables, named after the Service
-in upper case. A Service called `sidecar` or `sidecar-…` therefore puts names with our prefix into every
-pod. They are not settings; each is known by its name and by the form of its value, so that a real
-mistake such as `SIDECAR_PORT=8484` is still one.
+For each Service of the namespace the kubelet sets Docker-link style variables, named after the Service in upper case. A
+Service called `sidecar` or `sidecar-…` therefore puts names with our prefix into every pod. They are not settings.
 
-Source: kubernetes.io, "Service", section on environment variables for discovering services.
+Invariants:
+- Name and form of the value must both match, so that a mistake such as `SIDECAR_PORT=8484` is still reported.
+
+Sources: kubernetes.io, "Service", section on environment variables for discovering services.
 """
 
 from __future__ import annotations
@@ -24,6 +25,6 @@ FORMS: Final = (
 )
 
 
-def injected(name: str, value: str) -> bool:
-    """Return whether this is a Service's variable and not somebody's setting."""
+def is_injected(name: str, value: str) -> bool:
+    """Return whether this is a variable of a Service, and no setting."""
     return any(names.fullmatch(name) and form.fullmatch(value) for names, form in FORMS)

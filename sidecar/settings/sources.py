@@ -1,12 +1,11 @@
-"""Which value holds, and where did it come from?
+"""Collect the settings from every source, and decide which value wins.
 
-Order: flag, environment, file, default; the product manifest stands above all of them.
+The order of the sources: product manifest, flag, environment, file, default. Outside: flag, environment and file.
 
-Rules kept here:
-- Every fault is listed at once, each naming the setting, the fault and an example.
-- A name nobody knows is an error, except what Kubernetes injects (`kubernetes`).
-- What the manifest names and outside gives differently is an error that names both values. The same
-  value said twice is none.
+Invariants:
+- Every fault is reported at once, each with the setting, the fault and an example.
+- An unknown name is an error, except what Kubernetes injects (`service_variables`).
+- An outside value that differs from the manifest's is an error that names both. The same value twice is none.
 - A manifest or file that exists and cannot be read is an error, never skipped.
 """
 
@@ -20,12 +19,11 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import manifest, parsers, service_variables, yaml_file
+from sidecar.settings import manifest, parsers, service_variables
 from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product
 from sidecar.settings.table import (
     BY_NAME,
     CONFIG_VARIABLE,
-    MANIFEST_PATH,
     PREFIX,
     SETTINGS,
     EntitlementCheck,
@@ -39,7 +37,7 @@ KEY_NAMES: Final = ("public_key", "public_key_file", "public_key_version")
 
 @dataclass(frozen=True, kw_only=True)
 class RawValue:
-    """A value as somebody wrote it, and where."""
+    """A value as it was written, and where."""
 
     value: object
     name: str
@@ -50,7 +48,7 @@ class RawValue:
 
 @dataclass(kw_only=True)
 class Collected:
-    """All sources read, conflicts settled, values parsed."""
+    """The values of all sources, parsed, with their origins and every fault."""
 
     values: dict[str, object] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -62,16 +60,16 @@ class Collected:
 def collect(
     env: Mapping[str, str],
     flags: Mapping[str, str],
-    manifest_path: Path = MANIFEST_PATH,
-    read: ReadDocument = yaml_file.read,
+    manifest_path: Path,
+    read: ReadDocument,
 ) -> Collected:
-    """Read every source. The caller decides what to do with `problems`."""
+    """Read every source. Faults are in `problems`."""
     found = Collected()
     found.manifest = _manifest(manifest_path, read, found.problems)
-    given = _outside(env, flags, read, found.problems)
+    given = _read_outside(env, flags, read, found.problems)
     sealed = _sealed(found.manifest)
     for setting in SETTINGS:
-        _settle(setting, given.get(setting.name), sealed.get(setting.name), found)
+        _resolve(setting, given.get(setting.name), sealed.get(setting.name), found)
     _choose_product(found, given)
     _seal_by_product(found, given)
     _choose_keys(found, given)
@@ -84,9 +82,9 @@ def _manifest(path: Path, read: ReadDocument, problems: list[Problem]) -> Manife
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return None  # the only way of having none; what cannot be looked at is not nothing
+        return None  # there is none; one that cannot be read is an error
     except OSError as exc:
-        problems.append(Problem(setting=str(path), fault=f"cannot be looked at: {exc.strerror}."))
+        problems.append(Problem(setting=str(path), fault=f"cannot be read: {exc.strerror}."))
         return None
     document = _document(path, read, problems)
     return manifest.read(document, path, problems) if document is not None else None
@@ -100,10 +98,10 @@ def _document(path: Path, read: ReadDocument, problems: list[Problem]) -> Mappin
         return None
 
 
-def _outside(
+def _read_outside(
     env: Mapping[str, str], flags: Mapping[str, str], read: ReadDocument, problems: list[Problem]
 ) -> dict[str, RawValue]:
-    """Return what flag, environment and file give; the first of them wins."""
+    """Return name → value of flag, environment or file, the first that has it."""
     given: dict[str, RawValue] = {}
     config = flags.get("config") or env.get(CONFIG_VARIABLE)
     if config:
@@ -118,7 +116,7 @@ def _outside(
         name = variable.removeprefix(PREFIX).lower()
         if name in BY_NAME and variable == BY_NAME[name].variable:
             given[name] = RawValue(value=words, name=variable, origin="environment")
-        elif not service_variables.injected(variable, words):
+        elif not service_variables.is_injected(variable, words):
             problems.append(_unknown(variable, name, lambda known: BY_NAME[known].variable))
     for name, words in flags.items():
         if name in BY_NAME:
@@ -143,21 +141,21 @@ def _sealed(sealed_by: Manifest | None) -> dict[str, RawValue]:
     }
 
 
-def _settle(setting: Setting, given: RawValue | None, sealed: RawValue | None, found: Collected) -> None:
+def _resolve(setting: Setting, given: RawValue | None, sealed: RawValue | None, found: Collected) -> None:
     """Parse the winning value; refuse an outside value that contradicts a sealed one."""
     outside = _parsed(setting, given, found.problems) if given else None
     if sealed:
         value = _parsed(setting, sealed, found.problems)
         if given and outside is not None and outside != value:
-            found.problems.append(contradiction(setting, given, sealed, outside, value))
-        _take(found, setting.name, value, "manifest")
+            found.problems.append(_contradiction(setting, given, sealed, outside, value))
+        _store(found, setting.name, value, "manifest")
     elif given:
-        _take(found, setting.name, outside, given.origin)
+        _store(found, setting.name, outside, given.origin)
     elif setting.default is not None:
-        _take(found, setting.name, setting.parse(setting.default), "default")
+        _store(found, setting.name, setting.parse(setting.default), "default")
 
 
-def _take(found: Collected, name: str, value: object, origin: str) -> None:
+def _store(found: Collected, name: str, value: object, origin: str) -> None:
     if value is not None:
         found.values[name] = value
         found.origins[name] = origin
@@ -171,35 +169,35 @@ def _parsed(setting: Setting, given: RawValue, problems: list[Problem]) -> objec
         return None
 
 
-def contradiction(setting: Setting, given: RawValue, sealed: RawValue, mine: object, theirs: object) -> Problem:
-    """Return an outside value against a sealed one, both named."""
+def _contradiction(setting: Setting, given: RawValue, sealed: RawValue, outside: object, inside: object) -> Problem:
+    """Return the problem of an outside value that differs from a sealed one; it names both."""
     return Problem(
         setting=given.name,
-        fault=f"is {_shown(setting, given.value, mine)}, but the product manifest seals"
-        f" {_shown(setting, sealed.value, theirs)} ({sealed.name})."
+        fault=f"is {_shown(setting, given.value, outside)}, but the product manifest seals"
+        f" {_shown(setting, sealed.value, inside)} ({sealed.name})."
         " It cannot be changed from outside; remove it here.",
     )
 
 
 def _shown(setting: Setting, written: object, read: object) -> str:
-    """Return a value for a person's eyes: as written, but a key as a fingerprint of what was read."""
+    """Return a value for a message: as written, but a key as the fingerprint of what was parsed."""
     return f"a key with SHA-256 {fingerprint(str(read))}" if setting.secret else repr(written)
 
 
 def fingerprint(pem: str) -> str:
-    """Return a key's name for people: the beginning of the SHA-256 of its PEM text."""
+    """Return the beginning of the SHA-256 of a key's PEM text."""
     return hashlib.sha256(pem.strip().encode()).hexdigest()[:12] + "…"
 
 
 def _choose_product(found: Collected, given: Mapping[str, RawValue]) -> None:
-    """The product code: outside's choice among the manifest's, or the only one."""
+    """Set the product code: the one given outside, or the only one of the manifest."""
     code = found.values.get("product_code")
     setting = BY_NAME["product_code"]
     if found.manifest and found.manifest.products:
         codes = [product.code for product in found.manifest.products]
         listed = ", ".join(repr(one) for one in codes)
         if code is None and "product_code" not in given and len(codes) == 1:
-            _take(found, "product_code", codes[0], "manifest")
+            _store(found, "product_code", codes[0], "manifest")
         elif code is None and "product_code" not in given:
             fault = f"is missing, and the manifest {found.manifest.path} has several products: {listed}."
             found.problems.append(Problem(setting=setting.variable, fault=fault, example=codes[0]))
@@ -215,7 +213,7 @@ def _written(name: str, given: Mapping[str, RawValue]) -> str:
 
 
 def _choose_keys(found: Collected, given: Mapping[str, RawValue]) -> None:
-    """The public keys, newest first: the product's sealed ones, or the one given outside."""
+    """Set the public keys, newest first: the product's sealed ones, or the one given outside."""
     product = _product(found)
     outside = _outside_key(found, given)
     if product and product.public_keys:
@@ -232,7 +230,7 @@ def _choose_keys(found: Collected, given: Mapping[str, RawValue]) -> None:
 
 
 def _keys_follow(found: Collected) -> bool:
-    """Return whether choosing one of the manifest's products will bring its keys."""
+    """Return whether the product code is all that is missing: each of the manifest's products has keys."""
     products = found.manifest.products if found.manifest else ()
     chosen = found.values.get("product_code") in {product.code for product in products}
     return bool(products) and not chosen and all(product.public_keys for product in products)
@@ -247,22 +245,24 @@ def _needs_key(found: Collected) -> bool:
 
 
 def _seal_by_product(found: Collected, given: Mapping[str, RawValue]) -> None:
-    """What the chosen product has its own of stands above everything else."""
+    """Set what the manifest seals for the chosen product; it wins over every other source."""
     product = _product(found)
-    for name in SEALED_BY_PRODUCT if product and found.manifest else ():
+    if product is None or found.manifest is None:
+        return
+    for name in SEALED_BY_PRODUCT:
         sealed = getattr(product, name)
-        if sealed is None or not product or not found.manifest:
+        if sealed is None:
             continue
         outside = found.values.get(name)
         if name in given and outside is not None and outside != sealed:
             written = ",".join(map(str, sealed)) or "[]" if isinstance(sealed, tuple) else sealed.value
-            word = RawValue(value=written, name=f"product {product.code} in {found.manifest.path}", origin="")
-            found.problems.append(contradiction(BY_NAME[name], given[name], word, outside, sealed))
-        _take(found, name, sealed, "manifest")
+            in_manifest = RawValue(value=written, name=f"product {product.code} in {found.manifest.path}", origin="")
+            found.problems.append(_contradiction(BY_NAME[name], given[name], in_manifest, outside, sealed))
+        _store(found, name, sealed, "manifest")
 
 
 def _need_dimensions(found: Collected) -> None:
-    """Asking by MeterUsage asks about dimensions."""
+    """Report missing dimensions: the check by MeterUsage asks AWS about each."""
     if found.values.get("entitlement_check") is not EntitlementCheck.METER_USAGE or found.values.get("dimensions"):
         return
     setting = BY_NAME["dimensions"]
@@ -299,11 +299,11 @@ def _key_from(file: Path, written: str, problems: list[Problem]) -> str | None:
 def _refuse_other_keys(
     found: Collected, given: Mapping[str, RawValue], sealed: tuple[PublicKey, ...], outside: PublicKey | None
 ) -> None:
-    """An outside key is fine only if it is one of the sealed ones."""
+    """Report an outside key, or key version, that is none of the sealed ones."""
     named = [name for name in KEY_NAMES if name in given]
     unreadable = outside is None and any(name in named for name in KEY_NAMES[:2])
     if not named or not found.manifest or unreadable:
-        return  # nothing outside, or its fault is listed already
+        return  # nothing outside, or its fault is reported already
     if outside is None and "public_key_version" in named:
         outside_version = found.values.get("public_key_version")
         fits = outside_version in {key.version for key in sealed}
@@ -315,13 +315,9 @@ def _refuse_other_keys(
         mine = _shown(setting, given[named[0]].value, outside.pem if outside else "")
         fault = (
             f"is {mine}, but the product manifest {found.manifest.path} seals the keys of version {versions}, with"
-            f" SHA-256 {_prints(sealed)}. Remove it here."
+            f" SHA-256 {', '.join(fingerprint(key.pem) for key in sealed)}. Remove it here."
         )
         found.problems.append(Problem(setting=given[named[0]].name, fault=fault))
-
-
-def _prints(keys: tuple[PublicKey, ...]) -> str:
-    return ", ".join(fingerprint(key.pem) for key in keys)
 
 
 def _guard_endpoint(found: Collected, given: Mapping[str, RawValue]) -> None:
@@ -334,5 +330,5 @@ def _guard_endpoint(found: Collected, given: Mapping[str, RawValue]) -> None:
             )
             found.problems.append(Problem(setting=_written(name, given), fault=fault))
     if found.values.get("clock_url") and "endpoint_url" not in given:
-        fault = f"is given without {BY_NAME['endpoint_url'].variable}: only an emulator of AWS has a clock of its own."
+        fault = f"is given without {BY_NAME['endpoint_url'].variable}: only an emulator of AWS has a clock."
         found.problems.append(Problem(setting=_written("clock_url", given), fault=fault))

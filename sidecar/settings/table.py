@@ -1,10 +1,10 @@
-"""Which settings are there? One table: name, meaning, default, parser, example.
+"""Define every setting in one table: name, meaning, default, parser, example.
 
 docs/reference/settings.md, `settings --markdown`, the JSON Schemas and the flags of `run` are made from it.
 
-Rules kept here:
-- A name stands once. `SIDECAR_` + upper case in the environment, lower case in a file and in the
-  manifest, `--with-dashes` as a flag.
+Invariants:
+- A setting has one name: `SIDECAR_` + upper case in the environment, lower case in a file and in the manifest,
+  `--with-dashes` as a flag.
 - Region is not a setting: AWS wants the region the workload runs in, so it is found (see `platform`).
 """
 
@@ -36,14 +36,14 @@ class OnDenied(Enum):
 
 
 class OnFirstMeterDenied(Enum):
-    """What "not entitled" to the first real record does, where only dry runs were asked before."""
+    """What "not entitled" to the first real record does, after dry runs that were allowed."""
 
     ALERT = "alert"
     SHUT = "shut"
 
 
 class OnMeteringOverdue(Enum):
-    """What it does that nothing can be reported for long."""
+    """What overdue usage does to the gate and to readiness."""
 
     ALERT = "alert"
     NOT_READY = "not_ready"
@@ -58,6 +58,8 @@ class OnDispute(Enum):
 
 
 class LogLevel(Enum):
+    """The least severe level that is logged."""
+
     DEBUG = "debug"
     INFO = "info"
     WARNING = "warning"
@@ -81,9 +83,9 @@ class Setting:
     example: str
     parse: Callable[[object], object]
     default: str | None = None
-    """As an operator would write it; None: there is none."""
+    """As an operator would write it; None where there is none."""
     default_text: str = ""
-    """What the documentation prints as default, where the bare value does not say it."""
+    """The default as the documentation prints it, where the value alone is not clear."""
     kind: Kind = Kind.STRING
     choices: type[Enum] | None = None
     bounds: tuple[int, int] | None = None
@@ -92,10 +94,12 @@ class Setting:
 
     @property
     def variable(self) -> str:
+        """Return the environment variable."""
         return PREFIX + self.name.upper()
 
     @property
     def flag(self) -> str:
+        """Return the command-line flag."""
         return "--" + self.name.replace("_", "-")
 
     def schema(self) -> dict[str, object]:
@@ -242,11 +246,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     _seconds(
         "startup_retry_seconds",
-        "how long transient failures count as `pending` before `unavailable`; asking goes on",
+        "how long transient failures count as `pending` before `unavailable`; the sidecar keeps asking",
         1800,
     ),
     _seconds("reask_seconds", "pause before asking again after a denial; 0: never", 300),
-    _seconds("flush_seconds", "time to end in after SIGTERM, in which the last usage is sent", 10, 1),
+    _seconds("flush_seconds", "time to stop after SIGTERM, in which the last usage is sent", 10, 1),
     Setting(
         name="log_level",
         meaning="least severe event that is logged",
@@ -257,7 +261,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         name="endpoint_url",
-        meaning="where AWS is, for tests; refused where a manifest does not say `allow_endpoint_override`",
+        meaning="AWS endpoint, for tests; refused where a manifest does not have `allow_endpoint_override`",
         example="http://127.0.0.1:8486",
         default_text="none: the region's own endpoint",
         parse=parsers.url,
@@ -271,7 +275,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         name="workload_id",
-        meaning="who is metered, where neither `POD_UID` nor an ECS task says it; contradicting them is an error",
+        meaning="id of the metered workload, where neither `POD_UID` nor an ECS task has one; another value than"
+        " theirs is an error",
         example="vm-17",
         default_text="found",
         parse=parsers.workload_id,
@@ -287,11 +292,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 )
 
 BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
-"""`config` is no setting: it says where the file is, and is read before the rest."""
+"""Name → setting. `config` is none: it names the settings file, and is read before the rest."""
 
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
 MANIFEST_PATH: Final = Path("/etc/entitlement-sidecar/product.yaml")
-"""Sealed into the seller's image. No setting moves it: what could be moved would not be sealed."""
+"""The product manifest in the seller's image. No setting moves it: what could be moved would not be sealed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""What does this YAML file say? Strict YAML in, plain values out.
+"""Read a strict YAML file as plain values.
 
-Rules kept here:
-- A key given twice is an error; YAML itself would silently take the last.
+Invariants:
+- A key given twice is an error; YAML itself silently takes the last.
 - No dates: a value that looks like one stays text.
-- `read` may run in a process of its own (see `agent.child`): what it returns is plain JSON values.
+- `read` may run in a forked process (`child.forked_read`): it returns plain JSON values.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from sidecar.errors import Problem, SettingsError
 
 PLAIN = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map"))
-"""What JSON has too; any other tag is refused."""
+"""Tags of the types that JSON has too; any other tag is refused."""
 SIZE_MAX = 1 << 20
-"""Bytes. A settings file is a page; more is a mistake."""
+"""In bytes. A settings file is a page; more is a mistake."""
 
 
 def read(path: Path) -> Mapping[str, object]:
@@ -32,7 +32,7 @@ def read(path: Path) -> Mapping[str, object]:
 
 
 def parse(content: bytes, path: Path) -> Mapping[str, object]:
-    """Return the mapping in YAML text; `path` is only named in errors."""
+    """Return the mapping in YAML text. `path` is for errors alone."""
     import yaml
 
     class Strict(yaml.SafeLoader):

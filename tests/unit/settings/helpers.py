@@ -1,4 +1,4 @@
-"""Settings from sources written down in the test."""
+"""Load settings from sources that a test gives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fakes import NOWHERE, PRODUCT, public_pem
 
 
 def needed() -> dict[str, str]:
-    """The least an operator has to say."""
+    """Return the settings that are required."""
     return {"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY": public_pem()}
 
 
@@ -26,7 +26,7 @@ def load(
 def problems(
     env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None, manifest: Path = NOWHERE
 ) -> list[Problem]:
-    """Everything that is wrong with them; at least something must be."""
+    """Return every fault; there must be one."""
     with pytest.raises(SettingsError) as caught:
         load(env, flags, manifest)
     return list(caught.value.problems)
@@ -35,7 +35,7 @@ def problems(
 def problem(
     env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None, manifest: Path = NOWHERE
 ) -> Problem:
-    """The one thing that is wrong."""
+    """Return the only fault."""
     found = problems(env, flags, manifest)
     assert len(found) == 1, [str(one) for one in found]
     return found[0]

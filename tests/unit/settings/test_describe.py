@@ -1,4 +1,4 @@
-"""How settings are shown: a table without keys, Markdown, and schemas that agree with the readers."""
+"""Settings are described without keys, as Markdown, and in schemas that agree with the readers."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def sealed(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_sealed_comes_from_the_manifest(tmp_path: Path) -> None:
+def test_a_sealed_value_has_the_manifest_as_its_source(tmp_path: Path) -> None:
     found = rows(load({}, manifest=sealed(tmp_path)))
     assert found["SIDECAR_PRODUCT_CODE"] == ("a", "manifest")
     assert found["SIDECAR_PUBLIC_KEY (version 1)"][1] == "manifest"
 
 
-def test_a_sealed_key_comes_from_the_manifest_even_where_it_is_said_again(tmp_path: Path) -> None:
+def test_a_sealed_key_given_outside_too_still_has_the_manifest_as_source(tmp_path: Path) -> None:
     found = rows(load({"SIDECAR_PUBLIC_KEY": public_pem()}, manifest=sealed(tmp_path)))
     assert found["SIDECAR_PUBLIC_KEY (version 1)"][1] == "manifest"
 
@@ -96,12 +96,12 @@ def test_the_published_schema_is_the_generated_one(name: str, made: Any) -> None
 
 
 @pytest.mark.parametrize("schema", [describe.manifest_schema(), describe.file_schema()])
-def test_a_schema_is_one(schema: dict[str, Any]) -> None:
+def test_each_schema_is_a_valid_json_schema(schema: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == describe.DIALECT
 
 
-def test_the_schemas_name_every_setting_and_the_manifest_all_that_can_be_sealed() -> None:
+def test_the_schemas_have_every_setting_that_their_file_may_have() -> None:
     names = {one.name for one in SETTINGS}
     assert set(describe.file_schema()["properties"]) == names
     assert set(describe.manifest_schema()["properties"]) == names - {"endpoint_url", "clock_url"} | {
@@ -199,7 +199,7 @@ def fits(document: dict[str, Any], schema: dict[str, Any] | None = None) -> bool
 
 
 @pytest.mark.parametrize("document", GOOD)
-def test_schema_and_reader_take_a_good_manifest(document: dict[str, Any]) -> None:
+def test_schema_and_reader_accept_a_good_manifest(document: dict[str, Any]) -> None:
     assert read_well(document)
     assert fits(document)
 
@@ -211,18 +211,18 @@ def test_schema_and_reader_refuse_a_bad_manifest(document: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(("why", "document"), ONLY_THE_READER_REFUSES)
-def test_what_the_schema_cannot_say_the_reader_refuses(why: str, document: dict[str, Any]) -> None:
+def test_the_reader_refuses_what_the_schema_cannot_express(why: str, document: dict[str, Any]) -> None:
     assert fits(document), why
     assert not read_well(document), why
 
 
 @pytest.mark.parametrize(("why", "document"), ONLY_THE_SCHEMA_REFUSES)
-def test_where_the_reader_is_kinder_than_the_schema(why: str, document: dict[str, Any]) -> None:
+def test_the_reader_accepts_some_manifests_that_the_schema_refuses(why: str, document: dict[str, Any]) -> None:
     assert read_well(document), why
     assert not fits(document), why
 
 
-def test_a_product_cannot_seem_to_seal_a_check_that_is_null() -> None:
+def test_a_null_entitlement_check_of_a_product_is_refused() -> None:
     document = {"products": [ONE | {"entitlement_check": None}]}
     assert not fits(document)
     assert not read_well(document)

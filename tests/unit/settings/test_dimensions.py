@@ -1,4 +1,4 @@
-"""Dimensions are read in every form, and every fault is said at once."""
+"""Dimensions are read in every form, and every fault is reported at once."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_names_alone_are_sums_of_integers() -> None:
     assert read_dimensions("requests")[0].aggregation is Aggregation.SUM
 
 
-def test_the_json_list_and_the_yaml_list_say_the_same() -> None:
+def test_a_json_list_and_a_yaml_list_are_read_alike() -> None:
     assert read_dimensions(json.dumps([FULL, "requests"])) == (GB, Dimension(name="requests"))
     assert read_dimensions([FULL, "requests"]) == (GB, Dimension(name="requests"))
 
 
-def test_an_empty_list_is_no_metering_and_an_empty_text_a_mistake() -> None:
+def test_an_empty_list_is_no_metering_and_an_empty_text_a_fault() -> None:
     assert read_dimensions([]) == ()
     assert "empty" in faults("  ")
 
@@ -80,7 +80,7 @@ def test_decimals_beyond_zero_to_six_are_refused(decimals: object) -> None:
 
 
 @pytest.mark.parametrize("kind", ["max", "last", "unique"])
-def test_what_does_not_add_up_needs_its_scope_and_takes_no_tags(kind: str) -> None:
+def test_another_aggregation_than_sum_needs_a_scope_and_takes_no_tags(kind: str) -> None:
     assert "scope" in faults([{"name": "a", "aggregation": kind}])
     assert "tags" in faults([{"name": "a", "aggregation": kind, "scope": "pod", "tags": ["t"]}])
     (read,) = read_dimensions([{"name": "a", "aggregation": kind, "scope": "singleton"}])
@@ -143,11 +143,11 @@ def test_tag_keys_are_at_most_five_of_awss_characters(tags: object) -> None:
         ("a,,b", "0 characters"),
     ],
 )
-def test_what_is_no_dimension_is_named(value: object, words: str) -> None:
+def test_an_invalid_dimension_is_named(value: object, words: str) -> None:
     assert words in faults(value)
 
 
-def test_every_fault_is_said_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     said = faults([{"name": "a", "decimals": 9, "scale": -1}, {"name": "b", "x": 1}, "c", "c"])
     assert all(words in said for words in ("[0].decimals", "[0].scale", "[1].x", '"c" is named twice'))
 
@@ -159,7 +159,7 @@ def test_limits_are_those_of_the_service_model() -> None:
     assert model.shape_for("UsageDimension").metadata["max"] == NAME_MAX
 
 
-def test_no_tag_passes_here_that_the_model_would_refuse() -> None:
+def test_no_accepted_tag_is_refused_by_the_service_model() -> None:
     model = botocore.session.get_session().get_service_model("meteringmarketplace")
     pattern = re.compile(model.shape_for("TagKey").metadata["pattern"])
     passing = [chr(at) for at in range(0x300) if TAG_CHARACTERS.fullmatch(chr(at))]

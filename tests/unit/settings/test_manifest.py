@@ -1,4 +1,4 @@
-"""What the seller seals: it stands above everything outside, and it says so with both values."""
+"""What the manifest seals wins over every other source, and a contradiction names both values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def product(code: str = CODE, **more: object) -> dict[str, object]:
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> Write:
-    """Writes a manifest: one product with one key, and whatever else is given."""
+    """Return a function that writes a manifest: one product with one key, and what else is given."""
 
     def write(text: str | None = None, **given: Any) -> Path:
         path = tmp_path / "product.yaml"
@@ -54,7 +54,7 @@ def test_a_manifest_with_one_product_needs_nothing_from_outside(sealed: Write) -
     assert found.manifest == path
 
 
-def test_without_a_manifest_outside_has_to_say_it() -> None:
+def test_without_a_manifest_the_product_code_is_required() -> None:
     assert {one.setting for one in problems({})} == {"SIDECAR_PRODUCT_CODE", "SIDECAR_PUBLIC_KEY"}
 
 
@@ -93,7 +93,7 @@ def test_what_is_sealed_cannot_be_changed_by_flag_environment_or_file(
     assert load({}, manifest=path).origins[name] == "manifest"
 
 
-def test_the_same_value_said_twice_is_no_contradiction(sealed: Write) -> None:
+def test_the_same_value_inside_and_outside_is_no_fault(sealed: Write) -> None:
     path = sealed(on_denied="exit", reask_seconds=60)
     env = {"SIDECAR_ON_DENIED": " EXIT ", "SIDECAR_REASK_SECONDS": "60", "SIDECAR_PRODUCT_CODE": CODE}
     found = load(env, manifest=path)
@@ -101,13 +101,13 @@ def test_the_same_value_said_twice_is_no_contradiction(sealed: Write) -> None:
     assert found.origins["on_denied"] == "manifest"
 
 
-def test_what_is_not_sealed_stays_the_operators(sealed: Write) -> None:
+def test_a_setting_that_is_not_sealed_may_be_set_outside(sealed: Write) -> None:
     found = load({"SIDECAR_ON_DENIED": "exit"}, manifest=sealed(reask_seconds=60))
     assert found.on_denied is OnDenied.EXIT
     assert found.origins["on_denied"] == "environment"
 
 
-def test_a_bad_sealed_value_is_the_sellers_fault_told_with_the_operators(sealed: Write) -> None:
+def test_faults_of_manifest_and_environment_are_reported_together(sealed: Write) -> None:
     path = sealed(on_denied="maybe")
     found = {one.setting for one in problems({"SIDECAR_LOG_LEVEL": "loud"}, manifest=path)}
     assert found == {f"on_denied in {path}", "SIDECAR_LOG_LEVEL"}
@@ -125,7 +125,7 @@ def test_outside_chooses_among_the_sealed_products(sealed: Write) -> None:
 
 
 @pytest.mark.parametrize("env", [{"SIDECAR_PRODUCT_CODE": "foreign"}])
-def test_outside_chooses_nothing_else(sealed: Write, env: dict[str, str]) -> None:
+def test_a_product_code_that_is_not_sealed_is_refused(sealed: Write, env: dict[str, str]) -> None:
     path = sealed(products=[product(), product(OTHER)])
     found = problems(env, manifest=path)[0]
     assert found.setting == "SIDECAR_PRODUCT_CODE"
@@ -142,13 +142,11 @@ def test_where_there_are_several_products_one_must_be_chosen(sealed: Write) -> N
 
 
 @pytest.mark.parametrize("env", [{}, {"SIDECAR_PRODUCT_CODE": "foreign"}])
-def test_a_product_not_chosen_is_the_only_fault_where_every_product_has_its_key(
-    sealed: Write, env: dict[str, str]
-) -> None:
+def test_a_missing_product_code_is_the_only_fault_where_products_have_keys(sealed: Write, env: dict[str, str]) -> None:
     assert problem(env, manifest=sealed(products=[product(), product(OTHER)])).setting == "SIDECAR_PRODUCT_CODE"
 
 
-def test_a_sealed_choice_leaves_none_outside(sealed: Write) -> None:
+def test_a_sealed_product_code_cannot_be_chosen_outside(sealed: Write) -> None:
     path = sealed(products=[product(), product(OTHER)], product_code=OTHER)
     assert load({}, manifest=path).product_code == OTHER
     found = problem({"SIDECAR_PRODUCT_CODE": CODE}, manifest=path)
@@ -195,12 +193,12 @@ def test_a_sealed_key_cannot_be_replaced_by_a_file_or_a_version(sealed: Write, t
         {"SIDECAR_PUBLIC_KEY_VERSION": "1"},
     ],
 )
-def test_the_sealed_key_said_again_is_fine(sealed: Write, env: dict[str, str]) -> None:
+def test_the_sealed_key_may_be_given_again_outside(sealed: Write, env: dict[str, str]) -> None:
     assert load(env, manifest=sealed()).public_keys == load({}, manifest=sealed()).public_keys
 
 
 @pytest.mark.parametrize("pem", [public_pem().replace("\n", "\r\n"), pkcs1_pem()], ids=["CRLF", "PKCS#1"])
-def test_the_sealed_key_in_another_spelling_is_still_that_key(sealed: Write, pem: str) -> None:
+def test_the_sealed_key_in_another_form_is_the_same_key(sealed: Write, pem: str) -> None:
     assert load({"SIDECAR_PUBLIC_KEY": pem}, manifest=sealed())
 
 
@@ -209,7 +207,7 @@ def test_a_key_has_one_fingerprint_however_it_is_given(sealed: Write) -> None:
     assert fingerprint(public_pem("forged")) in found.fault
 
 
-def test_keys_are_asked_for_newest_first(sealed: Write) -> None:
+def test_keys_are_sorted_newest_first(sealed: Write) -> None:
     keys = [key("a", 1), key("c", 3), key("b", 2)]
     found = load({}, manifest=sealed(products=[product(public_keys=keys)]))
     assert [one.version for one in found.public_keys] == [3, 2, 1]
@@ -225,14 +223,14 @@ def test_a_product_sealed_without_keys_takes_one_from_outside(sealed: Write) -> 
 # -- entitlement_check, endpoint
 
 
-def test_a_product_seals_how_it_is_asked_for(sealed: Write) -> None:
+def test_a_product_seals_its_entitlement_check(sealed: Write) -> None:
     path = sealed(products=[product(entitlement_check="register_usage")])
     found = load({"SIDECAR_ENTITLEMENT_CHECK": "register_usage"}, manifest=path)
     assert found.entitlement_check is EntitlementCheck.REGISTER_USAGE
     assert found.origins["entitlement_check"] == "manifest"
 
 
-def test_a_product_asked_for_in_a_way_nobody_knows_is_refused(sealed: Write) -> None:
+def test_an_unknown_entitlement_check_of_a_product_is_refused(sealed: Write) -> None:
     path = sealed(products=[product(entitlement_check="none")])
     assert problem({}, manifest=path).setting == f"products[0].entitlement_check in {path}"
 
@@ -260,7 +258,7 @@ def test_an_endpoint_override_is_honoured_where_the_manifest_allows_it(sealed: W
 
 
 @pytest.mark.parametrize("value", ["false", "true", 0, None])
-def test_whether_it_is_allowed_is_true_or_false_and_nothing_like_it(sealed: Write, value: object) -> None:
+def test_allow_endpoint_override_is_a_yaml_boolean(sealed: Write, value: object) -> None:
     path = sealed(allow_endpoint_override=value)
     assert problem({}, manifest=path).setting == f"allow_endpoint_override in {path}"
 
@@ -311,14 +309,14 @@ def of(document: dict[str, object]) -> tuple[manifest.Manifest, list[Problem]]:
         ({"products": [product()], "reask_seconds": "soon"}, "reask_seconds"),
     ],
 )
-def test_a_manifest_of_another_form_is_refused_where_it_is_wrong(document: dict[str, object], written: str) -> None:
+def test_a_malformed_manifest_is_refused_at_the_field(document: dict[str, object], written: str) -> None:
     _, found = of(document)
     assert [one.setting for one in found] == [f"{written} in p.yaml"]
     assert body_of(private_pem()) not in str(found[0])
     assert body_of(public_pem()) not in str(found[0])
 
 
-def test_every_fault_of_a_manifest_is_told_at_once() -> None:
+def test_every_fault_of_a_manifest_is_reported_at_once() -> None:
     _, found = of({"products": [{"code": 1}, {"code": "a", "x": 1, "public_keys": 3}], "y": 1, "log_level": "z"})
     assert len(found) == 5
 
@@ -343,7 +341,7 @@ def test_a_good_manifest_has_no_fault() -> None:
         ("", "is missing"),
     ],
 )
-def test_a_manifest_that_is_no_strict_yaml_is_an_error(sealed: Write, text: str, words: str) -> None:
+def test_a_manifest_that_is_not_strict_yaml_is_an_error(sealed: Write, text: str, words: str) -> None:
     path = sealed(text)
     env = {"SIDECAR_PRODUCT_CODE": CODE, "SIDECAR_PUBLIC_KEY": public_pem()}
     assert words in problem(env, manifest=path).fault
@@ -359,14 +357,14 @@ def test_a_manifest_that_cannot_be_read_is_an_error_and_not_skipped(tmp_path: Pa
 
 
 @pytest.mark.parametrize("target", ["missing.yaml", "product.yaml"], ids=["dangling", "loop"])
-def test_a_manifest_that_is_a_link_to_nowhere_is_not_skipped(tmp_path: Path, target: str) -> None:
+def test_a_manifest_that_is_a_dangling_link_is_not_skipped(tmp_path: Path, target: str) -> None:
     path = tmp_path / "product.yaml"
     path.symlink_to(target)
     assert problem({"SIDECAR_PRODUCT_CODE": CODE, "SIDECAR_PUBLIC_KEY": public_pem()}, manifest=path)
 
 
-def test_a_manifest_in_a_directory_closed_to_us_is_not_skipped(sealed: Write, tmp_path: Path) -> None:
-    """As another user, in a process of its own: root may search everything."""
+def test_a_manifest_in_an_unreadable_directory_is_not_skipped(sealed: Write, tmp_path: Path) -> None:
+    """Run as another user, in another process: root may search everything."""
     path = sealed()
     tmp_path.chmod(0o700 if os.getuid() == 0 else 0)
     pid = os.fork()
@@ -386,14 +384,14 @@ def test_a_manifest_in_a_directory_closed_to_us_is_not_skipped(sealed: Write, tm
     assert ended == 0
 
 
-def test_nothing_outside_moves_the_manifest(sealed: Write) -> None:
+def test_no_setting_moves_the_manifest(sealed: Write) -> None:
     path = sealed()
     found = problem({"SIDECAR_MANIFEST": "/elsewhere"}, manifest=path)
     assert "is not a setting" in found.fault
     assert not [name for name in BY_NAME if "manifest" in name]
 
 
-def test_a_sealed_key_shows_in_no_text_of_the_settings(sealed: Write) -> None:
+def test_a_sealed_key_is_in_no_text_of_the_settings(sealed: Write) -> None:
     assert body_of(public_pem()) not in repr(load({}, manifest=sealed()))
 
 
@@ -434,7 +432,7 @@ def test_other_dimensions_from_outside_are_refused_naming_both(sealed: Write) ->
     assert "requests" in found.fault
 
 
-def test_a_product_sealed_as_meter_usage_needs_no_key_and_stays_so(
+def test_a_product_sealed_as_meter_usage_needs_no_key(
     sealed: Write,
 ) -> None:
     path = sealed(products=[{"code": "a", "entitlement_check": "meter_usage", "dimensions": ["requests"]}])

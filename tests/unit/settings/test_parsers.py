@@ -1,4 +1,4 @@
-"""Each parser: what it takes, what it refuses, and that a fault names the value, except for keys."""
+"""Each parser accepts and refuses what it should; a fault names the value, except for keys."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_good_value_is_read(name: str, given: object, value: object) -> None:
 
 
 @pytest.mark.parametrize(("name", "given", "fault"), BAD)
-def test_a_bad_value_is_refused_in_words(name: str, given: object, fault: str) -> None:
+def test_a_bad_value_is_refused_with_the_fault(name: str, given: object, fault: str) -> None:
     with pytest.raises(ValueError) as caught:
         BY_NAME[name].parse(given)
     assert fault in str(caught.value)
@@ -131,7 +131,7 @@ def test_a_bad_value_is_refused_in_words(name: str, given: object, fault: str) -
 
 def test_every_setting_is_tried_both_ways() -> None:
     tried = {name for name, _, _ in GOOD} & {name for name, _, _ in BAD}
-    assert tried == set(BY_NAME) - {"public_key"}, "public_key has tests of its own below"
+    assert tried == set(BY_NAME) - {"public_key"}, "public_key has its tests below"
 
 
 @pytest.mark.parametrize("name", [name for name in BY_NAME if name != "public_key"])
@@ -154,7 +154,7 @@ def test_true_and_false_are_those_of_yaml_only() -> None:
     "value",
     ["http://user:secret@host", "http://:secret@host:1", "http://host/?key=secret", "http://host/#secret"],
 )
-def test_what_a_url_must_not_hold_is_not_repeated(value: str) -> None:
+def test_the_forbidden_parts_of_a_url_are_not_repeated(value: str) -> None:
     with pytest.raises(ValueError) as caught:
         parsers.url(value)
     assert "secret" not in str(caught.value)
@@ -190,7 +190,7 @@ def forms() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("form", forms())
-def test_a_key_may_come_as(form: str) -> None:
+def test_a_key_is_read_in_every_form(form: str) -> None:
     from sidecar.entitlement import token
 
     read = parsers.public_key(forms()[form])
@@ -230,13 +230,13 @@ def test_a_bad_key_is_refused_and_never_quoted(kind: str) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda pem: [pem], lambda pem: {"pem": pem}, lambda pem: pem.encode()])
-def test_a_key_that_is_no_text_is_not_quoted_either(wrap: object) -> None:
+def test_a_key_that_is_not_text_is_not_quoted(wrap: object) -> None:
     with pytest.raises(ValueError) as caught:
         parsers.public_key(wrap(private_pem()))  # type: ignore[operator]
     assert body_of(private_pem()) not in str(caught.value)
 
 
-def test_a_key_given_for_its_files_name_is_not_quoted() -> None:
+def test_a_key_given_as_a_file_name_is_not_quoted() -> None:
     with pytest.raises(ValueError) as caught:
         BY_NAME["public_key_file"].parse(private_pem())
     assert body_of(private_pem()) not in str(caught.value)

@@ -1,17 +1,17 @@
-"""Variables Kubernetes injects for Services are no settings; what only looks like them is an error."""
+"""Variables that Kubernetes injects for Services are ignored; those that only resemble them are errors."""
 
 from __future__ import annotations
 
 import pytest
 
-from sidecar.settings.service_variables import injected
+from sidecar.settings.service_variables import is_injected
 from tests.unit.settings.helpers import load, needed, problem
 
 
 def service(
     name: str, host: str = "10.0.0.7", port: int = 8484, protocol: str = "tcp", port_name: str = ""
 ) -> dict[str, str]:
-    """What the kubelet sets for one Service, as Docker links did."""
+    """Return what the kubelet sets for one Service, as Docker links did."""
     upper = name.upper().replace("-", "_")
     at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     one = f"{upper}_PORT_{port}_{protocol.upper()}"
@@ -40,8 +40,8 @@ SERVICES = [
 
 
 @pytest.mark.parametrize("variables", SERVICES)
-def test_a_services_variables_are_left_alone(variables: dict[str, str]) -> None:
-    assert all(injected(name, value) for name, value in variables.items())
+def test_the_variables_of_a_service_are_ignored(variables: dict[str, str]) -> None:
+    assert all(is_injected(name, value) for name, value in variables.items())
     assert load(needed() | variables) == load(needed())
 
 
@@ -60,8 +60,8 @@ def test_a_services_variables_are_left_alone(variables: dict[str, str]) -> None:
         ("SIDECAR_HOST", "10.0.0.7"),
     ],
 )
-def test_what_only_looks_like_a_services_variable_is_an_error(name: str, value: str) -> None:
-    assert not injected(name, value)
+def test_a_variable_that_only_resembles_a_services_is_an_error(name: str, value: str) -> None:
+    assert not is_injected(name, value)
     found = problem(needed() | {name: value})
     assert found.setting == name
     assert "is not a setting" in found.fault

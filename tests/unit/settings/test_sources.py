@@ -1,4 +1,4 @@
-"""Which value holds: flag, environment, file, default; and every fault at once."""
+"""The order is flag, environment, file, default; every fault is reported at once."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def test_every_setting_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default(
-    tmp_path: Path, name: str
-) -> None:
+def test_the_order_is_flag_environment_file_default(tmp_path: Path, name: str) -> None:
     setting, (flag, variable, filed) = BY_NAME[name], OTHERS[name]
     spare = {key: value for key, value in needed().items() if key != setting.variable}
     if name == "clock_url":
@@ -81,7 +79,7 @@ def test_a_key_follows_the_same_order(tmp_path: Path) -> None:
     assert load(env, {"public_key": public_pem("flag")}).public_keys[0].pem == public_pem("flag")
 
 
-def test_a_key_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
+def test_a_key_may_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(base64_of(public_pem()))
     env = {"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY_FILE": str(tmp_path / "key.pem")}
     (found,) = load(env).public_keys
@@ -95,12 +93,12 @@ def test_the_flag_for_the_file_wins_over_its_variable(tmp_path: Path) -> None:
     assert "/nonexistent" in problem(env).setting
 
 
-def test_where_the_product_listens_is_remembered_as_somebodys_wish() -> None:
+def test_a_given_api_bind_is_told_from_the_default() -> None:
     assert not load().api_bind_given
     assert load(needed() | {"SIDECAR_API_BIND": "127.0.0.1:8485"}).api_bind_given
 
 
-def test_ambient_endpoints_are_named_and_not_followed() -> None:
+def test_endpoint_variables_of_the_sdk_are_listed_and_ignored() -> None:
     ambient = {"AWS_ENDPOINT_URL": "http://x", "AWS_ENDPOINT_URL_STS": "http://y", "AWS_ENDPOINT_URL_S3": ""}
     found = load(needed() | ambient)
     assert found.ignored == ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS")
@@ -111,7 +109,7 @@ def test_ambient_endpoints_are_named_and_not_followed() -> None:
 # -- faults
 
 
-def test_every_fault_is_told_at_once_with_setting_fault_and_example(tmp_path: Path) -> None:
+def test_every_fault_has_setting_fault_and_example(tmp_path: Path) -> None:
     env = {
         "SIDECAR_PRODUCT_CODE": "not a code",
         "SIDECAR_ON_DENIED": "stop",
@@ -139,7 +137,7 @@ def test_every_fault_is_told_at_once_with_setting_fault_and_example(tmp_path: Pa
     assert all(name in text for name in found)
 
 
-def test_one_fault_is_told_in_the_singular() -> None:
+def test_one_fault_is_in_the_singular() -> None:
     with pytest.raises(SettingsError, match="1 setting is wrong") as caught:
         load(needed() | {"SIDECAR_ON_DENIED": "stop"})
     assert caught.value.reason == "bad_settings"
@@ -162,16 +160,16 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(name: str, meant: str)
     assert found.example.startswith(meant)
 
 
-def test_an_unknown_variable_like_no_other_is_refused_without_one() -> None:
+def test_an_unknown_variable_like_no_other_gets_no_suggestion() -> None:
     found = problem(needed() | {"SIDECAR_ZZZ": "x"})
     assert found.fault == "is not a setting."
 
 
-def test_other_peoples_variables_are_left_alone() -> None:
+def test_variables_without_the_prefix_are_ignored() -> None:
     assert load(needed() | {"SIDECARS_ON_DENY": "x", "ON_DENIED": "y", "MY_SIDECAR_X": "z"}) == load()
 
 
-def test_an_unknown_name_in_the_file_is_refused_with_the_files_own_spelling(tmp_path: Path) -> None:
+def test_a_suggestion_for_the_file_has_the_files_spelling(tmp_path: Path) -> None:
     found = problem(needed() | config(tmp_path, on_deny="exit"))
     assert "Did you mean on_denied?" in found.fault
     assert found.setting.endswith(str(tmp_path / "settings.yaml"))
@@ -190,7 +188,7 @@ def test_a_key_given_twice_in_the_file_is_refused(tmp_path: Path) -> None:
     assert "given twice" in problem(needed() | {"SIDECAR_CONFIG": str(tmp_path / "x.yaml")}).fault
 
 
-def test_what_is_required_is_asked_for_in_one_go() -> None:
+def test_all_missing_settings_are_reported_at_once() -> None:
     assert {one.setting for one in problems({})} == {"SIDECAR_PRODUCT_CODE", "SIDECAR_PUBLIC_KEY"}
 
 
@@ -198,7 +196,7 @@ def test_an_empty_variable_is_a_fault_and_not_a_default() -> None:
     assert "empty" in problem(needed() | {"SIDECAR_STATE_DIR": ""}).fault
 
 
-def test_a_key_and_a_file_for_it_are_not_both_taken(tmp_path: Path) -> None:
+def test_a_key_and_a_key_file_together_are_refused(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(public_pem())
     found = problem(needed() | {"SIDECAR_PUBLIC_KEY_FILE": str(tmp_path / "key.pem")})
     assert "SIDECAR_PUBLIC_KEY_FILE" in str(found)
@@ -215,7 +213,7 @@ def test_a_key_and_a_file_for_it_are_not_both_taken(tmp_path: Path) -> None:
         (elliptic_pem().encode(), "not an RSA key"),
     ],
 )
-def test_a_key_file_that_holds_none_is_refused_by_name(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_key_file_without_a_key_is_refused_by_name(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "key.pem"
     if content is not None:
         path.write_bytes(content)
@@ -227,13 +225,13 @@ def test_a_key_file_that_holds_none_is_refused_by_name(tmp_path: Path, content: 
 
 
 @pytest.mark.parametrize("given", [private_pem(), base64_of(private_pem()), elliptic_pem(), public_pem()[:-40]])
-def test_a_bad_key_shows_in_no_message(given: str) -> None:
+def test_a_bad_key_is_in_no_message(given: str) -> None:
     found = problem({"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY": given})
     assert found.setting == "SIDECAR_PUBLIC_KEY"
     assert given[60:100] not in str(found)
 
 
-def test_settings_hold_no_key_that_printing_them_shows() -> None:
+def test_the_repr_of_the_settings_has_no_key() -> None:
     assert body_of(public_pem()) not in repr(load())
 
 
@@ -278,7 +276,7 @@ def test_register_usage_still_needs_its_key() -> None:
     assert "without the key" in problem({"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_DIMENSIONS": "requests"}).fault
 
 
-def test_bad_dimensions_are_said_once_and_whole() -> None:
+def test_bad_dimensions_are_reported_once_with_every_fault() -> None:
     env = needed() | {"SIDECAR_ENTITLEMENT_CHECK": "meter_usage", "SIDECAR_DIMENSIONS": '[{"name": 1}, {"scale": 0}]'}
     found = problem(env)
     assert "[0].name" in found.fault

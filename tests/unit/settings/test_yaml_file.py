@@ -1,4 +1,4 @@
-"""Strict YAML: what is read, and that whatever else a file holds is one clear error."""
+"""Strict YAML is read; anything else in a file is one clear error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_mapping_is_read_as_plain_values() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"# nothing\n", b"---\n", b"null"])
-def test_an_empty_file_says_nothing(content: bytes) -> None:
+def test_an_empty_file_is_an_empty_mapping(content: bytes) -> None:
     assert yaml_file.parse(content, FILE) == {}
 
 
@@ -59,7 +59,7 @@ def test_a_date_stays_text() -> None:
         (b"3", "holds no mapping"),
     ],
 )
-def test_what_is_no_strict_yaml_mapping_is_refused(content: bytes, words: str) -> None:
+def test_text_that_is_no_strict_yaml_mapping_is_refused(content: bytes, words: str) -> None:
     assert words in fault_of(content)
 
 
@@ -75,7 +75,7 @@ def test_what_is_no_strict_yaml_mapping_is_refused(content: bytes, words: str) -
     ],
     ids=["0b_", "int", "bool", "timestamp", "deep", "long number"],
 )
-def test_whatever_stands_in_a_file_ends_in_a_settings_error(content: bytes) -> None:
+def test_text_that_breaks_the_yaml_parser_is_a_settings_error(content: bytes) -> None:
     assert fault_of(content)
 
 
