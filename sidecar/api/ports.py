@@ -67,7 +67,7 @@ class UsagePort(Protocol):
 
 
 class StatusPort(Protocol):
-    """What the routes read, and the one thing they may start."""
+    """The state that the routes read, and the recheck that they may start."""
 
     product_code: str
     usage: UsagePort

@@ -74,7 +74,7 @@ class Settings:
     origins: Mapping[str, str]
     """Setting name → flag, environment, file, manifest or default."""
     api_bind_given: bool = False
-    """Whether `api_bind` was set; the default may silently lack an address family."""
+    """True where `api_bind` was set; the default may silently lack an address family."""
     manifest: Path | None = None
     ignored: tuple[str, ...] = ()
     """Variables of the AWS SDK that are ignored; `run` logs them."""

@@ -51,7 +51,7 @@ E = TypeVar("E", bound=Enum)
 
 
 class Aggregation(Enum):
-    """How an hour's events become one quantity."""
+    """The function that makes one quantity of an hour's events."""
 
     SUM = "sum"
     MAX = "max"
@@ -61,7 +61,7 @@ class Aggregation(Enum):
 
 
 class Scope(Enum):
-    """Whether a `max`, `last` or `unique` is of each pod or of all."""
+    """The pods that a `max`, `last` or `unique` covers."""
 
     POD = "pod"
     """Every pod reports a value, and AWS adds them up."""

@@ -41,7 +41,7 @@ E = TypeVar("E", bound=Enum)
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Address:
-    """Where to listen. `host` `::` is every address, IPv6 and IPv4."""
+    """An address to listen on. `host` `::` is every address, IPv6 and IPv4."""
 
     host: str
     port: int

@@ -22,28 +22,28 @@ PREFIX: Final = "SIDECAR_"
 
 
 class EntitlementCheck(Enum):
-    """How AWS is asked whether the customer may run the product."""
+    """The operation that asks AWS whether the customer may run the product."""
 
     REGISTER_USAGE = "register_usage"
     METER_USAGE = "meter_usage"
 
 
 class OnDenied(Enum):
-    """What a denial does to the process."""
+    """The effect of a denial on the process."""
 
     HOLD = "hold"
     EXIT = "exit"
 
 
 class OnFirstMeterDenied(Enum):
-    """What "not entitled" to the first real record does, after dry runs that were allowed."""
+    """The effect of "not entitled" to the first real record, after dry runs that were allowed."""
 
     ALERT = "alert"
     SHUT = "shut"
 
 
 class OnMeteringOverdue(Enum):
-    """What overdue usage does to the gate and to readiness."""
+    """The effect of overdue usage on the gate and on readiness."""
 
     ALERT = "alert"
     NOT_READY = "not_ready"
@@ -51,7 +51,7 @@ class OnMeteringOverdue(Enum):
 
 
 class OnDispute(Enum):
-    """What becomes of a record for whose hour AWS holds another quantity."""
+    """The treatment of a record for whose hour AWS holds another quantity."""
 
     HOLD = "hold"
     ROLL_FORWARD = "roll_forward"

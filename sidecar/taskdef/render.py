@@ -33,7 +33,7 @@ FLUSH_MARGIN_SECONDS: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """What the caller wants merged, and how."""
+    """Options of a merge."""
 
     gate: Sequence[str]
     """Containers that start only once the customer is entitled."""
@@ -60,6 +60,7 @@ class _Rendering:
     notes: list[str] = field(default_factory=list)
 
     def add_problem(self, where: str, fault: str, example: str = "") -> None:
+        """Add a problem of the field or flag `where`."""
         self.problems.append(Problem(setting=where, fault=fault, example=example))
 
 

@@ -1,4 +1,4 @@
-"""JSON Schemas for kubeconform, made from Kubernetes' own OpenAPI document, where the usual site is out of reach.
+"""Make JSON Schemas for kubeconform from Kubernetes' OpenAPI document, where the usual site cannot be reached.
 
     python -m tests.chart.schemas --into DIR swagger.json …       # files
     python -m tests.chart.schemas --into DIR 1.29.15 1.35.4       # releases, from the Go module proxy
@@ -43,7 +43,7 @@ def _download(version: str) -> str:
 
 
 def write(document: dict[str, Any], directory: Path) -> int:
-    """One file per kind, and one with all definitions. How many kinds."""
+    """Write one file per kind, and one with all definitions; return the number of kinds."""
     directory.mkdir(parents=True, exist_ok=True)
     definitions = {name: _strict(shape) for name, shape in document["definitions"].items()}
     shared = directory / "_definitions.json"
@@ -60,7 +60,7 @@ def write(document: dict[str, Any], directory: Path) -> int:
 
 
 def _strict(shape: dict[str, Any]) -> dict[str, Any]:
-    """A definition with unknown fields closed, null allowed where a field is optional, and Go's two-faced types."""
+    """Return a definition closed to unknown fields, with null for optional ones, and Go's types of two forms."""
     found = dict(shape)
     if found.get("format") == "int-or-string":
         return {"type": ["string", "integer"]}

@@ -1,4 +1,4 @@
-"""Renders the chart, alone and inside a parent, with the real helm. Everything skips with a reason without it."""
+"""Render the chart, alone and inside a parent, with helm. Tests are skipped without it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Manifest = dict[str, Any]
 
 
 def tool(name: str) -> str:
-    """The path of a tool; the test is skipped where there is none."""
+    """Return the path of a tool; skip the test where there is none."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not on PATH")
@@ -35,7 +35,7 @@ def ran(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedPr
 
 
 def in_parent(directory: Path, source: Path = PARENT) -> Path:
-    """A copy of the parent chart with the subchart in it."""
+    """Return a copy of the parent chart with the subchart in it."""
     parent = directory / source.name
     shutil.copytree(source, parent, ignore=shutil.ignore_patterns("charts"))
     shutil.copytree(CHART, parent / "charts" / NAME, ignore=shutil.ignore_patterns("ci", "tests"))
@@ -45,14 +45,14 @@ def in_parent(directory: Path, source: Path = PARENT) -> Path:
 def render(
     chart: Path, values: Mapping[str, object] | None = None, flags: Sequence[str] = (), release: str = "rel"
 ) -> list[Manifest]:
-    """The manifests of a chart; a failure of helm fails the test with its words."""
+    """Return the manifests of a chart; an error of helm fails the test with its message."""
     done = helm_template(chart, values, flags, release)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
 def refusal(chart: Path, values: Mapping[str, object]) -> str:
-    """What helm says where the values cannot be rendered."""
+    """Return helm's message for values that cannot be rendered."""
     done = helm_template(chart, values)
     assert done.returncode != 0, "it rendered"
     return done.stderr
@@ -79,7 +79,7 @@ def of_kind(manifests: Sequence[Manifest], kind: str) -> Manifest:
 
 
 def pod_of(manifest: Manifest) -> Manifest:
-    """The pod template of a workload, or the pod itself."""
+    """Return the pod template of a workload, or the pod itself."""
     spec = manifest["spec"]
     if manifest["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]

@@ -1,4 +1,4 @@
-"""What is said about the chart agrees with it."""
+"""The documentation of the chart agrees with the chart."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_recipe_for_the_aws_cli_fills_in_the_trust_policy(tmp_path: Path) ->
 
 
 def test_no_code_is_promised_for_credentials_that_aws_does_not_support() -> None:
-    """AWS documents none, and the node's role is not even tried: see `marketplace.environment`."""
+    """AWS documents none, and the node's role is not even tried: see `marketplace.sdk_environment`."""
     first = EKS.split("## The role")[0]
     for reason in ("platform_not_supported", "access_denied", "customer_not_entitled", "no_credentials"):
         assert f"`{reason}`" in first
@@ -79,7 +79,7 @@ def test_no_code_is_promised_for_credentials_that_aws_does_not_support() -> None
     assert f"AWS_EC2_METADATA_DISABLED={disabled['AWS_EC2_METADATA_DISABLED']}" in EKS
 
 
-def test_every_reason_that_is_named_is_one() -> None:
+def test_every_reason_that_is_named_exists() -> None:
     section = EKS.split("## When something is wrong")[1]
     reasons = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", section))
     known = "".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs" / "reference").glob("*.md")))

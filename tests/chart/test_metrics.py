@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for metrics the sidecar has."""
+"""Alerts and dashboard use metrics that the sidecar has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_metric_the_chart_names_is_one_the_sidecar_has() -> None:
     assert asked <= {one.name for one in source_scan.metrics()}
 
 
-def test_the_rule_alerts_on_what_the_guide_says_and_on_nothing_else() -> None:
+def test_the_alert_rule_has_the_alerts_of_the_guide_alone() -> None:
     (rules,) = of_kind(render(CHART, {"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"]
     alerts = [(one["expr"], one["for"]) for one in rules["rules"]]
     guide = (ROOT / "docs" / "howto" / "alerts.md").read_text()

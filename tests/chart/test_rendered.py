@@ -1,4 +1,4 @@
-"""What helm makes of the chart, alone, in a parent, under an alias and twice in an umbrella."""
+"""The chart renders alone, in a parent, under an alias and twice in an umbrella."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TestEachCase:
         done = ran(helm, "lint", "--strict", parent, "--values", inner)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def test_has_the_form_kubernetes_knows(self, case: Path, parent: Path) -> None:
+    def test_manifests_are_valid_by_kubernetes_schemas(self, case: Path, parent: Path) -> None:
         values = values_of(case)
         versions = VERSIONS["classic"] if values.get("containerMode") == "classic" else ()
         manifests = render(parent, {NAME: values, "gateOnly": True})
@@ -111,7 +111,7 @@ def valid(manifests: list[dict[str, Any]], version: str) -> None:
 
 
 def violations(pod: dict[str, Any]) -> list[str]:
-    """Against the restricted Pod Security profile, for what pods here use."""
+    """Return violations of the restricted Pod Security profile, in the fields that pods here use."""
     spec, found = pod["spec"], []
     outer = spec.get("securityContext") or {}
     for one in [*(spec.get("initContainers") or []), *spec["containers"]]:
@@ -173,7 +173,7 @@ def test_an_alias_gives_its_own_values(parent: Path) -> None:
     assert pod["metadata"]["labels"]["entitlement-sidecar.io/part-of"] == "rel-second"
 
 
-def test_a_parent_that_passes_its_own_context_is_told(parent: Path, tmp_path: Path) -> None:
+def test_a_parent_that_passes_its_own_context_is_refused(parent: Path, tmp_path: Path) -> None:
     wrong = in_parent(tmp_path)
     template = wrong / "templates" / "_pod.tpl"
     template.write_text(template.read_text().replace("(index .Subcharts .Values.under)", "."))
@@ -193,11 +193,11 @@ NEEDED: list[tuple[str, dict[str, Any]]] = [
     ("imagePullSecrets", {"imagePullSecrets": ["pull"]}),
     ("gateOnlyPodAnnotations", {"mesh": "istio"}),
 ]
-"""A helper, and values under which a pod without it is no gate, or a broken one."""
+"""Helper and values: a pod without this helper has no gate, or a broken one."""
 
 
 def without(helper: str, directory: Path) -> Path:
-    """The parent, but for the helper in its pods."""
+    """Return the parent without this helper in its pods."""
     chart = in_parent(directory)
     for path in (chart / "templates").iterdir():
         text = re.sub(r"(\(| )include \"entitlement-sidecar\." + helper + r"\" \$gate", r'\1print ""', path.read_text())
@@ -241,7 +241,7 @@ def test_a_container_below_the_volumes_is_refused(tmp_path: Path) -> None:
 
 
 class TestTheExampleUnderOtherValues:
-    """What a buyer sets is kept by the pods of the example, not only by those of a test."""
+    """The pods of the example, not only those of a test, have the values that a buyer sets."""
 
     @staticmethod
     def pods(example: Path, **values: Any) -> dict[str, dict[str, Any]]:
@@ -328,7 +328,7 @@ class TestTheExampleUnderOtherValues:
         ({"probes": {"readiness": None}}, "readiness"),
     ],
 )
-def test_values_that_cannot_work_are_refused_with_the_remedy(parent: Path, values: dict[str, Any], words: str) -> None:
+def test_conflicting_values_are_refused_with_the_remedy(parent: Path, values: dict[str, Any], words: str) -> None:
     said = refusal(parent, {NAME: values, "gateOnly": True})
     assert words in said
     assert "nil pointer" not in said
@@ -345,12 +345,12 @@ def test_values_that_cannot_work_are_refused_with_the_remedy(parent: Path, value
         {"enabled": False, "serviceAccount": {"roleArn": ROLE}, "probePort": 8485},
     ],
 )
-def test_values_that_can_work_are_not_refused(parent: Path, values: dict[str, Any]) -> None:
+def test_compatible_values_are_not_refused(parent: Path, values: dict[str, Any]) -> None:
     render(parent, {NAME: values})
 
 
-def test_no_key_stands_twice(parent: Path) -> None:
-    """YAML readers differ in which of two they take."""
+def test_no_key_is_given_twice(parent: Path) -> None:
+    """YAML readers differ in which of two values they take."""
     labels = {"team": "of the object"}
     values = {
         "extraLabels": {"team": "of all", "more": "x"},
@@ -392,7 +392,7 @@ def test_a_name_made_of_digits_stays_text(example: Path) -> None:
             assert isinstance(value, str), (manifest["kind"], key, value)
 
 
-def test_zero_is_a_number_of_seconds_like_any_other(parent: Path) -> None:
+def test_zero_seconds_are_a_value(parent: Path) -> None:
     values = {NAME: {"containerMode": "classic", "appGraceSeconds": 20}, "appGraceSeconds": 0}
     pod = pod_of(of_kind(render(parent, values), "Deployment"))
     assert pod["spec"]["terminationGracePeriodSeconds"] == 15
@@ -400,9 +400,7 @@ def test_zero_is_a_number_of_seconds_like_any_other(parent: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "limit"), [(0, []), (5, ["--timeout", "5"]), (None, ["--timeout", "60"])])
-def test_a_gate_only_workload_may_wait_for_ever_where_others_do_not(
-    seconds: int | None, limit: list[str], tmp_path: Path
-) -> None:
+def test_a_gate_only_workload_may_wait_without_a_limit(seconds: int | None, limit: list[str], tmp_path: Path) -> None:
     chart = in_parent(tmp_path)
     path = chart / "templates" / "gateonly.yaml"
     more = "" if seconds is None else f' "timeoutSeconds" {seconds}'
@@ -513,7 +511,7 @@ class TestVendoring:
         ]
         assert asking == ["rel-api"]
 
-    def test_the_example_has_a_form_kubernetes_knows(self, example: Path) -> None:
+    def test_the_example_is_valid_by_kubernetes_schemas(self, example: Path) -> None:
         for version in VERSIONS["native"]:
             valid(render(example), version)
 
@@ -590,7 +588,7 @@ class TestVendoring:
         flags = ("--registry", "r.example.com:5000/mirror/", "--digest", digest, "--name", "shop", "--prefix", "acme")
         assert f"with r.example.com:5000/mirror/acme/gate@{digest}" in vendor(tmp_path / "bookshop", *flags).stdout
 
-    def test_a_chart_without_the_dependency_is_told_the_lines(self, tmp_path: Path) -> None:
+    def test_a_chart_without_the_dependency_gets_the_lines_to_add(self, tmp_path: Path) -> None:
         shutil.copytree(EXAMPLES / "before", tmp_path / "bookshop")
         done = vendor(tmp_path / "bookshop")
         assert done.returncode == 1

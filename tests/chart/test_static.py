@@ -1,4 +1,4 @@
-"""What can be said of the chart's files without helm."""
+"""The chart's files agree with one another and with the sidecar; no helm is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 ADD_ON = json.loads((CHART / "aws_mp_configuration_schema.json").read_text())
 FREE = frozenset({"global", "annotations", "labels", "extraLabels"})
-"""Objects whose names are the user's."""
+"""Objects whose keys the user chooses."""
 
 
 def test_the_charts_app_version_is_the_sidecars() -> None:
@@ -35,13 +35,13 @@ def test_readme_has_the_table_that_values_make() -> None:
 
 
 @pytest.mark.parametrize("value", list(values_table.values()), ids=lambda value: value.path)
-def test_a_value_is_explained_where_it_stands(value: values_table.Value) -> None:
+def test_every_value_has_its_comment(value: values_table.Value) -> None:
     name = value.path.split(".")[0] if value.path == "resources" else value.path
     assert value.words.startswith(name), "the comment starts with the value's name"
 
 
 def objects(shape: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object in a schema, with its place."""
+    """Yield every object in a schema with its path."""
     if isinstance(shape, dict):
         if shape.get("type") == "object":
             yield path, shape
@@ -78,7 +78,7 @@ def test_what_the_settings_file_leaves_out_are_settings() -> None:
 
 
 def merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """As Helm does it: null takes a value away."""
+    """Merge values as Helm does: null removes a value."""
     found = dict(values)
     for name, value in more.items():
         inner = found.get(name)
@@ -207,7 +207,7 @@ FILES = [
 
 
 class TestAddOnRules:
-    """What AWS's check of EKS add-on charts looks for, as text: comments and README count."""
+    """What AWS's check of EKS add-on charts searches for, as text: comments and README count."""
 
     def test_no_hook(self) -> None:
         assert [path for path in FILES if "helm.sh" + "/hook" in path.read_text()] == []
@@ -275,7 +275,7 @@ def test_the_examples_difference_is_short() -> None:
     assert 0 < changed <= 60
 
 
-def test_nothing_here_speaks_of_a_place_outside_the_project() -> None:
+def test_no_file_names_a_path_outside_the_project() -> None:
     for path in HELM.rglob("*"):
         if path.is_file():
             assert "../shared" not in path.read_text(), path

@@ -1,4 +1,4 @@
-"""What values.schema.json takes over: from the sidecar the settings of `config`, from values.yaml what may not be null.
+"""Make the generated parts of values.schema.json: the settings of `config`, and what may not be null.
 
 python -m tests.chart.values_schema --write
 """
@@ -30,7 +30,7 @@ NOT_IN_CONFIG = {
     "endpoint_url": "tests alone",
     "clock_url": "tests alone",
 }
-"""Settings that a settings file in the chart may not say, and what says them."""
+"""Setting that the chart's settings file may not have → what sets it."""
 
 
 def rewritten(schema: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def rewritten(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _required(shape: dict[str, Any], values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """With every value required that may not be null: null takes a value away, and templates do not ask for that."""
+    """Require every value that may not be null: null removes a value, and templates do not check for that."""
     properties = {
         name: _required(one, values[name], f"{path}{name}.")
         if isinstance(values.get(name), dict) and values[name] and f"{path}{name}" not in WHOLE
@@ -53,7 +53,7 @@ def _required(shape: dict[str, Any], values: dict[str, Any], path: str = "") -> 
 
 
 def text(shape: Any, indent: int = 0, before: int = 0) -> str:
-    """JSON in which what fits into a line stands on one. `before` is the room the name takes."""
+    """Return JSON in which what fits into a line is on one. `before`: the width of the name."""
     flat = json.dumps(shape, ensure_ascii=False)
     if indent + before + len(flat) < WIDTH or not isinstance(shape, dict | list) or not shape:
         return flat

@@ -1,4 +1,4 @@
-"""The table of values in the chart's README, made from the comments in values.yaml.
+"""Make the table of values in the chart's README from the comments in values.yaml.
 
 python -m tests.chart.values_table --write
 """
@@ -21,7 +21,7 @@ README = CHART / "README.md"
 BLOCK = re.compile(r"<!-- values -->\n.*?<!-- /values -->", re.DOTALL)
 KEY = re.compile(r"(?P<indent> *)(?P<name>[A-Za-z0-9_]+):(?P<rest>.*)")
 WHOLE = frozenset({"resources", "dashboard.labels"})
-"""Objects that are one value, not a group of them."""
+"""Objects that count as one value, not as a group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Value:
 
 
 def values() -> Iterator[Value]:
-    """Each value in the order of the file, with the comment above it (empty where there is none)."""
+    """Yield each value in the order of the file, with the comment above it (empty where there is none)."""
     tree = yaml.safe_load(VALUES.read_text())
     above: list[str] = []
     place: list[tuple[int, str]] = []

@@ -10,7 +10,7 @@ from sidecar.api.router import Router
 
 
 class RouterReply:
-    """What the router replies to one request. `listener`: None for an environ that names none."""
+    """The router's reply to one request. `listener`: None for an environ that names none."""
 
     def __init__(
         self, router: Router, path: str, method: str = "GET", listener: str | None = PROBE, **environ: Any

@@ -1,4 +1,4 @@
-"""What the manifest seals wins over every other source, and a contradiction names both values."""
+"""A sealed value wins over every other source, and a contradiction names both values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would break gate or metering is refused with value, rule and fix."""
+"""A definition that would break gate or metering is refused with value, rule and fix."""
 
 from __future__ import annotations
 
