@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from sidecar.settings import Settings
 from sidecar.settings.manifest import KEYS_MAX, NOT_SEALED, SEALED_BY_PRODUCT
-from sidecar.settings.sources import fingerprint
+from sidecar.settings.sources import KEY_NAMES, fingerprint
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, SETTINGS, Setting
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-KEYS: Final = ("public_key", "public_key_file", "public_key_version")
 
 
 def effective(settings: Settings) -> str:
@@ -28,7 +27,7 @@ def effective(settings: Settings) -> str:
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for setting in SETTINGS:
-        if setting.name in KEYS:
+        if setting.name in KEY_NAMES:
             continue
         value = getattr(settings, setting.name)
         yield setting.variable, _text(value), settings.origins.get(setting.name, "default")
