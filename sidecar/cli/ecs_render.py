@@ -11,28 +11,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
+from sidecar.cli.commands import Commands
 from sidecar.errors import Exit, Problem
 from sidecar.taskdef.container import LAUNCH_TYPES
 from sidecar.taskdef.render import CannotRender, RenderOptions, as_text, difference, render
 from sidecar.taskdef.schema import Json, registrable
 
-Add = Callable[..., argparse.ArgumentParser]
 
-
-def add_parsers(add: Add, commands: object) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the command `ecs` with its actions."""
-    ecs = commands.add_parser("ecs", help="work on ECS task definitions", description="Work on ECS task definitions.")  # type: ignore[attr-defined]
-    actions = ecs.add_subparsers(dest="action", metavar="ACTION", required=True)
-    command = add(
+    command = commands.add_group("ecs", "work on ECS task definitions").add(
         "render",
         run,
         "merge the sidecar into a task definition: JSON on stdout, what changes on stderr",
         "0 merged, 78 not (stderr says what to change)",
         "entitlement-sidecar ecs render taskdef.json --gate app --image my-registry/my-gate:1.0.0 --output gated.json",
-        actions,
     )
     command.add_argument("file", metavar="TASKDEF", help="the definition, as registered or described; - reads stdin")
     command.add_argument(

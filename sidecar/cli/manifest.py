@@ -5,26 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
+from sidecar.cli.commands import Commands
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import describe, manifest, yaml_file
 
 
-def add_parsers(add: Callable[..., argparse.ArgumentParser], commands: object) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the command `manifest` with its actions."""
-    command = commands.add_parser(  # type: ignore[attr-defined]
-        "manifest", help="work on a product manifest", description="Work on a product manifest."
-    )
-    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
-    checks = add(
+    checks = commands.add_group("manifest", "work on a product manifest").add(
         "check",
         check,
         "check a product manifest, while the image is built",
         "0 good, 78 not",
         "RUN entitlement-sidecar manifest check /etc/entitlement-sidecar/product.yaml",
-        actions,
     )
     checks.add_argument("file", metavar="FILE", nargs="?", help="the manifest")
     checks.add_argument("--schema", action="store_true", help="print the manifest's JSON Schema instead")

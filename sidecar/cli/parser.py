@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from sidecar import __version__
 from sidecar.cli import ecs_render, manifest, settings, usage_parser
+from sidecar.cli.commands import Commands
 from sidecar.cli.output import run_printing
 
 DEMO: Final = "Start with `entitlement-sidecar demo`: it needs no AWS account."
@@ -71,36 +71,20 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=DEMO if emulator else NO_DEMO,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def add(
-        name: str, run: Callable[[argparse.Namespace], int], does: str, ends: str, example: str, parent: object = None
-    ) -> argparse.ArgumentParser:
-        into: argparse._SubParsersAction[argparse.ArgumentParser] = parent or commands  # type: ignore[assignment]
-        command = into.add_parser(
-            name,
-            help=does,
-            description=f"{does[0].upper()}{does[1:]}.",
-            epilog=f"exit: {ends}\n\nexample:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        command.set_defaults(run=run)
-        return command
-
-    _add_running(add)
-    _add_clients(add)
-    usage_parser.add_parsers(add)
-    _add_checks(add, commands)
-    ecs_render.add_parsers(add, commands)
+    commands = Commands(parser, "command")
+    _add_running(commands)
+    _add_clients(commands)
+    usage_parser.add_parsers(commands)
+    _add_checks(commands)
+    ecs_render.add_parsers(commands)
     if emulator:
-        _add_emulator(add)
+        _add_emulator(commands)
     return parser
 
 
-def _add_running(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_running(commands: Commands) -> None:
     settings.add_flags(
-        add(
+        commands.add(
             "run",
             _run,
             "be the sidecar: ask AWS, verify, hold the gate",
@@ -110,8 +94,8 @@ def _add_running(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
-def _add_clients(add: Callable[..., argparse.ArgumentParser]) -> None:
-    wait = add(
+def _add_clients(commands: Commands) -> None:
+    wait = commands.add(
         "wait",
         _wait,
         "block until the gate is open; print on stderr what it waits for",
@@ -120,7 +104,7 @@ def _add_clients(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     wait.add_argument("--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: never)")
     wait.add_argument("--url", metavar="U", help="another workload's sidecar (default: the one of this container)")
-    execute = add(
+    execute = commands.add(
         "exec",
         _exec,
         "wait, then become CMD: the gate for an image's entrypoint",
@@ -129,14 +113,14 @@ def _add_clients(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     execute.usage = "entitlement-sidecar exec [--timeout S] -- CMD …"
     execute.add_argument("--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: never)")
-    add(
+    commands.add(
         "healthcheck",
         _healthcheck,
         "read the gate once and print status, reason and hint in one line",
         "0 entitled, 1 otherwise",
         'ECS: "healthCheck": {"command": ["CMD", "entitlement-sidecar", "healthcheck"]}',
     )
-    add(
+    commands.add(
         "recheck",
         _recheck,
         "ask AWS again now, whatever the pause",
@@ -145,8 +129,8 @@ def _add_clients(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
-def _add_checks(add: Callable[..., argparse.ArgumentParser], commands: object) -> None:
-    verify = add(
+def _add_checks(commands: Commands) -> None:
+    verify = commands.add(
         "verify",
         _verify,
         "verify a token offline, as the sidecar does",
@@ -158,8 +142,8 @@ def _add_checks(add: Callable[..., argparse.ArgumentParser], commands: object) -
     verify.add_argument("--key-version", required=True, type=int, metavar="N", help="version of that key")
     verify.add_argument("--product-code", required=True, metavar="C", help="product code that was asked for")
     verify.add_argument("--nonce", required=True, metavar="X", help="nonce that was sent")
-    manifest.add_parsers(add, commands)
-    settings.add_parser(add)
+    manifest.add_parsers(commands)
+    settings.add_parser(commands)
 
 
 def has_emulator() -> bool:
@@ -169,10 +153,10 @@ def has_emulator() -> bool:
     return find_spec("sidecar.emulator") is not None
 
 
-def _add_emulator(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_emulator(commands: Commands) -> None:
     from sidecar.emulator import cli as emulator
 
-    emulate = add(
+    emulate = commands.add(
         "emulator",
         emulator.run,
         "run a local AWS Marketplace, with real signatures",
@@ -180,7 +164,7 @@ def _add_emulator(add: Callable[..., argparse.ArgumentParser]) -> None:
         "entitlement-sidecar emulator --port 8486 --product-code my-product",
     )
     emulator.add_arguments(emulate)
-    add(
+    commands.add(
         "demo",
         _demo,
         "show emulator, sidecar and a tiny product together; ends by itself",

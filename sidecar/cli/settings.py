@@ -6,14 +6,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
 
+from sidecar.cli.commands import Commands
 from sidecar.settings import SETTINGS, Settings, describe
 
 
-def add_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command `settings`."""
-    command = add(
+    command = commands.add(
         "settings",
         show,
         "show the effective settings, each with its source",

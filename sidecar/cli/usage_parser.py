@@ -6,17 +6,15 @@ What they do: `usage` and `launch_records`, imported when one of them runs.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
-Add = Callable[..., argparse.ArgumentParser]
-"""Adds a command: name, function, help, exit codes, example and, for an action, the parsers of its command."""
+from sidecar.cli.commands import Commands
 
 
-def add_parsers(add: Add) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add every command about usage."""
-    _add_report(add)
-    usage = add(
+    _add_report(commands)
+    usage = commands.add(
         "usage",
         _show,
         "show the usage records: what each hour owes for each dimension, and how far that is",
@@ -24,14 +22,14 @@ def add_parsers(add: Add) -> None:
         "entitlement-sidecar usage | column -t -s $'\\t'",
     )
     usage.add_argument("--json", action="store_true", help="print the records as JSON instead of a table")
-    actions = usage.add_subparsers(dest="action", metavar="ACTION", required=False)
-    _add_retry(add, actions)
-    _add_export(add, actions)
-    _add_test_records(add, actions)
+    actions = Commands(usage, "action", required=False)
+    _add_retry(actions)
+    _add_export(actions)
+    _add_test_records(actions)
 
 
-def _add_report(add: Add) -> None:
-    report = add(
+def _add_report(commands: Commands) -> None:
+    report = commands.add(
         "report",
         _report,
         "report usage of the product, kept on disk before this ends",
@@ -48,14 +46,13 @@ def _add_report(add: Add) -> None:
     report.add_argument("--key", metavar="K", help="what a unique dimension counts: a user, a device")
 
 
-def _add_retry(add: Add, actions: object) -> None:
-    retry = add(
+def _add_retry(actions: Commands) -> None:
+    retry = actions.add(
         "retry",
         _retry,
         "decide about records that wait for a person: rejected and disputed ones",
         "0 done, 65 refused (stderr says why), 69 no sidecar answers",
         "entitlement-sidecar usage retry --hour 2026-11-20T10:00:00Z --dimension requests",
-        actions,
     )
     retry.add_argument("--hour", metavar="H", help="start of the hour in UTC (default: all that wait)")
     retry.add_argument("--dimension", metavar="D", help="only this one (default: all that wait)")
@@ -70,25 +67,23 @@ def _add_retry(add: Add, actions: object) -> None:
     )
 
 
-def _add_export(add: Add, actions: object) -> None:
-    add(
+def _add_export(actions: Commands) -> None:
+    actions.add(
         "export",
         _export,
         "print the audit copy of the ledger as JSON Lines: what was accepted, sealed, sent and answered",
         "0 complete, 69 no sidecar answers or it stopped in between",
         "entitlement-sidecar usage export > usage.jsonl",
-        actions,
     )
 
 
-def _add_test_records(add: Add, actions: object) -> None:
-    command = add(
+def _add_test_records(actions: Commands) -> None:
+    command = actions.add(
         "test-records",
         _test_records,
         "send AWS one real record of quantity 1 for each dimension, as it asks of a seller before the launch",
         "0 AWS took all, 1 not, 78 bad settings",
         "entitlement-sidecar usage test-records --yes",
-        actions,
     )
     command.description = (
         f"{command.description} They are billed. Run it in a separate pod or task, with the settings, the service"
