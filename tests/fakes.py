@@ -284,7 +284,7 @@ class FakeUsage:
 PENDING = GateState(status=Status.PENDING, reason="asking", hint="Wait.", checked_at=None, asking_since=NOON)
 
 
-def standing(status: Status, **changes: Any) -> GateState:
+def gate_state(status: Status, **changes: Any) -> GateState:
     given = {"status": status, "reason": "some_reason", "hint": "Do this.", "checked_at": NOON} | changes
     return replace(PENDING, **given)
 

@@ -65,14 +65,14 @@ class Sidecar:
         )
         self._metering = metering(self._settings, clock, self._gatekeeper, end, self._changed)
         self._reporter = pod_status_reporter(self._gatekeeper, self._metering, clock, self._board)
-        picture = StatusView(self._settings, self._gatekeeper, clock, self._metering, self._reporter)
-        picture.http_counters = http_counters
+        view = StatusView(self._settings, self._gatekeeper, clock, self._metering, self._reporter)
+        view.http_counters = http_counters
         self._metering.set_identity(self._gatekeeper.report.workload, self._gatekeeper.report.region)
         if self._reporter:
             self._reporter.start()
         self._metering.start()
         self._gatekeeper.start()
-        return Router(picture)
+        return Router(view)
 
     def stop(self) -> None:
         """Stop asking, and send the last usage. Returns at once."""

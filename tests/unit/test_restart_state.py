@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.entitlement.status import GateState, Status
 from sidecar.restart_state import RestartState
-from tests.fakes import NOON, standing
+from tests.fakes import NOON, gate_state
 
 
 def test_an_unwritten_board_is_empty() -> None:
@@ -54,7 +54,7 @@ def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("checked", [None, NOON + timedelta(microseconds=1)])
 def test_a_standing_comes_off_the_board_as_it_went_on(status: Status, checked: object) -> None:
-    given = standing(status, checked_at=checked, hint='é "…"\n', asking_since=NOON - timedelta(days=1))
+    given = gate_state(status, checked_at=checked, hint='é "…"\n', asking_since=NOON - timedelta(days=1))
     shared = RestartState()
     shared.update(standing=given.as_json())
     assert GateState.from_json(shared.read()["standing"]) == given

@@ -10,7 +10,7 @@ from werkzeug.test import Client, TestResponse
 
 from sidecar.api.flask_app import application
 from sidecar.entitlement.status import Status
-from tests.fakes import FakeView, standing
+from tests.fakes import FakeView, gate_state
 
 
 def client(view: FakeView | None = None) -> Client:
@@ -47,9 +47,9 @@ def test_a_recheck_too_soon_is_429_with_retry_after() -> None:
 
 @pytest.mark.parametrize("status", list(Status))
 def test_a_recheck_does_not_move_the_gate(status: Status) -> None:
-    view = FakeView(now=standing(status))
+    view = FakeView(now=gate_state(status))
     client(view).post("/v1/recheck", json={"entitled": True, "status": "entitled"})
-    assert view.now == standing(status)
+    assert view.now == gate_state(status)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sidecar.api import probes
 from sidecar.api.metrics import Metric
 from sidecar.api.router import Router
 from sidecar.entitlement.status import Status
-from tests.fakes import NOON, PRODUCT, FakeView, standing
+from tests.fakes import NOON, PRODUCT, FakeView, gate_state
 from tests.unit.api.support import RouterReply
 
 SHUT = [one for one in Status if one is not Status.ENTITLED]
@@ -29,7 +29,7 @@ SHUT = [one for one in Status if one is not Status.ENTITLED]
     ],
 )
 def test_each_status_has_its_code_and_body(status: Status, code: int) -> None:
-    found = RouterReply(Router(FakeView(now=standing(status))), "/entitled")
+    found = RouterReply(Router(FakeView(now=gate_state(status))), "/entitled")
     assert found.status == code
     assert found.json == {
         "entitled": code == 200,
@@ -62,22 +62,22 @@ def test_every_status_has_a_code_and_only_entitled_is_a_success() -> None:
 
 @pytest.mark.parametrize("status", list(Status))
 def test_health_does_not_ask_for_entitlement(status: Status) -> None:
-    assert RouterReply(Router(FakeView(now=standing(status))), "/healthz").status == 200
+    assert RouterReply(Router(FakeView(now=gate_state(status))), "/healthz").status == 200
 
 
 def test_health_names_the_loop_that_stopped() -> None:
-    found = RouterReply(Router(FakeView(now=standing(Status.ENTITLED), stopped="entitlement")), "/healthz")
+    found = RouterReply(Router(FakeView(now=gate_state(Status.ENTITLED), stopped="entitlement")), "/healthz")
     assert found.refused(503, "loop_stopped")
     assert "entitlement" in found.json["detail"]
 
 
 def test_ready_is_entitled() -> None:
-    assert RouterReply(Router(FakeView(now=standing(Status.ENTITLED))), "/readyz").status == 200
+    assert RouterReply(Router(FakeView(now=gate_state(Status.ENTITLED))), "/readyz").status == 200
 
 
 @pytest.mark.parametrize("status", SHUT)
 def test_not_ready_has_reason_status_and_hint(status: Status) -> None:
-    found = RouterReply(Router(FakeView(now=standing(status))), "/readyz")
+    found = RouterReply(Router(FakeView(now=gate_state(status))), "/readyz")
     assert found.refused(503, "some_reason")
     assert status.value in found.json["detail"]
     assert "Do this." in found.json["detail"]
@@ -85,24 +85,24 @@ def test_not_ready_has_reason_status_and_hint(status: Status) -> None:
 
 def test_usage_that_cannot_be_stored_is_not_ready() -> None:
     fault = ("ledger_full", "Free some space.")
-    found = RouterReply(Router(FakeView(now=standing(Status.ENTITLED), fault=fault)), "/readyz")
+    found = RouterReply(Router(FakeView(now=gate_state(Status.ENTITLED), fault=fault)), "/readyz")
     assert found.refused(503, "ledger_full")
     assert "Free some space." in found.json["detail"]
 
 
 @pytest.mark.parametrize("path", ["/entitled", "/healthz"])
 def test_usage_that_cannot_be_stored_shows_in_readyz_alone(path: str) -> None:
-    view = FakeView(now=standing(Status.ENTITLED), fault=("ledger_full", "Free some space."))
+    view = FakeView(now=gate_state(Status.ENTITLED), fault=("ledger_full", "Free some space."))
     assert RouterReply(Router(view), path).status == 200
 
 
 def test_a_shut_gate_comes_before_usage_that_cannot_be_stored() -> None:
-    view = FakeView(now=standing(Status.DENIED), fault=("ledger_full", "Free some space."))
+    view = FakeView(now=gate_state(Status.DENIED), fault=("ledger_full", "Free some space."))
     assert RouterReply(Router(view), "/readyz").refused(503, "some_reason")
 
 
 def test_overdue_usage_has_its_start_and_leaves_the_gate_open() -> None:
-    found = RouterReply(Router(FakeView(now=standing(Status.ENTITLED), overdue_since=NOON)), "/entitled")
+    found = RouterReply(Router(FakeView(now=gate_state(Status.ENTITLED), overdue_since=NOON)), "/entitled")
     assert (found.status, found.json["metering_overdue_since"]) == (200, "2026-01-02T12:00:00.000Z")
 
 

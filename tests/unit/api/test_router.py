@@ -12,7 +12,7 @@ from sidecar.api import probes
 from sidecar.api.reply import API, LISTENER, PROBE
 from sidecar.api.router import Router
 from sidecar.entitlement.status import Status
-from tests.fakes import NOON, FakeView, standing
+from tests.fakes import NOON, FakeView, gate_state
 from tests.unit.api.support import RouterReply
 
 ROOT = Path(__file__).parents[3]
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.mark.parametrize("listener", [PROBE, API])
 @pytest.mark.parametrize("path", list(probes.ROUTES))
 def test_both_listeners_have_the_probes(listener: str, path: str) -> None:
-    router = Router(FakeView(now=standing(Status.ENTITLED)))
+    router = Router(FakeView(now=gate_state(Status.ENTITLED)))
     assert RouterReply(router, path, listener=listener).status == 200
     assert RouterReply(router, path, "HEAD", listener).status == 200
     assert router.is_nonblocking({LISTENER: listener, "PATH_INFO": path})
@@ -31,7 +31,7 @@ def test_both_listeners_have_the_probes(listener: str, path: str) -> None:
 @pytest.mark.parametrize("path", list(probes.ROUTES))
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "get"])
 def test_a_probe_allows_get_and_head_alone(listener: str, path: str, method: str) -> None:
-    found = RouterReply(Router(FakeView(now=standing(Status.ENTITLED))), path, method, listener)
+    found = RouterReply(Router(FakeView(now=gate_state(Status.ENTITLED))), path, method, listener)
     assert found.refused(405, "method_not_allowed")
     assert found.headers["Allow"] == "GET, HEAD"
 
@@ -42,7 +42,7 @@ def test_a_probe_allows_get_and_head_alone(listener: str, path: str, method: str
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 @pytest.mark.parametrize("listener", [PROBE, None, "other"])
 def test_the_probe_listener_reaches_no_other_route(path: str, method: str, listener: str | None) -> None:
-    view = FakeView(now=standing(Status.ENTITLED))
+    view = FakeView(now=gate_state(Status.ENTITLED))
     router = Router(view)
     assert RouterReply(router, path, method, listener).refused(404, "not_found")
     assert view.rechecks == 0
@@ -101,5 +101,5 @@ def test_each_request_reads_the_present_state() -> None:
     view = FakeView()
     router = Router(view)
     assert RouterReply(router, "/entitled").status == 503
-    view.now = standing(Status.ENTITLED, checked_at=NOON)
+    view.now = gate_state(Status.ENTITLED, checked_at=NOON)
     assert RouterReply(router, "/entitled").status == 200

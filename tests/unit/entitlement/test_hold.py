@@ -6,12 +6,12 @@ import pytest
 
 from sidecar.entitlement.hold import SHOWN, Hold, with_hold
 from sidecar.entitlement.status import Status
-from tests.fakes import standing
+from tests.fakes import gate_state
 
 
 @pytest.mark.parametrize("hold", Hold)
 def test_a_hold_shows_on_an_open_gate(hold: Hold) -> None:
-    shown = with_hold(standing(Status.ENTITLED), hold)
+    shown = with_hold(gate_state(Status.ENTITLED), hold)
     assert not shown.entitled
     assert (shown.status, shown.reason, shown.hint) == SHOWN[hold]
 
@@ -19,12 +19,12 @@ def test_a_hold_shows_on_an_open_gate(hold: Hold) -> None:
 @pytest.mark.parametrize("hold", [*Hold, None])
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.ENTITLED])
 def test_a_shut_gate_keeps_its_own_reason(status: Status, hold: Hold | None) -> None:
-    before = standing(status)
+    before = gate_state(status)
     assert with_hold(before, hold) is before
 
 
 def test_without_a_hold_nothing_changes() -> None:
-    before = standing(Status.ENTITLED)
+    before = gate_state(Status.ENTITLED)
     assert with_hold(before, None) is before
 
 

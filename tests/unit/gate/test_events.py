@@ -11,7 +11,7 @@ import pytest
 from sidecar.entitlement.status import Status
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
 from sidecar.gate.messages import Report
-from tests.fakes import PRODUCT, Events, hearing, standing
+from tests.fakes import PRODUCT, Events, gate_state, hearing
 
 REPORT = Report(
     answer="deny",
@@ -27,8 +27,8 @@ REPORT = Report(
     host="metering.example",
 )
 ACCEPTED = replace(REPORT, answer="accepted", reason="registered", code="")
-DENIED = standing(Status.DENIED)
-OPEN = standing(Status.ENTITLED)
+DENIED = gate_state(Status.DENIED)
+OPEN = gate_state(Status.ENTITLED)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from sidecar.pod_status.changes import (
     snapshot,
 )
 from sidecar.pod_status.types import Condition
-from tests.fakes import NOON, standing
+from tests.fakes import NOON, gate_state
 
 NOTHING = Snapshot()
 OPEN = Snapshot(answered=True, status="entitled", reason="registered", hint="Confirmed.")
@@ -40,9 +40,9 @@ def test_before_the_first_answer_nothing_is_told() -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_the_condition_is_true_while_the_gate_is_open_and_only_then(status: Status) -> None:
-    now = snapshot(standing(status, reason="some_reason"), None, {}, False)
+    now = snapshot(gate_state(status, reason="some_reason"), None, {}, False)
     assert condition(now) == Condition(
-        status=status is Status.ENTITLED, reason="SomeReason", message=standing(status).hint
+        status=status is Status.ENTITLED, reason="SomeReason", message=gate_state(status).hint
     )
 
 
@@ -94,9 +94,9 @@ def test_waiting_usage_is_one_event_whatever_the_count() -> None:
 
 
 def test_a_snapshot_comes_from_the_gate_the_key_version_and_usage() -> None:
-    now = snapshot(standing(Status.ENTITLED), 2, {"rejected": 1, "disputed": 2, "sealed": 9}, True)
+    now = snapshot(gate_state(Status.ENTITLED), 2, {"rejected": 1, "disputed": 2, "sealed": 9}, True)
     assert (now.superseded_version, now.rejected, now.disputed, now.overdue) == (2, 1, 2, True)
-    assert snapshot(standing(Status.ENTITLED), None, {}, False).superseded_version is None
+    assert snapshot(gate_state(Status.ENTITLED), None, {}, False).superseded_version is None
 
 
 def test_every_reason_has_a_meaning_and_is_camel_case() -> None:
