@@ -12,6 +12,6 @@ from tests.integration.ledger.support import Story
 
 @pytest.fixture
 def story(tmp_path: Path) -> Iterator[Story]:
-    told = Story(tmp_path)
-    yield told
-    told.close()
+    made = Story(tmp_path)
+    yield made
+    made.close()

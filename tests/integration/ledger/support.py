@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -108,13 +109,26 @@ def audit_copy(ledger: Ledger) -> list[str]:
     return lines
 
 
-def looked_at(path: Path) -> sqlite3.Connection:
+def held_back(ledger: Ledger) -> threading.Event:
+    """Keep the writer busy until the event is set, so that what is pushed meanwhile waits together."""
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        begun.set()
+        go.wait(10)
+
+    threading.Thread(target=ledger._writer.run, args=(hold,), daemon=True).start()
+    assert begun.wait(10)
+    return go
+
+
+def raw_connection(path: Path) -> sqlite3.Connection:
     """A file that nobody has open, read from outside."""
     return sqlite3.connect(path)
 
 
-def whole(path: Path) -> bool:
-    connection = looked_at(path)
+def is_intact(path: Path) -> bool:
+    connection = raw_connection(path)
     try:
         return bool(connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
     finally:
@@ -132,3 +146,13 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
         text=True,
         cwd=Path(__file__).parents[3],
     )
+
+
+def settle(ledger: Ledger, record: UsageRecord, story: Story) -> UsageRecord:
+    ledger.mark_sending([record])
+    settled = replace(record, state=State.SETTLED, record_id=f"id-{record.hour.number}", attempts=1)
+    return ledger.save(settled, story.now, outcome="settled")
+
+
+def rolled(ledger: Ledger, record: UsageRecord, story: Story) -> UsageRecord:
+    return ledger.save(replace(record, state=State.EXPIRED), story.now, outcome="too_late", roll_forward=True)

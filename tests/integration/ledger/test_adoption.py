@@ -1,4 +1,4 @@
-"""A workload that is gone leaves usage behind; another bills what it may, once."""
+"""A workload that is dead leaves usage behind; another bills what it may, once."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from tests.integration.ledger.support import OWNER, Story, accepted, balanced, e
 
 
 @pytest.fixture
-def gone(tmp_path: Path) -> Iterator[Story]:
-    told = Story(tmp_path, owner=replace(OWNER, workload="pod-0"))
-    yield told
-    told.close()
+def dead(tmp_path: Path) -> Iterator[Story]:
+    made = Story(tmp_path, owner=replace(OWNER, workload="pod-0"))
+    yield made
+    made.close()
 
 
-def left_behind(gone: Story) -> None:
+def left_behind(dead: Story) -> None:
     """One settled, one unknown, one never sent, one carried remainder, one open hour."""
-    ledger = gone.open()
-    gone.push(ledger, event(quantity="100.5"))
-    (settled,) = gone.seal(ledger)
-    ledger.save(replace(settled, state=State.SETTLED, record_id="x"), gone.now, outcome="settled")
-    gone.push(ledger, event(quantity="20"))
-    (unknown,) = gone.seal(ledger)
+    ledger = dead.open()
+    dead.push(ledger, event(quantity="100.5"))
+    (settled,) = dead.seal(ledger)
+    ledger.save(replace(settled, state=State.SETTLED, record_id="x"), dead.now, outcome="settled")
+    dead.push(ledger, event(quantity="20"))
+    (unknown,) = dead.seal(ledger)
     ledger.mark_sending([unknown])
-    gone.push(ledger, event(quantity="3"))
-    gone.seal(ledger)
-    gone.push(ledger, event(quantity="0.25"), event("gigabytes", "1500", tags=(("tenant", "x"),)))
-    gone.close()
+    dead.push(ledger, event(quantity="3"))
+    dead.seal(ledger)
+    dead.push(ledger, event(quantity="0.25"), event("gigabytes", "1500", tags=(("tenant", "x"),)))
+    dead.close()
 
 
-def test_what_may_be_billed_is_taken_and_counted_once(story: Story, gone: Story) -> None:
-    left_behind(gone)
-    story.now = gone.now + timedelta(hours=1)
+def test_what_may_be_billed_is_taken_and_counted_once(story: Story, dead: Story) -> None:
+    left_behind(dead)
+    story.now = dead.now + timedelta(hours=1)
     ledger = story.open()
     (adopted,) = ledger.adopt(story.now)
     assert sum(one.amount for one in adopted.amounts if one.dimension == "requests") == Decimal("3.75")
@@ -56,7 +56,7 @@ def test_what_may_be_billed_is_taken_and_counted_once(story: Story, gone: Story)
     found = ledger.find(requests.hour, "requests")
     assert found is not None
     assert ledger.earlier_hours(found), "linked to the hour it was used in"
-    theirs = gone.open()
+    theirs = dead.open()
     assert balanced(theirs)
     assert accepted(theirs) == Decimal("120"), "settled and unknown"
     assert [one.last_error for one in theirs.in_state(State.REJECTED)] == ["outcome_unknown"]
@@ -64,9 +64,9 @@ def test_what_may_be_billed_is_taken_and_counted_once(story: Story, gone: Story)
 
 @pytest.mark.parametrize("step", ["take", "_mark_taken"])
 def test_a_crash_between_two_files_takes_nothing_twice(
-    story: Story, gone: Story, step: str, monkeypatch: pytest.MonkeyPatch
+    story: Story, dead: Story, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left_behind(gone)
+    left_behind(dead)
     ledger = story.open()
 
     def dies(*_: object) -> None:
@@ -77,17 +77,17 @@ def test_a_crash_between_two_files_takes_nothing_twice(
         with pytest.raises(KeyboardInterrupt):
             ledger.adopt(story.now)
     assert balanced(ledger)
-    assert balanced(gone.open())
-    gone.close()
+    assert balanced(dead.open())
+    dead.close()
     ledger.adopt(story.now)
     assert accepted(ledger) == Decimal("3.75")
-    assert accepted(gone.open()) == Decimal("120")
+    assert accepted(dead.open()) == Decimal("120")
 
 
-def test_what_one_claimed_before_it_died_no_other_takes(
-    story: Story, gone: Story, monkeypatch: pytest.MonkeyPatch
+def test_an_amount_that_one_ledger_claimed_is_taken_by_no_other(
+    story: Story, dead: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left_behind(gone)
+    left_behind(dead)
     first = Story(story.directory, owner=replace(OWNER, workload="pod-2"))
 
     def dies(*_: object) -> None:
@@ -105,23 +105,23 @@ def test_what_one_claimed_before_it_died_no_other_takes(
     assert accepted(ledger) == Decimal("3.75"), "once, from the ledger that took it"
 
 
-def test_a_living_workload_keeps_its_own(story: Story, gone: Story) -> None:
-    living = gone.open()
-    gone.push(living, event())
+def test_a_running_workload_is_not_adopted(story: Story, dead: Story) -> None:
+    living = dead.open()
+    dead.push(living, event())
     (adopted,) = story.open().adopt(story.now)
     assert (adopted.skipped, adopted.amounts) == ("ledger_locked", ())
 
 
 @pytest.mark.parametrize("change", [{"product_code": "other"}, {"region": "eu-west-1"}])
-def test_another_product_or_region_is_left_alone(story: Story, gone: Story, change: dict[str, str]) -> None:
-    gone.owner = replace(gone.owner, **change)
-    gone.push(gone.open(), event())
-    gone.close()
+def test_another_product_or_region_is_not_adopted(story: Story, dead: Story, change: dict[str, str]) -> None:
+    dead.owner = replace(dead.owner, **change)
+    dead.push(dead.open(), event())
+    dead.close()
     (adopted,) = story.open().adopt(story.now)
     assert adopted.skipped == "ledger_of_another"
 
 
-def test_rubbish_beside_ours_is_left_alone(story: Story) -> None:
+def test_a_file_that_is_no_ledger_is_not_adopted(story: Story) -> None:
     ledger: Ledger = story.open()
     rubbish = story.directory / "ledger-rubbish.sqlite3"
     for content in (b"", b"rubbish" * 1000):
@@ -134,64 +134,64 @@ def test_rubbish_beside_ours_is_left_alone(story: Story) -> None:
 # -- ids
 
 
-def test_an_id_that_the_dead_workload_kept_is_known_to_its_heir(story: Story, gone: Story) -> None:
-    gone.push(gone.open(), event(id="a", quantity="2"))
-    gone.close()
-    heir = story.open()
-    heir.adopt(story.now)
-    assert story.push(heir, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
-    refused = story.push(heir, event(id="a", quantity="3"))
+def test_an_id_of_the_dead_workload_is_a_duplicate_after_adoption(story: Story, dead: Story) -> None:
+    dead.push(dead.open(), event(id="a", quantity="2"))
+    dead.close()
+    adopter = story.open()
+    adopter.adopt(story.now)
+    assert story.push(adopter, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
+    refused = story.push(adopter, event(id="a", quantity="3"))
     assert isinstance(refused, PushRefused)
     assert refused.reason == "id_conflict"
-    assert story.push(heir, event(id="b", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
+    assert story.push(adopter, event(id="b", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
 
 
-def test_ids_are_passed_on_though_nothing_is_left_to_bill(story: Story, gone: Story) -> None:
+def test_ids_are_copied_though_nothing_is_left_to_bill(story: Story, dead: Story) -> None:
     """What the dead workload settled must not be billed again by the next."""
-    ledger = gone.open()
-    gone.push(ledger, event(id="a", quantity="2"))
-    (sealed,) = gone.seal(ledger)
-    ledger.save(replace(sealed, state=State.SETTLED, record_id="x"), gone.now, outcome="settled")
-    gone.close()
-    heir = story.open()
-    assert heir.adopt(story.now)[0].amounts == ()
-    assert story.push(heir, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
+    ledger = dead.open()
+    dead.push(ledger, event(id="a", quantity="2"))
+    (sealed,) = dead.seal(ledger)
+    ledger.save(replace(sealed, state=State.SETTLED, record_id="x"), dead.now, outcome="settled")
+    dead.close()
+    adopter = story.open()
+    assert adopter.adopt(story.now)[0].amounts == ()
+    assert story.push(adopter, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
 
 
-def test_ids_of_a_workload_that_came_back_and_went_again_are_passed_on_too(story: Story, gone: Story) -> None:
-    gone.push(gone.open(), event(id="a", quantity="2"))
-    gone.close()
-    heir = story.open()
-    heir.adopt(story.now)
-    gone.push(gone.open(), event(id="b", quantity="5"))
-    gone.close()
-    (adopted,) = heir.adopt(story.now)
+def test_ids_of_a_workload_that_ran_again_are_copied_too(story: Story, dead: Story) -> None:
+    dead.push(dead.open(), event(id="a", quantity="2"))
+    dead.close()
+    adopter = story.open()
+    adopter.adopt(story.now)
+    dead.push(dead.open(), event(id="b", quantity="5"))
+    dead.close()
+    (adopted,) = adopter.adopt(story.now)
     assert [one.amount for one in adopted.amounts] == [Decimal(5)]
-    assert story.push(heir, event(id="b", quantity="5")) == PushAccepted(accepted=0, duplicates=1)
+    assert story.push(adopter, event(id="b", quantity="5")) == PushAccepted(accepted=0, duplicates=1)
 
 
-def test_ids_nobody_sends_again_any_more_are_left(story: Story, gone: Story) -> None:
-    gone.push(gone.open(), event(id="a", quantity="2"))
-    gone.close()
+def test_ids_of_two_generations_ago_are_not_copied(story: Story, dead: Story) -> None:
+    dead.push(dead.open(), event(id="a", quantity="2"))
+    dead.close()
     story.now += timedelta(hours=49)
-    heir = story.open()
-    heir.adopt(story.now)
-    assert story.push(heir, event(id="a", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
+    adopter = story.open()
+    adopter.adopt(story.now)
+    assert story.push(adopter, event(id="a", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
 
 
-def test_the_ids_of_a_living_workload_stay_its_own(story: Story, gone: Story) -> None:
-    gone.push(gone.open(), event(id="a", quantity="2"))
-    heir = story.open()
-    heir.adopt(story.now)
-    assert story.push(heir, event(id="a", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
+def test_ids_of_a_running_workload_are_not_copied(story: Story, dead: Story) -> None:
+    dead.push(dead.open(), event(id="a", quantity="2"))
+    adopter = story.open()
+    adopter.adopt(story.now)
+    assert story.push(adopter, event(id="a", quantity="2")) == PushAccepted(accepted=1, duplicates=0)
 
 
-def test_more_ids_than_fit_one_page_are_all_passed_on_once(story: Story, gone: Story) -> None:
+def test_ids_of_several_pages_are_all_copied_once(story: Story, dead: Story) -> None:
     many = [event(id=f"id-{number}") for number in range(seen_ids.COPY_IDS + 7)]
-    ledger = gone.open()
-    gone.push(ledger, *many)
-    gone.close()
-    heir = story.open()
+    ledger = dead.open()
+    dead.push(ledger, *many)
+    dead.close()
+    adopter = story.open()
     for _ in range(2):
-        heir.adopt(story.now)
-    assert story.push(heir, *many) == PushAccepted(accepted=0, duplicates=len(many))
+        adopter.adopt(story.now)
+    assert story.push(adopter, *many) == PushAccepted(accepted=0, duplicates=len(many))

@@ -29,18 +29,18 @@ def test_every_reason_has_a_hint_and_every_code_a_reason() -> None:
     assert all(hint.endswith(".") for hint in REASONS.values())
 
 
-def test_what_is_unknown_is_a_failure() -> None:
+def test_an_unknown_error_is_a_failure() -> None:
     assert as_ledger_error(sqlite_error(99), PATH).reason == "ledger_failed"
     assert as_ledger_error(OSError(errno.EDOM, "what"), PATH).reason == "ledger_failed"
     assert as_ledger_error(ZeroDivisionError(), PATH).reason == "ledger_failed"
 
 
-def test_a_full_disk_is_the_same_whoever_says_it() -> None:
+def test_a_full_disk_has_one_reason_from_system_and_sqlite() -> None:
     assert as_ledger_error(OSError(errno.ENOSPC, "full"), PATH).reason == "ledger_full"
     assert as_ledger_error(sqlite_error(sqlite3.SQLITE_FULL), PATH).reason == "ledger_full"
 
 
-def test_what_is_translated_stays() -> None:
+def test_a_ledger_error_is_not_translated_again() -> None:
     error = LedgerError("ledger_locked", "By him.")
     assert as_ledger_error(error, PATH) is error
     assert error.hint.startswith("By him. Run one")

@@ -56,7 +56,7 @@ def test_two_contents_under_one_id_in_one_request_are_a_conflict() -> None:
     assert refused(take(group(), event(id="a", micros=1), event(id="a", micros=2))) == (409, "id_conflict", 1)
 
 
-def test_out_of_range_is_said_before_conflict() -> None:
+def test_a_sealed_hour_is_reported_before_a_conflict() -> None:
     into = group()
     take(into, event(id="a"))
     late = event("max", at=NOON - timedelta(hours=1))

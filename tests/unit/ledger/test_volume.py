@@ -35,11 +35,11 @@ def test_the_innermost_mount_on_top_counts(directory: str, kind: str) -> None:
     assert file_system(Path(directory), MOUNTS) == kind
 
 
-def test_where_nothing_is_said_nothing_is_known() -> None:
+def test_without_mounts_the_file_system_is_unknown() -> None:
     assert file_system(Path("/x"), "") == ""
 
 
-def test_a_name_tells_nothing_of_the_workload_and_differs_by_it() -> None:
+def test_a_file_name_reveals_no_workload_and_differs_by_it() -> None:
     one, other = (ledger_path(Path("/x"), name) for name in ("pod-1", "pod-2"))
     assert one != other
     assert "pod" not in one.name

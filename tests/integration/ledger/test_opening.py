@@ -12,7 +12,7 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import migrations
 from sidecar.metering.events import PushAccepted, PushRefused
-from tests.integration.ledger.support import HOUR, Story, accepted, balanced, child, event, looked_at, whole
+from tests.integration.ledger.support import HOUR, Story, accepted, balanced, child, event, is_intact, raw_connection
 
 FULL = """
 import resource
@@ -50,7 +50,7 @@ def test_a_full_disk_refuses_loses_nothing_and_recovers_by_itself(story: Story) 
     said, failed = process.communicate(timeout=30)
     assert process.returncode == 0, failed
     assert said.split()[0] in ("ledger_full", "ledger_io_error")
-    assert whole(story.path)
+    assert is_intact(story.path)
 
 
 @pytest.mark.parametrize("damage", [b"garbage" * 200, b""], ids=["header", "emptied"])
@@ -70,7 +70,7 @@ def test_a_file_that_is_no_ledger_is_set_aside(story: Story, damage: bytes) -> N
 
 def damaged(path: Path, table: str) -> None:
     """Overwrite the root page of a table."""
-    connection = looked_at(path)
+    connection = raw_connection(path)
     (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     connection.close()
     with path.open("r+b") as file:
@@ -133,7 +133,7 @@ def test_files_set_aside_in_the_same_second_do_not_replace_each_other(story: Sto
     assert len(list(story.directory.glob("*.corrupt-*"))) == 3
 
 
-def test_a_beginning_cut_short_after_setting_aside_still_spares_the_hour(story: Story) -> None:
+def test_a_crash_after_setting_aside_still_counts_the_hour_as_sealed(story: Story) -> None:
     story.path.write_bytes(b"garbage" * 200)
     story.path.rename(story.path.with_name(f"{story.path.name}.corrupt-20260102T121000Z"))
     assert story.open().open_from() == HOUR.next
@@ -142,7 +142,7 @@ def test_a_beginning_cut_short_after_setting_aside_still_spares_the_hour(story: 
 def newer(story: Story) -> bytes:
     story.push(story.open(), event())
     story.close()
-    connection = looked_at(story.path)
+    connection = raw_connection(story.path)
     connection.execute("INSERT INTO migration VALUES (99, 'later', 'then')")
     connection.commit()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -166,7 +166,7 @@ def test_the_newer_version_adopts_what_the_older_kept_beside_it(story: Story) ->
     newer(story)
     story.push(story.open(), event(), event())
     story.close()
-    connection = looked_at(story.path)
+    connection = raw_connection(story.path)
     connection.execute("DELETE FROM migration WHERE version = 99")
     connection.commit()
     connection.close()
@@ -200,7 +200,7 @@ def test_a_ledger_of_each_schema_opens(story: Story, dump: Path) -> None:
     assert story.push(ledger, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
     assert len(ledger.due(story.now + timedelta(hours=1))) == 1
     story.close()
-    connection = looked_at(story.path)
+    connection = raw_connection(story.path)
     assert connection.execute("SELECT max(version) FROM migration").fetchone()[0] == len(migrations())
     connection.close()
 
@@ -213,7 +213,7 @@ def schema_of(connection: sqlite3.Connection) -> set[tuple[str, str]]:
 def test_the_newest_dump_is_what_the_migrations_make_today(story: Story) -> None:
     story.open()
     story.close()
-    made, dumped = looked_at(story.path), sqlite3.connect(":memory:")
+    made, dumped = raw_connection(story.path), sqlite3.connect(":memory:")
     dumped.executescript(SCHEMAS[-1].read_text())
     assert schema_of(dumped) == schema_of(made)
     made.close()
@@ -227,9 +227,9 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(story: Story, monkeypa
     bad = type(steps[0])(version=2, name="bad", statements=("CREATE TABLE half (a) STRICT", "CREATE nonsense"))
     with monkeypatch.context() as patch:
         patch.setattr("sidecar.ledger.opening.migrations", lambda: (*steps, bad))
-        with pytest.raises(LedgerError) as told:
+        with pytest.raises(LedgerError) as raised:
             story.open()
-    assert told.value.reason == "ledger_failed"
+    assert raised.value.reason == "ledger_failed"
     assert accepted(story.open()) == 1
 
 
@@ -237,31 +237,31 @@ def test_another_workload_product_or_region_is_refused(story: Story) -> None:
     story.open()
     story.close()
     story.owner = Owner(workload=story.owner.workload, product_code="other", region="us-east-1")
-    with pytest.raises(LedgerError) as told:
+    with pytest.raises(LedgerError) as raised:
         story.open()
-    assert told.value.reason == "ledger_of_another"
+    assert raised.value.reason == "ledger_of_another"
 
 
 def test_a_network_file_system_is_refused(story: Story, tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text("30 22 0:40 / / rw,relatime shared:1 - nfs4 127.0.0.1:/ rw\n")
-    with pytest.raises(LedgerError) as told:
+    with pytest.raises(LedgerError) as raised:
         story.open(mountinfo=mounts)
-    assert told.value.reason == "ledger_on_network_file_system"
-    assert "nfs4" in told.value.hint
+    assert raised.value.reason == "ledger_on_network_file_system"
+    assert "nfs4" in raised.value.hint
     assert not story.path.exists()
 
 
 @pytest.mark.parametrize("below", ["", "below"])
-def test_a_directory_that_cannot_be_made_is_said(story: Story, below: str) -> None:
+def test_a_directory_that_cannot_be_made_is_an_error(story: Story, below: str) -> None:
     (story.directory / "file").touch()
     story.directory = story.directory / "file" / below
-    with pytest.raises(LedgerError) as told:
+    with pytest.raises(LedgerError) as raised:
         story.open()
-    assert told.value.reason == "ledger_missing_directory"
+    assert raised.value.reason == "ledger_missing_directory"
 
 
-def test_a_read_only_file_is_said(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_file_refuses_pushes_until_it_is_writable(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     """A volume mounted read-only; root is stopped by nothing less."""
     story.open()
     story.close()

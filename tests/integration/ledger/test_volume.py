@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.ledger.support import Story, whole
+from tests.integration.ledger.support import Story, is_intact
 
 ROOT = Path(__file__).parents[3]
 MOUNT = 'mount -t tmpfs -o size="$1" ledger "$2" && shift 2 && exec "$@"'
@@ -65,13 +65,13 @@ assert accepted(ledger) == 50 * len(kept)
 assert balanced(ledger)
 assert len(story.seal(ledger)) == 1
 story.close()
-assert whole(story.path)
+assert is_intact(story.path)
 print("told")
 """
 
 
 @needs_mounts
-def test_a_full_volume_refuses_loses_nothing_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+def test_a_full_volume_loses_nothing_and_recovers_when_there_is_room(tmp_path: Path) -> None:
     assert on_a_volume(tmp_path, "600k", FULL) == "told\n"
 
 
@@ -85,7 +85,7 @@ except LedgerError as exc: print(exc.reason)
 
 
 @needs_mounts
-def test_a_volume_that_is_full_from_the_start_is_said(tmp_path: Path) -> None:
+def test_a_volume_that_is_full_from_the_start_is_an_error(tmp_path: Path) -> None:
     assert on_a_volume(tmp_path, "64k", TINY) == "ledger_full\n"
 
 
@@ -107,7 +107,7 @@ assert balanced(ledger)
 
 
 @needs_mounts
-def test_a_read_only_volume_is_said_and_opens_once_it_is_writable(tmp_path: Path) -> None:
+def test_a_read_only_volume_is_an_error_until_it_is_writable(tmp_path: Path) -> None:
     assert on_a_volume(tmp_path, "600k", READ_ONLY) == "ledger_read_only\n"
 
 
@@ -117,7 +117,7 @@ HOLDER = BEGIN + (
 )
 
 
-def test_the_second_process_waits_for_the_first_to_die_even_of_a_kill(tmp_path: Path) -> None:
+def test_a_second_process_opens_the_ledger_once_the_first_is_killed(tmp_path: Path) -> None:
     """Two containers of one workload on one volume: what the first acknowledged the second finds."""
     story = Story(tmp_path)
     first = subprocess.Popen(
@@ -135,4 +135,4 @@ def test_the_second_process_waits_for_the_first_to_die_even_of_a_kill(tmp_path: 
     first.kill()
     first.communicate()
     assert subprocess.run(look, capture_output=True, text=True, timeout=20, cwd=ROOT).stdout == "open\n"
-    assert whole(story.path)
+    assert is_intact(story.path)

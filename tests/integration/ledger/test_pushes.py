@@ -8,30 +8,16 @@ from decimal import Decimal
 
 import pytest
 
-from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.pushes import PushResult
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.states import State
-from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event
+from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, held_back
 
 MOST = "9999999999.999999"
 
 
-def status(answer: PushResult) -> int:
-    return answer.status if isinstance(answer, PushRefused) else 200
-
-
-def held_back(ledger: Ledger) -> threading.Event:
-    """Keep the writer busy until the event is set, so that what is pushed meanwhile waits together."""
-    begun, go = threading.Event(), threading.Event()
-
-    def hold(_: object) -> None:
-        begun.set()
-        go.wait(10)
-
-    threading.Thread(target=ledger._writer.run, args=(hold,), daemon=True).start()
-    assert begun.wait(10)
-    return go
+def status(result: PushResult) -> int:
+    return result.status if isinstance(result, PushRefused) else 200
 
 
 def test_an_id_is_known_after_a_restart_and_in_another_hour(story: Story) -> None:
@@ -47,9 +33,9 @@ def test_an_id_is_known_after_a_restart_and_in_another_hour(story: Story) -> Non
 def test_an_id_with_other_content_is_refused_whole(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event(id="a"))
-    answer = story.push(ledger, event(id="b"), event(id="a", quantity="2"))
-    assert isinstance(answer, PushRefused)
-    assert (answer.status, answer.index) == (409, 1)
+    result = story.push(ledger, event(id="b"), event(id="a", quantity="2"))
+    assert isinstance(result, PushRefused)
+    assert (result.status, result.index) == (409, 1)
     assert accepted(ledger) == 1
 
 
@@ -75,9 +61,9 @@ def test_a_clock_that_jumped_a_week_ahead_and_back_forgets_no_id(story: Story) -
 def test_a_sum_that_leaves_64_bits_is_refused_and_nothing_wraps(story: Story) -> None:
     ledger = story.open()
     assert story.push(ledger, *[event(quantity=MOST)] * 922) == PushAccepted(accepted=922, duplicates=0)
-    answer = story.push(ledger, event(), event(quantity=MOST))
-    assert isinstance(answer, PushRefused)
-    assert (answer.status, answer.reason, answer.index) == (422, "quantity_out_of_range", 1)
+    result = story.push(ledger, event(), event(quantity=MOST))
+    assert isinstance(result, PushRefused)
+    assert (result.status, result.reason, result.index) == (422, "quantity_out_of_range", 1)
     assert accepted(ledger) == 922 * Decimal(MOST)
     assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
     assert balanced(ledger)
@@ -85,9 +71,9 @@ def test_a_sum_that_leaves_64_bits_is_refused_and_nothing_wraps(story: Story) ->
 
 def test_a_single_request_above_64_bits_is_refused(story: Story) -> None:
     ledger = story.open()
-    answer = story.push(ledger, *[event(quantity=MOST)] * 1000)
-    assert isinstance(answer, PushRefused)
-    assert answer.index == 922
+    result = story.push(ledger, *[event(quantity=MOST)] * 1000)
+    assert isinstance(result, PushRefused)
+    assert result.index == 922
     assert accepted(ledger) == 0
     assert balanced(ledger)
 
@@ -99,16 +85,16 @@ def test_late_sums_that_leave_64_bits_together_are_refused(story: Story) -> None
         event("gigabytes", MOST, at=NOON - timedelta(hours=1), tags=(("tenant", str(number % 2)),))
         for number in range(1000)
     ]
-    answer = story.push(ledger, *late)
-    assert isinstance(answer, PushRefused)
-    assert (answer.status, answer.reason) == (422, "quantity_out_of_range")
+    result = story.push(ledger, *late)
+    assert isinstance(result, PushRefused)
+    assert (result.status, result.reason) == (422, "quantity_out_of_range")
     assert accepted(ledger, "gigabytes") == 0
 
 
-def test_of_a_group_only_the_bad_ones_are_refused(story: Story) -> None:
+def test_of_a_group_only_bad_requests_are_refused(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event(id="a"))
-    go, answers = held_back(ledger), dict[int, PushResult]()
+    go, results = held_back(ledger), dict[int, PushResult]()
     requests = [
         [event(id="b"), event(id="c")],
         [event(id="d"), event(id="a", quantity="2")],  # conflict with what is on disk
@@ -118,38 +104,38 @@ def test_of_a_group_only_the_bad_ones_are_refused(story: Story) -> None:
         [event(id="c"), event(id="d")],
     ]
     for number, events in enumerate(requests):
-        ledger.begin_push(events, NOON, lambda answer, number=number: answers.__setitem__(number, answer))  # type: ignore[misc]
+        ledger.begin_push(events, NOON, lambda result, number=number: results.__setitem__(number, result))  # type: ignore[misc]
     before = ledger.counters.commits
     go.set()
     assert story.push(ledger, event(id="a")) == PushAccepted(accepted=0, duplicates=1)
-    assert [status(answers[number]) for number in range(6)] == [200, 409, 409, 422, 422, 200]
-    assert answers[5] == PushAccepted(accepted=1, duplicates=1)
+    assert [status(results[number]) for number in range(6)] == [200, 409, 409, 422, 422, 200]
+    assert results[5] == PushAccepted(accepted=1, duplicates=1)
     assert ledger.counters.commits - before <= 3, "the hold, the group, and the last push if it came after"
     assert accepted(ledger) == 4
     assert balanced(ledger)
 
 
-def test_what_is_pushed_before_the_hand_over_is_written_by_it_and_together(story: Story) -> None:
+def test_commit_pending_writes_what_was_pushed_before_it_together(story: Story) -> None:
     ledger = story.open()
-    answers: list[PushResult] = []
+    results: list[PushResult] = []
     before = ledger.counters.commits
     for name in "abc":
-        ledger.begin_push([event(id=name)], NOON, answers.append)
-    assert answers == []
+        ledger.begin_push([event(id=name)], NOON, results.append)
+    assert results == []
     ledger.commit_pending()
     ledger.commit_pending()
     assert ledger.open_from() <= HOUR, "asked behind them, so they are answered by now"
-    assert {status(answer) for answer in answers} == {200}
+    assert {status(result) for result in results} == {200}
     assert ledger.counters.commits - before == 2, "theirs, and that of the question"
 
 
 @pytest.mark.parametrize("end", ["seal", "stop", "close"])
-def test_nothing_at_hand_is_forgotten_at_the_end(story: Story, end: str) -> None:
+def test_no_pending_push_is_lost_at_the_end(story: Story, end: str) -> None:
     ledger = story.open()
-    answers: list[PushResult] = []
-    ledger.begin_push([event(id="a")], NOON, answers.append)
+    results: list[PushResult] = []
+    ledger.begin_push([event(id="a")], NOON, results.append)
     {"seal": lambda: ledger.open_hours(), "stop": ledger.stop_pushes, "close": ledger.close}[end]()
-    assert [status(answer) for answer in answers] == [200]
+    assert [status(result) for result in results] == [200]
 
 
 def test_concurrent_pushes_share_commits(story: Story) -> None:
@@ -205,17 +191,17 @@ def test_late_usage_is_linked_to_its_hour(story: Story) -> None:
 def test_after_closing_pushes_are_refused(story: Story) -> None:
     ledger = story.open()
     ledger.close()
-    answer = story.push(ledger, event())
-    assert isinstance(answer, PushRefused)
-    assert (answer.status, answer.reason) == (503, "shutting_down")
+    result = story.push(ledger, event())
+    assert isinstance(result, PushRefused)
+    assert (result.status, result.reason) == (503, "shutting_down")
 
 
-def test_a_sealed_hour_is_said_before_a_conflict_of_the_same_event(story: Story) -> None:
+def test_a_sealed_hour_is_reported_before_a_conflict(story: Story) -> None:
     """The order of refusals is the contract's: 422 before 409."""
     ledger = story.open()
     at = story.now
     story.push(ledger, event("peak", "2", id="a", at=at))
     story.seal(ledger)
-    answer = story.push(ledger, event("peak", "3", id="a", at=at))
-    assert isinstance(answer, PushRefused)
-    assert (answer.status, answer.reason) == (422, "hour_sealed")
+    result = story.push(ledger, event("peak", "3", id="a", at=at))
+    assert isinstance(result, PushRefused)
+    assert (result.status, result.reason) == (422, "hour_sealed")

@@ -11,7 +11,7 @@ import pytest
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.states import State
-from tests.integration.ledger.support import NOON, Story, accepted, balanced, child, event, whole
+from tests.integration.ledger.support import NOON, Story, accepted, balanced, child, event, is_intact
 
 KILLS = 20
 
@@ -45,7 +45,7 @@ def test_what_was_acknowledged_survives_being_killed_at_any_moment(tmp_path: Pat
         known += rest[: rest.rfind("\n") + 1].split()
         process.communicate()
         if life % 5 == 4:
-            assert whole(story.path)
+            assert is_intact(story.path)
     assert all(known), "a child ended by itself"
     ledger = story.open()
     before = accepted(ledger)
@@ -57,7 +57,7 @@ def test_what_was_acknowledged_survives_being_killed_at_any_moment(tmp_path: Pat
         assert ledger.push(batch, NOON) == PushAccepted(accepted=0, duplicates=len(batch))
     assert accepted(ledger) == before
     story.close()
-    assert whole(story.path)
+    assert is_intact(story.path)
 
 
 DIES = """
@@ -107,14 +107,14 @@ def test_a_transaction_is_there_whole_or_not_at_all(story: Story, where: str, wh
 HOLDER = "ledger = Story(Path(argv[0])).open(); print('open', flush=True); sys.stdin.read()"
 
 
-def test_a_second_process_is_told_who_has_the_ledger(story: Story) -> None:
+def test_a_second_process_learns_who_holds_the_lock(story: Story) -> None:
     process = child(HOLDER, story.directory)
     assert process.stdout is not None
     assert process.stdout.readline() == "open\n"
-    with pytest.raises(LedgerError) as told:
+    with pytest.raises(LedgerError) as raised:
         story.open()
-    assert told.value.reason == "ledger_locked"
-    assert f"process {process.pid} on " in told.value.hint
+    assert raised.value.reason == "ledger_locked"
+    assert f"process {process.pid} on " in raised.value.hint
     process.kill()
     process.communicate()
     assert story.push(story.open(), event()) == PushAccepted(accepted=1, duplicates=0), "the kernel let go of the lock"

@@ -25,7 +25,7 @@ def batch(name: str, count: int = MANY, **more: str) -> list[UsageEvent]:
     return [event(id=f"{name}-{number}", **more) for number in range(count)]
 
 
-class Shelf:
+class IdStore:
     """The ids of one file, opened as the ledger does."""
 
     def __init__(self, path: Path, seed: int) -> None:
@@ -60,37 +60,37 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    made = Shelf(tmp_path / "ledger-x.sqlite3", seed=5)
+def store(tmp_path: Path) -> Iterator[IdStore]:
+    made = IdStore(tmp_path / "ledger-x.sqlite3", seed=5)
     yield made
     made.close()
 
 
-def test_slices_move_everything_exactly_once(shelf: Shelf) -> None:
+def test_slices_move_everything_exactly_once(store: IdStore) -> None:
     """Two rounds of groups of all sizes: each id is sorted in or in memory, never both, and the log ends."""
-    while len(shelf.kept) < 2.5 * ROUND:
-        shelf.keep(shelf.chance.choice((1, LOGGED_MIN - 1, LOGGED_MIN, 40, 400, 3000)))
-        if shelf.chance.random() < 0.1:
-            assert len(shelf.log()) <= ROUND + SLICE_IDS + 3000
-            assert sorted(shelf.of("seen") + shelf.of("temp.seen_lately")) == sorted(shelf.kept)
-    assert set(shelf.of("temp.seen_lately")) <= set(shelf.log())
-    assert len(shelf.of("temp.seen_lately")) < 0.7 * ROUND
+    while len(store.kept) < 2.5 * ROUND:
+        store.keep(store.chance.choice((1, LOGGED_MIN - 1, LOGGED_MIN, 40, 400, 3000)))
+        if store.chance.random() < 0.1:
+            assert len(store.log()) <= ROUND + SLICE_IDS + 3000
+            assert sorted(store.of("seen") + store.of("temp.seen_lately")) == sorted(store.kept)
+    assert set(store.of("temp.seen_lately")) <= set(store.log())
+    assert len(store.of("temp.seen_lately")) < 0.7 * ROUND
 
 
-def test_whenever_it_ends_the_log_brings_back_what_was_not_moved(shelf: Shelf) -> None:
+def test_after_a_restart_the_log_restores_what_was_not_moved(store: IdStore) -> None:
     for size in (100, SLICE_IDS * 3, ROUND - 900, 17, 700, 300, ROUND // 2, 5000):
         while size > 0:
-            shelf.keep(min(size, 400))
+            store.keep(min(size, 400))
             size -= 400
-        before = set(shelf.of("temp.seen_lately"))
-        shelf.close()
-        shelf.open()
-        recalled = set(shelf.of("temp.seen_lately"))
+        before = set(store.of("temp.seen_lately"))
+        store.close()
+        store.open()
+        recalled = set(store.of("temp.seen_lately"))
         assert before <= recalled, "nothing is forgotten"
         assert len(recalled - before) <= 3 * 400, "and little is there that was moved"
-        found = seen_ids.lookup(shelf.connection, shelf.kept)
-        assert found == {entry[:ID]: entry[ID:] for entry in shelf.kept}
-        assert seen_ids.lookup(shelf.connection, shelf.entries(500)) == {}
+        found = seen_ids.lookup(store.connection, store.kept)
+        assert found == {entry[:ID]: entry[ID:] for entry in store.kept}
+        assert seen_ids.lookup(store.connection, store.entries(500)) == {}
 
 
 def test_what_was_moved_for_certain_follows_from_the_number_taken() -> None:
@@ -102,49 +102,49 @@ def test_what_was_moved_for_certain_follows_from_the_number_taken() -> None:
 
 @pytest.mark.parametrize("count", [LOGGED_MIN - 1, LOGGED_MIN, 2 * SLICE_IDS])
 @pytest.mark.parametrize("ends", ["ROLLBACK", "ROLLBACK TO one"])
-def test_what_is_taken_back_leaves_no_trace_in_memory(shelf: Shelf, count: int, ends: str) -> None:
-    shelf.keep(ROUND // 4)
+def test_a_rollback_leaves_no_trace_in_memory(store: IdStore, count: int, ends: str) -> None:
+    store.keep(ROUND // 4)
     places = ("seen", "temp.seen_lately", "seen_log")
-    before, new = [shelf.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places], shelf.entries(count)
-    shelf.connection.execute("BEGIN")
-    shelf.connection.execute("SAVEPOINT one")
-    assert seen_ids.insert(shelf.connection, new)
-    assert len(seen_ids.lookup(shelf.connection, new)) == count
-    shelf.connection.execute(ends)
-    assert seen_ids.lookup(shelf.connection, new) == {}
-    assert [shelf.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places] == before
-    if shelf.connection.in_transaction:
-        shelf.connection.execute("COMMIT")
-    shelf.connection.execute("BEGIN")
-    assert seen_ids.insert(shelf.connection, new)
-    shelf.connection.execute("COMMIT")
+    before, new = [store.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places], store.entries(count)
+    store.connection.execute("BEGIN")
+    store.connection.execute("SAVEPOINT one")
+    assert seen_ids.insert(store.connection, new)
+    assert len(seen_ids.lookup(store.connection, new)) == count
+    store.connection.execute(ends)
+    assert seen_ids.lookup(store.connection, new) == {}
+    assert [store.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places] == before
+    if store.connection.in_transaction:
+        store.connection.execute("COMMIT")
+    store.connection.execute("BEGIN")
+    assert seen_ids.insert(store.connection, new)
+    store.connection.execute("COMMIT")
 
 
 @pytest.mark.parametrize("count", [1, LOGGED_MIN, 50])
-def test_a_known_id_is_not_kept_again_wherever_it_is(shelf: Shelf, count: int) -> None:
+def test_a_known_id_is_not_inserted_again_wherever_it_is(store: IdStore, count: int) -> None:
     """One at a time among new ones: in memory, sorted in, of the generation before, and twice among these."""
-    shelf.keep(ROUND // 2)
-    older, waiting = shelf.of("seen")[7], shelf.of("temp.seen_lately")[7]
-    seen_ids.rotate(shelf.connection, 0, forget=True)
-    shelf.keep(ROUND // 2)
-    sorted_in, lately = shelf.of("seen")[7], shelf.of("temp.seen_lately")[7]
-    new = shelf.entries(1)[0]
+    store.keep(ROUND // 2)
+    older, waiting = store.of("seen")[7], store.of("temp.seen_lately")[7]
+    seen_ids.rotate(store.connection, 0, forget=True)
+    store.keep(ROUND // 2)
+    sorted_in, lately = store.of("seen")[7], store.of("temp.seen_lately")[7]
+    new = store.entries(1)[0]
     for again in ([older], [waiting], [sorted_in], [lately], [new, new]):
-        shelf.connection.execute("BEGIN")
-        assert not seen_ids.insert(shelf.connection, sorted([*again, *shelf.entries(count - 1)]))
-        shelf.connection.execute("ROLLBACK")
+        store.connection.execute("BEGIN")
+        assert not seen_ids.insert(store.connection, sorted([*again, *store.entries(count - 1)]))
+        store.connection.execute("ROLLBACK")
 
 
-def test_a_turn_leaves_nothing_waiting(shelf: Shelf) -> None:
-    shelf.keep(1000)
-    seen_ids.rotate(shelf.connection, 0, forget=True)
-    assert sorted(shelf.of("seen_before")) == sorted(shelf.kept)
-    assert shelf.of("seen") == shelf.of("temp.seen_lately") == shelf.log() == []
+def test_rotation_moves_everything(store: IdStore) -> None:
+    store.keep(1000)
+    seen_ids.rotate(store.connection, 0, forget=True)
+    assert sorted(store.of("seen_before")) == sorted(store.kept)
+    assert store.of("seen") == store.of("temp.seen_lately") == store.log() == []
 
 
 PUSHER = """
 import os, signal
-from tests.integration.ledger.test_ids import batch
+from tests.integration.ledger.test_seen_ids import batch
 ledger = Story(Path(argv[0])).open()
 for name in "abc": print(ledger.push(batch(name), NOON).accepted, flush=True)
 print(ledger.push([event(id="single")], NOON).accepted, flush=True)
@@ -167,7 +167,7 @@ def test_after_a_kill_what_was_only_in_memory_is_known(story: Story) -> None:
     assert balanced(ledger)
 
 
-def test_one_request_may_repeat_what_is_in_every_place(story: Story) -> None:
+def test_one_request_may_repeat_ids_from_every_table(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, *batch("old"))
     story.now += timedelta(hours=25)
@@ -204,7 +204,7 @@ class Failing:
         return getattr(self.inner, name)
 
 
-def test_a_commit_that_fails_takes_back_what_is_in_memory(story: Story) -> None:
+def test_a_commit_that_fails_rolls_memory_back(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, *batch("a"))
     works = ledger._writer._connection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -14,12 +13,8 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.pushes import PushResult
 from sidecar.metering.events import PushAccepted, PushRefused
-from sidecar.metering.quantities import exact_sum
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.sealed_request import SealedRequest
-from sidecar.metering.states import State
-from tests.integration.ledger.support import HOUR, NOON, Story, accepted, audit_copy, balanced, event, make
-from tests.integration.ledger.test_push import held_back
+from tests.integration.ledger.support import HOUR, NOON, Story, accepted, audit_copy, balanced, event, held_back, make
 
 SOON = HOUR.end + timedelta(minutes=1)
 
@@ -28,8 +23,8 @@ def end(ledger: Ledger, story: Story) -> tuple[UsageRecord, ...]:
     return ledger.seal_last(HOUR, story.now, make(story.now))
 
 
-def refused(answer: PushResult) -> tuple[int, str] | None:
-    return (answer.status, answer.reason) if isinstance(answer, PushRefused) else None
+def refused(result: PushResult) -> tuple[int, str] | None:
+    return (result.status, result.reason) if isinstance(result, PushRefused) else None
 
 
 def test_the_running_hour_is_sealed_and_stamped_now(story: Story) -> None:
@@ -53,21 +48,21 @@ def test_after_the_last_seal_pushes_are_refused_and_a_restart_takes_them(story: 
     assert story.push(story.open(), event(id="a")) == PushAccepted(accepted=1, duplicates=0)
 
 
-def test_what_was_queued_before_the_last_seal_is_in_and_what_came_behind_it_is_not(story: Story) -> None:
+def test_a_push_queued_before_the_last_seal_is_in_and_a_later_one_is_not(story: Story) -> None:
     ledger = story.open()
-    go, answers = held_back(ledger), dict[str, PushResult]()
-    ledger.begin_push([event(quantity="2")], NOON, lambda answer: answers.__setitem__("before", answer))
+    go, results = held_back(ledger), dict[str, PushResult]()
+    ledger.begin_push([event(quantity="2")], NOON, lambda result: results.__setitem__("before", result))
     sealed: list[UsageRecord] = []
     sealer = threading.Thread(target=lambda: sealed.extend(end(ledger, story)))
     sealer.start()
     while ledger._writer._queue.qsize() < 2:
         pass
-    ledger.begin_push([event(quantity="3")], NOON, lambda answer: answers.__setitem__("behind", answer))
+    ledger.begin_push([event(quantity="3")], NOON, lambda result: results.__setitem__("behind", result))
     go.set()
     sealer.join(10)
     ledger.balances()
-    assert answers["before"] == PushAccepted(accepted=1, duplicates=0)
-    assert refused(answers["behind"]) == (503, "shutting_down")
+    assert results["before"] == PushAccepted(accepted=1, duplicates=0)
+    assert refused(results["behind"]) == (503, "shutting_down")
     assert [record.quantity for record in sealed] == [2]
 
 
@@ -108,7 +103,7 @@ def test_sums_of_the_next_hour_go_into_the_last_record_with_their_tags(story: St
     assert [one["why"] for one in line["rolled_from"]] == ["workload_ended"]
 
 
-def test_values_of_the_next_hour_that_do_not_add_up_are_left_behind(story: Story) -> None:
+def test_values_of_the_next_hour_that_do_not_add_up_stay_open(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event("peak", "5"), event("peak", "9", at=SOON), event("users", key="x", at=SOON))
     assert [record.quantity for record in end(ledger, story)] == [5]
@@ -146,39 +141,3 @@ def test_pushes_can_be_stopped_while_the_disk_fails(story: Story) -> None:
         ledger.check(story.now)
     ledger.stop_pushes()
     assert refused(story.push(ledger, event())) == (503, "shutting_down")
-
-
-def test_what_is_left_behind_adds_up_to_what_waits_and_holds_each_request(story: Story) -> None:
-    ledger = story.open()
-    tags = (("tenant", "x"),)
-    story.push(
-        ledger, event(quantity="7.5"), event("peak", "5"), event("level", "4"), event("gigabytes", "1", tags=tags)
-    )
-    records = {record.dimension: record for record in story.seal(ledger)}
-    ledger.mark_sending([records["requests"]])
-    lost = replace(records["requests"], attempts=1, definite=False, last_error="ReadTimeoutError")
-    ledger.save(lost, story.now, outcome="unknown")
-    ledger.save(replace(records["level"], state=State.DISPUTED, retry_at=None), story.now, outcome="disputed")
-    expired = replace(records["peak"], state=State.EXPIRED)
-    ledger.save(expired, story.now, outcome="too_late", roll_forward=True)
-    story.push(ledger, event(quantity="3"), event("gigabytes", "2", tags=tags))
-    left = json.loads(json.dumps(ledger.unsettled()))
-    for one in ledger.balances():
-        quantities = [Decimal(item["quantity"]) for item in left if item["dimension"] == one.dimension]
-        assert exact_sum(quantities) == one.waiting, one.dimension
-    assert {item["left"] for item in left} == {"record", "open", "carried", "rolled_forward"}
-    kept = {item["dimension"]: item for item in left if item["left"] == "record"}
-    assert kept["requests"]["last_error"] == "ReadTimeoutError"
-    assert (kept["requests"]["attempts"], kept["requests"]["definite"]) == (1, False)
-    assert kept["level"]["state"] == "disputed"
-    again = SealedRequest.from_json(json.dumps(kept["requests"]["request"]))
-    assert again == records["requests"].request
-    assert again.digest == kept["requests"]["digest"]
-
-
-def test_nothing_settled_is_left_behind(story: Story) -> None:
-    ledger = story.open()
-    story.push(ledger, event())
-    (record,) = story.seal(ledger)
-    ledger.save(replace(record, state=State.SETTLED, record_id="m-1"), story.now, outcome="settled")
-    assert ledger.unsettled() == []

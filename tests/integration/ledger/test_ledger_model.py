@@ -103,7 +103,7 @@ class Model:
         self.settled[record.dimension] = self.settled.get(record.dimension, Decimal(0)) + record.quantity
 
 
-class World:
+class Simulation:
     """A workload, its model, and chance."""
 
     def __init__(self, directory: Path, seed: int) -> None:
@@ -267,45 +267,47 @@ STEPS = ("push",) * 5 + ("seal", "send", "pass_time") * 2 + ("act", "restart", "
 def test_the_ledger_agrees_with_the_model_after_every_step(
     seed: int, steps: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    world = World(tmp_path_factory.mktemp("ledger"), seed)
+    simulation = Simulation(tmp_path_factory.mktemp("ledger"), seed)
     for step in steps:
-        getattr(world, step)()
-        world.hold()
-    world.story.close()
+        getattr(simulation, step)()
+        simulation.hold()
+    simulation.story.close()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), min_size=5, max_size=20))
-def test_an_adopted_ledger_and_its_heir_hold_together_what_one_did(
+def test_an_adopted_ledger_and_its_adopter_hold_what_one_held(
     seed: int, steps: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    world = World(tmp_path_factory.mktemp("ledger"), seed)
+    simulation = Simulation(tmp_path_factory.mktemp("ledger"), seed)
     for step in steps:
-        getattr(world, step)()
-    before = {one.dimension: one for one in world.ledger.balances()}
-    world.story.close()
+        getattr(simulation, step)()
+    before = {one.dimension: one for one in simulation.ledger.balances()}
+    simulation.story.close()
     owner = replace(OWNER, workload="pod-2")
-    heir = Story(world.story.directory, owner=owner, dimensions=world.story.dimensions, now=world.story.now)
-    ours: Ledger = heir.open()
+    adopter = Story(
+        simulation.story.directory, owner=owner, dimensions=simulation.story.dimensions, now=simulation.story.now
+    )
+    ours: Ledger = adopter.open()
     for _ in range(2):
-        assert [one.skipped for one in ours.adopt(heir.now)] == [""]
-    world.restart()
+        assert [one.skipped for one in ours.adopt(adopter.now)] == [""]
+    simulation.restart()
     taken = {one.dimension: one for one in ours.balances()}
-    for one in world.ledger.balances():
+    for one in simulation.ledger.balances():
         there, whole = taken[one.dimension], before[one.dimension]
         assert one.balanced
         assert there.balanced
         assert one.accepted + there.accepted == whole.accepted, "each unit in one of the two"
         assert (one.settled, there.settled) == (whole.settled, 0)
-    assert {one["left"] for one in world.ledger.unsettled()} <= {"record"}, "for a person; the rest was taken"
-    assert all(one["state"] in ("rejected", "disputed") for one in world.ledger.unsettled())
-    heir.close()
-    world.story.close()
+    assert {one["left"] for one in simulation.ledger.unsettled()} <= {"record"}, "for a person; the rest was taken"
+    assert all(one["state"] in ("rejected", "disputed") for one in simulation.ledger.unsettled())
+    adopter.close()
+    simulation.story.close()
 
 
 def test_the_model_notices_a_unit_that_is_lost(tmp_path: Path) -> None:
-    world = World(tmp_path, 1)
-    world.story.push(world.ledger, event("sum0", "1"))
+    simulation = Simulation(tmp_path, 1)
+    simulation.story.push(simulation.ledger, event("sum0", "1"))
     with pytest.raises(AssertionError):
-        world.hold()
-    world.story.close()
+        simulation.hold()
+    simulation.story.close()

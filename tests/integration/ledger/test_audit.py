@@ -1,0 +1,31 @@
+"""The audit copy is read page by page, to its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.metering.states import State
+from tests.integration.ledger.support import (
+    Story,
+    audit_copy,
+    event,
+)
+
+
+def test_a_long_ledger_is_read_page_by_page(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.ledger.records.PAGE", 3)
+    ledger = story.open()
+    for _ in range(4):
+        story.push(ledger, event(), event("peak"))
+        story.seal(ledger)
+    story.push(ledger, event())
+    found = list(ledger.records())
+    assert [(one.hour, one.dimension) for one in found] == sorted((one.hour, one.dimension) for one in found)
+    assert [one.state for one in found] == [State.SEALED] * 8 + [State.OPEN]
+    assert len(audit_copy(ledger)) == 8 + len(story.dimensions)
+
+
+@pytest.mark.parametrize("after", ["x", "1", "1:", ":requests", "-1:requests", "9" * 30 + ":requests"])
+def test_an_export_goes_on_only_from_where_a_page_ended(story: Story, after: str) -> None:
+    with pytest.raises(ValueError, match="no page"):
+        story.open().export_page(after)
