@@ -1,8 +1,9 @@
-"""Decide which tests run.
+"""Decide which tests run, and which process runs each.
 
 Invariants:
 - A test marked `slow` runs with `--slow`, when `-m` names the marker, or when the command line names the test;
   otherwise it is skipped, and the reason says how to run it.
+- With `-n`, a process that has run its share takes tests from the share of another, unless `--dist` says otherwise.
 - Interpreters that tests start find compiled modules, also where the environment forbids to write them beside the
   source.
 """
@@ -19,6 +20,16 @@ SKIPPED = "slow: run it with --slow, or all of them with -m slow"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too: long searches and stress loops")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let idle processes take over tests.
+
+    xdist's default gives the first process a batch with every acceptance test in it, which the others then wait for.
+    """
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -248,8 +248,8 @@ def no_task(rig: Rig) -> Report:
 class Silent(ChildProcess):
     """A child whose time is up."""
 
-    def line(self, deadline: float) -> bytes | None:
-        return super().line(time.monotonic())
+    def read_line(self, deadline: float) -> bytes | None:
+        return super().read_line(time.monotonic())
 
 
 def through_gatekeeper(kind: type[ChildProcess], *command: str) -> Callable[[Rig], Report]:
