@@ -8,7 +8,7 @@ Invariants:
 - Two recordings of the same demo are the same file: ids, ports, hours and times are replaced by fixed ones.
 - The picture fetches nothing. Where animations are off, it shows everything at once.
 
-Needs `rich`, of the dependency group `docs`.
+Needs `rich`, which the dependency group `docs` has.
 """
 
 from __future__ import annotations
@@ -63,23 +63,23 @@ THEME: Final = TerminalTheme(
     (13, 17, 23),
     (215, 222, 230),
     [
-        *[(72, 79, 88), (255, 123, 114), (86, 211, 100), (227, 179, 65)],
-        *[(121, 192, 255), (210, 168, 255), (86, 212, 221), (215, 222, 230)],
+        *((72, 79, 88), (255, 123, 114), (86, 211, 100), (227, 179, 65)),
+        *((121, 192, 255), (210, 168, 255), (86, 212, 221), (215, 222, 230)),
     ],
 )
 """A dark window with a border of its own, readable on a light page and on a dark one."""
 
 SVG: Final = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
+<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height:.0f}"
+viewBox="0 0 {width} {height:.0f}" role="img">
 <title>What entitlement-sidecar demo prints</title>
 <style>
-.{unique_id}-matrix {{ font: {char_height}px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; \
-white-space: pre }}
+.{unique_id}-matrix {{ font: {char_height}px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace }}
 .{unique_id}-title {{ font: bold 18px sans-serif }}
 {styles}
 @media (prefers-reduced-motion: no-preference) {{
 .{unique_id}-matrix text {{ animation: {unique_id}-appear 0.2s backwards }}
-@keyframes {unique_id}-appear {{ from {{ opacity: 0 }} }}
+@keyframes {unique_id}-appear {{ from {{ opacity: 0.35 }} }}
 }}
 </style>
 {chrome}
@@ -87,11 +87,13 @@ white-space: pre }}
 </g>
 </svg>
 """
-IN_LINE: Final = re.compile(r'<text (?P<attributes>[^>]*) clip-path="url\(#demo-line-(?P<line>\d+)\)"')
+IN_LINE: Final = re.compile(
+    r'<text (?P<attributes>[^>]*) clip-path="url\(#demo-line-(?P<line>\d+)\)">(?P<words>[^<]*)</text>'
+)
 
 
 def recorded() -> list[str]:
-    """Return the lines that the demo leaves on a terminal, with their colours."""
+    """Run the demo on a terminal and return the lines it leaves there, with their colours."""
     terminal, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     name, *arguments = COMMAND.split()
@@ -101,14 +103,14 @@ def recorded() -> list[str]:
         env=kept | {"TERM": "xterm-256color"}, stdin=inner, stdout=inner, stderr=inner,
     )  # fmt: skip
     os.close(inner)
-    said = b""
+    output = b""
     try:
         while chunk := os.read(terminal, READ_BYTES):
-            said += chunk
+            output += chunk
     except OSError:  # how Linux says that the last process has closed its end
         pass
     os.close(terminal)
-    text = said.decode()
+    text = output.decode()
     if demo.wait() != 0:
         raise SystemExit(f"the demo ended with {demo.returncode}:\n{text}")
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
@@ -117,19 +119,23 @@ def recorded() -> list[str]:
 
 def normalised(lines: list[str]) -> tuple[list[str], list[float]]:
     """Return the lines with nothing of this run in them, and the second at which each appears."""
-    told, at, now = [], [], 0.0
+    output = "\n".join(map(plain, lines))
+    if unknown := [text for text in PACE if text not in output]:
+        raise SystemExit(f"PACE has text that the demo does not print: {unknown}")
+    shown, at, now = [], [], 0.0
     for line in lines:
         for pattern, value in FIXED.items():
             line = re.sub(pattern, value, line)
         if STAMP.search(line):
-            now += next((seconds for words, seconds in PACE.items() if words in plain(line)), 0.0)
+            now += next((seconds for text, seconds in PACE.items() if text in plain(line)), 0.0)
             line = STAMP.sub(f"{now:5.1f}s", line, count=1)
-        told.append(line)
+        shown.append(line)
         at.append(PROMPT_SECONDS + now)
-    return told, at
+    return shown, at
 
 
 def plain(line: str) -> str:
+    """Return a line without its colours."""
     return Text.from_ansi(line).plain
 
 
@@ -141,9 +147,12 @@ def drawn(lines: list[str], at: list[float]) -> str:
     svg = console.export_svg(title=COMMAND, theme=THEME, code_format=SVG, font_aspect_ratio=0.6, unique_id="demo")
 
     def timed(found: re.Match[str]) -> str:
-        return f'\n<text {found["attributes"]} style="animation-delay: {at[int(found["line"])]:.1f}s"'
+        style = f"animation-delay: {at[int(found['line'])]:.1f}s"
+        return (
+            f'\n<text {found["attributes"]} style="{style}">{found["words"]}</text>' if found["words"].strip() else ""
+        )
 
-    return "\n".join(line.rstrip() for line in IN_LINE.sub(timed, svg).splitlines()) + "\n"
+    return "\n".join(line.strip() for line in IN_LINE.sub(timed, svg).splitlines()) + "\n"
 
 
 def main() -> int:
@@ -152,8 +161,8 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing; 1 where the picture is out of date")
     options = parser.parse_args()
-    told, at = normalised(recorded())
-    picture = drawn([f"\033[1m$ {COMMAND}\033[0m", *told], [0.0, *at])
+    shown, at = normalised(recorded())
+    picture = drawn([f"\033[1m$ {COMMAND}\033[0m", *shown], [0.0, *at])
     if not options.check:
         PICTURE.parent.mkdir(exist_ok=True)
         PICTURE.write_text(picture)
