@@ -54,7 +54,7 @@ def _seconds(setup: Setup) -> float:
     return SECONDS_QUICK if setup.quick else SECONDS
 
 
-def _under(setup: Setup, side: Side, push: load.Push, extra: Mapping[str, str]) -> Sample:
+def under(setup: Setup, side: Side, push: load.Push, extra: Mapping[str, str]) -> Sample:
     """Start one side, load it, kill it, and hold its ledger against what it said."""
     with running(setup, side, extra=METERING | dict(extra)) as server:
         await_entitled(server)
@@ -77,12 +77,12 @@ def require_kept(server: Server, found: load.Load, batch: int) -> None:
         raise SystemExit(f"{server.side}: {acknowledged} events acknowledged, {kept} in the ledger")
 
 
-def _push(setup: Setup, **what: int) -> load.Push:
+def push_of(setup: Setup, **what: int) -> load.Push:
     return load.Push(port=0, path="", seconds=_seconds(setup), **what)
 
 
 def _pair(setup: Setup, push: load.Push, extra: Mapping[str, str] | None = None) -> Pair:
-    baseline, ours = (_under(setup, side, push, extra or {}) for side in SIDES)
+    baseline, ours = (under(setup, side, push, extra or {}) for side in SIDES)
     return baseline, ours
 
 
@@ -115,7 +115,7 @@ def _probed(measure: str, what: str, pairs: list[Pair]) -> list[table.Row]:
 
 def measure(setup: Setup) -> list[table.Row]:
     """I1, I2, I3, I5, P1 and P2, and the peer where it is given."""
-    few, many = _push(setup), _push(setup, tag_sets=TAG_SETS_MANY)
+    few, many = push_of(setup), push_of(setup, tag_sets=TAG_SETS_MANY)
     disk, five, thousand, peers = list[float](), list[Pair](), list[Pair](), list[tuple[float, float]]()
     for _ in range(setup.count(3, 1) + 1):
         wait_ms, kind = witness.disk()
@@ -129,7 +129,7 @@ def measure(setup: Setup) -> list[table.Row]:
             )
             peers.append((few_peer, many_peer))
     del five[0], thousand[0], peers[:1], disk[:1]
-    batches = _pairs(setup, _push(setup, batch=BATCH, connections=BATCH_CONNECTIONS))
+    batches = _pairs(setup, push_of(setup, batch=BATCH, connections=BATCH_CONNECTIONS))
     client = five[0][0].load.client
     return [
         *_throughput("I1", f"single events on disk, 16 connections ({client})", "/s", five),
@@ -154,7 +154,7 @@ def _slow(setup: Setup) -> list[table.Row]:
             if why:
                 rows.append(table.skipped(name, what, "/s", why))
             else:
-                pairs = _pairs(setup, _push(setup, connections=connections), extra)
+                pairs = _pairs(setup, push_of(setup, connections=connections), extra)
                 rows += _throughput(name, what, "/s", pairs)
     return rows
 

@@ -27,7 +27,7 @@ def module(name: str) -> ModuleType:
         sys.path.remove(str(BENCH))
 
 
-table, load, fsyncs, peer = (module(name) for name in ("table", "load", "fsyncs", "peer"))
+table, load, fsyncs, peer, compare = (module(name) for name in ("table", "load", "fsyncs", "peer", "compare"))
 
 
 def verdict(monkeypatch: pytest.MonkeyPatch, goal: object, **row: object) -> str:
@@ -153,3 +153,48 @@ TRACE = r"""
 
 def test_a_commit_is_the_frame_that_says_how_big_the_database_is() -> None:
     assert fsyncs.counted(TRACE, 5) == fsyncs.Counted(syncs=2, commits=1, acknowledged=5)
+
+
+# -- two checkouts beside each other
+
+
+def test_two_checkouts_take_turns_at_being_first_and_the_first_round_is_dropped() -> None:
+    order: list[str] = []
+
+    def sample(setup: str) -> tuple[float]:
+        order.append(setup)
+        return (float(len(order)),)
+
+    pairs = compare.alternated("before", "after", 2, sample)
+    assert order == ["before", "after", "after", "before", "before", "after"]
+    assert pairs == [((4.0,), (3.0,)), ((5.0,), (6.0,))]
+
+
+@pytest.mark.parametrize(("more_is_better", "ratio"), [(False, 2.0), (True, 0.5)])
+def test_a_ratio_above_one_says_that_after_is_better(more_is_better: bool, ratio: float) -> None:
+    pairs = [((0.0, 10.0), (0.0, 5.0)), ((0.0, 8.0), (0.0, 4.0))]
+    assert compare.row("", "ms", pairs, 1, more_is_better=more_is_better).ratio == ratio
+
+
+def test_a_comparison_prints_both_sides_the_spread_and_why_a_number_is_missing() -> None:
+    rows = [compare.row("wall", "ms", [((10.0,), (10.0,)), ((12.0,), (10.0,))]), table.skipped("", "n", "M", "no perf")]
+    *_, wall, missing = compare.as_markdown(rows).splitlines()
+    assert wall == "| wall | 11.0 ms | 10.0 ms | 1.100 (1.000–1.200) | 2 |"
+    assert missing == "| n | – | – | no perf | – |"
+
+
+def test_what_perf_writes_is_a_number_or_a_failure() -> None:
+    assert compare.counts("# started on a day\n\n123456,,instructions:u,9,100.00,,\n") == 123_456
+    with pytest.raises(ValueError, match="not supported"):
+        compare.counts("<not supported>,,instructions:u,0,100.00,,\n")
+
+
+def test_a_checkout_whose_environment_runs_another_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"no \.venv"):
+        compare.runs(tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    with pytest.raises(SystemExit, match=f"not {tmp_path}"):
+        compare.runs(tmp_path)
