@@ -17,7 +17,7 @@ import source_scan
 
 from sidecar.api import metrics as metrics_page
 from sidecar.api import probes
-from sidecar.billing.usage import UNKNOWN as UNKNOWN_USAGE
+from sidecar.billing.usage import WORKLOAD_UNKNOWN
 from sidecar.cli.parser import build_parser
 from sidecar.entitlement.classify import UNKNOWN as UNKNOWN_REASON
 from sidecar.entitlement.error_table import ROWS as REASON_ROWS
@@ -34,7 +34,7 @@ from sidecar.pod_status.changes import MEANINGS as POD_EVENTS
 from sidecar.pod_status.changes import NORMAL
 from sidecar.settings import SETTINGS, describe
 
-PUSH_STATUSES = {**EVENT_REASONS, "id_conflict": 409, **dict.fromkeys((UNKNOWN_USAGE[0], *LEDGER_REASONS), 503)}
+PUSH_STATUSES = {**EVENT_REASONS, "id_conflict": 409, **dict.fromkeys((WORKLOAD_UNKNOWN[0], *LEDGER_REASONS), 503)}
 """Reason of a refused push → HTTP status."""
 UNVERIFIED = "Check that the public key matches its version and that nothing rewrites answers of AWS."
 PROGRAM = "entitlement-sidecar"

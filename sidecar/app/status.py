@@ -49,10 +49,10 @@ class StatusView:
 
     def stopped_loop(self) -> str | None:
         reporter = self._reporter.stopped_loop if self._reporter else None
-        return self._gatekeeper.stopped_loop or self._metering.stopped_loop or reporter
+        return self._gatekeeper.stopped_loop or self._metering.loop.stopped_loop or reporter
 
     def metering_overdue_since(self) -> datetime | None:
-        return self._metering.overdue_since
+        return self._metering.loop.overdue_since
 
     def metering_fault(self) -> tuple[str, str] | None:
         return self._metering.fault
@@ -113,7 +113,7 @@ class StatusView:
         """Loop → whether it runs; metering's only where there is one."""
         loops = {LOOP: self._gatekeeper.stopped_loop is None}
         if self.usage.dimensions:
-            loops[METERING] = self._metering.stopped_loop is None
+            loops[METERING] = self._metering.loop.stopped_loop is None
         if self._reporter:
             loops[KUBERNETES] = self._reporter.stopped_loop is None
         return loops

@@ -58,32 +58,32 @@ class Sidecar:
             end=end,
             first=self._first,
             at_first=_known(os.environ),
-            placed=lambda report: self._metering.set_identity(report.workload, report.region),
-            before_opening=lambda: self._metering.wait_until_loaded(),
-            rechecked=lambda: self._metering.send_now(),
+            placed=lambda report: self._metering.loop.set_identity(report.workload, report.region),
+            before_opening=lambda: self._metering.loop.wait_until_loaded(),
+            rechecked=lambda: self._metering.loop.send_now(),
             changed=self._changed,
         )
         self._metering = metering(self._settings, clock, self._gatekeeper, end, self._changed)
         self._reporter = pod_status_reporter(self._gatekeeper, self._metering, clock, self._board)
         view = StatusView(self._settings, self._gatekeeper, clock, self._metering, self._reporter)
         view.http_counters = http_counters
-        self._metering.set_identity(self._gatekeeper.report.workload, self._gatekeeper.report.region)
+        self._metering.loop.set_identity(self._gatekeeper.report.workload, self._gatekeeper.report.region)
         if self._reporter:
             self._reporter.start()
-        self._metering.start()
+        self._metering.loop.start()
         self._gatekeeper.start()
         return Router(view)
 
     def stop(self) -> None:
         """Stop asking, and send the last usage. Returns at once."""
         self._gatekeeper.stop()
-        self._metering.stop()
+        self._metering.loop.stop()
         if self._reporter:
             self._reporter.stop()
 
     def stopped(self) -> bool:
         """Return whether the last usage is sent and the last pod status written, as far as they can be."""
-        return self._metering.stopped() and (self._reporter is None or self._reporter.stopped())
+        return self._metering.loop.stopped() and (self._reporter is None or self._reporter.stopped())
 
     def _changed(self) -> None:
         if self._reporter:
@@ -121,7 +121,7 @@ def pod_status_reporter(
     from sidecar.pod_status.reporter import PodStatusReporter
 
     def look() -> Snapshot:
-        report, overdue = gatekeeper.report, metering.overdue_since is not None
+        report, overdue = gatekeeper.report, metering.loop.overdue_since is not None
         superseded = report.public_key_version if report.rotation_at else None
         return snapshot(gatekeeper.state, superseded, metering.for_a_person, overdue)
 

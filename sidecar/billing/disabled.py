@@ -35,16 +35,16 @@ class DisabledUsage:
     def push(
         self, events: Sequence[UsageEvent], now: datetime, on_result: Callable[[PushAccepted | PushRefused], None]
     ) -> None:
-        """Never called: an event of an unknown dimension is refused before."""
+        """Refuse the push. Never called: an event of an unknown dimension is refused before."""
         on_result(
             PushRefused(status=404, reason="dimension_unknown", detail="No dimension is set: nothing is metered.")
         )
 
     def commit_pending(self) -> None:
-        """Nothing is ever held."""
+        """Do nothing: nothing was pushed."""
 
     def count_refusal(self, reason: str) -> None:
-        """Not counted."""
+        """Do nothing: there are no metrics of usage."""
 
     def records(self) -> Iterator[UsageRecord]:
         return iter(())
@@ -58,16 +58,11 @@ class DisabledUsage:
         return (), ""
 
 
-class DisabledMetering:
-    """A `billing.protocol.Metering` that does nothing, and is done at once."""
+class DisabledLoop:
+    """A `billing.protocol.Loop` that does nothing, and is done at once."""
 
     stopped_loop: str | None = None
     overdue_since: datetime | None = None
-    fault: tuple[str, str] | None = None
-    for_a_person: Mapping[str, int] = {}
-
-    def __init__(self, clock: Clock) -> None:
-        self.usage = DisabledUsage(clock)
 
     def start(self) -> None: ...
 
@@ -81,6 +76,16 @@ class DisabledMetering:
 
     def stopped(self) -> bool:
         return True
+
+
+class DisabledMetering:
+    """A `billing.protocol.Metering` without anything to show."""
+
+    fault: tuple[str, str] | None = None
+    for_a_person: Mapping[str, int] = {}
+
+    def __init__(self, clock: Clock) -> None:
+        self.loop, self.usage = DisabledLoop(), DisabledUsage(clock)
 
     def status(self) -> Mapping[str, object] | None:
         return None

@@ -5,7 +5,7 @@ Invariants:
   what is left when the volume is gone.
 - What waits for a person is an error with the next step; what is retried without help is a warning.
 - A fault of the disk is logged when it begins and when it ends, not with every pass.
-- Never a request's body, except at the end: what could not be settled is logged whole, so that it can still be billed
+- A request's body is logged only at the end: what could not be settled is logged whole, so that it can still be billed
   when the volume is deleted with the pod.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 from sidecar import log
@@ -28,7 +29,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.postponed import Postponed
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.states import Disposition
+from sidecar.metering.states import Disposition, State
 
 EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
     Disposition.SETTLE: ("record.settled", log.event),
@@ -42,82 +43,85 @@ EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
 
 @dataclass(kw_only=True)
 class BillingEvents:
-    """Says what happens to usage."""
+    """Logs what happens to one workload's usage."""
 
     product_code: str
     workload: str = ""
     region: str = ""
     left_behind: int = 0
-    """Entries of `usage.left_behind`, for `/metrics`."""
-    _fault: str = field(default="")
-    _postponed_to: Hour | None = field(default=None)
+    """Number of `usage.left_behind` logged."""
+    dispositions: dict[str, int] = field(default_factory=lambda: {one.value: 0 for one in Disposition})
+    """Decisions logged, by disposition."""
+    _fault: str = ""
+    _postponed_to: Hour | None = None
     _unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
 
     def sealed(self, hour: Hour, records: Sequence[UsageRecord]) -> None:
-        """An hour was closed for good."""
-        quantities = {record.dimension: plain(record.quantity) for record in records}
-        log.event("hour.sealed", workload=self.workload, hour=iso(hour.start), records=quantities)
+        """Log that an hour was sealed, where it made records."""
+        if records:
+            quantities = {record.dimension: plain(record.quantity) for record in records}
+            log.event("hour.sealed", workload=self.workload, hour=iso(hour.start), records=quantities)
 
     def decided(
-        self, decision: Decision, kept: UsageRecord, answered: SubmissionResult, earlier: Sequence[Hour]
+        self, decision: Decision, stored: UsageRecord, result: SubmissionResult | None, earlier: Sequence[Hour]
     ) -> None:
-        """A record after AWS's answer, or after its time was up.
+        """Log what became of a record; `result` is None where it was too late to send it.
 
-        `kept` is how it lies on disk, `earlier` the hours before its own in which some of it was used.
+        `stored` is the record as it is on disk, `earlier` the hours before its own in which some of it was used.
         """
-        name, speak = EVENTS[decision.disposition]
-        good = decision.disposition is Disposition.SETTLE
-        request = kept.request
-        speak(
+        self.dispositions[decision.disposition.value] += 1
+        name, write = EVENTS[decision.disposition]
+        settled = decision.disposition is Disposition.SETTLE
+        request = stored.request
+        write(
             name,
             workload=self.workload,
             product_code=self.product_code,
             region=self.region,
-            account=answered.account or None,
-            role=answered.role or None,
-            hour=iso(kept.hour.start),
+            account=(result and result.account) or None,
+            role=(result and result.role) or None,
+            hour=iso(stored.hour.start),
             used_in=[iso(hour.start) for hour in earlier] or None,
-            dimension=kept.dimension,
-            quantity=plain(kept.quantity),
+            dimension=stored.dimension,
+            quantity=plain(stored.quantity),
             timestamp=request.timestamp if request else None,
-            metering_record_id=kept.record_id,
-            attempts=kept.attempts,
+            metering_record_id=stored.record_id,
+            attempts=stored.attempts,
             reason=decision.reason,
-            hint=None if good else decision.hint,
-            aws_error=None if good else kept.last_error,
-            aws_request_id=answered.request_id or None,
-            retry_at=iso(kept.retry_at) if kept.retry_at else None,
+            hint=None if settled else decision.hint,
+            aws_error=None if settled else stored.last_error,
+            aws_request_id=(result and result.request_id) or None,
+            retry_at=iso(stored.retry_at) if stored.retry_at else None,
         )
-        if kept.rolled_to:
-            self.rolled(kept)
+        if stored.rolled_to:
+            log.warn(
+                "usage.rolled_forward",
+                workload=self.workload,
+                hour=iso(stored.hour.start),
+                into_hour=iso(stored.rolled_to.start),
+                dimension=stored.dimension,
+                quantity=plain(stored.quantity),
+            )
 
-    def rolled(self, record: UsageRecord) -> None:
-        """A quantity is counted in a later hour."""
-        log.warn(
-            "usage.rolled_forward",
-            workload=self.workload,
-            hour=iso(record.hour.start),
-            into_hour=iso(record.rolled_to.start) if record.rolled_to else None,
-            dimension=record.dimension,
-            quantity=plain(record.quantity),
-        )
+    def opened(self, path: Path, states: Mapping[State, int]) -> None:
+        """Log that the ledger is open, and the number of its records by state."""
+        records = {state.value: count for state, count in states.items()}
+        log.event("ledger.opened", workload=self.workload, path=str(path), records=records)
 
-    def opened(self, path: str, waiting: Mapping[str, int], set_aside: str | None, passed_over: str | None) -> None:
-        """Log that the ledger is open, and as errors what had to be set aside for that."""
-        log.event("ledger.opened", workload=self.workload, path=path, records=waiting)
-        self.set_aside(set_aside)
-        if passed_over:
-            hint = "A newer version wrote it. It is left untouched; run that version again to settle what is in it."
-            log.error("ledger.passed_over", path=passed_over, hint=hint)
-
-    def set_aside(self, path: str | None) -> None:
-        """An unreadable file was renamed, and a new one begun."""
+    def set_aside(self, path: Path | None) -> None:
+        """Log that an unreadable file was renamed, and a new one begun."""
         if path:
             hint = "The ledger could not be read. Keep this file for the seller's support; the current hour is closed."
-            log.error("ledger.set_aside", path=path, hint=hint)
+            log.error("ledger.set_aside", path=str(path), hint=hint)
 
-    def faulted(self, fault: LedgerError | None) -> None:
-        """Return whether the ledger keeps what it is given; said when that changes."""
+    def passed_over(self, path: Path | None) -> None:
+        """Log that a file of a newer version was left alone, and a new one begun beside it."""
+        if path:
+            hint = "A newer version wrote it. It is left untouched; run that version again to settle what is in it."
+            log.error("ledger.passed_over", path=str(path), hint=hint)
+
+    def ledger_fault(self, fault: LedgerError | None) -> None:
+        """Log that the ledger fails, or works again, where that has changed."""
         reason = fault.reason if fault else ""
         if reason == self._fault:
             return
@@ -127,9 +131,9 @@ class BillingEvents:
         else:
             log.event("ledger.recovered", workload=self.workload)
 
-    def leapt(self, leap: timedelta, now: datetime) -> None:
-        """The wall clock moved by itself, or the host was suspended."""
-        log.warn("clock.jumped", seconds=round(leap.total_seconds(), 1), now=iso(now))
+    def clock_jumped(self, jump: timedelta, now: datetime) -> None:
+        """Log that the wall clock was set, or the host suspended."""
+        log.warn("clock.jumped", seconds=round(jump.total_seconds(), 1), now=iso(now))
 
     def postponed(self, found: Postponed | None, now: datetime) -> None:
         """Log usage that waits for a future hour: when that begins, and for each such hour."""
@@ -146,27 +150,29 @@ class BillingEvents:
         self._postponed_to = hour
 
     def unconfigured(self, path: str, quantities: Mapping[str, Decimal]) -> None:
-        """Usage of dimensions that are not configured waits in our ledger; said when that changes."""
+        """Log usage in this workload's ledger of dimensions that are not configured, where it has changed."""
         if quantities and quantities != self._unconfigured:
             orphans.unconfigured(self.workload, path, quantities)
         self._unconfigured = quantities
 
     def overdue(self, since: datetime, policy: str, hint: str) -> None:
-        """Nothing could be reported for too long."""
+        """Log that nothing could be reported for too long."""
         log.error("metering.overdue", since=iso(since), policy=policy, hint=hint)
 
     def recovered(self) -> None:
+        """Log that usage is no longer overdue."""
         log.event("metering.recovered", workload=self.workload)
 
     def denied(self, policy: str, hint: str) -> None:
-        """The first real record was answered "not entitled"."""
+        """Log that AWS answered the first real record with "not entitled"."""
         log.error("metering.denied", workload=self.workload, policy=policy, hint=hint)
 
-    def stopping(self, goes_on: bool) -> None:
-        log.event("metering.stopped", workload=self.workload, running_hour="open" if goes_on else "sealed")
+    def stopped(self, task_keeps_running: bool) -> None:
+        """Log that metering has stopped, and whether the running hour was sealed."""
+        log.event("metering.stopped", workload=self.workload, running_hour="open" if task_keeps_running else "sealed")
 
-    def leave_behind(self, entries: Sequence[Mapping[str, object]]) -> None:
-        """What is not settled at the end, whole."""
+    def unsettled(self, entries: Sequence[Mapping[str, object]]) -> None:
+        """Log what is not settled at the end, whole."""
         self.left_behind += len(entries)
         for entry in entries:
             hint = (

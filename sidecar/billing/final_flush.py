@@ -2,7 +2,7 @@
 
 Invariants:
 - Closed hours settle while pushes are still taken; then the running hour is sealed, no push is taken any more, and it
-  is sent. Where only this container ends, the running hour stays open.
+  is submitted. Where only this container ends, the running hour stays open.
 - A part of the budget is reserved for the running hour: closed hours may not use it up.
 - What AWS could not take is retried while the budget lasts.
 """
@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from sidecar.billing.sealer import Sealer
-from sidecar.billing.submitter import BATCH_MAX
+from sidecar.billing.submitter import BATCH_MAX, Submitter
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import oldest_first, too_early, too_late
@@ -25,51 +25,47 @@ FLUSHED: Final = 0.85
 RESERVED: Final = 0.4
 """Of the flush budget, for the running hour."""
 
-Send = Callable[[list[UsageRecord], datetime, float], None]
-"""Sends a batch at an instant, until a deadline (monotonic)."""
-
 
 class FinalFlush:
-    """Settles what can be settled, once. `longest_rest_seconds`: where time may run faster than here."""
+    """Settles what can be settled, once."""
 
     def __init__(
         self,
         *,
         ledger: Ledger,
         sealer: Sealer,
+        submitter: Submitter | None,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
-        rest: Callable[[float], None],
-        give_up: Callable[[UsageRecord, datetime], bool],
-        send: Send | None,
-        longest_rest_seconds: float | None = None,
+        sleep: Callable[[float], None],
+        sleep_seconds_max: float | None = None,
     ) -> None:
-        """`send`: None where nothing may be sent."""
-        self._ledger, self._sealer, self._now, self._monotonic = ledger, sealer, now, monotonic
-        self._rest, self._give_up, self._send, self._longest = rest, give_up, send, longest_rest_seconds
+        """Flush `ledger`. `submitter`: None where nothing may be sent. `sleep_seconds_max` is for a fast `now`."""
+        self._ledger, self._sealer, self._submitter = ledger, sealer, submitter
+        self._now, self._monotonic, self._sleep, self._sleep_seconds_max = now, monotonic, sleep, sleep_seconds_max
 
-    def run(self, began: float, budget_seconds: float, goes_on: bool) -> None:
-        """`began` (monotonic): when the end was asked for. Raises LedgerError."""
+    def run(self, began: float, budget_seconds: float, task_keeps_running: bool) -> None:
+        """Flush until the budget, which began at `began` (monotonic), is used up. Raises LedgerError."""
         deadline = began + budget_seconds * FLUSHED
         now = self._now()
-        self._sealer.closed(self._ledger, now, at_once=True)
-        if self._send:
+        self._sealer.seal_closed(now, at_once=True)
+        if self._submitter:
             for record in self._ledger.in_state(State.SEALED):
-                self._give_up(record, now)  # so that the running hour takes it along
+                self._submitter.expire_if_late(record, now)  # so that the running hour takes it along
         self._settle(now, deadline - budget_seconds * RESERVED)
         now = self._now()
-        self._sealer.closed(self._ledger, now, at_once=True)  # an hour may have ended meanwhile
-        if goes_on:
+        self._sealer.seal_closed(now, at_once=True)  # an hour may have ended meanwhile
+        if task_keeps_running:
             self._ledger.stop_pushes()
         else:
-            self._sealer.last(self._ledger, now)
+            self._sealer.seal_running(now)
         self._settle(now, deadline)
 
     def _settle(self, now: datetime, deadline: float) -> None:
-        """Send everything that waits, held or not, and again what AWS could not take, until `deadline`."""
+        """Submit everything that waits, held or not, and again what AWS could not take, until `deadline`."""
         batch = self._sendable(now)
-        while batch and self._send and self._monotonic() < deadline:
-            self._send(batch[:BATCH_MAX], now, deadline)
+        while batch and self._submitter and self._monotonic() < deadline:
+            self._submitter.submit(batch[:BATCH_MAX], now, deadline)
             batch = batch[BATCH_MAX:]
             if not batch:
                 now = self._wait_for_due(deadline)
@@ -87,8 +83,8 @@ class FinalFlush:
             if not due or min(due) <= now:
                 return now
             seconds = (min(due) - now).total_seconds()
-            if self._longest is not None:  # a long while there may be a short one here
-                seconds = min(seconds, self._longest)
+            if self._sleep_seconds_max is not None:
+                seconds = min(seconds, self._sleep_seconds_max)
             if self._monotonic() + seconds >= deadline:
                 return now
-            self._rest(seconds)
+            self._sleep(seconds)

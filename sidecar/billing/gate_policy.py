@@ -1,10 +1,10 @@
 """Decide what metering means for the gate: a denied first record, and usage that is overdue.
 
 Invariants:
-- Where only dry runs were asked, the first real record is the first answer about the customer. It is looked up in the
+- Where only dry runs were sent, the first real record is the first answer about the customer. It is looked up in the
   audit trail: the record may have been throttled since, or rolled forward.
 - A record that AWS took ends both.
-- Usage that the ledger cannot keep or read, or that counts in a future hour, is as overdue as usage that AWS does not
+- Usage that the ledger cannot store or read, or that counts in a future hour, is as overdue as usage that AWS does not
   take.
 - A setting decides what follows; an event is logged in any case.
 """
@@ -37,7 +37,7 @@ DENIED_HINT: Final = "AWS says that this account has no subscription; usage is k
 
 
 class Gate(Protocol):
-    """What metering asks of entitlement, and may do to it."""
+    """What metering reads of the gate, and may do to it."""
 
     @property
     def has_opened(self) -> bool:
@@ -45,94 +45,93 @@ class Gate(Protocol):
 
     @property
     def hold(self) -> Hold | None:
-        """Return what it is kept shut for; an earlier worker may have said so."""
+        """Return why metering holds it shut; an earlier worker may have begun that."""
 
     def set_hold(self, hold: Hold | None) -> None:
         """Shut the gate, or end that."""
 
 
 class GatePolicy:
-    """Whether usage speaks against an open gate."""
+    """Decides whether metering holds an open gate shut."""
 
     def __init__(
-        self, settings: Settings, gate: Gate, accounts: BillingEvents, keep_pass: Callable[[frozenset[str]], None]
+        self, settings: Settings, gate: Gate, events: BillingEvents, keep_pass: Callable[[frozenset[str]], None]
     ) -> None:
-        """`keep_pass`: AWS took records of these dimensions."""
-        self._settings, self._gate, self._accounts, self._keep_pass = settings, gate, accounts, keep_pass
+        """`keep_pass` is called with dimensions of which AWS took a record, once for each."""
+        self._settings, self._gate, self._events, self._keep_pass = settings, gate, events, keep_pass
         self._hold = gate.hold
         self._reporting = Reporting()
         self._blocked_hint: str | None = None
-        self._denied_said = False
-        self._proven: frozenset[str] = frozenset()
+        self._denial_logged = False
+        self._passed: frozenset[str] = frozenset()
         self.overdue_since: datetime | None = None
 
     def on_answers(self, ledger: Ledger, settled: frozenset[str]) -> None:
-        """AWS answered some records, and took those of the dimensions `settled`."""
+        """Take note that AWS answered some records, and took those of the dimensions `settled`."""
         if not settled:
-            self.check_first_denial(ledger)
+            self._check_first_denial(ledger)
             return
         self._reporting = self._reporting.settled()
-        if not settled <= self._proven:
-            self._proven |= settled
+        if not settled <= self._passed:
+            self._passed |= settled
             self._keep_pass(settled)
-        self._impose(None)
+        self._set_hold(None)
 
     def restore(self, ledger: Ledger) -> None:
-        """What an earlier process left: since when AWS took nothing, and whether it ever said no."""
+        """Read what an earlier process left: since when AWS took nothing, and whether it ever denied a record."""
         self._reporting = replace(self._reporting, failing_since=ledger.failing_since())
-        self.check_first_denial(ledger)
+        self._check_first_denial(ledger)
 
-    def check_first_denial(self, ledger: Ledger) -> None:
-        """Return whether AWS said no to the first record."""
+    def _check_first_denial(self, ledger: Ledger) -> None:
+        """Log that AWS denied the first record, and shut the gate where that is set."""
         if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
             return
         if ledger.summary().ever_settled or not ledger.ever_answered(DENIED):
             return
         policy = self._settings.on_first_meter_denied
-        if not self._denied_said:
-            self._denied_said = True
-            self._accounts.denied(policy.value, DENIED_HINT)
+        if not self._denial_logged:
+            self._denial_logged = True
+            self._events.denied(policy.value, DENIED_HINT)
         if policy is OnFirstMeterDenied.SHUT:
-            self._impose(Hold.FIRST_METER_DENIED)
+            self._set_hold(Hold.FIRST_METER_DENIED)
 
     def after_pass(self, sealed: tuple[UsageRecord, ...], waiting: LedgerSummary, now: datetime) -> None:
-        """After a pass that could send: what waits still."""
-        self._reporting = self._reporting.seen(sealed, waiting.rolled, waiting.last_settled_at, now)
+        """Take note of what still waits after a pass that could send."""
+        self._reporting = self._reporting.after_pass(sealed, waiting.rolled, waiting.last_settled_at, now)
         self.evaluate_overdue(now)
         if not self.overdue_since and not waiting.rolled:
-            self._release()  # also what an earlier worker imposed; what rolls forward was not reported yet
+            self._release()  # also what an earlier worker began; what rolls forward was not reported yet
 
     def blocked(self, now: datetime, hint: str | None) -> None:
-        """After every pass: what to do where usage could not even become due; None where it could."""
+        """Take note, after every pass, of what to do where usage could not even become due; None where it could."""
         self._reporting = self._reporting.blocked(now) if hint else self._reporting.unblocked()
         self._blocked_hint = hint
 
-    def leapt(self, leap: timedelta) -> None:
-        """The wall clock moved by itself, or the host was suspended."""
-        self._reporting = self._reporting.leapt(leap)
+    def clock_jumped(self, jump: timedelta) -> None:
+        """Take note that the wall clock was set, or the host suspended."""
+        self._reporting = self._reporting.shifted(jump)
 
     def evaluate_overdue(self, now: datetime) -> None:
-        """After a pass that could send, or could have, had the ledger not failed.
+        """Do what is set where reporting became overdue, and end that where it no longer is.
 
-        Does what is set where reporting became overdue, and ends that where it no longer is.
+        Called after a pass that could send, or could have, had the ledger not failed.
         """
         allowed = timedelta(seconds=self._settings.metering_overdue_seconds)
+        policy = self._settings.on_metering_overdue
         before, self.overdue_since = self.overdue_since, self._reporting.overdue_since(now, allowed)
         if self.overdue_since and not before:
-            self._accounts.overdue(
-                self.overdue_since, self._settings.on_metering_overdue.value, self._blocked_hint or REFUSED_HINT
-            )
-            if self._settings.on_metering_overdue is OnMeteringOverdue.SHUT and self._hold is None:
-                self._impose(Hold.METERING_OVERDUE)
+            self._events.overdue(self.overdue_since, policy.value, self._blocked_hint or REFUSED_HINT)
+            if policy is OnMeteringOverdue.SHUT and self._hold is None:
+                self._set_hold(Hold.METERING_OVERDUE)
         elif before and not self.overdue_since:
-            self._accounts.recovered()
+            self._events.recovered()
             self._release()
 
     def _release(self) -> None:
         if self._hold is Hold.METERING_OVERDUE:
-            self._impose(None)
+            self._set_hold(None)
 
-    def _impose(self, hold: Hold | None) -> None:
+    def _set_hold(self, hold: Hold | None) -> None:
         if hold is not self._hold:
             self._hold = hold
             self._gate.set_hold(hold)

@@ -1,4 +1,4 @@
-"""Seal the hours that have closed, submit what is due, and store what came of it: the metering loop.
+"""Run the billing loop: seal the hours that have closed, submit what is due, and store what came of it.
 
 A thread that runs a pass at least every 30 seconds. The rules are elsewhere: when (`metering.schedule`), what an answer
 means (`metering.decide`), what is owed (`metering.rollup`), what is on disk (`ledger`).
@@ -9,7 +9,7 @@ Invariants:
 - Pushes never wait for this thread, nor this thread for AWS longer than a child may take.
 - The disk may fail at any step: the next pass repeats the step, and what was sent is sent again unchanged.
 - If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with the gate open
-  usage is still kept, and `/healthz` names the loop.
+  usage is still stored, and `/healthz` names the loop.
 """
 
 from __future__ import annotations
@@ -17,51 +17,54 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Final
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from sidecar import log
 from sidecar.billing.events import BillingEvents
 from sidecar.billing.final_flush import RESERVED, FinalFlush
 from sidecar.billing.gate_policy import FAILING_HINT, Gate, GatePolicy
+from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
-from sidecar.billing.orphans import OrphanTracker
 from sidecar.billing.sealer import Sealer
-from sidecar.billing.submitter import BATCH_MAX, Submitter
+from sidecar.billing.snapshot import Snapshot
+from sidecar.billing.submitter import Submitter
 from sidecar.child import process
 from sidecar.child.process import ChildProcess
 from sidecar.clock import Clock, ClockJumpDetector
 from sidecar.errors import Exit, ExitProcess
-from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
-from sidecar.metering.decide import Policy
-from sidecar.metering.hours import Hour
-from sidecar.metering.postponed import HINT, Postponed, postponed
-from sidecar.metering.records import UsageRecord
-from sidecar.metering.schedule import oldest_first, seal_at, too_early
-from sidecar.metering.states import Disposition, State
+from sidecar.metering import postponed
+from sidecar.metering.schedule import next_due
+from sidecar.metering.states import State
 from sidecar.remote_clock import FollowedClock
-from sidecar.settings import OnDispute, Settings
+from sidecar.settings import EntitlementCheck, Settings
 
 PASS_SECONDS: Final = 30.0
 PASS_SECONDS_MIN: Final = 0.5
 PASS_SECONDS_FOLLOWING: Final = 0.2
 """Beside an emulator's clock, which may run fast or be set."""
-ROUNDS_MAX: Final = 6
-"""Batches of one pass; repairs and fresh credentials are tried at once, again and again they are not."""
-HOUSE_KEEPING: Final = timedelta(minutes=10)
+LOAD_SECONDS: Final = 2.0
+"""How long an opening gate waits for a ledger whose disk is slow."""
 DRAIN_SECONDS: Final = 0.3
 
 LOOP: Final = "metering"
 """The loop's name in `/healthz`, status and metrics."""
 
 
+class OpenLedger(NamedTuple):
+    """The open ledger, and what works on it."""
+
+    ledger: Ledger
+    sealer: Sealer
+    submitter: Submitter
+
+
 class BillingLoop:
-    """Seals, sends and settles one workload's usage."""
+    """Seals, submits and settles one workload's usage."""
 
     def __init__(
         self,
@@ -72,75 +75,68 @@ class BillingLoop:
         end: ExitProcess = lambda _code, _text: None,
         start_child: Callable[[Submission], ChildProcess] = process.spawn,
         chance: Callable[[], float] = random.random,
-        rest: Callable[[float], None] = time.sleep,
-        task_goes_on: Callable[[], bool] = lambda: False,
+        sleep: Callable[[float], None] = time.sleep,
+        task_keeps_running: Callable[[], bool] = lambda: False,
         keep_pass: Callable[[str, frozenset[str]], None] = lambda _workload, _dimensions: None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`end` ends the process, where the loop broke before the gate opened. `task_goes_on`: whether only this
-        container ends. `keep_pass`: AWS took records of these dimensions. `changed`: what waits may be other than
-        before.
+        """Take what the loop is given; nothing starts yet.
+
+        `end` ends the process, where the loop broke before the gate opened. `task_keeps_running`: whether only this
+        container ends. `keep_pass`: AWS took records of these dimensions. `changed`: what waits may have changed.
         """
         self._settings, self._clock, self._gate = settings, clock, gate
-        self._names = frozenset(dimension.name for dimension in settings.dimensions)
-        self._start_child, self._chance, self._task_goes_on = start_child, chance, task_goes_on
-        self._end, self._rest, self._changed = end, rest, changed
+        self._start_child, self._chance, self._task_keeps_running = start_child, chance, task_keeps_running
+        self._end, self._sleep, self._changed = end, sleep, changed
         self._wake = threading.Condition()
         self._stop_at: float | None = None
         self._at_once = False
-        self._identity: tuple[str, str] | None = None
-        """Workload id and region, once both are known."""
+        self._owner: Owner | None = None
+        """Whose ledger it is, once workload and region are known."""
         self._opening_tried = False
-        """The first try to open the ledger follows its place at once, later ones after a pause."""
+        """The first attempt to open the ledger follows the identity at once, later ones after a pause."""
         self._jumps = ClockJumpDetector()
-        self._house_kept_at: datetime | None = None
         self._sent_before = False
-        self._looked = threading.Event()
+        self._loaded = threading.Event()
         self._ended = threading.Event()
-        self._sealer: Sealer | None = None
-        self._courier: Submitter | None = None
-        self.accounts = BillingEvents(product_code=settings.product_code)
-        self._doubts = GatePolicy(settings, gate, self.accounts, lambda names: keep_pass(self.accounts.workload, names))
-        self.ledger: Ledger | None = None
+        self._broken = False
+        self._opened: OpenLedger | None = None
+        self.events = BillingEvents(product_code=settings.product_code)
+        self._policy = GatePolicy(settings, gate, self.events, lambda names: keep_pass(self.events.workload, names))
         self.fault: LedgerError | None = None
-        self.checking_since: float | None = None
+        self.disk_waiting_since: float | None = None
         """Since when (monotonic) the disk has not answered."""
-        self.stopped_loop: str | None = None
-        self.sealed: tuple[UsageRecord, ...] = ()
-        """What waited for AWS at the end of the last pass."""
-        self.waiting: LedgerSummary | None = None
-        self.balances: tuple[Balance, ...] = ()
-        self.postponed: Postponed | None = None
-        self.unconfigured: Mapping[str, Decimal] = {}
-        """What waits of dimensions that are not configured any more."""
-        self.estates = OrphanTracker()
+        self.snapshot = Snapshot()
+        self._maintenance = Maintenance()
+        self.orphans = self._maintenance.orphans
         self.passed_at: datetime | None = None
 
-    # -- what others may do ------------------------------------------------------------------------
+    # -- called by other threads -------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin. The ledger is opened once it is known whose it is."""
+        """Start the thread. The ledger is opened once its owner is known."""
         threading.Thread(target=self._run, name=LOOP, daemon=True).start()
 
     def set_identity(self, workload: str, region: str) -> None:
-        """Set who is metered, and where; empty texts say nothing. The first call holds: a workload does not move."""
+        """Set which workload is metered, and where; empty texts are ignored. The first call holds: it does not move."""
         with self._wake:
-            if self._identity is None and workload and region:
-                self._identity = (workload, region)
+            if self._owner is None and workload and region:
+                self._owner = Owner(workload=workload, product_code=self._settings.product_code, region=region)
                 self._wake.notify_all()
 
-    def wait_until_loaded(self, seconds: float) -> None:
-        """Until the ledger has been looked at, so that what it knows of denials is known."""
-        self._looked.wait(seconds)
+    def wait_until_loaded(self) -> None:
+        """Wait, for a moment, until the ledger was read, where it may know of a denial."""
+        if self._settings.entitlement_check is EntitlementCheck.METER_USAGE:
+            self._loaded.wait(LOAD_SECONDS)
 
     def send_now(self) -> None:
-        """Send what is held, whatever the pause."""
+        """Submit what is held, whatever the pause."""
         with self._wake:
             self._at_once = True
             self._wake.notify_all()
 
     def stop(self) -> None:
-        """SIGTERM: settle what can be settled. Returns at once."""
+        """Settle what can be settled, since the process ends. Returns at once."""
         with self._wake:
             if self._stop_at is not None:
                 return
@@ -151,44 +147,50 @@ class BillingLoop:
         timer.start()
 
     def _abort_submission(self) -> None:
-        if self._courier:
-            self._courier.abort_current()
+        if self._opened:
+            self._opened.submitter.abort_current()
 
     def stopped(self) -> bool:
         """Return whether everything is done that will be."""
         return self._ended.is_set()
 
     @property
-    def overdue_since(self) -> datetime | None:
-        """Since when nothing could be reported, once that is too long."""
-        return self._doubts.overdue_since
+    def ledger(self) -> Ledger | None:
+        """Return the ledger, once it is open."""
+        return self._opened.ledger if self._opened else None
 
     @property
-    def answers(self) -> Mapping[str, int]:
-        """Return what became of records since this process began, by what it meant for them."""
-        return self._courier.answers if self._courier else dict.fromkeys((one.value for one in Disposition), 0)
+    def stopped_loop(self) -> str | None:
+        """Return the loop's name, where it or the ledger's writer broke."""
+        writer_died = self.ledger is not None and not self.ledger.alive and not self.stopped()
+        return LOOP if self._broken or writer_died else None
 
-    # -- the loop ----------------------------------------------------------------------------------
+    @property
+    def overdue_since(self) -> datetime | None:
+        """Return since when nothing could be reported, once that is too long."""
+        return self._policy.overdue_since
+
+    # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            while self._sleep():
+            while self._wait_for_pass():
                 self.run_once()
             self.finish()
-        except Exception as exc:  # the outermost edge of the thread: said, and acted on
-            self.stopped_loop = LOOP
+        except Exception as exc:  # the outermost edge of the thread: logged, and acted on
+            self._broken = True
             log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
             if not self._gate.has_opened:  # a startup probe hides liveness
                 self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
         finally:
-            self._looked.set()
+            self._loaded.set()
             self._ended.set()
 
-    def _sleep(self) -> bool:
+    def _wait_for_pass(self) -> bool:
         """Wait for the next pass; False when it is time to stop."""
         with self._wake:
-            opened_next = self._identity is not None and not self._opening_tried
-            if not self._at_once and self._stop_at is None and not opened_next:
+            opens_next = self._owner is not None and not self._opening_tried
+            if not self._at_once and self._stop_at is None and not opens_next:
                 self._wake.wait(self._pause_seconds())
             return self._stop_at is None
 
@@ -198,154 +200,123 @@ class BillingLoop:
         if self.ledger is None or self.fault is not None:
             return PASS_SECONDS / 10
         now = self._clock.now()
-        due = [seal_at(Hour.at(now), self.accounts.workload)]
-        due += [record.retry_at for record in self.sealed if record.retry_at]
-        return max(PASS_SECONDS_MIN, min(PASS_SECONDS, (min(due) - now).total_seconds()))
+        until_due = next_due(self.snapshot.sealed, now, self.events.workload) - now
+        return max(PASS_SECONDS_MIN, min(PASS_SECONDS, until_due.total_seconds()))
 
     def run_once(self) -> None:
-        """One pass."""
+        """Run one pass."""
         now = self._now()
         jump = self._jumps.check(now, self._clock.monotonic())
         if jump and not self._settings.clock_url:  # an emulator's clock may run at any speed
-            self.accounts.leapt(jump, now)
-            self._doubts.leapt(jump)
+            self.events.clock_jumped(jump, now)
+            self._policy.clock_jumped(jump)
         with self._wake:
             at_once, self._at_once = self._at_once, False
         try:
-            ledger = self.ledger or self._open(now)
-            if ledger is not None:
-                self._run_open(ledger, now, at_once)
+            opened = self._opened or self._open(now)
+            if opened is not None:
+                self._run_open(opened, now, at_once)
         except LedgerError as exc:
-            self._failed(exc, now)
-        self.checking_since = None
-        self.accounts.faulted(self.fault)
+            self._fail(exc, now)
+        self.disk_waiting_since = None
+        self.events.ledger_fault(self.fault)
         self.passed_at = now
 
-    def _failed(self, fault: LedgerError, now: datetime) -> None:
-        """The disk failed this pass: what waits cannot be reported, nor can usage be kept that would be."""
+    def _fail(self, fault: LedgerError, now: datetime) -> None:
+        """Note that the disk failed: what waits cannot be reported in this pass, nor new usage stored."""
         self.fault = fault
-        self._doubts.blocked(now, FAILING_HINT)
+        self._policy.blocked(now, FAILING_HINT)
         if self._may_send():
-            self._doubts.evaluate_overdue(now)
+            self._policy.evaluate_overdue(now)
             self._changed()
 
     def _now(self) -> datetime:
-        """Return the instant of this pass; a clock that is followed is asked for it."""
+        """Return the instant of this pass; a clock that is followed is read for it."""
         if isinstance(self._clock, FollowedClock):
             self._clock.refresh()
         return self._clock.now()
 
-    def _run_open(self, ledger: Ledger, now: datetime, at_once: bool) -> None:
-        sealer, courier = self._sealer, self._courier
-        assert sealer is not None and courier is not None  # they came with the ledger  # noqa: PT018
+    def _run_open(self, opened: OpenLedger, now: datetime, at_once: bool) -> None:
+        ledger, sealer, submitter = opened
         self._start_disk_timer()
         ledger.check(now)
         self.fault = None
-        self._say_set_aside(ledger)
-        sealer.closed(ledger, now)
+        self._log_set_aside(ledger)
+        sealer.seal_closed(now)
         if self._may_send():
-            self._send(ledger, courier, now, at_once)
+            submitter.submit_due(now, at_once, lambda: self._stop_at is not None)
         self._start_disk_timer()
-        self._run_maintenance(ledger, now)
+        self._maintenance.run(ledger, self.events.workload, now)
         self._start_disk_timer()
         self._refresh_snapshot(ledger, now)
         self._changed()
 
-    def _start_disk_timer(self, aws_is_waited_for: bool = False) -> None:
-        """From here on nothing but the disk is waited for, or AWS, which may take longer; a disk hangs at any step."""
-        self.checking_since = None if aws_is_waited_for or self._stop_at is not None else self._clock.monotonic()
+    def _log_set_aside(self, ledger: Ledger) -> None:
+        self.events.set_aside(ledger.set_aside)
+        ledger.set_aside = None
 
-    def _open(self, now: datetime) -> Ledger | None:
-        identity = self._identity
-        self._opening_tried = identity is not None
-        if identity is None or (isinstance(self._clock, FollowedClock) and not self._clock.heard):
-            return None  # what counts under this machine's time would lie in another year once the emulator's is known
-        workload, region = identity
-        owner = Owner(workload=workload, product_code=self._settings.product_code, region=region)
+    def _start_disk_timer(self, aws_is_waited_for: bool = False) -> None:
+        """From here on the disk is waited for, or AWS, which may take longer; a disk hangs at any step."""
+        idle = aws_is_waited_for or self._stop_at is not None
+        self.disk_waiting_since = None if idle else self._clock.monotonic()
+
+    def _open(self, now: datetime) -> OpenLedger | None:
+        owner = self._owner
+        self._opening_tried = owner is not None
+        if owner is None or (isinstance(self._clock, FollowedClock) and not self._clock.heard):
+            return None  # what counts under this machine's time would be in another year once the emulator's is known
         ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
         try:
-            self._begin(ledger, owner, now)
+            self._opened = self._begin(ledger, owner, now)
         except BaseException:
             ledger.close()  # or the next pass would find it locked, by ourselves
             raise
-        self.ledger = ledger
-        self._looked.set()
-        return ledger
+        self._loaded.set()
+        return self._opened
 
-    def _begin(self, ledger: Ledger, owner: Owner, now: datetime) -> None:
-        """Before the first push: what an earlier life of this workload, or one that is gone, has left."""
-        roll = self._settings.on_dispute is OnDispute.ROLL_FORWARD
-        self.accounts.workload, self.accounts.region = owner.workload, owner.region
-        self._sealer = Sealer(self._settings, owner.workload, self.accounts)
-        self._courier = Submitter(
-            policy=Policy(workload=owner.workload, roll_forward_disputed=roll),
-            region=owner.region,
-            endpoint_url=self._settings.endpoint_url,
-            accounts=self.accounts,
-            waits=self._start_disk_timer,
-            start_child=lambda question: self._start_child(question),
+    def _begin(self, ledger: Ledger, owner: Owner, now: datetime) -> OpenLedger:
+        """Read, before the first push, what an earlier process of this workload, or of one that is gone, has left."""
+        self.events.workload, self.events.region = owner.workload, owner.region
+        waiting = ledger.summary()
+        self.snapshot = Snapshot(waiting=waiting)
+        self.events.opened(ledger.path, waiting.states)
+        self._log_set_aside(ledger)
+        self.events.passed_over(ledger.passed_over)
+        self._sent_before = waiting.ever_settled or any(one.attempts for one in ledger.in_state(State.SEALED))
+        self._policy.restore(ledger)
+        self._maintenance.run(ledger, self.events.workload, now)
+        submitter = Submitter(
+            ledger,
+            self._settings,
+            self.events,
+            on_wait=self._start_disk_timer,
+            on_answers=lambda settled: self._apply(ledger, settled),
+            start_child=self._start_child,
             chance=self._chance,
         )
-        self.waiting = ledger.summary()
-        records = {state.value: count for state, count in self.waiting.states.items()}
-        self.accounts.opened(str(ledger.path), records, _path(ledger.set_aside), _path(ledger.passed_over))
-        ledger.set_aside = None
-        sealed = ledger.in_state(State.SEALED)
-        self._sent_before = self.waiting.ever_settled or any(one.attempts for one in sealed)
-        self._doubts.restore(ledger)
-        self._run_maintenance(ledger, now)
+        return OpenLedger(ledger, Sealer(ledger, self._settings, self.events), submitter)
 
     def _may_send(self) -> bool:
-        """Return the gate has opened: for this process, or for an earlier one of the same workload."""
+        """Return whether the gate has opened: for this process, or for an earlier one of the same workload."""
         return self._gate.has_opened or self._sent_before
 
-    def _say_set_aside(self, ledger: Ledger) -> None:
-        if ledger.set_aside:
-            self.accounts.set_aside(str(ledger.set_aside))
-            ledger.set_aside = None
-
-    def _send(self, ledger: Ledger, courier: Submitter, now: datetime, at_once: bool) -> None:
-        """Send what is due, oldest first, in batches; with `at_once` also what is held, once."""
-        waiting = [one for one in ledger.in_state(State.SEALED) if not too_early(one, now)] if at_once else []
-        for _ in range(ROUNDS_MAX):
-            found = waiting[:BATCH_MAX] or list(ledger.due(now, BATCH_MAX))
-            waiting = waiting[BATCH_MAX:]
-            batch = [record for record in found if not courier.expire_if_late(ledger, record, now)]
-            if batch:
-                self._sent(ledger, courier.send(ledger, oldest_first(batch), now))
-            if not found or self._stop_at is not None:
-                return
-
-    def _sent(self, ledger: Ledger, settled: frozenset[str]) -> None:
+    def _apply(self, ledger: Ledger, settled: frozenset[str]) -> None:
+        """Let the gate follow from a batch: AWS took records of the dimensions `settled`."""
         self._sent_before = self._sent_before or bool(settled)
-        self._doubts.on_answers(ledger, settled)
-
-    # -- stock -------------------------------------------------------------------------------------
-
-    def _run_maintenance(self, ledger: Ledger, now: datetime) -> None:
-        """Now and then: usage of workloads that are gone is adopted, what nothing waits for is forgotten."""
-        if self._house_kept_at is not None and abs(now - self._house_kept_at) < HOUSE_KEEPING:
-            return
-        self._house_kept_at = now
-        self.estates.update(self.accounts.workload, ledger.adopt(now))
-        ledger.prune(now)
+        self._policy.on_answers(ledger, settled)
 
     def _refresh_snapshot(self, ledger: Ledger, now: datetime) -> None:
-        """What status, metrics and policies show until the next pass."""
-        self.sealed, self.waiting, self.balances = ledger.snapshot()
-        unsealed = {one.dimension: one.unsealed for one in self.balances}
-        self.postponed = postponed(self.waiting.open_from, unsealed, self.sealed, now)
-        self.accounts.postponed(self.postponed, now)
-        self.unconfigured = {name: amount for name, amount in unsealed.items() if amount and name not in self._names}
-        self.accounts.unconfigured(str(ledger.path), self.unconfigured)
-        self._doubts.blocked(now, HINT if self.postponed else None)
+        """Read what status, metrics and policies show until the next pass."""
+        sealed, waiting, balances = ledger.snapshot()
+        self.snapshot = found = Snapshot.of(sealed, waiting, balances, self._settings.dimensions, now)
+        self.events.postponed(found.postponed, now)
+        self.events.unconfigured(str(ledger.path), found.unconfigured)
+        self._policy.blocked(now, postponed.HINT if found.postponed else None)
         if self._may_send():
-            self._doubts.after_pass(self.sealed, self.waiting, now)
-
-    # -- the end -----------------------------------------------------------------------------------
+            self._policy.after_pass(sealed, waiting, now)
 
     def finish(self) -> None:
-        """After SIGTERM: closed hours while pushes are still taken, then the running one, inside the budget."""
+        """Flush after SIGTERM, log what is left, whole, and close the ledger."""
         ledger = self.ledger
         if ledger is None:
             return
@@ -353,45 +324,27 @@ class BillingLoop:
             self.flush()
         except LedgerError as exc:
             self.fault = exc
-            self.accounts.faulted(exc)
-        self._close(ledger)
-
-    def flush(self) -> None:
-        """Settle what can be settled of this workload, which reports no more afterwards. Raises LedgerError."""
-        ledger, sealer, courier = self.ledger, self._sealer, self._courier
-        assert ledger is not None and sealer is not None and courier is not None  # noqa: PT018
-
-        def send(batch: list[UsageRecord], now: datetime, deadline: float) -> None:
-            self._sent(ledger, courier.send(ledger, batch, now, deadline))
-
-        goes_on = self._task_goes_on()
-        last = FinalFlush(
-            ledger=ledger,
-            sealer=sealer,
-            now=self._now,
-            monotonic=self._clock.monotonic,
-            rest=self._rest,
-            give_up=lambda record, now: courier.expire_if_late(ledger, record, now),
-            send=send if self._may_send() else None,
-            longest_rest_seconds=PASS_SECONDS_FOLLOWING if self._settings.clock_url else None,
-        )
-        last.run(self._stop_at or self._clock.monotonic(), self._settings.flush_seconds, goes_on)
-        self.accounts.stopping(goes_on)
-
-    def _close(self, ledger: Ledger) -> None:
-        """Say what is left, whole, and let go of the file."""
+            self.events.ledger_fault(exc)
         try:
-            self.accounts.leave_behind(ledger.unsettled())
+            self.events.unsettled(ledger.unsettled())
         except LedgerError as exc:
-            self.accounts.faulted(exc)
+            self.events.ledger_fault(exc)
         ledger.close()
         log.LINES.drain(DRAIN_SECONDS)
 
-
-def _path(path: object) -> str | None:
-    return None if path is None else str(path)
-
-
-def shown(states: Mapping[State, int]) -> dict[str, int]:
-    """Return records by state, every state named."""
-    return {state.value: states.get(state, 0) for state in State if state is not State.OPEN}
+    def flush(self) -> None:
+        """Settle what can be settled of this workload, which reports no more afterwards. Raises LedgerError."""
+        assert self._opened is not None
+        ledger, sealer, submitter = self._opened
+        keeps_running = self._task_keeps_running()
+        flush = FinalFlush(
+            ledger=ledger,
+            sealer=sealer,
+            submitter=submitter if self._may_send() else None,
+            now=self._now,
+            monotonic=self._clock.monotonic,
+            sleep=self._sleep,
+            sleep_seconds_max=PASS_SECONDS_FOLLOWING if self._settings.clock_url else None,
+        )
+        flush.run(self._stop_at or self._clock.monotonic(), self._settings.flush_seconds, keeps_running)
+        self.events.stopped(keeps_running)

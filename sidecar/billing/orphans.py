@@ -3,7 +3,8 @@
 `ledger.adoption` decides what may be taken over.
 
 Invariants:
-- Usage that is not billed without a person's help is an error that names the ledger, its content, and the next step.
+- Usage that is billed only with a person's help is logged as an error that names the ledger, its content, and the next
+  step.
 - It is checked in every maintenance run, and logged when it changes.
 """
 
@@ -22,7 +23,7 @@ from sidecar.metering.quantities import exact_sums, plain
 from sidecar.metering.records import UsageRecord
 
 NOT_OURS: Final = ("ledger_locked", "ledger_of_another")
-"""Why another ledger is rightly left alone: its workload lives, or it is of another product or region."""
+"""Why another ledger is rightly left alone: its workload runs, or it is of another product or region."""
 UNCONFIGURED_HINT: Final = (
     "Usage of a dimension that is not configured is not billed. Add the dimension to SIDECAR_DIMENSIONS again, as it"
     " was, to have it billed."
@@ -36,32 +37,32 @@ ORPHANED_HINT: Final = (
 
 @dataclass(kw_only=True)
 class OrphanTracker:
-    """What is left in ledgers of workloads that are gone, as of the last look."""
+    """What was left in ledgers of workloads that are gone, when they were last checked."""
 
     orphaned: Sequence[Mapping[str, object]] = ()
-    """Records there that wait for a person, each as it is logged."""
+    """Records there that wait for a person, each as its log event's fields."""
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
     """What waits there of dimensions that are not configured, by dimension."""
-    _said: set[object] = field(default_factory=set)
+    _logged: set[object] = field(default_factory=set)
 
     def update(self, workload: str, ledgers: Sequence[AdoptionResult]) -> None:
-        """Every other ledger was looked at on behalf of `workload`."""
+        """Log what has changed in the other ledgers, each checked on behalf of `workload`."""
         self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
         self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())
         for one in ledgers:
-            self._taken(workload, one)
-            if one.unconfigured and self._first(one.path, tuple(one.unconfigured.items())):
+            self._log_adoption(workload, one)
+            if one.unconfigured and self._is_new(one.path, tuple(one.unconfigured.items())):
                 unconfigured(workload, str(one.path), one.unconfigured)
         for orphan in self.orphaned:
-            if self._first(*orphan.values()):
+            if self._is_new(*orphan.values()):
                 log.error("usage.orphaned", workload=workload, **orphan, hint=ORPHANED_HINT)
 
-    def _taken(self, workload: str, found: AdoptionResult) -> None:
-        """Usage was taken over, or had to be left; what cannot be read may hold some."""
+    def _log_adoption(self, workload: str, found: AdoptionResult) -> None:
+        """Log what was taken over, what had to be left, and what cannot be read and may hold usage."""
         if found.skipped and found.skipped not in NOT_OURS:
             hint = f"It may hold usage that is not billed. {REASONS[found.skipped]}"
             log.error("usage.adoption_failed", path=str(found.path), reason=found.skipped, hint=hint)
-        newly_left = found.left > 0 and self._first(found.path, found.left)
+        newly_left = found.left > 0 and self._is_new(found.path, found.left)
         if not found.amounts and not newly_left:
             return
         taken = exact_sums((one.dimension, one.amount) for one in found.amounts)
@@ -74,21 +75,20 @@ class OrphanTracker:
             left_unconfigured=_plain(found.unconfigured) or None,
         )
 
-    def _first(self, *what: object) -> bool:
-        """Return whether this was not said before."""
-        if what in self._said:
-            return False
-        self._said.add(what)
-        return True
+    def _is_new(self, *what: object) -> bool:
+        """Return whether this was not logged before."""
+        known = what in self._logged
+        self._logged.add(what)
+        return not known
 
 
 def unconfigured(workload: str, path: str, quantities: Mapping[str, Decimal]) -> None:
-    """The ledger at `path` holds usage of dimensions that are not configured."""
+    """Log that the ledger at `path` holds usage of dimensions that are not configured."""
     log.error("usage.unconfigured", workload=workload, path=path, quantities=_plain(quantities), hint=UNCONFIGURED_HINT)
 
 
 def _orphan(found: AdoptionResult, record: UsageRecord) -> dict[str, object]:
-    """Return a record that no command reaches: what a person has to know of it."""
+    """Return what a person has to know of a record that no command reaches."""
     return {
         "gone_workload": found.workload,
         "path": str(found.path),

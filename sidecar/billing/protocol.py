@@ -10,49 +10,57 @@ from sidecar.api.metrics import Metric
 from sidecar.api.ports import UsagePort
 
 
-class Metering(Protocol):
-    """What the rest of the worker knows of metering. Everything here returns at once, unless it says otherwise."""
-
-    @property
-    def usage(self) -> UsagePort:
-        """Return what the routes ask."""
+class Loop(Protocol):
+    """The billing loop. Everything here returns at once, unless it says otherwise."""
 
     @property
     def stopped_loop(self) -> str | None:
-        """Return the metering loop's name, once it broke."""
+        """Return the loop's name, once it broke."""
 
     @property
     def overdue_since(self) -> datetime | None:
-        """Since when nothing could be reported, once that is too long."""
-
-    @property
-    def for_a_person(self) -> Mapping[str, int]:
-        """Return records that wait for a person, by state."""
-
-    @property
-    def fault(self) -> tuple[str, str] | None:
-        """Reason and hint, where usage cannot be kept, or is overdue and that makes the sidecar not ready."""
+        """Return since when nothing could be reported, once that is too long."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the loop."""
 
     def set_identity(self, workload: str, region: str) -> None:
-        """Set who is metered, and where; empty texts say nothing."""
+        """Set which workload is metered, and where; empty texts are ignored."""
 
     def wait_until_loaded(self) -> None:
-        """Wait, a little, until what the ledger knows of denials is known."""
+        """Wait, for a moment, until the ledger was read, where it may know of a denial."""
 
     def send_now(self) -> None:
-        """Send what is held, whatever the pause."""
+        """Submit what is held, whatever the pause."""
 
     def stop(self) -> None:
-        """SIGTERM: settle what can be settled."""
+        """Settle what can be settled, since the process ends."""
 
     def stopped(self) -> bool:
         """Return whether that is done."""
 
+
+class Metering(Protocol):
+    """Metering as the rest of the worker knows it. Everything here returns at once."""
+
+    @property
+    def loop(self) -> Loop:
+        """Return the loop."""
+
+    @property
+    def usage(self) -> UsagePort:
+        """Return what the routes call."""
+
+    @property
+    def for_a_person(self) -> Mapping[str, int]:
+        """Return the number of records that wait for a person, by state."""
+
+    @property
+    def fault(self) -> tuple[str, str] | None:
+        """Return reason and hint, where usage cannot be stored, or is overdue and that makes the sidecar not ready."""
+
     def status(self) -> Mapping[str, object] | None:
-        """For `GET /v1/status`; None where nothing is metered."""
+        """Return `metering` of `GET /v1/status`; None where nothing is metered."""
 
     def metrics(self) -> Sequence[Metric]:
-        """For `/metrics`."""
+        """Return metering's part of `/metrics`."""

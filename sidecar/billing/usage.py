@@ -1,7 +1,7 @@
-"""Give the routes usage in and records out, over the ledger of this workload.
+"""Take usage from the routes and give them records, over the ledger of this workload.
 
 Invariants:
-- A push is answered by the writer's thread, after the disk has it; no thread waits here.
+- The writer's thread gives a push its result, after the disk has it; no thread waits here.
 - Until the workload is known, and while its ledger cannot be opened, a push is refused (503) with the reason.
 - Refusals are counted by reason, also those that never reach the ledger.
 """
@@ -10,32 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from sidecar.billing.loop import BillingLoop
+from sidecar.billing.status import FOR_A_PERSON
 from sidecar.clock import Clock
 from sidecar.errors import SidecarError
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.states import Action, State
+from sidecar.metering.states import Action
 from sidecar.settings import Dimension, Settings
 
-UNKNOWN = (
+WORKLOAD_UNKNOWN: Final = (
     "workload_unknown",
     "It is not known yet who is metered, and where; GET /v1/status says what is missing. Send it again in a second.",
 )
-FOR_A_PERSON = (State.REJECTED, State.DISPUTED)
 
 
 class LedgerUsage:
     """An `api.ports.UsagePort` over the ledger of the billing loop."""
 
-    def __init__(self, settings: Settings, settlement: BillingLoop, clock: Clock) -> None:
+    def __init__(self, settings: Settings, loop: BillingLoop, clock: Clock) -> None:
         self.dimensions: Mapping[str, Dimension] = {one.name: one for one in settings.dimensions}
-        self._settlement, self._clock = settlement, clock
+        self._loop, self._clock = loop, clock
         self.refusals: dict[str, int] = {}
-        """By reason."""
+        """Pushes refused, by reason."""
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -48,15 +49,15 @@ class LedgerUsage:
                 self.count_refusal(result.reason)
             on_result(result)
 
-        ledger = self._settlement.ledger
+        ledger = self._loop.ledger
         if ledger is None:
-            reason, hint = self._missing()
+            reason, hint = self._unavailable()
             counted(PushRefused(status=503, reason=reason, detail=hint))
         else:
             ledger.begin_push(events, now, counted)
 
     def commit_pending(self) -> None:
-        ledger = self._settlement.ledger
+        ledger = self._loop.ledger
         if ledger is not None:
             ledger.commit_pending()
 
@@ -77,19 +78,19 @@ class LedgerUsage:
             for record in ledger.in_state(state)
             if hour in (None, record.hour) and dimension in (None, record.dimension)
         ]
-        self._settlement.send_now()
+        self._loop.send_now()
         return found
 
     def export(self, after: str) -> tuple[Sequence[str], str]:
         return self._ledger().export_page(after)
 
     def _ledger(self) -> Ledger:
-        ledger = self._settlement.ledger
+        ledger = self._loop.ledger
         if ledger is None:
-            raise SidecarError(*self._missing())
+            raise SidecarError(*self._unavailable())
         return ledger
 
-    def _missing(self) -> tuple[str, str]:
+    def _unavailable(self) -> tuple[str, str]:
         """Return why there is no ledger."""
-        fault = self._settlement.fault
-        return (fault.reason, fault.hint) if fault else UNKNOWN
+        fault = self._loop.fault
+        return (fault.reason, fault.hint) if fault else WORKLOAD_UNKNOWN

@@ -1,12 +1,12 @@
-"""Tell since when nothing could be reported: the rule behind "metering is overdue".
+"""Compute since when nothing could be reported: the rule behind "metering is overdue".
 
 Invariants:
 - It counts from the instant the oldest record that waits was due, or from the last record that AWS took, whichever is
   later: one dimension that is refused is not "nothing".
 - What waits for a person (disputed, rejected) is not overdue: only a person may send it again.
 - A record that expired and was rolled forward does not reset the count; only a record that AWS took does.
-- Where usage cannot even become due (its ledger fails), it counts from when that was first seen, in time that passed:
-  what a clock jumped over was no time to report in.
+- Where usage cannot even become due (its ledger fails), it counts from the first pass that found it so, in time that
+  passed: what a clock jumped over was no time to report in.
 
 Sources: AWS Marketplace seller guide, "Custom metering for AMI products" (two hours before failing).
 """
@@ -23,40 +23,43 @@ from sidecar.metering.states import State
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reporting:
-    """How reporting goes."""
+    """Since when reporting fails, by cause."""
 
     failing_since: datetime | None = None
-    """Since when something was due and AWS said no yes; None: nothing waits."""
+    """Since when something was due and AWS took nothing; None where nothing waits."""
     blocked_since: datetime | None = None
-    """Since when usage could not become due; None: it can."""
+    """Since when usage could not become due; None where it can."""
 
     def settled(self) -> Reporting:
-        """AWS took a record."""
+        """Return the state after AWS took a record."""
         return Reporting()
 
-    def seen(
-        self, waiting: Iterable[UsageRecord], rolled: int, last_settled_at: datetime | None, now: datetime
+    def after_pass(
+        self, sealed: Iterable[UsageRecord], rolled: int, last_settled_at: datetime | None, now: datetime
     ) -> Reporting:
-        """After a pass: the records that are sealed still, and how many amounts wait for the next hour."""
-        due = [record.hour.end for record in waiting if record.state is State.SEALED]
+        """Return the state after a pass.
+
+        `sealed`: records that are not settled; `rolled`: the number of amounts that wait for the next hour.
+        """
+        due = [record.hour.end for record in sealed if record.state is State.SEALED]
         if not due:
             return self if rolled else replace(self, failing_since=None)
         began = max(min(due), last_settled_at or min(due))
         return replace(self, failing_since=min(self.failing_since or began, now))
 
     def blocked(self, now: datetime) -> Reporting:
-        """Return a pass in which usage could not become due."""
+        """Return the state after a pass in which usage could not become due."""
         return replace(self, blocked_since=min(self.blocked_since or now, now))
 
     def unblocked(self) -> Reporting:
-        """Return a pass in which it could."""
+        """Return the state after a pass in which usage could become due."""
         return replace(self, blocked_since=None)
 
-    def leapt(self, leap: timedelta) -> Reporting:
-        """Return the wall clock moved by itself, or stood still with its host."""
-        return replace(self, blocked_since=self.blocked_since + leap) if self.blocked_since else self
+    def shifted(self, jump: timedelta) -> Reporting:
+        """Return the state after the wall clock jumped, or stood still with its host."""
+        return replace(self, blocked_since=self.blocked_since + jump) if self.blocked_since else self
 
     def overdue_since(self, now: datetime, allowed: timedelta) -> datetime | None:
-        """Since when nothing could be reported, once that is longer than allowed."""
+        """Return since when nothing could be reported, once that is longer than allowed."""
         since = min((one for one in (self.failing_since, self.blocked_since) if one), default=None)
         return since if since and now - since >= allowed else None

@@ -87,6 +87,12 @@ def due(record: UsageRecord, now: datetime) -> bool:
     return too_late(record.hour, now) or (record.retry_at is not None and now >= record.retry_at)
 
 
+def next_due(sealed: Iterable[UsageRecord], now: datetime, workload: str) -> datetime:
+    """Return when there is something to do: a sealed record to be sent, or the running hour to be sealed."""
+    retries = (record.retry_at for record in sealed if record.retry_at)
+    return min((seal_at(Hour.at(now), workload), *retries))
+
+
 def oldest_first(records: Iterable[UsageRecord]) -> list[UsageRecord]:
     return sorted(records, key=lambda record: (record.hour, record.dimension))
 

@@ -1,0 +1,189 @@
+"""Describe metering: its part of the status document, its hints and its metrics.
+
+Invariants:
+- What is shown is what the last pass left in memory; nothing here touches the disk.
+- What keeps usage from being billed until a person acts has a hint with the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from sidecar.api.metrics import Metric
+from sidecar.billing.loop import BillingLoop
+from sidecar.billing.orphans import ORPHANED_HINT, UNCONFIGURED_HINT
+from sidecar.billing.snapshot import Snapshot
+from sidecar.clock import iso
+from sidecar.ledger.ledger import Ledger
+from sidecar.metering import postponed
+from sidecar.metering.dispositions import classify
+from sidecar.metering.quantities import exact_sums, plain
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import State
+from sidecar.settings import Settings
+
+Fault = tuple[str, str]
+"""Reason and hint."""
+
+FOR_A_PERSON: Final = (State.REJECTED, State.DISPUTED)
+"""Records in these states wait for a person."""
+
+
+def for_a_person(snapshot: Snapshot) -> dict[str, int]:
+    """Return the number of records that wait for a person, by state."""
+    return {state.value: snapshot.records.get(state.value, 0) for state in FOR_A_PERSON}
+
+
+def document(loop: BillingLoop, settings: Settings, fault: Fault | None) -> dict[str, object]:
+    """Return `metering` of `GET /v1/status`: what is metered, what waits, and what is wrong with it."""
+    snapshot, ledger = loop.snapshot, loop.ledger
+    waiting = snapshot.waiting
+    oldest = waiting.oldest_unsettled if waiting else None
+    reason, hint = fault or (None, None)
+    return {
+        "dimensions": [dimension.name for dimension in settings.dimensions],
+        "ledger": {
+            "path": str(ledger.path) if ledger else None,
+            "writable": ledger is not None and fault is None,
+            "reason": reason,
+            "hint": hint,
+            "bytes": waiting.bytes if waiting else None,
+        },
+        "open_hour": iso(waiting.open_from.start) if waiting else None,
+        "records": snapshot.records,
+        "oldest_unsettled_hour": _iso(oldest.start if oldest else None),
+        "last_settled_at": _iso(waiting.last_settled_at if waiting else None),
+        "overdue_since": _iso(loop.overdue_since),
+        "passed_at": _iso(loop.passed_at),
+        "quantities": {
+            one.dimension: {
+                "accepted": plain(one.accepted),
+                "settled": plain(one.settled),
+                "waiting": plain(one.waiting),
+            }
+            for one in snapshot.balances
+        },
+        "held": _held(snapshot.sealed),
+        "orphaned": loop.orphans.orphaned,
+        "hint": " ".join(_hints(loop)) or None,
+    }
+
+
+def metrics(loop: BillingLoop, refusals: Mapping[str, int], fault: Fault | None, now: datetime) -> list[Metric]:
+    """Return what an alert on lost or late usage needs; `refusals`: pushes refused, by reason."""
+    ledger, events, balances = loop.ledger, loop.events, loop.snapshot.balances
+    writable = ledger is not None and fault is None
+    found = [
+        Metric(
+            name="usage_refused_total",
+            kind="counter",
+            help="Pushes that were refused, by reason.",
+            samples=[({"reason": reason}, float(count)) for reason, count in sorted(refusals.items())],
+        ),
+        Metric(
+            name="usage_answers_total",
+            kind="counter",
+            help="Answers to MeterUsage, by what they meant for the record.",
+            samples=[({"disposition": name}, float(count)) for name, count in events.dispositions.items()],
+        ),
+        _one("usage_left_behind_total", "counter", "What was logged at the end.", events.left_behind),
+        _one("metering_overdue", "gauge", "1 while nothing was reported for too long.", bool(loop.overdue_since)),
+        _one("ledger_writable", "gauge", "1 while usage can be kept.", writable),
+        Metric(
+            name="usage_quantity_accepted_total",
+            kind="counter",
+            help="Quantity acknowledged ever.",
+            samples=[({"dimension": one.dimension}, float(one.accepted)) for one in balances],
+        ),
+        Metric(
+            name="usage_quantity_settled_total",
+            kind="counter",
+            help="Quantity AWS gave a record id for, ever.",
+            samples=[({"dimension": one.dimension}, float(one.settled)) for one in balances],
+        ),
+        Metric(
+            name="usage_quantity_waiting",
+            kind="gauge",
+            help="Quantity that is neither billed nor lost.",
+            samples=[({"dimension": one.dimension}, float(one.waiting)) for one in balances],
+        ),
+    ]
+    return [*found, *(_ledger_metrics(ledger) if ledger else ()), *_waiting_metrics(loop, now)]
+
+
+def _ledger_metrics(ledger: Ledger) -> Iterator[Metric]:
+    counters = ledger.counters
+    yield Metric(
+        name="usage_events_total",
+        kind="counter",
+        help="Usage events that are on disk, and those that were there before.",
+        samples=[
+            ({"result": "accepted"}, float(counters.accepted)),
+            ({"result": "duplicate"}, float(counters.duplicates)),
+        ],
+    )
+    yield _one("ledger_commits_total", "counter", "Transactions, an fsync each.", counters.commits)
+    yield _one("ledger_commit_seconds_total", "counter", "Time the disk took for them.", counters.commit_seconds)
+    yield _one("ledger_failures_total", "counter", "Transactions the disk did not keep.", counters.failures)
+
+
+def _waiting_metrics(loop: BillingLoop, now: datetime) -> Iterator[Metric]:
+    snapshot, waiting, orphaned = loop.snapshot, loop.snapshot.waiting, len(loop.orphans.orphaned)
+    if waiting is None:
+        return
+    oldest = (now - waiting.oldest_unsettled.end).total_seconds() if waiting.oldest_unsettled else 0.0
+    yield Metric(
+        name="usage_records",
+        kind="gauge",
+        help="Usage records by state; disputed and rejected ones wait for a person.",
+        samples=[({"state": state}, float(count)) for state, count in snapshot.records.items()],
+    )
+    yield _one("usage_oldest_unsettled_seconds", "gauge", "Since its hour ended.", max(0.0, oldest))
+    yield _one("usage_postponed", "gauge", "1 while usage waits for a far hour.", bool(snapshot.postponed))
+    yield _one("usage_records_orphaned", "gauge", "Rejected and disputed records of workloads that are gone.", orphaned)
+    yield _one("usage_rolled_forward_waiting", "gauge", "Amounts for a later hour.", waiting.rolled)
+    yield _one("ledger_bytes", "gauge", "Size of the ledger and its log.", waiting.bytes)
+    if waiting.last_settled_at:
+        at = waiting.last_settled_at.timestamp()
+        yield _one("usage_last_settled_timestamp_seconds", "gauge", "AWS's last yes.", at)
+
+
+def _hints(loop: BillingLoop) -> Iterator[str]:
+    """Yield what keeps usage from being billed until a person acts, and the next step."""
+    if waiting := [name for name, count in for_a_person(loop.snapshot).items() if count]:
+        yield f"Some records are {' or '.join(waiting)}: see `entitlement-sidecar usage`, then `usage retry`."
+    if found := loop.snapshot.postponed:
+        yield f"{_listed(found.quantities)} wait for {iso(found.open_hour.start)}. {postponed.HINT}"
+    everywhere = (loop.snapshot.unconfigured, loop.orphans.unconfigured)
+    if waits := exact_sums(pair for one in everywhere for pair in one.items()):
+        yield f"{_listed(waits)} wait. {UNCONFIGURED_HINT}"
+    if orphaned := loop.orphans.orphaned:
+        yield f"Rejected or disputed records of workloads that are gone: {len(orphaned)}. {ORPHANED_HINT}"
+
+
+def _held(sealed: Iterable[UsageRecord]) -> list[dict[str, object]]:
+    """Return why records wait for AWS, each of its answers once: the oldest hour it holds, and the next step."""
+    oldest: dict[str, UsageRecord] = {}
+    for record in sealed:
+        if record.last_error:
+            oldest.setdefault(record.last_error, record)
+    rows = ((code, classify(code), record) for code, record in oldest.items())
+    return [
+        {"aws_error": code, "reason": row.reason, "hint": row.hint, "oldest_hour": iso(record.hour.start)}
+        for code, row, record in rows
+    ]
+
+
+def _listed(quantities: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{plain(quantity)} of {name}" for name, quantity in sorted(quantities.items()))
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return iso(instant) if instant else None
+
+
+def _one(name: str, kind: str, text: str, value: float) -> Metric:
+    return Metric(name=name, kind=kind, help=text, samples=[({}, float(value))])

@@ -1,0 +1,138 @@
+"""Usage of workloads that are gone is taken over or logged."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from sidecar.billing.loop import BillingLoop
+from sidecar.metering.outcomes import Refused, Unknown
+from tests.fakes import Events
+from tests.integration.billing.support import (
+    REGION,
+    WORKLOAD,
+    MakeStory,
+)
+
+
+def test_usage_of_a_workload_that_is_gone_is_billed_by_the_next(make_story: MakeStory, events: Events) -> None:
+    first = make_story()
+    first.use("3")
+    first.crash()
+    story = make_story()
+    story.loop.set_identity(WORKLOAD, REGION)
+    assert story.loop.ledger is not None
+    story.loop.ledger.close()
+    story.loop = BillingLoop(
+        settings=story.settings,
+        clock=story.clock,
+        gate=story.gate,
+        start_child=story.aws,  # type: ignore[arg-type]
+    )
+    story.loop.set_identity("pod-2", "us-east-1")
+    story.loop.run_once()
+    assert events.one("usage.adopted")["quantities"] == {"requests": "3"}
+    story.at("11:00:40").at("11:10")
+    assert story.aws.bill() == {"10": "3"}
+
+
+def test_an_unreadable_ledger_of_another_workload_is_logged(make_story: MakeStory, events: Events) -> None:
+    story = make_story()
+    (story.directory / "ledger-other.sqlite3").write_bytes(b"rubbish" * 1000)
+    story.at("10:40")
+    logged = events.one("usage.adoption_failed")
+    assert (logged["reason"], logged["path"]) == ("ledger_corrupt", str(story.directory / "ledger-other.sqlite3"))
+
+
+def test_usage_of_a_dimension_no_longer_configured_is_logged_once(make_story: MakeStory, events: Events) -> None:
+    """It is billed once the dimension is back."""
+    story = make_story(dimensions="requests,b")
+    story.use("2", dimension="b")
+    story.restart(dimensions="requests")
+    story.at("10:30").at("11:10").at("18:30")
+    logged = events.one("usage.unconfigured")
+    assert logged["quantities"] == {"b": "2"}
+    assert logged["path"] == str(story.loop.ledger.path)  # type: ignore[union-attr]
+    assert "SIDECAR_DIMENSIONS" in logged["hint"]
+    assert logged["levelname"] == "ERROR"
+    story.restart(dimensions="requests,b")
+    assert story.loop.snapshot.unconfigured == {}
+    story.at("19:00:40").at("19:10")
+    assert story.aws.bill("b") == {"18": "2"}
+    assert len(events.of("usage.unconfigured")) == 1
+
+
+def test_a_removed_dimension_that_owes_too_little_is_not_logged(make_story: MakeStory, events: Events) -> None:
+    story = make_story(dimensions="requests,b")
+    story.use("2.5", dimension="b")
+    story.at("11:00:40").at("11:10")
+    story.restart(dimensions="requests").at("11:20").at("12:30")
+    assert story.aws.bill("b") == {"10": "2"}
+    assert events.of("usage.unconfigured") == []
+
+
+def test_orphaned_usage_of_an_unconfigured_dimension_is_logged(make_story: MakeStory, events: Events) -> None:
+    gone = make_story(dimensions="requests,b")
+    gone.use("3")
+    gone.use("2", dimension="b")
+    gone.crash()
+    story = make_story(workload="pod-2")
+    story.at("10:50").at("11:30")
+    logged = events.one("usage.adopted")
+    assert (logged["quantities"], logged["left"], logged["left_unconfigured"]) == ({"requests": "3"}, 1, {"b": "2"})
+    assert events.one("usage.unconfigured")["quantities"] == {"b": "2"}
+    assert events.one("usage.unconfigured")["path"] == logged["path"]
+    assert story.loop.orphans.unconfigured == {"b": Decimal(2)}
+    story.restart(dimensions="requests,b")
+    assert story.loop.orphans.unconfigured == {}
+    story.at("12:00:40").at("12:10")
+    assert story.aws.bill("b") == {"11": "2"}
+
+
+def test_orphaned_records_that_wait_for_a_person_are_logged_once(make_story: MakeStory, events: Events) -> None:
+    gone = make_story()
+    gone.use("5")
+    gone.aws.always = Refused(code="InvalidUsageDimensionException")
+    gone.at("11:00:40").at("11:10")
+    gone.use("2")
+    gone.aws.always = Unknown(code="ReadTimeoutError")
+    gone.at("12:00:40").at("12:10").crash()
+    story = make_story(workload="pod-2")
+    story.at("10:50").at("11:30")
+    logged = [
+        {name: event[name] for name in ("gone_workload", "hour", "dimension", "quantity", "state", "reason")}
+        for event in events.of("usage.orphaned")
+    ]
+    ten = {"hour": "2026-01-02T10:00:00.000Z", "quantity": "5", "reason": "InvalidUsageDimensionException"}
+    eleven = {"hour": "2026-01-02T11:00:00.000Z", "quantity": "2", "reason": "outcome_unknown"}
+    common = {"gone_workload": "pod-1", "dimension": "requests", "state": "rejected"}
+    assert logged == [common | ten, common | eleven]
+    first = events.of("usage.orphaned")[0]
+    assert Path(first["path"]).exists()
+    assert "CloudTrail" in first["hint"]
+    assert first["levelname"] == "ERROR"
+    assert [one["quantity"] for one in story.loop.orphans.orphaned] == ["5", "2"]
+    assert len(events.of("usage.adopted")) == 1
+
+
+def test_usage_that_is_taken_over_is_no_error(make_story: MakeStory, events: Events) -> None:
+    gone = make_story()
+    gone.use("5")
+    gone.at("11:00:40").at("11:10")
+    gone.use("2")
+    gone.crash()
+    story = make_story(workload="pod-2")
+    story.at("11:40")
+    assert events.of("usage.orphaned") == events.of("usage.unconfigured") == []
+    assert (story.loop.orphans.orphaned, story.loop.orphans.unconfigured) == ((), {})
+
+
+def test_records_of_a_running_workload_are_not_orphans(make_story: MakeStory, events: Events) -> None:
+    living = make_story()
+    living.use("5")
+    living.aws.always = Refused(code="InvalidUsageDimensionException")
+    living.at("11:00:40").at("11:10")
+    story = make_story(workload="pod-2")
+    story.at("11:40")
+    assert events.of("usage.orphaned") == []
+    assert story.loop.orphans.orphaned == ()
