@@ -29,32 +29,32 @@ def run(payload: Mapping[str, Any], emit: Callable[[str], None]) -> None:
     """Send the sealed requests one after the other; emit a line for each result."""
     submission, env = Submission.from_payload(payload), dict(os.environ)
     sdk_environment.take(env, submission.endpoint_url, in_platform=ecs.on_ecs(env) or eks.in_kubernetes(env))
-    for answered in SubmitJob(submission=submission, env=env).answers():
-        emit(answered.as_json())
+    for result in SubmitJob(submission=submission, env=env).results():
+        emit(result.as_json())
 
 
 @dataclass(kw_only=True)
 class SubmitJob:
-    """One submission, from the environment to its answers."""
+    """Submits one batch, with credentials from the environment."""
 
     submission: Submission
     env: Mapping[str, str]
 
-    def answers(self) -> Iterator[SubmissionResult]:
-        """Yield one for each request, as it is sent."""
-        given = self.submission
-        marketplace = Marketplace(region=given.region, endpoint_url=given.endpoint_url, env=self.env)
+    def results(self) -> Iterator[SubmissionResult]:
+        """Yield one result for each request, after it was sent."""
+        submission = self.submission
+        marketplace = Marketplace(region=submission.region, endpoint_url=submission.endpoint_url, env=self.env)
         bundle = self.env.get("AWS_CA_BUNDLE")
         held: Refused | None = NO_BUNDLE if bundle and not os.access(bundle, os.R_OK) else None
-        for request in given.requests:
+        for request in submission.requests:
             if held:
                 yield SubmissionResult(outcome=held)
                 continue
             metered = meter_usage(marketplace, request)
             held = stops_batch(metered.outcome)
-            yield self._answered(marketplace, metered)
+            yield self._result(marketplace, metered)
 
-    def _answered(self, marketplace: Marketplace, metered: Metered) -> SubmissionResult:
+    def _result(self, marketplace: Marketplace, metered: Metered) -> SubmissionResult:
         who = caller(marketplace, self.submission.workload)
         return SubmissionResult(
             outcome=metered.outcome, request_id=metered.request_id, account=who.account, role=who.role
@@ -62,7 +62,7 @@ class SubmitJob:
 
 
 def stops_batch(outcome: Outcome) -> Refused | None:
-    """Return what the requests after this one are answered without being sent; None where they are sent."""
+    """Return the outcome of the requests after this one, which are not sent; None where they are sent."""
     if isinstance(outcome, Settled):
         return None
     refused = outcome if isinstance(outcome, Refused) else Refused(code=outcome.code)

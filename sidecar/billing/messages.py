@@ -25,7 +25,7 @@ from sidecar.metering.sealed_request import SealedRequest
 JOB: Final = "submit"
 """The job's name in `child.main.JOBS`."""
 TEXT_MAX: Final = 512
-"""Characters of a text in an answer. A metering record id is a UUID, a role ARN at most 2048 long but
+"""Characters of a text in a result. A metering record id is a UUID, a role ARN at most 2048 long but
 in practice under 200."""
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
 
@@ -47,6 +47,7 @@ class Submission:
     """An ECS task's ARN names the account, which the results repeat."""
 
     def as_json(self) -> str:
+        """Return the request to the child."""
         rest = {"region": self.region, "endpoint_url": self.endpoint_url, "workload": self.workload}
         return json.dumps({"job": JOB, "requests": [one.as_json() for one in self.requests], **rest})
 
@@ -73,17 +74,17 @@ class SubmissionResult:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Return an answer with its texts cut. Raises ValueError."""
+        """Return a result with its texts cut. Raises ValueError."""
         try:
             given: dict[str, Any] = json.loads(text)
             outcome = _outcome(**given.pop("outcome"))
             return cls(outcome=outcome, **{name: _text(value) for name, value in given.items()})
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as exc:
-            raise ValueError("not an answer") from exc
+            raise ValueError("not a result") from exc
 
 
 def budget_seconds(requests: int) -> float:
-    """Return how long a submission of so many may take before it is given up."""
+    """Return how long a submission of so many requests may take before its child is killed."""
     return min(START_SECONDS + REQUEST_SECONDS * requests, BUDGET_SECONDS_MAX)
 
 
@@ -98,24 +99,24 @@ def read_results(child: ChildProcess, submission: Submission, deadline: float) -
 
 
 def missing_results(count: int, code: str) -> list[SubmissionResult]:
-    """Answer in place of the last `count`: the first may have been sent, the others were not."""
+    """Return results for the last `count` requests: the first may have been sent, the others were not."""
     lost: list[Outcome] = [Unknown(code=code), *[Refused(code=code, sent=False)] * (count - 1)]
     return [SubmissionResult(outcome=outcome) for outcome in lost[:count]]
 
 
 def _outcome(kind: str, **fields: Any) -> Outcome:
-    """Raises ValueError, TypeError or KeyError."""
+    """Return the outcome of this kind. Raises ValueError, TypeError or KeyError."""
     if kind == Settled.__name__:
-        return Settled(record_id=_word(fields.pop("record_id")), **fields)
+        return Settled(record_id=_nonempty(fields.pop("record_id")), **fields)
     if kind == Unknown.__name__:
-        return Unknown(code=_word(fields.pop("code")), **fields)
+        return Unknown(code=_nonempty(fields.pop("code")), **fields)
     if kind != Refused.__name__:
         raise ValueError("no such outcome")
     sent, seconds = fields.pop("sent"), fields.pop("retry_after_seconds")
     if not isinstance(sent, bool):
         raise ValueError("sent is yes or no")
     return Refused(
-        code=_word(fields.pop("code")),
+        code=_nonempty(fields.pop("code")),
         message=_text(fields.pop("message")),
         retry_after_seconds=None if seconds is None else _seconds(seconds),
         sent=sent,
@@ -123,8 +124,8 @@ def _outcome(kind: str, **fields: Any) -> Outcome:
     )
 
 
-def _word(value: object) -> str:
-    """Return a text that says something. Raises ValueError."""
+def _nonempty(value: object) -> str:
+    """Return a text that is not blank. Raises ValueError."""
     text = _text(value)
     if not text.strip():
         raise ValueError("empty")

@@ -33,11 +33,11 @@ class Row:
     hint: str
     definite: bool = True
     slow: bool = False
-    """Somebody here must change something: asked again less often."""
+    """A person must change something: sent again less often."""
     once_more: bool = False
-    """Asked again at once with fresh credentials, before it is believed."""
+    """Sent again at once with fresh credentials, before the error counts."""
     repairs: tuple[Repair, ...] = ()
-    """In this order; the first that would change something is made."""
+    """In this order; the first that would change the request is made."""
 
 
 WAITS: Final = "Nothing to do at first; the same request is sent again."
@@ -49,7 +49,7 @@ def _row(codes: str, disposition: Disposition, reason: str, hint: str, **rest: b
 
 
 ROWS: Final[tuple[Row, ...]] = (
-    # MeterUsage has read the request, and says no.
+    # MeterUsage has read the request, and refuses it.
     _row(
         "CustomerNotEntitledException CustomerNotSubscribedException",
         HOLD,
@@ -290,11 +290,11 @@ def classify(code: str, message: str = "") -> Row:
 ONE_RECORD: Final = frozenset(
     ["DryRunOperation", "InternalServiceErrorException", "InternalFailure", "InternalError", "record_id_missing"]
 )
-"""Held, and yet perhaps about this very request: AWS may take the next one."""
+"""Held, although the cause may be this one request: AWS may take the next one."""
 
 
 def holds_all(code: str, message: str = "") -> bool:
-    """Return whether what held this record would hold every other now: no way to AWS, no credentials, too many calls.
+    """Return whether what holds this record would hold every other now: no route to AWS, no credentials, throttling.
 
     An unknown code may be about one record.
     """

@@ -5,8 +5,8 @@
 Invariants:
 - All or nothing. Refusals in this order over all events: 413 too big or too many · 400 malformed · 404 unknown
   dimension · 422 value out of range; among equals the first event is named.
-- Nothing is guessed: an unknown field, null, a name given twice, a boolean as a number are refused. A report read
-  otherwise than it was meant would be on a bill.
+- Nothing is guessed: an unknown field, null, a name given twice, a boolean as a number are refused. A misread report
+  would be on a bill.
 - Reasons never change; the detail names field, value and rule.
 - Digests are 128 bits: two different ids or contents with one digest would lose usage.
 
@@ -34,8 +34,8 @@ ID_MAX: Final = 128
 KEY_MAX: Final = 256
 FUTURE_MAX: Final = timedelta(minutes=5)
 DIGEST_BYTES: Final = 16
-ALIKE: Final = 1024
-"""What most events have in common is worked out once for so many kinds: quantities, tag sets, contents."""
+CACHE_SIZE: Final = 1024
+"""Size of each cache of what most events have in common: quantities, tag sets, contents."""
 FIELDS: Final = frozenset(("dimension", "quantity", "id", "at", "tags", "key"))
 
 REASONS: Final[Mapping[str, int]] = {
@@ -88,7 +88,7 @@ class PushAccepted(NamedTuple):
 
 
 class UsageEvent(NamedTuple):
-    """One report of the product, as sent; `tags` sorted, `at` in UTC."""
+    """One report of the product, as sent. `tags` are sorted, `at` is in UTC."""
 
     dimension: str
     micros: Micros
@@ -132,7 +132,7 @@ def content_digest(event: UsageEvent) -> bytes:
     """Return what was sent, by value and without the id, in 128 bits: 5 and 5.0 are one content."""
     dimension, micros, _, at, tags, key = event
     if at is None and key is None:
-        return _alike(dimension, micros, None, tags, None)
+        return _cached_content(dimension, micros, None, tags, None)
     return _content(dimension, micros, None if at is None else micros_since_epoch(at), tags, key)
 
 
@@ -153,7 +153,7 @@ def _content(*parts: object) -> bytes:
     return _digest(b"content", _CANONICAL(parts))
 
 
-_alike: Final = lru_cache(maxsize=ALIKE)(_content)
+_cached_content: Final = lru_cache(maxsize=CACHE_SIZE)(_content)
 
 
 def _digest(domain: bytes, words: str) -> bytes:
@@ -237,7 +237,7 @@ def _quantity(value: object) -> tuple[Micros, _Fault | None]:
         raise _Fault("quantity_malformed", f"quantity {exc}") from None
 
 
-_micros: Final = lru_cache(maxsize=ALIKE)(parse_micros)
+_micros: Final = lru_cache(maxsize=CACHE_SIZE)(parse_micros)
 
 
 def _at(value: object) -> tuple[datetime | None, _Fault | None]:
@@ -258,7 +258,7 @@ def _tags(value: object) -> Tags:
     return tuple(sorted(value.items()))
 
 
-@lru_cache(maxsize=ALIKE)
+@lru_cache(maxsize=CACHE_SIZE)
 def _check_tags(tags: Tags, names: Collection[str]) -> None:
     for name, content in tags:
         if name not in names:

@@ -32,7 +32,7 @@ class Hour:
 
     @classmethod
     def at(cls, instant: datetime) -> Self:
-        """Return the hour an instant lies in. Raises ValueError where the instant has no offset."""
+        """Return the hour that an instant is in. Raises ValueError where the instant has no offset."""
         if instant.utcoffset() is None:
             raise ValueError(f"{instant!r} has no offset from UTC.")
         return cls(instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
@@ -44,6 +44,7 @@ class Hour:
 
     @property
     def number(self) -> int:
+        """Return the whole hours from the epoch to its start."""
         return (self.start - EPOCH) // ONE_HOUR
 
     @property
@@ -53,17 +54,21 @@ class Hour:
 
     @property
     def last_second(self) -> datetime:
+        """Return the last whole second in it."""
         return self.end - ONE_SECOND
 
     @property
     def next(self) -> Hour:
+        """Return the hour after it."""
         return Hour(self.end)
 
     @property
     def previous(self) -> Hour:
+        """Return the hour before it."""
         return Hour(self.start - ONE_HOUR)
 
     def closed(self, now: datetime) -> bool:
+        """Return whether it has ended."""
         return now >= self.end
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Tell whether usage waits for an hour far in the future, which is billed only when that hour has come.
+"""Decide whether usage waits for an hour far in the future, which is billed only when that hour has come.
 
 A clock that was ahead when a ledger began, or jumped ahead and was set back, leaves an open hour in the future. The
 open hour never goes back: AWS may already have the records of it and of those before it.
@@ -41,7 +41,10 @@ class Postponed:
 def postponed(
     open_hour: Hour, unsealed: Mapping[str, Decimal], sealed: Iterable[UsageRecord], now: datetime
 ) -> Postponed | None:
-    """Return what waits so at `now`: of what is not sealed, by dimension, and of what is."""
+    """Return what waits so at `now`.
+
+    `unsealed`: amounts that are in no record yet, by dimension; `sealed`: records that wait for AWS.
+    """
     if open_hour <= Hour.at(now).next:
         return None
     quantities = {name: amount for name, amount in unsealed.items() if amount}

@@ -42,7 +42,7 @@ INTEGER_MAX: Final = Decimal(2_147_483_647)
 DECIMAL_MAX: Final = Decimal("9999999999.999999")
 
 WRITTEN_MAX: Final = 40
-"""Characters of a number; more say nothing that six places can hold."""
+"""Characters of a number; more are never needed for six places."""
 
 DIGITS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 ZERO: Final = Decimal(0)
@@ -64,7 +64,7 @@ class QuantityOutOfRange(ValueError):
 def read_decimal(value: object) -> Decimal:
     """Return the number as written: a JSON number, an int, or text of plain decimal digits.
 
-    Raises ValueError where it is none, QuantityOutOfRange where its size alone says that it cannot be one of ours.
+    Raises ValueError where it is none, QuantityOutOfRange where its size alone shows that an event cannot carry it.
     """
     if isinstance(value, JsonNumber):
         written = value.text
@@ -106,11 +106,12 @@ def parse_micros(value: object) -> Micros:
 
 
 def micros_to_decimal(micros: int) -> Decimal:
+    """Return micros as a number of units."""
     return Decimal(micros).scaleb(-PLACES, EXACT)
 
 
 def plain(amount: Decimal) -> str:
-    """Plain notation: no exponent, no sign on zero, no zeros at the end of a fraction."""
+    """Return plain notation: no exponent, no sign on zero, no zeros at the end of a fraction."""
     if not amount:
         return "0"
     words = format(amount, "f")
@@ -118,6 +119,7 @@ def plain(amount: Decimal) -> str:
 
 
 def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """Return the sum. Raises decimal.Inexact where it cannot be held exactly."""
     total = ZERO
     for amount in amounts:
         total = EXACT.add(total, amount)
@@ -133,10 +135,12 @@ def exact_sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
 
 
 def exact_product(left: Decimal, right: Decimal) -> Decimal:
+    """Return the product. Raises decimal.Inexact where it cannot be held exactly."""
     return EXACT.multiply(left, right)
 
 
 def exact_difference(left: Decimal, right: Decimal) -> Decimal:
+    """Return the difference. Raises decimal.Inexact where it cannot be held exactly."""
     return EXACT.subtract(left, right)
 
 

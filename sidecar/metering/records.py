@@ -40,14 +40,6 @@ class UsageRecord:
     """Made so far, in order; their count numbers the request in force."""
 
 
-def begun(record: UsageRecord) -> UsageRecord:
-    """Return what is on disk while a request is under way: if we end before the answer, the outcome is unknown.
-
-    `decide` judges the answer itself from the record as it was before.
-    """
-    return replace(record, attempts=record.attempts + 1, definite=False)
-
-
 def rolled_forward(record: UsageRecord, into: Hour) -> UsageRecord:
     """Return the record once its quantity is counted in a later hour. Raises IllegalTransition."""
     return replace(record, state=next_state(record.state, Action.ROLL_FORWARD), rolled_to=into, retry_at=None)

@@ -35,13 +35,13 @@ from sidecar.settings.dimensions import Aggregation, Dimension
 
 ALLOCATIONS_MAX: Final = 2500
 ALLOCATIONS_FEWER: Final = 500
-"""What InvalidUsageAllocationsException's own text says; the shape and the guide say 2 500."""
+"""What the text of InvalidUsageAllocationsException names; the shape and the guide say 2 500."""
 UNTAGGED: Final[Tags] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bucket:
-    """What the ledger kept of one hour, dimension and tag set. `last` is the value of the latest event."""
+    """What the ledger holds of one hour, dimension and tag set. `last` is the value of the latest event."""
 
     tags: Tags = UNTAGGED
     sum: int = 0
@@ -92,7 +92,7 @@ def makes_a_record(dimension: Dimension, owed: Owed) -> bool:
 
 
 def fewer(allocations: Sequence[Allocation], most: int = ALLOCATIONS_FEWER) -> tuple[Allocation, ...]:
-    """Return the same quantity in at most so many shares: the largest stay, the rest is untagged."""
+    """Return the same quantity in at most `most` shares: the largest stay, the rest is untagged."""
     if len(allocations) <= most:
         return tuple(allocations)
     tagged = sorted((one for one in allocations if one.tags), key=lambda one: (-one.quantity, one.tags))
@@ -104,7 +104,7 @@ def fewer(allocations: Sequence[Allocation], most: int = ALLOCATIONS_FEWER) -> t
 def _shares(
     dimension: Dimension, buckets: Sequence[Bucket], carried: Decimal, rolled: Iterable[tuple[Tags, Decimal]]
 ) -> dict[Tags, Decimal]:
-    """Tag set → exact amount; the untagged one is always there."""
+    """Return tag set → exact amount; the untagged one is always there."""
     shares = {UNTAGGED: carried}
     for tags, amount in (*_scaled(dimension, buckets), *rolled):
         tags = tags if dimension.tags else UNTAGGED

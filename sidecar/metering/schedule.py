@@ -1,8 +1,8 @@
-"""Decide when an hour is sealed, when a record is sent, and when it is too late.
+"""Compute when an hour is sealed, when a record is sent, and when it is too late.
 
 Invariants:
-- Sealed within a minute of the hour's end, sent within ten; a workload has its own second for both, so that a fleet
-  does not ask AWS at once, nor a restart move it.
+- Sealed within a minute of the hour's end, sent within ten; each workload has its second for both, so that a fleet does
+  not call AWS at the same instant, nor a restart move it.
 - What was sealed late (an outage, a restart) or early (the workload ends) is sent at once.
 - Held records are sent again with exponential backoff and full jitter, oldest hour first.
 - Lateness is counted from the hour's start, the strictest reading: AWS rounds the timestamp down to the hour, and does
@@ -21,7 +21,6 @@ from typing import Final
 
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.states import State
 
 LATENESS: Final = timedelta(hours=6)
 MARGIN: Final = timedelta(minutes=15)
@@ -30,7 +29,7 @@ SEAL_AFTER_MAX: Final = timedelta(seconds=25)
 """With a pass at least every 30 seconds, within the minute."""
 SEND_AFTER: Final = timedelta(seconds=60)
 SEND_AFTER_MAX: Final = timedelta(minutes=8)
-"""Leaves a second attempt its place within ten minutes."""
+"""Leaves room for a second attempt within ten minutes."""
 
 RETRY: Final = timedelta(seconds=2)
 RETRY_MAX: Final = timedelta(minutes=5)
@@ -41,11 +40,12 @@ DOUBLINGS_MAX: Final = 20
 
 
 def seal_at(hour: Hour, workload: str) -> datetime:
-    """Return when this workload seals an hour that went by."""
+    """Return when this workload seals an hour that has closed."""
     return hour.end + SEAL_AFTER_MAX * _spread(workload, b"seal")
 
 
 def seal_due(hour: Hour, now: datetime, workload: str) -> bool:
+    """Return whether this workload seals an hour now."""
     return now >= seal_at(hour, workload)
 
 
@@ -67,24 +67,18 @@ def backoff(attempt: int, chance: float, slow: bool = False, floor_seconds: floa
 
 
 def deadline(hour: Hour) -> datetime:
-    """From here on a record of the hour is not sent any more."""
+    """Return the instant from which a record of the hour is not sent any more."""
     return hour.start + LATENESS - MARGIN
 
 
 def too_late(hour: Hour, now: datetime) -> bool:
+    """Return whether a record of the hour is not sent any more."""
     return now >= deadline(hour)
 
 
 def too_early(record: UsageRecord, now: datetime) -> bool:
-    """Return whether its timestamp is in the future: it was sealed by a clock that was ahead, and was set back."""
+    """Return whether a record's timestamp is in the future: the clock that sealed it was ahead, and was set back."""
     return record.request is not None and record.request.timestamp > now.timestamp()
-
-
-def due(record: UsageRecord, now: datetime) -> bool:
-    """Return whether it is to be sent, or given up, in this pass."""
-    if record.state is not State.SEALED:
-        return False
-    return too_late(record.hour, now) or (record.retry_at is not None and now >= record.retry_at)
 
 
 def next_due(sealed: Iterable[UsageRecord], now: datetime, workload: str) -> datetime:
@@ -94,9 +88,10 @@ def next_due(sealed: Iterable[UsageRecord], now: datetime, workload: str) -> dat
 
 
 def oldest_first(records: Iterable[UsageRecord]) -> list[UsageRecord]:
+    """Return records by hour, then dimension."""
     return sorted(records, key=lambda record: (record.hour, record.dimension))
 
 
 def _spread(workload: str, purpose: bytes) -> float:
-    """Return this workload's place in [0, 1), the same every time."""
+    """Return a number in [0, 1), the same for a workload and purpose every time."""
     return int.from_bytes(blake2b(workload.encode(), digest_size=4, person=purpose).digest(), "big") / 2**32

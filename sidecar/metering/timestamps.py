@@ -32,7 +32,7 @@ FORM: Final = "ISO 8601 with an offset or Z, or epoch seconds as a number"
 
 
 class InstantOutOfRange(ValueError):
-    """An instant, but one no calendar here reaches."""
+    """An instant outside the years 1 to 9999."""
 
 
 def read_instant(value: object) -> datetime:
@@ -45,7 +45,7 @@ def read_instant(value: object) -> datetime:
 
 
 def micros_since_epoch(instant: datetime) -> int:
-    """Exact, as a digest wants it."""
+    """Return whole microseconds since the epoch, exactly."""
     return (instant - EPOCH) // ONE_MICROSECOND
 
 

@@ -90,7 +90,7 @@ class Aws:
 
 
 class Story:
-    """One workload's life, told by the clock."""
+    """One workload from its first process to its last, with a clock that the test sets."""
 
     def __init__(self, directory: Path, workload: str = WORKLOAD, **more: str) -> None:
         self.directory, self.more = directory, more

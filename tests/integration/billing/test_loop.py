@@ -86,22 +86,22 @@ def test_a_ledger_that_is_locked_is_opened_when_it_is_free(make_story: MakeStory
 def test_a_ledger_that_cannot_be_opened_is_tried_again_after_a_pause(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     given = settings(state_dir=str(tmp_path / "file"), dimensions="requests")
-    looked = threading.Semaphore(0)
+    passed = threading.Semaphore(0)
 
     class Counting(BillingLoop):
         def run_once(self) -> None:
             super().run_once()
-            looked.release()
+            passed.release()
 
     loop = Counting(settings=given, clock=SystemClock(), gate=FakeGate())
     loop.set_identity(WORKLOAD, REGION)
     loop.start()
-    assert looked.acquire(timeout=10), "at once"
-    assert not looked.acquire(timeout=0.5), "and then not without a pause"
+    assert passed.acquire(timeout=10), "at once"
+    assert not passed.acquire(timeout=0.5), "and then not without a pause"
     assert loop.fault is not None
     loop.stop()
     while not loop.stopped():
-        looked.acquire(timeout=0.01)
+        passed.acquire(timeout=0.01)
 
 
 def test_a_push_is_refused_before_the_workload_is_known(tmp_path: Path) -> None:

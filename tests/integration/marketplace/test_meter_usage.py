@@ -174,7 +174,7 @@ def several(url: str, *dimensions: str) -> Submission:
 
 def submitted(rig: Rig, submission: Submission) -> list[SubmissionResult]:
     with rig.seen_by_sdk(submission.endpoint_url) as seen:
-        return list(SubmitJob(submission=submission, env=seen).answers())
+        return list(SubmitJob(submission=submission, env=seen).results())
 
 
 @pytest.fixture

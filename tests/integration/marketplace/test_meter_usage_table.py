@@ -151,7 +151,7 @@ def bundle(rig: Rig) -> Outcome:
 
     submission = Submission(requests=(REQUEST,), region=REGION, endpoint_url=rig.aws().url)
     with rig.seen_by_sdk(submission.endpoint_url, {**KEYS, "AWS_CA_BUNDLE": str(rig.tmp / "nowhere")}) as seen:
-        return next(SubmitJob(submission=submission, env=seen).answers()).outcome
+        return next(SubmitJob(submission=submission, env=seen).results()).outcome
 
 
 def ahead(rig: Rig) -> Outcome:

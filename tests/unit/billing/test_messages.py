@@ -8,11 +8,10 @@ import sys
 import time
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from sidecar.billing.job import stops_batch
 from sidecar.billing.messages import TEXT_MAX, Submission, SubmissionResult, budget_seconds, read_results
 from sidecar.child import process
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
@@ -46,15 +45,15 @@ ALL: Final[list[Outcome]] = [
 ]
 
 
-def heard(*lines: bytes | None) -> tuple[list[Outcome], FakeChild]:
-    """The outcomes of THREE, from a child that says these lines."""
-    speaker = FakeChild(lines=list(lines))
-    found = read_results(speaker, THREE, time.monotonic() + 1)  # type: ignore[arg-type]
-    return [one.outcome for one in found], speaker
+def results_of(*lines: bytes | None) -> tuple[list[Outcome], FakeChild]:
+    """Return the outcomes of THREE, from a child that writes these lines."""
+    child = FakeChild(lines=list(lines))
+    found = read_results(child, THREE, time.monotonic() + 1)  # type: ignore[arg-type]
+    return [one.outcome for one in found], child
 
 
-def line(answered: SubmissionResult = YES) -> bytes:
-    return answered.as_json().encode()
+def line(result: SubmissionResult = YES) -> bytes:
+    return result.as_json().encode()
 
 
 def edited(of: SubmissionResult = YES, **outcome: object) -> bytes:
@@ -134,110 +133,69 @@ def test_texts_and_spans_are_cut() -> None:
     assert outcome.retry_after_seconds == 300
 
 
-# -- heard by the parent -----------------------------------------------------------------------------
+# -- read by the parent ------------------------------------------------------------------------------
 
 
-def test_each_request_has_the_answer_that_was_given_to_it() -> None:
-    said = [replace(YES, outcome=outcome) for outcome in ALL[:3]]
-    found, speaker = heard(*map(line, said))
+def test_each_request_has_its_result() -> None:
+    written = [replace(YES, outcome=outcome) for outcome in ALL[:3]]
+    found, child = results_of(*map(line, written))
     assert found == ALL[:3]
-    assert speaker.closed
+    assert child.closed
 
 
-def test_what_a_child_says_beyond_its_requests_is_not_heard() -> None:
-    found, speaker = heard(*[line()] * 5)
+def test_lines_beyond_the_requests_are_not_read() -> None:
+    found, child = results_of(*[line()] * 5)
     assert len(found) == 3
-    assert speaker.closed
+    assert child.closed
 
 
-def test_the_request_a_child_died_on_may_be_billed_and_those_after_it_are_not() -> None:
-    found, speaker = heard(line())
+def test_the_request_a_child_died_on_may_be_billed_later_ones_are_not() -> None:
+    found, child = results_of(line())
     code = "child_failed"
     assert found == [YES.outcome, Unknown(code=code), Refused(code=code, sent=False)]
-    assert speaker.closed
+    assert child.closed
 
 
-def test_a_child_that_died_at_once_leaves_the_first_in_doubt() -> None:
-    found, _ = heard()
+def test_a_child_that_died_at_once_may_have_sent_the_first_request() -> None:
+    found, _ = results_of()
     assert found == [Unknown(code="child_failed"), *[Refused(code="child_failed", sent=False)] * 2]
 
 
-def test_a_child_whose_time_is_up_is_ended_before_its_requests_are_called_unsent() -> None:
-    found, speaker = heard(line(), None)
+def test_a_child_that_takes_too_long_is_ended_before_its_results_are_used() -> None:
+    found, child = results_of(line(), None)
     code = "child_timed_out"
     assert found == [YES.outcome, Unknown(code=code), Refused(code=code, sent=False)]
-    assert speaker.closed
+    assert child.closed
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_line_that_is_none_of_ours_ends_the_hearing(text: bytes) -> None:
-    found, speaker = heard(text, line(), line())
+def test_after_a_line_that_does_not_parse_nothing_is_read(text: bytes) -> None:
+    found, child = results_of(text, line(), line())
     assert found == [Unknown(code="child_failed"), *[Refused(code="child_failed", sent=False)] * 2]
-    assert speaker.closed
+    assert child.closed
 
 
-def test_no_request_needs_no_answer() -> None:
-    speaker = FakeChild()
-    assert read_results(speaker, replace(THREE, requests=()), time.monotonic()) == []  # type: ignore[arg-type]
-    assert speaker.closed
+def test_no_request_has_no_result() -> None:
+    child = FakeChild()
+    assert read_results(child, replace(THREE, requests=()), time.monotonic()) == []  # type: ignore[arg-type]
+    assert child.closed
 
 
-def test_a_child_that_says_too_much_is_killed_and_reaped() -> None:
-    """It would go on sending what is called unsent."""
+def test_a_child_that_writes_too_much_is_killed_and_reaped() -> None:
+    """It would go on sending requests that count as not sent."""
     reads, writes = os.pipe()
     script = "import os, time\nwhile True:\n  os.write(1, b'x' * 65536)\n"
     pid = os.posix_spawn(
         sys.executable, [sys.executable, "-c", script], {}, file_actions=[(os.POSIX_SPAWN_DUP2, writes, 1)]
     )
     os.close(writes)
-    speaker = process.ChildProcess(pid=pid, pipe=reads, spawned=True)
-    found = [one.outcome for one in read_results(speaker, THREE, time.monotonic() + 30)]
+    child = process.ChildProcess(pid=pid, pipe=reads, spawned=True)
+    found = [one.outcome for one in read_results(child, THREE, time.monotonic() + 30)]
     assert found == [Unknown(code="child_failed"), *[Refused(code="child_failed", sent=False)] * 2]
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, 0)
 
 
 @pytest.mark.parametrize(("requests", "seconds"), [(0, 20), (1, 35), (2, 50), (6, 110), (7, 120), (100, 120)])
-def test_a_submission_has_fifteen_seconds_for_each_request_and_two_minutes_in_all(requests: int, seconds: int) -> None:
+def test_a_submission_has_15_seconds_a_request_and_two_minutes_at_most(requests: int, seconds: int) -> None:
     assert budget_seconds(requests) == seconds
-
-
-# -- what holds the others ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        Refused(code="ThrottlingException", retry_after_seconds=9.0),
-        Refused(code="NoCredentialsError", sent=False),
-        Refused(code="EndpointConnectionError", sent=False),
-        Refused(code="AccessDeniedException"),
-        Refused(code="InvalidSignatureException", message="expired"),
-        Refused(code="503"),
-        Refused(code="NeverSeenError", sent=False),
-        Unknown(code="ReadTimeoutError"),
-    ],
-)
-def test_what_holds_every_record_is_said_of_the_others_unsent(outcome: Any) -> None:
-    held = stops_batch(outcome)
-    assert held is not None
-    assert (held.code, held.sent) == (outcome.code, False)
-    assert held.message == getattr(outcome, "message", "")
-    assert held.retry_after_seconds == getattr(outcome, "retry_after_seconds", None)
-
-
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        Settled(record_id="r"),
-        Refused(code="DuplicateRequestException"),
-        Refused(code="InvalidTagException"),
-        Refused(code="TimestampOutOfBoundsException"),
-        Refused(code="InternalServiceErrorException"),
-        Refused(code="NeverSeenException"),
-        Refused(code="DecimalsUnsupported", sent=False),
-        Unknown(code="record_id_missing"),
-    ],
-)
-def test_what_may_be_about_one_record_holds_no_other(outcome: Outcome) -> None:
-    assert stops_batch(outcome) is None

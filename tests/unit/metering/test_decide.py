@@ -1,4 +1,4 @@
-"""What AWS answers decides the next step, and when unsure the usage is kept and said."""
+"""AWS's answer decides the next step; when in doubt the usage waits for a person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sidecar.metering.decide import Decision, Policy, decide, decide_if_late
 from sidecar.metering.dispositions import TABLE
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
-from sidecar.metering.records import UsageRecord, begun
+from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Allocation, Owed
 from sidecar.metering.schedule import deadline
 from sidecar.metering.sealed_request import Repair, seal_request
@@ -73,7 +73,7 @@ def test_a_held_record_waits_with_the_same_request(code: str) -> None:
     assert (decision.record.last_error, decision.code) == (code, code)
 
 
-def test_pauses_grow_and_mistakes_here_pause_longer() -> None:
+def test_pauses_grow_and_are_longer_for_what_a_person_must_fix() -> None:
     first, later = (answer(refused("ThrottlingException"), record(attempts=at)).record.retry_at for at in (0, 5))
     slow = answer(refused("AccessDeniedException")).record.retry_at
     assert first is not None
@@ -83,7 +83,7 @@ def test_pauses_grow_and_mistakes_here_pause_longer() -> None:
     assert first < slow
 
 
-def test_what_aws_asks_for_is_waited_for() -> None:
+def test_a_pause_that_aws_asks_for_is_kept() -> None:
     decision = answer(refused("ThrottlingException", retry_after_seconds=90.0), chance=0.0)
     assert decision.record.retry_at == NOW + timedelta(seconds=90)
 
@@ -176,14 +176,14 @@ def test_a_token_conflict_gets_a_new_token_once() -> None:
 @pytest.mark.parametrize(
     "code", ["InvalidProductCodeException", "InvalidUsageDimensionException", "ValidationException"]
 )
-def test_a_no_that_repeating_cannot_change_is_for_a_person(code: str) -> None:
+def test_a_refusal_that_repeating_cannot_change_is_for_a_person(code: str) -> None:
     decision = answer(refused(code))
     assert decision.record.state is State.REJECTED
     assert decision.record.retry_at is None
     assert "usage retry" in decision.hint
 
 
-def test_too_late_for_aws_and_definitely_refused_each_time_is_rolled_forward() -> None:
+def test_a_late_record_that_was_refused_each_time_is_rolled_forward() -> None:
     held = answer(refused("ThrottlingException")).record
     decision = answer(refused("TimestampOutOfBoundsException"), held)
     assert decision.record.state is State.EXPIRED
@@ -212,16 +212,14 @@ def test_an_error_that_came_before_meter_usage_was_called_is_definite() -> None:
 
 
 def test_a_crash_while_a_request_is_under_way_leaves_an_unknown_outcome() -> None:
-    crashed = begun(record())
-    assert not crashed.definite
-    assert crashed.attempts == 1
+    crashed = replace(record(), attempts=1, definite=False)
     late = decide_if_late(crashed, deadline(HOUR))
     assert late is not None
     assert late.record.state is State.REJECTED
 
 
 def test_an_answer_that_came_counts_one_attempt() -> None:
-    assert answer(refused("ThrottlingException")).record.attempts == begun(record()).attempts == 1
+    assert answer(refused("ThrottlingException")).record.attempts == 1
     assert answer(refused("ThrottlingException")).record.definite
 
 
@@ -232,7 +230,7 @@ def test_a_record_never_sent_is_rolled_forward_when_it_is_too_late() -> None:
     assert late.code == "too_late"
 
 
-def test_a_record_is_not_given_up_before_its_deadline() -> None:
+def test_a_record_is_not_late_before_its_deadline() -> None:
     assert decide_if_late(record(), deadline(HOUR) - timedelta(microseconds=1)) is None
 
 
@@ -242,7 +240,7 @@ OUTCOMES = st.builds(Refused, code=CODES) | st.builds(Unknown, code=CODES)
 
 
 @given(st.lists(OUTCOMES, max_size=8), st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_no_answer_changes_hour_or_quantity_and_none_but_a_record_id_settles(
+def test_only_a_record_id_settles_and_no_answer_changes_hour_or_quantity(
     outcomes: list[Outcome], split: bool, chance: float
 ) -> None:
     now, lost = record(split=split), False

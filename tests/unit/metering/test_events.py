@@ -1,4 +1,4 @@
-"""What a product may report, and how everything else is refused: which status, which reason, which event."""
+"""A product may report this; everything else is refused with a status, a reason and the event."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_a_yes_ends_it_and_so_does_having_nothing_left() -> None:
     assert state.after_pass([], 0, None, ELEVEN + timedelta(hours=3)) == Reporting()
 
 
-def test_usage_that_cannot_become_due_is_overdue_from_when_that_was_first_seen() -> None:
+def test_usage_that_cannot_become_due_is_overdue_from_the_first_such_pass() -> None:
     blocked = Reporting().blocked(ELEVEN).blocked(ELEVEN + timedelta(hours=1))
     assert blocked.overdue_since(ELEVEN + TWO_HOURS - timedelta(seconds=1), TWO_HOURS) is None
     assert blocked.overdue_since(ELEVEN + TWO_HOURS, TWO_HOURS) == ELEVEN

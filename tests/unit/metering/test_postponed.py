@@ -1,4 +1,4 @@
-"""Usage that waits for an hour which lies ahead is noticed; an hour that is rightly closed already is not."""
+"""Usage that waits for a far hour is found; an hour that was rightly sealed early is not one."""
 
 from __future__ import annotations
 

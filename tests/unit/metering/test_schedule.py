@@ -1,4 +1,4 @@
-"""Sealed within a minute, sent within ten, given up before AWS does."""
+"""An hour is sealed within a minute, sent within ten, and too late before AWS says so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sidecar.metering.schedule import (
     SLOW_RETRY_MAX,
     backoff,
     deadline,
-    due,
+    next_due,
     oldest_first,
     seal_at,
     seal_due,
@@ -92,22 +92,6 @@ def test_a_record_is_given_up_a_quarter_of_an_hour_before_aws_does() -> None:
     assert not too_late(HOUR, deadline(HOUR) - MICROSECOND)
 
 
-def test_a_sealed_record_is_due_at_its_time_and_not_before() -> None:
-    waits = record(retry_at=HOUR.end)
-    assert due(waits, HOUR.end)
-    assert not due(waits, HOUR.end - MICROSECOND)
-    assert not due(record(retry_at=None), HOUR.end)
-
-
-def test_a_record_that_is_too_late_is_looked_at_whatever_its_pause() -> None:
-    assert due(record(retry_at=deadline(HOUR) + timedelta(hours=1)), deadline(HOUR))
-
-
-@pytest.mark.parametrize("state", [state for state in State if state is not State.SEALED])
-def test_only_a_sealed_record_is_due(state: State) -> None:
-    assert not due(record(state=state, retry_at=HOUR.start), HOUR.end)
-
-
 def test_the_oldest_goes_first() -> None:
     records = [record(hour=HOUR.next), record(dimension="b"), record()]
     assert oldest_first(records) == records[::-1]
@@ -119,3 +103,10 @@ def test_a_record_is_not_sent_before_the_second_it_is_stamped_with() -> None:
     assert too_early(record(request=request), HOUR.last_second - MICROSECOND)
     assert not too_early(record(request=request), HOUR.last_second)
     assert not too_early(record(), HOUR.start), "an open hour has no timestamp yet"
+
+
+def test_a_pass_is_due_with_the_next_retry_or_seal() -> None:
+    sealing = seal_at(HOUR, "w")
+    assert next_due([], HOUR.start, "w") == next_due([record(retry_at=None)], HOUR.start, "w") == sealing
+    retry = HOUR.start + timedelta(minutes=1)
+    assert next_due([record(retry_at=HOUR.end), record(retry_at=retry)], HOUR.start, "w") == retry
