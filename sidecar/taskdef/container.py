@@ -35,14 +35,13 @@ STOP_SECONDS_MAX: Final = 120
 RESTART_SECONDS: Final = 60
 """The least ECS allows; a container that fails sooner is not restarted, and the task stops."""
 NOT_RESTARTED: Final = (int(Exit.DENIED), int(Exit.CONFIG))
-MEMORY_MIB: Final = 64
-MEMORY_MIB_MAX: Final = 256
-"""For launch types whose tasks may have no memory limit; a burst of large pushes stays well below."""
+OWN_MEMORY: Final = {"memory": 256, "memoryReservation": 64}
+"""MiB, for a task without a limit of its own; a burst of large pushes stays well below."""
 
 
-def sidecar_container(image: str, launch_type: str) -> Json:
-    """Return the sidecar as a container of a task that shares one network (awsvpc)."""
-    container: Json = {
+def sidecar_container(image: str) -> Json:
+    """Return the sidecar as a container of a task that shares one network (awsvpc) and has a size of its own."""
+    return {
         "name": NAME,
         "image": image,
         "essential": True,
@@ -66,9 +65,6 @@ def sidecar_container(image: str, launch_type: str) -> Json:
         "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
         "mountPoints": [{"sourceVolume": VOLUME, "containerPath": STATE_DIR, "readOnly": False}],
     }
-    if launch_type != FARGATE:
-        container |= {"memory": MEMORY_MIB_MAX, "memoryReservation": MEMORY_MIB}
-    return container
 
 
 def variable(container: Json, name: str) -> str:

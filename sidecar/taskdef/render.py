@@ -21,8 +21,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.errors import Problem
-from sidecar.taskdef import rules, schema
-from sidecar.taskdef.container import EC2, FARGATE, NAME, STATE_DIR, VOLUME, sidecar_container, state_mount, variable
+from sidecar.taskdef import limits, rules, schema
+from sidecar.taskdef.container import (
+    EC2,
+    FARGATE,
+    NAME,
+    OWN_MEMORY,
+    STATE_DIR,
+    VOLUME,
+    sidecar_container,
+    state_mount,
+    variable,
+)
 from sidecar.taskdef.schema import Json
 
 EXTERNAL: Final = "EXTERNAL"
@@ -72,10 +82,11 @@ def render(given: Mapping[str, Any], options: RenderOptions) -> tuple[Json, list
     launch_type = _launch_type(work)
     mode = _network_mode(work, launch_type)
     _check_platform(work, launch_type)
-    sidecar = _sidecar(work, launch_type, mode)
+    sidecar = _sidecar(work, mode)
     _hold_back(work, mode)
     _add_volume(work, sidecar)
     work.problems += rules.find_problems(work.definition, launch_type, mode)
+    work.problems += limits.find_problems(work.definition, launch_type)
     if work.problems:
         raise CannotRender(work.problems)
     _note_removed_fields(work, given)
@@ -147,7 +158,7 @@ def _check_platform(work: _Rendering, launch_type: str) -> None:
                 )
 
 
-def _sidecar(work: _Rendering, launch_type: str, mode: str) -> Json:
+def _sidecar(work: _Rendering, mode: str) -> Json:
     """Return the sidecar's container: inserted first, or completed where there is one; the seller's fields stay."""
     containers = _containers(work)
     present = next((one for one in containers if one["name"] == NAME), None)
@@ -156,7 +167,9 @@ def _sidecar(work: _Rendering, launch_type: str, mode: str) -> Json:
         work.add_problem(
             "--image", "is missing, and no container 'entitlement-sidecar' names one.", "123….dkr.ecr…/gate:1.0.0"
         )
-    made = sidecar_container(image, launch_type)
+    made = sidecar_container(image)
+    if not work.definition.get("memory") and not OWN_MEMORY.keys() & (present or {}).keys():
+        made |= OWN_MEMORY
     if present is None:
         containers.insert(0, made)
         present = made

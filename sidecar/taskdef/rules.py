@@ -1,6 +1,6 @@
 """Find what would break gate or metering in a task definition with the sidecar in it.
 
-Types of the fields: `schema`. Missing fields: `render`.
+Types of the fields: `schema`. Missing fields: `render`. What counts over the whole task: `limits`.
 
 Invariants:
 - Only what ECS would refuse or what breaks gate or metering is refused; the rest is the seller's.

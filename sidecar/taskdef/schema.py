@@ -38,6 +38,9 @@ OF_TASK: Final[Mapping[str, Kind]] = {
     "tags": [dict],
 }
 OF_CONTAINER: Final[Mapping[str, Kind]] = {
+    "cpu": int,
+    "memory": int,
+    "memoryReservation": int,
     "environment": [dict],
     "secrets": [dict],
     "mountPoints": [dict],
