@@ -2,8 +2,12 @@
 
 Invariants:
 - The input file is never written, unless --output names it.
+- The text may be UTF-8, UTF-16 or UTF-32, with a byte order mark or without, whatever the locale: Windows PowerShell
+  redirects into UTF-16. What is written is UTF-8 without one, as `aws --cli-input-json` takes it.
 - The diff is against the input as RegisterTaskDefinition takes it: a person sees every change before anything is
   registered, and no difference that is only the wrapping of a described definition.
+
+Sources: RFC 8259, section 8.1 (a parser may ignore a byte order mark); Python's `json.loads` of bytes.
 """
 
 from __future__ import annotations
@@ -57,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
         return int(Exit.CONFIG)
     sys.stderr.write(notes)
     if not args.output:
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
     return int(Exit.OK)
 
 
@@ -75,11 +80,14 @@ def _rendered(name: str, options: RenderOptions) -> tuple[str, str]:
 
 def _read(name: str) -> Json:
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text()
-        found = json.loads(text)
+        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        found = json.loads(content)
         json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could not be written
     except OSError as exc:
         raise CannotRender([Problem(setting=name, fault=f"cannot be read: {exc.strerror}.")]) from exc
+    except UnicodeDecodeError as exc:
+        fault = f"is not text in UTF-8, UTF-16 or UTF-32 ({exc}). Save it as UTF-8."
+        raise CannotRender([Problem(setting=name, fault=fault)]) from exc
     except ValueError as exc:
         raise CannotRender([Problem(setting=name, fault=f"is not JSON: {exc}.", example='{"family": …}')]) from exc
     if not isinstance(found, dict):
@@ -89,6 +97,6 @@ def _read(name: str) -> Json:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text)
+        path.write_bytes(text.encode())
     except OSError as exc:
         raise CannotRender([Problem(setting="--output", fault=f"{path} cannot be written: {exc.strerror}.")]) from exc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_a_described_definition_is_compared_as_it_can_be_registered(
 
 
 def test_a_dash_reads_stdin(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(FARGATE_APP)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(FARGATE_APP).encode())))
     assert run("-", "--gate", "app", "--image", IMAGE) == 0
     assert json.loads(capsys.readouterr().out) == merged(FARGATE_APP)
 
@@ -77,6 +78,35 @@ def test_text_that_is_no_definition_is_78_and_nothing_is_written(
     assert (out, file.read_text()) == ("", text)
     assert "nothing was written" in err
     assert "Traceback" not in err
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"]
+NAMED = FARGATE_APP | {"tags": [{"key": "Besitzer", "value": "Käthe 日本 🐙"}]}
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+                                    {"PYTHONIOENCODING": "cp1252"}], ids=["C", "cp1252"])  # fmt: skip
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_definition_is_read_in_its_own_encoding(file: Path, encoding: str, locale: dict[str, str]) -> None:
+    """PowerShell writes UTF-16, Notepad a byte order mark; what comes out is UTF-8 on stdout as in a file."""
+    content = json.dumps(NAMED, ensure_ascii=False).encode(encoding)
+    file.write_bytes(content)
+    command = [sys.executable, "-m", "sidecar", "ecs", "render", "--gate", "app", "--image", IMAGE]
+    environment = {"PATH": os.environ["PATH"]} | locale
+    piped = subprocess.run([*command, "-"], input=content, env=environment, capture_output=True, check=True)
+    assert json.loads(piped.stdout.decode("utf-8")) == merged(NAMED)
+    to_file = [*command, str(file), "--output", str(file)]
+    assert subprocess.run(to_file, env=environment, capture_output=True, check=True).stdout == b""
+    assert file.read_bytes() == piped.stdout
+
+
+@pytest.mark.parametrize("content", ["Käthe".encode("latin-1"), b"\xff\xfe{", b"\x80"])
+def test_bytes_in_no_encoding_of_json_are_78(capsys: pytest.CaptureFixture[str], file: Path, content: bytes) -> None:
+    file.write_bytes(b'{"family": "' + content)
+    if content.startswith(b"\xff"):
+        file.write_bytes(content)
+    assert run(str(file), "--gate", "app", "--image", IMAGE) == 78
+    assert "Save it as UTF-8" in capsys.readouterr().err
 
 
 def test_half_a_surrogate_pair_is_refused(capsys: pytest.CaptureFixture[str], file: Path) -> None:
