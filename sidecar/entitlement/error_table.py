@@ -332,7 +332,11 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         "The service-account token cannot be read. Check its volume, fsGroup and runAsUser.",
     ),
     _row(
-        "InvalidConfigError ProfileNotFound ConfigParseError ConfigNotFound",
+        "InvalidConfigError ProfileNotFound ConfigParseError ConfigNotFound InfiniteLoopConfigError"
+        # credentials that metering does not accept: sign-in sessions, MFA, processes
+        " UnknownCredentialError UnknownTokenProviderError TokenRetrievalError NoAuthTokenError"
+        " RefreshWithMFAUnsupportedError SSOError SSOTokenLoadError UnauthorizedSSOTokenError LoginError"
+        " LoginAuthorizationCodeError LoginInsufficientPermissions LoginRefreshRequired LoginTokenLoadError",
         SDK,
         AnswerClass.CONFIG,
         "sdk_configuration",
@@ -349,11 +353,23 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     ),
     _row(
         "InvalidEndpointConfigurationError InvalidSTSRegionalEndpointsConfigError InvalidIMDSEndpointError"
-        " InvalidIMDSEndpointModeError ValueError",
+        " InvalidIMDSEndpointModeError ValueError"
+        # other settings of its environment, and endpoints that it cannot make of them
+        " InvalidChecksumConfigError InvalidDefaultsMode InvalidRetryModeError InvalidMaxRetryAttemptsError"
+        " InvalidRetryConfigurationError InvalidEndpointDiscoveryConfigurationError InvalidExpressionError"
+        " InvalidHostLabelError UnknownSignatureVersionError UnsupportedSignatureVersionError EndpointResolutionError"
+        " EndpointProviderError EndpointVariantError UnknownEndpointError UnknownEndpointResolutionBuiltInName"
+        " UnknownFIPSEndpointError UnknownRegionError ServiceNotInRegionError"
+        # its own data and code
+        " DataNotFoundError ApiVersionNotFoundError UnknownServiceError UnknownServiceStyle"
+        " UnsupportedServiceProtocolsError UndefinedModelAttributeError MissingServiceIdError MissingParametersError"
+        " UnknownClientMethodError MissingDependencyException MD5UnavailableError AliasConflictParameterError"
+        " RangeError UnknownKeyError UnknownParameterError ValidationError",
         SDK,
         AnswerClass.CONFIG,
         "sdk_configuration",
-        "The SDK refuses its environment: check the AWS_* variables of the container.",
+        "The SDK refuses its environment: check the AWS_* variables of the container. If none is set there, report"
+        " {code} to the product's vendor.",
     ),
     _row(
         "ca_bundle_unreadable",
@@ -394,7 +410,24 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         unreachable=True,
     ),
     _row(
-        "ProxyConnectionError InvalidProxiesConfigError",
+        "MalformedProxy InvalidProxiesConfigError",
+        SDK,
+        AnswerClass.CONFIG,
+        "proxy_malformed",
+        "HTTPS_PROXY is not the URL of a proxy, so nothing was sent: write http://HOST:PORT, http in small letters, and"
+        " percent-encode what is special in a user or password.",
+        unreachable=True,
+    ),
+    _row(
+        "MalformedCredentials",
+        SDK,
+        AnswerClass.CONFIG,
+        "credentials_malformed",
+        "A credential holds a line break or another character that no header may have, so nothing was sent. Remove"
+        " static AWS keys from the container. " + ROLE,
+    ),
+    _row(
+        "ProxyConnectionError",
         SDK,
         AnswerClass.CONFIG,
         "proxy_failed",
@@ -403,7 +436,8 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     ),
     _row(
         "HTTPClientError ResponseParserError ResponseStreamingError IncompleteReadError KeyError TypeError"
-        " AttributeError RuntimeError",
+        " AttributeError RuntimeError ConnectionError ChecksumError FlexibleChecksumError AwsChunkedWrapperError"
+        " UnseekableStreamError EventStreamError CapacityNotAvailableError",
         SDK,
         AnswerClass.RETRY,
         "aws_unreadable",

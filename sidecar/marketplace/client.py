@@ -5,6 +5,7 @@ Invariants:
 - One attempt per call: the retry loop is ours, and a retried RegisterUsage has a fresh nonce.
 - Only the models of the two services are looked at; the SDK's own walk through all of them costs more than the call.
 - botocore, not boto3: the resource layer that boto3 adds is not used, and costs each check 13 ms.
+- What cannot leave this host is refused before it is sent (`request_guard`).
 - The host that was called is remembered, whatever FIPS, dual-stack or an override made of it.
 
 Sources: AWS SDKs and Tools reference guide; botocore's Config.
@@ -28,6 +29,7 @@ from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 
 from sidecar.marketplace.credentials import CredentialSource, source
+from sidecar.marketplace.request_guard import guard
 
 SERVICE: Final = "meteringmarketplace"
 SERVICES: Final = (SERVICE, "sts")
@@ -142,6 +144,7 @@ class Marketplace:
             )
             session = _session(config)
             session.register("before-send", self._remember_host)
+            session.register("before-send", guard)
             session.register("before-parse", _whole)
             self._session = session
             self._client = session.create_client(SERVICE, region_name=self.region, endpoint_url=self.endpoint_url)

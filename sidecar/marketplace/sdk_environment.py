@@ -3,7 +3,7 @@
 Invariants:
 - Ambient `AWS_ENDPOINT_URL*`, and endpoints in AWS config files, are ignored: a buyer could aim metering at a fake. An
   endpoint override is honoured only where the settings allow it, and then for STS as well.
-- No proxy is ever asked for a link-local address, whatever NO_PROXY says.
+- No proxy is ever asked for a link-local address, whatever NO_PROXY says. Blanks around a proxy are not part of it.
 - On ECS and in Kubernetes the instance's own role is not consulted, unless it is switched on explicitly: AWS
   Marketplace does not accept it, and where its endpoint is blocked it costs seconds.
 - The SDK's own retries are off; the retry loop is ours.
@@ -30,6 +30,7 @@ def take(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) ->
 def for_sdk(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) -> dict[str, str]:
     """Return the environment the SDK is to see. `endpoint_url`: an override that the settings allow."""
     seen = {name: value for name, value in env.items() if not name.startswith("AWS_ENDPOINT_URL")}
+    seen |= {name: value.strip() for name, value in env.items() if name.lower().endswith("_proxy")}
     if endpoint_url:
         seen["AWS_ENDPOINT_URL_STS"] = endpoint_url
         seen["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "false"

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from sidecar.entitlement.answer import AnsweredBy, ErrorRow
 from sidecar.entitlement.classify import classify, classify_exception
+from sidecar.marketplace.request_guard import refused_by_client
 
 CALLER: Final = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]*:[\w+=,.@/-]+")
 SKEW_SECONDS_SAID: Final = 60
@@ -101,7 +102,11 @@ def retry_after_of(exc: ClientError) -> float | None:
 
 
 def class_names(exc: Exception) -> tuple[str, ...]:
-    """Return an exception's classes, from most to least specific, without those every exception has."""
+    """Return an exception's classes, from most to least specific, without those every exception has.
+
+    An error of the HTTP client that certainly sent nothing stands for its cause.
+    """
+    exc = refused_by_client(exc) or exc
     names = tuple(kind.__name__ for kind in type(exc).__mro__ if kind not in (Exception, BaseException, object))
     return names or ("Exception",)
 

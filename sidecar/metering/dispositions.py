@@ -205,7 +205,20 @@ ROWS: Final[tuple[Row, ...]] = (
         " PermissionError IsADirectoryError NotADirectoryError InvalidConfigError ProfileNotFound ConfigParseError"
         " ConfigNotFound InvalidEndpointConfigurationError InvalidSTSRegionalEndpointsConfigError"
         " InvalidIMDSEndpointError InvalidIMDSEndpointModeError NoRegionError InvalidRegionError ca_bundle_unreadable"
-        " metadata_unreadable credentials_malformed",
+        " metadata_unreadable credentials_malformed MalformedCredentials"
+        # the SDK raises these before it signs or sends
+        " InfiniteLoopConfigError UnknownCredentialError UnknownTokenProviderError TokenRetrievalError NoAuthTokenError"
+        " RefreshWithMFAUnsupportedError SSOError SSOTokenLoadError UnauthorizedSSOTokenError LoginError"
+        " LoginAuthorizationCodeError LoginInsufficientPermissions LoginRefreshRequired LoginTokenLoadError"
+        " InvalidChecksumConfigError InvalidDefaultsMode InvalidRetryModeError InvalidMaxRetryAttemptsError"
+        " InvalidRetryConfigurationError InvalidEndpointDiscoveryConfigurationError InvalidExpressionError"
+        " InvalidHostLabelError UnknownSignatureVersionError UnsupportedSignatureVersionError EndpointResolutionError"
+        " EndpointProviderError EndpointVariantError UnknownEndpointError UnknownEndpointResolutionBuiltInName"
+        " UnknownFIPSEndpointError UnknownRegionError ServiceNotInRegionError DataNotFoundError"
+        " ApiVersionNotFoundError UnknownServiceError UnknownServiceStyle UnsupportedServiceProtocolsError"
+        " UndefinedModelAttributeError MissingServiceIdError MissingParametersError UnknownClientMethodError"
+        " MissingDependencyException MD5UnavailableError AliasConflictParameterError RangeError UnknownKeyError"
+        " UnknownParameterError",
         HOLD,
         "not_sent",
         "The SDK could not even ask: something is missing of credentials, region or certificates. `GET /v1/status`"
@@ -220,8 +233,15 @@ ROWS: Final[tuple[Row, ...]] = (
         WAITS,
     ),
     _row(
-        "EndpointConnectionError ConnectTimeoutError ProxyConnectionError InvalidProxiesConfigError"
-        " IDPCommunicationError",
+        "MalformedProxy InvalidProxiesConfigError",
+        HOLD,
+        "proxy_malformed",
+        "HTTPS_PROXY is not the URL of a proxy, so nothing was sent: write http://HOST:PORT, http in small letters, and"
+        " percent-encode what is special in a user or password.",
+        slow=True,
+    ),
+    _row(
+        "EndpointConnectionError ConnectTimeoutError ProxyConnectionError IDPCommunicationError",
         HOLD,
         "aws_unreachable",
         WAITS + " If it lasts, allow outbound HTTPS to the metering and STS endpoints (NAT, proxy, firewall).",
@@ -252,7 +272,9 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     _row(
         "ReadTimeoutError ConnectionClosedError SSLError HTTPClientError ResponseParserError ResponseStreamingError"
-        " IncompleteReadError child_failed child_timed_out record_id_missing",
+        " IncompleteReadError ConnectionError ChecksumError FlexibleChecksumError AwsChunkedWrapperError"
+        " UnseekableStreamError EventStreamError CapacityNotAvailableError child_failed child_timed_out"
+        " record_id_missing",
         HOLD,
         "answer_lost",
         WAITS + " AWS counts identical requests once. If it lasts, check network, proxies and AWS_CA_BUNDLE.",

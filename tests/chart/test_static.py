@@ -16,6 +16,8 @@ from sidecar.settings import SETTINGS, dimensions
 from sidecar.settings.table import BY_NAME
 from tests.chart import values_schema, values_table
 from tests.chart.support import CASES, CHART, EXAMPLES, HELM
+from tests.unit.marketplace.test_request_guard import BAD as BAD_PROXIES
+from tests.unit.marketplace.test_request_guard import GOOD as GOOD_PROXIES
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -140,6 +142,24 @@ def test_the_schema_refuses(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("right", RIGHT, ids=str)
 def test_the_schema_admits(right: dict[str, Any]) -> None:
     jsonschema.validate(merged(VALUES, right), SCHEMA)
+
+
+@pytest.mark.parametrize("written", [*BAD_PROXIES, " http://p:1", "http://p:99999999"])
+def test_the_schema_refuses_what_is_no_proxy(written: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(merged(VALUES, {"proxy": {"httpsProxy": written}}), SCHEMA)
+
+
+@pytest.mark.parametrize("written", ["", *(one for one in GOOD_PROXIES if one.isascii())])
+def test_the_schema_admits_a_proxy(written: str) -> None:
+    jsonschema.validate(merged(VALUES, {"proxy": {"httpsProxy": written}}), SCHEMA)
+
+
+@pytest.mark.parametrize("written", [" .svc", ".svc\n", ".svc "])
+def test_the_schema_refuses_blanks_around_what_no_proxy_is_for(written: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(merged(VALUES, {"proxy": {"noProxy": written}}), SCHEMA)
+    jsonschema.validate(merged(VALUES, {"proxy": {"noProxy": ".svc, 10.0.0.0/8"}}), SCHEMA)
 
 
 @pytest.mark.parametrize("values", [one for one in (*WRONG, *RIGHT) if one.get("dimensions")], ids=str)

@@ -32,6 +32,7 @@ from sidecar.gate.messages import CheckRequest, Report
 from sidecar.restart_state import RestartState
 from sidecar.settings import PublicKey, Settings
 
+from .sdk_exceptions import UNSEEN
 from .support import BY_DRY_RUN, HTML, KEYS, PRODUCT, REGION, ROLE, Rig, Shifted, Web, black_hole, dead_url, heard
 from .support import Answer as Said
 
@@ -127,6 +128,10 @@ CANNOT_COME: Final = {
     ("InvalidEndpointConfigurationError", SDK): "needs an ARN as a resource; RegisterUsage takes none",
     ("InvalidProxiesConfigError", SDK): "needs a proxies_config, which only code can give",
     ("ResponseStreamingError", SDK): "RegisterUsage streams nothing",
+    **dict.fromkeys(
+        ((code, SDK) for code in (*UNSEEN, "ValidationError")),
+        "the SDK has it, and no environment of ours brings it about",
+    ),
 }
 """Codes beside others of their row that no environment brings about, and why."""
 
@@ -315,6 +320,8 @@ CLIENT: Final = [
     ("ConnectionClosedError", RETRY, "aws_unreachable", dropped),
     ("ReadTimeoutError", RETRY, "aws_slow", slow("ReadTimeoutError")),
     ("SSLError", CONFIG, "tls_failed", lambda rig: rig.ask(rig.web(Said(), tls=True).url).report),
+    ("MalformedProxy", CONFIG, "proxy_malformed", in_environment(HTTP_PROXY="http://127.0.0.1:x", **KEYS)),
+    ("MalformedCredentials", CONFIG, "credentials_malformed", in_environment(**{**KEYS, "AWS_SESSION_TOKEN": "a\nb"})),
     ("ProxyConnectionError", CONFIG, "proxy_failed", in_environment(HTTP_PROXY="http://127.0.0.1:9", **KEYS)),
     ("HTTPClientError", RETRY, "aws_unreadable", unreadable),
     ("ResponseParserError", RETRY, "aws_unreadable", page_for_xml),

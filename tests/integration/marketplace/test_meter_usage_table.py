@@ -20,7 +20,8 @@ from sidecar.child import process
 from sidecar.emulator.keys import SigningKeys
 from sidecar.marketplace.meter_usage import Metered
 from sidecar.metering.dispositions import TABLE, classify
-from sidecar.metering.outcomes import Outcome, Refused, Unknown
+from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
+from tests.integration.gate.sdk_exceptions import UNSEEN
 from tests.integration.gate.support import HTML, KEYS, REGION, ROLE, Answer, Rig, Shifted, black_hole, dead_url
 
 from .support import REQUEST, metered, sealed
@@ -64,6 +65,7 @@ CANNOT_COME: Final = {
     "ResponseStreamingError": "MeterUsage streams nothing",
     "metadata_unreadable": "the parent says it, before there is anything to send",
     "DecimalsUnsupported": "needs an SDK without the decimal fields; see test_metering",
+    **dict.fromkeys(UNSEEN, "the SDK has it, and no environment of ours brings it about"),
 }
 """Codes beside others of their row that no environment brings about, and why."""
 
@@ -180,6 +182,8 @@ CLIENT: Final[Mapping[str, Callable[[Rig], Outcome]]] = {
     "credentials_malformed": by_irsa(AWS_WEB_IDENTITY_TOKEN_FILE="TMP/empty"),
     "EndpointConnectionError": lambda rig: metered(rig, dead_url()).outcome,
     "ConnectTimeoutError": lambda rig: rig.slow("ConnectTimeoutError"),
+    "MalformedProxy": by_environment(HTTP_PROXY="http://127.0.0.1:x", **KEYS),
+    "MalformedCredentials": by_environment(**{**KEYS, "AWS_SESSION_TOKEN": "a\nb"}),
     "ProxyConnectionError": by_environment(HTTP_PROXY="http://127.0.0.1:9", **KEYS),
     "SSLError:certificate": lambda rig: metered(rig, rig.web(Answer(), tls=True).url).outcome,
 }
@@ -287,6 +291,36 @@ def test_a_refusal_of_sts_never_speaks_about_the_record(code: str, rig: Rig) -> 
 def test_a_refusal_of_stss_that_is_known_keeps_its_code(rig: Rig) -> None:
     assert by_sts("AccessDenied")(rig) == Refused(code="AccessDenied", sent=False)
     assert by_sts("ExpiredTokenException")(rig) == Refused(code="ExpiredTokenException", sent=False)
+
+
+NOT_SENT: Final = [
+    {"HTTP_PROXY": "http://127.0.0.1:x"},
+    {"HTTP_PROXY": "http://user:pa#ss@127.0.0.1:3128"},
+    {"HTTP_PROXY": "#"},
+    {"HTTP_PROXY": "http://127.0.0.1:99999"},
+    {"AWS_SESSION_TOKEN": "a\nb"},
+    {"AWS_ACCESS_KEY_ID": "AKID\n"},
+]
+
+
+@pytest.mark.parametrize("env", NOT_SENT, ids=lambda env: next(iter(env.values())))
+def test_what_never_left_the_host_is_not_a_lost_answer(env: dict[str, str], rig: Rig) -> None:
+    aws = rig.aws()
+    submission = Submission(requests=(REQUEST, REQUEST), region=REGION, endpoint_url=aws.url)
+    found = read_results(rig.spawned(submission, {**KEYS, **env}), submission, time.monotonic() + 30)
+    for result in found:
+        assert isinstance(result.outcome, Refused)
+        assert classify(result.outcome.code).definite
+        assert classify(result.outcome.code).slow, "a person must change something"
+    assert not aws.calls()
+
+
+def test_blanks_around_a_proxy_do_not_keep_usage_back(rig: Rig) -> None:
+    aws = rig.aws()
+    env = {**KEYS, "HTTP_PROXY": f" {dead_url()} ", "NO_PROXY": "127.0.0.1"}
+    submission = Submission(requests=(REQUEST,), region=REGION, endpoint_url=aws.url)
+    (found,) = read_results(rig.spawned(submission, env), submission, time.monotonic() + 30)
+    assert isinstance(found.outcome, Settled)
 
 
 def test_a_code_nobody_knows_is_handed_on(rig: Rig) -> None:

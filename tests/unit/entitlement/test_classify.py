@@ -33,7 +33,15 @@ DENY, CONFIG, RETRY, LATER_CONFIG = (
     AnswerClass.RETRY_THEN_CONFIG,
 )
 
-OURS: Final = {"RuntimeError:clock", "ca_bundle_unreadable", "child_failed", "child_timed_out", "metadata_unreadable"}
+OURS: Final = {
+    "MalformedCredentials",
+    "MalformedProxy",
+    "RuntimeError:clock",
+    "ca_bundle_unreadable",
+    "child_failed",
+    "child_timed_out",
+    "metadata_unreadable",
+}
 """Codes of the SDK's place that are not the SDK's."""
 
 EXPECTED: Final[Mapping[tuple[AnsweredBy, ...], Mapping[AnswerClass, str]]] = {
@@ -243,6 +251,7 @@ def test_only_where_aws_gave_no_answer_may_a_kept_one_stand_in() -> None:
         "aws_slow",
         "tls_failed",
         "proxy_failed",
+        "proxy_malformed",
         "aws_unreadable",
         "asking_failed",
         "asking_timed_out",

@@ -91,6 +91,11 @@ def test_proxies_themselves_are_seen() -> None:
     assert env.items() <= for_sdk(env, None, in_platform=True).items()
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY"])
+def test_blanks_around_a_proxy_are_not_part_of_it(name: str) -> None:
+    assert for_sdk({name: " http://proxy:3128\n"}, None, in_platform=True)[name] == "http://proxy:3128"
+
+
 def test_the_instances_role_is_not_consulted_on_a_platform_unless_someone_says_so() -> None:
     assert for_sdk({}, None, in_platform=True)["AWS_EC2_METADATA_DISABLED"] == "true"
     assert for_sdk({"AWS_EC2_METADATA_DISABLED": "false"}, None, True)["AWS_EC2_METADATA_DISABLED"] == "false"

@@ -1,0 +1,93 @@
+"""Refuse a request that cannot leave this host, before the SDK tries to send it.
+
+The SDK reports a proxy that is no URL, or a line break in a credential, as a failure of the HTTP client: the same
+class as an answer that breaks off. Here they are named, so that nobody waits for an answer that cannot come, and an
+hour that was never sent does not count as perhaps billed.
+
+Invariants:
+- Nothing of a proxy's URL or of a header is repeated in an error: both hold secrets.
+- A proxy that is not used for this host (NO_PROXY) is not judged.
+- The proxy is the one the SDK would use, found by the SDK's own function.
+
+Sources: botocore's httpsession (`ProxyConfiguration`) and utils (`get_environ_proxies`); RFC 9110 §5.5 (field values).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.utils import get_environ_proxies
+from urllib3.exceptions import LocationValueError
+from urllib3.util import parse_url
+
+SCHEMES: Final = ("http", "https")
+PORT_MAX: Final = 65_535
+FIELD_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+"""What the headers of a signed request may hold. RFC 9110 lets tabs and Latin-1 through; no credential has either."""
+
+
+class MalformedProxy(BotoCoreError):  # type: ignore[misc]
+    """The proxy for this host is no URL of a proxy."""
+
+    fmt = "the proxy is not http://HOST:PORT"
+
+
+class MalformedCredentials(BotoCoreError):  # type: ignore[misc]
+    """A credential holds a character that no header may have."""
+
+    fmt = "a credential holds a line break or another character that no header may have"
+
+
+def guard(request: Any, **_: Any) -> None:
+    """Refuse what cannot be sent; a handler of the SDK's event `before-send`.
+
+    Raises MalformedProxy or MalformedCredentials.
+    """
+    proxy = get_environ_proxies(request.url).get(urlsplit(request.url).scheme)
+    if proxy and not is_proxy(proxy):
+        raise MalformedProxy()
+    if not all(map(_is_field_value, request.headers.values())):
+        raise MalformedCredentials()
+
+
+def is_proxy(written: str) -> bool:
+    """Return whether this names a proxy that the SDK can use: `http://HOST:PORT`, or `HOST:PORT`."""
+    scheme, mark, _ = written.partition("://")
+    if mark and scheme not in SCHEMES:
+        return False  # the SDK takes any other text before `://`, HTTP in capitals included, for a host
+    try:
+        url = parse_url(written if mark else f"http://{written}")
+        name, password = (unquote(part or "") for part in (url.auth or "").partition(":")[::2])
+        (name + password).encode("ascii")  # as the SDK does for `Proxy-Authorization`
+        host = (url.host or "").strip("[]")
+        host.encode("ascii" if ":" in host else "idna")
+    except (LocationValueError, ValueError):
+        return False
+    return bool(host) and (url.port is None or 0 < url.port <= PORT_MAX)
+
+
+def refused_by_client(exc: Exception) -> BotoCoreError | None:
+    """Return what an error of the SDK's HTTP client means, where it is certain that nothing was sent; else None.
+
+    The guard stands before it; this is for an address that only the HTTP client itself refuses.
+    """
+    if type(exc) is not HTTPClientError:  # its subclasses say what they mean
+        return None
+    wrapped = getattr(exc, "kwargs", {}).get("error")
+    if isinstance(wrapped, LocationValueError):
+        return MalformedProxy()  # the other address, AWS's own, comes from the SDK's rules
+    if isinstance(wrapped, UnicodeEncodeError) or _illegal_header(wrapped):
+        return MalformedCredentials()
+    return None
+
+
+def _illegal_header(error: object) -> bool:
+    return isinstance(error, ValueError) and str(error).startswith("Invalid header value")  # http.client's words
+
+
+def _is_field_value(value: object) -> bool:
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return FIELD_VALUE.fullmatch(text) is not None
