@@ -215,6 +215,16 @@ def http() -> str:
         tables.routes(),
         "A refusal is a problem document (`application/problem+json`, RFC 9457) with `status`, `title`, `detail`, a"
         " `reason` that never changes and, where it is about one of several events, their `index` from 0.",
+        "## Who may ask the product's listener",
+        "The probe listener answers anyone who reaches it. The product's listener refuses what a web page in somebody's"
+        " browser could send: a request with an `Origin` that is not its own, one with `Sec-Fetch-Site: cross-site` or"
+        " `same-site`, and one whose `Host` is neither a loopback name or address, nor the address it arrived at, nor"
+        " one of [`SIDECAR_API_HOSTS`](settings.md). Ports in `Host` are not compared. Clients that are no browser send"
+        " no `Origin`, and notice nothing as long as they ask by a name that is known.",
+        "With `SIDECAR_API_TOKEN_FILE` every route of it but the probes needs `Authorization: Bearer` and the token."
+        " Product and sidecar mount the same Secret; in the chart, with `extraVolumes`, `extraVolumeMounts` and"
+        " `config.api_token_file`. The sidecar reads the file at its start, its commands each time. Set one where other"
+        " pods or machines reach the listener.",
         "## Routes",
         tables.route_sections(),
         "## Fields of `GET /v1/status`",

@@ -90,6 +90,7 @@ def _serve(
     settings: Settings, listening: Sequence[Listening], board: RestartState, question: CheckRequest, first: ChildProcess
 ) -> int:
     from sidecar.app.wiring import Sidecar
+    from sidecar.server.admission import Admission
     from sidecar.server.gunicorn_app import GunicornApp
     from sidecar.server.gunicorn_internals import check_gunicorn
 
@@ -102,7 +103,8 @@ def _serve(
     code: object = Exit.OK
     master = os.getpid()
     try:
-        GunicornApp(Sidecar(settings, board, question, first), listening, settings.flush_seconds).run()
+        admission = Admission([*settings.api_hosts, *(one.host for one in settings.api_bind)], settings.api_token)
+        GunicornApp(Sidecar(settings, board, question, first), listening, admission, settings.flush_seconds).run()
     except SystemExit as exc:
         if os.getpid() != master:
             raise  # the worker's own end; what follows is the master's

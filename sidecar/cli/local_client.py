@@ -14,6 +14,10 @@ import os
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TIMEOUT_SECONDS = 0.9
 """The kubelet's default timeout is one second."""
@@ -28,12 +32,7 @@ def listener_address(name: str, manifest: str = MANIFEST) -> tuple[str, int]:
 
     Raises SettingsError where the address, or the file that has it, is wrong.
     """
-    text = (
-        _in_file(manifest, name)
-        or os.environ.get(f"SIDECAR_{name.upper()}", "").strip()
-        or _in_file(os.environ.get("SIDECAR_CONFIG", ""), name)
-        or DEFAULTS[name]
-    )
+    text = _setting(name, manifest) or DEFAULTS[name]
     host, _, port = text.split(",")[0].strip().rpartition(":")
     host = host.strip("[]")
     if not port.isdigit():
@@ -42,6 +41,34 @@ def listener_address(name: str, manifest: str = MANIFEST) -> tuple[str, int]:
         fault = f"{text!r} has no port."
         raise SettingsError([Problem(setting=f"SIDECAR_{name.upper()}", fault=fault, example=DEFAULTS[name])])
     return WILD.get(host, host), int(port)
+
+
+def authorization(manifest: str = MANIFEST) -> dict[str, str]:
+    """Return the header with the token of the product's listener; nothing where no token is set.
+
+    Raises SettingsError where the file that is named has none.
+    """
+    path = _setting("api_token_file", manifest)
+    if not path:
+        return {}
+    from pathlib import Path
+
+    from sidecar.errors import Problem, SettingsError
+    from sidecar.settings import api_token
+
+    try:
+        return {"Authorization": f"Bearer {api_token.read(Path(path))}"}
+    except ValueError as exc:
+        raise SettingsError([Problem(setting="SIDECAR_API_TOKEN_FILE", fault=str(exc))]) from exc
+
+
+def _setting(name: str, manifest: str) -> str:
+    """Return a setting as it is written, from the first source that has it; empty where none has."""
+    return (
+        _in_file(manifest, name)
+        or os.environ.get(f"SIDECAR_{name.upper()}", "").strip()
+        or _in_file(os.environ.get("SIDECAR_CONFIG", ""), name)
+    )
 
 
 def _in_file(path: str, name: str) -> str:
@@ -63,11 +90,14 @@ def _in_file(path: str, name: str) -> str:
     return str(yaml_file.read(Path(path)).get(name, "")).strip()
 
 
-def get_json(address: tuple[str, int], request: str, timeout: float = TIMEOUT_SECONDS) -> tuple[int, dict[str, object]]:
+def get_json(
+    address: tuple[str, int], request: str, timeout: float = TIMEOUT_SECONDS, headers: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, object]]:
     """Return status and JSON body of one request. Raises OSError or ValueError."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     deadline = time.monotonic() + timeout
     with socket.create_connection(address, timeout) as sock:
-        sock.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        sock.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n".encode())
         received = b""
         while len(received) < BYTES_MAX:
             sock.settimeout(max(0.001, deadline - time.monotonic()))

@@ -192,9 +192,11 @@ def _read(response: ClientResponse) -> Mapping[str, object]:
 def _request(method: str, target: str, body: bytes | None = None) -> ClientResponse:
     """Send a request to the sidecar of this container. Raises CommandFailed for every status but 200, SettingsError."""
     host, port = local_client.listener_address("api_bind")
+    headers = {"Host": "localhost", "Content-Type": "application/json", "Connection": "close"}
+    headers |= local_client.authorization()
     connection = http.client.HTTPConnection(host, port, timeout=RESPONSE_SECONDS)
     try:
-        connection.request(method, target, body, {"Content-Type": "application/json", "Connection": "close"})
+        connection.request(method, target, body, headers)
         received = connection.getresponse()
         response = ClientResponse(body=received.read(), link=received.getheader("Link", ""))
     except (OSError, http.client.HTTPException) as exc:

@@ -80,7 +80,9 @@ def recheck() -> int:
     """Ask AWS again now. Returns 0 where it is being asked, 69 otherwise."""
     address = local_client.listener_address("api_bind")
     try:
-        status, found = local_client.get_json(address, "POST /v1/recheck", REQUEST_SECONDS)
+        status, found = local_client.get_json(
+            address, "POST /v1/recheck", REQUEST_SECONDS, local_client.authorization()
+        )
     except (OSError, ValueError) as exc:
         sys.stderr.write(
             f"no sidecar answers at {address[0]}:{address[1]} ({exc}). Run this in its container, with its"

@@ -16,10 +16,12 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
+from sidecar.server.admission import Admission
 from sidecar.server.limits import Counters, Limits
-from sidecar.server.request import RequestReader
+from sidecar.server.request import Judge, RequestReader
 
 
 class Phase(Enum):
@@ -40,6 +42,7 @@ class Phase(Enum):
     __hash__ = object.__hash__  # Enum's own is Python code, and each request asks for it twenty times
 
 
+EVERY_ADDRESS: Final = ("0.0.0.0", "::")
 EVICTION_ORDER: Final = (Phase.IDLE, Phase.LINGERING, Phase.READING, Phase.WRITING)
 
 
@@ -66,7 +69,7 @@ class Connection:
         self.peer = peer
         self.server = server
         self.listener = listener
-        self.reader = RequestReader(cfg, peer, listener.limits, listener.name)
+        self.reader = RequestReader(cfg, peer, listener.limits, listener.name, listener.judge(sock, server))
         self.phase = Phase.CLOSED
         self.deadline = 0.0
         self.outbox: deque[memoryview] = deque()
@@ -115,9 +118,10 @@ class Connection:
 class Listener:
     """The connections accepted under one name, in order of age within each phase."""
 
-    def __init__(self, name: str, limits: Limits, counters: Counters) -> None:
+    def __init__(self, name: str, limits: Limits, counters: Counters, admission: Admission | None = None) -> None:
         self.name = name
         self.limits = limits
+        self._admission = admission
         self._counters = counters
         self._held_bytes = dict.fromkeys(Phase, 0)
         self._held_bytes_max = {
@@ -131,6 +135,13 @@ class Listener:
             Phase.LINGERING: limits.linger_seconds,
         }
         self._phases: dict[Phase, dict[Connection, None]] = {phase: {} for phase in Phase if phase is not Phase.CLOSED}
+
+    def judge(self, sock: socket.socket, server: Any) -> Judge | None:
+        """Return what judges the heads of this connection. `server`: the address that its listening socket has."""
+        if self._admission is None:
+            return None
+        own = sock.getsockname() if server[0] in EVERY_ADDRESS else server
+        return partial(self._admission.refusal, own[0])
 
     def move(self, connection: Connection, phase: Phase, now: float) -> None:
         """Put a connection into a phase, as its youngest. CLOSED removes it."""

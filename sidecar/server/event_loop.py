@@ -20,7 +20,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from sidecar.api.reply import PROBE
+from sidecar.api.reply import API, PROBE
+from sidecar.server.admission import Admission
 from sidecar.server.connection import Connection, Listener, Phase
 from sidecar.server.limits import Counters, Limits
 from sidecar.server.request import HttpError, Request
@@ -59,8 +60,10 @@ class EventLoop:
 
     dispatcher: Dispatcher
 
-    def __init__(self, cfg: Any, limits: Limits, counters: Counters, names: Iterable[str]) -> None:
-        """`names`: the listeners' names."""
+    def __init__(
+        self, cfg: Any, limits: Limits, counters: Counters, names: Iterable[str], admission: Admission | None = None
+    ) -> None:
+        """`names`: the listeners' names; `admission`: who may ask the product's, where not anyone may."""
         self.limits, self.counters = limits, counters
         self.closing = False
         """The worker ends: each response closes its connection."""
@@ -69,7 +72,7 @@ class EventLoop:
         self._cfg = cfg
         self._finishing = False
         self._poller = selectors.DefaultSelector()
-        self._listeners = {name: Listener(name, limits, counters) for name in names}
+        self._listeners = {name: Listener(name, limits, counters, admission if name == API else None) for name in names}
         self._scratch = bytearray(SCRATCH_BYTES)
         probes_first = sorted(self._listeners, key=lambda name: name != PROBE)
         self._ready: dict[str, dict[Connection, None]] = {name: {} for name in probes_first}
@@ -230,7 +233,7 @@ class EventLoop:
         """Dispatch what has been read, if that is a whole request."""
         found = connection.reader.take()
         if isinstance(found, HttpError):
-            self.respond(connection, error_response(found))
+            self.respond(connection, error_response(found, head_only=connection.reader.head_only))
         elif isinstance(found, Request):
             self.dispatcher.serve(connection, found)
         else:

@@ -21,6 +21,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from sidecar.api.router import Router
+from sidecar.server.admission import Admission
 from sidecar.server.gunicorn_logger import GunicornLogger
 from sidecar.server.listeners import Listening
 from sidecar.server.worker import gunicorn_settings
@@ -70,8 +71,11 @@ class GunicornApp(BaseApplication):  # type: ignore[misc]
     http_counters: Any = None
     """Set by the worker before `load`."""
 
-    def __init__(self, service: Service, listening: Sequence[Listening], graceful_seconds: float) -> None:
+    def __init__(
+        self, service: Service, listening: Sequence[Listening], admission: Admission, graceful_seconds: float
+    ) -> None:
         """`graceful_seconds`: the longest time between SIGTERM and the end, whatever hangs."""
+        self.admission = admission
         self._service, self._listening, self._graceful_seconds = service, listening, graceful_seconds
         self.listener_names = tuple(one.name for one in listening)
         super().__init__()

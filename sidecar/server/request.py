@@ -17,7 +17,7 @@ Sources: RFC 9112 (HTTP/1.1), sections 2.2, 3.2, 6 and 7.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,7 +47,12 @@ class HttpError:
     status: int
     reason: str
     detail: str
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers of the response, besides the usual ones."""
 
+
+Judge = Callable[[Any], HttpError | None]
+"""Takes gunicorn's message of a new head, and returns why the request is not served, or None."""
 
 BAD_REQUEST: Final = HttpError(400, "bad_request", "The request is not valid HTTP/1.1.")
 BODY_TOO_LARGE: Final = HttpError(413, "body_too_large", "The body is longer than this listener reads.")
@@ -167,11 +172,21 @@ class _ChunkScan:
 class RequestReader:
     """The bytes of one connection, handed on one whole request at a time.
 
-    A Refusal ends the connection: nothing may be read from it afterwards.
+    An HttpError ends the connection: nothing may be read from it afterwards.
     """
 
-    def __init__(self, cfg: Any, peer: tuple[str, int], limits: Limits, listener: str) -> None:
+    def __init__(
+        self,
+        cfg: Any,
+        peer: tuple[str, int],
+        limits: Limits,
+        listener: str,
+        judge: Judge | None = None,
+    ) -> None:
         self.buffer = bytearray()
+        self.head_only = False
+        """The last head asks for a response without a body."""
+        self._judge_head = judge
         self._cfg = cfg
         self._peer = peer
         self._limits = limits
@@ -239,6 +254,10 @@ class RequestReader:
             return BAD_REQUEST
         if message.version >= (1, 1) and not any(name == "HOST" for name, _ in message.headers):
             return BAD_REQUEST
+        self.head_only = message.method == "HEAD"
+        refusal = self._judge_head(message) if self._judge_head else None
+        if refusal is not None:
+            return refusal
         framing = message.body.reader
         if isinstance(framing, LengthReader):
             self._body_bytes = framing.length

@@ -215,6 +215,7 @@ def error_response(refusal: HttpError, *, head_only: bool = False, error: str | 
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
     ]
+    lines += [f"{name}: {value}" for name, value in refusal.headers]
     if refusal.status == 503:
         lines.append("Retry-After: 1")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -7,7 +7,8 @@ Invariants:
 - At SIGTERM the worker keeps accepting and answering until the application says that it has stopped.
 - The heartbeat and the deadlines of connections are looked at once a second.
 
-The application object has `listener_names`, `wsgi()`, `stopping()` and `stopped()`, and gets `http_counters`.
+The application object has `listener_names`, `admission`, `wsgi()`, `stopping()` and `stopped()`, and gets
+`http_counters`.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             raise RuntimeError(f"{len(self.sockets)} listening sockets, but {len(names)} listener names")
         counters = Counters.of(names)
         self.app.http_counters = counters
-        self._loop = EventLoop(self.cfg, self.limits, counters, names)
+        self._loop = EventLoop(self.cfg, self.limits, counters, names, self.app.admission)
         super().init_process()
 
     def init_signals(self) -> None:

@@ -7,7 +7,7 @@ image seals: `manifest`; output: `describe`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,6 +66,10 @@ class Settings:
     flush_seconds: int
     log_level: LogLevel
     termination_log: Path
+    api_hosts: tuple[str, ...] = ()
+    api_token_file: Path | None = None
+    api_token: str | None = field(default=None, repr=False)
+    """The content of `api_token_file`."""
     dimensions: tuple[Dimension, ...] = ()
     """Empty: nothing is metered."""
     endpoint_url: str | None = None

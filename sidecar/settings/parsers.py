@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -26,6 +27,9 @@ PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}")
 
 WORKLOAD_ID = re.compile(r"[\x21-\x7e]{1,512}")
 """Printable, no spaces: a pod UID, a task ARN, or a name that the operator chose."""
+
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?")
+"""A DNS name, with the underscores that Docker and Compose allow."""
 
 PEM = re.compile(r"\A-----BEGIN (RSA )?PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END (RSA )?PUBLIC KEY-----\s*\Z")
 RSA_OID = bytes.fromhex("06092a864886f70d010101")
@@ -148,6 +152,24 @@ def addresses(value: object) -> tuple[Address, ...]:
     if len(set(found)) != len(found):
         raise ValueError(f"{text(value)!r} names an address twice.")
     return found
+
+
+def hosts(value: object) -> tuple[str, ...]:
+    """Return one or more host names or addresses, comma-separated, in lower case."""
+    return tuple(dict.fromkeys(_host(part.strip()) for part in text(value).split(",")))
+
+
+def _host(written: str) -> str:
+    bare = written[1:-1] if written.startswith("[") and written.endswith("]") else written
+    fine = HOST_NAME.fullmatch(written) is not None
+    if ":" in bare:
+        try:
+            fine = bool(socket.inet_pton(socket.AF_INET6, bare))
+        except (OSError, ValueError):
+            fine = False
+    if not fine:
+        raise ValueError(f"{written!r} is not a host name or address alone, without scheme, port and wildcard.")
+    return bare.lower().removesuffix(".")
 
 
 def _address(written: str) -> Address:

@@ -75,6 +75,7 @@ def collect(
     _choose_keys(found, given)
     _guard_endpoint(found, given)
     _need_dimensions(found)
+    _read_token(found, given)
     return found
 
 
@@ -294,6 +295,19 @@ def _key_from(file: Path, written: str, problems: list[Problem]) -> str | None:
         fault = f"names {file}, which {exc}"
     problems.append(Problem(setting=written, fault=fault, example=BY_NAME["public_key_file"].example))
     return None
+
+
+def _read_token(found: Collected, given: Mapping[str, RawValue]) -> None:
+    """Set the bearer token of the product's listener, where a file is named."""
+    file = found.values.get("api_token_file")
+    if not isinstance(file, Path):
+        return
+    from sidecar.settings import api_token
+
+    try:
+        found.values["api_token"] = api_token.read(file)
+    except ValueError as exc:
+        found.problems.append(Problem(setting=_written("api_token_file", given), fault=str(exc)))
 
 
 def _refuse_other_keys(

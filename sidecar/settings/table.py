@@ -204,6 +204,22 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         parse=parsers.addresses,
     ),
     Setting(
+        name="api_hosts",
+        meaning="names and addresses, comma-separated and without ports, that clients may use for the product's"
+        " listener, besides loopback and its own address; a request with another `Host` is refused",
+        example="entitlement-sidecar",
+        default_text="none",
+        parse=parsers.hosts,
+    ),
+    Setting(
+        name="api_token_file",
+        meaning="file with a token of at least 16 characters; every route of the product's listener but the probes"
+        " then needs `Authorization: Bearer`. Read at the start",
+        example="/etc/entitlement-sidecar-token/token",
+        default_text="none: no token is needed",
+        parse=parsers.absolute_path,
+    ),
+    Setting(
         name="on_denied",
         meaning="`hold`: stay up with the gate shut and ask again; `exit`: end with 77",
         example="exit",

@@ -215,3 +215,27 @@ def test_what_cannot_be_printed_is_a_line_and_not_a_traceback(
         full, gone = shell(sidecar, FULL, *arguments), shell(sidecar, GONE, *arguments)
     assert (full.returncode, full.stderr) == (1, "stdout cannot be written: No space left on device\n")
     assert gone.stderr == ""
+
+
+def test_with_a_token_the_commands_work_and_a_request_without_it_does_not(aws: Emulator, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("token-of-the-acceptance-test\n")
+    with Sidecar(aws, tmp_path, SIDECAR_API_TOKEN_FILE=str(token), SIDECAR_DIMENSIONS="requests") as sidecar:
+        sidecar.shows("entitled")
+        assert sidecar.api("GET /v1/status")[0] == 401
+        assert sidecar.api("POST /v1/usage")[0] == 401
+        assert sidecar.api("GET /entitled")[0] == 200
+        assert sidecar.command("report", "requests", "2").stdout == "accepted\n"
+        assert "requests" in sidecar.command("usage").stdout
+        assert sidecar.command("usage", "export").returncode == 0
+        assert sidecar.command("recheck").returncode in (0, 69), "429 where AWS was asked just now"
+        refused = sidecar.command("report", "requests", "2", SIDECAR_API_TOKEN_FILE="")
+        assert (refused.returncode, "token_refused" in refused.stderr) == (65, True)
+        assert token.read_text().strip() not in sidecar.text()
+        assert token.read_text().strip() not in sidecar.command("settings").stdout
+
+
+def test_a_sidecar_without_its_token_does_not_start(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path, SIDECAR_API_TOKEN_FILE=str(tmp_path / "absent")) as sidecar:
+        assert sidecar.ended() == 78
+        assert "SIDECAR_API_TOKEN_FILE" in sidecar.text()

@@ -186,6 +186,7 @@ def serve(options: dict[str, Any]) -> None:
     from gunicorn.app.base import BaseApplication
 
     from sidecar.server import worker
+    from sidecar.server.admission import Admission
 
     class TestWorker(worker.Worker):
         __test__ = False
@@ -196,6 +197,7 @@ def serve(options: dict[str, Any]) -> None:
         asked = 0
         released = not options["hold"]
         http_counters: Any = None
+        admission = Admission(**options["admission"]) if options["admission"] is not None else None
 
         def load_config(self) -> None:
             settings = worker.gunicorn_settings() | {
@@ -284,6 +286,7 @@ def server(
     site: bool = False,
     files: int = 0,
     mark: str = "",
+    admission: dict[str, object] | None = None,
     settings: dict[str, object] | None = None,
     env: dict[str, str] | None = None,
     **limits: Any,
@@ -291,7 +294,8 @@ def server(
     """A server with a probe and an api listener.
 
     `hold` keeps it draining until `/release`; `site` serves the project's own routes; `files` is how many
-    it may have open; `mark` is a file that appears when the application is told to stop.
+    it may have open; `mark` is a file that appears when the application is told to stop; `admission` is
+    what the api listener's is made of, where it has one.
     """
     sockets = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(2)]
     names = ["probe", "api"]
@@ -302,6 +306,7 @@ def server(
         "site": site,
         "files": files,
         "mark": mark,
+        "admission": admission,
         "settings": settings or {},
         "limits": limits,
     }

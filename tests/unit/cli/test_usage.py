@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,30 @@ def test_every_flag_of_a_report_is_sent_as_written(at: Any) -> None:
         "at": "2026-11-20T10:15:00Z",
         "key": "k",
     }
+
+
+def test_each_command_sends_the_token_where_one_is_set(at: Any, monkeypatch: Env, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("token-of-the-test\n")
+    records = http_answer(200, {"records": [RECORD]})
+    commands = (["report", "requests", "7"], ["usage"], ["usage", "--json"], ["usage", "retry"], ["usage", "export"])
+    for token, expected in ((str(path), "Bearer token-of-the-test"), ("", None)):
+        monkeypatch.setenv("SIDECAR_API_TOKEN_FILE", token)
+        for command in commands:
+            with Peer([KEPT if command[0] == "report" else records]) as peer:
+                at(peer)
+                assert code(*command) == Exit.OK
+            assert [one.headers.get("authorization") for one in peer.requests] == [expected], command
+            assert {one.headers["host"] for one in peer.requests} == {"localhost"}
+
+
+def test_a_token_file_that_cannot_be_read_is_a_setting(at: Any, monkeypatch: Env, capsys: Capture) -> None:
+    monkeypatch.setenv("SIDECAR_API_TOKEN_FILE", "/nonexistent/token")
+    with Peer([KEPT]) as peer:
+        at(peer)
+        assert code("report", "requests", "7") == 78
+    assert not peer.requests
+    assert "/nonexistent/token" in capsys.readouterr().err
 
 
 def test_two_reports_have_two_ids(at: Any) -> None:

@@ -220,6 +220,15 @@ def test_a_refused_recheck_is_69_with_its_reason(capsys: Capture, monkeypatch: E
     assert words in capsys.readouterr().err
 
 
+def test_a_recheck_sends_the_token_where_one_is_set(monkeypatch: Env, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("token-of-the-test")
+    monkeypatch.setenv("SIDECAR_API_TOKEN_FILE", str(tmp_path / "token"))
+    with Peer([http_answer(202, {"asked": True})]) as peer:
+        monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port}")
+        assert wait_command.recheck() == Exit.OK
+    assert [one.headers["authorization"] for one in peer.requests] == ["Bearer token-of-the-test"]
+
+
 def test_a_recheck_without_a_sidecar_is_69(capsys: Capture, monkeypatch: Env) -> None:
     monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{free_port()}")
     assert wait_command.recheck() == Exit.UNAVAILABLE

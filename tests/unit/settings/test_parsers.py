@@ -53,6 +53,9 @@ GOOD: list[tuple[str, object, object]] = [
     ("termination_log", "/dev/termination-log", Path("/dev/termination-log")),
     ("probe_bind", ":8484", (Address(host="::", port=8484),)),
     ("probe_bind", "localhost:0", (Address(host="127.0.0.1", port=0),)),
+    ("api_hosts", "Entitlement-Sidecar, gate.local.,gate.local", ("entitlement-sidecar", "gate.local")),
+    ("api_hosts", "my_service,10.0.0.1,[2001:DB8::1],::2", ("my_service", "10.0.0.1", "2001:db8::1", "::2")),
+    ("api_token_file", "/etc/token", Path("/etc/token")),
     ("api_bind", "10.0.0.1:1, [fe80::1%2]:2", (Address(host="10.0.0.1", port=1), Address(host="fe80::1%2", port=2))),
 ]
 
@@ -113,6 +116,13 @@ BAD: list[tuple[str, object, str]] = [
     ("probe_bind", ":8484,[::]:8484", "twice"),
     ("api_bind", "http://127.0.0.1:1", "is not HOST:PORT"),
     ("api_bind", "a b:1", "'a b:1'"),
+    ("api_hosts", "gate:8485", "'gate:8485'"),
+    ("api_hosts", "http://gate", "'http://gate'"),
+    ("api_hosts", "*.example", "wildcard"),
+    ("api_hosts", "gate,", "''"),
+    ("api_hosts", "[gate]", "'[gate]'"),
+    ("api_hosts", "a b", "'a b'"),
+    ("api_token_file", "token", "is not an absolute path"),
 ]
 
 

@@ -18,6 +18,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "public_key_version": ("2", "3", "4"),
     "state_dir": ("/flag", "/environment", "/file"),
     "probe_bind": (":1", ":2", ":3"),
+    "api_hosts": ("flag", "environment", "file"),
     "api_bind": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
     "startup_retry_seconds": ("1", "2", "3"),
     "reask_seconds": ("1", "2", "3"),
@@ -36,6 +37,8 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "clock_url": ("http://flag", "http://environment", "http://file"),
 }
 KEYS = ("public_key", "public_key_file")
+FILES = ("api_token_file",)
+"""Named in every source, but each with content of its own."""
 
 
 def shown(settings: Settings, name: str) -> object:
@@ -49,7 +52,7 @@ def config(tmp_path: Path, **values: object) -> dict[str, str]:
 
 
 def test_every_setting_is_tried() -> None:
-    assert set(OTHERS) | set(KEYS) == set(BY_NAME)
+    assert set(OTHERS) | set(KEYS) | set(FILES) == set(BY_NAME)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -84,6 +87,39 @@ def test_a_key_may_be_in_a_file(tmp_path: Path) -> None:
     env = {"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY_FILE": str(tmp_path / "key.pem")}
     (found,) = load(env).public_keys
     assert (found.pem, found.version) == (public_pem(), 1)
+
+
+def test_the_token_of_the_api_is_read_from_its_file(tmp_path: Path) -> None:
+    for name in ("flag", "environment", "file"):
+        (tmp_path / name).write_text(f" {name}-token-of-the-test\r\n")
+    env = needed() | config(tmp_path, api_token_file=str(tmp_path / "file"))
+    assert load(env).api_token == "file-token-of-the-test"
+    env["SIDECAR_API_TOKEN_FILE"] = str(tmp_path / "environment")
+    assert load(env).api_token == "environment-token-of-the-test"
+    found = load(env, {"api_token_file": str(tmp_path / "flag")})
+    assert found.api_token == "flag-token-of-the-test"
+    assert "token-of-the-test" not in repr(found)
+    assert load().api_token is None
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\n", "fifteen-letters", "two words of a token", "t" * 17 + "\x00", "t" * 4097]
+)
+def test_a_file_without_a_token_is_an_error_that_does_not_quote_it(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "token"
+    path.write_text(content)
+    fault = problem(needed() | {"SIDECAR_API_TOKEN_FILE": str(path)})
+    assert fault.setting == "SIDECAR_API_TOKEN_FILE"
+    assert str(path) in fault.fault
+    assert "openssl rand" in fault.fault
+    assert not content.strip() or content.strip() not in str(fault)
+
+
+def test_a_token_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    fault = problem(needed() | {"SIDECAR_API_TOKEN_FILE": str(tmp_path / "absent")})
+    assert "cannot be read" in fault.fault
+    fault = problem(needed() | {"SIDECAR_API_TOKEN_FILE": str(tmp_path)})
+    assert "cannot be read" in fault.fault
 
 
 def test_the_flag_for_the_file_wins_over_its_variable(tmp_path: Path) -> None:

@@ -130,11 +130,18 @@ def test_in_bridge_mode_the_product_gets_a_link() -> None:
     made, notes = render(BRIDGE_APP, RenderOptions(gate=["app"], image=IMAGE))
     assert container(made, "app")["links"] == [NAME]
     assert variables(made)["SIDECAR_API_BIND"] == ":8485"
+    assert variables(made)["SIDECAR_API_HOSTS"] == NAME, "the product asks with its link's name as Host"
     assert f"http://{NAME}:8485" in " ".join(notes)
     notes = render(bound("0.0.0.0:9000"), RenderOptions(gate=["app"]))[1]
     assert f"http://{NAME}:9000" in " ".join(notes)
     assert "links" not in container(merged(EC2_APP), "app")
-    assert "SIDECAR_API_BIND" not in variables(merged(EC2_APP))
+    assert not {"SIDECAR_API_BIND", "SIDECAR_API_HOSTS"} & variables(merged(EC2_APP)).keys()
+
+
+def test_the_alias_of_a_link_is_a_name_the_sidecar_answers_to() -> None:
+    aliased = copy.deepcopy(BRIDGE_APP)
+    aliased["containerDefinitions"][0]["links"] = ["cache", f"{NAME}:gate", f"{NAME}:gate"]
+    assert variables(merged(aliased))["SIDECAR_API_HOSTS"] == f"{NAME},gate"
 
 
 def test_the_default_network_mode_is_bridge_on_ec2_and_awsvpc_on_fargate() -> None:
