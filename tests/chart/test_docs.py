@@ -90,6 +90,7 @@ def test_every_reason_that_is_named_exists() -> None:
 def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
     internal = {
         "checked",
+        "claim",
         "name",
         "fullname",
         "labels",

@@ -533,32 +533,43 @@ class TestVendoring:
         other.unlink()
 
     @pytest.mark.parametrize(
-        ("parent_name", "pattern"),
+        ("parent_name", "alias", "pattern"),
         [
-            ("bookshop", r"bookshop-entitlement"),
-            ("a" * 28, r"a{28}-entitlement"),
-            ("a" * 29, r"a{29}-ent-[0-9a-f]{6}"),
-            ("Book.Shop", r"book-shop-entitlement-[0-9a-f]{6}"),
-            ("'quoted'", r"quoted-entitlement"),
+            ("bookshop", "entitlement", r"bookshop-entitlement"),
+            ("bookshop", "Pro_Plan", r"bookshop-pro-plan-[0-9a-f]{6}"),
+            ("a" * 28, "entitlement", r"a{28}-entitlement"),
+            ("a" * 29, "entitlement", r"a{29}-ent-[0-9a-f]{6}"),
+            ("Book.Shop", "entitlement", r"book-shop-[0-9a-f]{6}-entitlement"),
+            ("'quoted'", "entitlement", r"quoted-entitlement"),
         ],
     )
-    def test_what_the_copy_renders_is_named_after_the_parent(
-        self, parent_name: str, pattern: str, tmp_path: Path
+    def test_what_the_copy_renders_is_named_after_parent_and_alias(
+        self, parent_name: str, alias: str, pattern: str, tmp_path: Path
     ) -> None:
-        assert re.fullmatch(pattern, self.name_override(tmp_path, parent_name))
+        (found,) = self.names(tmp_path, parent_name, alias)
+        assert re.fullmatch(pattern, found)
 
     def test_parents_whose_names_look_alike_get_different_names(self, tmp_path: Path) -> None:
         alike = ["book.shop", "book-shop", "Book-Shop", "a" * 41, "a" * 42, "a" * 35 + ".x", "a" * 35 + "-x"]
-        found = [self.name_override(tmp_path / str(at), name) for at, name in enumerate(alike)]
+        found = [self.names(tmp_path / str(at), name, "entitlement")[0] for at, name in enumerate(alike)]
         assert len(set(found)) == len(alike)
         assert max(map(len, found)) <= 40
 
+    @pytest.mark.parametrize("aliases", [("basic", "pro"), ("b" * 60 + "1", "b" * 60 + "2"), ("a_b", "a-b", "A-b")])
+    def test_two_aliases_of_one_copy_get_two_names(self, aliases: tuple[str, ...], tmp_path: Path) -> None:
+        found = self.names(tmp_path, "bookshop", *aliases)
+        assert len(set(found)) == len(aliases)
+
     @staticmethod
-    def name_override(directory: Path, parent_name: str) -> str:
+    def names(directory: Path, parent_name: str, *aliases: str) -> list[str]:
+        """Return what the copy names its objects under each alias, without the release."""
         directory.mkdir(exist_ok=True)
-        (directory / "Chart.yaml").write_text(f"apiVersion: v2\nname: {parent_name}\nversion: 1.0.0\n")
-        vendor(directory)
-        return str(yaml.safe_load((directory / "charts" / NAME / "values.yaml").read_text())["nameOverride"])
+        chart = f"apiVersion: v2\nname: {parent_name}\nversion: 1.0.0\ndependencies:\n"
+        entry = f"  - {{name: {NAME}, version: 0.1.0, repository: 'file://charts/{NAME}', alias: %s}}\n"
+        (directory / "Chart.yaml").write_text(chart + "".join(entry % one for one in aliases))
+        assert vendor(directory).returncode == 0
+        manifests = render(directory, {one: {"config": {"reask_seconds": 1}} for one in aliases})
+        return [one["metadata"]["name"].removeprefix("rel-") for one in manifests]
 
     @pytest.mark.parametrize(
         "flags",
@@ -635,6 +646,81 @@ class TestVendoring:
             if one["kind"] == "Deployment"
         }
         assert codes == {"rel-red-web": "red1", "rel-blue-web": "blue1"}
+
+
+OBJECTS: list[dict[str, Any]] = [
+    {"config": {"reask_seconds": 1}},
+    {"kubernetesApi": {"enabled": True}, "rbac": {"subjects": ["x"]}},
+    {"podMonitor": {"enabled": True}},
+    {"prometheusRule": {"enabled": True}},
+    {"dashboard": {"enabled": True}},
+    {"serviceAccount": {"create": True}},
+]
+"""Values, each of which renders objects."""
+
+
+class TestTwoCopiesInOneRelease:
+    """Helm renders two objects of one name without a word, and the API server keeps the second."""
+
+    @pytest.mark.parametrize("values", OBJECTS, ids=lambda values: str(next(iter(values))))
+    def test_two_aliases_of_one_name_are_refused_by_their_paths(self, values: dict[str, Any], parent: Path) -> None:
+        named = {"nameOverride": "one", **values}
+        words = refusal(parent, {NAME: named, "second": named})
+        assert f"parent/charts/{NAME} and parent/charts/second" in words or f"second and parent/charts/{NAME}" in words
+        assert re.search(rf'both name their [a-z ]+ "rel-one"\. Set ({NAME}|second)\.nameOverride to another', words)
+
+    @pytest.mark.parametrize(
+        "second",
+        [
+            {"nameOverride": "two", "config": {"reask_seconds": 1}},
+            {"nameOverride": "one", "config": {"reask_seconds": 1}, "enabled": False},
+            {"nameOverride": "one"},
+        ],
+    )
+    def test_two_aliases_that_render_different_objects_are_not(self, second: dict[str, Any], parent: Path) -> None:
+        render(parent, {NAME: {"nameOverride": "one", "config": {"reask_seconds": 1}}, "second": second})
+
+    def test_two_copies_that_create_one_service_account_are_refused(self, parent: Path) -> None:
+        account = {"serviceAccount": {"create": True, "name": "metering"}}
+        words = refusal(parent, {NAME: account, "second": account})
+        assert 'both name their service account "metering". Set ' in words
+        assert "serviceAccount.name to another name" in words
+        render(parent, {NAME: account, "second": {"serviceAccount": {"create": True}}})
+
+    @staticmethod
+    def umbrella(directory: Path, alias: str) -> Path:
+        """Return an umbrella that uses one parent as `red` and as `blue`; the parent's dependency has this alias."""
+        product = in_parent(directory / "umbrella" / "charts")
+        entry = (
+            f"  - {{name: {NAME}, version: 0.1.0, repository: 'file://charts/{NAME}'{alias and f', alias: {alias}'}}}\n"
+        )
+        path = product / "Chart.yaml"
+        path.write_text(path.read_text().split("dependencies:")[0] + "dependencies:\n" + entry)
+        values = product / "values.yaml"
+        values.write_text(values.read_text().replace(f"under: {NAME}", f"under: {alias or NAME}"))
+        for template in (product / "templates").iterdir():
+            text = template.read_text().replace(".Release.Name }}-", ".Release.Name }}-{{ .Chart.Name }}-")
+            template.write_text(text)
+        uses = "".join(f"  - {{name: parent, version: 0.0.1, alias: {one}}}\n" for one in ("red", "blue"))
+        (directory / "umbrella" / "Chart.yaml").write_text(
+            f"apiVersion: v2\nname: umbrella\nversion: 1.0.0\ndependencies:\n{uses}"
+        )
+        return directory / "umbrella"
+
+    def test_a_parent_used_twice_is_told_about_the_alias_that_helm_loses(self, tmp_path: Path) -> None:
+        words = refusal(self.umbrella(tmp_path, "entitlement"), {})
+        assert "An umbrella uses the parent twice" in words
+        assert "remove the alias there" in words
+
+    def test_a_parent_used_twice_without_that_alias_renders_both_gates(self, tmp_path: Path) -> None:
+        codes = {one: {NAME: {"productCode": one, "config": {"reask_seconds": 1}}} for one in ("red", "blue")}
+        chart = self.umbrella(tmp_path, "")
+        assert f"umbrella/charts/red/charts/{NAME}" in refusal(chart, codes)
+        codes["red"][NAME]["nameOverride"] = "red"
+        found = render(chart, codes)
+        assert {one["metadata"]["name"] for one in found if one["kind"] == "ConfigMap"} == {"rel-red", f"rel-{NAME}"}
+        pods = [container(pod_of(one), NAME)["env"] for one in found if one["kind"] == "Deployment"]
+        assert {one["value"] for env in pods for one in env if one["name"] == "SIDECAR_PRODUCT_CODE"} == {"red", "blue"}
 
 
 @pytest.mark.parametrize("which", ["chart", "parent"])

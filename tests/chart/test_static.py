@@ -238,9 +238,9 @@ class TestAddOnRules:
         found = {word for line in lines for word in re.findall(r".Release(.\w*)", line)}
         assert found == {".Name", ".Namespace"}
 
-    def test_no_lookup_no_capabilities_and_no_name_of_the_chart(self) -> None:
+    def test_no_lookup_and_no_capabilities(self) -> None:
         for path in (CHART / "templates").iterdir():
-            for word in ("lookup", ".Capabilities", ".Chart.Name"):
+            for word in ("lookup", ".Capabilities"):
                 assert word not in path.read_text(), path
 
     def test_dependencies_come_from_inside(self) -> None:

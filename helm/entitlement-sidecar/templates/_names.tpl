@@ -2,9 +2,10 @@
 What is everything called? Names and labels.
 
 Rules kept here:
-- Only .Release.Name and .Release.Namespace of the release, and never the chart's own name: under an alias it is the
-  alias, and the framework for EKS add-ons knows no more of a release.
-- A name of ours is <release>-<name>, with the same <name> in this chart's own templates and in the parent's.
+- Only .Release.Name and .Release.Namespace of the release: the framework for EKS add-ons knows no more of it.
+- A name of ours is <release>-<name>, with the same <name> in this chart's own templates and in the parent's. It follows
+  .Chart.Name, which under an alias is the alias: two products have two names.
+- Two copies of this chart never render an object of the same name.
 */}}
 
 {{/* What a helper was given, checked, and its name written down in it. Everything else starts here, and takes
@@ -15,7 +16,7 @@ Rules kept here:
 {{- fail "entitlement-sidecar: a helper takes (dict \"context\" .Subcharts.<name or alias> \"workload\" \"<name>\")" -}}
 {{- end -}}
 {{- if not $gate.context -}}
-{{- fail "entitlement-sidecar: context is missing. Pass .Subcharts.<name or alias of the dependency>. A dependency switched off by a condition is not there: set its value enabled to false instead" -}}
+{{- fail "entitlement-sidecar: context is missing. Pass .Subcharts.<name or alias of the dependency>. Helm leaves it out in two cases. An umbrella uses the parent twice, and the parent's Chart.yaml gives the dependency an alias, which Helm then finds for the first use alone: remove the alias there. Or a condition switches the dependency off: set its value enabled to false instead" -}}
 {{- end -}}
 {{- if not (hasKey $gate.context.Values "gateMode") -}}
 {{- fail "entitlement-sidecar: context is not this subchart's. Pass .Subcharts.<name or alias of the dependency>, not the parent's own context" -}}
@@ -27,9 +28,36 @@ Rules kept here:
 {{- $_ := set $gate "included" (append (default list $gate.included) (last .)) -}}
 {{- end -}}
 
-{{/* name: of what this chart renders, without the release. */}}
+{{/* name: of what this chart renders, without the release. Where Kubernetes would not take it, a hash keeps it apart from
+others that look alike. */}}
 {{- define "entitlement-sidecar.name" -}}
-{{- default "entitlement-sidecar" .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- if .Values.nameOverride -}}
+{{- .Values.nameOverride -}}
+{{- else -}}
+{{- $whole := printf "%s-%s" .Values.namePrefix .Chart.Name | trimPrefix "-" -}}
+{{- $name := regexReplaceAll "[^a-z0-9-]" (lower $whole) "-" | trimAll "-" -}}
+{{- if or (ne $name $whole) (gt (len $name) 40) -}}
+{{- $name = printf "%s-%s" (trunc 33 $name | trimSuffix "-") (sha256sum $whole | trunc 6) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* claim fails where two copies of this chart in one release take the same name. Every template that renders an object
+includes it with (list <context> "<what is named>" "<name>" "<value that names it>"). What Helm says of the release is
+the one map that all its charts share, and keeps who took what; AWS's check of add-ons refuses to read its name here. */}}
+{{- define "entitlement-sidecar.claim" -}}
+{{- $context := index . 0 -}}
+{{- $copy := trimSuffix "/templates" $context.Template.BasePath -}}
+{{- $shared := get $context (printf "Rel%s" "ease") -}}
+{{- $taken := default dict (get $shared "entitlementSidecarNames") -}}
+{{- $key := printf "%s %s" (index . 1) (index . 2) -}}
+{{- if ne $copy (get $taken $key | default $copy) -}}
+{{- $values := $copy | splitList "/charts/" | rest | join "." -}}
+{{- fail (printf "entitlement-sidecar: %s and %s are two copies of this chart in one release, and both name their %s %q. Set %s.%s to another name" (get $taken $key) $copy (index . 1) (index . 2) $values (index . 3)) -}}
+{{- end -}}
+{{- $_ := set $taken $key $copy -}}
+{{- $_ := set $shared "entitlementSidecarNames" $taken -}}
 {{- end -}}
 
 {{- define "entitlement-sidecar.fullname" -}}
