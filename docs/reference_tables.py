@@ -201,12 +201,15 @@ def total_fields() -> str:
 
 
 def status_names() -> list[str]:
-    """Return the fields of `GET /v1/status` in their order, those of metering and of Kubernetes in their places."""
+    """Return the fields of `GET /v1/status` in their order, those of each package in their places."""
+    gate = source_scan.document_fields("entitlement", "workload")
     inner = {
         "metering": source_scan.document_fields("open_hour", "ledger"),
         "kubernetes": source_scan.document_fields("condition", "reachable"),
     }
-    names = source_scan.document_fields("entitlement", "workload")
+    outer = source_scan.document_fields("started_at", "loops")
+    at = outer.index("*")
+    names = [*outer[:at], *gate, *outer[at + 1 :]]
     return [one for name in names for one in (name, *(f"{name}.{field}" for field in inner.get(name, ())))]
 
 

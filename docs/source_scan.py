@@ -214,6 +214,8 @@ def _name(call: ast.Call) -> str:
 
 
 def _metric(call: ast.Call) -> Fields | None:
+    if _name(call) in ("gauge", "counter"):
+        return {"name": call.args[0], "kind": ast.Constant(_name(call)), "help": call.args[1]}
     if _name(call) != "Metric":
         return None
     return {one.arg: one.value for one in call.keywords if one.arg in MetricDefinition._fields}

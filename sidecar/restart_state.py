@@ -23,17 +23,17 @@ class RestartState:
     """The memory shared by the master and each worker it starts."""
 
     def __init__(self) -> None:
-        self._handle = os.memfd_create("board", os.MFD_CLOEXEC)
+        self._handle = os.memfd_create("restart-state", os.MFD_CLOEXEC)
         self._writing = threading.Lock()
 
     def update(self, **facts: object) -> None:
-        """Add facts to the board, replacing those of the same name."""
+        """Add facts, replacing those of the same name."""
         with self._writing:
             text = json.dumps(self.read() | facts).encode()
             os.pwrite(self._handle, f"{len(text):0{LENGTH_DIGITS}d}".encode() + text, 0)
 
     def read(self) -> dict[str, Any]:
-        """Return everything on the board."""
+        """Return every fact."""
         length = os.pread(self._handle, LENGTH_DIGITS, 0)
         found = json.loads(os.pread(self._handle, int(length), LENGTH_DIGITS)) if length else {}
         return found if isinstance(found, dict) else {}

@@ -29,6 +29,16 @@ class Metric:
     samples: Sequence[tuple[Mapping[str, str], float]]
 
 
+def gauge(name: str, text: str, value: float) -> Metric:
+    """Return a gauge with one sample and no label."""
+    return Metric(name=name, kind="gauge", help=text, samples=[({}, float(value))])
+
+
+def counter(name: str, text: str, value: float) -> Metric:
+    """Return a counter with one sample and no label; `name` ends in `_total`."""
+    return Metric(name=name, kind="counter", help=text, samples=[({}, float(value))])
+
+
 def text(metrics: Sequence[Metric]) -> bytes:
     """Return the page."""
     return "".join(line + "\n" for metric in metrics for line in _lines(metric)).encode()

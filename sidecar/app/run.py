@@ -43,15 +43,15 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
     except SettingsError as exc:
         termination_log.note(_note_path(env, flags), str(exc))
         raise
-    board = RestartState()
-    question = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
+    restart_state = RestartState()
+    request = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    first = process.fork(question, close=[one.sock.fileno() for one in listening])
+    first = process.fork(request, close=[one.sock.fileno() for one in listening])
     try:
         _announce(settings, listening)
         for name in FOREIGN:
             os.environ.pop(name, None)
-        return _serve(settings, listening, board, question, first)
+        return _serve(settings, listening, restart_state, request, first)
     finally:
         first.kill_if_running()
         log.LINES.drain(DRAIN_SECONDS)
@@ -87,7 +87,11 @@ def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
 
 
 def _serve(
-    settings: Settings, listening: Sequence[Listening], board: RestartState, question: CheckRequest, first: ChildProcess
+    settings: Settings,
+    listening: Sequence[Listening],
+    restart_state: RestartState,
+    request: CheckRequest,
+    first: ChildProcess,
 ) -> int:
     from sidecar.app.wiring import Sidecar
     from sidecar.server.admission import Admission
@@ -104,12 +108,14 @@ def _serve(
     master = os.getpid()
     try:
         admission = Admission([*settings.api_hosts, *(one.host for one in settings.api_bind)], settings.api_token)
-        GunicornApp(Sidecar(settings, board, question, first), listening, admission, settings.flush_seconds).run()
+        GunicornApp(
+            Sidecar(settings, restart_state, request, first), listening, admission, settings.flush_seconds
+        ).run()
     except SystemExit as exc:
         if os.getpid() != master:
             raise  # the worker's own end; what follows is the master's
         code = exc.code
-    ended = board.read().get("exit")
+    ended = restart_state.read().get("exit")
     if ended is None and code not in (None, 0):
         text = "The worker could not be started; the log says why."
         termination_log.note(settings.termination_log, text)

@@ -22,10 +22,10 @@ from sidecar.billing.disabled import DisabledMetering
 from sidecar.billing.protocol import Metering
 from sidecar.child.process import ChildProcess
 from sidecar.clock import Clock
-from sidecar.entitlement.answer import AnswerClass
 from sidecar.errors import Exit, ExitProcess
 from sidecar.gate.loop import EntitlementLoop
-from sidecar.gate.messages import CheckRequest, Report
+from sidecar.gate.messages import CheckRequest, WorkloadIdentity
+from sidecar.gate.observer import GateObserver
 from sidecar.pod_status.access import API_MOUNT, api_access
 from sidecar.remote_clock import clock_for
 from sidecar.restart_state import RestartState
@@ -37,46 +37,45 @@ if TYPE_CHECKING:
     from sidecar.pod_status.reporter import PodStatusReporter
 
 
-class Sidecar:
+class Sidecar(GateObserver):
     """The sidecar's loops in one worker. Made in the arbiter, started in the worker."""
 
-    def __init__(self, settings: Settings, board: RestartState, question: CheckRequest, first: ChildProcess) -> None:
+    def __init__(
+        self, settings: Settings, restart_state: RestartState, request: CheckRequest, first: ChildProcess
+    ) -> None:
         """`first`: the child that asks AWS already, forked before the arbiter."""
-        self._settings, self._board = settings, board
-        self._question, self._first = question, first
+        self._settings, self._restart_state = settings, restart_state
+        self._request, self._first = request, first
         self._arbiter = os.getpid()
 
     def start(self, http_counters: Any) -> Router:
         """Start asking and metering, and return the routes."""
         clock = clock_for(self._settings.clock_url)
-        end = make_exit_hook(self._settings, self._board, self._arbiter)
-        self._gatekeeper = EntitlementLoop(
+        end = make_exit_hook(self._settings, self._restart_state, self._arbiter)
+        self._gate = EntitlementLoop(
             settings=self._settings,
-            question=self._question,
+            request=self._request,
             clock=clock,
-            shared=self._board,
+            restart_state=self._restart_state,
             end=end,
+            identity=_known(os.environ),
             first=self._first,
-            at_first=_known(os.environ),
-            placed=lambda report: self._metering.loop.set_identity(report.workload, report.region),
-            before_opening=lambda: self._metering.loop.wait_until_loaded(),
-            rechecked=lambda: self._metering.loop.send_now(),
-            changed=self._changed,
+            observer=self,
         )
-        self._metering = metering(self._settings, clock, self._gatekeeper, end, self._changed)
-        self._reporter = pod_status_reporter(self._gatekeeper, self._metering, clock, self._board)
-        view = StatusView(self._settings, self._gatekeeper, clock, self._metering, self._reporter)
+        self._metering = metering(self._settings, clock, self._gate, end, self.changed)
+        self._reporter = pod_status_reporter(self._gate, self._metering, clock, self._restart_state)
+        view = StatusView(self._settings, self._gate, clock, self._metering, self._reporter)
         view.http_counters = http_counters
-        self._metering.loop.set_identity(self._gatekeeper.report.workload, self._gatekeeper.report.region)
+        self.identified(self._gate.identity)
         if self._reporter:
             self._reporter.start()
         self._metering.loop.start()
-        self._gatekeeper.start()
+        self._gate.start()
         return Router(view)
 
     def stop(self) -> None:
         """Stop asking, and send the last usage. Returns at once."""
-        self._gatekeeper.stop()
+        self._gate.stop()
         self._metering.loop.stop()
         if self._reporter:
             self._reporter.stop()
@@ -85,7 +84,20 @@ class Sidecar:
         """Return whether the last usage is sent and the last pod status written, as far as they can be."""
         return self._metering.loop.stopped() and (self._reporter is None or self._reporter.stopped())
 
-    def _changed(self) -> None:
+    def identified(self, identity: WorkloadIdentity) -> None:
+        """Meter this workload."""
+        self._metering.loop.set_identity(identity.workload, identity.region)
+
+    def before_open(self) -> None:
+        """Wait for the ledger, which may know of a denial."""
+        self._metering.loop.wait_until_loaded()
+
+    def recheck_requested(self) -> None:
+        """Submit what is held."""
+        self._metering.loop.send_now()
+
+    def changed(self) -> None:
+        """Write the pod's condition and events."""
         if self._reporter:
             self._reporter.changed()
 
@@ -102,10 +114,10 @@ def metering(
 
 
 def pod_status_reporter(
-    gatekeeper: EntitlementLoop,
+    gate: EntitlementLoop,
     metering: Metering,
     clock: Clock,
-    board: RestartState,
+    restart_state: RestartState,
     env: Mapping[str, str] = os.environ,
     mount: Path = API_MOUNT,
 ) -> PodStatusReporter | None:
@@ -121,29 +133,27 @@ def pod_status_reporter(
     from sidecar.pod_status.reporter import PodStatusReporter
 
     def look() -> Snapshot:
-        report, overdue = gatekeeper.report, metering.loop.overdue_since is not None
-        superseded = report.public_key_version if report.rotation_at else None
-        return snapshot(gatekeeper.state, superseded, metering.for_a_person, overdue)
+        result, overdue = gate.result, metering.loop.overdue_since is not None
+        superseded = result.public_key_version if result.rotation_at else None
+        return snapshot(gate.state, superseded, metering.for_a_person, overdue)
 
-    return PodStatusReporter(api=api, look=look, clock=clock, shared=board)
+    return PodStatusReporter(api=api, look=look, clock=clock, restart_state=restart_state)
 
 
-def _known(env: Mapping[str, str]) -> Report:
-    """Return who and where we are as far as the environment says it, until a child has found out."""
+def _known(env: Mapping[str, str]) -> WorkloadIdentity:
+    """Return the identity as far as the environment says it, until a child has found out."""
     region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or ""
-    return Report(
-        answer=AnswerClass.RETRY.value, reason="asking", hint="", workload=env.get("POD_UID", ""), region=region
-    )
+    return WorkloadIdentity(workload=env.get("POD_UID", ""), region=region)
 
 
-def make_exit_hook(settings: Settings, board: RestartState, arbiter: int) -> ExitProcess:
+def make_exit_hook(settings: Settings, restart_state: RestartState, arbiter: int) -> ExitProcess:
     """Return what ends the whole process: exit code to the restart state, a message, SIGTERM to the arbiter."""
     once = threading.Lock()
 
     def end(code: Exit, text: str) -> None:
         if not once.acquire(blocking=False):
             return
-        board.update(exit=int(code))
+        restart_state.update(exit=int(code))
         termination_log.note(settings.termination_log, text)
         log.error("sidecar.ending", exit_code=int(code), hint=text)
         os.kill(arbiter, signal.SIGTERM)

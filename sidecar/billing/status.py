@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from sidecar.api.metrics import Metric
+from sidecar.api.metrics import Metric, counter, gauge
 from sidecar.billing.loop import BillingLoop
 from sidecar.billing.orphans import ORPHANED_HINT, UNCONFIGURED_HINT
 from sidecar.billing.snapshot import Snapshot
@@ -89,9 +89,9 @@ def metrics(loop: BillingLoop, refusals: Mapping[str, int], fault: Fault | None,
             help="Answers to MeterUsage, by what they meant for the record.",
             samples=[({"disposition": name}, float(count)) for name, count in events.dispositions.items()],
         ),
-        _one("usage_left_behind_total", "counter", "What was logged at the end.", events.left_behind),
-        _one("metering_overdue", "gauge", "1 while nothing was reported for too long.", bool(loop.overdue_since)),
-        _one("ledger_writable", "gauge", "1 while usage can be kept.", writable),
+        counter("usage_left_behind_total", "What was logged at the end.", events.left_behind),
+        gauge("metering_overdue", "1 while nothing was reported for too long.", bool(loop.overdue_since)),
+        gauge("ledger_writable", "1 while usage can be kept.", writable),
         Metric(
             name="usage_quantity_accepted_total",
             kind="counter",
@@ -125,9 +125,9 @@ def _ledger_metrics(ledger: Ledger) -> Iterator[Metric]:
             ({"result": "duplicate"}, float(counters.duplicates)),
         ],
     )
-    yield _one("ledger_commits_total", "counter", "Transactions, an fsync each.", counters.commits)
-    yield _one("ledger_commit_seconds_total", "counter", "Time the disk took for them.", counters.commit_seconds)
-    yield _one("ledger_failures_total", "counter", "Transactions the disk did not keep.", counters.failures)
+    yield counter("ledger_commits_total", "Transactions, an fsync each.", counters.commits)
+    yield counter("ledger_commit_seconds_total", "Time the disk took for them.", counters.commit_seconds)
+    yield counter("ledger_failures_total", "Transactions the disk did not keep.", counters.failures)
 
 
 def _waiting_metrics(loop: BillingLoop, now: datetime) -> Iterator[Metric]:
@@ -141,14 +141,14 @@ def _waiting_metrics(loop: BillingLoop, now: datetime) -> Iterator[Metric]:
         help="Usage records by state; disputed and rejected ones wait for a person.",
         samples=[({"state": state}, float(count)) for state, count in snapshot.records.items()],
     )
-    yield _one("usage_oldest_unsettled_seconds", "gauge", "Since its hour ended.", max(0.0, oldest))
-    yield _one("usage_postponed", "gauge", "1 while usage waits for a far hour.", bool(snapshot.postponed))
-    yield _one("usage_records_orphaned", "gauge", "Rejected and disputed records of workloads that are gone.", orphaned)
-    yield _one("usage_rolled_forward_waiting", "gauge", "Amounts for a later hour.", waiting.rolled)
-    yield _one("ledger_bytes", "gauge", "Size of the ledger and its log.", waiting.bytes)
+    yield gauge("usage_oldest_unsettled_seconds", "Since its hour ended.", max(0.0, oldest))
+    yield gauge("usage_postponed", "1 while usage waits for a far hour.", bool(snapshot.postponed))
+    yield gauge("usage_records_orphaned", "Rejected and disputed records of workloads that are gone.", orphaned)
+    yield gauge("usage_rolled_forward_waiting", "Amounts for a later hour.", waiting.rolled)
+    yield gauge("ledger_bytes", "Size of the ledger and its log.", waiting.bytes)
     if waiting.last_settled_at:
         at = waiting.last_settled_at.timestamp()
-        yield _one("usage_last_settled_timestamp_seconds", "gauge", "AWS's last yes.", at)
+        yield gauge("usage_last_settled_timestamp_seconds", "AWS's last yes.", at)
 
 
 def _hints(loop: BillingLoop) -> Iterator[str]:
@@ -183,7 +183,3 @@ def _listed(quantities: Mapping[str, Decimal]) -> str:
 
 def _iso(instant: datetime | None) -> str | None:
     return iso(instant) if instant else None
-
-
-def _one(name: str, kind: str, text: str, value: float) -> Metric:
-    return Metric(name=name, kind=kind, help=text, samples=[({}, float(value))])

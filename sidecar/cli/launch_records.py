@@ -26,7 +26,7 @@ from sidecar.child import process
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.hold import Hold
 from sidecar.errors import Exit, Problem, SettingsError
-from sidecar.gate.messages import CheckRequest, Report
+from sidecar.gate.messages import CheckRequest, CheckResult, WorkloadIdentity, read_result
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
@@ -77,11 +77,11 @@ def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] 
         return Exit.FAILED
     log.silence()
     sys.stderr.write("Asking AWS whether this workload may run …\n")
-    report = _entitled(settings)
-    if report.verdict is not AnswerClass.ACCEPTED:
-        sys.stderr.write(f"{report.reason}: {report.hint}\nNothing was sent.\n")
+    identity, result = _entitled(settings)
+    if result.verdict is not AnswerClass.ACCEPTED:
+        sys.stderr.write(f"{result.reason}: {result.hint}\nNothing was sent.\n")
         return Exit.FAILED
-    return _send(settings, report, as_json)
+    return _send(settings, identity, as_json)
 
 
 def _confirmed(question: str, ask: Callable[[str], str] | None) -> bool:
@@ -91,27 +91,23 @@ def _confirmed(question: str, ask: Callable[[str], str] | None) -> bool:
     return (ask or input)(f"{question}\nType yes to send them: ").strip().lower() == "yes"
 
 
-def _entitled(settings: Settings) -> Report:
+def _entitled(settings: Settings) -> tuple[WorkloadIdentity, CheckResult]:
     """Ask AWS whether this workload may run, as `run` does before it meters."""
     request = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
     child = process.spawn(request)
+    found = [WorkloadIdentity()]
     try:
-        deadline = time.monotonic() + request.budget_seconds
-        while True:
-            report, _ = process.read_message(child, Report.from_json, deadline)
-            if report is None:
-                hint = "AWS could not be asked; try again."
-                return Report(answer=AnswerClass.RETRY.value, reason=process.CHILD_FAILED, hint=hint)
-            if not report.placed_only:
-                return report
+        result, _ = read_result(child, time.monotonic() + request.budget_seconds, found.append)
     finally:
         child.close()
+    hint = "AWS could not be asked; try again."
+    return found[-1], result or CheckResult(answer=AnswerClass.RETRY.value, reason=process.CHILD_FAILED, hint=hint)
 
 
-def _send(settings: Settings, report: Report, as_json: bool) -> int:
+def _send(settings: Settings, identity: WorkloadIdentity, as_json: bool) -> int:
     clock = clock_for(settings.clock_url)
     loop = BillingLoop(settings=settings, clock=clock, gate=OpenGate())
-    loop.set_identity(report.workload, report.region)
+    loop.set_identity(identity.workload, identity.region)
     loop.run_once()
     ledger = loop.ledger
     if ledger is None:

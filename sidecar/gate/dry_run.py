@@ -26,20 +26,20 @@ from sidecar.settings import Dimension
 class DryRunCheck:
     """A dry run of every dimension."""
 
-    question: CheckRequest
+    request: CheckRequest
     workload: WorkloadId
     clock: Clock
     host_clock: Clock
 
     @property
     def kept(self) -> Path:
-        return answer_file.pass_path(Path(self.question.state_dir), self.workload)
+        return answer_file.pass_path(Path(self.request.state_dir), self.workload)
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
-        if not self.question.dimensions:
+        if not self.request.dimensions:
             raise AssertionError("settings hold at least one dimension")
         request_id = ""
-        for dimension in self.question.dimensions:
+        for dimension in self.request.dimensions:
             found = self._about(marketplace, dimension)
             if not isinstance(found, Passed):
                 return NotAllowed(
@@ -60,11 +60,11 @@ class DryRunCheck:
 
     @property
     def _product(self) -> ProductCode:
-        return ProductCode(self.question.product_code)
+        return ProductCode(self.request.product_code)
 
     @property
     def _names(self) -> list[str]:
-        return [dimension.name for dimension in self.question.dimensions]
+        return [dimension.name for dimension in self.request.dimensions]
 
     def _about(self, marketplace: Marketplace, dimension: Dimension) -> DryRun:
         found = self._once(marketplace, dimension)
@@ -74,5 +74,5 @@ class DryRunCheck:
         return found
 
     def _once(self, marketplace: Marketplace, dimension: Dimension) -> DryRun:
-        product, now = self.question.product_code, self.clock.now()
+        product, now = self.request.product_code, self.clock.now()
         return dry_run(marketplace, product, dimension, now, host_now=self.host_clock.now())

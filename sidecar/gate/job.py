@@ -21,7 +21,7 @@ from sidecar.entitlement import classify as answers
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy, ErrorRow
 from sidecar.entitlement.registration import WorkloadId
 from sidecar.errors import PlatformError, SettingsError, TokenRejected
-from sidecar.gate.messages import CheckRequest, KeptStatus, Report
+from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity
 from sidecar.gate.method import Allowed, CheckMethod, NotAllowed
 from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace import sdk_environment
@@ -35,42 +35,42 @@ Keep = Callable[[], KeptStatus]
 
 def run(payload: Mapping[str, Any], emit: Callable[[str], None]) -> None:
     """Ask AWS once; emit the workload's identity, the result, and whether it was kept."""
-    question, env = CheckRequest.from_payload(payload), dict(os.environ)
-    sdk_environment.take(env, question.endpoint_url, in_platform=ecs.on_ecs(env) or eks.in_kubernetes(env))
-    asking = CheckJob(
-        question=question,
+    request, env = CheckRequest.from_payload(payload), dict(os.environ)
+    sdk_environment.take(env, request.endpoint_url, in_platform=ecs.on_ecs(env) or eks.in_kubernetes(env))
+    job = CheckJob(
+        request=request,
         env=env,
-        clock=clock_for(question.clock_url),
+        clock=clock_for(request.clock_url),
         host_clock=SystemClock(),
-        placed=lambda report: emit(report.as_json()),
+        identified=lambda identity: emit(identity.as_json()),
     )
-    report, keep = asking.report()
-    emit(report.as_json())
+    result, keep = job.check()
+    emit(result.as_json())
     if keep:
         emit(keep().as_json())
 
 
 @dataclass(kw_only=True)
 class CheckJob:
-    """One question, from the environment to the report."""
+    """One check, from the environment to the result."""
 
-    question: CheckRequest
+    request: CheckRequest
     env: Mapping[str, str]
-    """As the SDK sees it (`marketplace.environment`)."""
+    """As the SDK sees it (`marketplace.sdk_environment`)."""
     clock: Clock
     """Tells the marketplace's time."""
     host_clock: Clock | None = None
     """This host's own, where `clock` follows another one."""
     new_random: Callable[[int], bytes] = os.urandom
-    placed: Callable[[Report], None] | None = None
-    """Told who asks from where, before AWS is asked."""
+    identified: Callable[[WorkloadIdentity], None] = lambda identity: None
+    """Called with the workload's identity, before AWS is asked."""
 
-    def report(self) -> tuple[Report, Keep | None]:
-        """Return the report, and how to keep its answer where there is one to keep."""
+    def check(self) -> tuple[CheckResult, Keep | None]:
+        """Return the result, and how to keep its answer where there is one to keep."""
         try:
             task = ecs.read_task(self.env) if ecs.on_ecs(self.env) else None
             workload = identity.identify_workload(
-                eks.read_pod(self.env), task, self.question.workload_id, self._nameless
+                eks.read_pod(self.env), task, self.request.workload_id, self._nameless
             )
         except PlatformError as exc:
             row = answers.classify("metadata_unreadable", AnsweredBy.SDK)
@@ -79,132 +79,136 @@ class CheckJob:
             fault = "\n".join(str(problem) for problem in exc.problems)
             return replace(_refused(answers.UNKNOWN, "", fault), reason="bad_settings", settings_fault=fault), None
         region = identity.find_region(self.env, task, lambda: imds.read_region(self.env))
-        who = Report(answer=AnswerClass.RETRY.value, reason="asking", hint="")
-        who = replace(who, workload=workload.id, workload_kind=workload.kind, labels=workload.labels)
+        who = WorkloadIdentity(workload=workload.id, workload_kind=workload.kind, labels=workload.labels)
         if region is None:
-            return self._not_asked(workload, "NoRegionError", who), None
+            self.identified(who)
+            return self._not_asked(workload, "NoRegionError"), None
         who = replace(who, region=region.name, region_source=region.source, region_disagreement=region.disagreement)
-        if self.placed:
-            self.placed(replace(who, placed_only=True))
+        self.identified(who)
         bundle = self.env.get("AWS_CA_BUNDLE")
         if bundle and not os.access(bundle, os.R_OK):
-            return self._not_asked(workload, "ca_bundle_unreadable", who), None
-        return self._ask(workload, region.name, who)
+            return self._not_asked(workload, "ca_bundle_unreadable"), None
+        return self._ask(workload, region.name)
 
     def _nameless(self) -> str:
         try:
-            return answer_file.spare_workload_id(Path(self.question.state_dir))
+            return answer_file.spare_workload_id(Path(self.request.state_dir))
         except OSError:
-            return self.question.spare_workload_id
+            return self.request.spare_workload_id
 
-    def _way(self, workload: identity.Workload) -> CheckMethod:
-        """Return each is imported where it is used: one needs no token verification, the other no metering."""
+    def _method(self, workload: identity.Workload) -> CheckMethod:
+        """Return how AWS is asked. Imported here: one needs no token verification, the other no metering."""
         host_clock, name = self.host_clock or self.clock, WorkloadId(workload.id)
-        if self.question.entitlement_check == EntitlementCheck.METER_USAGE.value:
+        if self.request.entitlement_check == EntitlementCheck.METER_USAGE.value:
             from sidecar.gate.dry_run import DryRunCheck
 
-            return DryRunCheck(question=self.question, workload=name, clock=self.clock, host_clock=host_clock)
+            return DryRunCheck(request=self.request, workload=name, clock=self.clock, host_clock=host_clock)
         from sidecar.gate.register_usage import RegisterUsageCheck
 
         return RegisterUsageCheck(
-            question=self.question,
+            request=self.request,
             workload=name,
             clock=self.clock,
             host_clock=host_clock,
             new_random=self.new_random,
         )
 
-    def _ask(self, workload: identity.Workload, region: str, who: Report) -> tuple[Report, Keep | None]:
-        marketplace = Marketplace(region=region, endpoint_url=self.question.endpoint_url, env=self.env)
-        way = self._way(workload)
-        found = way.ask(marketplace)
-        who = _seen(who, marketplace, found)
+    def _ask(self, workload: identity.Workload, region: str) -> tuple[CheckResult, Keep | None]:
+        marketplace = Marketplace(region=region, endpoint_url=self.request.endpoint_url, env=self.env)
+        method = self._method(workload)
+        found = method.ask(marketplace)
+        caller = _caller(marketplace, found)
         if isinstance(found, NotAllowed):
-            return self._stand_in(workload, way, found, who, _facts(who, marketplace, found)), None
-        keep = (lambda: self._keep(way.kept, found.to_keep)) if workload.keeps_answers else None
-        return _accepted(who, found), keep
+            facts = _facts(region, caller, marketplace, found)
+            return self._stand_in(workload, method, found, facts, caller), None
+        keep = (lambda: self._keep(method.kept, found.to_keep)) if workload.keeps_answers else None
+        return _accepted(found, caller), keep
 
     def _keep(self, path: Path, text: str) -> KeptStatus:
         try:
             answer_file.replace(path, text)
         except OSError as exc:
-            return KeptStatus(kept=False, fault=f"{self.question.state_dir}: {exc.strerror}")
+            return KeptStatus(kept=False, fault=f"{self.request.state_dir}: {exc.strerror}")
         return KeptStatus(kept=True)
 
-    def _not_asked(self, workload: identity.Workload, code: str, who: Report) -> Report:
-        """Return a mistake here, found before AWS was asked."""
+    def _not_asked(self, workload: identity.Workload, code: str) -> CheckResult:
+        """Return the result of a mistake here, found before AWS was asked."""
         row = answers.classify(code, AnsweredBy.SDK)
-        return self._stand_in(workload, self._way(workload), NotAllowed(row=row, code=code, hint=row.hint), who, {})
+        return self._stand_in(workload, self._method(workload), NotAllowed(row=row, code=code, hint=row.hint), {}, {})
 
     def _stand_in(
-        self, workload: identity.Workload, way: CheckMethod, found: NotAllowed, who: Report, facts: Mapping[str, str]
-    ) -> Report:
-        """Return a refusal, unless AWS was out of reach and a kept answer speaks for this workload."""
+        self,
+        workload: identity.Workload,
+        method: CheckMethod,
+        found: NotAllowed,
+        facts: Mapping[str, str],
+        caller: Mapping[str, str],
+    ) -> CheckResult:
+        """Return a refusal, unless AWS was out of reach and a kept answer stands in for it."""
         row, reply = found.row, found.reply
         hint = answers.fill_hint(found.hint, {**facts, "code": found.code})
-        report = replace(
-            who,
+        result = CheckResult(
             answer=row.answer.value,
             reason=row.reason,
-            hint=f"{hint} {who.credential_caution}".strip(),
+            hint=f"{hint} {caller.get('credential_caution', '')}".strip(),
             code=found.code,
             asked=reply.asked.value if reply else row.asked[0].value if row.asked else "",
             request_id=reply.request_id if reply else "",
             retry_after_seconds=reply.retry_after_seconds if reply else None,
+            **caller,  # type: ignore[arg-type]
         )
-        return _reopened(way, report) if row.unreachable and workload.keeps_answers else report
+        return _reopened(method, result) if row.unreachable and workload.keeps_answers else result
 
 
-def _reopened(way: CheckMethod, report: Report) -> Report:
+def _reopened(method: CheckMethod, result: CheckResult) -> CheckResult:
     try:
-        text = answer_file.read(way.kept)
+        text = answer_file.read(method.kept)
         if text is None:
-            return report
-        found = way.reopen(text)
+            return result
+        found = method.reopen(text)
     except OSError:
-        return replace(report, kept_refused="kept_unreadable")
+        return replace(result, kept_refused="kept_unreadable")
     except TokenRejected as exc:
-        return replace(report, kept_refused=exc.reason)
+        return replace(result, kept_refused=exc.reason)
     reason, hint = found.explanation
-    accepted = replace(report, answer=AnswerClass.ACCEPTED.value, reason=reason, kept=True, **found.facts)  # type: ignore[arg-type]
-    return replace(accepted, hint=f"{hint} Last fault: {report.reason}.")
+    accepted = replace(result, answer=AnswerClass.ACCEPTED.value, reason=reason, kept=True, **found.facts)  # type: ignore[arg-type]
+    return replace(accepted, hint=f"{hint} Last fault: {result.reason}.")
 
 
-def _accepted(who: Report, found: Allowed) -> Report:
+def _accepted(found: Allowed, caller: Mapping[str, str]) -> CheckResult:
     reason, hint = found.explanation
-    accepted = replace(who, answer=AnswerClass.ACCEPTED.value, reason=reason, hint=hint, **found.facts)  # type: ignore[arg-type]
+    accepted = CheckResult(answer=AnswerClass.ACCEPTED.value, reason=reason, hint=hint, **found.facts, **caller)  # type: ignore[arg-type]
     return replace(accepted, asked=found.asked.value, request_id=found.request_id)
 
 
-def _refused(row: ErrorRow, code: str, hint: str) -> Report:
-    return Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code)
+def _refused(row: ErrorRow, code: str, hint: str) -> CheckResult:
+    return CheckResult(answer=row.answer.value, reason=row.reason, hint=hint, code=code)
 
 
-def _seen(who: Report, marketplace: Marketplace, found: Allowed | NotAllowed) -> Report:
-    """Return the report with whom was called, and as whom."""
+def _caller(marketplace: Marketplace, found: Allowed | NotAllowed) -> dict[str, str]:
+    """Return the fields of the result that say who was asked, and as whom."""
     credentials = marketplace.credential_source()
     caller = found.reply.caller if isinstance(found, NotAllowed) and found.reply else ""
-    return replace(
-        who,
-        host=marketplace.host(),
-        partition=marketplace.partition(),
-        credential_source=credentials.name,
-        credential_caution=credentials.caution,
-        role=credentials.role or caller,
-    )
+    return {
+        "host": marketplace.host(),
+        "partition": marketplace.partition(),
+        "credential_source": credentials.name,
+        "credential_caution": credentials.caution,
+        "role": credentials.role or caller,
+    }
 
 
-def _facts(who: Report, marketplace: Marketplace, found: NotAllowed) -> Mapping[str, str]:
-    """Return what a hint's places are filled with."""
+def _facts(region: str, caller: Mapping[str, str], marketplace: Marketplace, found: NotAllowed) -> Mapping[str, str]:
+    """Return what the placeholders of a hint are filled with."""
     skew = found.reply.skew_seconds if found.reply else None
     direction = "ahead of" if skew and skew > 0 else "behind"
     return {
         "host": marketplace.last_host(),
-        "metering_host": who.host,
+        "metering_host": caller["host"],
         "sts_host": marketplace.sts_host(),
-        "region": who.region,
-        "role": who.role,
-        "partition": who.partition,
+        "region": region,
+        "role": caller["role"],
+        "partition": caller["partition"],
         "skew": f"This host is {abs(skew)} s {direction} AWS." if skew else "",
         "dimension": found.dimension,
     }

@@ -1,13 +1,13 @@
 """Ask AWS again and again whether this workload may run, and hold the state of the gate.
 
-A thread that starts one short-lived child after another, reads its result, moves the state, and logs what happened. The
+A thread starts one short-lived child after another, reads its result, moves the state, and logs what happened. The
 rules are elsewhere: what an answer means (`entitlement.classify`), what the gate shows (`entitlement.status`), how long
 to wait (`entitlement.retry`).
 
 Invariants:
-- Probes read `state`; it is replaced as a whole, so no lock is ever waited for.
+- Probes read `state`; it is replaced as a whole, so they never wait for a lock.
 - What a new worker must know goes to the restart state before anything else happens.
-- If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with the gate open the
+- A loop that breaks is an error of ours: with the gate shut the process ends with the reason; with the gate open the
   product goes on and `/healthz` names the loop.
 """
 
@@ -18,7 +18,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from sidecar import log, termination_log
@@ -32,32 +32,21 @@ from sidecar.entitlement.hold import Hold, with_hold
 from sidecar.entitlement.status import GateState, Status, initial_state, next_state
 from sidecar.errors import Exit, ExitProcess
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
-from sidecar.gate.messages import CheckRequest, KeptStatus, Report
+from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity, read_result
+from sidecar.gate.observer import GateObserver
 from sidecar.restart_state import RestartState
 from sidecar.settings import OnDenied, Settings
 
 LOOP: Final = "entitlement"
-PLACE: Final = (
-    "workload",
-    "workload_kind",
-    "labels",
-    "region",
-    "region_source",
-    "partition",
-    "host",
-    "credential_source",
-    "role",
-)
-"""What a child that said nothing leaves as it was."""
 RECHECK_SECONDS: Final = 15
-"""Between two questions asked by hand."""
-KEEPING_SECONDS: Final = 10.0
+"""Between two checks that a person asks for."""
+KEPT_STATUS_SECONDS: Final = 10.0
 """A child whose disk is stuck is ended after this."""
 
 
 @dataclass(kw_only=True)
 class Counts:
-    """What has been asked, for `/metrics`; written by this loop alone."""
+    """Numbers of checks, for `/metrics`; written by this loop alone."""
 
     answers: dict[str, int] = field(default_factory=lambda: {answer.value: 0 for answer in AnswerClass})
     seconds_last: float = 0.0
@@ -65,60 +54,54 @@ class Counts:
 
 
 class EntitlementLoop:
-    """Asks, and holds where the gate stands."""
+    """The thread that asks, and the state of the gate."""
 
     def __init__(
         self,
         *,
         settings: Settings,
-        question: CheckRequest,
+        request: CheckRequest,
         clock: Clock,
-        shared: RestartState,
+        restart_state: RestartState,
         end: ExitProcess,
+        identity: WorkloadIdentity | None = None,
         first: ChildProcess | None = None,
-        at_first: Report | None = None,
         start_child: Callable[[CheckRequest], ChildProcess] = process.spawn,
         chance: Callable[[], float] = random.random,
-        before_opening: Callable[[], None] = lambda: None,
-        rechecked: Callable[[], None] = lambda: None,
-        placed: Callable[[Report], None] | None = None,
-        changed: Callable[[], None] = lambda: None,
+        observer: GateObserver | None = None,
     ) -> None:
-        """`before_opening`: what may know of a hold is heard first. `rechecked`: somebody wants it asked now.
-        `changed`: standing or report may be other than before.
-        """
-        self._before_opening, self._rechecked = before_opening, rechecked
-        self._settings, self._question, self._clock, self._board = settings, question, clock, shared
+        """`identity`: what is known of it without a child. `first`: a child that asks already."""
+        self._settings, self._request, self._clock, self._restart_state = settings, request, clock, restart_state
         self._end, self._first, self._start_child, self._chance = end, first, start_child, chance
-        self._placed, self._changed = placed, changed
+        self._observer = observer or GateObserver()
         self._wake = threading.Condition()
         self._child: ChildProcess | None = None
-        self._stopping = self._asked_by_hand = False
-        self._announce = GateEvents(product_code=settings.product_code)
-        self._asked_at = clock.monotonic()
+        self._stopping = self._recheck_wanted = False
+        self._events = GateEvents(product_code=settings.product_code)
+        self._opened_at = self._asking_since = self._asked_at = clock.monotonic()
         self._attempt = 0
         self._last_class: AnswerClass | None = None
         self.next_ask_at: float | None = self._asked_at
         self.stopped_loop: str | None = None
         self.counts = Counts()
-        self._asking_since = self._asked_at
-        self._recalled = False
-        """Whether an earlier worker left an answer, and when to ask again."""
-        nothing = Report(answer=AnswerClass.RETRY.value, reason="asking", hint="")
+        self.identity = identity or WorkloadIdentity()
+        self.result = CheckResult(answer=AnswerClass.RETRY.value, reason="asking", hint="")
+        """What AWS answered last; of the time before a denial, once the gate is open."""
         self._hold: Hold | None = None
-        self.answered, self.report = self._restore(at_first or nothing)
-        self.state = with_hold(self.answered, self._hold)
+        self._answered = initial_state(clock.now())
+        self._restored = self._restore()
+        """Whether an earlier worker left a result, and when to ask again."""
+        self.state = with_hold(self._answered, self._hold)
         """What the gate shows: where AWS's answers have brought it, unless metering holds it."""
-        self._opened_at = clock.monotonic()
 
     # -- what others may do ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin asking."""
+        """Start the thread."""
         threading.Thread(target=self._run, name=LOOP, daemon=True).start()
 
     def stop(self) -> None:
-        """Ask no more. Returns at once."""
+        """Stop asking, and kill the child that asks. Returns at once."""
         with self._wake:
             self._stopping = True
             if self._child:
@@ -126,48 +109,48 @@ class EntitlementLoop:
             self._wake.notify_all()
 
     def recheck(self) -> int:
-        """Ask again now: 0, or the seconds to wait before one may."""
+        """Ask again now. Returns 0, or the seconds to wait before that is allowed."""
         with self._wake:
             since = self._clock.monotonic() - self._asked_at
             if since < RECHECK_SECONDS:
                 return max(1, math.ceil(RECHECK_SECONDS - since))
             self._asked_at = self._clock.monotonic()
-            self._asked_by_hand = True
+            self._recheck_wanted = True
             self._wake.notify_all()
-        self._rechecked()
+        self._observer.recheck_requested()
         return 0
 
     @property
     def has_opened(self) -> bool:
         """Return whether AWS ever let this workload run."""
-        return self.answered.entitled
+        return self._answered.entitled
 
     @property
     def hold(self) -> Hold | None:
-        """Return what metering keeps the gate shut for."""
+        """Return why metering holds the gate shut, if it does."""
         return self._hold
 
     def set_hold(self, hold: Hold | None) -> None:
-        """Shut the gate for metering's sake, or end that. Called by the metering loop."""
+        """Hold the gate shut for a reason of metering's, or end that. Called by the billing loop."""
         with self._wake:
             self._hold = hold
-            before, self.state = self.state, with_hold(self.answered, hold)
-        self._board.update(hold=hold.value if hold else None)
-        self._changed()
+            before, self.state = self.state, with_hold(self._answered, hold)
+        self._restart_state.update(hold=hold.value if hold else None)
+        self._observer.changed()
         if before.entitled and not self.state.entitled:
-            log.error("gate.held", **self._seen())
+            log.error("gate.held", **self._shown())
             if self.state.status is Status.DENIED:
                 self._denied(self.state, before)
         elif self.state.entitled and not before.entitled:
             termination_log.note(self._settings.termination_log, "")
-            log.event("gate.opened", reason=self.state.reason, workload=self.report.workload)
+            log.event("gate.opened", reason=self.state.reason, workload=self.identity.workload)
 
-    def _seen(self) -> dict[str, object]:
+    def _shown(self) -> dict[str, object]:
         state = self.state
         return {"status": state.status.value, "reason": state.reason, "hint": state.hint}
 
     def retry_after_seconds(self) -> int:
-        """Return when another look at the gate may show something new."""
+        """Return seconds until the gate may show something new."""
         if self.next_ask_at is None:
             return SHUT_SECONDS
         return max(1, min(300, round(self.next_ask_at - self._clock.monotonic())))
@@ -177,53 +160,53 @@ class EntitlementLoop:
     def _run(self) -> None:
         try:
             self._loop()
-        except Exception as exc:  # the outermost edge of the thread: said, and acted on
+        except Exception as exc:  # the outermost edge of the thread
             self.stopped_loop = LOOP
             log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
             if not self.state.entitled:
                 self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
 
     def _loop(self) -> None:
-        if not self._recalled:
+        if not self._restored:
             self.check_once()
         while self._sleep():
             self.check_once()
 
     def _sleep(self) -> bool:
-        """Wait for the next question; False when it is time to stop."""
+        """Wait until the next check. Returns False when it is time to stop."""
         with self._wake:
-            while not self._stopping and not self._asked_by_hand:
+            while not self._stopping and not self._recheck_wanted:
                 now = self._clock.monotonic()
                 if self.next_ask_at is not None and now >= self.next_ask_at:
                     break
-                self._announce.shut_for_long(now - self._opened_at, self.state, self.report)
+                self._events.shut_for_long(now - self._opened_at, self.state, self.identity, self.result)
                 self._wake.wait(self._wait_seconds(now))
-            self._asked_by_hand = False
+            self._recheck_wanted = False
             return not self._stopping
 
     def _wait_seconds(self, now: float) -> float | None:
         waits = [] if self.next_ask_at is None else [self.next_ask_at - now]
-        if not self._announce.shut_said and not self.state.entitled:
+        if not self._events.shut_logged and not self.state.entitled:
             waits.append(self._opened_at + SHUT_SECONDS - now)
         return max(0.0, min(waits)) if waits else None
 
     def check_once(self) -> None:
-        """One question, heard and acted on."""
+        """Run one check, and apply its result."""
         began = self._clock.monotonic()
-        current = self._begin(began)
-        if current is None:
+        child = self._begin(began)
+        if child is None:
             return
         try:
-            report = self._read_report(current)
+            result = self._read_result(child)
             if self._stopping:
                 return
             self.counts.seconds_last = self._clock.monotonic() - began
-            self._apply(report)
-            self._read_kept_status(current, report)
+            self._apply(result)
+            self._read_kept_status(child, result)
         finally:
             with self._wake:
                 self._child = None
-            current.close()
+            child.close()
 
     def _begin(self, began: float) -> ChildProcess | None:
         """Return a child that asks; None when it is time to stop, or where none can be started."""
@@ -232,117 +215,107 @@ class EntitlementLoop:
                 return None
             self._asked_at = self.next_ask_at = began
         try:
-            current = self._take_child()
+            child = self._take_child()
         except OSError as exc:
             log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
             self._apply(self._missing_result(CHILD_FAILED))
             return None
         with self._wake:
             if not self._stopping:
-                self._child = current
-                return current
-        current.close()
+                self._child = child
+                return child
+        child.close()
         return None
 
     def _take_child(self) -> ChildProcess:
         first, self._first = self._first, None
         if first is not None:
-            self._board.update(first_heard=True)
+            self._restart_state.update(first_child_taken=True)
             return first
-        return self._start_child(self._question)
+        return self._start_child(self._request)
 
-    def _read_report(self, current: ChildProcess) -> Report:
-        """Return the child's report, or what its silence means."""
-        deadline = time.monotonic() + self._question.budget_seconds
-        report = self._read_line(current, deadline)
-        if not report.placed_only:
-            return report
-        self._place(report)
-        return self._read_line(current, deadline, placed=True)
-
-    def _read_line(self, current: ChildProcess, deadline: float, placed: bool = False) -> Report:
-        """Return one line of it. Once the place is said, only an answer will do."""
-        parse = (lambda line: Report.from_json(line).answered()) if placed else Report.from_json
-        report, failure = read_message(current, parse, deadline)
-        if report is not None:
-            return report
+    def _read_result(self, child: ChildProcess) -> CheckResult:
+        """Return the child's result, or what its silence means; the identity is taken on the way."""
+        deadline = time.monotonic() + self._request.budget_seconds
+        result, failure = read_result(child, deadline, self._identify)
+        if result is not None:
+            return result
         assert failure is not None  # one of the two is there
         if not self._stopping:
             log.error("child.failed", code=failure.code, crash=failure.crash)
         return self._missing_result(failure.code)
 
-    def _place(self, report: Report) -> None:
-        """Who and where we are is known before AWS has answered."""
-        known = {name: value for name in PLACE if (value := getattr(report, name))}
-        self.report = replace(self.report, **known)
-        if self._placed and not self._stopping:
-            self._placed(report)
+    def _identify(self, identity: WorkloadIdentity) -> None:
+        if not self._stopping:
+            self.identity = identity
+            self._observer.identified(identity)
 
-    def _missing_result(self, code: str) -> Report:
-        """Return a report in place of the one no child gave; who we are is known from the last."""
-        row = answers.classify(code, AnsweredBy.SDK)
-        hint = answers.fill_hint(row.hint, {"region": self.report.region, "metering_host": self.report.host})
-        fresh = Report(answer=row.answer.value, reason=row.reason, hint=hint, code=code)
-        known = {name: getattr(self.report, name) for name in PLACE}
-        return replace(fresh, **known)
+    def _missing_result(self, code: str) -> CheckResult:
+        """Return a result in place of the one no child gave; who asks is known from the last."""
+        row, last = answers.classify(code, AnsweredBy.SDK), self.result
+        hint = answers.fill_hint(row.hint, {"region": self.identity.region, "metering_host": last.host})
+        return CheckResult(
+            answer=row.answer.value,
+            reason=row.reason,
+            hint=hint,
+            code=code,
+            partition=last.partition,
+            host=last.host,
+            credential_source=last.credential_source,
+            role=last.role,
+        )
 
-    def _read_kept_status(self, current: ChildProcess, report: Report) -> None:
-        """Return whether the answer was kept; the gate is open already."""
-        if report.verdict is not AnswerClass.ACCEPTED or report.kept or report.workload_kind == "nameless":
+    def _read_kept_status(self, child: ChildProcess, result: CheckResult) -> None:
+        """Log an answer that could not be kept; the gate is open already."""
+        if result.verdict is not AnswerClass.ACCEPTED or result.kept or self.identity.workload_kind == "nameless":
             return
-        keeping, _ = read_message(current, KeptStatus.from_json, time.monotonic() + KEEPING_SECONDS)
-        keeping = keeping or KeptStatus(kept=False, fault="the state directory does not answer")
-        if not keeping.kept and not self._stopping:
+        status, _ = read_message(child, KeptStatus.from_json, time.monotonic() + KEPT_STATUS_SECONDS)
+        status = status or KeptStatus(kept=False, fault="the state directory does not answer")
+        if not status.kept and not self._stopping:
             self.counts.not_kept += 1
-            log.warn("answer.save_failed", state_dir=str(self._settings.state_dir), fault=keeping.fault)
+            log.warn("answer.save_failed", state_dir=str(self._settings.state_dir), fault=status.fault)
 
-    def _apply(self, report: Report) -> None:
-        """Move the state, tell the board, say it, end the process where that is due."""
-        if report.settings_fault:
+    def _apply(self, result: CheckResult) -> None:
+        """Move the state, write it to the restart state, log it, and end the process where that is due."""
+        if result.settings_fault:
             self.next_ask_at = None
-            self._end(Exit.CONFIG, report.settings_fault)
+            self._end(Exit.CONFIG, result.settings_fault)
             return
         now = self._clock.now()
-        verdict = report.verdict
+        verdict = result.verdict
         if verdict is AnswerClass.ACCEPTED:
-            self._before_opening()
-        before = self.answered
+            self._observer.before_open()
+        before = self._answered
         late = self._clock.monotonic() - self._asking_since >= self._settings.startup_retry_seconds
-        state = next_state(before, verdict, report.reason, report.hint, now, late)
+        state = next_state(before, verdict, result.reason, result.hint, now, late)
         self.counts.answers[verdict.value] += 1
-        self._schedule(report)
+        self._schedule(result)
         if not (before.entitled and verdict is not AnswerClass.ACCEPTED):
-            self.report = report
+            self.result = result
         with self._wake:
-            shown, self.answered = self.state, state
+            shown, self._answered = self.state, state
             self.state = with_hold(state, self._hold)
-        self._board.update(
-            standing=state.as_json(),
-            report=asdict(self.report),
-            asking_since=self._asking_since,
-            next_ask_at=self.next_ask_at,
-        )
-        self._changed()
-        pause = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)
+        self._save()
+        self._observer.changed()
+        delay = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)
         opened = self.state.entitled and not shown.entitled
-        self._announce.answer(report, state, opened=opened, pause_seconds=pause)
+        self._events.answer(self.identity, result, state, opened=opened, retry_in_seconds=delay)
         if state.entitled and not self.state.entitled:
-            log.error("gate.held", **self._seen())
-        state = self.state
-        if state.status is Status.DENIED:
-            self._denied(state, shown)
+            log.error("gate.held", **self._shown())
+        if self.state.status is Status.DENIED:
+            self._denied(self.state, shown)
         elif before.status is Status.DENIED:
             termination_log.note(self._settings.termination_log, "")
 
-    def _schedule(self, report: Report) -> None:
-        verdict = report.verdict
+    def _schedule(self, result: CheckResult) -> None:
+        verdict = result.verdict
         self._attempt = self._attempt + 1 if verdict is self._last_class else 0
         self._last_class = verdict
-        effective = AnswerClass.RETRY if report.kept else verdict
-        pause = retry.retry_delay_seconds(
-            effective, self._attempt, self._chance(), self._settings.reask_seconds, report.retry_after_seconds
+        effective = AnswerClass.RETRY if result.kept else verdict
+        delay = retry.retry_delay_seconds(
+            effective, self._attempt, self._chance(), self._settings.reask_seconds, result.retry_after_seconds
         )
-        self.next_ask_at = None if pause is None else self._clock.monotonic() + pause
+        self.next_ask_at = None if delay is None else self._clock.monotonic() + delay
 
     def _denied(self, state: GateState, before: GateState) -> None:
         text = f"denied ({state.reason}): {state.hint}"
@@ -351,16 +324,26 @@ class EntitlementLoop:
         if self._settings.on_denied is OnDenied.EXIT:
             self._end(Exit.DENIED, text)
 
-    # -- the board ---------------------------------------------------------------------------------
+    # -- the restart state -------------------------------------------------------------------------
 
-    def _restore(self, nothing: Report) -> tuple[GateState, Report]:
-        """Return where an earlier worker of this process left off, or the beginning."""
-        found = self._board.read()
-        if found.get("first_heard"):
+    def _save(self) -> None:
+        self._restart_state.update(
+            gate_state=self._answered.as_json(),
+            identity=asdict(self.identity),
+            result=asdict(self.result),
+            asking_since=self._asking_since,
+            next_ask_at=self.next_ask_at,
+        )
+
+    def _restore(self) -> bool:
+        """Take over from an earlier worker of this process. Returns whether one had a result."""
+        saved = self._restart_state.read()
+        if saved.get("first_child_taken"):
             self._first = None
-        if "standing" not in found:
-            return initial_state(self._clock.now()), nothing
-        self._recalled = True
-        self._asking_since, self.next_ask_at = found["asking_since"], found["next_ask_at"]
-        self._hold = Hold(found["hold"]) if found.get("hold") else None
-        return GateState.from_json(found["standing"]), Report(**found["report"])
+        if "gate_state" not in saved:
+            return False
+        self._asking_since, self.next_ask_at = saved["asking_since"], saved["next_ask_at"]
+        self._hold = Hold(saved["hold"]) if saved.get("hold") else None
+        self._answered = GateState.from_json(saved["gate_state"])
+        self.identity, self.result = WorkloadIdentity(**saved["identity"]), CheckResult(**saved["result"])
+        return True

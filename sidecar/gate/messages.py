@@ -1,7 +1,7 @@
 """Define the messages between the worker and the child that checks the entitlement: values, as JSON.
 
 Invariants:
-- The child writes who it is and where, then what AWS answered, then whether that was kept: one line each.
+- The child writes the workload's identity, then the check's result, then whether its answer was kept: one line each.
 - The request holds no secret but the public key; the results hold no token, key or credential.
 - Both sides are ours; a line that does not parse means a broken child, not an answer.
 """
@@ -9,10 +9,11 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
+from sidecar.child.process import ChildFailure, ChildProcess, read_message
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.settings import Dimension, EntitlementCheck, PublicKey, Settings
 
@@ -77,7 +78,7 @@ class CheckRequest:
 
 TEXT_MAX: Final = 512
 LONG: Final[Mapping[str, int]] = {"hint": 2048, "settings_fault": 4096}
-"""Characters of a report's texts."""
+"""Characters of a message's texts."""
 
 
 def _cut(value: Any, most: int) -> Any:
@@ -88,12 +89,32 @@ def _cut(value: Any, most: int) -> Any:
     return value
 
 
+def _fields(given: Any) -> dict[str, Any]:
+    """Return a message's fields, every text cut to a sensible length: AWS, or who plays it, may say anything."""
+    return {name: _cut(value, LONG.get(name, TEXT_MAX)) for name, value in given.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What came of asking: the answer, and who asked whom from where."""
+class WorkloadIdentity:
+    """The child's first line: the workload, and the region it is in. Empty texts: not known."""
+
+    workload: str = ""
+    workload_kind: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    region: str = ""
+    region_source: str = ""
+    region_disagreement: str | None = None
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """The child's second line: what AWS answered, and who asked it."""
 
     answer: str
-    """An `Answer` by value."""
+    """An `AnswerClass` by value."""
     reason: str
     hint: str
     code: str = ""
@@ -109,52 +130,53 @@ class Report:
     weak_key_bits: int | None = None
     retry_after_seconds: float | None = None
     settings_fault: str = ""
-    """Set where the place contradicts the settings: the process ends with 78."""
-    workload: str = ""
-    workload_kind: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    region: str = ""
-    region_source: str = ""
-    region_disagreement: str | None = None
+    """Set where the workload contradicts the settings: the process ends with 78."""
     partition: str = ""
     host: str = ""
     credential_source: str = ""
     credential_caution: str = ""
     role: str = ""
-    placed_only: bool = False
-    """Said before AWS is asked: who and where we are, and no answer yet."""
 
     @property
     def verdict(self) -> AnswerClass:
         return AnswerClass(self.answer)
-
-    def answered(self) -> Self:
-        """Return this, where it is an answer. Raises ValueError."""
-        if self.placed_only:
-            raise ValueError("no answer yet")
-        return self
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Return a report with every text cut to a sensible length: AWS, or who plays it, may say anything.
-
-        Raises ValueError.
-        """
+        """Return a result. Raises ValueError."""
         try:
-            given: Any = json.loads(text)
-            report = cls(**{name: _cut(value, LONG.get(name, TEXT_MAX)) for name, value in given.items()})
-            AnswerClass(report.answer)
+            result = cls(**_fields(json.loads(text)))
+            AnswerClass(result.answer)
         except (TypeError, ValueError, AttributeError, RecursionError) as exc:
-            raise ValueError("not a report") from exc
-        return report
+            raise ValueError("not a result") from exc
+        return result
+
+
+def parse_message(text: str | bytes) -> WorkloadIdentity | CheckResult:
+    """Return the identity, or the result of a child that could not find one. Raises ValueError."""
+    try:
+        return WorkloadIdentity(**_fields(json.loads(text)))
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return CheckResult.from_json(text)
+
+
+def read_result(
+    child: ChildProcess, deadline: float, identified: Callable[[WorkloadIdentity], None]
+) -> tuple[CheckResult | None, ChildFailure | None]:
+    """Return a check's result, or why there is none. Calls `identified` with the identity as soon as it is there."""
+    message, failure = read_message(child, parse_message, deadline)
+    if isinstance(message, WorkloadIdentity):
+        identified(message)
+        return read_message(child, CheckResult.from_json, deadline)
+    return message, failure
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptStatus:
-    """The child's second line: whether the answer now lies on disk."""
+    """The child's last line: whether the answer is on disk."""
 
     kept: bool
     fault: str = ""
@@ -164,8 +186,8 @@ class KeptStatus:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Raises ValueError."""
+        """Return a status. Raises ValueError."""
         try:
             return cls(**json.loads(text))
         except (TypeError, ValueError, RecursionError) as exc:
-            raise ValueError("not a keeping") from exc
+            raise ValueError("not a kept status") from exc

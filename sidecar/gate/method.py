@@ -24,7 +24,7 @@ class Allowed:
     asked: AnsweredBy
     request_id: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
-    """Fields of the report that only this way has."""
+    """Fields of the result that only this method has."""
     to_keep: str = field(default="", repr=False)
     """What opens the gate again after a restart. May hold a token."""
 
@@ -50,7 +50,7 @@ class CheckMethod(Protocol):
         """Return where its answer is kept."""
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
-        """Ask AWS, as often as this way does. Raises nothing of the SDK's."""
+        """Ask AWS, as often as this method does. Raises nothing of the SDK's."""
 
     def reopen(self, text: str) -> Allowed:
         """Return what a kept answer proves. Raises TokenRejected."""

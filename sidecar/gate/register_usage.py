@@ -42,7 +42,7 @@ TRY_NEXT_KEY: Final = "invalid_public_key_version"
 class RegisterUsageCheck:
     """RegisterUsage with each key version, until one is answered."""
 
-    question: CheckRequest
+    request: CheckRequest
     workload: WorkloadId
     clock: Clock
     host_clock: Clock
@@ -50,11 +50,11 @@ class RegisterUsageCheck:
 
     @property
     def kept(self) -> Path:
-        return answer_file.answer_path(Path(self.question.state_dir), self.workload)
+        return answer_file.answer_path(Path(self.request.state_dir), self.workload)
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
         found: Allowed | NotAllowed | None = None
-        for key in self.question.public_keys:
+        for key in self.request.public_keys:
             found = self._with_key(marketplace, key)
             if isinstance(found, Allowed) or found.row.reason != TRY_NEXT_KEY:
                 break
@@ -63,9 +63,9 @@ class RegisterUsageCheck:
         return found
 
     def reopen(self, text: str) -> Allowed:
-        product = ProductCode(self.question.product_code)
+        product = ProductCode(self.request.product_code)
         verified = kept_answer.verify_kept(
-            kept_answer.from_text(text), self.workload, product, self.question.public_keys
+            kept_answer.from_text(text), self.workload, product, self.request.public_keys
         )
         return Allowed(explanation=answers.KEPT, asked=AnsweredBy.REGISTER_USAGE, facts=_facts(verified))
 
@@ -79,7 +79,7 @@ class RegisterUsageCheck:
 
     def _once(self, marketplace: Marketplace, key: PublicKey) -> Allowed | NotAllowed:
         asked = Registration(
-            product_code=ProductCode(self.question.product_code),
+            product_code=ProductCode(self.request.product_code),
             public_key_version=PublicKeyVersion(key.version),
             nonce=make_nonce(self.new_random(NONCE_BYTES), self.workload),
         )

@@ -72,19 +72,19 @@ class PodStatusReporter:
         api: ApiAccess,
         look: Callable[[], Snapshot],
         clock: Clock,
-        shared: RestartState,
+        restart_state: RestartState,
         start_child: Callable[[StatusUpdate], ChildProcess] = process.spawn,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`look`: what there is to be told, from memory alone."""
-        self._api, self._look, self._clock, self._board = api, look, clock, shared
+        self._api, self._look, self._clock, self._restart_state = api, look, clock, restart_state
         self._start_child, self._chance = start_child, chance
         self._wake = threading.Condition()
         self._child: ChildProcess | None = None
         self._stop_at: float | None = None
         self._ended = threading.Event()
         self._given_up = False
-        self._seen = self._told = _recalled(shared.read().get("told"))
+        self._seen = self._told = _recalled(restart_state.read().get("told"))
         self._shown: Condition | None = None
         """The condition as it was last written by this worker."""
         self._counted: list[PodEvent] = []
@@ -191,7 +191,7 @@ class PodStatusReporter:
 
     def _remember(self, told: Snapshot) -> None:
         self._told, self._counted = told, []
-        self._board.update(told=asdict(told))
+        self._restart_state.update(told=asdict(told))
 
     def publish(self) -> None:
         """One child: told, heard and acted on."""

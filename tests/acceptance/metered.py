@@ -23,7 +23,7 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
-from tests.fakes import settings as made_settings
+from tests.fakes.config import settings as made_settings
 
 DAY = datetime(2026, 1, 2, tzinfo=UTC)
 SLOW = 40.0

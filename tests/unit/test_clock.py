@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from sidecar.clock import JUMP, ClockJumpDetector
-from tests.fakes import FakeClock
+from tests.fakes.clock import FakeClock
 
 
 def test_the_first_look_has_nothing_to_compare() -> None:

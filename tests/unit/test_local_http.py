@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar import local_http
-from tests.fakes import Peer, http_answer
+from tests.fakes.peer import Peer, http_answer
 from tests.ports import free_port
 
 

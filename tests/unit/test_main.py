@@ -17,7 +17,8 @@ import yaml
 from sidecar.__main__ import MANIFEST, main
 from sidecar.cli.parser import build_parser
 from sidecar.settings.table import MANIFEST_PATH
-from tests.fakes import NOWHERE, PRODUCT, body_of, private_pem, public_pem
+from tests.fakes.config import NOWHERE, PRODUCT
+from tests.fakes.keys import body_of, private_pem, public_pem
 
 ROOT = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]

@@ -8,7 +8,8 @@ import pytest
 
 from sidecar.clock import SystemClock
 from sidecar.remote_clock import NOW_MAX, ROUTE, FollowedClock, clock_for
-from tests.fakes import NOON, FakeClock, Peer, http_answer
+from tests.fakes.clock import NOON, FakeClock
+from tests.fakes.peer import Peer, http_answer
 from tests.ports import free_port
 
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)

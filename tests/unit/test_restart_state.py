@@ -9,7 +9,8 @@ import pytest
 
 from sidecar.entitlement.status import GateState, Status
 from sidecar.restart_state import RestartState
-from tests.fakes import NOON, gate_state
+from tests.fakes.clock import NOON
+from tests.fakes.view import gate_state
 
 
 def test_an_unwritten_board_is_empty() -> None:

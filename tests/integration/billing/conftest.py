@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import Events, hearing
+from tests.fakes.log import Events, logged_events
 from tests.integration.billing.support import MakeScene, MakeStory, Scene, Story
 
 
@@ -27,7 +27,7 @@ def make_story(tmp_path: Path, events: Events) -> Iterator[MakeStory]:
 
 @pytest.fixture
 def events() -> Iterator[Events]:
-    with hearing() as logged:
+    with logged_events() as logged:
         yield logged
 
 

@@ -23,7 +23,9 @@ from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.quantities import parse_micros
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.sealed_request import SealedRequest
-from tests.fakes import FakeChild, FakeClock, settings
+from tests.fakes.child import FakeChild
+from tests.fakes.clock import FakeClock
+from tests.fakes.config import settings
 
 DAY = datetime(2026, 1, 2, tzinfo=UTC)
 WORKLOAD, REGION = "pod-1", "us-east-1"

@@ -7,7 +7,7 @@ import pytest
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.outcomes import Refused
 from sidecar.metering.quantities import parse_micros
-from tests.fakes import Events
+from tests.fakes.log import Events
 from tests.integration.billing.support import (
     MakeStory,
     clock_time,

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.entitlement.hold import Hold
 from sidecar.metering.outcomes import Refused
-from tests.fakes import Events
+from tests.fakes.log import Events
 from tests.integration.billing.support import (
     FakeGate,
     MakeStory,

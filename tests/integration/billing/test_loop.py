@@ -15,7 +15,9 @@ from sidecar.errors import Exit
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.quantities import parse_micros
-from tests.fakes import Events, FakeClock, settings
+from tests.fakes.clock import FakeClock
+from tests.fakes.config import settings
+from tests.fakes.log import Events
 from tests.integration.billing.support import (
     REGION,
     WORKLOAD,

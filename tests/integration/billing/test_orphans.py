@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sidecar.billing.loop import BillingLoop
 from sidecar.metering.outcomes import Refused, Unknown
-from tests.fakes import Events
+from tests.fakes.log import Events
 from tests.integration.billing.support import (
     REGION,
     WORKLOAD,

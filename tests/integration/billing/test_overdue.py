@@ -11,7 +11,7 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.outcomes import Outcome, Refused
 from sidecar.metering.sealed_request import SealedRequest
-from tests.fakes import Events
+from tests.fakes.log import Events
 from tests.integration.billing.support import (
     FakeGate,
     FullDisk,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sidecar.entitlement.hold import Hold
 from sidecar.metering.hours import Hour
-from tests.fakes import Events
+from tests.fakes.log import Events
 from tests.integration.billing.support import (
     MakeStory,
     clock_time,

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from sidecar.metering.states import State
-from tests.fakes import Events
+from tests.fakes.log import Events
 from tests.integration.billing.support import (
     MakeStory,
     clock_time,

@@ -15,7 +15,8 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.kept_file import pass_path
 from sidecar.metering.outcomes import Outcome, Refused
 from sidecar.metering.sealed_request import SealedRequest
-from tests.fakes import PRODUCT, FakeClock, settings
+from tests.fakes.clock import FakeClock
+from tests.fakes.config import PRODUCT, settings
 from tests.integration.billing.support import (
     FakeGate,
     MakeScene,

@@ -8,7 +8,8 @@ from pathlib import Path
 from sidecar.api import metrics
 from sidecar.billing.service import MeteringService
 from sidecar.metering.outcomes import Refused
-from tests.fakes import FakeClock, settings
+from tests.fakes.clock import FakeClock
+from tests.fakes.config import settings
 from tests.integration.billing.support import (
     FakeGate,
     MakeScene,

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.metering.outcomes import Refused
 from sidecar.metering.states import Action, State
-from tests.fakes import Events
+from tests.fakes.log import Events
 from tests.integration.billing.support import (
     MakeStory,
     hour,

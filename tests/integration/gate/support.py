@@ -26,7 +26,7 @@ from sidecar.clock import Clock, SystemClock
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
 from sidecar.gate.job import CheckJob
-from sidecar.gate.messages import CheckRequest, KeptStatus, Report
+from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity, read_result
 from sidecar.marketplace import sdk_environment
 from sidecar.settings import Dimension, EntitlementCheck, PublicKey
 
@@ -59,7 +59,8 @@ class Shifted(SystemClock):
 class Asked:
     """What came of one question."""
 
-    report: Report
+    identity: WorkloadIdentity
+    result: CheckResult
     keep: Callable[[], KeptStatus] | None
 
 
@@ -72,8 +73,8 @@ class Rig:
     keys: SigningKeys
     running: ExitStack
     state_dir: Path = field(init=False)
-    slow: Callable[[str], Report] = field(init=False)
-    """The report of a question that takes seconds, asked once for all tests of a module."""
+    slow: Callable[[str], CheckResult] = field(init=False)
+    """The result of a question that takes seconds, asked once for all tests of a module."""
 
     def __post_init__(self) -> None:
         self.state_dir = self.tmp / "state"
@@ -110,7 +111,7 @@ class Rig:
         }
         return {name: value for name, value in base.items() if value}
 
-    def question(self, url: str | None, **changed: Any) -> CheckRequest:
+    def request(self, url: str | None, **changed: Any) -> CheckRequest:
         known: dict[str, Any] = {
             "product_code": PRODUCT,
             "public_keys": self.public_keys(1),
@@ -146,32 +147,34 @@ class Rig:
     ) -> Asked:
         """Ask once, in this process."""
         with self.seen_by_sdk(url, env) as seen:
-            asking = CheckJob(
-                question=self.question(url, **changed), env=seen, clock=clock or SystemClock(), new_random=new_random
+            found = [WorkloadIdentity()]
+            job = CheckJob(
+                request=self.request(url, **changed),
+                env=seen,
+                clock=clock or SystemClock(),
+                new_random=new_random,
+                identified=found.append,
             )
-            report, keep = asking.report()
-        return Asked(report=report, keep=keep)
+            result, keep = job.check()
+        return Asked(identity=found[-1], result=result, keep=keep)
 
     def spawn(self, url: str | None, env: Mapping[str, str] = KEYS, **changed: Any) -> process.ChildProcess:
         """Ask once, in a real child that inherits the environment."""
-        return self.spawned(self.question(url, **changed), env)
+        return self.spawned(self.request(url, **changed), env)
 
-    def spawned(self, question: CheckRequest | Submission, env: Mapping[str, str] = KEYS) -> process.ChildProcess:
+    def spawned(self, request: CheckRequest | Submission, env: Mapping[str, str] = KEYS) -> process.ChildProcess:
         """A real child with this question."""
         with self.monkeypatch.context() as here:
             for name, value in self.env(**env).items():
                 here.setenv(name, value)
-            return process.spawn(question)
+            return process.spawn(request)
 
 
-def heard(asked: process.ChildProcess, seconds: float = 30) -> Report:
-    """The child's report, after what it says of its place."""
-    while True:
-        line = asked.read_line(time.monotonic() + seconds)
-        assert line is not None, "the child said nothing"
-        report = Report.from_json(line)
-        if not report.placed_only:
-            return report
+def read(child: process.ChildProcess, seconds: float = 30) -> CheckResult:
+    """The child's result."""
+    result, failure = read_result(child, time.monotonic() + seconds, lambda identity: None)
+    assert result is not None, failure
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,14 @@ from sidecar.emulator import Behaviour, Emulator
 from sidecar.emulator.behaviour import DryRunStatus, Platform
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
-from sidecar.gate.messages import KeptStatus, Report
+from sidecar.gate.messages import CheckResult, KeptStatus, WorkloadIdentity, parse_message, read_result
 from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import Passed, dry_run
 from sidecar.remote_clock import clock_for
 from sidecar.settings import Dimension
 
-from .support import BY_DRY_RUN, HTML, KEYS, PRODUCT, Rig, dead_url, heard
+from .support import BY_DRY_RUN, HTML, KEYS, PRODUCT, Rig, dead_url, read
 from .support import Answer as Said
 
 TWO: Final = (Dimension(name="requests"), Dimension(name="gb_hours", decimals=3))
@@ -29,8 +29,8 @@ LONG_AGO: Final = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
 AWS_SAYS: Final = {"x-amzn-RequestId": "q-1"}
 
 
-def asked(rig: Rig, url: str | None, env: dict[str, str] | None = None, **changed: Any) -> Report:
-    return rig.ask(url, {**KEYS, **(env or {})}, **{**BY_DRY_RUN, **changed}).report
+def asked(rig: Rig, url: str | None, env: dict[str, str] | None = None, **changed: Any) -> CheckResult:
+    return rig.ask(url, {**KEYS, **(env or {})}, **{**BY_DRY_RUN, **changed}).result
 
 
 def both(rig: Rig, **settings: Any) -> Emulator:
@@ -43,10 +43,10 @@ def both(rig: Rig, **settings: Any) -> Emulator:
 @pytest.mark.parametrize("status", DryRunStatus)
 def test_a_dry_run_that_passed_opens_the_gate_under_either_status(status: DryRunStatus, rig: Rig) -> None:
     aws = both(rig, behaviour=Behaviour(dry_run_status=status))
-    report = asked(rig, aws.url, dimensions=TWO)
-    assert (report.answer, report.reason, report.asked, report.code) == ("accepted", "dry_run_passed", "MeterUsage", "")
-    assert report.request_id
-    assert report.public_key_version is None
+    result = asked(rig, aws.url, dimensions=TWO)
+    assert (result.answer, result.reason, result.asked, result.code) == ("accepted", "dry_run_passed", "MeterUsage", "")
+    assert result.request_id
+    assert result.public_key_version is None
     assert [call.operation for call in aws.calls()] == ["MeterUsage"] * 2
     assert list(aws.usage_records()) == [], "nothing is recorded"
 
@@ -85,8 +85,8 @@ def test_a_200_of_awss_protocol_is_a_pass(kind: str, rig: Rig) -> None:
     ],
 )
 def test_any_other_200_opens_nothing(said: Said, rig: Rig) -> None:
-    report = asked(rig, rig.web(said).url)
-    assert (report.answer, report.reason, report.code) == ("config", "answer_not_from_aws", "200")
+    result = asked(rig, rig.web(said).url)
+    assert (result.answer, result.reason, result.code) == ("config", "answer_not_from_aws", "200")
 
 
 def test_the_pass_of_one_word_on_a_web_page_opens_nothing(rig: Rig) -> None:
@@ -97,8 +97,8 @@ def test_the_pass_of_one_word_on_a_web_page_opens_nothing(rig: Rig) -> None:
 def test_that_word_from_sts_opens_nothing(rig: Rig) -> None:
     aws = rig.aws()
     aws.fault("AssumeRoleWithWebIdentity", "DryRunOperation")
-    report = rig.ask(aws.url, rig.irsa, **BY_DRY_RUN).report
-    assert (report.answer, report.reason) == ("config", "unknown_error")
+    result = rig.ask(aws.url, rig.irsa, **BY_DRY_RUN).result
+    assert (result.answer, result.reason) == ("config", "unknown_error")
 
 
 # -- a no --------------------------------------------------------------------------------------------
@@ -106,17 +106,17 @@ def test_that_word_from_sts_opens_nothing(rig: Rig) -> None:
 
 def test_the_first_dimension_that_does_not_pass_is_the_answer(rig: Rig) -> None:
     aws = both(rig)
-    report = asked(rig, aws.url, dimensions=(TWO[0], Dimension(name="nowhere"), TWO[1]))
-    assert (report.answer, report.reason) == ("deny", "invalid_usage_dimension")
-    assert "nowhere" in report.hint
+    result = asked(rig, aws.url, dimensions=(TWO[0], Dimension(name="nowhere"), TWO[1]))
+    assert (result.answer, result.reason) == ("deny", "invalid_usage_dimension")
+    assert "nowhere" in result.hint
     assert len(aws.calls()) == 2, "the third is not asked about"
 
 
 def test_who_may_not_meter_is_told_what_to_allow(rig: Rig) -> None:
     aws = rig.aws(behaviour=Behaviour(allowed=False))
-    report = asked(rig, aws.url)
-    assert (report.answer, report.reason, report.code) == ("config", "access_denied", "UnauthorizedException")
-    assert "aws-marketplace:MeterUsage" in report.hint
+    result = asked(rig, aws.url)
+    assert (result.answer, result.reason, result.code) == ("config", "access_denied", "UnauthorizedException")
+    assert "aws-marketplace:MeterUsage" in result.hint
 
 
 def test_who_is_not_subscribed_is_denied_where_aws_checks_it(rig: Rig) -> None:
@@ -125,8 +125,8 @@ def test_who_is_not_subscribed_is_denied_where_aws_checks_it(rig: Rig) -> None:
 
 
 def test_outside_a_platform_the_gate_stays_shut(rig: Rig) -> None:
-    report = asked(rig, rig.aws(behaviour=Behaviour(platform=Platform.NONE)).url)
-    assert report.answer != "accepted"
+    result = asked(rig, rig.aws(behaviour=Behaviour(platform=Platform.NONE)).url)
+    assert result.answer != "accepted"
 
 
 def test_another_product_code_is_denied(rig: Rig) -> None:
@@ -138,7 +138,7 @@ def test_another_product_code_is_denied(rig: Rig) -> None:
 
 def test_the_instant_asked_about_is_the_followed_clocks(rig: Rig) -> None:
     aws = rig.aws(clock_start=LONG_AGO, clock_speed=0)
-    assert rig.ask(aws.url, clock=clock_for(aws.url), **BY_DRY_RUN).report.reason == "dry_run_passed"
+    assert rig.ask(aws.url, clock=clock_for(aws.url), **BY_DRY_RUN).result.reason == "dry_run_passed"
     refused = asked(rig, aws.url)
     assert (refused.reason, refused.code) == ("clock_skew", "TimestampOutOfBoundsException")
 
@@ -148,7 +148,7 @@ def test_a_real_child_verifies_a_token_by_the_followed_clock(rig: Rig) -> None:
     for clock_url, reason in ((aws.url, "registered"), (None, "token_iat")):
         child = rig.spawn(aws.url, clock_url=clock_url)
         try:
-            assert heard(child).reason == reason
+            assert read(child).reason == reason
         finally:
             child.close()
 
@@ -164,21 +164,22 @@ def test_a_real_child_says_where_it_is_before_aws_answers(question: dict[str, An
     try:
         line = child.read_line(time.monotonic() + 20)
         assert line is not None
-        placed = Report.from_json(line)
+        identity = parse_message(line)
         assert child.read_line(time.monotonic()) is None, "AWS has not answered"
     finally:
         child.close()
-    assert placed.placed_only
-    assert (placed.answer, placed.reason) == ("retry", "asking")
-    assert (placed.workload, placed.workload_kind, placed.region) == ("pod-1", "pod", "us-east-1")
+    assert isinstance(identity, WorkloadIdentity)
+    assert (identity.workload, identity.workload_kind, identity.region) == ("pod-1", "pod", "us-east-1")
 
 
-def test_where_no_region_is_found_nothing_is_said_before_the_answer(rig: Rig) -> None:
+def test_where_no_region_is_found_the_workload_is_known_all_the_same(rig: Rig) -> None:
     child = rig.spawn(dead_url(), {**KEYS, "AWS_REGION": "", "AWS_EC2_METADATA_DISABLED": "true"})
     try:
-        line = child.read_line(time.monotonic() + 20)
-        assert line is not None
-        assert Report.from_json(line).answered().reason == "no_region"
+        found: list[WorkloadIdentity] = []
+        result, _ = read_result(child, time.monotonic() + 20, found.append)
+        assert result is not None
+        assert result.reason == "no_region"
+        assert [(one.workload, one.region) for one in found] == [("pod-1", "")]
     finally:
         child.close()
 
@@ -199,22 +200,22 @@ def kept(rig: Rig) -> Rig:
     return rig
 
 
-def restarted(rig: Rig, env: dict[str, str] | None = None, **changed: Any) -> Report:
+def restarted(rig: Rig, env: dict[str, str] | None = None, **changed: Any) -> CheckResult:
     """The same state directory, and nobody to ask."""
     return asked(rig, dead_url(), env, **{"dimensions": TWO, **changed})
 
 
 def test_a_kept_pass_opens_the_gate_of_the_same_workload(kept: Rig) -> None:
-    report = restarted(kept)
-    assert (report.answer, report.reason, report.kept) == ("accepted", "kept_pass", True)
-    assert report.code == "EndpointConnectionError"
-    assert "aws_unreachable" in report.hint
-    assert report.kept_refused == ""
+    result = restarted(kept)
+    assert (result.answer, result.reason, result.kept) == ("accepted", "kept_pass", True)
+    assert result.code == "EndpointConnectionError"
+    assert "aws_unreachable" in result.hint
+    assert result.kept_refused == ""
 
 
 def test_without_one_the_gate_stays_shut(rig: Rig) -> None:
-    report = restarted(rig)
-    assert (report.answer, report.kept_refused) == ("retry", "")
+    result = restarted(rig)
+    assert (result.answer, result.kept_refused) == ("retry", "")
 
 
 def test_a_dimension_that_is_set_no_more_is_no_obstacle(kept: Rig) -> None:
@@ -222,28 +223,28 @@ def test_a_dimension_that_is_set_no_more_is_no_obstacle(kept: Rig) -> None:
 
 
 def test_a_dimension_that_is_new_is(kept: Rig) -> None:
-    report = restarted(kept, dimensions=(*TWO, Dimension(name="seats")))
-    assert (report.answer, report.kept_refused) == ("retry", "kept_other_dimensions")
+    result = restarted(kept, dimensions=(*TWO, Dimension(name="seats")))
+    assert (result.answer, result.kept_refused) == ("retry", "kept_other_dimensions")
 
 
 def test_another_product_is_not_let_in(kept: Rig) -> None:
-    report = restarted(kept, product_code="prod2")
-    assert (report.answer, report.kept_refused) == ("retry", "kept_other_product")
+    result = restarted(kept, product_code="prod2")
+    assert (result.answer, result.kept_refused) == ("retry", "kept_other_product")
 
 
 def test_another_workload_does_not_find_it_and_a_copy_opens_nothing(kept: Rig) -> None:
-    report = restarted(kept, {"POD_UID": "pod-2"})
-    assert (report.answer, report.kept_refused) == ("retry", "")
+    result = restarted(kept, {"POD_UID": "pod-2"})
+    assert (result.answer, result.kept_refused) == ("retry", "")
     pass_file(kept, "pod-2").write_text(pass_file(kept).read_text())
-    report = restarted(kept, {"POD_UID": "pod-2"})
-    assert (report.answer, report.kept_refused) == ("retry", "kept_other_workload")
+    result = restarted(kept, {"POD_UID": "pod-2"})
+    assert (result.answer, result.kept_refused) == ("retry", "kept_other_workload")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "garbage"])
 def test_a_broken_one_opens_nothing_and_says_why(text: str, kept: Rig) -> None:
     pass_file(kept).write_text(text)
-    report = restarted(kept)
-    assert (report.answer, report.kept_refused) == ("retry", "kept_unreadable")
+    result = restarted(kept)
+    assert (result.answer, result.kept_refused) == ("retry", "kept_unreadable")
 
 
 def test_one_that_cannot_be_read_opens_nothing(kept: Rig) -> None:
@@ -259,10 +260,10 @@ def test_one_that_cannot_be_read_opens_nothing(kept: Rig) -> None:
 def test_it_is_not_looked_at_where_aws_answered(code: str, kept: Rig) -> None:
     aws = both(kept)
     aws.fault("MeterUsage", code)
-    report = asked(kept, aws.url, dimensions=TWO)
-    assert (report.answer, report.kept) == (report.answer, False)
-    assert report.answer in ("deny", "config")
-    assert report.kept_refused == ""
+    result = asked(kept, aws.url, dimensions=TWO)
+    assert (result.answer, result.kept) == (result.answer, False)
+    assert result.answer in ("deny", "config")
+    assert result.kept_refused == ""
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalServiceErrorException", "DuplicateRequestException"])
@@ -273,7 +274,7 @@ def test_it_opens_where_aws_could_not_say_yes_or_no(code: str, kept: Rig) -> Non
 
 
 def test_neither_kind_of_kept_answer_stands_in_for_the_other(kept: Rig) -> None:
-    assert kept.ask(dead_url()).report.answer == "retry"
+    assert kept.ask(dead_url()).result.answer == "retry"
     registered = kept.ask(kept.aws().url)
     assert registered.keep is not None
     registered.keep()
@@ -293,14 +294,14 @@ def test_a_settled_record_of_this_workload_opens_it_too(rig: Rig) -> None:
 
 def test_a_workload_without_a_name_keeps_nothing(rig: Rig) -> None:
     found = rig.ask(rig.aws().url, {**KEYS, "POD_UID": ""}, **BY_DRY_RUN)
-    assert found.report.answer == "accepted"
+    assert found.result.answer == "accepted"
     assert found.keep is None
 
 
 def test_real_children_keep_a_pass_and_reopen(rig: Rig) -> None:
     first = rig.spawn(rig.aws().url, **BY_DRY_RUN)
     try:
-        assert heard(first).reason == "dry_run_passed"
+        assert read(first).reason == "dry_run_passed"
         line = first.read_line(time.monotonic() + 10)
         assert line is not None
         assert KeptStatus.from_json(line).kept
@@ -309,7 +310,7 @@ def test_real_children_keep_a_pass_and_reopen(rig: Rig) -> None:
     assert json.loads(pass_file(rig).read_text())["kind"] == "dry_run"
     second = rig.spawn(dead_url(), **BY_DRY_RUN)
     try:
-        assert heard(second).reason == "kept_pass"
+        assert read(second).reason == "kept_pass"
     finally:
         second.close()
 
@@ -319,9 +320,9 @@ def test_a_skewed_host_is_told_so_by_its_own_clock_not_by_the_followed_one(rig: 
     aws.fault("MeterUsage", "RequestTimeTooSkewed", times=None)
     child = rig.spawn(aws.url, clock_url=aws.url, **BY_DRY_RUN)
     try:
-        report = heard(child)
+        result = read(child)
     finally:
         child.close()
-    assert report.reason == "clock_skew"
-    assert "This host is" not in report.hint
+    assert result.reason == "clock_skew"
+    assert "This host is" not in result.hint
     assert abs(datetime.now(UTC) - LONG_AGO) > timedelta(days=1)

@@ -28,12 +28,12 @@ from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.classify import TABLE
 from sidecar.entitlement.error_table import ROWS
 from sidecar.gate.loop import EntitlementLoop
-from sidecar.gate.messages import CheckRequest, Report
+from sidecar.gate.messages import CheckRequest, CheckResult
 from sidecar.restart_state import RestartState
 from sidecar.settings import PublicKey, Settings
 
 from .sdk_exceptions import UNSEEN
-from .support import BY_DRY_RUN, HTML, KEYS, PRODUCT, REGION, ROLE, Rig, Shifted, Web, black_hole, dead_url, heard
+from .support import BY_DRY_RUN, HTML, KEYS, PRODUCT, REGION, ROLE, Rig, Shifted, Web, black_hole, dead_url, read
 from .support import Answer as Said
 
 R, M, S, SDK, TOKEN = (
@@ -144,97 +144,97 @@ class Driven:
     asked: AnsweredBy
     answer: AnswerClass
     reason: str
-    play: Callable[[Rig], Report]
+    play: Callable[[Rig], CheckResult]
 
 
-def by_fault(code: str, asked: AnsweredBy) -> Callable[[Rig], Report]:
+def by_fault(code: str, asked: AnsweredBy) -> Callable[[Rig], CheckResult]:
     """The emulator's answer to the operation, for a pod with IRSA."""
     name, _, clock = code.partition(":")
 
-    def play(rig: Rig) -> Report:
+    def play(rig: Rig) -> CheckResult:
         aws = rig.aws()
         aws.fault(asked.value, name, times=None, message=EXPIRED if clock else "User: x is not the point")
-        return rig.ask(aws.url, rig.irsa, **(BY_DRY_RUN if asked is M else {})).report
+        return rig.ask(aws.url, rig.irsa, **(BY_DRY_RUN if asked is M else {})).result
 
     return play
 
 
-def by_status(code: str, asked: AnsweredBy) -> Callable[[Rig], Report]:
-    def play(rig: Rig) -> Report:
+def by_status(code: str, asked: AnsweredBy) -> Callable[[Rig], CheckResult]:
+    def play(rig: Rig) -> CheckResult:
         web = rig.web(Said(status=int(code), body=HTML, content_type="text/html"))
-        return rig.ask(web.url, rig.irsa if asked is S else KEYS, **(BY_DRY_RUN if asked is M else {})).report
+        return rig.ask(web.url, rig.irsa if asked is S else KEYS, **(BY_DRY_RUN if asked is M else {})).result
 
     return play
 
 
-def in_environment(**env: str) -> Callable[[Rig], Report]:
+def in_environment(**env: str) -> Callable[[Rig], CheckResult]:
     """AWS is well; the pod's environment is not. `TMP` stands for the test's directory."""
 
-    def play(rig: Rig) -> Report:
+    def play(rig: Rig) -> CheckResult:
         given = {name: value.replace("TMP", str(rig.tmp)) for name, value in env.items()}
-        return rig.ask(rig.aws().url, given).report
+        return rig.ask(rig.aws().url, given).result
 
     return play
 
 
-def behaving(behaviour: Behaviour) -> Callable[[Rig], Report]:
+def behaving(behaviour: Behaviour) -> Callable[[Rig], CheckResult]:
     """The emulator signs something else than it should."""
-    return lambda rig: rig.ask(rig.aws(behaviour=behaviour).url, rig.irsa).report
+    return lambda rig: rig.ask(rig.aws(behaviour=behaviour).url, rig.irsa).result
 
 
-def config_file(rig: Rig) -> Report:
+def config_file(rig: Rig) -> CheckResult:
     (rig.tmp / "config").write_text("[[[ this is no configuration")
-    return rig.ask(rig.aws().url, {**KEYS, "AWS_CONFIG_FILE": str(rig.tmp / "config")}).report
+    return rig.ask(rig.aws().url, {**KEYS, "AWS_CONFIG_FILE": str(rig.tmp / "config")}).result
 
 
-def unreadable(rig: Rig) -> Report:
+def unreadable(rig: Rig) -> CheckResult:
     web = rig.web(Said(body=b"{}", headers={"Content-Length": "7"}))
-    return rig.ask(web.url).report
+    return rig.ask(web.url).result
 
 
-def page_for_xml(rig: Rig) -> Report:
+def page_for_xml(rig: Rig) -> CheckResult:
     web = rig.web(Said(body=b"<!DOCTYPE html><html><br></html>", content_type="text/html"))
-    return rig.ask(web.url, rig.irsa).report
+    return rig.ask(web.url, rig.irsa).result
 
 
-def replying(body: bytes) -> Callable[[Rig], Report]:
+def replying(body: bytes) -> Callable[[Rig], CheckResult]:
     """Something answers for AWS, in JSON, and is not AWS."""
-    return lambda rig: rig.ask(rig.web(Said(body=body)).url).report
+    return lambda rig: rig.ask(rig.web(Said(body=body)).url).result
 
 
-def cut_off(rig: Rig) -> Report:
-    return rig.ask(rig.web(Said(body=b'{"Signature": "a.b', missing=20)).url).report
+def cut_off(rig: Rig) -> CheckResult:
+    return rig.ask(rig.web(Said(body=b'{"Signature": "a.b', missing=20)).url).result
 
 
-def strange_credentials(body: bytes) -> Callable[[Rig], Report]:
+def strange_credentials(body: bytes) -> Callable[[Rig], CheckResult]:
     """A credentials endpoint that is none."""
 
-    def play(rig: Rig) -> Report:
+    def play(rig: Rig) -> CheckResult:
         page = rig.web(Said(body=body))
-        return rig.ask(page.url, {"AWS_CONTAINER_CREDENTIALS_FULL_URI": page.url + "/"}).report
+        return rig.ask(page.url, {"AWS_CONTAINER_CREDENTIALS_FULL_URI": page.url + "/"}).result
 
     return play
 
 
-def with_irsa(**env: str) -> Callable[[Rig], Report]:
+def with_irsa(**env: str) -> Callable[[Rig], CheckResult]:
     """IRSA, and something beside it that spoils it."""
 
-    def play(rig: Rig) -> Report:
+    def play(rig: Rig) -> CheckResult:
         (rig.tmp / "empty").touch()
         given = {name: value.replace("TMP", str(rig.tmp)) for name, value in env.items()}
-        return rig.ask(rig.aws().url, {**rig.irsa, **given}).report
+        return rig.ask(rig.aws().url, {**rig.irsa, **given}).result
 
     return play
 
 
-def dropped(rig: Rig) -> Report:
+def dropped(rig: Rig) -> CheckResult:
     aws = rig.aws()
     aws.fault(R.value, "drop_before")
-    return rig.ask(aws.url).report
+    return rig.ask(aws.url).result
 
 
-def malformed_token(rig: Rig) -> Report:
-    return rig.ask(rig.web(Said(body=b'{"Signature": "not.a.token"}')).url).report
+def malformed_token(rig: Rig) -> CheckResult:
+    return rig.ask(rig.web(Said(body=b'{"Signature": "not.a.token"}')).url).result
 
 
 def ahead(rig: Rig) -> str:
@@ -242,12 +242,12 @@ def ahead(rig: Rig) -> str:
     return rig.aws(clock=Shifted(-2 * 3600)).url
 
 
-def unreadable_key(rig: Rig) -> Report:
-    return rig.ask(rig.aws().url, public_keys=(PublicKey(version=1, pem="no key"),)).report
+def unreadable_key(rig: Rig) -> CheckResult:
+    return rig.ask(rig.aws().url, public_keys=(PublicKey(version=1, pem="no key"),)).result
 
 
-def no_task(rig: Rig) -> Report:
-    return rig.ask(rig.aws().url, {"POD_UID": "", "ECS_CONTAINER_METADATA_URI_V4": dead_url() + "/v4"}).report
+def no_task(rig: Rig) -> CheckResult:
+    return rig.ask(rig.aws().url, {"POD_UID": "", "ECS_CONTAINER_METADATA_URI_V4": dead_url() + "/v4"}).result
 
 
 class Silent(ChildProcess):
@@ -257,7 +257,7 @@ class Silent(ChildProcess):
         return super().read_line(time.monotonic())
 
 
-def through_gatekeeper(kind: type[ChildProcess], *command: str) -> Callable[[Rig], Report]:
+def through_loop(kind: type[ChildProcess], *command: str) -> Callable[[Rig], CheckResult]:
     """A child that is a real process and says nothing."""
 
     def start(_: CheckRequest) -> ChildProcess:
@@ -266,7 +266,7 @@ def through_gatekeeper(kind: type[ChildProcess], *command: str) -> Callable[[Rig
         os.close(writes)
         return kind(pid=pid, pipe=reads, spawned=True)
 
-    def play(rig: Rig) -> Report:
+    def play(rig: Rig) -> CheckResult:
         env = {
             "SIDECAR_PRODUCT_CODE": PRODUCT,
             "SIDECAR_PUBLIC_KEY": rig.keys.public_pem(1),
@@ -275,20 +275,20 @@ def through_gatekeeper(kind: type[ChildProcess], *command: str) -> Callable[[Rig
         settings = Settings.load(env, manifest_path=rig.tmp / "none.yaml")
         gate = EntitlementLoop(
             settings=settings,
-            question=CheckRequest.of(settings, "spare"),
+            request=CheckRequest.of(settings, "spare"),
             clock=SystemClock(),
-            shared=RestartState(),
+            restart_state=RestartState(),
             end=lambda _code, text: pytest.fail(f"ended: {text}"),
             start_child=start,
             chance=lambda: 0.0,
         )
         gate.check_once()
-        return gate.report
+        return gate.result
 
     return play
 
 
-def slow(name: str) -> Callable[[Rig], Report]:
+def slow(name: str) -> Callable[[Rig], CheckResult]:
     """What takes seconds is asked once for all: see `trickle`."""
     return lambda rig: rig.slow(name)
 
@@ -315,11 +315,11 @@ CLIENT: Final = [
     ("ca_bundle_unreadable", CONFIG, "ca_bundle_unreadable", in_environment(AWS_CA_BUNDLE="TMP/nowhere", **KEYS)),
     ("NoRegionError", CONFIG, "no_region", in_environment(AWS_REGION="", AWS_EC2_METADATA_DISABLED="true")),
     ("InvalidRegionError", CONFIG, "no_region", in_environment(AWS_REGION="no region!", **KEYS)),
-    ("EndpointConnectionError", RETRY, "aws_unreachable", lambda rig: rig.ask(dead_url()).report),
+    ("EndpointConnectionError", RETRY, "aws_unreachable", lambda rig: rig.ask(dead_url()).result),
     ("ConnectTimeoutError", RETRY, "aws_unreachable", slow("ConnectTimeoutError")),
     ("ConnectionClosedError", RETRY, "aws_unreachable", dropped),
     ("ReadTimeoutError", RETRY, "aws_slow", slow("ReadTimeoutError")),
-    ("SSLError", CONFIG, "tls_failed", lambda rig: rig.ask(rig.web(Said(), tls=True).url).report),
+    ("SSLError", CONFIG, "tls_failed", lambda rig: rig.ask(rig.web(Said(), tls=True).url).result),
     ("MalformedProxy", CONFIG, "proxy_malformed", in_environment(HTTP_PROXY="http://127.0.0.1:x", **KEYS)),
     ("MalformedCredentials", CONFIG, "credentials_malformed", in_environment(**{**KEYS, "AWS_SESSION_TOKEN": "a\nb"})),
     ("ProxyConnectionError", CONFIG, "proxy_failed", in_environment(HTTP_PROXY="http://127.0.0.1:9", **KEYS)),
@@ -330,7 +330,7 @@ CLIENT: Final = [
     ("RuntimeError", RETRY, "aws_unreadable", replying(b'{"PublicKeyRotationTimestamp": 1e300}')),
     ("KeyError", RETRY, "aws_unreadable", strange_credentials(b"{}")),
     ("TypeError", RETRY, "aws_unreadable", strange_credentials(b"[]")),
-    ("RuntimeError:clock", CONFIG, "clock_skew", lambda rig: rig.ask(ahead(rig), rig.irsa).report),
+    ("RuntimeError:clock", CONFIG, "clock_skew", lambda rig: rig.ask(ahead(rig), rig.irsa).result),
     ("ParamValidationError", CONFIG, "web_identity_malformed", with_irsa(AWS_WEB_IDENTITY_TOKEN_FILE="TMP/empty")),
     (
         "IsADirectoryError",
@@ -357,8 +357,8 @@ CLIENT: Final = [
         "sdk_configuration",
         with_irsa(AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE="x"),
     ),
-    ("child_failed", RETRY, "asking_failed", through_gatekeeper(ChildProcess, "/bin/true")),
-    ("child_timed_out", RETRY, "asking_timed_out", through_gatekeeper(Silent, "/bin/sleep", "60")),
+    ("child_failed", RETRY, "asking_failed", through_loop(ChildProcess, "/bin/true")),
+    ("child_timed_out", RETRY, "asking_timed_out", through_loop(Silent, "/bin/sleep", "60")),
     ("metadata_unreadable", LATER_CONFIG, "task_metadata_unreadable", no_task),
 ]
 
@@ -396,12 +396,12 @@ ALL: Final = driven()
 
 
 @pytest.fixture(scope="module")
-def trickle(tmp_path_factory: pytest.TempPathFactory, keys: SigningKeys) -> Iterator[Callable[[str], Report]]:
+def trickle(tmp_path_factory: pytest.TempPathFactory, keys: SigningKeys) -> Iterator[Callable[[str], CheckResult]]:
     """Five to ten seconds each, which are constants: three real children wait them out together, if asked."""
     with pytest.MonkeyPatch.context() as patch, ExitStack() as running:
 
         @cache
-        def reports() -> dict[str, Report]:
+        def reports() -> dict[str, CheckResult]:
             rig = Rig(monkeypatch=patch, tmp=tmp_path_factory.mktemp("slow"), keys=keys, running=running)
             aws = rig.aws()
             aws.fault(R.value, "hang", times=None)
@@ -414,31 +414,31 @@ def trickle(tmp_path_factory: pytest.TempPathFactory, keys: SigningKeys) -> Iter
             }
             for each in asked.values():
                 running.callback(each.close)
-            return {name: heard(each) for name, each in asked.items()}
+            return {name: read(each) for name, each in asked.items()}
 
         yield lambda name: reports()[name]
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda each: f"{each.asked.value}-{each.code}")
 def test_each_answer_is_given_its_class_its_reason_and_a_hint_with_what_was_really_used(
-    case: Driven, rig: Rig, trickle: Callable[[str], Report]
+    case: Driven, rig: Rig, trickle: Callable[[str], CheckResult]
 ) -> None:
     rig.slow = trickle
-    report = case.play(rig)
+    result = case.play(rig)
     code = case.code.partition(":")[0]
-    assert (report.answer, report.reason) == (case.answer.value, case.reason)
-    assert report.code == code
-    assert report.hint
-    assert "{" not in report.hint
+    assert (result.answer, result.reason) == (case.answer.value, case.reason)
+    assert result.code == code
+    assert result.hint
+    assert "{" not in result.hint
     row = TABLE[case.code, case.asked]
-    if "{host}" in row.hint and report.host:
-        assert report.host in report.hint
-        assert report.host.startswith("127.0.0.1:")
+    if "{host}" in row.hint and result.host:
+        assert result.host in result.hint
+        assert result.host.startswith("127.0.0.1:")
     if "{region}" in row.hint and case.asked is not SDK:
-        assert REGION in report.hint
+        assert REGION in result.hint
     if "{role}" in row.hint:
-        assert ROLE in report.hint
-    assert report.asked in (case.asked.value, "")
+        assert ROLE in result.hint
+    assert result.asked in (case.asked.value, "")
 
 
 def test_every_code_of_the_table_is_driven() -> None:
@@ -472,12 +472,12 @@ def test_a_bad_token_is_asked_for_once_more_and_then_believed(code: str, rig: Ri
         "token_iat": "iat_offset",
     }[code]
     aws.fault(R.value, fault, times=2)
-    report = rig.ask(aws.url).report
-    assert (report.answer, report.reason) == ("deny", code)
+    result = rig.ask(aws.url).result
+    assert (result.answer, result.reason) == ("deny", code)
     assert len(aws.calls()) == 2
 
     aws.fault(R.value, fault, times=1)
-    second = rig.ask(aws.url).report
+    second = rig.ask(aws.url).result
     assert (second.answer, second.reason) == ("accepted", "registered")
     assert len(aws.calls()) == 4
 
@@ -491,14 +491,14 @@ def test_a_second_question_has_a_nonce_of_its_own(rig: Rig) -> None:
 
     aws = rig.aws()
     aws.fault(R.value, "wrong_nonce", times=1)
-    assert rig.ask(aws.url, new_random=new_random).report.answer == "accepted"
+    assert rig.ask(aws.url, new_random=new_random).result.answer == "accepted"
     assert len(set(made)) == 2
 
 
 def test_the_token_that_fits_the_first_question_does_not_fit_the_second(rig: Rig) -> None:
     """With the same random bytes a replay would pass; that the bytes are new each time is what stops it."""
     aws = rig.aws()
-    assert rig.ask(aws.url, new_random=lambda size: bytes(size)).report.answer == "accepted"
+    assert rig.ask(aws.url, new_random=lambda size: bytes(size)).result.answer == "accepted"
     with pytest.raises(ValueError, match="random bytes"):
         rig.ask(aws.url, new_random=lambda size: bytes(size - 1))
 
@@ -519,14 +519,14 @@ def test_credentials_said_to_be_bad_are_fetched_anew_once_and_then_believed(
 ) -> None:
     aws = rig.aws()
     aws.fault(operation, code, times=1)
-    assert rig.ask(aws.url, rig.irsa, **question).report.answer == "accepted"
+    assert rig.ask(aws.url, rig.irsa, **question).result.answer == "accepted"
     exchanged = [call for call in aws.calls() if call.operation == "AssumeRoleWithWebIdentity"]
     assert len(exchanged) == 2
 
     aws.fault(operation, code, times=2)
-    report = rig.ask(aws.url, rig.irsa, **question).report
-    assert (report.answer, report.code, report.asked) == ("config", code, operation)
-    assert rig.ask(aws.url, rig.irsa, **question).report.answer == "accepted", "no third question was asked"
+    result = rig.ask(aws.url, rig.irsa, **question).result
+    assert (result.answer, result.code, result.asked) == ("config", code, operation)
+    assert rig.ask(aws.url, rig.irsa, **question).result.answer == "accepted", "no third question was asked"
 
 
 @pytest.mark.parametrize(
@@ -546,23 +546,23 @@ def test_any_other_answer_is_believed_at_once(code: str, rig: Rig) -> None:
 def test_an_unknown_key_version_gives_way_to_the_next_newest_first(code: str, rig: Rig) -> None:
     aws = rig.aws()
     aws.fault(R.value, code, times=2)
-    report = rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).report
-    assert (report.answer, report.public_key_version) == ("accepted", 1)
+    result = rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).result
+    assert (result.answer, result.public_key_version) == ("accepted", 1)
     assert len(aws.calls()) == 3
 
 
 def test_the_newest_key_version_that_works_is_used(rig: Rig) -> None:
     aws = rig.aws()
-    report = rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).report
-    assert report.public_key_version == 3
+    result = rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).result
+    assert result.public_key_version == 3
     assert len(aws.calls()) == 1
 
 
 def test_no_known_key_version_is_a_denial(rig: Rig) -> None:
     aws = rig.aws()
     aws.fault(R.value, "InvalidPublicKeyVersionException", times=None)
-    report = rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).report
-    assert (report.answer, report.reason) == ("deny", "invalid_public_key_version")
+    result = rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).result
+    assert (result.answer, result.reason) == ("deny", "invalid_public_key_version")
     assert len(aws.calls()) == 3
 
 
@@ -573,7 +573,7 @@ def test_no_known_key_version_is_a_denial(rig: Rig) -> None:
 def test_no_other_answer_moves_on_to_another_key_version(kind: str, rig: Rig) -> None:
     aws = rig.aws()
     aws.fault(R.value, kind, times=1)
-    assert rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).report.answer != "accepted"
+    assert rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).result.answer != "accepted"
     assert len(aws.calls()) == 1
 
 
@@ -581,8 +581,8 @@ def test_a_token_of_another_key_moves_on_to_no_other_version(rig: Rig) -> None:
     """Or a forger could choose which of the seller's keys he has to break."""
     aws = rig.aws()
     aws.fault(R.value, "wrong_key", times=2)
-    report = rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).report
-    assert (report.answer, report.reason) == ("deny", "token_signature")
+    result = rig.ask(aws.url, public_keys=rig.public_keys(3, 2, 1)).result
+    assert (result.answer, result.reason) == ("deny", "token_signature")
     assert len(aws.calls()) == 2
 
 
@@ -599,20 +599,20 @@ def test_an_unreadable_key_asks_nobody(rig: Rig) -> None:
 def test_the_pause_aws_asks_for_is_reported_in_seconds_and_bounded(milliseconds: int, seconds: float, rig: Rig) -> None:
     aws = rig.aws()
     aws.fault(R.value, "ThrottlingException", retry_after=milliseconds)
-    assert rig.ask(aws.url).report.retry_after_seconds == seconds
+    assert rig.ask(aws.url).result.retry_after_seconds == seconds
 
 
 @pytest.mark.parametrize("text", ["soon", "-5", "", "1e3"])
 def test_a_pause_that_is_no_number_of_milliseconds_never_hurries_us(text: str, rig: Rig) -> None:
     body = b'{"__type": "ThrottlingException", "message": ""}'
     web = rig.web(Said(status=400, body=body, headers={"x-amz-retry-after": text}))
-    assert not rig.ask(web.url).report.retry_after_seconds
+    assert not rig.ask(web.url).result.retry_after_seconds
 
 
 def test_without_a_pause_none_is_reported(rig: Rig) -> None:
     aws = rig.aws()
     aws.fault(R.value, "ThrottlingException")
-    assert rig.ask(aws.url).report.retry_after_seconds is None
+    assert rig.ask(aws.url).result.retry_after_seconds is None
 
 
 @pytest.mark.parametrize(
@@ -620,58 +620,58 @@ def test_without_a_pause_none_is_reported(rig: Rig) -> None:
 )
 def test_a_code_is_read_without_namespace_and_suffix(code: str, rig: Rig) -> None:
     web = rig.web(Said(status=400, body=json.dumps({"__type": code, "message": "no"}).encode()))
-    report = rig.ask(web.url).report
-    assert (report.code, report.reason) == ("AccessDeniedException", "access_denied")
+    result = rig.ask(web.url).result
+    assert (result.code, result.reason) == ("AccessDeniedException", "access_denied")
 
 
 def test_an_unknown_code_stands_in_the_hint_and_is_a_mistake_here(rig: Rig) -> None:
     aws = rig.aws()
     aws.fault(R.value, "BrandNewException")
-    report = rig.ask(aws.url).report
-    assert (report.answer, report.reason, report.code) == ("config", "unknown_error", "BrandNewException")
-    assert "BrandNewException" in report.hint
+    result = rig.ask(aws.url).result
+    assert (result.answer, result.reason, result.code) == ("config", "unknown_error", "BrandNewException")
+    assert "BrandNewException" in result.hint
 
 
 @pytest.mark.parametrize("body", [b"", HTML, b"{}", b'{"Signature": null}', b'{"signature": "x"}'])
 def test_a_success_without_a_signature_is_asked_once_more_and_then_a_denial(body: bytes, rig: Rig) -> None:
     web = rig.web(Said(body=body))
-    report = rig.ask(web.url).report
-    assert (report.answer, report.reason, report.asked) == ("deny", "signature_missing", "token")
+    result = rig.ask(web.url).result
+    assert (result.answer, result.reason, result.asked) == ("deny", "signature_missing", "token")
     assert len(web.requests) == 2
 
 
 def test_an_answer_that_breaks_off_is_no_answer(rig: Rig) -> None:
     web = rig.web(Said(body=b'{"Signature": "a.b', missing=20))
-    assert rig.ask(web.url).report.answer == "retry"
+    assert rig.ask(web.url).result.answer == "retry"
 
 
 def test_a_lost_answer_is_asked_for_again_later(rig: Rig) -> None:
     aws = rig.aws()
     aws.fault(R.value, "drop_after")
-    report = rig.ask(aws.url).report
-    assert (report.answer, report.code) == ("retry", "ConnectionClosedError")
-    assert rig.ask(aws.url).report.answer == "accepted"
+    result = rig.ask(aws.url).result
+    assert (result.answer, result.code) == ("retry", "ConnectionClosedError")
+    assert rig.ask(aws.url).result.answer == "accepted"
 
 
 def test_a_proxy_that_refuses_the_host_is_a_mistake_here(rig: Rig) -> None:
     proxy = rig.web(Said(status=403))
-    report = rig.ask("https://metering.invalid", {**KEYS, "HTTPS_PROXY": proxy.url}).report
-    assert (report.answer, report.reason) == ("config", "proxy_failed")
-    assert "metering.invalid" in report.hint
+    result = rig.ask("https://metering.invalid", {**KEYS, "HTTPS_PROXY": proxy.url}).result
+    assert (result.answer, result.reason) == ("config", "proxy_failed")
+    assert "metering.invalid" in result.hint
 
 
 def test_an_sts_that_cannot_be_reached_is_named(rig: Rig) -> None:
     url = dead_url()
-    report = rig.ask(url, rig.irsa).report
-    assert report.reason == "aws_unreachable"
-    assert urlsplit(url).netloc in report.hint
+    result = rig.ask(url, rig.irsa).result
+    assert result.reason == "aws_unreachable"
+    assert urlsplit(url).netloc in result.hint
 
 
 @pytest.mark.parametrize(("off", "word"), [(-3600, "behind"), (3600, "ahead of")])
 def test_a_clock_that_is_off_is_said_by_how_much(off: int, word: str, rig: Rig) -> None:
     body = json.dumps({"__type": "InvalidSignatureException", "message": EXPIRED}).encode()
     web = rig.web(Said(status=400, body=body, headers={"Date": formatted(Shifted(-off))}))
-    hint = rig.ask(web.url).report.hint
+    hint = rig.ask(web.url).result.hint
     assert word in hint
     assert any(f"{abs(off) + each} s" in hint for each in (-1, 0, 1))
 
@@ -679,27 +679,27 @@ def test_a_clock_that_is_off_is_said_by_how_much(off: int, word: str, rig: Rig) 
 def test_a_clock_that_is_right_is_not_blamed(rig: Rig) -> None:
     body = json.dumps({"__type": "InvalidSignatureException", "message": EXPIRED}).encode()
     web = rig.web(Said(status=400, body=body, headers={"Date": formatted(Shifted(0))}))
-    assert "This host is" not in rig.ask(web.url).report.hint
+    assert "This host is" not in rig.ask(web.url).result.hint
 
 
 def test_the_emulators_skewed_clock_is_said_by_how_much(rig: Rig) -> None:
     aws = rig.aws()
     aws.fault(R.value, "clock_skew", seconds=3600)
-    assert "behind AWS" in rig.ask(aws.url).report.hint
+    assert "behind AWS" in rig.ask(aws.url).result.hint
 
 
 def test_a_clock_hours_ahead_is_said_to_be_the_clock_under_irsa(rig: Rig) -> None:
     """STS does not look at our clock; but to us its fresh credentials have expired."""
-    report = rig.ask(rig.aws(clock=Shifted(-2 * 3600)).url, rig.irsa).report
-    assert report.answer in ("config", "retry")
-    assert "clock" in report.hint
+    result = rig.ask(rig.aws(clock=Shifted(-2 * 3600)).url, rig.irsa).result
+    assert result.answer in ("config", "retry")
+    assert "clock" in result.hint
 
 
 @pytest.mark.parametrize("kind", ["well-formed page", "credentials without fields"])
 def test_a_stranger_in_place_of_a_credentials_endpoint_is_no_crash(kind: str, rig: Rig) -> None:
     page: Web = rig.web(Said(body=HTML if kind == "well-formed page" else b"{}"))
     env = rig.irsa if kind == "well-formed page" else {"AWS_CONTAINER_CREDENTIALS_FULL_URI": page.url + "/"}
-    assert rig.ask(page.url, env).report.answer in ("retry", "retry_then_config")
+    assert rig.ask(page.url, env).result.answer in ("retry", "retry_then_config")
 
 
 @pytest.mark.parametrize("kind", ["empty token file", "short role ARN", "token file is a directory"])
@@ -711,7 +711,7 @@ def test_a_broken_irsa_set_up_is_said_in_the_operators_words(kind: str, rig: Rig
         "short role ARN": {**rig.irsa, "AWS_ROLE_ARN": "app"},
         "token file is a directory": {**rig.irsa, "AWS_WEB_IDENTITY_TOKEN_FILE": str(rig.tmp)},
     }[kind]
-    assert rig.ask(rig.aws().url, env).report.reason != "unknown_error"
+    assert rig.ask(rig.aws().url, env).result.reason != "unknown_error"
 
 
 # -- through the child -------------------------------------------------------------------------------
@@ -722,18 +722,18 @@ def test_a_real_child_gives_the_same_report(rig: Rig) -> None:
     aws.fault(R.value, "AccessDeniedException", times=2)
     asked = rig.spawn(aws.url, rig.irsa)
     try:
-        report = heard(asked)
+        result = read(asked)
     finally:
         asked.close()
-    here = rig.ask(aws.url, rig.irsa).report
-    assert report.reason == "access_denied"
-    assert {**vars(report), "request_id": ""} == {**vars(here), "request_id": ""}
+    here = rig.ask(aws.url, rig.irsa).result
+    assert result.reason == "access_denied"
+    assert {**vars(result), "request_id": ""} == {**vars(here), "request_id": ""}
 
 
 def test_a_real_child_ends_after_its_report(rig: Rig, tmp_path: Path) -> None:
     asked = rig.spawn(rig.aws().url, rig.irsa)
     try:
-        assert heard(asked).answer == "accepted"
+        assert read(asked).answer == "accepted"
         assert asked.read_line(time.monotonic() + 10) is not None, "whether the answer was kept"
         assert asked.read_line(time.monotonic() + 10) is None
         assert asked.ended

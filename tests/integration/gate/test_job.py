@@ -1,4 +1,4 @@
-"""Who is asked, from where, as whom; and what a report may say of it."""
+"""Who is asked, from where, as whom; and what a result may say of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sidecar.emulator import Behaviour
 from sidecar.emulator.behaviour import Platform
 from sidecar.marketplace.client import NarrowLoader
 
-from .support import HTML, KEYS, PRODUCT, ROLE, SECRET_KEY, WEB_IDENTITY, Rig, heard
+from .support import HTML, KEYS, PRODUCT, ROLE, SECRET_KEY, WEB_IDENTITY, Rig, read
 from .support import Answer as Said
 
 SERVICES: Final = {"meteringmarketplace": "register_usage", "sts": "assume_role_with_web_identity"}
@@ -36,47 +36,48 @@ QUESTIONS: Final[dict[str, dict[str, Any]]] = {
 
 def test_a_yes_says_which_workload_was_confirmed_where_and_as_whom(rig: Rig) -> None:
     aws = rig.aws()
-    report = rig.ask(aws.url, {**rig.irsa, "POD_NAME": "web-0", "POD_NAMESPACE": "shop"}).report
-    assert (report.answer, report.reason, report.code) == ("accepted", "registered", "")
-    assert (report.workload, report.workload_kind) == ("pod-1", "pod")
-    assert report.labels == {"pod": "web-0", "namespace": "shop"}
-    assert (report.region, report.region_source, report.region_disagreement) == ("us-east-1", "AWS_REGION", None)
-    assert (report.host, report.partition) == (urlsplit(aws.url).netloc, "aws")
-    assert (report.credential_source, report.role) == ("IRSA (web identity)", ROLE)
-    assert report.public_key_version == 1
-    assert report.request_id
-    assert not report.kept
+    asked = rig.ask(aws.url, {**rig.irsa, "POD_NAME": "web-0", "POD_NAMESPACE": "shop"})
+    result, identity = asked.result, asked.identity
+    assert (result.answer, result.reason, result.code) == ("accepted", "registered", "")
+    assert (identity.workload, identity.workload_kind) == ("pod-1", "pod")
+    assert identity.labels == {"pod": "web-0", "namespace": "shop"}
+    assert (identity.region, identity.region_source, identity.region_disagreement) == ("us-east-1", "AWS_REGION", None)
+    assert (result.host, result.partition) == (urlsplit(aws.url).netloc, "aws")
+    assert (result.credential_source, result.role) == ("IRSA (web identity)", ROLE)
+    assert result.public_key_version == 1
+    assert result.request_id
+    assert not result.kept
 
 
 def test_a_key_version_that_aws_has_superseded_is_reported_with_its_instant(rig: Rig) -> None:
     aws = rig.aws(behaviour=Behaviour(superseded=(1,)))
-    rotation_at = rig.ask(aws.url).report.rotation_at
+    rotation_at = rig.ask(aws.url).result.rotation_at
     assert rotation_at is not None
     assert rotation_at.endswith("Z")
     assert abs(datetime.fromisoformat(rotation_at) - aws.started_at) < timedelta(seconds=1)
 
 
 def test_a_key_version_that_is_current_has_no_such_instant(rig: Rig) -> None:
-    assert rig.ask(rig.aws().url).report.rotation_at is None
+    assert rig.ask(rig.aws().url).result.rotation_at is None
 
 
 def test_a_key_as_short_as_awss_sample_is_accepted_and_reported(rig: Rig) -> None:
     from sidecar.settings import PublicKey
 
     aws = rig.aws(key_bits=1024)
-    report = rig.ask(aws.url, public_keys=(PublicKey(version=1, pem=aws.public_key()),)).report
-    assert (report.answer, report.weak_key_bits) == ("accepted", 1024)
+    result = rig.ask(aws.url, public_keys=(PublicKey(version=1, pem=aws.public_key()),)).result
+    assert (result.answer, result.weak_key_bits) == ("accepted", 1024)
 
 
 def test_a_key_of_2048_bits_is_not_called_weak(rig: Rig) -> None:
-    assert rig.ask(rig.aws().url).report.weak_key_bits is None
+    assert rig.ask(rig.aws().url).result.weak_key_bits is None
 
 
 @pytest.mark.parametrize("knobs", [{"claims": "pascal"}, {"claims": "both"}, {"iat": False}, {"version_as_text": True}])
 def test_every_spelling_of_a_true_token_is_accepted(knobs: dict[str, object], rig: Rig) -> None:
     aws = rig.aws()
     aws.behave(**knobs)
-    assert rig.ask(aws.url).report.answer == "accepted"
+    assert rig.ask(aws.url).result.answer == "accepted"
 
 
 # -- who and where -----------------------------------------------------------------------------------
@@ -84,20 +85,20 @@ def test_every_spelling_of_a_true_token_is_accepted(knobs: dict[str, object], ri
 
 def test_a_pod_that_is_said_to_be_another_is_a_settings_error(rig: Rig) -> None:
     aws = rig.aws()
-    report = rig.ask(aws.url, workload_id="somebody-else").report
-    assert "somebody-else" in report.settings_fault
-    assert "pod-1" in report.settings_fault
+    result = rig.ask(aws.url, workload_id="somebody-else").result
+    assert "somebody-else" in result.settings_fault
+    assert "pod-1" in result.settings_fault
     assert aws.calls() == []
 
 
 def test_a_pod_that_is_said_to_be_itself_is_asked_for(rig: Rig) -> None:
-    assert rig.ask(rig.aws().url, workload_id="pod-1").report.answer == "accepted"
+    assert rig.ask(rig.aws().url, workload_id="pod-1").result.answer == "accepted"
 
 
 def test_regions_that_disagree_are_said_and_the_first_is_asked(rig: Rig) -> None:
-    report = rig.ask(rig.aws().url, {**KEYS, "AWS_DEFAULT_REGION": "eu-west-1"}).report
-    assert report.answer == "accepted"
-    assert "eu-west-1" in (report.region_disagreement or "")
+    asked = rig.ask(rig.aws().url, {**KEYS, "AWS_DEFAULT_REGION": "eu-west-1"})
+    assert asked.result.answer == "accepted"
+    assert "eu-west-1" in (asked.identity.region_disagreement or "")
 
 
 # -- endpoints nobody was told to use ----------------------------------------------------------------
@@ -109,8 +110,8 @@ AMBIENT: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_MARKETPLACE_METERING", "
 @pytest.mark.parametrize("variable", AMBIENT)
 def test_an_ambient_endpoint_sees_no_request_while_another_is_set(variable: str, rig: Rig) -> None:
     fake = rig.web(Said(body=HTML))
-    report = rig.ask(rig.aws().url, {**rig.irsa, variable: fake.url}).report
-    assert report.answer == "accepted"
+    result = rig.ask(rig.aws().url, {**rig.irsa, variable: fake.url}).result
+    assert result.answer == "accepted"
     assert fake.requests == []
 
 
@@ -125,8 +126,8 @@ def test_without_an_override_no_ambient_endpoint_is_followed_to_a_fake(env: Any,
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         "HTTPS_PROXY": internet.url,
     }
-    report = rig.ask(None, {**(rig.irsa if env == "irsa" else env), **ambient}).report
-    assert report.reason == "proxy_failed"
+    result = rig.ask(None, {**(rig.irsa if env == "irsa" else env), **ambient}).result
+    assert result.reason == "proxy_failed"
     assert fake.requests == []
     host = "sts.us-east-1.amazonaws.com" if env == "irsa" else "metering.marketplace.us-east-1.amazonaws.com"
     assert set(internet.requests) == {f"CONNECT {host}:443"}
@@ -134,9 +135,9 @@ def test_without_an_override_no_ambient_endpoint_is_followed_to_a_fake(env: Any,
 
 def test_the_host_that_did_not_answer_is_the_one_in_the_hint(rig: Rig) -> None:
     internet = rig.web(Said(status=403))
-    report = rig.ask(None, {**rig.irsa, "HTTPS_PROXY": internet.url}).report
+    result = rig.ask(None, {**rig.irsa, "HTTPS_PROXY": internet.url}).result
     assert internet.requests == ["CONNECT sts.us-east-1.amazonaws.com:443"]
-    assert "sts.us-east-1.amazonaws.com" in report.hint
+    assert "sts.us-east-1.amazonaws.com" in result.hint
 
 
 def test_a_real_child_follows_no_ambient_endpoint_either(rig: Rig) -> None:
@@ -144,7 +145,7 @@ def test_a_real_child_follows_no_ambient_endpoint_either(rig: Rig) -> None:
     ambient = dict.fromkeys(AMBIENT, fake.url) | {"HTTPS_PROXY": internet.url}
     asked = rig.spawn(None, {**KEYS, **ambient})
     try:
-        assert heard(asked).reason == "proxy_failed"
+        assert read(asked).reason == "proxy_failed"
     finally:
         asked.close()
     assert fake.requests == []
@@ -168,9 +169,9 @@ def test_the_host_of_a_region_is_named_as_it_is_called(
     region: str, env: dict[str, str], partition: str, host: str, rig: Rig
 ) -> None:
     internet = rig.web(Said(status=403))
-    report = rig.ask(None, {**KEYS, **env, "AWS_REGION": region, "HTTPS_PROXY": internet.url}).report
-    assert (report.host, report.partition, report.reason) == (host, partition, "proxy_failed")
-    assert host in report.hint
+    result = rig.ask(None, {**KEYS, **env, "AWS_REGION": region, "HTTPS_PROXY": internet.url}).result
+    assert (result.host, result.partition, result.reason) == (host, partition, "proxy_failed")
+    assert host in result.hint
     assert internet.requests == [f"CONNECT {host}:443"]
 
 
@@ -183,9 +184,9 @@ def test_the_host_of_a_region_is_named_right_before_anybody_called_it(
 ) -> None:
     """Where STS cannot be reached, the operator has to let both hosts through."""
     internet = rig.web(Said(status=403))
-    report = rig.ask(None, {**rig.irsa, **env, "AWS_REGION": region, "HTTPS_PROXY": internet.url}).report
-    assert report.reason == "proxy_failed"
-    assert report.host == host
+    result = rig.ask(None, {**rig.irsa, **env, "AWS_REGION": region, "HTTPS_PROXY": internet.url}).result
+    assert result.reason == "proxy_failed"
+    assert result.host == host
 
 
 STS_HOSTS: Final = [
@@ -276,11 +277,11 @@ def test_the_narrow_loader_finds_the_endpoints_of_the_full_one_in_every_region()
 
 
 def test_keys_in_the_environment_are_warned_of_beside_whatever_aws_says(rig: Rig) -> None:
-    report = rig.ask(rig.aws(behaviour=Behaviour(platform=Platform.NONE)).url, {**rig.irsa, **KEYS}).report
-    assert report.reason == "platform_not_supported"
-    assert report.credential_source == "access keys in the environment"
-    assert report.hint.endswith(report.credential_caution)
-    assert "AWS_ACCESS_KEY_ID" in report.credential_caution
+    result = rig.ask(rig.aws(behaviour=Behaviour(platform=Platform.NONE)).url, {**rig.irsa, **KEYS}).result
+    assert result.reason == "platform_not_supported"
+    assert result.credential_source == "access keys in the environment"
+    assert result.hint.endswith(result.credential_caution)
+    assert "AWS_ACCESS_KEY_ID" in result.credential_caution
 
 
 def container(rig: Rig) -> dict[str, str]:
@@ -303,9 +304,9 @@ def container(rig: Rig) -> dict[str, str]:
 def test_pod_identity_is_warned_of_by_name(rig: Rig) -> None:
     aws = rig.aws()
     aws.fault("RegisterUsage", "AccessDeniedException")
-    report = rig.ask(aws.url, container(rig)).report
-    assert report.credential_source == "EKS Pod Identity"
-    assert "Pod Identity" in report.hint
+    result = rig.ask(aws.url, container(rig)).result
+    assert result.credential_source == "EKS Pod Identity"
+    assert "Pod Identity" in result.hint
 
 
 def test_the_ecs_task_role_and_irsa_are_not_warned_of(rig: Rig) -> None:
@@ -313,8 +314,8 @@ def test_the_ecs_task_role_and_irsa_are_not_warned_of(rig: Rig) -> None:
     aws.fault("RegisterUsage", "AccessDeniedException", times=2)
     task = {**container(rig), "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": ""}
     for env, name in ((task, "the ECS task role"), (rig.irsa, "IRSA (web identity)")):
-        report = rig.ask(aws.url, env).report
-        assert (report.credential_source, report.credential_caution) == (name, "")
+        result = rig.ask(aws.url, env).result
+        assert (result.credential_source, result.credential_caution) == (name, "")
 
 
 def test_the_role_that_aws_names_in_a_refusal_stands_in_the_hint(rig: Rig) -> None:
@@ -322,9 +323,9 @@ def test_the_role_that_aws_names_in_a_refusal_stands_in_the_hint(rig: Rig) -> No
     aws = rig.aws()
     message = f"User: {caller} is not authorized to perform: aws-marketplace:RegisterUsage"
     aws.fault("RegisterUsage", "AccessDeniedException", message=message)
-    report = rig.ask(aws.url).report
-    assert report.role == caller
-    assert caller in report.hint
+    result = rig.ask(aws.url).result
+    assert result.role == caller
+    assert caller in result.hint
 
 
 # -- nothing secret ----------------------------------------------------------------------------------
@@ -342,7 +343,7 @@ def test_a_report_holds_no_token_key_or_credential(trouble: str, through: str, r
         aws.fault("RegisterUsage", trouble, times=None)
     env = {"keys": KEYS, "irsa": rig.irsa, "container": container(rig)}[through]
     asked = rig.ask(aws.url, env)
-    text = repr(asked.report) + json.dumps(asdict(asked.report))
+    text = repr(asked.result) + json.dumps(asdict(asked.result))
     if asked.keep:
         assert asked.keep().kept
         kept = json.loads(next(rig.state_dir.glob("answer-*.json")).read_text())
@@ -368,4 +369,4 @@ def test_asking_in_the_child_takes_a_fraction_of_its_budget(rig: Rig) -> None:
 
     began = time.monotonic()
     rig.ask(rig.aws().url, rig.irsa)
-    assert time.monotonic() - began < rig.question(None).budget_seconds / 5
+    assert time.monotonic() - began < rig.request(None).budget_seconds / 5

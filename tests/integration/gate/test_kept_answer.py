@@ -13,11 +13,11 @@ from typing import Any, Final
 import pytest
 
 from sidecar.emulator.keys import SigningKeys
-from sidecar.gate.messages import KeptStatus, Report
+from sidecar.gate.messages import CheckResult, KeptStatus
 from sidecar.ledger import kept_file as answer_file
 from sidecar.settings import PublicKey
 
-from .support import KEYS, Rig, Shifted, dead_url, heard
+from .support import KEYS, Rig, Shifted, dead_url, read
 from .support import Answer as Said
 
 
@@ -34,18 +34,18 @@ def kept(rig: Rig) -> Rig:
     return rig
 
 
-def restarted(rig: Rig, env: dict[str, str] | None = None, **changed: Any) -> Report:
+def restarted(rig: Rig, env: dict[str, str] | None = None, **changed: Any) -> CheckResult:
     """The same state directory, and nobody to ask."""
-    return rig.ask(dead_url(), {**KEYS, **(env or {})}, **changed).report
+    return rig.ask(dead_url(), {**KEYS, **(env or {})}, **changed).result
 
 
 def test_a_kept_answer_opens_the_gate_of_the_same_workload(kept: Rig) -> None:
-    report = restarted(kept)
-    assert (report.answer, report.reason, report.kept) == ("accepted", "kept_answer", True)
-    assert "aws_unreachable" in report.hint
-    assert report.code == "EndpointConnectionError"
-    assert report.public_key_version == 1
-    assert report.kept_refused == ""
+    result = restarted(kept)
+    assert (result.answer, result.reason, result.kept) == ("accepted", "kept_answer", True)
+    assert "aws_unreachable" in result.hint
+    assert result.code == "EndpointConnectionError"
+    assert result.public_key_version == 1
+    assert result.kept_refused == ""
 
 
 def test_it_does_so_at_any_age(kept: Rig) -> None:
@@ -69,19 +69,19 @@ def test_a_fresh_answer_takes_its_place(kept: Rig) -> None:
 
 
 def test_without_a_kept_answer_the_gate_stays_shut(rig: Rig) -> None:
-    report = restarted(rig)
-    assert (report.answer, report.kept, report.kept_refused) == ("retry", False, "")
+    result = restarted(rig)
+    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, "")
 
 
 def test_a_workload_of_another_name_does_not_even_find_it(kept: Rig) -> None:
-    report = restarted(kept, {"POD_UID": "pod-2"})
-    assert (report.answer, report.kept, report.kept_refused) == ("retry", False, "")
+    result = restarted(kept, {"POD_UID": "pod-2"})
+    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, "")
 
 
 def test_a_copy_under_another_workloads_name_opens_nothing(kept: Rig) -> None:
     kept_file(kept, "pod-2").write_bytes(kept_file(kept).read_bytes())
-    report = restarted(kept, {"POD_UID": "pod-2"})
-    assert (report.answer, report.kept, report.kept_refused) == ("retry", False, "kept_other_workload")
+    result = restarted(kept, {"POD_UID": "pod-2"})
+    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, "kept_other_workload")
 
 
 def changed_key(rig: Rig) -> dict[str, Any]:
@@ -102,9 +102,9 @@ CHANGED: Final[dict[str, tuple[Callable[[Rig], dict[str, Any]], str]]] = {
 @pytest.mark.parametrize("case", CHANGED)
 def test_after_a_change_of_settings_it_opens_nothing_and_says_why(case: str, kept: Rig) -> None:
     change, reason = CHANGED[case]
-    report = restarted(kept, **change(kept))
-    assert (report.answer, report.reason, report.kept) == ("retry", "aws_unreachable", False)
-    assert report.kept_refused == reason
+    result = restarted(kept, **change(kept))
+    assert (result.answer, result.reason, result.kept) == ("retry", "aws_unreachable", False)
+    assert result.kept_refused == reason
 
 
 def test_a_key_version_added_in_front_leaves_it_good(kept: Rig) -> None:
@@ -135,16 +135,16 @@ BROKEN: Final[dict[str, tuple[Callable[[str], str], str]]] = {
 def test_a_broken_kept_answer_opens_nothing_and_says_why(case: str, kept: Rig) -> None:
     change, reason = BROKEN[case]
     kept_file(kept).write_text(change(kept_file(kept).read_text()))
-    report = restarted(kept)
-    assert (report.answer, report.kept, report.kept_refused) == ("retry", False, reason)
+    result = restarted(kept)
+    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, reason)
 
 
 def test_a_kept_answer_that_cannot_be_read_is_said_to_be_so(kept: Rig) -> None:
     kept_file(kept).unlink()
     kept_file(kept).mkdir()
-    report = restarted(kept)
-    assert (report.answer, report.kept) == ("retry", False)
-    assert report.kept_refused == "kept_unreadable"
+    result = restarted(kept)
+    assert (result.answer, result.kept) == ("retry", False)
+    assert result.kept_refused == "kept_unreadable"
 
 
 def test_half_a_character_in_a_kept_answer_ends_no_child(kept: Rig) -> None:
@@ -173,46 +173,46 @@ def test_half_a_character_in_a_kept_answer_ends_no_child(kept: Rig) -> None:
 def test_it_is_not_looked_at_where_aws_gave_another_answer(code: str, kept: Rig) -> None:
     aws = kept.aws()
     aws.fault("RegisterUsage", code, times=None)
-    report = kept.ask(aws.url).report
-    assert report.answer in ("deny", "config")
-    assert (report.kept, report.kept_refused) == (False, "")
+    result = kept.ask(aws.url).result
+    assert result.answer in ("deny", "config")
+    assert (result.kept, result.kept_refused) == (False, "")
 
 
 def test_it_is_not_looked_at_where_the_clock_is_wrong(kept: Rig) -> None:
     aws = kept.aws()
     aws.fault("RegisterUsage", "InvalidSignatureException", message="Signature expired: x is now earlier than y")
-    report = kept.ask(aws.url).report
-    assert (report.reason, report.kept) == ("clock_skew", False)
+    result = kept.ask(aws.url).result
+    assert (result.reason, result.kept) == ("clock_skew", False)
 
 
 @pytest.mark.parametrize("forgery", ["wrong_nonce", "wrong_key", "missing_signature", "alg_none"])
 def test_it_is_not_looked_at_where_an_answer_did_not_verify(forgery: str, kept: Rig) -> None:
     aws = kept.aws()
     aws.fault("RegisterUsage", forgery, times=None)
-    report = kept.ask(aws.url).report
-    assert (report.answer, report.kept) == ("deny", False)
+    result = kept.ask(aws.url).result
+    assert (result.answer, result.kept) == ("deny", False)
 
 
 @pytest.mark.parametrize("env", [{"AWS_ACCESS_KEY_ID": ""}, {"AWS_PROFILE": "nowhere"}, {"AWS_CA_BUNDLE": "/nowhere"}])
 def test_it_is_not_looked_at_where_nobody_was_asked_for_a_mistake_here(env: dict[str, str], kept: Rig) -> None:
-    report = kept.ask(dead_url(), {**KEYS, **env}).report
-    assert (report.answer, report.kept) == ("config", False)
+    result = kept.ask(dead_url(), {**KEYS, **env}).result
+    assert (result.answer, result.kept) == ("config", False)
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalServiceErrorException", "ServiceUnavailable"])
 def test_it_opens_where_aws_is_too_busy_or_broken_to_answer(code: str, kept: Rig) -> None:
     aws = kept.aws()
     aws.fault("RegisterUsage", code, times=None)
-    assert kept.ask(aws.url).report.kept
+    assert kept.ask(aws.url).result.kept
 
 
 def test_it_opens_behind_a_broken_proxy_or_broken_tls(kept: Rig) -> None:
     assert restarted(kept, {"HTTP_PROXY": "http://127.0.0.1:9"}).kept
-    assert kept.ask(kept.web(Said(), tls=True).url).report.kept
+    assert kept.ask(kept.web(Said(), tls=True).url).result.kept
 
 
 def test_it_opens_where_sts_cannot_be_reached(kept: Rig) -> None:
-    assert kept.ask(dead_url(), kept.irsa).report.kept
+    assert kept.ask(dead_url(), kept.irsa).result.kept
 
 
 # -- how it is kept ----------------------------------------------------------------------------------
@@ -220,12 +220,13 @@ def test_it_opens_where_sts_cannot_be_reached(kept: Rig) -> None:
 
 def test_a_workload_without_a_name_keeps_nothing_and_finds_nothing(rig: Rig) -> None:
     asked = rig.ask(rig.aws().url, {**KEYS, "POD_UID": ""})
-    assert (asked.report.answer, asked.report.workload_kind) == ("accepted", "nameless")
+    assert (asked.result.answer, asked.identity.workload_kind) == ("accepted", "nameless")
     assert asked.keep is None
-    kept_file(rig, asked.report.workload).write_text("would be refused, if it were read")
-    report = restarted(rig, {"POD_UID": ""})
-    assert report.workload == asked.report.workload
-    assert (report.answer, report.kept, report.kept_refused) == ("retry", False, "")
+    kept_file(rig, asked.identity.workload).write_text("would be refused, if it were read")
+    again = rig.ask(dead_url(), {**KEYS, "POD_UID": ""})
+    assert again.identity == asked.identity
+    result = again.result
+    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, "")
 
 
 def test_a_workload_named_by_its_operator_keeps_its_answer(rig: Rig) -> None:
@@ -257,7 +258,7 @@ def test_a_state_directory_that_cannot_be_written_costs_the_keeping_and_not_the_
     if case == "a file":
         place.write_text("in the way")
     asked = rig.ask(rig.aws().url, state_dir=str(place))
-    assert asked.report.answer == "accepted"
+    assert asked.result.answer == "accepted"
     assert asked.keep is not None
     keeping = asked.keep()
     assert not keeping.kept
@@ -288,7 +289,7 @@ def test_a_link_in_the_way_of_the_new_file_is_not_followed(kept: Rig) -> None:
 def test_real_children_keep_and_reopen(rig: Rig) -> None:
     first = rig.spawn(rig.aws().url)
     try:
-        assert heard(first).reason == "registered"
+        assert read(first).reason == "registered"
         line = first.read_line(_in(10))
         assert line is not None
         assert KeptStatus.from_json(line).kept
@@ -296,10 +297,10 @@ def test_real_children_keep_and_reopen(rig: Rig) -> None:
         first.close()
     second = rig.spawn(dead_url())
     try:
-        report = heard(second)
+        result = read(second)
     finally:
         second.close()
-    assert (report.reason, report.kept) == ("kept_answer", True)
+    assert (result.reason, result.kept) == ("kept_answer", True)
 
 
 def _in(seconds: float) -> float:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from sidecar.pod_status.access import ApiAccess
-from tests.fakes import private_key
+from tests.fakes.keys import private_key
 
 TOKEN = "eyJhbGciOi.bound-to-this-pod.c2lnbmF0dXJl"
 UID = "6f1c0000-0000-4000-8000-000000000001"

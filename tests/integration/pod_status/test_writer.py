@@ -19,7 +19,7 @@ from sidecar.pod_status.reporter import PodStatusReporter
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from sidecar.pod_status.writer import CONDITION, NAME_MAX, NOTE_MAX, event_name, write_all
 from sidecar.restart_state import RestartState
-from tests.fakes import Events, hearing
+from tests.fakes.log import Events, logged_events
 from tests.integration.pod_status.cluster_api import TOKEN, ClusterApi, certificate, wait_for
 from tests.ports import free_port
 
@@ -281,7 +281,7 @@ def test_an_image_without_the_package_says_so(api: ClusterApi, tmp_path: Path, m
 
 @pytest.fixture
 def events() -> Iterator[Events]:
-    with hearing() as heard:
+    with logged_events() as heard:
         yield heard
 
 
@@ -289,7 +289,7 @@ def test_a_gate_that_turns_is_on_the_pod_within_seconds_through_a_rolling_api_se
     api: ClusterApi, events: Events
 ) -> None:
     seen = [Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")]
-    one = PodStatusReporter(api=api.access(), look=lambda: seen[0], clock=SystemClock(), shared=RestartState())
+    one = PodStatusReporter(api=api.access(), look=lambda: seen[0], clock=SystemClock(), restart_state=RestartState())
     api.fault = lambda _method, _path: (503, None)
     one.start()
     one.changed()
@@ -311,7 +311,7 @@ def test_a_gate_that_turns_is_on_the_pod_within_seconds_through_a_rolling_api_se
 def test_the_end_does_not_wait_for_an_api_server_that_hangs(api: ClusterApi, events: Events) -> None:
     api.hangs = True
     seen = Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
-    one = PodStatusReporter(api=api.access(), look=lambda: seen, clock=SystemClock(), shared=RestartState())
+    one = PodStatusReporter(api=api.access(), look=lambda: seen, clock=SystemClock(), restart_state=RestartState())
     one.start()
     one.changed()
     wait_for(lambda: api.asked)

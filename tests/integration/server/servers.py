@@ -157,7 +157,8 @@ def usage_site() -> Any:
     from queue import SimpleQueue
 
     from sidecar.api.router import Router
-    from tests.fakes import FakeUsage, FakeView
+    from tests.fakes.usage import FakeUsage
+    from tests.fakes.view import FakeView
 
     work: SimpleQueue[Callable[[], None]] = SimpleQueue()
 

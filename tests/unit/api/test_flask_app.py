@@ -10,7 +10,7 @@ from werkzeug.test import Client, TestResponse
 
 from sidecar.api.flask_app import application
 from sidecar.entitlement.status import Status
-from tests.fakes import FakeView, gate_state
+from tests.fakes.view import FakeView, gate_state
 
 
 def client(view: FakeView | None = None) -> Client:

@@ -15,7 +15,9 @@ from sidecar.errors import SidecarError
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, IllegalTransition, State
-from tests.fakes import NOON, FakeUsage, FakeView
+from tests.fakes.clock import NOON
+from tests.fakes.usage import FakeUsage
+from tests.fakes.view import FakeView
 
 TEN = Hour(datetime(2026, 11, 20, 10, tzinfo=UTC))
 SETTLED = UsageRecord(

@@ -9,7 +9,9 @@ from sidecar.api import probes
 from sidecar.api.metrics import Metric
 from sidecar.api.router import Router
 from sidecar.entitlement.status import Status
-from tests.fakes import NOON, PRODUCT, FakeView, gate_state
+from tests.fakes.clock import NOON
+from tests.fakes.config import PRODUCT
+from tests.fakes.view import FakeView, gate_state
 from tests.unit.api.support import RouterReply
 
 SHUT = [one for one in Status if one is not Status.ENTITLED]

@@ -11,7 +11,8 @@ from sidecar.api import problem, push
 from sidecar.api.reply import API, PROBE, Reply
 from sidecar.api.router import Router
 from sidecar.metering.events import REASONS, PushAccepted, PushRefused
-from tests.fakes import FakeUsage, FakeView
+from tests.fakes.usage import FakeUsage
+from tests.fakes.view import FakeView
 
 ONE = b'{"dimension": "requests", "quantity": 1}'
 

@@ -12,7 +12,8 @@ from sidecar.api import probes
 from sidecar.api.reply import API, LISTENER, PROBE
 from sidecar.api.router import Router
 from sidecar.entitlement.status import Status
-from tests.fakes import NOON, FakeView, gate_state
+from tests.fakes.clock import NOON
+from tests.fakes.view import FakeView, gate_state
 from tests.unit.api.support import RouterReply
 
 ROOT = Path(__file__).parents[3]
@@ -80,7 +81,7 @@ def test_flask_is_imported_at_the_first_request_that_needs_it() -> None:
 import sys
 from sidecar.api.reply import API, PROBE
 from sidecar.api.router import Router
-from tests.fakes import FakeView
+from tests.fakes.view import FakeView
 from tests.unit.api.support import RouterReply
 for name in [name for name in sys.modules if name.split(".")[0] in ("flask", "werkzeug")]:
     raise SystemExit(name + " came with the test")

@@ -17,7 +17,7 @@ from sidecar.child import process
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.rollup import Allocation
 from sidecar.metering.sealed_request import SealedRequest
-from tests.fakes import FakeChild
+from tests.fakes.child import FakeChild
 
 REQUEST: Final = SealedRequest(
     product_code="prod1",

@@ -14,7 +14,9 @@ import yaml
 
 from sidecar.cli import local_client
 from sidecar.errors import SettingsError
-from tests.fakes import NOWHERE, PRODUCT, Peer, gate, http_answer, public_pem
+from tests.fakes.config import NOWHERE, PRODUCT
+from tests.fakes.keys import public_pem
+from tests.fakes.peer import Peer, gate_reply, http_answer
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -37,16 +39,16 @@ def check(monkeypatch: Env, answers: list[bytes | None] | Callable[[object], byt
 
 
 def test_an_open_gate_is_healthy(monkeypatch: Env) -> None:
-    assert check(monkeypatch, [gate(200, True, "entitled")]) == (True, "entitled (some_reason): Do this.")
+    assert check(monkeypatch, [gate_reply(200, True, "entitled")]) == (True, "entitled (some_reason): Do this.")
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (gate(503, False), "pending (some_reason): Do this."),
-        (gate(403, False, "denied"), "denied (some_reason): Do this."),
-        (gate(503, True, "odd"), "odd"),
-        (gate(200, False, "odd"), "odd"),
+        (gate_reply(503, False), "pending (some_reason): Do this."),
+        (gate_reply(403, False, "denied"), "denied (some_reason): Do this."),
+        (gate_reply(503, True, "odd"), "odd"),
+        (gate_reply(200, False, "odd"), "odd"),
         (http_answer(200, {"entitled": "true"}), "None"),
         (http_answer(200, {"entitled": 1}), "None"),
         (http_answer(200, {}), "None"),
@@ -58,7 +60,7 @@ def test_an_open_gate_is_healthy(monkeypatch: Env) -> None:
         (b"HTTP/1.1\r\n\r\n{}", "does not speak HTTP"),
         (b"HTTP/1.1 OK\r\n\r\n{}", "unreachable"),
         (b"", "does not speak HTTP"),
-        (gate(200, True)[:-10], "unreachable"),
+        (gate_reply(200, True)[:-10], "unreachable"),
     ],
 )
 def test_any_other_response_is_a_shut_gate(monkeypatch: Env, answer: bytes, words: str) -> None:
@@ -110,7 +112,7 @@ def test_an_unreachable_sidecar_is_a_shut_gate(monkeypatch: Env) -> None:
 
 
 def test_the_result_is_one_line_whatever_the_server_sends(monkeypatch: Env) -> None:
-    fine, line = check(monkeypatch, [gate(503, False, "a\nb\r\nc\u2028d", hint="x\t\ty")])
+    fine, line = check(monkeypatch, [gate_reply(503, False, "a\nb\r\nc\u2028d", hint="x\t\ty")])
     assert line == "a b c d (some_reason): x y"
     assert not fine
 
@@ -206,7 +208,7 @@ def test_the_health_check_imports_next_to_nothing() -> None:
         f"code = main(['healthcheck'], {str(NOWHERE)!r})\n"
         "print(json.dumps([code, sorted(sys.modules)]))"
     )
-    with Peer([gate(200, True, "entitled")]) as peer:
+    with Peer([gate_reply(200, True, "entitled")]) as peer:
         ended = subprocess.run(
             [sys.executable, "-S", "-c", program],
             cwd=ROOT,

@@ -12,7 +12,8 @@ import pytest
 from sidecar.__main__ import main
 from sidecar.cli import usage
 from sidecar.errors import Exit
-from tests.fakes import NOWHERE, Peer, Received, http_answer
+from tests.fakes.config import NOWHERE
+from tests.fakes.peer import Peer, Received, http_answer
 from tests.ports import free_port
 
 Capture = pytest.CaptureFixture[str]

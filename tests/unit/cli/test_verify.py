@@ -12,7 +12,8 @@ import pytest
 
 from sidecar.cli.verify import verify
 from sidecar.errors import SettingsError
-from tests.fakes import PRODUCT, base64_of, body_of, elliptic_pem, private_key, private_pem, public_pem
+from tests.fakes.config import PRODUCT
+from tests.fakes.keys import base64_of, body_of, elliptic_pem, private_key, private_pem, public_pem
 
 NONCE = "a-nonce"
 CLAIMS = {"productCode": PRODUCT, "publicKeyVersion": 1, "nonce": NONCE}

@@ -13,13 +13,13 @@ import pytest
 
 from sidecar.cli import wait as wait_command
 from sidecar.errors import Exit, SettingsError
-from tests.fakes import Peer, Received, gate, http_answer
+from tests.fakes.peer import Peer, Received, gate_reply, http_answer
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 Capture = pytest.CaptureFixture[str]
 Env = pytest.MonkeyPatch
-OPEN, SHUT, DENIED = gate(200, True, "entitled"), gate(503, False), gate(403, False, "denied")
+OPEN, SHUT, DENIED = gate_reply(200, True, "entitled"), gate_reply(503, False), gate_reply(403, False, "denied")
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_a_denial_ends_the_wait(capsys: Capture) -> None:
 
 
 def test_each_new_state_is_shown_once_while_waiting(capsys: Capture) -> None:
-    with Peer([SHUT, SHUT, gate(503, False, "unavailable"), OPEN]) as peer:
+    with Peer([SHUT, SHUT, gate_reply(503, False, "unavailable"), OPEN]) as peer:
         assert wait_command.wait(30, peer.url) == Exit.OK
     shown = [line.split(" ")[0] for line in capsys.readouterr().err.splitlines()]
     assert shown == ["pending", "unavailable", "entitled"]
@@ -58,12 +58,12 @@ def test_each_new_state_is_shown_once_while_waiting(capsys: Capture) -> None:
     "answer",
     [
         SHUT,
-        gate(503, False, "misconfigured"),
+        gate_reply(503, False, "misconfigured"),
         http_answer(200, "<html>"),
         http_answer(200, {"status": "ok"}),
         http_answer(403, {"error": "forbidden"}),
         http_answer(403, "<html>"),
-        gate(200, False, "odd"),
+        gate_reply(200, False, "odd"),
         http_answer(200, {"entitled": "yes"}),
         http_answer(302, "", Location="http://127.0.0.1:1/"),
         b"SSH-2.0-OpenSSH\r\n",

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.entitlement.hold import SHOWN, Hold, with_hold
 from sidecar.entitlement.status import Status
-from tests.fakes import gate_state
+from tests.fakes.view import gate_state
 
 
 @pytest.mark.parametrize("hold", Hold)

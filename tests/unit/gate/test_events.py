@@ -10,10 +10,13 @@ import pytest
 
 from sidecar.entitlement.status import Status
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
-from sidecar.gate.messages import Report
-from tests.fakes import PRODUCT, Events, gate_state, hearing
+from sidecar.gate.messages import CheckResult
+from tests.fakes.child import POD
+from tests.fakes.config import PRODUCT
+from tests.fakes.log import Events, logged_events
+from tests.fakes.view import gate_state
 
-REPORT = Report(
+DENIAL = CheckResult(
     answer="deny",
     reason="customer_not_entitled",
     hint="Subscribe.",
@@ -21,47 +24,44 @@ REPORT = Report(
     asked="RegisterUsage",
     request_id="r-1",
     public_key_version=2,
-    workload="6f1c",
-    workload_kind="pod",
-    region="us-east-1",
     host="metering.example",
 )
-ACCEPTED = replace(REPORT, answer="accepted", reason="registered", code="")
+ACCEPTED = replace(DENIAL, answer="accepted", reason="registered", code="")
 DENIED = gate_state(Status.DENIED)
 OPEN = gate_state(Status.ENTITLED)
 
 
 @pytest.fixture
 def events() -> Iterator[Events]:
-    with hearing() as heard:
+    with logged_events() as heard:
         yield heard
 
 
-def say(report: Report, **changes: Any) -> None:
-    given: dict[str, Any] = {"opened": False, "pause_seconds": 3.0} | changes
-    GateEvents(product_code=PRODUCT).answer(report, DENIED, **given)
+def say(result: CheckResult, **changes: Any) -> None:
+    given: dict[str, Any] = {"opened": False, "retry_in_seconds": 3.0} | changes
+    GateEvents(product_code=PRODUCT).answer(POD, result, DENIED, **given)
 
 
 @pytest.mark.parametrize(
-    ("report", "name", "level"),
+    ("result", "name", "level"),
     [
         (ACCEPTED, "registration.accepted", "INFO"),
         (replace(ACCEPTED, kept=True), "answer.reopened", "WARNING"),
-        (REPORT, "registration.denied", "ERROR"),
-        (replace(REPORT, asked="token"), "token.rejected", "ERROR"),
-        (replace(REPORT, answer="config"), "registration.refused", "ERROR"),
-        (replace(REPORT, answer="config", asked="AssumeRoleWithWebIdentity"), "registration.refused", "ERROR"),
-        (replace(REPORT, answer="retry"), "registration.held", "WARNING"),
-        (replace(REPORT, answer="retry_then_config"), "registration.held", "WARNING"),
+        (DENIAL, "registration.denied", "ERROR"),
+        (replace(DENIAL, asked="token"), "token.rejected", "ERROR"),
+        (replace(DENIAL, answer="config"), "registration.refused", "ERROR"),
+        (replace(DENIAL, answer="config", asked="AssumeRoleWithWebIdentity"), "registration.refused", "ERROR"),
+        (replace(DENIAL, answer="retry"), "registration.held", "WARNING"),
+        (replace(DENIAL, answer="retry_then_config"), "registration.held", "WARNING"),
     ],
 )
-def test_an_answer_is_one_event_named_by_its_class(events: Events, report: Report, name: str, level: str) -> None:
-    say(report)
+def test_an_answer_is_one_event_named_by_its_class(events: Events, result: CheckResult, name: str, level: str) -> None:
+    say(result)
     assert [(one.getMessage(), one.levelname) for one in events.records] == [(name, level)]
 
 
 def test_an_answer_comes_with_everything_a_person_needs(events: Events) -> None:
-    say(replace(REPORT, kept_refused="kept_other_workload"))
+    say(replace(DENIAL, kept_refused="kept_other_workload"))
     said = events.one("registration.denied")
     wanted = {
         "workload": "6f1c",
@@ -87,25 +87,26 @@ def test_the_opening_is_an_event_of_its_own(events: Events) -> None:
 
 @pytest.mark.parametrize(("seconds", "said"), [(0, 0), (SHUT_SECONDS - 0.1, 0), (SHUT_SECONDS, 1), (3600, 1)])
 def test_a_shut_gate_is_explained_after_a_minute(events: Events, seconds: float, said: int) -> None:
-    announcer = GateEvents(product_code=PRODUCT)
-    announcer.shut_for_long(seconds, DENIED, REPORT)
-    announcer.shut_for_long(seconds + 1000, DENIED, REPORT) if said else None
+    gate_events = GateEvents(product_code=PRODUCT)
+    gate_events.shut_for_long(seconds, DENIED, POD, DENIAL)
+    gate_events.shut_for_long(seconds + 1000, DENIED, POD, DENIAL) if said else None
     assert len(events.of("gate.shut")) == said
-    assert announcer.shut_said is bool(said)
+    assert gate_events.shut_logged is bool(said)
 
 
 def test_an_open_gate_is_never_explained(events: Events) -> None:
-    GateEvents(product_code=PRODUCT).shut_for_long(3600, OPEN, ACCEPTED)
+    GateEvents(product_code=PRODUCT).shut_for_long(3600, OPEN, POD, ACCEPTED)
     assert events.names() == []
 
 
-WARY = replace(ACCEPTED, rotation_at="2026-01-01T00:00:00Z", weak_key_bits=1024, region_disagreement="A says x")
+WARY = replace(ACCEPTED, rotation_at="2026-01-01T00:00:00Z", weak_key_bits=1024)
+TORN = replace(POD, region_disagreement="A says x")
 
 
 def test_cautions_are_said_beside_the_answer_once(events: Events) -> None:
-    announcer = GateEvents(product_code=PRODUCT)
+    gate_events = GateEvents(product_code=PRODUCT)
     for _ in range(3):
-        announcer.answer(WARY, OPEN, opened=False, pause_seconds=None)
+        gate_events.answer(TORN, WARY, OPEN, opened=False, retry_in_seconds=None)
     assert events.names().count("registration.accepted") == 3
     assert events.one("public_key.superseded")["superseded_at"] == "2026-01-01T00:00:00Z"
     assert events.one("public_key.weak")["bits"] == 1024
@@ -118,7 +119,7 @@ def test_where_there_is_nothing_to_be_wary_of_nothing_is_said(events: Events) ->
 
 
 def test_a_caution_that_changes_is_said_again(events: Events) -> None:
-    announcer = GateEvents(product_code=PRODUCT)
-    announcer.answer(WARY, OPEN, opened=False, pause_seconds=None)
-    announcer.answer(replace(WARY, region_disagreement="A says y"), OPEN, opened=False, pause_seconds=None)
+    gate_events = GateEvents(product_code=PRODUCT)
+    gate_events.answer(TORN, WARY, OPEN, opened=False, retry_in_seconds=None)
+    gate_events.answer(replace(TORN, region_disagreement="A says y"), WARY, OPEN, opened=False, retry_in_seconds=None)
     assert len(events.of("region.disagreed")) == 2

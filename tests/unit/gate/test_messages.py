@@ -6,11 +6,9 @@ import json
 
 import pytest
 
-from sidecar.gate.messages import CheckRequest, Report
+from sidecar.gate.messages import CheckRequest, CheckResult, WorkloadIdentity, parse_message
 from sidecar.settings import Dimension
-from tests.fakes import question, settings
-
-PLACED = Report(answer="retry", reason="asking", hint="", workload="pod-1", region="us-east-1", placed_only=True)
+from tests.fakes.config import check_request, settings
 
 
 def from_json(asked: CheckRequest) -> CheckRequest:
@@ -21,7 +19,7 @@ def from_json(asked: CheckRequest) -> CheckRequest:
 
 
 def test_a_question_comes_back_the_same() -> None:
-    asked = question(
+    asked = check_request(
         settings(
             entitlement_check="meter_usage",
             dimensions='[{"name": "gb", "decimals": 3, "scale": "0.5"}, "requests"]',
@@ -36,18 +34,42 @@ def test_a_question_comes_back_the_same() -> None:
 
 
 def test_a_question_by_registration_needs_no_dimension() -> None:
-    asked = question()
+    asked = check_request()
     assert (asked.entitlement_check, asked.dimensions, asked.clock_url) == ("register_usage", (), None)
     assert from_json(asked) == asked
 
 
-def test_a_report_of_the_place_comes_back_the_same_and_is_no_answer() -> None:
-    assert Report.from_json(PLACED.as_json()) == PLACED
-    with pytest.raises(ValueError, match="no answer"):
-        PLACED.answered()
+def test_an_identity_comes_back_the_same_and_is_no_result() -> None:
+    identity = WorkloadIdentity(workload="pod-1", labels={"pod": "web-0"}, region="us-east-1")
+    assert parse_message(identity.as_json()) == identity
+    with pytest.raises(ValueError, match="not a result"):
+        CheckResult.from_json(identity.as_json())
+
+
+def test_a_result_comes_back_the_same() -> None:
+    result = CheckResult(answer="deny", reason="customer_not_entitled", hint="Subscribe.", role="arn:aws:iam::1:role/a")
+    assert parse_message(result.as_json()) == CheckResult.from_json(result.as_json()) == result
+
+
+@pytest.mark.parametrize(
+    "line", ["", "[]", "{}x", '{"answer": "yes", "reason": "", "hint": ""}', '{"workload": 1, "x": 2}']
+)
+def test_another_line_is_no_message(line: str) -> None:
+    with pytest.raises(ValueError, match="not a result"):
+        parse_message(line)
+
+
+def test_long_texts_of_a_message_are_cut() -> None:
+    long = CheckResult(answer="deny", reason="r" * 9000, hint="h" * 9000)
+    found = parse_message(long.as_json())
+    assert isinstance(found, CheckResult)
+    assert (len(found.reason), len(found.hint)) == (512, 2048)
+    labels = parse_message(WorkloadIdentity(labels={"pod": "x" * 9000}).as_json())
+    assert isinstance(labels, WorkloadIdentity)
+    assert len(labels.labels["pod"]) == 512
 
 
 def test_a_dry_run_of_many_dimensions_has_a_bounded_budget() -> None:
-    many = question(settings(entitlement_check="meter_usage", dimensions=",".join(f"d{n}" for n in range(24))))
+    many = check_request(settings(entitlement_check="meter_usage", dimensions=",".join(f"d{n}" for n in range(24))))
     assert many.budget_seconds == 120
-    assert question().budget_seconds == 50
+    assert check_request().budget_seconds == 50

@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.errors import PlatformError
 from sidecar.platform import ecs
-from tests.fakes import Peer, http_answer
+from tests.fakes.peer import Peer, http_answer
 from tests.ports import free_port
 
 ARN = "arn:aws:ecs:eu-central-1:123456789012:task/shop/0123456789abcdef0123456789abcdef"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.platform import imds
-from tests.fakes import Peer, Received, http_answer
+from tests.fakes.peer import Peer, Received, http_answer
 from tests.ports import free_port
 
 ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"

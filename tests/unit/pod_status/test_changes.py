@@ -19,7 +19,8 @@ from sidecar.pod_status.changes import (
     snapshot,
 )
 from sidecar.pod_status.types import Condition
-from tests.fakes import NOON, gate_state
+from tests.fakes.clock import NOON
+from tests.fakes.view import gate_state
 
 NOTHING = Snapshot()
 OPEN = Snapshot(answered=True, status="entitled", reason="registered", hint="Confirmed.")

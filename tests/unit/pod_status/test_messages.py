@@ -10,7 +10,7 @@ import pytest
 from sidecar.pod_status.access import ApiAccess
 from sidecar.pod_status.messages import TEXT_MAX, StatusUpdate, answers, read_told, told_line
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
-from tests.fakes import FakeChild, crashed
+from tests.fakes.child import FakeChild, crashed
 
 API = ApiAccess(mount="/mount", host="10.0.0.1", port="443", pod="product-1", namespace="shop", uid="6f1c")
 NOTICE = StatusUpdate(

@@ -25,7 +25,9 @@ from sidecar.pod_status.reporter import (
 )
 from sidecar.pod_status.types import WriteOutcome, WriteResult
 from sidecar.restart_state import RestartState
-from tests.fakes import Events, FakeChild, FakeClock, crashed, hearing
+from tests.fakes.child import FakeChild, crashed
+from tests.fakes.clock import FakeClock
+from tests.fakes.log import Events, logged_events
 
 API = ApiAccess(
     mount="/mount", host="10.0.0.1", port="443", pod="product-1", namespace="shop", uid="6f1c", service_account="seller"
@@ -45,12 +47,12 @@ class Story:
     """A herald, the children it starts, and what they answer: `answers` in turn, then yes to everything."""
 
     clock: FakeClock = field(default_factory=FakeClock)
-    board: RestartState = field(default_factory=RestartState)
+    restart_state: RestartState = field(default_factory=RestartState)
     now: Snapshot = field(default_factory=Snapshot)
     answers: list[list[WriteResult]] = field(default_factory=list)
     notices: list[StatusUpdate] = field(default_factory=list)
     children: list[FakeChild] = field(default_factory=list)
-    while_heard: list[Snapshot] = field(default_factory=list)
+    while_read: list[Snapshot] = field(default_factory=list)
     broken: Exception | None = None
     told: threading.Condition = field(default_factory=threading.Condition)
 
@@ -59,7 +61,7 @@ class Story:
             api=API,
             look=lambda: self.now,
             clock=self.clock,
-            shared=self.board,
+            restart_state=self.restart_state,
             start_child=self.start,  # type: ignore[arg-type]
             chance=lambda: 1.0,
         )
@@ -72,15 +74,15 @@ class Story:
         lines: list[bytes | None] = [
             told_line(one).encode() for one in (self.answers.pop(0) if self.answers else [DONE] * len(notice))
         ]
-        child = FakeChild(lines=lines, while_heard=self.meanwhile)
+        child = FakeChild(lines=lines, while_read=self.meanwhile)
         self.children.append(child)
         with self.told:
             self.told.notify_all()
         return child
 
     def meanwhile(self) -> None:
-        if self.while_heard:
-            self.see(self.while_heard.pop(0))
+        if self.while_read:
+            self.see(self.while_read.pop(0))
 
     def see(self, now: Snapshot) -> None:
         self.now = now
@@ -106,7 +108,7 @@ def story() -> Story:
 
 @pytest.fixture(autouse=True)
 def events() -> Iterator[Events]:
-    with hearing() as heard:
+    with logged_events() as heard:
         yield heard
 
 
@@ -135,7 +137,7 @@ def test_the_gates_opening_is_told_at_once_and_then_it_sleeps(story: Story) -> N
 
 
 def test_changes_that_come_while_a_child_runs_are_told_together(story: Story) -> None:
-    story.while_heard = [replace(OPEN, superseded_version=1), replace(OPEN, superseded_version=1, rejected=1)]
+    story.while_read = [replace(OPEN, superseded_version=1), replace(OPEN, superseded_version=1, rejected=1)]
     story.tell(DENIED)
     assert story.one.pause_seconds() == 0, "the gate turned"
     story.one.publish()
@@ -220,7 +222,7 @@ def test_a_gate_that_turns_does_not_wait_for_the_pause(story: Story) -> None:
 
 
 def test_a_gate_that_turns_while_an_unreachable_server_is_asked_does_not_wait_either(story: Story) -> None:
-    story.answers, story.while_heard = [[SILENT, SILENT]], [OPEN]
+    story.answers, story.while_read = [[SILENT, SILENT]], [OPEN]
     story.tell(DENIED)
     assert story.one.pause_seconds() == 0
 

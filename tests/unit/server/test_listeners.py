@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.errors import SettingsError
 from sidecar.server.listeners import NO_FAMILY, Listening, listen
-from tests.fakes import settings
+from tests.fakes.config import settings
 from tests.ports import free_port
 
 

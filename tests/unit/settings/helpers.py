@@ -9,7 +9,8 @@ import pytest
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import Settings
-from tests.fakes import NOWHERE, PRODUCT, public_pem
+from tests.fakes.config import NOWHERE, PRODUCT
+from tests.fakes.keys import public_pem
 
 
 def needed() -> dict[str, str]:

@@ -13,7 +13,7 @@ import yaml
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import SETTINGS, Settings, describe, manifest
-from tests.fakes import base64_of, body_of, private_pem, public_pem
+from tests.fakes.keys import base64_of, body_of, private_pem, public_pem
 from tests.unit.settings.helpers import load, needed
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"

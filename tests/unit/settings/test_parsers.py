@@ -20,7 +20,7 @@ from sidecar.settings.table import (
     OnFirstMeterDenied,
     OnMeteringOverdue,
 )
-from tests.fakes import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
+from tests.fakes.keys import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
 
 GOOD: list[tuple[str, object, object]] = [
     ("product_code", "  8f7k2m1q9w3e5r7t0y2u4i6o8 ", "8f7k2m1q9w3e5r7t0y2u4i6o8"),

@@ -10,7 +10,8 @@ import yaml
 from sidecar.errors import SettingsError
 from sidecar.settings import SETTINGS, Settings
 from sidecar.settings.table import BY_NAME
-from tests.fakes import NOWHERE, PRODUCT, base64_of, body_of, elliptic_pem, private_pem, public_pem
+from tests.fakes.config import NOWHERE, PRODUCT
+from tests.fakes.keys import base64_of, body_of, elliptic_pem, private_pem, public_pem
 from tests.unit.settings.helpers import load, needed, problem, problems
 
 OTHERS: dict[str, tuple[str, str, str]] = {

@@ -1,0 +1,85 @@
+"""The entitlement loop while metering holds the gate."""
+
+from __future__ import annotations
+
+from sidecar.entitlement.hold import Hold
+from sidecar.entitlement.status import Status
+from sidecar.errors import Exit
+from tests.fakes.child import reporting
+from tests.fakes.log import Events
+
+from .support import ACCEPTED, DENY, KEPT, Story
+
+# -- a hold of metering's
+
+
+def test_a_hold_shuts_an_open_gate_and_its_end_opens_it_again(story: Story, events: Events) -> None:
+    loop = story.after(ACCEPTED)
+    loop.set_hold(Hold.METERING_OVERDUE)
+    assert (loop.state.status, loop.state.reason) == (Status.UNAVAILABLE, "metering_overdue")
+    assert loop.has_opened, "AWS did let it run"
+    assert events.one("gate.held")["status"] == "unavailable"
+    assert story.note.read_text() == ""
+    loop.set_hold(None)
+    assert loop.state.entitled
+    assert len(events.of("gate.opened")) == 2
+
+
+def test_a_denial_by_metering_shows_as_denied(story: Story) -> None:
+    loop = story.after(ACCEPTED)
+    loop.set_hold(Hold.FIRST_METER_DENIED)
+    assert loop.state.status is Status.DENIED
+    assert "customer_not_entitled" in story.note.read_text()
+    loop.set_hold(None)
+    assert story.note.read_text() == ""
+
+
+def test_with_exit_a_denial_by_metering_ends_the_process(story: Story) -> None:
+    story.settings = {"on_denied": "exit"}
+    story.after(ACCEPTED).set_hold(Hold.FIRST_METER_DENIED)
+    assert [code for code, _ in story.ended] == [Exit.DENIED]
+
+
+def test_with_exit_overdue_metering_does_not_end_the_process(story: Story) -> None:
+    story.settings = {"on_denied": "exit"}
+    story.after(ACCEPTED).set_hold(Hold.METERING_OVERDUE)
+    assert story.ended == []
+
+
+def test_an_acceptance_under_a_hold_does_not_open_the_gate(story: Story, events: Events) -> None:
+    loop = story.loop(reporting(ACCEPTED, kept=KEPT))
+    loop.set_hold(Hold.FIRST_METER_DENIED)
+    loop.check_once()
+    assert loop.state.status is Status.DENIED
+    assert events.of("gate.opened") == []
+    assert events.of("gate.held")
+
+
+def test_the_end_of_a_hold_does_not_open_a_shut_gate(story: Story) -> None:
+    loop = story.after(DENY)
+    loop.set_hold(Hold.METERING_OVERDUE)
+    assert loop.state.reason == DENY.reason
+    loop.set_hold(None)
+    assert not loop.state.entitled
+
+
+def test_a_new_worker_keeps_the_hold_of_the_last(story: Story) -> None:
+    story.after(ACCEPTED).set_hold(Hold.FIRST_METER_DENIED)
+    assert story.loop().state.status is Status.DENIED
+
+
+def test_the_observer_is_called_before_the_gate_opens(story: Story) -> None:
+    loop = story.loop(reporting(ACCEPTED, kept=KEPT))
+    seen: list[bool] = []
+    story.observer.on_before_open = lambda: seen.append(loop.state.entitled)
+    loop.check_once()
+    assert seen == [False]
+
+
+def test_the_observer_is_told_of_an_accepted_recheck_only(story: Story) -> None:
+    loop = story.after(ACCEPTED)
+    story.clock.advance(20)
+    assert loop.recheck() == 0
+    assert story.observer.rechecks == 1
+    assert loop.recheck() > 0
+    assert story.observer.rechecks == 1, "within 15 seconds of the last nothing is asked"
