@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.errors import Problem
-from sidecar.taskdef import limits, rules, schema
+from sidecar.taskdef import limits, proxy, rules, schema
 from sidecar.taskdef.container import (
     EC2,
     FARGATE,
@@ -84,8 +84,10 @@ def render(given: Mapping[str, Any], options: RenderOptions) -> tuple[Json, list
     _check_platform(work, launch_type)
     sidecar = _sidecar(work, mode)
     _hold_back(work, mode)
+    proxy.start_after_proxy(work.definition, sidecar)
     _add_volume(work, sidecar)
     work.problems += rules.find_problems(work.definition, launch_type, mode)
+    work.problems += proxy.find_problems(work.definition, work.options.gate)
     work.problems += limits.find_problems(work.definition, launch_type)
     if work.problems:
         raise CannotRender(work.problems)
@@ -236,7 +238,7 @@ def _hold_back(work: _Rendering, mode: str) -> None:
                 "--gate", f"is {name!r}, and no container of the product has this name. There are {there}."
             )
     for one in containers:
-        if one["name"] not in work.options.gate or one["name"] == NAME:
+        if one["name"] not in work.options.gate or one["name"] in (NAME, proxy.proxy_name(work.definition)):
             continue
         _add_named(one, "dependsOn", {"containerName": NAME, "condition": "HEALTHY"}, "containerName", keep=False)
         if mode == "bridge" and not any(link.partition(":")[0] == NAME for link in one.get("links", [])):
@@ -280,6 +282,7 @@ def _note_consequences(work: _Rendering, sidecar: Json, mode: str) -> None:
         work.notes.append(
             f"{NAME}.startTimeout is {sidecar['startTimeout']}: then the task gives up. AWS advises 1800 s."
         )
+    work.notes += proxy.notes(work.definition)
     if not work.definition.get("taskRoleArn"):
         work.notes.append(
             "taskRoleArn is missing: name a role that allows aws-marketplace:RegisterUsage (or MeterUsage)."

@@ -35,8 +35,10 @@ OF_TASK: Final[Mapping[str, Kind]] = {
     "requiresCompatibilities": [str],
     "volumes": [dict],
     "runtimePlatform": dict,
+    "proxyConfiguration": dict,
     "tags": [dict],
 }
+OF_PROXY: Final[Mapping[str, Kind]] = {"containerName": str, "properties": [dict]}
 OF_CONTAINER: Final[Mapping[str, Kind]] = {
     "cpu": int,
     "memory": int,
@@ -113,6 +115,7 @@ def type_problems(definition: Json, sidecar: str) -> list[Problem]:
     for one in containers:
         found += _wrong(f"{one['name']}.", one, OF_CONTAINER)
     if not found:
+        found += _wrong("proxyConfiguration.", definition.get("proxyConfiguration", {}), OF_PROXY)
         for one in containers:
             found += _each(f"{one['name']}.dependsOn.", one.get("dependsOn", []), {"containerName": str})
             found += _of_sidecar(f"{sidecar}.", one) if one["name"] == sidecar else ()
