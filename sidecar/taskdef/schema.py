@@ -31,6 +31,8 @@ DESCRIBED_ONLY: Final = (
     "registeredBy",
 )
 """Fields of a described task definition that RegisterTaskDefinition does not take."""
+RESERVED_PREFIX: Final = "aws:"
+"""Of the keys of tags, in upper and lower case. Source: Amazon ECS API Reference, Tag."""
 OF_TASK: Final[Mapping[str, Kind]] = {
     "requiresCompatibilities": [str],
     "volumes": [dict],
@@ -87,16 +89,20 @@ NO_CONTAINERS: Final = Problem(
 
 def registrable(given: Mapping[str, Any]) -> Json:
     """Return what RegisterTaskDefinition takes of a definition, or of DescribeTaskDefinition's answer with its tags."""
-    inner = _inner(given)
-    kept = {key: value for key, value in inner.items() if key not in DESCRIBED_ONLY}
-    if inner is not given and given.get("tags"):
-        kept["tags"] = given["tags"]
+    kept = {key: value for key, value in _inner(given).items() if key not in DESCRIBED_ONLY}
+    tags = _tags(given)
+    own = [one for one in tags if _reserved_key(one) is None]
+    if len(own) < len(tags) and not own:
+        kept.pop("tags", None)
+    elif tags:
+        kept["tags"] = own
     return kept
 
 
 def removed_fields(given: Mapping[str, Any]) -> list[str]:
-    """Return the names of the fields that `registrable` leaves out."""
-    return [key for key in _inner(given) if key in DESCRIBED_ONLY]
+    """Return the names of the fields, and of the tags, that `registrable` leaves out."""
+    reserved = [f"tag {key}" for one in _tags(given) if (key := _reserved_key(one)) is not None]
+    return [key for key in _inner(given) if key in DESCRIBED_ONLY] + reserved
 
 
 def without_nulls(value: Any) -> Any:
@@ -125,6 +131,19 @@ def type_problems(definition: Json, sidecar: str) -> list[Problem]:
 def _inner(given: Mapping[str, Any]) -> Mapping[str, Any]:
     inner = given.get("taskDefinition") if "containerDefinitions" not in given else None
     return inner if isinstance(inner, Mapping) else given
+
+
+def _tags(given: Mapping[str, Any]) -> list[object]:
+    """Return the tags of the definition, or those beside a described one; empty where they are no list."""
+    inner = _inner(given)
+    tags = given.get("tags") if inner is not given and given.get("tags") else inner.get("tags")
+    return tags if isinstance(tags, list) else []
+
+
+def _reserved_key(tag: object) -> str | None:
+    """Return the key of a tag that AWS set itself, such as CloudFormation's; none may be given."""
+    key = tag.get("key") if isinstance(tag, dict) else None
+    return key if isinstance(key, str) and key.lower().startswith(RESERVED_PREFIX) else None
 
 
 def _has_name(container: object) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from sidecar.taskdef.container import NAME
-from tests.unit.taskdef.support import FARGATE_APP, container, merged, refused, with_containers, with_sidecar
+from sidecar.taskdef.render import RenderOptions, difference, render
+from sidecar.taskdef.schema import registrable
+from tests.unit.taskdef.support import FARGATE_APP, IMAGE, container, merged, refused, with_containers, with_sidecar
 
 
 def test_a_described_definition_may_be_given_too() -> None:
@@ -19,6 +21,37 @@ def test_a_described_definition_may_be_given_too() -> None:
     assert merged(answer) == merged(FARGATE_APP)
     tags = [{"key": "team", "value": "shop"}]
     assert merged({**answer, "tags": tags}) == {**merged(FARGATE_APP), "tags": tags}
+
+
+STACK = {"key": "aws:cloudformation:stack-name", "value": "shop"}
+TEAM = {"key": "team", "value": "aws:shop"}
+
+
+@pytest.mark.parametrize("described", [False, True], ids=["registered", "described"])
+@pytest.mark.parametrize(
+    ("tags", "kept", "noted"),
+    [
+        ([STACK, TEAM], [TEAM], ["aws:cloudformation:stack-name"]),
+        ([STACK, {"key": "AWS:x"}], None, ["aws:cloudformation:stack-name", "AWS:x"]),
+        ([TEAM, {"key": "awsome:aws:"}], [TEAM, {"key": "awsome:aws:"}], []),
+    ],
+)
+def test_tags_of_aws_are_left_out_and_named(
+    described: bool, tags: list[dict[str, str]], kept: list[dict[str, str]] | None, noted: list[str]
+) -> None:
+    """AWS takes no key that begins with `aws:`; a definition that CloudFormation made has three of them."""
+    given = {"taskDefinition": FARGATE_APP, "tags": tags} if described else {**FARGATE_APP, "tags": tags}
+    made, notes = render(given, RenderOptions(gate=["app"], image=IMAGE))
+    assert made.get("tags") == kept
+    assert [
+        key for key in ("aws:cloudformation:stack-name", "AWS:x", "team") if f"tag {key}" in " ".join(notes)
+    ] == noted
+    assert difference(registrable(given), made, "x").count("aws:cloudformation") == 0
+
+
+@pytest.mark.parametrize("tags", ["aws:x", {"key": "aws:x"}, [None], ["aws:x"]])
+def test_tags_of_another_type_are_refused(tags: object) -> None:
+    assert "tags: is" in refused({**FARGATE_APP, "tags": tags})
 
 
 def test_a_field_that_is_null_counts_as_absent() -> None:
