@@ -190,6 +190,7 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     " ledger failed, or its open hour lies in the future.",
     "metering.recovered": "Usage can be reported again.",
     "metering.stopped": "The final flush is over. `running_hour` says whether the running hour was sealed.",
+    "listener.exposed": "The product's listener is reachable from outside the pod or task, and no token is set.",
     "pricing.mixed": "Dimensions are set, and AWS is asked by `RegisterUsage`. AWS names the two as alternatives.",
     "public_key.superseded": "AWS has rotated the public key. Ship an image with the newer one.",
     "public_key.weak": "The public key is shorter than 2048 bits.",

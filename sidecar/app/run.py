@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import log, termination_log
+from sidecar.api.reply import API
 from sidecar.child import process
 from sidecar.child.forked_read import read_document
 from sidecar.child.process import ChildProcess
@@ -84,6 +85,20 @@ def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
         log.warn("pricing.mixed", hint=hint)
     if settings.ignored:
         log.warn("endpoint.ignored", variables=list(settings.ignored), hint="Use SIDECAR_ENDPOINT_URL for tests.")
+    _warn_of_exposure(settings, listening)
+
+
+def _warn_of_exposure(settings: Settings, listening: Sequence[Listening]) -> None:
+    """Warn where others than this pod or task can push usage without a token."""
+    from sidecar.server.admission import is_loopback
+
+    addresses = [str(one.address) for one in listening if one.name == API and not is_loopback(one.address.host)]
+    if addresses and settings.api_token is None:
+        hint = (
+            "Whatever reaches these addresses can push usage, which is billed. Bind SIDECAR_API_BIND to 127.0.0.1, or"
+            " set SIDECAR_API_TOKEN_FILE."
+        )
+        log.warn("listener.exposed", addresses=addresses, hint=hint)
 
 
 def _serve(

@@ -384,3 +384,28 @@ def test_a_client_of_the_probe_listener_reaches_no_api_route(aws: Emulator, tmp_
                 answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
             assert "asking_since" not in answer, trick
             assert "credential_source" not in answer, trick
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", ""])
+def test_a_product_listener_beyond_loopback_warns_unless_a_token_is_set(
+    aws: Emulator, tmp_path: Path, host: str
+) -> None:
+    sidecar = Sidecar(aws, tmp_path)
+    sidecar.env["SIDECAR_API_BIND"] = f"{host}:{sidecar.api_port},127.0.0.1:{free_port()}"
+    with sidecar:
+        sidecar.shows("entitled")
+        (address,) = sidecar.logged("listener.exposed")["addresses"]
+        assert address.endswith(f":{sidecar.api_port}"), "loopback is not named"
+        assert "SIDECAR_API_TOKEN_FILE" in sidecar.logged("listener.exposed")["hint"]
+    (tmp_path / "token").write_text("token-of-the-acceptance-test")
+    guarded = Sidecar(aws, tmp_path, SIDECAR_API_TOKEN_FILE=str(tmp_path / "token"))
+    guarded.env["SIDECAR_API_BIND"] = f"{host}:{guarded.api_port}"
+    with guarded:
+        guarded.shows("entitled")
+        assert "listener.exposed" not in guarded.text()
+
+
+def test_a_product_listener_on_loopback_does_not_warn(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        assert "listener.exposed" not in sidecar.text()
