@@ -7,14 +7,14 @@ Invariants:
 - A denial is checked again after the operator's pause, or never.
 - What AWS asks for (`x-amz-retry-after`) is a floor.
 
-Sources: AWS Architecture Blog, "Exponential Backoff and Jitter"; AWS Marketplace seller guide, retry for up to 30
-minutes.
+Sources: AWS Marketplace seller guide, retry for up to 30 minutes.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from sidecar.backoff import ceiling_seconds, full_jitter_seconds
 from sidecar.entitlement.answer import AnswerClass
 
 RETRY_SECONDS: Final = 1.0
@@ -23,7 +23,6 @@ CONFIG_SECONDS: Final = 15.0
 CONFIG_SECONDS_MAX: Final = 300.0
 SPREAD: Final = 0.1
 """Pods denied together do not ask again together."""
-DOUBLINGS_MAX: Final = 20
 
 
 def retry_delay_seconds(
@@ -33,13 +32,12 @@ def retry_delay_seconds(
 
     `attempt` counts answers of this class in a row, from 0. `chance` is uniform in [0, 1).
     """
-    doubled = 2.0 ** min(attempt, DOUBLINGS_MAX)
+    floor = retry_after_seconds or 0.0
     if answer is AnswerClass.ACCEPTED:
         return None
     if answer is AnswerClass.DENY:
         return reask_seconds * (1 + SPREAD * chance) if reask_seconds else None
     if answer is AnswerClass.CONFIG:
-        pause = min(CONFIG_SECONDS * doubled, CONFIG_SECONDS_MAX) * (1 + SPREAD * chance)
-    else:
-        pause = min(RETRY_SECONDS * doubled, RETRY_SECONDS_MAX) * chance
-    return max(pause, retry_after_seconds or 0.0)
+        longest = ceiling_seconds(attempt, first=CONFIG_SECONDS, most=CONFIG_SECONDS_MAX)
+        return max(longest * (1 + SPREAD * chance), floor)
+    return full_jitter_seconds(attempt, chance, first=RETRY_SECONDS, most=RETRY_SECONDS_MAX, floor=floor)

@@ -8,8 +8,7 @@ Invariants:
 - Lateness is counted from the hour's start, the strictest reading: AWS rounds the timestamp down to the hour, and does
   not say which of the two it compares.
 
-Sources: AWS Marketplace API Reference, MeterUsage (up to six hours in the past); AWS Architecture Blog, "Exponential
-Backoff and Jitter".
+Sources: AWS Marketplace API Reference, MeterUsage (up to six hours in the past).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final
 
+from sidecar.backoff import full_jitter_seconds
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 
@@ -31,12 +31,11 @@ SEND_AFTER: Final = timedelta(seconds=60)
 SEND_AFTER_MAX: Final = timedelta(minutes=8)
 """Leaves room for a second attempt within ten minutes."""
 
-RETRY: Final = timedelta(seconds=2)
-RETRY_MAX: Final = timedelta(minutes=5)
-SLOW_RETRY: Final = timedelta(seconds=30)
-SLOW_RETRY_MAX: Final = timedelta(minutes=10)
+RETRY_SECONDS: Final = 2.0
+RETRY_SECONDS_MAX: Final = 300.0
+SLOW_RETRY_SECONDS: Final = 30.0
+SLOW_RETRY_SECONDS_MAX: Final = 600.0
 """For what a person must change: IAM takes a while to spread."""
-DOUBLINGS_MAX: Final = 20
 
 
 def seal_at(hour: Hour, workload: str) -> datetime:
@@ -60,10 +59,9 @@ def backoff(attempt: int, chance: float, slow: bool = False, floor_seconds: floa
 
     `floor_seconds` is what AWS asked for; `slow` is for mistakes that a person must fix.
     """
-    first, most = (SLOW_RETRY, SLOW_RETRY_MAX) if slow else (RETRY, RETRY_MAX)
-    doublings: int = min(max(attempt - 1, 0), DOUBLINGS_MAX)
-    ceiling = min(first * (1 << doublings), most)
-    return max(ceiling * chance, timedelta(seconds=floor_seconds or 0), RETRY / 2)
+    first, most = (SLOW_RETRY_SECONDS, SLOW_RETRY_SECONDS_MAX) if slow else (RETRY_SECONDS, RETRY_SECONDS_MAX)
+    floor = max(floor_seconds or 0.0, RETRY_SECONDS / 2)
+    return timedelta(seconds=full_jitter_seconds(max(attempt - 1, 0), chance, first=first, most=most, floor=floor))
 
 
 def deadline(hour: Hour) -> datetime:

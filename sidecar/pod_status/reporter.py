@@ -26,6 +26,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from sidecar import log
+from sidecar.backoff import full_jitter_seconds
 from sidecar.child import process
 from sidecar.child.process import CHILD_FAILED, ChildProcess
 from sidecar.clock import Clock
@@ -43,7 +44,7 @@ UNREACHABLE_SECONDS: Final = 1.0
 UNREACHABLE_SECONDS_MAX: Final = 60.0
 REFUSED_SECONDS: Final = 30.0
 REFUSED_SECONDS_MAX: Final = 600.0
-"""First and longest pause; each is twice the one before, and shortened by chance."""
+"""First and longest ceiling of the backoff."""
 FAREWELL_SECONDS: Final = 2.0
 
 NOT_INSTALLED: Final = (
@@ -286,11 +287,11 @@ class PodStatusReporter:
         first, most = (
             (UNREACHABLE_SECONDS, UNREACHABLE_SECONDS_MAX) if silent else (REFUSED_SECONDS, REFUSED_SECONDS_MAX)
         )
-        pause = min(most, first * 2 ** min(self._attempt, 16))
+        wait = full_jitter_seconds(self._attempt, self._chance(), first=first, most=most, floor=first / 2)
         self._attempt += 1
         with self._wake:
             if self._next_at is not None:
-                self._next_at = self._clock.monotonic() + pause * (0.5 + self._chance() / 2)
+                self._next_at = self._clock.monotonic() + wait
 
 
 def _recalled(found: Any) -> Snapshot:

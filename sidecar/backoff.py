@@ -1,0 +1,25 @@
+"""Compute how long to wait before another attempt.
+
+Invariants:
+- The ceiling doubles with each attempt, up to a maximum; jitter spreads a fleet below it.
+- What the other side asked for, or what decency wants, is a floor: no jitter goes below it.
+
+Sources: AWS Architecture Blog, "Exponential Backoff and Jitter".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DOUBLINGS_MAX: Final = 20
+"""Beyond that a float would overflow, after a thousand attempts."""
+
+
+def ceiling_seconds(attempt: int, *, first: float, most: float) -> float:
+    """Return the longest wait before an attempt, in seconds. `attempt` counts from 0."""
+    return min(first * 2.0 ** min(attempt, DOUBLINGS_MAX), most)
+
+
+def full_jitter_seconds(attempt: int, chance: float, *, first: float, most: float, floor: float = 0.0) -> float:
+    """Return a wait between `floor` and the ceiling, in seconds; `floor` where it is higher. `chance` is in [0, 1)."""
+    return max(ceiling_seconds(attempt, first=first, most=most) * chance, floor)
