@@ -1,12 +1,13 @@
 """Define the words of the error table: the class of an answer, who gave it, and a row.
 
-The rows are in `error_table`, the look-up in `classify`.
+The rows are in `aws_errors` and `client_errors`, the look-up in `classify`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 
 class AnswerClass(Enum):
@@ -49,3 +50,27 @@ class ErrorRow:
     """Asked again at once, with everything fresh, before it is believed."""
     unreachable: bool = False
     """AWS could not say yes or no: a kept answer may stand in for it."""
+
+    @classmethod
+    def of(
+        cls,
+        codes: str,
+        asked: tuple[AnsweredBy, ...],
+        answer: AnswerClass,
+        reason: str,
+        hint: str,
+        *,
+        once_more: bool = False,
+        unreachable: bool | None = None,
+    ) -> Self:
+        """Return a row. `codes` are separated by blanks; `unreachable` follows the class unless it is given."""
+        transient = answer in (AnswerClass.RETRY, AnswerClass.RETRY_THEN_CONFIG)
+        return cls(
+            codes=tuple(codes.split()),
+            asked=asked,
+            answer=answer,
+            reason=reason,
+            hint=hint,
+            once_more=once_more,
+            unreachable=transient if unreachable is None else unreachable,
+        )
