@@ -219,6 +219,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     " line has everything there is to know.",
     "usage.postponed": "The clock was ahead, or is behind: usage waits for an hour in the future. The line says which"
     " hour, how much, and what to do.",
+    "usage.quarantined": "Something could not be processed: a record, a dimension's usage, or a step of the loop. It"
+    " stays in the ledger and is tried again; everything else goes on. `what` names it, `error` and `where` say why.",
     "usage.rolled_forward": "The usage of an expired, disputed or rejected record is counted in the open hour.",
     "usage.unconfigured": "Usage of a dimension that is no longer configured waits. The line says how much, and where.",
 }
@@ -377,6 +379,7 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "metering.quantities.*.settled": "what AWS accepted",
     "metering.quantities.*.waiting": "what is on its way",
     "metering.held": "why records wait for AWS: each error with its reason, hint and oldest hour",
+    "metering.quarantined": "what could not be processed and waits in the ledger: kind, what, error, since",
     "metering.orphaned": "rejected and disputed records of workloads that no longer exist",
     "metering.hint": "what keeps usage from being billed until a person acts, and the next step",
     "kubernetes": "condition and events of the pod; `null` where they are not asked for",

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 
 class Exit(IntEnum):
@@ -40,6 +41,11 @@ class Exit(IntEnum):
 
 ExitProcess = Callable[[Exit, str], None]
 """Ends the whole process with this code, and with this text in the termination message."""
+
+
+DATA_ERRORS: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+"""What code raises about a value that it cannot digest. A loop that must go on catches these around one piece of its
+work, puts that aside and names it; anything else is an error of ours, and ends the loop."""
 
 
 class SidecarError(Exception):

@@ -69,7 +69,7 @@ class FinalFlush:
             batch = batch[BATCH_MAX:]
             if not batch:
                 now = self._wait_for_due(deadline)
-                batch = oldest_first(self._ledger.due(now, BATCH_MAX))
+                batch = oldest_first(self._submitter.due(now))
 
     def _sendable(self, now: datetime) -> list[UsageRecord]:
         sealed = self._ledger.in_state(State.SEALED)

@@ -8,8 +8,9 @@ Invariants:
 - Nothing is sent before the gate first opened, nor before the disk says that it is about to be sent.
 - Pushes never wait for this thread, nor this thread for AWS longer than a child may take.
 - The disk may fail at any step: the next pass repeats the step, and what was sent is sent again unchanged.
-- If this loop breaks, it is an error of ours: with the gate shut the process ends and says why; with the gate open
-  usage is still stored, and `/healthz` names the loop.
+- What it cannot digest is put aside and named (`quarantine`), and the loop goes on.
+- If it breaks all the same, it is an error of ours: with the gate shut the process ends and says why; with the gate
+  open usage is still stored, and `/healthz` names the loop.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from sidecar import log
 from sidecar.billing.events import BillingEvents
@@ -27,19 +28,17 @@ from sidecar.billing.final_flush import RESERVED, FinalFlush
 from sidecar.billing.gate_policy import FAILING_HINT, Gate, GatePolicy
 from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
-from sidecar.billing.sealer import Sealer
+from sidecar.billing.open_ledger import OpenLedger
+from sidecar.billing.quarantine import Quarantine
 from sidecar.billing.snapshot import Snapshot
-from sidecar.billing.submitter import Submitter
 from sidecar.child import process
 from sidecar.child.process import ChildProcess
 from sidecar.clock import Clock, ClockJumpDetector
-from sidecar.errors import Exit, ExitProcess
-from sidecar.ledger.errors import LedgerError
+from sidecar.errors import DATA_ERRORS, Exit, ExitProcess
+from sidecar.ledger.errors import LedgerError, as_ledger_error
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
-from sidecar.metering import postponed
 from sidecar.metering.schedule import next_due
-from sidecar.metering.states import State
 from sidecar.remote_clock import FollowedClock
 from sidecar.settings import EntitlementCheck, Settings
 
@@ -53,14 +52,6 @@ DRAIN_SECONDS: Final = 0.3
 
 LOOP: Final = "metering"
 """The loop's name in `/healthz`, status and metrics."""
-
-
-class OpenLedger(NamedTuple):
-    """The open ledger, and what works on it."""
-
-    ledger: Ledger
-    sealer: Sealer
-    submitter: Submitter
 
 
 class BillingLoop:
@@ -96,7 +87,6 @@ class BillingLoop:
         self._opening_tried = False
         """The first attempt to open the ledger follows the identity at once, later ones after a pause."""
         self._jumps = ClockJumpDetector()
-        self._sent_before = False
         self._loaded = threading.Event()
         self._ended = threading.Event()
         self._broken = False
@@ -106,8 +96,9 @@ class BillingLoop:
         self.fault: LedgerError | None = None
         self.disk_waiting_since: float | None = None
         """Since when (monotonic) the disk has not answered."""
-        self.snapshot = Snapshot()
-        self._maintenance = Maintenance()
+        self.quarantine = Quarantine(clock.now)
+        """What could not be digested."""
+        self._maintenance = Maintenance(self.quarantine)
         self.orphans = self._maintenance.orphans
         self.passed_at: datetime | None = None
 
@@ -160,6 +151,11 @@ class BillingLoop:
         return self._opened.ledger if self._opened else None
 
     @property
+    def snapshot(self) -> Snapshot:
+        """Return what the last pass found in the ledger."""
+        return self._opened.snapshot if self._opened else Snapshot()
+
+    @property
     def stopped_loop(self) -> str | None:
         """Return the loop's name, where it or the ledger's writer broke."""
         writer_died = self.ledger is not None and not self.ledger.alive and not self.stopped()
@@ -206,21 +202,24 @@ class BillingLoop:
     def run_once(self) -> None:
         """Run one pass."""
         now = self._now()
+        with self._wake:
+            at_once, self._at_once = self._at_once, False
+        try:
+            self._check_clock(now)
+            opened = self._opened or self._open(now)
+            if opened is not None:
+                self._run_open(opened, now, at_once)
+        except (LedgerError, *DATA_ERRORS) as exc:
+            self._fail(as_ledger_error(exc, self._settings.state_dir), now)
+        self.disk_waiting_since = None
+        self.events.ledger_fault(self.fault)
+        self.passed_at = now
+
+    def _check_clock(self, now: datetime) -> None:
         jump = self._jumps.check(now, self._clock.monotonic())
         if jump and not self._settings.clock_url:  # an emulator's clock may run at any speed
             self.events.clock_jumped(jump, now)
             self._policy.clock_jumped(jump)
-        with self._wake:
-            at_once, self._at_once = self._at_once, False
-        try:
-            opened = self._opened or self._open(now)
-            if opened is not None:
-                self._run_open(opened, now, at_once)
-        except LedgerError as exc:
-            self._fail(exc, now)
-        self.disk_waiting_since = None
-        self.events.ledger_fault(self.fault)
-        self.passed_at = now
 
     def _fail(self, fault: LedgerError, now: datetime) -> None:
         """Note that the disk failed: what waits cannot be reported in this pass, nor new usage stored."""
@@ -237,23 +236,11 @@ class BillingLoop:
         return self._clock.now()
 
     def _run_open(self, opened: OpenLedger, now: datetime, at_once: bool) -> None:
-        ledger, sealer, submitter = opened
         self._start_disk_timer()
-        ledger.check(now)
+        opened.ledger.check(now)
         self.fault = None
-        self._log_set_aside(ledger)
-        sealer.seal_closed(now)
-        if self._may_send():
-            submitter.submit_due(now, at_once, lambda: self._stop_at is not None)
-        self._start_disk_timer()
-        self._maintenance.run(ledger, self.events.workload, now)
-        self._start_disk_timer()
-        self._refresh_snapshot(ledger, now)
+        opened.run_pass(now, at_once, lambda: self._stop_at is not None)
         self._changed()
-
-    def _log_set_aside(self, ledger: Ledger) -> None:
-        self.events.set_aside(ledger.set_aside)
-        ledger.set_aside = None
 
     def _start_disk_timer(self, aws_is_waited_for: bool = False) -> None:
         """From here on the disk is waited for, or AWS, which may take longer; a disk hangs at any step."""
@@ -266,54 +253,30 @@ class BillingLoop:
         if owner is None or (isinstance(self._clock, FollowedClock) and not self._clock.heard):
             return None  # what counts under this machine's time would be in another year once the emulator's is known
         ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
-        try:
-            self._opened = self._begin(ledger, owner, now)
-        except BaseException:
-            ledger.close()  # or the next pass would find it locked, by ourselves
-            raise
-        self._loaded.set()
-        return self._opened
-
-    def _begin(self, ledger: Ledger, owner: Owner, now: datetime) -> OpenLedger:
-        """Read, before the first push, what an earlier process of this workload, or of one that is gone, has left."""
         self.events.workload, self.events.region = owner.workload, owner.region
-        waiting = ledger.summary()
-        self.snapshot = Snapshot(waiting=waiting)
-        self.events.opened(ledger.path, waiting.states)
-        self._log_set_aside(ledger)
-        self.events.passed_over(ledger.passed_over)
-        self._sent_before = waiting.ever_settled or any(one.attempts for one in ledger.in_state(State.SEALED))
-        self._policy.restore(ledger)
-        self._maintenance.run(ledger, self.events.workload, now)
-        submitter = Submitter(
+        opened = OpenLedger(
             ledger,
-            self._settings,
-            self.events,
+            settings=self._settings,
+            gate=self._gate,
+            events=self.events,
+            policy=self._policy,
+            maintenance=self._maintenance,
+            quarantine=self.quarantine,
             on_wait=self._start_disk_timer,
-            on_answers=lambda settled: self._apply(ledger, settled),
             start_child=self._start_child,
             chance=self._chance,
         )
-        return OpenLedger(ledger, Sealer(ledger, self._settings, self.events), submitter)
+        try:
+            opened.begin(now)
+        except BaseException:
+            ledger.close()  # or the next pass would find it locked, by ourselves
+            raise
+        self._opened = opened
+        self._loaded.set()
+        return opened
 
     def _may_send(self) -> bool:
-        """Return whether the gate has opened: for this process, or for an earlier one of the same workload."""
-        return self._gate.has_opened or self._sent_before
-
-    def _apply(self, ledger: Ledger, settled: frozenset[str]) -> None:
-        """Let the gate follow from a batch: AWS took records of the dimensions `settled`."""
-        self._sent_before = self._sent_before or bool(settled)
-        self._policy.on_answers(ledger, settled)
-
-    def _refresh_snapshot(self, ledger: Ledger, now: datetime) -> None:
-        """Read what status, metrics and policies show until the next pass."""
-        sealed, waiting, balances = ledger.snapshot()
-        self.snapshot = found = Snapshot.of(sealed, waiting, balances, self._settings.dimensions, now)
-        self.events.postponed(found.postponed, now)
-        self.events.unconfigured(str(ledger.path), found.unconfigured)
-        self._policy.blocked(now, postponed.HINT if found.postponed else None)
-        if self._may_send():
-            self._policy.after_pass(sealed, waiting, now)
+        return self._gate.has_opened or (self._opened is not None and self._opened.may_send)
 
     def finish(self) -> None:
         """Flush after SIGTERM, log what is left, whole, and close the ledger."""
@@ -335,12 +298,12 @@ class BillingLoop:
     def flush(self) -> None:
         """Settle what can be settled of this workload, which reports no more afterwards. Raises LedgerError."""
         assert self._opened is not None
-        ledger, sealer, submitter = self._opened
+        opened = self._opened
         keeps_running = self._task_keeps_running()
         flush = FinalFlush(
-            ledger=ledger,
-            sealer=sealer,
-            submitter=submitter if self._may_send() else None,
+            ledger=opened.ledger,
+            sealer=opened.sealer,
+            submitter=opened.submitter if opened.may_send else None,
             now=self._now,
             monotonic=self._clock.monotonic,
             sleep=self._sleep,

@@ -1,7 +1,8 @@
 """Seal the hours that have closed: the edge between the schedule and the ledger.
 
 Invariants:
-- Oldest first; an hour that is not due yet waits, and every later one with it.
+- Everything that is due is sealed in one transaction, oldest first; an hour that is not due yet waits.
+- Usage that cannot be digested stays in the ledger and is named; every other dimension is sealed.
 - The request is complete when its hour is sealed; nothing of it is decided later.
 
 Sources: AWS Marketplace API Reference, MeterUsage (up to six hours in the past).
@@ -9,12 +10,15 @@ Sources: AWS Marketplace API Reference, MeterUsage (up to six hours in the past)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
+from itertools import groupby
+from typing import Final, Protocol
 
 from sidecar.billing.events import BillingEvents
+from sidecar.billing.quarantine import Quarantine
 from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.sealing import MakeRecord, Skipped
 from sidecar.metering.hours import ONE_HOUR, Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
@@ -27,36 +31,50 @@ ACCEPTED_HOURS: Final = 6
 """Hours back that AWS may still take."""
 
 
+DIMENSION: Final = "dimension"
+"""The kind of what is put aside here."""
+
+
+class Seal(Protocol):
+    """`Ledger.seal` or `Ledger.seal_last`."""
+
+    def __call__(
+        self, hour: Hour, now: datetime, make: MakeRecord, *, also: Iterable[Hour], skipped: list[Skipped]
+    ) -> tuple[UsageRecord, ...]: ...
+
+
 class Sealer:
     """Seals the hours of one workload."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, events: BillingEvents) -> None:
-        """Seal in `ledger`, for the workload that `events` names."""
-        self._ledger, self._events = ledger, events
-        self._product, self._dimensions = settings.product_code, settings.dimensions
+    def __init__(self, ledger: Ledger, settings: Settings, events: BillingEvents, quarantine: Quarantine) -> None:
+        """Seal in `ledger`, for the workload that `events` names; what cannot be sealed goes to `quarantine`."""
+        self._ledger, self._events, self._quarantine = ledger, events, quarantine
+        self._product = settings.product_code
+        self._reports_zero = any(dimension.report_zero for dimension in settings.dimensions)
 
     def seal_closed(self, now: datetime, *, at_once: bool = False) -> None:
         """Seal every closed hour whose second has come; `at_once`: every closed hour. Raises LedgerError."""
-        first, last = self._ledger.open_from(), Hour.at(now).previous
-        if first > last:
-            return
-        hours = {hour for hour in self._ledger.open_hours() if hour <= last} | {last}
-        if any(dimension.report_zero for dimension in self._dimensions):
-            hours |= _accepted(first, last, now)
-        for hour in sorted(hours):
-            if not (at_once or seal_due(hour, now, self._events.workload)):
-                return
-            self._events.sealed(hour, self._ledger.seal(hour, now, self._recorder(now)))
+        hour = Hour.at(now).previous
+        if not (at_once or seal_due(hour, now, self._events.workload)):
+            hour = hour.previous  # its second has come, since each hour has the same one
+        self._seal(self._ledger.seal, hour, now)
 
     def seal_running(self, now: datetime) -> None:
-        """Seal the running hour, where it is not sealed already, and take no push from then on. Raises LedgerError."""
-        hour = Hour.at(now)
-        if self._ledger.open_from() > hour:
-            self._ledger.stop_pushes()
-        else:
-            self._events.sealed(hour, self._ledger.seal_last(hour, now, self._recorder(now)))
+        """Seal everything up to the running hour, and take no push from then on. Raises LedgerError."""
+        self._seal(self._ledger.seal_last, Hour.at(now), now)
 
-    def _recorder(self, now: datetime) -> Callable[[Dimension, Hour, Owed], UsageRecord]:
+    def _seal(self, seal: Seal, hour: Hour, now: datetime) -> None:
+        skipped: list[Skipped] = []
+        also = _accepted(hour, now) if self._reports_zero else ()
+        records = seal(hour, now, self._recorder(now), also=also, skipped=skipped)
+        for sealed, found in groupby(records, key=lambda record: record.hour):
+            self._events.sealed(sealed, tuple(found))
+        for record in records:
+            self._quarantine.remove(DIMENSION, record.dimension)
+        for one in skipped:
+            self._quarantine.add(DIMENSION, one.dimension, one.error)
+
+    def _recorder(self, now: datetime) -> MakeRecord:
         """Return what makes a record of what is owed: its request frozen, the time to send it set."""
         workload, product = self._events.workload, self._product
 
@@ -73,8 +91,7 @@ class Sealer:
         return record
 
 
-def _accepted(first: Hour, last: Hour, now: datetime) -> set[Hour]:
-    """Return every hour from `first` to `last` that AWS still takes."""
-    count = (last.start - first.start) // ONE_HOUR + 1
-    hours = (Hour(last.start - back * ONE_HOUR) for back in range(min(count, ACCEPTED_HOURS)))
-    return {hour for hour in hours if not too_late(hour, now)}
+def _accepted(last: Hour, now: datetime) -> list[Hour]:
+    """Return the hours up to `last` that AWS still takes."""
+    hours = (Hour(last.start - back * ONE_HOUR) for back in range(ACCEPTED_HOURS))
+    return [hour for hour in hours if not too_late(hour, now)]

@@ -15,6 +15,7 @@ from typing import Final
 from sidecar.api.metrics import Metric, counter, gauge
 from sidecar.billing.loop import BillingLoop
 from sidecar.billing.orphans import ORPHANED_HINT, UNCONFIGURED_HINT
+from sidecar.billing.quarantine import HINT as QUARANTINE_HINT
 from sidecar.billing.snapshot import Snapshot
 from sidecar.clock import iso
 from sidecar.ledger.ledger import Ledger
@@ -68,6 +69,7 @@ def document(loop: BillingLoop, settings: Settings, fault: Fault | None) -> dict
         },
         "held": _held(snapshot.sealed),
         "orphaned": loop.orphans.orphaned,
+        "quarantined": [one.as_json() for one in loop.quarantine],
         "hint": " ".join(_hints(loop)) or None,
     }
 
@@ -91,6 +93,7 @@ def metrics(loop: BillingLoop, refusals: Mapping[str, int], fault: Fault | None,
         ),
         counter("usage_left_behind_total", "What was logged at the end.", events.left_behind),
         gauge("metering_overdue", "1 while nothing was reported for too long.", bool(loop.overdue_since)),
+        gauge("usage_quarantined", "What could not be processed and waits in the ledger.", len(loop.quarantine)),
         gauge("ledger_writable", "1 while usage can be kept.", writable),
         Metric(
             name="usage_quantity_accepted_total",
@@ -160,6 +163,8 @@ def _hints(loop: BillingLoop) -> Iterator[str]:
     everywhere = (loop.snapshot.unconfigured, loop.orphans.unconfigured)
     if waits := exact_sums(pair for one in everywhere for pair in one.items()):
         yield f"{_listed(waits)} wait. {UNCONFIGURED_HINT}"
+    if loop.quarantine:
+        yield f"{', '.join(one.name for one in loop.quarantine)}: {QUARANTINE_HINT}"
     if orphaned := loop.orphans.orphaned:
         yield f"Rejected or disputed records of workloads that are gone: {len(orphaned)}. {ORPHANED_HINT}"
 

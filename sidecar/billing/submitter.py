@@ -3,6 +3,7 @@
 Invariants:
 - Nothing is sent before the disk says that it is about to be sent.
 - What came of a record, its meaning and its line in the audit trail are stored in one transaction; then it is logged.
+- A record, or an answer to it, that cannot be digested is put aside and named; the others go on.
 - A child takes no longer than its budget, nor than the final flush allows.
 """
 
@@ -10,25 +11,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sidecar import log
 from sidecar.billing.events import BillingEvents
 from sidecar.billing.messages import Submission, SubmissionResult, budget_seconds, read_results
+from sidecar.billing.quarantine import Quarantine
 from sidecar.child.process import CHILD_FAILED, ChildProcess
+from sidecar.errors import DATA_ERRORS
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.decide import Decision, Policy, decide, decide_if_late
 from sidecar.metering.outcomes import Refused, Settled
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.schedule import oldest_first, too_early
+from sidecar.metering.schedule import oldest_first, too_early, too_late
 from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import Disposition, State
 from sidecar.settings import OnDispute, Settings
 
 BATCH_MAX: Final = 25
 """Records one child sends."""
+RECORD: Final = "record"
+"""The kind of what is put aside here."""
 ROUNDS_MAX: Final = 6
 """Batches of one pass; repairs and fresh credentials are tried at once, but not again and again."""
 
@@ -41,13 +47,14 @@ class Submitter:
         ledger: Ledger,
         settings: Settings,
         events: BillingEvents,
+        quarantine: Quarantine,
         *,
         on_wait: Callable[[bool], None],
         on_answers: Callable[[frozenset[str]], None],
         start_child: Callable[[Submission], ChildProcess],
         chance: Callable[[], float],
     ) -> None:
-        """Submit from `ledger`, for the workload and region that `events` names.
+        """Submit from `ledger`, for the workload and region that `events` names. `quarantine`: see its module.
 
         `on_wait` is called with whether AWS, not the disk, is waited for; `on_answers` after each batch, with the
         dimensions AWS took a record of. `chance` returns a number in [0, 1), new each time.
@@ -55,24 +62,30 @@ class Submitter:
         roll_forward = settings.on_dispute is OnDispute.ROLL_FORWARD
         self._policy = Policy(workload=events.workload, roll_forward_disputed=roll_forward)
         self._ledger, self._endpoint_url, self._events = ledger, settings.endpoint_url, events
+        self._quarantine = quarantine
         self._on_wait, self._on_answers = on_wait, on_answers
         self._start_child, self._chance = start_child, chance
         self._guard = threading.Lock()
         self._current: ChildProcess | None = None
 
     def expire_if_late(self, record: UsageRecord, now: datetime) -> bool:
-        """Return whether it was too late for a record, and it was moved on. Raises LedgerError."""
+        """Return whether it is too late for a record, which is then moved on, or put aside. Raises LedgerError."""
+        if not too_late(record.hour, now):
+            return False
+        self._try(record, lambda: self._expire(record, now))
+        return True
+
+    def _expire(self, record: UsageRecord, now: datetime) -> None:
         decision = decide_if_late(record, now)
         if decision is not None:
             self._store(decision, now)
-        return decision is not None
 
     def submit_due(self, now: datetime, at_once: bool, stopping: Callable[[], bool]) -> None:
         """Submit what is due, oldest first, in batches; with `at_once` also what is held, once. Raises LedgerError."""
         sealed = self._ledger.in_state(State.SEALED) if at_once else ()
-        held = [record for record in sealed if not too_early(record, now)]
+        held = [record for record in self._sendable(sealed) if not too_early(record, now)]
         for _ in range(ROUNDS_MAX):
-            found = held[:BATCH_MAX] or list(self._ledger.due(now, BATCH_MAX))
+            found = held[:BATCH_MAX] or self.due(now)
             held = held[BATCH_MAX:]
             batch = [record for record in found if not self.expire_if_late(record, now)]
             if batch:
@@ -80,19 +93,49 @@ class Submitter:
             if not found or stopping():
                 return
 
+    def due(self, now: datetime) -> list[UsageRecord]:
+        """Return the next batch of records whose time has come, without what is put aside. Raises LedgerError."""
+        return self._sendable(self._ledger.due(now, BATCH_MAX + self._quarantine.count(RECORD)))[:BATCH_MAX]
+
     def submit(self, batch: Sequence[UsageRecord], now: datetime, deadline: float | None = None) -> None:
         """Submit records and store what came of each. `deadline` (monotonic): the end of the process.
 
-        Raises LedgerError.
+        Where a batch cannot be sent for what is in it, each record is sent by itself. Raises LedgerError.
         """
+        try:
+            results = self._send(batch, deadline)
+        except DATA_ERRORS as exc:
+            if len(batch) == 1:
+                self._quarantine.add(RECORD, _named(batch[0]), exc)
+                return
+            for record in batch:
+                self.submit([record], now, deadline)
+            return
+        pairs = list(zip(batch, results, strict=True))
+        for record, result in pairs:
+            self._try(record, partial(self._decide, record, result, now))
+        self._on_answers(frozenset(record.dimension for record, got in pairs if isinstance(got.outcome, Settled)))
+
+    def _send(self, batch: Sequence[UsageRecord], deadline: float | None) -> Sequence[SubmissionResult]:
         self._ledger.mark_sending(batch)
         self._on_wait(True)
-        results = self._run_child(tuple(record.request for record in batch if record.request), deadline)
-        self._on_wait(False)
-        for record, result in zip(batch, results, strict=True):
-            self._store(decide(record, result.outcome, now, self._policy, self._chance()), now, result)
-        pairs = zip(batch, results, strict=True)
-        self._on_answers(frozenset(record.dimension for record, got in pairs if isinstance(got.outcome, Settled)))
+        try:
+            return self._run_child(tuple(record.request for record in batch if record.request), deadline)
+        finally:
+            self._on_wait(False)
+
+    def _decide(self, record: UsageRecord, result: SubmissionResult, now: datetime) -> None:
+        self._store(decide(record, result.outcome, now, self._policy, self._chance()), now, result)
+
+    def _try(self, record: UsageRecord, work: Callable[[], None]) -> None:
+        """Do something for one record; where that record cannot be digested it is put aside, and sent again later.
+
+        What was sent is sent again unchanged, so that AWS counts it once.
+        """
+        self._quarantine.run(RECORD, _named(record), work)
+
+    def _sendable(self, records: Iterable[UsageRecord]) -> list[UsageRecord]:
+        return [record for record in records if not self._quarantine.waits(RECORD, _named(record))]
 
     def abort_current(self) -> None:
         """Kill the child that runs now, unless the final flush started it: the others have had their share of time."""
@@ -132,3 +175,7 @@ class Submitter:
         )
         earlier = self._ledger.earlier_hours(stored) if decision.disposition is Disposition.SETTLE else ()
         self._events.decided(decision, stored, result, earlier)
+
+
+def _named(record: UsageRecord) -> str:
+    return f"{record.dimension} in {record.hour}"

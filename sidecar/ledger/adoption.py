@@ -23,6 +23,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from sidecar.errors import DATA_ERRORS
 from sidecar.ledger import balance, records, seen_ids, volume
 from sidecar.ledger.amounts import (
     Share,
@@ -114,7 +115,7 @@ def adopt(
     try:
         _copy_ids(connection, ours, now, remember_ids)
         return _adopt(connection, path, dimensions, ours, now, take)
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
         return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason)
     finally:
         connection.close()

@@ -23,7 +23,7 @@ from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import Opened, Owner
 from sidecar.ledger.pushes import PushRequest, PushResult
-from sidecar.ledger.sealing import MakeRecord
+from sidecar.ledger.sealing import MakeRecord, Skipped
 from sidecar.ledger.writer import Counters, Writer
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
@@ -157,24 +157,43 @@ class Ledger:
         """Return the hours that hold usage which is not sealed, oldest first."""
         return self._do(sealing.open_hours)
 
-    def seal(self, hour: Hour, now: datetime, make: MakeRecord) -> tuple[UsageRecord, ...]:
-        """Close an hour for good, and every empty one before it; no records where it is closed already.
+    def seal(
+        self,
+        hour: Hour,
+        now: datetime,
+        make: MakeRecord,
+        *,
+        also: Iterable[Hour] = (),
+        skipped: list[Skipped] | None = None,
+    ) -> tuple[UsageRecord, ...]:
+        """Close an hour for good, and in the same transaction every earlier one that has usage or is in `also`.
 
-        Raises ValueError where an earlier hour with usage is open.
+        No records where they are closed already. Where `skipped` is given, what cannot be digested is added to it and
+        stays; else it is raised.
         """
         self._now = now
-        return self._do(sealing.seal, hour, now, tuple(self._dimensions.values()), make)
+        dimensions = tuple(self._dimensions.values())
+        return self._do(sealing.seal, hour, now, dimensions, make, also=also, skipped=skipped)
 
-    def seal_last(self, hour: Hour, now: datetime, make: MakeRecord) -> tuple[UsageRecord, ...]:
-        """Close the running hour at the end of the workload; from then on pushes are refused (503 `shutting_down`).
+    def seal_last(
+        self,
+        hour: Hour,
+        now: datetime,
+        make: MakeRecord,
+        *,
+        also: Iterable[Hour] = (),
+        skipped: list[Skipped] | None = None,
+    ) -> tuple[UsageRecord, ...]:
+        """Close the running hour at the end of the workload, as `seal` does; then pushes are refused (`shutting_down`).
 
         Sums of later hours are in its records. What was pushed before is in, what comes after is not.
-        Raises as `seal` does; then nothing is sealed and pushes are still taken.
+        Where it raises, nothing is sealed and pushes are still taken.
         """
         self._now = now
         dimensions = tuple(self._dimensions.values())
         return self._writer.run(
-            lambda connection: sealing.seal_last(connection, hour, now, dimensions, make), last=True
+            lambda connection: sealing.seal_last(connection, hour, now, dimensions, make, also=also, skipped=skipped),
+            last=True,
         )
 
     # -- records -----------------------------------------------------------------------------------

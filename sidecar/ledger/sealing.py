@@ -1,9 +1,11 @@
 """Seal an hour: write its records, their requests, what is carried and the first open hour, all at once.
 
 Invariants:
-- One transaction: after a crash the hour is open as before, or sealed whole. Sealing it again does nothing.
+- One transaction for everything that has closed: a push comes before all of it or after it, and after a crash the hours
+  are open as before, or sealed whole. Sealing them again does nothing.
 - The request is on disk before it can be sent.
-- Hours are sealed in order; usage of a dimension that was not configured for a while, or whose aggregation
+- Hours are sealed in order. What cannot be digested of one dimension stays as it is, is named, and keeps no other from
+  being sealed. Usage of a dimension that was not configured for a while, or whose aggregation
   changed, is rolled forward as what it came to.
 - The last record of a workload takes the sums of later hours with it (events may be five minutes ahead of the
   clock): no later record reports those hours, and AWS takes nothing from the future. A largest, last or unique value of
@@ -14,10 +16,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
+from sidecar.errors import DATA_ERRORS
 from sidecar.ledger.amounts import (
     Totals,
     amount_of,
@@ -36,6 +41,15 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed, makes_a_record, roll_up
 from sidecar.metering.states import State
 from sidecar.settings.dimensions import Aggregation, Dimension
+
+
+class Skipped(NamedTuple):
+    """A dimension whose usage was not sealed with an hour, and the error it made."""
+
+    dimension: str
+    hour: Hour
+    error: Exception
+
 
 MakeRecord = Callable[[Dimension, Hour, Owed], UsageRecord]
 """A function that makes the sealed record, with its request and the time it is due."""
@@ -84,41 +98,91 @@ def open_hours(connection: sqlite3.Connection) -> tuple[Hour, ...]:
 
 
 def seal(
-    connection: sqlite3.Connection, hour: Hour, now: datetime, dimensions: Iterable[Dimension], make: MakeRecord
+    connection: sqlite3.Connection,
+    hour: Hour,
+    now: datetime,
+    dimensions: Iterable[Dimension],
+    make: MakeRecord,
+    *,
+    also: Iterable[Hour] = (),
+    skipped: list[Skipped] | None = None,
 ) -> tuple[UsageRecord, ...]:
-    """Seal `hour` for every dimension; no records for an hour that is sealed already.
+    """Seal `hour` and every earlier open hour that has usage or is in `also`, oldest first, for every dimension.
 
-    Raises ValueError where an earlier hour with usage is open.
+    No records for hours that are sealed already. Where `skipped` is given, a dimension whose usage cannot be digested
+    is added to it and keeps that usage; else its error is raised, and nothing is sealed.
     """
-    first = open_from(connection).number
-    if hour.number < first:
-        return ()
-    records = []
-    for dimension in dimensions:
-        earlier = [number for number in hours_of(connection, dimension.name) if number < hour.number]
-        if any(number >= first for number in earlier):
-            raise ValueError(f"{dimension.name} has usage before {hour} that is to be sealed first.")
-        roll_open_usage_forward(connection, dimension, earlier, "dimension_absent", now)
-        record = _seal_one(connection, hour, now, dimension, make, first)
-        if record:
-            records.append(record)
-    connection.execute(sql("open_from_move"), {"hour": hour.number + 1})
-    return tuple(records)
+    dimensions = tuple(dimensions)
+    first = open_from(connection)
+    wanted = {hour, *open_hours(connection), *also}
+    return tuple(
+        record
+        for one in sorted(wanted)
+        if first <= one <= hour
+        for record in _seal_hour(connection, one, now, dimensions, make, skipped)
+    )
 
 
 def seal_last(
-    connection: sqlite3.Connection, hour: Hour, now: datetime, dimensions: Sequence[Dimension], make: MakeRecord
+    connection: sqlite3.Connection,
+    hour: Hour,
+    now: datetime,
+    dimensions: Sequence[Dimension],
+    make: MakeRecord,
+    *,
+    also: Iterable[Hour] = (),
+    skipped: list[Skipped] | None = None,
 ) -> tuple[UsageRecord, ...]:
     """Seal the hour a workload ends in, as `seal` does, with the sums of later hours in it.
 
     Where the hour is sealed already, later hours stay as they are.
     """
-    if hour >= open_from(connection):
-        for dimension in dimensions:
-            if dimension.aggregation is Aggregation.SUM:
+    if hour < open_from(connection):
+        return ()
+    records = seal(connection, hour.previous, now, dimensions, make, also=also, skipped=skipped)
+    for dimension in dimensions:
+        if dimension.aggregation is Aggregation.SUM:
+            with _digesting(connection, dimension, hour, skipped):
                 later = [number for number in hours_of(connection, dimension.name) if number > hour.number]
                 roll_open_usage_forward(connection, dimension, later, "workload_ended", now)
-    return seal(connection, hour, now, dimensions, make)
+    return records + seal(connection, hour, now, dimensions, make, skipped=skipped)
+
+
+def _seal_hour(
+    connection: sqlite3.Connection,
+    hour: Hour,
+    now: datetime,
+    dimensions: Iterable[Dimension],
+    make: MakeRecord,
+    skipped: list[Skipped] | None,
+) -> list[UsageRecord]:
+    first = open_from(connection).number
+    records = []
+    for dimension in dimensions:
+        with _digesting(connection, dimension, hour, skipped):
+            earlier = [number for number in hours_of(connection, dimension.name) if number < hour.number]
+            roll_open_usage_forward(connection, dimension, earlier, "dimension_absent", now)
+            record = _seal_one(connection, hour, now, dimension, make, first)
+            if record:
+                records.append(record)
+    connection.execute(sql("open_from_move"), {"hour": hour.number + 1})
+    return records
+
+
+@contextmanager
+def _digesting(
+    connection: sqlite3.Connection, dimension: Dimension, hour: Hour, skipped: list[Skipped] | None
+) -> Iterator[None]:
+    """Do what the block does for one dimension, or nothing of it where its usage cannot be digested."""
+    connection.execute("SAVEPOINT dimension")
+    try:
+        yield
+    except (*DATA_ERRORS, sqlite3.IntegrityError) as exc:
+        if skipped is None:
+            raise
+        connection.execute("ROLLBACK TO dimension")
+        skipped.append(Skipped(dimension.name, hour, exc))
+    connection.execute("RELEASE dimension")
 
 
 def _seal_one(

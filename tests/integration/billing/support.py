@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -189,6 +190,28 @@ class FullDisk:
 
     def __exit__(self, *_: object) -> None:
         self._ledger.check = self._working  # type: ignore[method-assign]
+
+
+class PushesBetween:
+    """While this lasts one unit is pushed before each of the ledger's transactions: at `at` before one of them."""
+
+    def __init__(self, story: Story, at: str, number: int) -> None:
+        """`number`: how many transactions there are before that one."""
+        assert story.loop.ledger is not None
+        self._story, self._at, self._number, self._writer = story, at, number, story.loop.ledger._writer
+        self._working = self._writer.run
+        self.results: list[PushAccepted | PushRefused] = []
+
+    def __enter__(self) -> Self:
+        def run(work: object, *, last: bool = False) -> object:
+            self.results.append(self._story.use("1", at=self._at if len(self.results) == self._number else None))
+            return self._working(work, last=last)  # type: ignore[arg-type]
+
+        self._writer.run = run  # type: ignore[method-assign, assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.run = self._working  # type: ignore[method-assign]
 
 
 def far_ahead(make_story: MakeStory, **more: str) -> Story:

@@ -60,7 +60,7 @@ def test_a_loop_that_breaks_ends_the_process_only_while_the_gate_is_shut(
     story.loop._end = lambda code, _text: ended.append(code)
 
     def broken(_: datetime) -> None:
-        raise ZeroDivisionError
+        raise MemoryError
 
     assert story.loop.ledger is not None
     story.loop.ledger.check = broken  # type: ignore[method-assign]

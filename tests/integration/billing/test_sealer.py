@@ -6,10 +6,12 @@ from decimal import Decimal
 
 import pytest
 
+from sidecar.metering.events import PushAccepted
 from sidecar.metering.states import State
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
     MakeStory,
+    PushesBetween,
     clock_time,
 )
 
@@ -133,4 +135,31 @@ def test_quantities_are_exact_decimals_from_push_to_bill(make_story: MakeStory) 
     story.at("11:00:30").at("11:10")
     assert story.aws.bill() == {"10": "1"}
     assert story.loop.snapshot.balances[0].waiting == Decimal("0.0003")
+    story.balanced()
+
+
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize("number", range(8))
+def test_a_push_into_an_empty_closed_hour_while_hours_are_sealed_is_billed(
+    make_story: MakeStory, number: int, end: bool
+) -> None:
+    """Two hours with usage have closed unsealed; usage of the one between comes before the pass's transaction `number`.
+
+    Every other transaction has a push into the running hour before it.
+    """
+    story = make_story()
+    story.use("1")
+    story.clock.at = clock_time("12:20")
+    story.use("1")
+    story.clock.at = clock_time("13:05")
+    with PushesBetween(story, "11:30", number) as pushed:
+        story.end() if end else story.loop.run_once()
+    accepted = sum(isinstance(one, PushAccepted) for one in pushed.results)
+    assert accepted > 3
+    if end:
+        assert accepted < len(pushed.results), "none is taken after the last seal"
+        story.begin()
+    for at in ("14:00:30", "14:10", "15:00:30", "15:10"):
+        story.at(at)
+    assert sum(map(Decimal, story.aws.bill().values())) == 2 + accepted
     story.balanced()

@@ -32,7 +32,7 @@ def test_a_disk_that_hangs_while_an_hour_is_sealed_is_a_fault(
     one.use("3")
     seen: list[object] = []
 
-    def hangs(*_: object) -> tuple[()]:
+    def hangs(*_: object, **__: object) -> tuple[()]:
         one.clock.advance(STUCK_SECONDS + 1)
         seen.append(one.service.fault)
         return ()

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.sealing import Skipped
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
+from sidecar.metering.rollup import Owed
 from sidecar.metering.states import State
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.ledger.support import (
@@ -49,13 +52,50 @@ def test_an_hour_is_sealed_once(story: Story) -> None:
     assert ledger.open_hours() == (HOUR.next,)
 
 
-def test_hours_are_sealed_in_order(story: Story) -> None:
+def test_an_hour_is_sealed_together_with_every_earlier_one_that_has_usage(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event(quantity="0.6"))
+    third = HOUR.next.next
+    story.push(ledger, event(at=third.start, quantity="0.6"))
+    story.now += timedelta(hours=3)
+    found = ledger.seal(third, story.now, make(story.now))
+    assert [(one.hour, one.quantity) for one in found] == [(third, 1)], "what is carried goes on to the next of them"
+    assert (ledger.open_from(), ledger.open_hours()) == (third.next, ())
+    assert balanced(ledger)
+
+
+def test_a_dimension_that_cannot_be_digested_keeps_no_other_from_being_sealed(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event(quantity="2"), event("peak", "9"), event("users", key="x"))
+
+    def fails(dimension: Dimension, hour: Hour, owed: Owed) -> UsageRecord:
+        if dimension.name == "peak":
+            raise ZeroDivisionError
+        return make(story.now)(dimension, hour, owed)
+
+    skipped: list[Skipped] = []
+    sealed = ledger.seal(HOUR, story.now, fails, skipped=skipped)
+    assert [one.dimension for one in sealed] == ["requests", "users"]
+    assert [(one.dimension, one.hour, type(one.error)) for one in skipped] == [("peak", HOUR, ZeroDivisionError)]
+    assert ledger.open_hours() == (HOUR,), "its usage stays"
+    assert balanced(ledger)
+    story.now += timedelta(hours=1)
+    assert [(one.dimension, one.quantity) for one in story.seal(ledger)] == [("peak", 9)]
+    assert balanced(ledger)
+
+
+def test_a_failure_of_the_disk_is_no_data_to_be_skipped(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event())
-    with pytest.raises(ValueError, match="sealed first"):
-        ledger.seal(HOUR.next, story.now, make(story.now))
+
+    def fails(*_: object) -> UsageRecord:
+        raise OSError(28, "No space left on device")
+
+    skipped: list[Skipped] = []
+    with pytest.raises(LedgerError, match="ledger_full"):
+        ledger.seal(HOUR, story.now, fails, skipped=skipped)
+    assert skipped == []
     assert ledger.open_from() == HOUR
-    assert balanced(ledger)
 
 
 def test_a_seal_that_fails_leaves_the_hour_open(story: Story) -> None:

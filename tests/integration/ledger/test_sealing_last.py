@@ -80,13 +80,13 @@ def test_a_last_seal_that_fails_stops_nothing(story: Story) -> None:
     assert balanced(ledger)
 
 
-def test_an_earlier_hour_is_sealed_before_the_last(story: Story) -> None:
+def test_an_earlier_hour_is_sealed_with_the_last_and_keeps_its_own_usage(story: Story) -> None:
     ledger = story.open()
-    story.push(ledger, event())
-    later = HOUR.end + timedelta(minutes=3)
-    with pytest.raises(ValueError, match="sealed first"):
-        ledger.seal_last(HOUR.next, later, make(later))
-    assert ledger.open_from() == HOUR
+    later = HOUR.end + timedelta(minutes=58)
+    story.push(ledger, event(quantity="2"), event(at=later, quantity="3"), event(at=HOUR.next.end, quantity="4"))
+    found = ledger.seal_last(HOUR.next, later, make(later))
+    assert [(one.hour, one.quantity) for one in found] == [(HOUR, 2), (HOUR.next, 7)]
+    assert balanced(ledger)
 
 
 def test_sums_of_the_next_hour_go_into_the_last_record_with_their_tags(story: Story) -> None:
