@@ -269,6 +269,7 @@ class BillingLoop:
         try:
             opened.begin(now)
         except BaseException:
+            self.events.set_aside(ledger.set_aside)
             ledger.close()  # or the next pass would find it locked, by ourselves
             raise
         self._opened = opened

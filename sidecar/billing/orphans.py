@@ -24,6 +24,10 @@ from sidecar.metering.records import UsageRecord
 
 NOT_OURS: Final = ("ledger_locked", "ledger_of_another")
 """Why another ledger is rightly left alone: its workload runs, or it is of another product or region."""
+UNREADABLE_HINT: Final = (
+    "The file at `path` is another workload's: it is left as it is, and this workload is metered without it. Keep it"
+    " for the seller's support."
+)
 UNCONFIGURED_HINT: Final = (
     "Usage of a dimension that is not configured is not billed. Add the dimension to SIDECAR_DIMENSIONS again, as it"
     " was, to have it billed."
@@ -60,7 +64,8 @@ class OrphanTracker:
     def _log_adoption(self, workload: str, found: AdoptionResult) -> None:
         """Log what was taken over, what had to be left, and what cannot be read and may hold usage."""
         if found.skipped and found.skipped not in NOT_OURS:
-            hint = f"It may hold usage that is not billed. {REASONS[found.skipped]}"
+            hint = UNREADABLE_HINT if found.skipped == "ledger_corrupt" else REASONS[found.skipped]
+            hint = f"It may hold usage that is not billed. {hint}"
             log.error("usage.adoption_failed", path=str(found.path), reason=found.skipped, hint=hint)
         newly_left = found.left > 0 and self._is_new(found.path, found.left)
         if not found.amounts and not newly_left:

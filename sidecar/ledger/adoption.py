@@ -33,11 +33,12 @@ from sidecar.ledger.amounts import (
     delete_buckets,
     dimensions_known,
     hours_of,
+    read_amount,
     record_shares,
     roll,
     shares_of,
 )
-from sidecar.ledger.errors import LedgerError, as_ledger_error
+from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, decoding
 from sidecar.ledger.opening import Owner, ledger_name, open_known, transaction
 from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.sealing import instant_text, open_from
@@ -115,7 +116,7 @@ def adopt(
     try:
         _copy_ids(connection, ours, now, remember_ids)
         return _adopt(connection, path, dimensions, ours, now, take)
-    except (sqlite3.Error, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
+    except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
         return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason)
     finally:
         connection.close()
@@ -173,6 +174,7 @@ def _unconfigured(connection: sqlite3.Connection, dimensions: Sequence[str]) -> 
     return {name: amount for name, amount in found.items() if name not in dimensions}
 
 
+@decoding()
 def freeze(connection: sqlite3.Connection, dimensions: Sequence[str], ours: str, now: datetime) -> None:
     """Do the first step, there: move what another may bill from where it is to `handed`."""
     known = dimensions_known(connection)
@@ -231,7 +233,7 @@ def _freeze_usage(connection: sqlite3.Connection, dimension: Dimension, ours: st
 
 def _freeze_waiting(connection: sqlite3.Connection, dimension: str, ours: str, now: datetime) -> None:
     for row in connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall():
-        share = (tags_of(row["tags"]), Decimal(row["amount"]))
+        share = (tags_of(row["tags"]), read_amount(row["amount"]))
         _freeze_amounts(connection, dimension, [share], row["from_hour"], "rolled_forward", ours, now)
     connection.execute(sql("rolled_delete"), {"dimension": dimension})
 
@@ -259,11 +261,11 @@ def _freeze_amounts(
     ours: str,
     now: datetime,
 ) -> None:
-    for tags, amount in shares:
-        if amount:
+    for tags, share in shares:
+        if share:
             values = {
                 "tags": tags_text(tags),
-                "amount": plain(amount),
+                "amount": plain(share),
                 "from_hour": from_hour,
                 "why": why,
                 "claimed_by": ours,
@@ -271,12 +273,13 @@ def _freeze_amounts(
             connection.execute(sql("handed_add"), {"dimension": dimension, "at": instant_text(now), **values})
 
 
+@decoding()
 def _transfer(row: sqlite3.Row) -> Transfer:
     return Transfer(
         number=row["id"],
         dimension=row["dimension"],
         tags=tags_of(row["tags"]),
-        amount=Decimal(row["amount"]),
+        amount=read_amount(row["amount"]),
         from_hour=row["from_hour"],
         why=row["why"],
     )

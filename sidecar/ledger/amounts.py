@@ -14,10 +14,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from sidecar.ledger.errors import corrupt, decoding
 from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
-from sidecar.metering.quantities import ZERO, Micros, exact_product, exact_sum, micros_to_decimal, plain
+from sidecar.metering.quantities import DIGITS, ZERO, Micros, exact_product, exact_sum, micros_to_decimal, plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Bucket, roll_up
 from sidecar.settings.dimensions import Aggregation, Dimension
@@ -41,15 +42,16 @@ class Totals:
     merged: int
 
     @classmethod
+    @decoding()
     def of(cls, connection: sqlite3.Connection, dimension: str) -> Totals:
         """Return them as they are on disk."""
         row = connection.execute(sql("lifetime_amounts"), {"dimension": dimension}).fetchone()
         return cls(
             dimension=dimension,
             sealed=int(row["sealed"]),
-            accepted=Decimal(row["accepted"]),
-            settled=Decimal(row["settled"]),
-            carry=Decimal(row["carry"]),
+            accepted=read_amount(row["accepted"]),
+            settled=read_amount(row["settled"]),
+            carry=read_amount(row["carry"]),
             merged=row["merged"],
         )
 
@@ -66,12 +68,28 @@ class Totals:
         connection.execute(sql("lifetime_save"), values)
 
 
+def check_rows(connection: sqlite3.Connection) -> None:
+    """Compare every row that is billed from with what was written. Raises sqlite3.DatabaseError."""
+    changed = connection.execute(sql("rows_changed")).fetchone()
+    if changed is not None:
+        raise corrupt(f"a row of {changed[0]} is not what was written")
+
+
+@decoding()
+def read_amount(text: str) -> Decimal:
+    """Return an amount as it is on disk: plain notation. Raises sqlite3.DatabaseError for anything else."""
+    if not DIGITS.fullmatch(text):
+        raise ValueError(f"{text[:40]} is no amount")
+    return Decimal(text)
+
+
+@decoding()
 def dimension_of(row: sqlite3.Row) -> Dimension:
     """Return a dimension as it was last counted here."""
     return Dimension(
         name=row["dimension"],
         aggregation=Aggregation(row["aggregation"]),
-        scale=Decimal(row["scale"]),
+        scale=read_amount(row["scale"]),
         decimals=row["decimals"],
     )
 
@@ -81,6 +99,7 @@ def dimensions_known(connection: sqlite3.Connection) -> dict[str, Dimension]:
     return {row["dimension"]: dimension_of(row) for row in connection.execute(sql("lifetime_settings"))}
 
 
+@decoding()
 def buckets_of(connection: sqlite3.Connection, dimension: str, hour: int) -> list[Bucket]:
     """Return what came in for one hour, by tags; nothing for an hour without usage.
 
@@ -144,6 +163,13 @@ def record_shares(record: UsageRecord) -> list[Share]:
 def hours_of(connection: sqlite3.Connection, dimension: str) -> list[int]:
     """Return the numbers of the hours in which a dimension has usage that is not sealed."""
     return [hour for (hour,) in connection.execute(sql("bucket_hours_all"), {"dimension": dimension}).fetchall()]
+
+
+@decoding()
+def waiting_of(connection: sqlite3.Connection, dimension: str) -> list[Share]:
+    """Return the amounts of a dimension that wait to be counted in a later hour."""
+    rows = connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall()
+    return [(tags_of(row["tags"]), read_amount(row["amount"])) for row in rows]
 
 
 def delete_buckets(connection: sqlite3.Connection, dimension: str, hour: int) -> None:

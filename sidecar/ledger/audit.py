@@ -13,6 +13,7 @@ from typing import Final
 
 from sidecar.ledger import records
 from sidecar.ledger.balance import Balance
+from sidecar.ledger.errors import decoding
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import plain
@@ -54,6 +55,7 @@ def _page_end(text: str) -> tuple[int, str]:
     return int(found[1]), found[2]
 
 
+@decoding()
 def _line(connection: sqlite3.Connection, record: UsageRecord) -> str:
     key = {"hour": record.hour.number, "dimension": record.dimension}
     fields: dict[str, object] = {

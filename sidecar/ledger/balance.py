@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from sidecar.ledger.amounts import dimension_of, hours_of, open_amount
+from sidecar.ledger.amounts import dimension_of, hours_of, open_amount, read_amount, waiting_of
+from sidecar.ledger.errors import decoding
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import MICROS_PER_UNIT, exact_sum, floor_to
@@ -63,6 +64,7 @@ class LedgerSummary:
     """Size of the file and its log."""
 
 
+@decoding()
 def balances(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> tuple[Balance, ...]:
     """Return the balance of every dimension that was ever counted; one that is not configured counts as it did last."""
     return tuple(_balance(connection, row, configured) for row in connection.execute(sql("lifetimes")).fetchall())
@@ -73,13 +75,13 @@ def _balance(connection: sqlite3.Connection, row: sqlite3.Row, configured: Mappi
     dimension = configured.get(name) or dimension_of(row)
     where = {"dimension": name}
     open_sum = exact_sum(open_amount(connection, dimension, hour) for hour in hours_of(connection, name))
-    amounts = [Decimal(amount) for (amount,) in connection.execute(sql("amounts_waiting"), where)]
-    unsealed = _unsealed(connection, name, exact_sum((open_sum, Decimal(row["carry"]))))
+    amounts = [read_amount(one) for (one,) in connection.execute(sql("amounts_waiting"), where)]
+    unsealed = _unsealed(connection, name, exact_sum((open_sum, read_amount(row["carry"]))))
     sums = connection.execute(sql("bucket_sums"), where)
     return Balance(
         dimension=name,
-        accepted=exact_sum((Decimal(row["accepted"]), open_sum)),
-        settled=Decimal(row["settled"]),
+        accepted=exact_sum((read_amount(row["accepted"]), open_sum)),
+        settled=read_amount(row["settled"]),
         waiting=exact_sum((unsealed, *amounts)),
         unsealed=floor_to(unsealed, dimension.decimals),
         events=row["events"],
@@ -91,10 +93,10 @@ def _balance(connection: sqlite3.Connection, row: sqlite3.Row, configured: Mappi
 
 def _unsealed(connection: sqlite3.Connection, dimension: str, used: Decimal) -> Decimal:
     """Return what the next sealing would add up: what is used and carried, and what waits to be counted later."""
-    rolled = connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall()
-    return exact_sum((used, *(Decimal(row["amount"]) for row in rolled)))
+    return exact_sum((used, *(share for _, share in waiting_of(connection, dimension))))
 
 
+@decoding()
 def summary(connection: sqlite3.Connection, size: int) -> LedgerSummary:
     """Return what status, metrics and readiness show; `size` in bytes."""
     one = {name: connection.execute(sql(name)).fetchone()[0] for name in ("oldest_unsettled", "last_settled")}

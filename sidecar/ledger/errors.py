@@ -6,6 +6,7 @@
 Invariants:
 - Every failure of SQLite or the system becomes one `LedgerError` with a reason that never changes.
 - An unknown failure is a failure: nothing is acknowledged because its name is new.
+- A row that cannot be decoded is a damaged page: SQLite checks how a page is built, not what a row says.
 
 Sources: sqlite.org/rescode.html.
 """
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sidecar.errors import SidecarError
+from sidecar.errors import DATA_ERRORS, SidecarError
 
 
 class LedgerError(SidecarError):
@@ -75,13 +77,40 @@ SYSTEM: Final[Mapping[int, str]] = {
 """errno → reason."""
 
 
+FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError)
+"""What SQLite and the system raise; the last is raised by the sqlite3 module for a name or message that is no text."""
+NO_TEXT: Final = "Could not decode to UTF-8"
+"""What the sqlite3 module says, without a result code, of a text that is none."""
+
+
 def as_ledger_error(exc: BaseException, path: Path) -> LedgerError:
     """Return what a failure means for the ledger at `path`."""
     if isinstance(exc, LedgerError):
         return exc
     if isinstance(exc, sqlite3.Error):
-        code = getattr(exc, "sqlite_errorcode", 0)
+        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT if NO_TEXT in str(exc) else 0)
         return LedgerError(SQLITE.get(code & 0xFF, "ledger_failed"), f"{path.name}: {exc}.")
+    if isinstance(exc, UnicodeDecodeError):
+        return LedgerError("ledger_corrupt", f"{path.name}: {exc.reason}.")
     if isinstance(exc, OSError):
         return LedgerError(SYSTEM.get(exc.errno or 0, "ledger_failed"), f"{exc.filename or path}: {exc.strerror}.")
     return LedgerError("ledger_failed", f"{path.name}: {type(exc).__name__}: {exc}.")
+
+
+def corrupt(what: str) -> sqlite3.DatabaseError:
+    """Return the error SQLite would raise if it had met the fault itself."""
+    error = sqlite3.DatabaseError(what.strip().splitlines()[0])
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Raise sqlite3.DatabaseError for what the block cannot decode; as a decorator, for what the function cannot.
+
+    Only for code that reads rows: there a value that is none of ours was changed by the disk.
+    """
+    try:
+        yield
+    except DATA_ERRORS as exc:
+        raise corrupt(f"a row cannot be decoded ({type(exc).__name__}: {exc})") from exc

@@ -70,9 +70,11 @@ class Ledger:
         ledger = cls(opened, owner, dimensions, now)
         try:
             ledger._do(ledger._begin, now)
-        except BaseException:
-            ledger.close()
-            raise
+        except BaseException as exc:
+            begun_again = isinstance(exc, LedgerError) and exc.reason == "ledger_corrupt" and ledger.set_aside
+            if not begun_again:
+                ledger.close()
+                raise
         return ledger
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Invariants:
   file, and SQLite's own lock stands behind ours.
 - A migration and the record of it commit together: a crash leaves the old shape or the new.
 - A newer file is read once to learn that it is newer, and left as it is; ours begins beside it.
+- A file is checked before anything is written to it.
 - After a file was set aside or passed over, the current hour counts as sealed: it may have been sent.
 
 Sources: sqlite.org/pragma.html, sqlite.org/wal.html.
@@ -21,8 +22,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sidecar.ledger import seen_ids, volume
-from sidecar.ledger.errors import LedgerError, as_ledger_error
+from sidecar.ledger import integrity, seen_ids, volume
+from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, corrupt
 from sidecar.ledger.kept_file import sync_directory
 from sidecar.ledger.statements import migrations, sql
 from sidecar.metering.hours import Hour
@@ -30,8 +31,6 @@ from sidecar.metering.hours import Hour
 CACHE_KIB: Final = 1024
 WAL_BYTES_KEPT: Final = 8 * 1024 * 1024
 """The log is cut back to this after a checkpoint."""
-CHECKED: Final = ("meta", "bucket", "unique_key", "late", "lifetime", "rolled", "usage_record", "request", "handed")
-"""Tables checked whole at opening: they are small. A fault among the ids is met when they are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +95,8 @@ def _open_beside(path: Path, owner: Owner, now: datetime) -> Opened:
 def _ready_connection(path: Path, owner: Owner, now: datetime) -> sqlite3.Connection:
     """Return a connection to our own ledger at `path`, in the newest shape, begun if there is none."""
     with _opened(path) as (connection, known):
+        integrity.check(connection, known)
         _make_durable(connection)
-        if known:
-            _check(connection)
         migrate(connection, now)
         _identify(connection, path, owner, now, first_hour(path, now, begun=known > 0))
         seen_ids.load(connection)
@@ -109,11 +107,11 @@ def _ready_connection(path: Path, owner: Owner, now: datetime) -> sqlite3.Connec
 def open_known(path: Path, owner: Owner, now: datetime) -> sqlite3.Connection:
     """Return a connection to another workload's ledger of the same product and region. Raises LedgerError."""
     with _opened(path) as (connection, known):
+        integrity.check(connection, known)  # first: a changed byte could make it look like another product's
         row = connection.execute(sql("meta")).fetchone() if known else None
         if row is None or (row["product_code"], row["region"]) != (owner.product_code, owner.region):
             raise LedgerError("ledger_of_another", f"{path.name} is of another product or region.")
         _make_durable(connection)
-        _check(connection)
         migrate(connection, now)
     return connection
 
@@ -131,7 +129,7 @@ def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
         if known > migrations()[-1].version:
             raise LedgerError("ledger_newer_schema", f"{path.name} has schema {known}.")
         yield connection, known
-    except (sqlite3.Error, OSError) as exc:
+    except FAILURES as exc:
         connection.close()
         raise as_ledger_error(exc, path) from exc
     except BaseException:
@@ -143,7 +141,10 @@ def connect(path: Path) -> sqlite3.Connection:
     """Return a connection; nothing of the file is changed yet. Raises LedgerError."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, volume.FILE_MODE)
-        os.close(handle)
+        try:
+            integrity.check_header(os.pread(handle, integrity.HEADER_BYTES, 0))
+        finally:
+            os.close(handle)
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as exc:
         raise as_ledger_error(exc, path) from exc
@@ -169,32 +170,19 @@ def _make_durable(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
 
 
-def _check(connection: sqlite3.Connection) -> None:
-    """Read the small tables whole. Raises sqlite3.DatabaseError where a page is not what it was."""
-    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    for table in present.intersection(CHECKED):
-        (result,) = connection.execute(f"PRAGMA quick_check('{table}')").fetchone()
-        if result != "ok":
-            raise corrupt(result)
-
-
-def corrupt(what: str) -> sqlite3.DatabaseError:
-    """Return the error SQLite would raise if it had met the fault itself."""
-    error = sqlite3.DatabaseError(what.strip().splitlines()[0])
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
 def schema_version(connection: sqlite3.Connection) -> int:
     """Return the version of a file's schema, 0 for an empty file. Raises sqlite3.Error."""
     try:
         if not connection.execute(sql("tables_count")).fetchone()[0]:
             return 0
-        return connection.execute(sql("schema_version")).fetchone()[0] or 0
+        count, version = connection.execute(sql("migrations_seen")).fetchone()
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_ERROR:
             raise corrupt("no record of migrations") from exc
         raise
+    if not 0 < version == count:
+        raise corrupt(f"{count} migrations up to {version}")  # each commits with its record, in order
+    return int(version)
 
 
 def migrate(connection: sqlite3.Connection, now: datetime) -> None:

@@ -9,14 +9,15 @@ Invariants:
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Final
 
-from sidecar.ledger.amounts import Totals, dimension_of, open_amount, record_shares, roll
+from sidecar.ledger.amounts import Totals, dimension_of, open_amount, read_amount, record_shares, roll
+from sidecar.ledger.errors import decoding
 from sidecar.ledger.sealing import freeze, instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
@@ -35,14 +36,15 @@ START: Final = (-1, "")
 """Before the first record, as (hour, dimension)."""
 
 
+@decoding()
 def record_of(row: sqlite3.Row) -> UsageRecord:
-    """Return a row of `record_whole` as a value of the core."""
-    return UsageRecord(
+    """Return a row of `record_whole` as a value of the core. Raises sqlite3.DatabaseError for what we did not write."""
+    record = UsageRecord(
         hour=Hour.numbered(row["hour"]),
         dimension=row["dimension"],
         state=State(row["state"]),
-        quantity=Decimal(row["quantity"]),
-        request=SealedRequest.from_json(row["body"]),
+        quantity=read_amount(row["quantity"]),
+        request=_request_of(row),
         attempts=row["attempts"],
         retry_at=row["retry_at"] and datetime.fromisoformat(row["retry_at"]),
         last_error=row["last_error"],
@@ -51,6 +53,20 @@ def record_of(row: sqlite3.Row) -> UsageRecord:
         rolled_to=None if row["rolled_to"] is None else Hour.numbered(row["rolled_to"]),
         repairs=tuple(Repair(word) for word in row["repairs"].split()),
     )
+    if record.retry_at is not None and record.retry_at.utcoffset() is None:
+        raise ValueError("retry_at has no offset from UTC")
+    return record
+
+
+def _request_of(row: sqlite3.Row) -> SealedRequest:
+    """Return the request in force. Raises ValueError where it is not the one that was frozen for this record."""
+    request = SealedRequest.from_json(row["body"])
+    if hashlib.sha256(row["body"].encode()).hexdigest() != row["digest"]:
+        raise ValueError(f"the request {row['client_token']} has another digest")
+    sealed = (request.client_token, request.dimension, read_amount(request.quantity), request.timestamp // 3600)
+    if sealed != (row["client_token"], row["dimension"], read_amount(row["quantity"]), row["hour"]):
+        raise ValueError(f"the request {row['client_token']} is of another record")
+    return request
 
 
 def due(connection: sqlite3.Connection, now: datetime, limit: int) -> tuple[UsageRecord, ...]:
@@ -76,6 +92,7 @@ def page(connection: sqlite3.Connection, after: tuple[int, str]) -> tuple[UsageR
     return tuple(map(record_of, connection.execute(sql("records_after"), values).fetchall()))
 
 
+@decoding()
 def open_records(connection: sqlite3.Connection) -> tuple[UsageRecord, ...]:
     """Return what the open hours come to so far, without what is carried."""
     dimensions = {row["dimension"]: dimension_of(row) for row in connection.execute(sql("lifetimes")).fetchall()}
@@ -210,12 +227,14 @@ def prune(connection: sqlite3.Connection, now: datetime) -> None:
     connection.execute(sql("handed_prune"), {"at": instant_text(now - KEPT)})
 
 
+@decoding()
 def earlier_hours(connection: sqlite3.Connection, record: UsageRecord) -> tuple[Hour, ...]:
     """Return the hours before its own in which some of a record's quantity was used, oldest first."""
     rows = (row for name in ("rolled_into", "late_into") for row in connection.execute(sql(name), _key(record)))
     return tuple(map(Hour.numbered, sorted({row["from_hour"] for row in rows})))
 
 
+@decoding()
 def failing_since(connection: sqlite3.Connection) -> datetime | None:
     """Return when AWS first refused since it last took a record, by the audit trail; None if it has not."""
     (text,) = connection.execute(sql("attempts_failing_since")).fetchone()

@@ -4,6 +4,7 @@ Invariants:
 - One transaction for everything that has closed: a push comes before all of it or after it, and after a crash the hours
   are open as before, or sealed whole. Sealing them again does nothing.
 - The request is on disk before it can be sent.
+- What an hour is billed from is compared with what was written, before it is added up.
 - Hours are sealed in order. What cannot be digested of one dimension stays as it is, is named, and keeps no other from
   being sealed. Usage of a dimension that was not configured for a while, or whose aggregation
   changed, is rolled forward as what it came to.
@@ -27,13 +28,15 @@ from sidecar.ledger.amounts import (
     Totals,
     amount_of,
     buckets_of,
+    check_rows,
     delete_buckets,
     dimensions_known,
     hours_of,
     roll,
     shares_of,
+    waiting_of,
 )
-from sidecar.ledger.pushes import tags_of
+from sidecar.ledger.errors import decoding
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain
@@ -87,11 +90,13 @@ def roll_open_usage_forward(
     totals.save(connection)
 
 
+@decoding()
 def open_from(connection: sqlite3.Connection) -> Hour:
     """Return the first hour that is not sealed."""
     return Hour.numbered(connection.execute(sql("meta")).fetchone()["open_from"])
 
 
+@decoding()
 def open_hours(connection: sqlite3.Connection) -> tuple[Hour, ...]:
     """Return the hours that hold usage which is not sealed, oldest first."""
     return tuple(Hour.numbered(hour) for (hour,) in connection.execute(sql("hours_open")).fetchall())
@@ -112,6 +117,7 @@ def seal(
     No records for hours that are sealed already. Where `skipped` is given, a dimension whose usage cannot be digested
     is added to it and keeps that usage; else its error is raised, and nothing is sealed.
     """
+    check_rows(connection)
     dimensions = tuple(dimensions)
     first = open_from(connection)
     wanted = {hour, *open_hours(connection), *also}
@@ -190,10 +196,8 @@ def _seal_one(
 ) -> UsageRecord | None:
     key = {"hour": hour.number, "dimension": dimension.name}
     buckets = buckets_of(connection, dimension.name, hour.number)
-    waiting = connection.execute(sql("rolled_waiting"), {"dimension": dimension.name}).fetchall()
-    rolled = [(tags_of(row["tags"]), Decimal(row["amount"])) for row in waiting]
     totals = Totals.of(connection, dimension.name)
-    owed = roll_up(dimension, buckets, totals.carry, rolled)
+    owed = roll_up(dimension, buckets, totals.carry, waiting_of(connection, dimension.name))
     totals.sealed += sum(bucket.sum for bucket in buckets)
     totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
     totals.carry = owed.carry

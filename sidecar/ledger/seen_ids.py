@@ -19,6 +19,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from sidecar.ledger.errors import decoding
 from sidecar.ledger.statements import sql
 
 GENERATION_SECONDS: Final = 24 * 3600
@@ -78,12 +79,22 @@ def remember(connection: sqlite3.Connection, entries: bytes) -> None:
 def everything(connection: sqlite3.Connection) -> Iterator[bytes]:
     """Yield every id that is known, with its content, up to COPY_IDS at a time; some may come twice."""
     for (entries,) in connection.execute(sql("ids_logged_entries")):
-        yield entries
+        yield _whole([entries])
     rows = connection.execute(sql("ids_sorted"))
     while page := rows.fetchmany(COPY_IDS):
-        yield b"".join(part for entry in page for part in entry)
+        yield _whole(part for entry in page for part in entry)
 
 
+@decoding()
+def _whole(parts: Iterable[bytes]) -> bytes:
+    """Return ids with their contents as one text of bytes. Raises sqlite3.DatabaseError where a part is missing."""
+    entries = b"".join(parts)
+    if len(entries) % ENTRY:
+        raise ValueError(f"{len(entries)} bytes of ids")
+    return entries
+
+
+@decoding()
 def load(connection: sqlite3.Connection) -> None:
     """Read into memory what the log holds and was perhaps not moved: once, before the first push of a connection."""
     connection.execute(sql("ids_lately"))

@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from sidecar.ledger.amounts import buckets_of, dimension_of, hours_of, shares_of
+from sidecar.ledger.amounts import buckets_of, dimension_of, hours_of, read_amount, shares_of
+from sidecar.ledger.errors import decoding
 from sidecar.ledger.pushes import tags_of
 from sidecar.ledger.records import in_state
 from sidecar.ledger.statements import sql
@@ -30,13 +31,14 @@ Entry = dict[str, object]
 """What waits, as JSON values; `left` says what kind it is."""
 
 
+@decoding()
 def entries(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> list[Entry]:
     """Return all of it: records first, then amounts by dimension."""
     left = [_record(record) for state in UNSETTLED for record in in_state(connection, state)]
     for row in connection.execute(sql("lifetimes")).fetchall():
         dimension = configured.get(row["dimension"]) or dimension_of(row)
         left += _open(connection, dimension)
-        if carry := Decimal(row["carry"]):
+        if carry := read_amount(row["carry"]):
             left.append(_amount("carried", dimension.name, carry))
         left += _rolled(connection, dimension.name)
     return left + [_linked_amount("handed", row) for row in connection.execute(sql("handed_waiting")).fetchall()]
@@ -61,9 +63,9 @@ def _record(record: UsageRecord) -> Entry:
 
 def _open(connection: sqlite3.Connection, dimension: Dimension) -> Iterator[Entry]:
     for number in hours_of(connection, dimension.name):
-        for tags, amount in shares_of(dimension, buckets_of(connection, dimension.name, number)):
+        for tags, share in shares_of(dimension, buckets_of(connection, dimension.name, number)):
             hour = Hour.numbered(number).start.isoformat()
-            yield {**_amount("open", dimension.name, amount, tags), "hour": hour}
+            yield {**_amount("open", dimension.name, share, tags), "hour": hour}
 
 
 def _rolled(connection: sqlite3.Connection, dimension: str) -> Iterator[Entry]:
@@ -72,9 +74,9 @@ def _rolled(connection: sqlite3.Connection, dimension: str) -> Iterator[Entry]:
 
 
 def _linked_amount(left: str, row: Mapping[str, object] | sqlite3.Row) -> Entry:
-    amount = _amount(left, str(row["dimension"]), Decimal(str(row["amount"])), tags_of(str(row["tags"])))
-    return {**amount, "from_hour": Hour.numbered(int(str(row["from_hour"]))).start.isoformat()}
+    entry = _amount(left, str(row["dimension"]), read_amount(str(row["amount"])), tags_of(str(row["tags"])))
+    return {**entry, "from_hour": Hour.numbered(int(str(row["from_hour"]))).start.isoformat()}
 
 
-def _amount(left: str, dimension: str, amount: Decimal, tags: Tags = ()) -> Entry:
-    return {"left": left, "dimension": dimension, "quantity": plain(amount), "tags": dict(tags)}
+def _amount(left: str, dimension: str, quantity: Decimal, tags: Tags = ()) -> Entry:
+    return {"left": left, "dimension": dimension, "quantity": plain(quantity), "tags": dict(tags)}

@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from sidecar.ledger.errors import LedgerError, as_ledger_error
+from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
 from sidecar.ledger.opening import rollback
 from sidecar.ledger.pushes import PushRequest, PushResult, apply_group
 from sidecar.metering.events import PushAccepted, PushRefused
@@ -241,7 +241,7 @@ class Writer:
         try:
             task.result = self._transact(task.work)
             self._stopped = self._stopped or task.last
-        except (sqlite3.Error, OSError, LedgerError) as exc:
+        except (*FAILURES, LedgerError) as exc:
             task.error = self._failed(exc)
         except BaseException as exc:
             task.error = exc
@@ -256,7 +256,7 @@ class Writer:
             try:
                 connection.close()
                 self._connection = self._replace_file()
-            except (LedgerError, sqlite3.Error, OSError) as second:
+            except (*FAILURES, LedgerError) as second:
                 self.fault = as_ledger_error(second, self._path)  # tried again by the next transaction
         return error
 

@@ -316,7 +316,10 @@ def test_a_ledger_of_a_newer_version_is_left_untouched_and_another_is_begun(
     ended(sidecar)
     path = ledger_file(tmp_path)
     with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO migration (version, name, applied_at) VALUES (99, 'of the future', 'later')")
+        connection.execute(
+            "INSERT INTO migration (version, name, applied_at)"
+            " SELECT max(version) + 1, 'of the future', 'later' FROM migration"
+        )
     connection.close()
     before = path.read_bytes()
     again = sidecar.again().start().ready()

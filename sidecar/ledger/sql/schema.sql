@@ -4,6 +4,10 @@
 -- How many tables the file has; none in a new one.
 SELECT count(*) FROM sqlite_schema WHERE type = 'table';
 
+-- name: migrations_seen
+-- How many migrations the file has seen, and the newest; a number below the first counts against both.
+SELECT count(*), coalesce(max(version) * (min(version) = 1), 0) FROM migration;
+
 -- name: schema_version
 -- The newest migration that the file has seen.
 SELECT max(version) FROM migration;
@@ -38,3 +42,13 @@ SELECT dimension, aggregation, scale, decimals FROM lifetime;
 INSERT INTO lifetime (dimension, aggregation, scale, decimals) VALUES (:dimension, :aggregation, :scale, :decimals)
 ON CONFLICT (dimension) DO UPDATE SET
   aggregation = excluded.aggregation, scale = excluded.scale, decimals = excluded.decimals;
+
+-- name: rows_changed
+-- The tables with a row that is not what was written, one at most.
+SELECT 'meta' FROM meta WHERE as_read IS NOT as_written
+UNION ALL SELECT 'bucket' FROM bucket WHERE as_read IS NOT as_written
+UNION ALL SELECT 'lifetime' FROM lifetime WHERE as_read IS NOT as_written
+UNION ALL SELECT 'rolled' FROM rolled WHERE as_read IS NOT as_written
+UNION ALL SELECT 'usage_record' FROM usage_record WHERE as_read IS NOT as_written
+UNION ALL SELECT 'handed' FROM handed WHERE as_read IS NOT as_written
+LIMIT 1;

@@ -42,6 +42,10 @@ def test_an_unreadable_ledger_of_another_workload_is_logged(make_story: MakeStor
     story.at("10:40")
     logged = events.one("usage.adoption_failed")
     assert (logged["reason"], logged["path"]) == ("ledger_corrupt", str(story.directory / "ledger-other.sqlite3"))
+    assert "left as it is" in logged["hint"]
+    assert "set aside" not in logged["hint"]
+    assert (story.directory / "ledger-other.sqlite3").exists()
+    assert story.loop.ledger, "its own usage is metered"
 
 
 def test_usage_of_a_dimension_no_longer_configured_is_logged_once(make_story: MakeStory, events: Events) -> None:

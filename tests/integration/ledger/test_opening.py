@@ -143,7 +143,7 @@ def newer(story: Story) -> bytes:
     story.push(story.open(), event())
     story.close()
     connection = raw_connection(story.path)
-    connection.execute("INSERT INTO migration VALUES (99, 'later', 'then')")
+    connection.execute("INSERT INTO migration VALUES (?, 'later', 'then')", (len(migrations()) + 1,))
     connection.commit()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -167,7 +167,7 @@ def test_the_newer_version_adopts_what_the_older_kept_beside_it(story: Story) ->
     story.push(story.open(), event(), event())
     story.close()
     connection = raw_connection(story.path)
-    connection.execute("DELETE FROM migration WHERE version = 99")
+    connection.execute("DELETE FROM migration WHERE name = 'later'")
     connection.commit()
     connection.close()
     ledger = story.open()
@@ -224,7 +224,9 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(story: Story, monkeypa
     story.push(story.open(), event())
     story.close()
     steps = migrations()
-    bad = type(steps[0])(version=2, name="bad", statements=("CREATE TABLE half (a) STRICT", "CREATE nonsense"))
+    bad = type(steps[0])(
+        version=len(steps) + 1, name="bad", statements=("CREATE TABLE half (a) STRICT", "CREATE nonsense")
+    )
     with monkeypatch.context() as patch:
         patch.setattr("sidecar.ledger.opening.migrations", lambda: (*steps, bad))
         with pytest.raises(LedgerError) as raised:

@@ -122,7 +122,10 @@ def test_a_frozen_request_cannot_be_changed_even_by_hand(story: Story) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="forward"):
         connection.execute("UPDATE meta SET open_from = open_from - 1")
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        connection.execute("INSERT INTO usage_record SELECT * FROM usage_record")
+        connection.execute(
+            "INSERT INTO usage_record (hour, dimension, state, quantity, client_token, sealed_at, changed_at)"
+            " SELECT hour, dimension, state, quantity, client_token, sealed_at, changed_at FROM usage_record"
+        )
     connection.close()
 
 

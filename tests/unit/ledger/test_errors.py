@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from sidecar.ledger.errors import REASONS, SQLITE, SYSTEM, LedgerError, as_ledger_error
+from sidecar.ledger.errors import REASONS, SQLITE, SYSTEM, LedgerError, as_ledger_error, decoding
 
 PATH = Path("/x/ledger.sqlite3")
 
@@ -38,6 +40,27 @@ def test_an_unknown_error_is_a_failure() -> None:
 def test_a_full_disk_has_one_reason_from_system_and_sqlite() -> None:
     assert as_ledger_error(OSError(errno.ENOSPC, "full"), PATH).reason == "ledger_full"
     assert as_ledger_error(sqlite_error(sqlite3.SQLITE_FULL), PATH).reason == "ledger_full"
+
+
+def test_text_that_is_none_is_corruption() -> None:
+    connection = sqlite3.connect(":memory:")
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        connection.execute("SELECT CAST(X'ff' AS TEXT)").fetchone()
+    assert as_ledger_error(raised.value, PATH).reason == "ledger_corrupt"
+    assert as_ledger_error(UnicodeDecodeError("utf-8", b"x", 0, 1, "no text"), PATH).reason == "ledger_corrupt"
+
+
+@pytest.mark.parametrize("read", [lambda: int("x"), lambda: {}["x"], lambda: Decimal("x"), lambda: None + 1])  # type: ignore[operator]
+def test_what_cannot_be_decoded_is_corruption(read: Callable[[], object]) -> None:
+    with pytest.raises(sqlite3.DatabaseError) as raised, decoding():
+        read()
+    assert as_ledger_error(raised.value, PATH).reason == "ledger_corrupt"
+
+
+def test_a_full_disk_while_decoding_stays_a_full_disk() -> None:
+    with pytest.raises(sqlite3.OperationalError) as raised, decoding():
+        raise sqlite_error(sqlite3.SQLITE_FULL)
+    assert as_ledger_error(raised.value, PATH).reason == "ledger_full"
 
 
 def test_a_ledger_error_is_not_translated_again() -> None:

@@ -1,0 +1,80 @@
+"""Check a ledger's tables, rows and values, and raise where one is not what was written.
+
+Invariants:
+- Tables are checked with their indexes: an index that lost a row would hide a record from the one who bills it.
+- A row that is billed from is compared with what it was when it was written, a request with its digest.
+- Everything that later passes decode is decoded once, so that what cannot be is met before the file is in use.
+- What grows without an amount in it (ids, the audit trail) is met when it is read.
+
+Sources: sqlite.org/pragma.html (integrity_check), sqlite.org/fileformat2.html (the database header).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Final
+
+from sidecar.ledger import balance, records, unsettled
+from sidecar.ledger.amounts import check_rows
+from sidecar.ledger.errors import corrupt
+from sidecar.ledger.statements import sql
+
+CHECKED: Final = ("meta", "bucket", "unique_key", "late", "lifetime", "rolled", "usage_record", "request", "handed")
+"""Tables that are checked whole, since they are small."""
+HEADER_BYTES: Final = 100
+HEADER_FIXED: Final[Mapping[tuple[int, int], frozenset[bytes]]] = {
+    (16, 18): frozenset([b"\x10\x00"]),  # 4096 bytes a page
+    (18, 20): frozenset([b"\x01\x01", b"\x02\x02"]),  # rollback journal, at the beginning; WAL
+    (20, 24): frozenset([b"\x00\x40\x20\x20"]),
+    (44, 48): frozenset([bytes(4), b"\x00\x00\x00\x04"]),  # without and with tables
+    (56, 60): frozenset([bytes(4), b"\x00\x00\x00\x01"]),  # UTF-8
+}
+"""From and to which byte → what ours say; for other values SQLite has meanings such as "read-only", and no error."""
+ROWS_SINCE: Final = 2
+"""The version of the schema whose rows say what they were when they were written."""
+
+
+def check_header(header: bytes) -> None:
+    """Check the first bytes of a file; an empty one is right. Raises sqlite3.DatabaseError."""
+    if header and any(header[slice(*part)] not in right for part, right in HEADER_FIXED.items()):
+        raise corrupt("the header is not what was written")
+
+
+def check(connection: sqlite3.Connection, version: int) -> None:
+    """Check a file with the schema `version`, 0 for an empty one. Raises sqlite3.DatabaseError; changes nothing."""
+    try:
+        _check(connection, version)
+    except sqlite3.OperationalError as exc:
+        if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            # The statements are right: the schema is not ours.
+            raise corrupt(str(exc)) from exc
+        raise
+
+
+def _check(connection: sqlite3.Connection, version: int) -> None:
+    if version:
+        _check_tables(connection)
+    if version >= ROWS_SINCE:
+        check_rows(connection)
+        if connection.execute(sql("meta")).fetchone() is not None:  # else its beginning was cut off: nothing is in it
+            _decode(connection)
+
+
+def _check_tables(connection: sqlite3.Connection) -> None:
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for table in CHECKED:
+        if table not in present:
+            raise corrupt(f"there is no table {table}")
+        (result,) = connection.execute(f"PRAGMA integrity_check('{table}')").fetchone()
+        if result != "ok":
+            raise corrupt(result)
+
+
+def _decode(connection: sqlite3.Connection) -> None:
+    """Read what a pass reads."""
+    unsettled.entries(connection, {})
+    records.open_records(connection)
+    balance.summary(connection, 0)
+    balance.balances(connection, {})
+    records.failing_since(connection)
