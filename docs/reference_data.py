@@ -304,7 +304,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     "POST /v1/usage": Route(
         "Report usage. The answer comes after the events are on disk.",
         'One event, or an array of 1 to 1 000: `{"dimension", "quantity", "id"?, "at"?, "tags"?, "key"?}`.'
-        " All are kept, or none. The `Content-Type` is not checked.",
+        " All are kept, or none. The `Content-Type` is not checked; `Content-Encoding` may be `gzip` or `deflate`.",
         {
             "200": '`{"accepted": n, "duplicates": m}`; n + m is the number of events sent',
             "400": "malformed; the [reasons](push-refusals.md) of this and the other statuses",
@@ -434,6 +434,10 @@ HTTP_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "not_found": ("404", "There is no such route on this listener."),
     "token_refused": ("401", "The token of `SIDECAR_API_TOKEN_FILE` is missing, or is another one."),
     "too_busy": ("503", "Too many requests at once. Ask again in a second."),
+    "unsupported_content_coding": (
+        "415",
+        "`Content-Encoding` is neither `gzip` nor `deflate`; `Accept-Encoding` has both.",
+    ),
     "unsupported_transfer_coding": ("501", "The only transfer coding that is read is `chunked`."),
     "uri_too_long": ("414", "The request line is too long."),
 }

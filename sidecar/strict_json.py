@@ -14,6 +14,9 @@ import json
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+BOM: Final = "\ufeff"
+"""RFC 8259, section 8.1: a parser may ignore it."""
+
 
 class JsonNumber(NamedTuple):
     """A number as it was written. No `str`, so that it cannot be taken for a string."""
@@ -36,9 +39,9 @@ class Constant:
 
 
 def parse(text: str) -> object:
-    """Return the document. Raises ValueError saying where it is no JSON."""
+    """Return the document; a byte order mark before it is ignored. Raises ValueError saying where it is no JSON."""
     try:
-        return DECODER.decode(text)
+        return DECODER.decode(text.removeprefix(BOM))
     except RecursionError:
         raise ValueError("is nested too deeply.") from None
     except json.JSONDecodeError as exc:

@@ -24,6 +24,7 @@ TITLES: Final[Mapping[int, str]] = {
     409: "Conflict",
     413: "Content Too Large",
     414: "URI Too Long",
+    415: "Unsupported Media Type",
     417: "Expectation Failed",
     422: "Unprocessable Content",
     429: "Too Many Requests",

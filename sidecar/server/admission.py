@@ -22,7 +22,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.api import probes
-from sidecar.server.request import HttpError
+from sidecar.server.http_error import HttpError
 
 LOOPBACK_NAMES: Final = ("localhost", "ip6-localhost", "ip6-loopback")
 LOOPBACK_V4: Final = b"\x7f"

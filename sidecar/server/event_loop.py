@@ -23,8 +23,9 @@ from typing import Any, Final, Protocol
 from sidecar.api.reply import API, PROBE
 from sidecar.server.admission import Admission
 from sidecar.server.connection import Connection, Listener, Phase
+from sidecar.server.http_error import HttpError
 from sidecar.server.limits import Counters, Limits
-from sidecar.server.request import HttpError, Request
+from sidecar.server.request import Request
 from sidecar.server.response import RawResponse, error_response
 
 ACCEPTS_PER_TURN: Final = 16

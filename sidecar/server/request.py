@@ -9,7 +9,8 @@ Invariants:
 - What HTTP requires and gunicorn does not check is checked here: HTTP/1.1 names a host.
 - A body of announced length is the bytes of that length; a chunked one is decoded by gunicorn too, and must end for it
   exactly where it ended for us.
-- No error repeats a byte the client sent.
+- A compressed body is inflated only when it is read, which a thread of the pool does.
+- No error repeats a byte the client sent, but for the name of a content coding.
 
 Sources: RFC 9112 (HTTP/1.1), sections 2.2, 3.2, 6 and 7.1.
 """
@@ -18,13 +19,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from gunicorn.http import errors
 from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.parser import RequestParser
 
+from sidecar.api.reply import PROBE
+from sidecar.server import content_coding
+from sidecar.server.http_error import (
+    BAD_REQUEST,
+    BODY_TOO_LARGE,
+    CODING_MALFORMED,
+    HEADERS_TOO_LARGE,
+    HttpError,
+    refusal_of,
+    unsupported_coding,
+)
 from sidecar.server.limits import Limits
 
 HEAD_END: Final = b"\r\n\r\n"
@@ -40,43 +51,8 @@ KNOWN_HEADS_MAX: Final = 4
 KNOWN_HEAD_BYTES_MAX: Final = 512
 
 
-@dataclass(frozen=True)
-class HttpError:
-    """A request that is not served, as the problem document shows it."""
-
-    status: int
-    reason: str
-    detail: str
-    headers: tuple[tuple[str, str], ...] = ()
-    """Headers of the response, besides the usual ones."""
-
-
 Judge = Callable[[Any], HttpError | None]
 """Takes gunicorn's message of a new head, and returns why the request is not served, or None."""
-
-BAD_REQUEST: Final = HttpError(400, "bad_request", "The request is not valid HTTP/1.1.")
-BODY_TOO_LARGE: Final = HttpError(413, "body_too_large", "The body is longer than this listener reads.")
-URI_TOO_LONG: Final = HttpError(414, "uri_too_long", "The request line is too long.")
-EXPECTATION_FAILED: Final = HttpError(417, "expectation_failed", "The only expectation met here is 100-continue.")
-HEADERS_TOO_LARGE: Final = HttpError(431, "headers_too_large", "The header fields are too long or too many.")
-UNSUPPORTED_TRANSFER_CODING: Final = HttpError(
-    501, "unsupported_transfer_coding", "The only transfer coding read here is chunked."
-)
-
-REFUSALS: Final[tuple[tuple[Any, HttpError], ...]] = (
-    (errors.LimitRequestLine, URI_TOO_LONG),
-    (errors.LimitRequestHeaders, HEADERS_TOO_LARGE),
-    (errors.ExpectationFailed, EXPECTATION_FAILED),
-    (errors.UnsupportedTransferCoding, UNSUPPORTED_TRANSFER_CODING),
-)
-
-
-def refusal_of(error: Exception) -> HttpError:
-    """Return what gunicorn's exception means to the client. An unknown one is a bad request."""
-    for kind, refusal in REFUSALS:
-        if isinstance(error, kind):
-            return refusal
-    return BAD_REQUEST
 
 
 class _Source:
@@ -98,18 +74,43 @@ class _Source:
 class Request:
     """A whole request: gunicorn's message, and its body as received."""
 
-    __slots__ = ("_source", "_wire", "body_bytes", "body_chunks", "message")
+    __slots__ = ("_inflated_bytes_max", "_source", "_wire", "body_bytes", "body_chunks", "coding", "message")
 
-    def __init__(self, message: Any, wire: bytes, chunks: int = 0, source: _Source | None = None) -> None:
-        """`wire`: the body as sent; `source`: where gunicorn reads a chunked one from."""
+    def __init__(
+        self,
+        message: Any,
+        wire: bytes,
+        chunks: int = 0,
+        source: _Source | None = None,
+        coding: str | None = None,
+        inflated_bytes_max: int = 0,
+    ) -> None:
+        """`wire`: the body as sent; `source`: where gunicorn reads a chunked one from; `coding`: how it is compressed.
+
+        `inflated_bytes_max`: its longest length without the coding.
+        """
         self.message = message
-        self.body_bytes = len(wire)
+        self.coding = coding if wire else None
+        self.body_bytes = len(wire) if self.coding is None else inflated_bytes_max
+        """The most that the body can come to."""
         self.body_chunks = chunks
+        self._inflated_bytes_max = inflated_bytes_max
         self._wire = wire
         self._source = source
 
     def read_body(self) -> bytes | HttpError:
         """Return the decoded body, once, and release it. Belongs into the pool when the body is long."""
+        body = self._read_wire()
+        if self.coding is None or isinstance(body, HttpError):
+            return body
+        try:
+            return content_coding.inflate(body, self.coding, self._inflated_bytes_max)
+        except content_coding.TooLong:
+            return BODY_TOO_LARGE
+        except content_coding.Malformed:
+            return CODING_MALFORMED
+
+    def _read_wire(self) -> bytes | HttpError:
         wire, self._wire = self._wire, b""
         if self._source is None:
             return wire
@@ -192,14 +193,15 @@ class RequestReader:
         self._limits = limits
         self._listener = listener
         self._body_bytes_max = limits.body_bytes_max(listener)
-        self._known: dict[bytes, Any] = {}
-        """Head → gunicorn's message, for heads that were accepted and announce a length."""
+        self._known: dict[bytes, tuple[Any, str | None]] = {}
+        """Head → gunicorn's message and the content coding, for heads that were accepted and announce a length."""
         self._next_request()
 
     def _next_request(self) -> None:
         self._scanned = 0
         self._line_judged = False
         self._message: Any = None
+        self._coding: str | None = None
         self._source = _Source(())
         self._body_bytes = 0
         self._chunks: _ChunkScan | None = None
@@ -229,7 +231,8 @@ class RequestReader:
         known = self._known.get(head)
         if known is not None:
             del self.buffer[: end + 4]
-            self._message, self._body_bytes = known, known.body.reader.length
+            self._message, self._coding = known
+            self._body_bytes = self._message.body.reader.length
             return None
         self._source = _Source((head,))
         try:
@@ -245,7 +248,7 @@ class RequestReader:
     def _remember(self, head: bytes, message: Any) -> None:
         if len(self._known) >= KNOWN_HEADS_MAX:
             del self._known[next(iter(self._known))]
-        self._known[head] = message
+        self._known[head] = message, self._coding
 
     def _accept_head(self, message: Any) -> HttpError | None:
         # An absolute target without a path names the root; a CONNECT names no path at all.
@@ -258,6 +261,11 @@ class RequestReader:
         refusal = self._judge_head(message) if self._judge_head else None
         if refusal is not None:
             return refusal
+        if self._listener != PROBE:  # no probe reads a body
+            try:
+                self._coding = content_coding.coding_of(v for name, v in message.headers if name == "CONTENT-ENCODING")
+            except content_coding.Unsupported as error:
+                return unsupported_coding(str(error))
         framing = message.body.reader
         if isinstance(framing, LengthReader):
             self._body_bytes = framing.length
@@ -305,8 +313,9 @@ class RequestReader:
         wire = bytes(memoryview(self.buffer)[:end])
         del self.buffer[:end]
         if self._chunks is None:
-            request = Request(self._message, wire)
+            request = Request(self._message, wire, 0, None, self._coding, self._body_bytes_max)
         else:
-            request = Request(self._message, wire, self._chunks.chunks, self._source)
+            chunks = self._chunks.chunks
+            request = Request(self._message, wire, chunks, self._source, self._coding, self._body_bytes_max)
         self._next_request()
         return request

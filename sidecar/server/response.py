@@ -23,7 +23,8 @@ from gunicorn.http import wsgi
 
 from sidecar.api import problem
 from sidecar.api.reply import LISTENER, Reply, send
-from sidecar.server.request import HttpError, Request
+from sidecar.server.http_error import HttpError
+from sidecar.server.request import Request
 
 INTERNAL_ERROR: Final = HttpError(500, "internal_error", "The request could not be served; the log says why.")
 TOO_BUSY: Final = HttpError(503, "too_busy", "Too many requests are being served. Ask again in a second.")

@@ -17,6 +17,10 @@ def test_a_number_is_no_text() -> None:
     assert not isinstance(parse("1"), str)
 
 
+def test_one_byte_order_mark_before_a_document_is_ignored() -> None:
+    assert parse('\ufeff["\ufeff"]') == ["\ufeff"]
+
+
 def test_a_name_given_twice_is_seen_and_a_name_in_two_objects_is_not_one() -> None:
     assert parse('{"a": 1, "b": 2, "b": 2}') == Repeated("b")
     assert isinstance(parse('[{"a": 1}, {"a": 2}]'), list)
@@ -34,7 +38,9 @@ def test_what_json_does_not_know_is_no_number() -> None:
     assert parse("[NaN, Infinity, -Infinity]") == [Constant("NaN"), Constant("Infinity"), Constant("-Infinity")]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1,]", "{'a': 1}", "[" * 100_000, "01", "1 2", "\ufeff{}", '"\n"'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1,]", "{'a': 1}", "[" * 100_000, "01", "1 2", "\ufeff\ufeff{}", "{}\ufeff", "\ufeff", '"\n"']
+)
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse(text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,8 @@ from sidecar.cli import usage
 from sidecar.errors import Exit
 from tests.integration.server.servers import Server, read_answer, server
 
+BOM = b"\xef\xbb\xbf"
+COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}
 ONE = b'{"dimension": "requests", "quantity": 1}'
 
 
@@ -61,6 +65,61 @@ def test_many_clients_at_once_are_each_answered(running: Server) -> None:
 @pytest.mark.parametrize("content_type", ["", "Content-Type: application/x-www-form-urlencoded\r\n"])
 def test_the_content_type_is_not_asked_for(running: Server, content_type: str) -> None:
     assert running.ask("api", "/v1/usage", method="POST", body=ONE, headers=content_type)[0] == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "identity"])
+@pytest.mark.parametrize("count", [1, 1000])
+def test_a_compressed_push_is_kept_as_a_plain_one(running: Server, coding: str, count: int) -> None:
+    body = COMPRESS[coding](b"[" + b",".join([ONE] * count) + b"]")
+    answer = running.ask("api", "/v1/usage", method="POST", body=body, headers=f"Content-Encoding: {coding}\r\n")
+    assert (answer[0], json.loads(answer[2])["accepted"]) == (200, count)
+
+
+def test_compressed_pushes_on_one_connection_and_in_chunks_are_kept(running: Server) -> None:
+    body = gzip.compress(ONE)
+    with running.connect("api") as sock:
+        for _ in range(3):
+            sock.sendall(head(len(body), "Content-Encoding: gzip\r\n") + body)
+            assert read_answer(sock)[0] == 200
+        sock.sendall(head(len(ONE)) + ONE)
+        assert read_answer(sock)[0] == 200, "the coding of one request is not the next one's"
+        chunked = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+        more = "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"
+        sock.sendall(f"POST /v1/usage HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode() + chunked)
+        assert read_answer(sock)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/usage", "/v1/usage/retry"])
+def test_a_bomb_is_refused_and_probes_go_on(running: Server, path: str) -> None:
+    bomb = gzip.compress(b" " * (200 << 20))
+    answer = running.ask("api", path, method="POST", body=bomb, headers="Content-Encoding: gzip\r\n")
+    assert (answer[0], json.loads(answer[2])["reason"]) == (413, "body_too_large")
+    assert running.ask("probe", "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("body", [gzip.compress(ONE)[:-1], ONE])
+def test_a_body_that_is_not_its_coding_is_refused(running: Server, body: bytes) -> None:
+    answer = running.ask("api", "/v1/usage", method="POST", body=body, headers="Content-Encoding: gzip\r\n")
+    assert (answer[0], json.loads(answer[2])["reason"]) == (400, "bad_request")
+
+
+def test_another_coding_is_named_with_what_is_read(running: Server) -> None:
+    answer = running.ask("api", "/v1/usage", method="POST", body=ONE, headers="Content-Encoding: br\r\n")
+    assert (answer[0], json.loads(answer[2])["reason"]) == (415, "unsupported_content_coding")
+    assert "Content-Encoding is br" in json.loads(answer[2])["detail"]
+    assert "Accept-Encoding: gzip, deflate" in answer[1]
+
+
+def test_a_probe_with_a_coding_and_no_body_is_answered(running: Server) -> None:
+    for listener in ("probe", "api"):
+        assert running.ask(listener, "/healthz", headers="Content-Encoding: gzip\r\n")[0] == 200
+    assert running.ask("probe", "/healthz", headers="Content-Encoding: br\r\n")[0] == 200
+
+
+def test_a_byte_order_mark_before_json_is_ignored(running: Server) -> None:
+    assert running.ask("api", "/v1/usage", method="POST", body=BOM + ONE)[0] == 200
+    assert running.ask("api", "/v1/usage/retry", method="POST", body=BOM + b"{}")[0] == 200
+    assert running.ask("api", "/v1/usage", method="POST", body=BOM + BOM + ONE)[0] == 400
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from sidecar.server.admission import (
     Admission,
     is_loopback,
 )
+from sidecar.server.http_error import HttpError
 from sidecar.server.limits import Limits
-from sidecar.server.request import HttpError, Request, RequestReader
+from sidecar.server.request import Request, RequestReader
 from sidecar.server.worker import gunicorn_settings
 
 TOKEN = "s3cret-token-of-the-test"

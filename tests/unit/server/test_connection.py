@@ -13,8 +13,9 @@ from gunicorn.http.parser import RequestParser
 
 from sidecar.api.reply import API, PROBE
 from sidecar.server.connection import Connection, Listener, Phase
+from sidecar.server.http_error import BAD_REQUEST, HttpError
 from sidecar.server.limits import REFUSAL_STATUSES, Counters, Limits
-from sidecar.server.request import BAD_REQUEST, KNOWN_HEADS_MAX, HttpError, Request, RequestReader
+from sidecar.server.request import KNOWN_HEADS_MAX, Request, RequestReader
 from sidecar.server.worker import gunicorn_settings
 
 GET = b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n"
