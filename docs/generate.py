@@ -53,8 +53,10 @@ def settings() -> str:
         "## Not settings",
         "The region is found: from the ECS task's ARN, else `AWS_REGION`, else `AWS_DEFAULT_REGION`, else the"
         " instance. The AWS SDK reads `HTTPS_PROXY`, `NO_PROXY` (never for link-local addresses), `AWS_CA_BUNDLE`,"
-        " `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` itself. `AWS_ENDPOINT_URL` and its variants are"
-        " ignored, and the log event `endpoint.ignored` says so.",
+        " `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` itself, and the variables of IRSA and of the task"
+        " role. It sees no other variable and no file of a home directory: `AWS_ENDPOINT_URL` and its variants,"
+        " profiles, `REQUESTS_CA_BUNDLE`, `AWS_DATA_PATH` and the like are ignored, and the log events"
+        " `endpoint.ignored` and `sdk_variable.ignored` say so.",
         "## JSON Schemas",
         "For editors and builds: [settings.schema.json](settings.schema.json) is the schema of the settings file,"
         " [product-manifest.schema.json](product-manifest.schema.json) that of the product manifest.",

@@ -24,7 +24,7 @@ from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
 from sidecar.server.listeners import Listening
-from sidecar.settings import EntitlementCheck, Settings
+from sidecar.settings import ENDPOINTS, EntitlementCheck, Settings
 from sidecar.settings.table import BY_NAME
 
 DRAIN_SECONDS: Final = 0.2
@@ -83,8 +83,12 @@ def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
             " dimensions usually want SIDECAR_ENTITLEMENT_CHECK=meter_usage."
         )
         log.warn("pricing.mixed", hint=hint)
-    if settings.ignored:
-        log.warn("endpoint.ignored", variables=list(settings.ignored), hint="Use SIDECAR_ENDPOINT_URL for tests.")
+    endpoints = [name for name in settings.ignored if name.startswith(ENDPOINTS)]
+    if endpoints:
+        log.warn("endpoint.ignored", variables=endpoints, hint="Use SIDECAR_ENDPOINT_URL for tests.")
+    if others := [name for name in settings.ignored if name not in endpoints]:
+        hint = "Use AWS_CA_BUNDLE for certificates, and IRSA or the task role for credentials."
+        log.warn("sdk_variable.ignored", variables=others, hint=hint)
     _warn_of_exposure(settings, listening)
 
 

@@ -53,8 +53,7 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         SDK,
         AnswerClass.CONFIG,
         "sdk_configuration",
-        "Remove AWS_PROFILE and AWS config files from the container; on EKS let the webhook set both AWS_ROLE_ARN"
-        " and AWS_WEB_IDENTITY_TOKEN_FILE.",
+        "On EKS let the webhook set both AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE, and set neither yourself.",
     ),
     ErrorRow.of(
         "ParamValidationError",

@@ -5,6 +5,7 @@ Invariants:
 - One attempt per call: the retry loop is ours, and a retried RegisterUsage has a fresh nonce.
 - Only the models of the two services are looked at; the SDK's own walk through all of them costs more than the call.
 - botocore, not boto3: the resource layer that boto3 adds is not used, and costs each check 13 ms.
+- The service models and endpoint rules are those that botocore ships.
 - What cannot leave this host is refused before it is sent (`request_guard`).
 - The host that was called is remembered, whatever FIPS, dual-stack or an override made of it.
 
@@ -43,8 +44,12 @@ class NarrowLoader(Loader):  # type: ignore[misc]
 
     It does not walk through all of them, and it makes the table of endpoints from the partitions alone:
     the endpoint itself comes from each service's rule set. A test compares every region's endpoints,
-    FIPS and dual-stack included, with those of the full loader.
+    FIPS and dual-stack included, with those of the full loader. It reads what botocore ships and nothing else:
+    botocore's own looks into `~/.aws/models` first, where a rule set could name another host.
     """
+
+    def __init__(self) -> None:
+        super().__init__(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
     def list_available_services(self, type_name: str) -> list[str]:
         return [service for service in SERVICES if self._has(service, type_name)]
@@ -106,7 +111,7 @@ DRY_CALLS: Final[Mapping[str, Callable[[Any], object]]] = {
 
 def _session(config: Any) -> Any:
     session = botocore.session.get_session()
-    session.register_component("data_loader", NarrowLoader(extra_search_paths=[]))
+    session.register_component("data_loader", NarrowLoader())
     session.set_default_client_config(config)
     return session
 
@@ -193,8 +198,7 @@ class Marketplace:
         try:
             session = _session(Config(signature_version=UNSIGNED))
             session.register("before-send", stop)
-            override = self.env.get("AWS_ENDPOINT_URL_STS") if service == "sts" else self.endpoint_url
-            client = session.create_client(service, region_name=self.region, endpoint_url=override)
+            client = session.create_client(service, region_name=self.region, endpoint_url=self.endpoint_url)
             DRY_CALLS[service](client)
         except (BotoCoreError, ResponseParserError, OSError, ValueError, AttributeError):
             pass  # the request was seen, or the region is beyond what the SDK knows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sidecar.errors import SettingsError
 from sidecar.settings import sources, yaml_file
@@ -29,6 +29,7 @@ from sidecar.settings.table import (
 )
 
 __all__ = [
+    "ENDPOINTS",
     "MANIFEST_PATH",
     "SETTINGS",
     "Address",
@@ -43,6 +44,16 @@ __all__ = [
     "Setting",
     "Settings",
 ]
+
+
+ENDPOINTS: Final = "AWS_ENDPOINT_URL"
+IGNORED: Final = (
+    ENDPOINTS,
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "BOTO_CONFIG"),
+    *("AWS_CREDENTIAL_FILE", "AWS_DATA_PATH", "REQUESTS_CA_BUNDLE", "BOTOCORE_EXPERIMENTAL__PLUGINS"),
+)
+"""Beginnings of names. The SDK does not see these variables (`marketplace.sdk_environment`), and `run` logs what is set
+of them: somebody expects something of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +92,7 @@ class Settings:
     """True where `api_bind` was set; the default may silently lack an address family."""
     manifest: Path | None = None
     ignored: tuple[str, ...] = ()
-    """Variables of the AWS SDK that are ignored; `run` logs them."""
+    """Variables of the AWS SDK that are set and ignored; `run` logs them."""
 
     @classmethod
     def load(
@@ -102,10 +113,10 @@ class Settings:
             origins=found.origins,
             api_bind_given=found.origins.get("api_bind") != "default",
             manifest=found.manifest.path if found.manifest else None,
-            ignored=_ignored_endpoints(env),
+            ignored=_ignored(env),
         )
 
 
-def _ignored_endpoints(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the AWS SDK's endpoint variables that are set; a client in production must not follow them."""
-    return tuple(sorted(name for name in env if name.startswith("AWS_ENDPOINT_URL") and env[name]))
+def _ignored(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the AWS SDK's variables that are set and that a client in production must not follow."""
+    return tuple(sorted(name for name in env if name.startswith(IGNORED) and env[name]))

@@ -348,10 +348,12 @@ def _raw(sidecar: Sidecar, path: str) -> str:
         return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
 
 
-def test_an_ambient_aws_endpoint_is_not_followed_and_that_is_said(aws: Emulator, tmp_path: Path) -> None:
-    with Sidecar(aws, tmp_path, AWS_ENDPOINT_URL="http://127.0.0.1:9") as sidecar:
+def test_what_could_move_the_sdk_is_not_followed_and_that_is_said(aws: Emulator, tmp_path: Path) -> None:
+    ambient = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_PROFILE": "nowhere", "REQUESTS_CA_BUNDLE": "/nowhere"}
+    with Sidecar(aws, tmp_path, **ambient) as sidecar:
         sidecar.shows("entitled")
         assert sidecar.logged("endpoint.ignored")["variables"] == ["AWS_ENDPOINT_URL"]
+        assert sidecar.logged("sdk_variable.ignored")["variables"] == ["AWS_PROFILE", "REQUESTS_CA_BUNDLE"]
 
 
 def test_neither_listener_says_what_serves_it(aws: Emulator, tmp_path: Path) -> None:

@@ -124,7 +124,6 @@ STATUS: Final[list[tuple[tuple[AnsweredBy, ...], AnswerClass, str, str]]] = [
 CANNOT_COME: Final = {
     ("MetadataRetrievalError", SDK): "the SDK hands it on as CredentialRetrievalError",
     ("PermissionError", SDK): "the tests may run as root, who may read everything",
-    ("ConfigNotFound", SDK): "the SDK goes on without a config file that is not there",
     ("InvalidEndpointConfigurationError", SDK): "needs an ARN as a resource; RegisterUsage takes none",
     ("InvalidProxiesConfigError", SDK): "needs a proxies_config, which only code can give",
     ("ResponseStreamingError", SDK): "RegisterUsage streams nothing",
@@ -180,11 +179,6 @@ def in_environment(**env: str) -> Callable[[Rig], CheckResult]:
 def behaving(behaviour: Behaviour) -> Callable[[Rig], CheckResult]:
     """The emulator signs something else than it should."""
     return lambda rig: rig.ask(rig.aws(behaviour=behaviour).url, rig.irsa).result
-
-
-def config_file(rig: Rig) -> CheckResult:
-    (rig.tmp / "config").write_text("[[[ this is no configuration")
-    return rig.ask(rig.aws().url, {**KEYS, "AWS_CONFIG_FILE": str(rig.tmp / "config")}).result
 
 
 def unreadable(rig: Rig) -> CheckResult:
@@ -304,8 +298,6 @@ CLIENT: Final = [
         in_environment(AWS_ROLE_ARN=ROLE, AWS_WEB_IDENTITY_TOKEN_FILE="TMP/nowhere"),
     ),
     ("InvalidConfigError", CONFIG, "sdk_configuration", in_environment(AWS_WEB_IDENTITY_TOKEN_FILE="TMP/token")),
-    ("ProfileNotFound", CONFIG, "sdk_configuration", in_environment(AWS_PROFILE="nowhere", **KEYS)),
-    ("ConfigParseError", CONFIG, "sdk_configuration", config_file),
     (
         "ValueError",
         CONFIG,
@@ -343,19 +335,6 @@ CLIENT: Final = [
         CONFIG,
         "web_identity_token_unreadable",
         with_irsa(AWS_WEB_IDENTITY_TOKEN_FILE="TMP/empty/token"),
-    ),
-    (
-        "InvalidSTSRegionalEndpointsConfigError",
-        CONFIG,
-        "sdk_configuration",
-        with_irsa(AWS_STS_REGIONAL_ENDPOINTS="nowhere"),
-    ),
-    ("InvalidIMDSEndpointError", CONFIG, "sdk_configuration", with_irsa(AWS_EC2_METADATA_SERVICE_ENDPOINT="::x")),
-    (
-        "InvalidIMDSEndpointModeError",
-        CONFIG,
-        "sdk_configuration",
-        with_irsa(AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE="x"),
     ),
     ("child_failed", RETRY, "asking_failed", through_loop(ChildProcess, "/bin/true")),
     ("child_timed_out", RETRY, "asking_timed_out", through_loop(Silent, "/bin/sleep", "60")),

@@ -252,7 +252,7 @@ def endpoints(session: Any, region: str, *, fips: bool, dualstack: bool) -> Iter
 
 def test_the_narrow_loader_finds_the_endpoints_of_the_full_one_in_every_region() -> None:
     full, narrow = botocore.session.Session(), botocore.session.Session()
-    narrow.register_component("data_loader", NarrowLoader(extra_search_paths=[]))
+    narrow.register_component("data_loader", NarrowLoader())
     partitions = full.get_component("data_loader").load_data("partitions")["partitions"]
     regions = [region for partition in partitions for region in partition["regions"] if "global" not in region]
     assert len(regions) > 35

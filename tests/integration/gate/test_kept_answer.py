@@ -193,7 +193,9 @@ def test_it_is_not_looked_at_where_an_answer_did_not_verify(forgery: str, kept: 
     assert (result.answer, result.kept) == ("deny", False)
 
 
-@pytest.mark.parametrize("env", [{"AWS_ACCESS_KEY_ID": ""}, {"AWS_PROFILE": "nowhere"}, {"AWS_CA_BUNDLE": "/nowhere"}])
+@pytest.mark.parametrize(
+    "env", [{"AWS_ACCESS_KEY_ID": ""}, {"AWS_SESSION_TOKEN": "a\nb"}, {"AWS_CA_BUNDLE": "/nowhere"}]
+)
 def test_it_is_not_looked_at_where_nobody_was_asked_for_a_mistake_here(env: dict[str, str], kept: Rig) -> None:
     result = kept.ask(dead_url(), {**KEYS, **env}).result
     assert (result.answer, result.kept) == ("config", False)

@@ -59,7 +59,6 @@ STATUS: Final = codes("429 301 302 307 308 400 401 403 404 405 407 411 413 408 5
 CANNOT_COME: Final = {
     "MetadataRetrievalError": "the SDK hands it on as CredentialRetrievalError",
     "PermissionError": "the tests may run as root, who may read everything",
-    "ConfigNotFound": "the SDK goes on without a config file that is not there",
     "InvalidEndpointConfigurationError": "needs an ARN as a resource; MeterUsage takes none",
     "InvalidProxiesConfigError": "needs a proxies_config, which only code can give",
     "ResponseStreamingError": "MeterUsage streams nothing",
@@ -109,7 +108,6 @@ def by_environment(**env: str) -> Callable[[Rig], Outcome]:
 
     def play(rig: Rig) -> Outcome:
         (rig.tmp / "empty").touch()
-        (rig.tmp / "config").write_text("[[[ this is no configuration")
         given = {name: value.replace("TMP", str(rig.tmp)) for name, value in env.items()}
         return metered(rig, rig.aws().url, given).outcome
 
@@ -171,11 +169,6 @@ CLIENT: Final[Mapping[str, Callable[[Rig], Outcome]]] = {
     "IsADirectoryError": by_irsa(AWS_WEB_IDENTITY_TOKEN_FILE="TMP"),
     "NotADirectoryError": by_irsa(AWS_WEB_IDENTITY_TOKEN_FILE="TMP/empty/token"),
     "InvalidConfigError": by_environment(AWS_WEB_IDENTITY_TOKEN_FILE="TMP/token"),
-    "ProfileNotFound": by_environment(AWS_PROFILE="nowhere", **KEYS),
-    "ConfigParseError": by_environment(AWS_CONFIG_FILE="TMP/config", **KEYS),
-    "InvalidSTSRegionalEndpointsConfigError": by_irsa(AWS_STS_REGIONAL_ENDPOINTS="nowhere"),
-    "InvalidIMDSEndpointError": by_irsa(AWS_EC2_METADATA_SERVICE_ENDPOINT="::x"),
-    "InvalidIMDSEndpointModeError": by_irsa(AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE="x"),
     "NoRegionError": lambda rig: metered(rig, rig.aws().url, region="").outcome,
     "InvalidRegionError": lambda rig: metered(rig, rig.aws().url, region="no region!").outcome,
     "ca_bundle_unreadable": bundle,

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from sidecar.errors import SettingsError
-from sidecar.settings import SETTINGS, Settings
+from sidecar.marketplace.sdk_environment import ALLOWED, for_sdk
+from sidecar.settings import ENDPOINTS, IGNORED, SETTINGS, Settings
 from sidecar.settings.table import BY_NAME
 from tests.fakes.config import NOWHERE, PRODUCT
 from tests.fakes.keys import base64_of, body_of, elliptic_pem, private_pem, public_pem
@@ -141,6 +142,18 @@ def test_endpoint_variables_of_the_sdk_are_listed_and_ignored() -> None:
     assert found.ignored == ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS")
     assert found.endpoint_url is None
     assert load().ignored == ()
+
+
+@pytest.mark.parametrize("name", [name for name in IGNORED if name != ENDPOINTS])
+def test_a_variable_that_could_move_the_sdk_is_listed_and_not_seen(name: str) -> None:
+    assert load(needed() | {name: "/x"}).ignored == (name,)
+    assert load(needed() | {name: ""}).ignored == ()
+    assert for_sdk({name: "/x"}, None, in_platform=True).get(name) != "/x"
+
+
+@pytest.mark.parametrize("name", sorted(ALLOWED))
+def test_a_variable_that_the_sdk_sees_is_not_called_ignored(name: str) -> None:
+    assert load(needed() | {name: "x"}).ignored == ()
 
 
 # -- faults
