@@ -28,7 +28,7 @@ class Exit(IntEnum):
     REFUSED = 65
     """What was given is wrong; given again it would be refused again."""
     UNAVAILABLE = 69
-    """Nobody could be asked, or the wait ran out."""
+    """There was no sidecar to ask, or the wait ran out."""
     SOFTWARE = 70
     """The sidecar itself broke; the termination message says where."""
     DENIED = 77

@@ -30,7 +30,7 @@ SPEED_MAX: Final = 100_000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What an emulator said, and when we heard it."""
+    """The time an emulator gave, and when."""
 
     now: float
     """Its Unix seconds."""
@@ -62,7 +62,7 @@ class FollowedClock:
         return self._own.monotonic()
 
     @property
-    def heard(self) -> bool:
+    def answered(self) -> bool:
         """Return whether it was ever answered; until then it tells this machine's time."""
         return self._last is not None
 
@@ -79,7 +79,7 @@ class FollowedClock:
 
 
 def clock_for(clock_url: str | None) -> Clock:
-    """Return this machine's clock, or an emulator's, asked once. Whoever lives longer refreshes it."""
+    """Return this machine's clock, or an emulator's, asked once. A process that lives longer refreshes it."""
     if clock_url is None:
         return SystemClock()
     followed = FollowedClock(clock_url)

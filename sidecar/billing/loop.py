@@ -250,7 +250,7 @@ class BillingLoop:
     def _open(self, now: datetime) -> OpenLedger | None:
         owner = self._owner
         self._opening_tried = owner is not None
-        if owner is None or (isinstance(self._clock, FollowedClock) and not self._clock.heard):
+        if owner is None or (isinstance(self._clock, FollowedClock) and not self._clock.answered):
             return None  # what counts under this machine's time would be in another year once the emulator's is known
         ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
         self.events.workload, self.events.region = owner.workload, owner.region

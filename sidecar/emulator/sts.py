@@ -115,7 +115,7 @@ def _result(key: IssuedKey, form: Mapping[str, str], request_id: str) -> str:
     credentials = _tags(
         {
             "AccessKeyId": key.access_key,
-            # Nobody checks what is signed with it, so it is made up and forgotten.
+            # It is not checked what is signed with it, so it is made up and not kept.
             "SecretAccessKey": secrets.token_urlsafe(30),
             "SessionToken": key.session_token,
             "Expiration": iso(key.expires_at),

@@ -17,7 +17,7 @@ class AnswerClass(Enum):
     DENY = "deny"
     """Final: the customer may not run it, or the answer is not AWS's."""
     CONFIG = "config"
-    """Somebody here must change something."""
+    """A person must change something here."""
     RETRY = "retry"
     """Transient."""
     RETRY_THEN_CONFIG = "retry_then_config"

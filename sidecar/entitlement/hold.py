@@ -47,9 +47,9 @@ SHOWN: Final[Mapping[Hold, tuple[Status, str, str]]] = {
 """Hold → status, reason, hint."""
 
 
-def with_hold(standing: GateState, hold: Hold | None) -> GateState:
+def with_hold(state: GateState, hold: Hold | None) -> GateState:
     """Return what the gate shows while metering holds it."""
-    if hold is None or not standing.entitled:
-        return standing
+    if hold is None or not state.entitled:
+        return state
     status, reason, hint = SHOWN[hold]
-    return replace(standing, status=status, reason=reason, hint=hint)
+    return replace(state, status=status, reason=reason, hint=hint)

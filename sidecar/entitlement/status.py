@@ -39,7 +39,7 @@ class Event(Enum):
     """AWS's answer verified, or a kept one verified again."""
     DENIED = "denied"
     CONFIG = "config"
-    """Somebody here must change something."""
+    """A person must change something here."""
     RETRY = "retry"
     """A transient failure, within the start-up budget."""
     RETRY_LATE = "retry_late"
@@ -143,18 +143,16 @@ def event_for(answer: AnswerClass, late: bool) -> Event:
     ]
 
 
-def next_state(
-    standing: GateState, answer: AnswerClass, reason: str, hint: str, now: datetime, late: bool
-) -> GateState:
-    """Return the standing once `answer` is known. A gate that is open keeps the reason it opened for.
+def next_state(state: GateState, answer: AnswerClass, reason: str, hint: str, now: datetime, late: bool) -> GateState:
+    """Return the state once `answer` is known. A gate that is open keeps the reason it opened for.
 
     `late`: whether the start-up budget is spent, measured by the monotonic clock.
     """
     event = event_for(answer, late)
-    status = TRANSITIONS[standing.status, event]
-    if status is standing.status and _is_noise(status, event):
-        return replace(standing, checked_at=now)
-    return replace(standing, status=status, reason=reason, hint=hint, checked_at=now)
+    status = TRANSITIONS[state.status, event]
+    if status is state.status and _is_noise(status, event):
+        return replace(state, checked_at=now)
+    return replace(state, status=status, reason=reason, hint=hint, checked_at=now)
 
 
 def _is_noise(status: Status, event: Event) -> bool:

@@ -1,7 +1,7 @@
 """Refuse a request that cannot leave this host, before the SDK tries to send it.
 
 The SDK reports a proxy that is no URL, or a line break in a credential, as a failure of the HTTP client: the same
-class as an answer that breaks off. Here they are named, so that nobody waits for an answer that cannot come, and an
+class as an answer that breaks off. Here they are named, so that no attempt waits for an answer that cannot come, and an
 hour that was never sent does not count as perhaps billed.
 
 Invariants:

@@ -74,14 +74,14 @@ class Snapshot:
 
 
 def snapshot(
-    standing: GateState, superseded_version: int | None, for_a_person: Mapping[str, int], overdue: bool
+    state: GateState, superseded_version: int | None, for_a_person: Mapping[str, int], overdue: bool
 ) -> Snapshot:
     """Return what there is to report now. `superseded_version`: the public key version that AWS has rotated."""
     return Snapshot(
-        answered=standing.checked_at is not None,
-        status=standing.status.value,
-        reason=standing.reason,
-        hint=standing.hint,
+        answered=state.checked_at is not None,
+        status=state.status.value,
+        reason=state.reason,
+        hint=state.hint,
         superseded_version=superseded_version,
         rejected=for_a_person.get(State.REJECTED.value, 0),
         disputed=for_a_person.get(State.DISPUTED.value, 0),

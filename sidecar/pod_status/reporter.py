@@ -195,7 +195,7 @@ class PodStatusReporter:
         self._restart_state.update(told=asdict(told))
 
     def publish(self) -> None:
-        """One child: told, heard and acted on."""
+        """Write what is new, in one child."""
         with self._wake:
             now = self._seen
             self._next_at = self._clock.monotonic() + PACE_SECONDS

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -163,6 +162,8 @@ def _host(written: str) -> str:
     bare = written[1:-1] if written.startswith("[") and written.endswith("]") else written
     fine = HOST_NAME.fullmatch(written) is not None
     if ":" in bare:
+        import socket  # only here: the children read settings too, and need none
+
         try:
             fine = bool(socket.inet_pton(socket.AF_INET6, bare))
         except (OSError, ValueError):

@@ -76,7 +76,7 @@ def test_after_an_outage_of_three_hours_each_hour_is_billed_in_its_own_place(
     assert waiting(ended(sidecar)) == 0
 
 
-def test_after_an_outage_of_seven_hours_what_was_certainly_not_billed_rolls_forward(
+def test_after_seven_hours_of_outage_unbilled_usage_rolls_forward(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
@@ -112,7 +112,7 @@ def test_after_seven_hours_an_hour_whose_answer_was_lost_waits_for_a_person(
     assert hours(aws) == {"10": 7}, "it was billed, and not again"
 
 
-def test_a_workload_down_for_seven_hours_bills_what_was_never_sent_in_the_open_hour(
+def test_unsent_usage_of_seven_hours_ago_is_billed_in_the_open_hour(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
@@ -158,7 +158,7 @@ def test_a_clock_set_forward_by_hours_bills_every_hour_once(aws: Emulator, tmp_p
     assert none_too_early(aws)
 
 
-def test_a_clock_that_was_hours_ahead_and_is_set_right_sends_nothing_from_the_future(
+def test_a_clock_set_back_by_hours_sends_nothing_from_the_future(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     """Hours were sealed by the wrong clock. What is in them waits for its time, here past the end."""
@@ -180,7 +180,7 @@ def test_a_clock_that_was_hours_ahead_and_is_set_right_sends_nothing_from_the_fu
     assert none_too_early(aws)
 
 
-def test_after_a_clock_that_was_ahead_everything_is_billed_once_its_time_has_come(
+def test_usage_under_a_fast_clock_is_billed_when_its_hour_comes(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
@@ -220,7 +220,7 @@ def test_ended_while_the_clock_is_behind_nothing_is_stamped_in_the_future(
     assert hours(aws) == {"10": 7, "12": 5}
 
 
-def test_a_ledger_begun_under_a_clock_that_was_ahead_says_so_and_the_next_pod_bills_what_waits(
+def test_usage_postponed_by_a_fast_clock_is_billed_by_the_next_pod(
     keys: SigningKeys, tmp_path: Path, product: Product
 ) -> None:
     with marketplace(keys, "58:20") as aws:
@@ -257,7 +257,7 @@ def test_late_usage_of_a_sealed_hour_is_billed_once_in_the_open_one(
 # -- files
 
 
-def test_a_corrupt_ledger_is_set_aside_and_the_process_serves_from_the_next_hour_on(
+def test_a_corrupt_ledger_is_set_aside_and_the_next_hour_is_metered(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()

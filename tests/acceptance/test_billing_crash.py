@@ -94,7 +94,7 @@ def test_killed_again_and_again_under_load_the_bill_is_what_was_acknowledged(
 TEAMS = '[{"name": "requests", "decimals": 2, "scale": "0.5", "tags": ["team"]}]'
 
 
-def test_killed_again_and_again_decimals_are_billed_exactly_and_each_team_its_share(
+def test_across_kills_decimals_and_allocations_are_billed_exactly(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     """Pushed with six decimals, halved, billed with two: what is below waits, and nothing is rounded away."""
@@ -121,9 +121,7 @@ def test_killed_again_and_again_decimals_are_billed_exactly_and_each_team_its_sh
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS // 2 + 1))
-def test_each_life_another_workload_on_one_volume_bills_nothing_twice_and_loses_nothing(
-    aws: Emulator, tmp_path: Path, seed: int
-) -> None:
+def test_successive_workloads_on_one_volume_bill_everything_once(aws: Emulator, tmp_path: Path, seed: int) -> None:
     """Pods come and are killed; whoever comes next adopts. An hour that was cut off while AWS answered waits for a
     person, billed or not; what was pushed and not acknowledged may be in or out.
     """
@@ -166,9 +164,7 @@ def test_a_push_that_was_not_acknowledged_and_is_sent_again_counts_once(
     settled_in_the_end(aws, again, product)
 
 
-def test_an_id_that_was_billed_hours_ago_by_an_earlier_process_still_counts_once(
-    aws: Emulator, tmp_path: Path, product: Product
-) -> None:
+def test_an_id_billed_hours_ago_by_another_process_counts_once(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
     assert product.use(sidecar, 7, "order-1") == 200
     aws.set_clock(now=at("11:10"))

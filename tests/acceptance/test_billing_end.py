@@ -124,7 +124,7 @@ def test_the_smallest_budget_is_kept_and_loses_nothing(aws: Emulator, tmp_path: 
     assert waiting(again) == 0
 
 
-def test_pushes_are_taken_while_the_closed_hour_settles_and_refused_after_the_last_seal(
+def test_pushes_are_accepted_until_the_last_seal_and_refused_after(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_FLUSH_SECONDS="20")
@@ -161,7 +161,7 @@ def test_with_aws_away_the_end_comes_in_time_and_what_is_left_is_logged_whole(
     assert hours(aws) == {"10": 7, "11": 5}
 
 
-def test_sigterm_while_aws_hangs_with_the_closed_hour_still_reaches_the_running_one(
+def test_sigterm_during_a_hung_submission_still_seals_the_running_hour(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     """The child that hangs began before SIGTERM: it may not use up the budget."""
@@ -352,7 +352,7 @@ def test_restarted_within_the_hour_the_rest_of_it_is_billed_in_the_next(
     ended_within(third, 10)
 
 
-def test_a_restart_before_the_gate_ever_opened_sends_nothing_and_keeps_everything(
+def test_a_restart_before_the_first_opening_keeps_all_and_sends_nothing(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     aws.unsubscribe()
@@ -419,7 +419,7 @@ def test_a_workload_that_dies_beside_a_living_one_is_adopted_within_the_hour(
     assert waiting(first) == waiting(second) == 0
 
 
-def test_a_workload_that_comes_back_after_its_usage_was_adopted_does_not_bill_it_again(
+def test_a_workload_does_not_bill_again_what_another_has_adopted(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     dead = Metered(aws, tmp_path).start().ready()
@@ -437,9 +437,7 @@ def test_a_workload_that_comes_back_after_its_usage_was_adopted_does_not_bill_it
     assert waiting(back) == waiting(last) == 0
 
 
-def test_an_id_that_the_dead_workload_kept_counts_once_when_it_is_sent_again_to_the_heir(
-    aws: Emulator, tmp_path: Path, product: Product
-) -> None:
+def test_an_id_of_a_dead_workload_counts_once_in_its_successor(aws: Emulator, tmp_path: Path, product: Product) -> None:
     """A StatefulSet's pod comes back with another uid on the same volume; its product sends again what it was not sure
     of.
     """

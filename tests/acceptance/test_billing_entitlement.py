@@ -135,7 +135,7 @@ def test_recheck_sends_the_denied_record_at_once(aws: Emulator, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "kill", "worker"])
-def test_a_gate_that_the_first_record_shut_stays_shut_across_a_restart_and_opens_after_subscribing(
+def test_a_gate_shut_by_the_first_record_opens_after_subscribing_only(
     aws: Emulator, tmp_path: Path, product: Product, how: str
 ) -> None:
     sidecar = denied_after_the_first_record(aws, tmp_path, product)
@@ -170,7 +170,7 @@ def restarted(sidecar: Metered, how: str) -> Metered:
 
 
 @pytest.mark.parametrize("how", ["kill", "worker"])
-def test_a_denied_first_record_that_was_throttled_since_still_shuts_the_gate_after_a_restart(
+def test_a_throttled_denied_first_record_shuts_the_gate_after_a_restart(
     aws: Emulator, tmp_path: Path, product: Product, how: str
 ) -> None:
     """The last answer says nothing of the customer; the one before it did."""
@@ -195,7 +195,7 @@ def test_a_denied_first_record_that_was_throttled_since_still_shuts_the_gate_aft
     assert billed(aws) == product.owed
 
 
-def test_a_denied_first_record_that_grew_too_old_still_shuts_the_gate_after_a_restart(
+def test_an_expired_denied_first_record_shuts_the_gate_after_a_restart(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
     """It was rolled forward; nothing of this customer was ever taken."""
@@ -236,9 +236,7 @@ def test_with_on_denied_exit_a_denied_first_record_ends_the_process_with_77(
     assert waiting(sidecar) == product.owed
 
 
-def test_with_on_denied_exit_a_restart_ends_with_77_again_until_the_customer_subscribes(
-    aws: Emulator, tmp_path: Path, product: Product
-) -> None:
+def test_with_exit_each_restart_ends_with_77_until_subscribed(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = denied_after_the_first_record(aws, tmp_path, product, SIDECAR_ON_DENIED="exit")
     assert sidecar.ended(SLOW) == 77
     again = sidecar.again().start()
@@ -340,7 +338,7 @@ def overdue(aws: Emulator, directory: Path, product: Product, policy: str) -> Me
 @pytest.mark.parametrize(
     ("policy", "entitled", "ready"), [("alert", 200, 200), ("not_ready", 200, 503), ("shut", 503, 503)]
 )
-def test_overdue_metering_does_what_the_operator_chose_and_ends_with_the_first_record_taken(
+def test_overdue_metering_acts_as_set_until_a_record_is_accepted(
     aws: Emulator, tmp_path: Path, product: Product, policy: str, entitled: int, ready: int
 ) -> None:
     with overdue(aws, tmp_path, product, policy) as sidecar:
@@ -355,9 +353,7 @@ def test_overdue_metering_does_what_the_operator_chose_and_ends_with_the_first_r
     assert billed(aws) == product.owed
 
 
-def test_a_gate_shut_as_overdue_opens_again_though_the_worker_was_replaced_meanwhile(
-    aws: Emulator, tmp_path: Path, product: Product
-) -> None:
+def test_an_overdue_gate_opens_again_in_a_new_worker(aws: Emulator, tmp_path: Path, product: Product) -> None:
     """AWS takes the record in the new worker's first pass, before it could find out that it is overdue."""
     with overdue(aws, tmp_path, product, "shut") as sidecar:
         sidecar.shows("unavailable")

@@ -26,9 +26,7 @@ def test_an_entitled_workload_opens_the_gate_and_says_who_it_is(aws: Emulator, t
         assert sidecar.logged("registration.accepted")["workload"] == sidecar.pod
 
 
-def test_an_unsubscribed_customer_is_denied_and_the_reason_is_on_the_termination_note(
-    aws: Emulator, tmp_path: Path
-) -> None:
+def test_a_denial_and_its_reason_are_in_the_termination_log(aws: Emulator, tmp_path: Path) -> None:
     aws.unsubscribe()
     with Sidecar(aws, tmp_path) as sidecar:
         shown = sidecar.shows("denied")

@@ -82,7 +82,7 @@ def test_an_ecs_task_is_metered_by_its_arn_in_the_arns_region(aws: Emulator, tmp
         assert list(tmp_path.glob("answer-*.json"))
 
 
-def test_a_region_variable_that_disagrees_with_the_task_is_said_and_not_followed(aws: Emulator, tmp_path: Path) -> None:
+def test_a_region_variable_that_contradicts_the_task_is_not_used(aws: Emulator, tmp_path: Path) -> None:
     aws.behave(region="eu-central-1")
     with ecs_agent() as agent, in_a_task(aws, tmp_path, agent, AWS_REGION="us-east-1") as sidecar:
         sidecar.shows("entitled")

@@ -18,7 +18,7 @@ import pytest
 
 from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar, eventually
-from tests.acceptance.test_pod_status import POD, heralded
+from tests.acceptance.test_pod_status import POD, with_api_mount
 from tests.ports import free_port
 
 
@@ -204,9 +204,7 @@ def test_a_name_that_contradicts_the_pod_ends_it_with_78(aws: Emulator, tmp_path
         assert sidecar.pod in sidecar.note.read_text()
 
 
-def test_without_an_identity_a_uuid_in_the_state_directory_names_it_and_nothing_is_kept(
-    aws: Emulator, tmp_path: Path
-) -> None:
+def test_without_an_identity_a_uuid_names_it_and_nothing_is_kept(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         pass
     nameless = Sidecar(aws, tmp_path)
@@ -233,10 +231,10 @@ def test_by_default_probes_answer_on_ipv4_and_ipv6_and_the_api_on_loopback_only(
         assert listening["api"] == ["127.0.0.1:8485", "[::1]:8485"]
 
 
-@pytest.mark.parametrize("herald", [False, True], ids=["alone", "telling the cluster"])
+@pytest.mark.parametrize("reporter", [False, True], ids=["alone", "with a reporter"])
 @pytest.mark.parametrize("more", [{}, {"SIDECAR_DIMENSIONS": "requests"}], ids=["gate alone", "metering"])
 def test_the_idle_worker_has_imported_nothing_heavy(
-    aws: Emulator, tmp_path: Path, more: dict[str, str], herald: bool
+    aws: Emulator, tmp_path: Path, more: dict[str, str], reporter: bool
 ) -> None:
     """Looked at from outside: which files it maps, and what its own importer would have to have loaded."""
     heavy = ("botocore", "boto3", "jwt", "cryptography", "flask", "werkzeug", "yaml", "asyncio", "_rust")
@@ -252,14 +250,14 @@ def test_the_idle_worker_has_imported_nothing_heavy(
         "    freeze(worker)\n"
         "    threading.Timer(2.0, tell, [worker]).start()\n"
         "gunicorn_app._freeze_gc = settled\n"
-        f"{heralded(tmp_path) if herald else ''}"
+        f"{with_api_mount(tmp_path) if reporter else ''}"
         "from sidecar.__main__ import main\n"
         "sys.exit(main(['run']))\n"
     )
     told = tmp_path / "modules"
     sidecar = Sidecar(aws, tmp_path, **more)
     sidecar.line = [sys.executable, "-c", code, str(told)]
-    sidecar.env |= POD if herald else {}
+    sidecar.env |= POD if reporter else {}
     with sidecar:
         sidecar.shows("entitled")
         sidecar.probe("/healthz")
@@ -269,7 +267,7 @@ def test_the_idle_worker_has_imported_nothing_heavy(
     assert found == []
     assert "sidecar.gate.loop" in modules, "the test looks at the right process"
     assert ("sqlite3" in modules) == bool(more), "who meters nothing loads nothing for it"
-    assert ("sidecar.pod_status.reporter" in modules) == herald, "who tells nothing loads nothing for it"
+    assert ("sidecar.pod_status.reporter" in modules) == reporter, "a sidecar without a reporter loads no module of it"
     assert "sidecar.pod_status.writer" not in modules, "only the child writes"
     assert not [name for name in heavy if f"/{name}/" in maps]
 
@@ -293,7 +291,7 @@ def test_no_process_of_run_imports_boto3(aws: Emulator, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a new PID namespace needs root")
-def test_as_pid_1_it_reaps_orphans_forwards_sigterm_and_ends_with_the_right_code(aws: Emulator, tmp_path: Path) -> None:
+def test_as_pid_1_it_reaps_orphans_and_forwards_sigterm_and_exit_code(aws: Emulator, tmp_path: Path) -> None:
     sidecar = Sidecar(aws, tmp_path, SIDECAR_ON_DENIED="exit", SIDECAR_REASK_SECONDS="0")
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if subprocess.run([*inside, "true"], check=False).returncode:

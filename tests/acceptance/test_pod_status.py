@@ -17,7 +17,7 @@ from tests.integration.pod_status.cluster_api import TOKEN, UID, ClusterApi
 pytest.importorskip("kubernetes")
 
 
-def heralded(mount: Path) -> str:
+def with_api_mount(mount: Path) -> str:
     """Code that lets a sidecar find the mount at another place."""
     return (
         "from pathlib import Path\n"
@@ -46,7 +46,7 @@ def api(tmp_path: Path) -> Iterator[ClusterApi]:
 
 def beside(api: ClusterApi, aws: Emulator, directory: Path, **settings: str) -> Sidecar:
     sidecar = Sidecar(aws, directory, POD_UID=UID, **(POD | {"KUBERNETES_SERVICE_PORT": str(api.port)}), **settings)
-    code = heralded(api.mount) + "import sys\nfrom sidecar.__main__ import main\nsys.exit(main(['run']))\n"
+    code = with_api_mount(api.mount) + "import sys\nfrom sidecar.__main__ import main\nsys.exit(main(['run']))\n"
     sidecar.line = [sys.executable, "-c", code]
     return sidecar
 

@@ -69,7 +69,7 @@ def test_the_schema_knows_every_value_and_no_other() -> None:
     jsonschema.validate(VALUES, SCHEMA)
 
 
-def test_the_schema_has_the_settings_of_the_sidecar_and_requires_what_is_not_null() -> None:
+def test_the_schema_has_the_settings_and_requires_what_is_not_null() -> None:
     text = values_schema.SCHEMA.read_text()
     again = values_schema.text(values_schema.rewritten(SCHEMA)) + "\n"
     assert again == text, "run: python -m tests.chart.values_schema --write"

@@ -30,7 +30,7 @@ from sidecar.pod_status.messages import StatusUpdate, answers
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from sidecar.pod_status.writer import CONDITION
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
-from tests.acceptance.test_pod_status import heralded
+from tests.acceptance.test_pod_status import with_api_mount
 
 pytestmark = pytest.mark.skipif(
     not (os.environ.get("KUBECONFIG") and os.environ.get("SIDECAR_EMULATOR_IMAGE") and shutil.which("kubectl")),
@@ -77,14 +77,14 @@ class Place:
                     {
                         "apiVersion": "rbac.authorization.k8s.io/v1",
                         "kind": "Role",
-                        "metadata": {"name": "herald", "namespace": self.namespace},
+                        "metadata": {"name": "reporter", "namespace": self.namespace},
                         "rules": list(rules),
                     },
                     {
                         "apiVersion": "rbac.authorization.k8s.io/v1",
                         "kind": "RoleBinding",
-                        "metadata": {"name": "herald", "namespace": self.namespace},
-                        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "herald"},
+                        "metadata": {"name": "reporter", "namespace": self.namespace},
+                        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reporter"},
                         "subjects": [{"kind": "ServiceAccount", "name": "product", "namespace": self.namespace}],
                     },
                 ],
@@ -118,7 +118,7 @@ EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    namespace = f"herald-{uuid.uuid4().hex[:8]}"
+    namespace = f"reporter-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
     try:
         kubectl("create", "serviceaccount", "product", "-n", namespace)
@@ -239,9 +239,7 @@ def test_with_the_policy_of_the_documentation_a_token_reaches_its_own_pod_alone(
         kubectl("delete", "--ignore-not-found", "-f-", given=policy)
 
 
-def test_the_whole_process_opens_the_readiness_gate_and_a_restart_does_not_shut_it(
-    place: Place, tmp_path: Path
-) -> None:
+def test_the_readiness_gate_opens_and_a_restart_does_not_shut_it(place: Place, tmp_path: Path) -> None:
     """The sidecar runs here, beside the emulator; pod and API server are real."""
     place.grant(STATUS, EVENTS)
     access, state = place.api, tmp_path / "state"
@@ -249,7 +247,8 @@ def test_the_whole_process_opens_the_readiness_gate_and_a_restart_does_not_shut_
     env = {"POD_UID": access.uid, "POD_NAME": access.pod, "POD_NAMESPACE": access.namespace}
     env |= {"KUBERNETES_SERVICE_HOST": access.host, "KUBERNETES_SERVICE_PORT": access.port}
     env |= {"SIDECAR_REASK_SECONDS": "1"}
-    code = heralded(Path(access.mount)) + "import sys\nfrom sidecar.__main__ import main\nsys.exit(main(['run']))\n"
+    run = "import sys\nfrom sidecar.__main__ import main\nsys.exit(main(['run']))\n"
+    code = with_api_mount(Path(access.mount)) + run
     with Emulator(product_codes=(PRODUCT,)) as aws:
         aws.unsubscribe()
         sidecar = Sidecar(aws, state, **env)

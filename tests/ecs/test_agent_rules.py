@@ -34,7 +34,7 @@ def test_healthy_waits_for_a_pass_and_an_unhealthy_gate_is_waited_for_too() -> N
         assert not may("HEALTHY", gate(health=health), now=1e6), "without startTimeout nothing ends the wait"
 
 
-def test_a_start_timeout_ends_the_wait_for_healthy_success_and_complete_not_for_start() -> None:
+def test_a_start_timeout_ends_each_wait_but_that_for_start() -> None:
     limited = {"startTimeout": 120}
     for condition in ("HEALTHY", "SUCCESS", "COMPLETE"):
         assert not may(condition, gate(definition=limited), now=119.0)

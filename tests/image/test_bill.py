@@ -16,7 +16,7 @@ from tests.unit.image.test_lock import entries
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_bill_lists_every_locked_package_that_was_left_and_those_of_the_base(image: str, tmp_path: Path) -> None:
+def test_the_bill_lists_each_locked_package_left_and_those_of_the_base(image: str, tmp_path: Path) -> None:
     file = tmp_path / "sbom.cdx.json"
     subprocess.run([sys.executable, ROOT / "image" / "sbom.py", image, file], check=True, timeout=300)
     text = file.read_text()

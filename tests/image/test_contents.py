@@ -99,7 +99,7 @@ def test_of_boto3_only_what_makes_a_client_is_there(image: str) -> None:
     assert found & set(prune.RESOURCES) == set()
 
 
-def test_of_the_kubernetes_client_only_what_writes_condition_and_events_is_there(image: str) -> None:
+def test_the_kubernetes_client_is_cut_down_to_condition_and_events(image: str) -> None:
     names = [name.split("site-packages/")[1] for name in files(image) if "site-packages/" in name]
     sources = [name for name in names if name.startswith("kubernetes/") and name.endswith(".py")]
     assert "kubernetes/client/rest.py" in sources

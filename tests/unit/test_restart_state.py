@@ -57,5 +57,5 @@ def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
 def test_a_standing_comes_off_the_board_as_it_went_on(status: Status, checked: object) -> None:
     given = gate_state(status, checked_at=checked, hint='é "…"\n', asking_since=NOON - timedelta(days=1))
     shared = RestartState()
-    shared.update(standing=given.as_json())
-    assert GateState.from_json(shared.read()["standing"]) == given
+    shared.update(gate_state=given.as_json())
+    assert GateState.from_json(shared.read()["gate_state"]) == given

@@ -73,7 +73,7 @@ def test_an_allocation_has_exactly_one_quantity(aws: Emulator) -> None:
     assert metered(aws.url, UsageAllocations=[share(7)]) == "ok"
 
 
-def test_as_many_allocations_as_the_model_allows_are_accepted_or_the_older_limit_is_played(aws: Emulator) -> None:
+def test_the_models_limit_of_allocations_holds_unless_the_older_is_set(aws: Emulator) -> None:
     most = [share(1, part=str(number)) for number in range(2500)]
     aws.behave(allocations_max=500)
     assert metered(aws.url, UsageQuantity=2500, UsageAllocations=most) == BAD_SPLIT
@@ -142,7 +142,7 @@ def test_the_same_split_in_another_order_is_the_same_record(aws: Emulator) -> No
     assert meter(aws.url, Timestamp=at, UsageAllocations=turned)["MeteringRecordId"] == first["MeteringRecordId"]
 
 
-def test_the_same_quantity_split_otherwise_is_a_duplicate_unless_the_knob_says_otherwise(emulator: Aws) -> None:
+def test_the_same_quantity_split_otherwise_is_a_duplicate_by_default(emulator: Aws) -> None:
     aws = emulator(clock_start=datetime.fromisoformat("2026-05-01T10:00:00+00:00"), clock_speed=0)
     at = aws.clock.now()
     first = meter(aws.url, Timestamp=at, UsageAllocations=[share(7, team="red")])

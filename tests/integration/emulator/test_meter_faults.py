@@ -77,7 +77,7 @@ def test_a_hanging_call_records_nothing(aws: Emulator) -> None:
     assert aws.bill() == []
 
 
-def test_throttling_and_expired_credentials_come_before_the_rules_and_record_nothing(aws: Emulator) -> None:
+def test_throttling_and_expired_credentials_come_before_all_rules(aws: Emulator) -> None:
     aws.fault("MeterUsage", "ThrottlingException", times=2, retry_after=250)
     aws.fault("*", "expired_token")
     answers = [metered(aws.url, ProductCode="prod9") for _ in range(4)]
@@ -85,7 +85,7 @@ def test_throttling_and_expired_credentials_come_before_the_rules_and_record_not
     assert aws.bill() == []
 
 
-def test_a_clock_a_little_ahead_moves_the_window_and_one_far_ahead_refuses_the_signature(aws: Emulator) -> None:
+def test_a_slight_skew_moves_the_window_and_a_large_one_is_refused(aws: Emulator) -> None:
     edge = datetime.now(UTC) - timedelta(hours=5, minutes=55)
     aws.fault("MeterUsage", "clock_skew", seconds=600)
     aws.fault("MeterUsage", "clock_skew", seconds=3600)

@@ -33,7 +33,7 @@ def test_an_account_without_subscription_is_not_entitled(aws: Emulator) -> None:
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
-def test_a_registered_workload_is_not_refused_after_unsubscribing_but_a_fresh_one_is(aws: Emulator) -> None:
+def test_after_unsubscribing_only_a_new_workload_is_denied(aws: Emulator) -> None:
     register(aws.url, workload="pod-a")
     aws.unsubscribe()
     assert code(lambda: register(aws.url, workload="pod-a")) == "ok"

@@ -57,7 +57,7 @@ def test_the_pod_in_the_token_is_who_registers(aws: Emulator, irsa: Any) -> None
     ]
 
 
-def test_a_restarted_container_of_the_pod_has_a_new_key_and_is_the_same_workload(aws: Emulator, irsa: Any) -> None:
+def test_a_restarted_container_is_the_same_workload(aws: Emulator, irsa: Any) -> None:
     ask(irsa())
     aws.unsubscribe()
     assert code(lambda: ask(irsa())) == "ok"

@@ -399,7 +399,7 @@ def trickle(tmp_path_factory: pytest.TempPathFactory, keys: SigningKeys) -> Iter
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda each: f"{each.asked.value}-{each.code}")
-def test_each_answer_is_given_its_class_its_reason_and_a_hint_with_what_was_really_used(
+def test_each_answer_has_its_class_its_reason_and_a_filled_hint(
     case: Driven, rig: Rig, trickle: Callable[[str], CheckResult]
 ) -> None:
     rig.slow = trickle

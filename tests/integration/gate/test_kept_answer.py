@@ -255,7 +255,7 @@ def test_its_name_does_not_tell_the_workloads(kept: Rig) -> None:
 
 
 @pytest.mark.parametrize("case", ["missing", "a file"])
-def test_a_state_directory_that_cannot_be_written_costs_the_keeping_and_not_the_yes(case: str, rig: Rig) -> None:
+def test_a_read_only_state_directory_keeps_no_answer_and_opens_the_gate(case: str, rig: Rig) -> None:
     place = rig.tmp / "elsewhere"
     if case == "a file":
         place.write_text("in the way")

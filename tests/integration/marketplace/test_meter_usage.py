@@ -102,7 +102,7 @@ def test_this_sdk_has_decimals(rig: Rig) -> None:
         assert has_decimals(Marketplace(region=REGION, endpoint_url=None, env=seen).metering())
 
 
-def test_a_lost_answer_is_unknown_and_the_same_request_again_has_the_same_record(rig: Rig) -> None:
+def test_the_same_request_after_a_lost_answer_gets_the_same_record(rig: Rig) -> None:
     aws = rig.aws()
     aws.fault("MeterUsage", "drop_after")
     assert metered(rig, aws.url).outcome == Unknown(code="ConnectionClosedError")

@@ -1,4 +1,4 @@
-"""Condition and events, told to an API server over HTTPS: in this process, by a real child, and by a real herald."""
+"""Condition and events, told to an API server over HTTPS: in this process, by a real child, and by a real reporter."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def test_an_image_without_the_package_says_so(api: ClusterApi, tmp_path: Path, m
     assert api.asked == []
 
 
-# -- the herald, with real children
+# -- the reporter, with real children
 
 
 @pytest.fixture
@@ -285,9 +285,7 @@ def events() -> Iterator[Events]:
         yield heard
 
 
-def test_a_gate_that_turns_is_on_the_pod_within_seconds_through_a_rolling_api_server(
-    api: ClusterApi, events: Events
-) -> None:
+def test_a_change_is_on_the_pod_within_seconds_of_an_api_server_restart(api: ClusterApi, events: Events) -> None:
     seen = [Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")]
     one = PodStatusReporter(api=api.access(), look=lambda: seen[0], clock=SystemClock(), restart_state=RestartState())
     api.fault = lambda _method, _path: (503, None)

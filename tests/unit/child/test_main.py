@@ -57,7 +57,7 @@ def test_a_request_that_is_none_crashes_with_class_and_location_alone(text: str,
     assert "s3cr3t" not in said
 
 
-def test_a_child_that_is_still_running_is_killed_once_and_the_pid_left_alone_after() -> None:
+def test_a_running_child_is_killed_once_and_its_pid_never_again() -> None:
     pid = os.fork()
     if pid == 0:
         signal.pause()

@@ -230,7 +230,7 @@ def test_an_exception_is_looked_up_from_its_own_name_to_its_ancestors() -> None:
     assert classify_exception(("NeverSeen", "HTTPClientError"))[1].reason == "aws_unreadable"
 
 
-def test_an_exception_without_a_known_ancestor_is_a_mistake_here_under_its_own_name() -> None:
+def test_an_unknown_exception_is_a_mistake_here_under_its_own_name() -> None:
     assert classify_exception(("NeverSeen", "BotoCoreError")) == ("NeverSeen", UNKNOWN)
 
 

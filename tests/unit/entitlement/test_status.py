@@ -17,7 +17,7 @@ LATE: Final = START + BUDGET
 P, E, D, U, M = Status.PENDING, Status.ENTITLED, Status.DENIED, Status.UNAVAILABLE, Status.MISCONFIGURED
 
 
-def standing(status: Status, *, reason: str = "before", hint: str = "what was said") -> GateState:
+def gate_in(status: Status, *, reason: str = "before", hint: str = "what was said") -> GateState:
     return GateState(status=status, reason=reason, hint=hint, checked_at=None, asking_since=START)
 
 
@@ -31,20 +31,20 @@ def test_every_status_knows_what_to_do_with_every_event() -> None:
 
 @pytest.mark.parametrize("before", Status)
 def test_a_proof_opens_the_gate_from_anywhere(before: Status) -> None:
-    assert then(standing(before), AnswerClass.ACCEPTED).entitled
+    assert then(gate_in(before), AnswerClass.ACCEPTED).entitled
 
 
 @pytest.mark.parametrize("before", [status for status in Status if status is not E])
 @pytest.mark.parametrize("answer", [answer for answer in AnswerClass if answer is not AnswerClass.ACCEPTED])
 @pytest.mark.parametrize("now", [START, LATE, LATE + timedelta(days=9)])
 def test_nothing_but_a_proof_opens_it(before: Status, answer: AnswerClass, now: datetime) -> None:
-    assert not then(standing(before), answer, now).entitled
+    assert not then(gate_in(before), answer, now).entitled
 
 
 @pytest.mark.parametrize("answer", AnswerClass)
 @pytest.mark.parametrize("now", [START, LATE, LATE + timedelta(days=9)])
 def test_nothing_shuts_it_once_it_is_open(answer: AnswerClass, now: datetime) -> None:
-    assert then(standing(E), answer, now).entitled
+    assert then(gate_in(E), answer, now).entitled
 
 
 MOVES: Final = [
@@ -76,12 +76,12 @@ MOVES: Final = [
 def test_where_an_answer_leads_depends_on_where_we_stand_and_how_long_we_ask(
     before: Status, answer: AnswerClass, in_time: Status, late: Status
 ) -> None:
-    assert then(standing(before), answer, START).status is in_time
-    assert then(standing(before), answer, LATE).status is late
+    assert then(gate_in(before), answer, START).status is in_time
+    assert then(gate_in(before), answer, LATE).status is late
 
 
 def test_a_denial_stands_while_aws_cannot_be_reached() -> None:
-    denied = standing(D, reason="customer_not_entitled", hint="subscribe")
+    denied = gate_in(D, reason="customer_not_entitled", hint="subscribe")
     for now in (START, LATE):
         moved = then(denied, AnswerClass.RETRY, now)
         assert (moved.status, moved.reason, moved.hint) == (D, "customer_not_entitled", "subscribe")
@@ -89,43 +89,43 @@ def test_a_denial_stands_while_aws_cannot_be_reached() -> None:
 
 
 def test_a_mistake_here_does_not_stand_while_aws_cannot_be_reached() -> None:
-    moved = then(standing(M, reason="access_denied"), AnswerClass.RETRY)
+    moved = then(gate_in(M, reason="access_denied"), AnswerClass.RETRY)
     assert (moved.status, moved.reason) == (P, "now")
 
 
 def test_a_second_denial_says_its_own_reason() -> None:
-    assert then(standing(D), AnswerClass.DENY).reason == "now"
+    assert then(gate_in(D), AnswerClass.DENY).reason == "now"
 
 
 def test_an_open_gate_keeps_the_reason_it_opened_for() -> None:
-    opened = standing(E, reason="registered", hint="it verified")
+    opened = gate_in(E, reason="registered", hint="it verified")
     for answer in (AnswerClass.DENY, AnswerClass.CONFIG, AnswerClass.RETRY, AnswerClass.RETRY_THEN_CONFIG):
         moved = then(opened, answer, LATE)
         assert (moved.reason, moved.hint, moved.checked_at) == ("registered", "it verified", LATE)
 
 
 def test_an_open_gate_takes_the_reason_of_a_better_proof() -> None:
-    assert then(standing(E, reason="kept_answer"), AnswerClass.ACCEPTED, reason="registered").reason == "registered"
+    assert then(gate_in(E, reason="kept_answer"), AnswerClass.ACCEPTED, reason="registered").reason == "registered"
 
 
 def test_a_gate_that_moves_says_why() -> None:
-    moved = then(standing(P), AnswerClass.DENY)
+    moved = then(gate_in(P), AnswerClass.DENY)
     assert (moved.reason, moved.hint, moved.checked_at) == ("now", "what is said", START)
 
 
 def test_a_pending_gate_says_the_latest_trouble() -> None:
-    assert then(standing(P), AnswerClass.RETRY).reason == "now"
-    assert then(standing(U), AnswerClass.RETRY, LATE).reason == "now"
+    assert then(gate_in(P), AnswerClass.RETRY).reason == "now"
+    assert then(gate_in(U), AnswerClass.RETRY, LATE).reason == "now"
 
 
 def test_the_start_up_budget_ends_on_its_last_instant_and_not_before() -> None:
     just = timedelta(microseconds=1)
-    assert then(standing(P), AnswerClass.RETRY, LATE - just).status is P
-    assert then(standing(P), AnswerClass.RETRY, LATE).status is U
+    assert then(gate_in(P), AnswerClass.RETRY, LATE - just).status is P
+    assert then(gate_in(P), AnswerClass.RETRY, LATE).status is U
 
 
 def test_without_a_budget_the_first_failure_is_late() -> None:
-    assert next_state(standing(P), AnswerClass.RETRY, "r", "h", START, late=True).status is U
+    assert next_state(gate_in(P), AnswerClass.RETRY, "r", "h", START, late=True).status is U
 
 
 def test_the_budget_counts_from_the_first_question_however_often_it_is_asked() -> None:
@@ -161,9 +161,9 @@ def test_only_what_is_transient_can_be_late(answer: AnswerClass, in_time: Event,
 
 
 def test_a_denial_stands_while_the_credentials_endpoint_does_not_answer_in_time() -> None:
-    assert then(standing(D), AnswerClass.RETRY_THEN_CONFIG, START).status is D
+    assert then(gate_in(D), AnswerClass.RETRY_THEN_CONFIG, START).status is D
 
 
-def test_a_denial_stands_while_the_credentials_endpoint_does_not_answer_for_long() -> None:
+def test_a_denial_stays_while_the_credentials_endpoint_is_silent() -> None:
     """It is no answer of AWS's, however long it lasts: a denied workload would look merely misconfigured."""
-    assert then(standing(D), AnswerClass.RETRY_THEN_CONFIG, LATE).status is D
+    assert then(gate_in(D), AnswerClass.RETRY_THEN_CONFIG, LATE).status is D

@@ -287,7 +287,7 @@ def pieces(forged: object) -> set[str]:
 
 
 @pytest.mark.parametrize("case", FORGED)
-def test_what_aws_did_not_sign_for_this_question_is_refused_for_a_reason_that_stays(case: str, keys: Keys) -> None:
+def test_what_aws_did_not_sign_for_this_check_has_a_stable_reason(case: str, keys: Keys) -> None:
     forge, reason = FORGED[case]
     with pytest.raises(TokenRejected) as refused:
         verify(forge(keys), keys.ours.public_key(), ASKED, NOW)

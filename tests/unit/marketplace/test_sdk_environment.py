@@ -96,7 +96,7 @@ def test_blanks_around_a_proxy_are_not_part_of_it(name: str) -> None:
     assert for_sdk({name: " http://proxy:3128\n"}, None, in_platform=True)[name] == "http://proxy:3128"
 
 
-def test_the_instances_role_is_not_consulted_on_a_platform_unless_someone_says_so() -> None:
+def test_the_instance_role_is_used_on_a_platform_only_where_allowed() -> None:
     assert for_sdk({}, None, in_platform=True)["AWS_EC2_METADATA_DISABLED"] == "true"
     assert for_sdk({"AWS_EC2_METADATA_DISABLED": "false"}, None, True)["AWS_EC2_METADATA_DISABLED"] == "false"
     assert "AWS_EC2_METADATA_DISABLED" not in for_sdk({}, None, in_platform=False)

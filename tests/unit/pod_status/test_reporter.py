@@ -44,7 +44,7 @@ MISSING = WriteResult(outcome=WriteOutcome.NOT_INSTALLED)
 
 @dataclass(kw_only=True)
 class Story:
-    """A herald, the children it starts, and what they answer: `answers` in turn, then yes to everything."""
+    """A reporter, the children it starts, and what they answer: `answers` in turn, then yes to everything."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     restart_state: RestartState = field(default_factory=RestartState)
@@ -56,7 +56,7 @@ class Story:
     broken: Exception | None = None
     told: threading.Condition = field(default_factory=threading.Condition)
 
-    def herald(self) -> PodStatusReporter:
+    def reporter(self) -> PodStatusReporter:
         self.one = PodStatusReporter(
             api=API,
             look=lambda: self.now,
@@ -102,7 +102,7 @@ class Story:
 @pytest.fixture
 def story() -> Story:
     found = Story()
-    found.herald()
+    found.reporter()
     return found
 
 
@@ -172,7 +172,7 @@ def test_fewer_waiting_records_are_known_and_more_are_told_again(story: Story) -
 
 def test_a_new_worker_tells_the_condition_again_and_no_event_twice(story: Story) -> None:
     story.tell(OPEN)
-    again = story.herald()
+    again = story.reporter()
     story.see(OPEN)
     assert again.pause_seconds() == 0
     notice = story.tell(OPEN)
@@ -182,7 +182,7 @@ def test_a_new_worker_tells_the_condition_again_and_no_event_twice(story: Story)
 
 def test_a_new_worker_that_sees_nothing_new_forgets_nothing(story: Story) -> None:
     story.tell(OPEN)
-    again = story.herald()
+    again = story.reporter()
     again.start()
     assert story.wait(2)
     again.stop()
@@ -221,7 +221,7 @@ def test_a_gate_that_turns_does_not_wait_for_the_pause(story: Story) -> None:
     assert story.one.pause_seconds() == 0
 
 
-def test_a_gate_that_turns_while_an_unreachable_server_is_asked_does_not_wait_either(story: Story) -> None:
+def test_a_change_during_a_call_to_a_silent_server_does_not_wait(story: Story) -> None:
     story.answers, story.while_read = [[SILENT, SILENT]], [OPEN]
     story.tell(DENIED)
     assert story.one.pause_seconds() == 0
@@ -244,7 +244,7 @@ def test_a_child_that_breaks_is_one_that_was_not_heard(story: Story, events: Eve
         story.one.publish()
     else:
         story.start = lambda _: crashed() if fault == "crash" else FakeChild()  # type: ignore[method-assign, assignment, return-value]
-        one = story.herald()
+        one = story.reporter()
         story.see(OPEN)
         one.publish()
     assert story.one.pause_seconds() == UNREACHABLE_SECONDS
