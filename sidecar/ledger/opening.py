@@ -5,7 +5,7 @@ Invariants:
   file, and SQLite's own lock stands behind ours.
 - A migration and the record of it commit together: a crash leaves the old shape or the new.
 - A newer file is read once to learn that it is newer, and left as it is; ours begins beside it.
-- A file is checked before anything is written to it.
+- A file and its log are checked before anything is written to them.
 - After a file was set aside or passed over, the current hour counts as sealed: it may have been sent.
 
 Sources: sqlite.org/pragma.html, sqlite.org/wal.html.
@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sidecar.ledger import integrity, seen_ids, volume
+from sidecar.ledger import integrity, seen_ids, volume, wal
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, corrupt
 from sidecar.ledger.kept_file import sync_directory
 from sidecar.ledger.statements import migrations, sql
@@ -145,6 +145,8 @@ def connect(path: Path) -> sqlite3.Connection:
             integrity.check_header(os.pread(handle, integrity.HEADER_BYTES, 0))
         finally:
             os.close(handle)
+        if wrong := wal.damage(path):
+            raise corrupt(f"{wal.path_of(path).name}: {wrong}")
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as exc:
         raise as_ledger_error(exc, path) from exc

@@ -1,0 +1,174 @@
+"""Read a ledger's write-ahead log before SQLite does, and tell a damaged one from one whose end is torn.
+
+SQLite ends its recovery at the first frame whose checksum is wrong, without a word: right for the end of a log that a
+crash cut off, and a silent loss where the disk changed a frame that was acknowledged.
+
+Invariants:
+- Damaged: behind a frame that is not whole lies a whole commit of the same log (of its salt). What a kill or a full
+  disk cut off has no commit behind it. After a power cut the frames of the last commit, which was not acknowledged, may
+  be on disk in any order: where the one that is missing was never written, that is a torn end, too.
+- A header that is not whole before whole frames is damage: SQLite would ignore the log.
+- Frames of an earlier use of the file have another salt, and do not count.
+- Nothing is written.
+
+The checksum is a linear recurrence over pairs of words. Word by word Python needs a quarter of a second for a full log,
+so many frames are added up at once, each in 64 bits of one large integer.
+
+Sources: sqlite.org/fileformat2.html (the write-ahead log, checksum algorithm).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from array import array
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, NamedTuple
+
+MAGIC: Final = 0x377F0682
+"""With its last bit set, the words in checksums are big-endian."""
+HEADER: Final = struct.Struct(">IIII8sII")
+"""Magic, format, bytes a page, checkpoints, salt, checksum."""
+FRAME: Final = struct.Struct(">II8sII")
+"""Page, pages after a commit (0: none), salt, checksum."""
+PAGE_BYTES: Final = 4096
+FRAME_BYTES: Final = FRAME.size + PAGE_BYTES
+FRAMES: Final = 128
+"""Frames that are read and added up at once."""
+PAIRS: Final = (0, *range(FRAME.size // 8, FRAME_BYTES // 8))
+"""Which 8 bytes of a frame its checksum covers: the first of its header, and its page."""
+MASK: Final = 0xFFFFFFFF
+
+Sum = tuple[int, int]
+
+
+class Frame(NamedTuple):
+    """One page as the log has it."""
+
+    commits: bool
+    salt: bytes
+    stored: Sum
+    """Its checksum as it is on disk."""
+    own: Sum
+    """What its content adds to the checksum before it."""
+
+    def expected(self, before: Sum) -> Sum:
+        """Return the checksum it must have behind one with the checksum `before`."""
+        first, second = before
+        (a, b), (c, d) = CARRIED
+        return (a * first + b * second + self.own[0]) & MASK, (c * first + d * second + self.own[1]) & MASK
+
+
+def _carried(pairs: int) -> tuple[Sum, Sum]:
+    """Return how a checksum goes into the one that many pairs later, as the rows of a matrix."""
+    columns = []
+    for first, second in ((1, 0), (0, 1)):
+        for _ in range(pairs):
+            first = (first + second) & MASK
+            second = (second + first) & MASK
+        columns.append((first, second))
+    return (columns[0][0], columns[1][0]), (columns[0][1], columns[1][1])
+
+
+CARRIED: Final = _carried(len(PAIRS))
+
+
+def path_of(path: Path) -> Path:
+    """Return the log of the ledger at `path`."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def damage(path: Path) -> str | None:
+    """Return what is wrong with the log of the ledger at `path`; None for a good or a torn one. Raises OSError."""
+    try:
+        handle = os.open(path_of(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        return _damage(handle)
+    finally:
+        os.close(handle)
+
+
+def _damage(handle: int) -> str | None:
+    raw = os.pread(handle, HEADER.size, 0)
+    if len(raw) < HEADER.size:
+        return None
+    magic, _, page_bytes, _, salt, *stored = HEADER.unpack(raw)
+    swapped = magic == MAGIC | 1
+    start = (stored[0], stored[1])
+    computed = checksum(raw[: HEADER.size - 8], (0, 0), swapped)
+    frames = list(_frames(handle, swapped))
+    if magic not in (MAGIC, MAGIC | 1) or computed != start:
+        head = Frame(commits=False, salt=salt, stored=start, own=(0, 0))
+        whole = bool(frames) and any(_commits(computed, [head, *frames], frames[0].salt))
+        return "its header is not what was written" if whole else None
+    if page_bytes != PAGE_BYTES:
+        return None  # no ledger's
+    for number, frame in enumerate(frames):
+        if frame.salt != salt or frame.stored != frame.expected(start):
+            return _behind(frames[number:], start, salt, number + 1)
+        start = frame.stored
+    return None
+
+
+def _behind(frames: list[Frame], start: Sum, salt: bytes, number: int) -> str | None:
+    """Return what is wrong where the first of these frames is not whole, behind one with the checksum `start`."""
+    bad = frames[0]
+    commits = list(_commits(bad.expected(start), frames, salt))
+    if not any(commits) or (bad.salt != salt and sum(commits) == 1 and commits[-1]):
+        return None
+    return f"frame {number} is not what was written, and others were committed behind it"
+
+
+def _commits(computed: Sum, frames: list[Frame], salt: bytes) -> Iterator[bool]:
+    """Yield of each whole frame behind the first whether it commits.
+
+    `computed`: what the first one's checksum should be. The disk may have changed its page, or its checksum.
+    """
+    for before, frame in pairwise(frames):
+        if frame.salt == salt and frame.stored in (frame.expected(before.stored), frame.expected(computed)):
+            yield frame.commits
+
+
+def _frames(handle: int, swapped: bool) -> Iterator[Frame]:
+    at = HEADER.size
+    while count := len(chunk := os.pread(handle, FRAMES * FRAME_BYTES, at)) // FRAME_BYTES:
+        at += count * FRAME_BYTES
+        chunk = chunk[: count * FRAME_BYTES]
+        for number, own in enumerate(_sums(chunk, count, swapped)):
+            _, pages, salt, *stored = FRAME.unpack_from(chunk, number * FRAME_BYTES)
+            yield Frame(pages > 0, salt, (stored[0], stored[1]), own)
+
+
+def _sums(chunk: bytes, count: int, swapped: bool) -> Iterator[Sum]:
+    """Yield what each frame's content adds to a checksum; added up for all of them at once."""
+    pairs = array("Q", _little_endian(chunk, swapped))
+    low = int.from_bytes(b"\xff\xff\xff\xff\0\0\0\0" * count, "little")
+    first = second = 0
+    for pair in PAIRS:
+        words = int.from_bytes(pairs[pair :: FRAME_BYTES // 8].tobytes(), "little")
+        first = (first + (words & low) + second) & low
+        second = (second + (words >> 32 & low) + first) & low
+    lanes = struct.Struct(f"<{count}Q")
+    return zip(*(lanes.unpack(one.to_bytes(lanes.size, "little")) for one in (first, second)), strict=True)
+
+
+def checksum(data: bytes, start: Sum, swapped: bool) -> Sum:
+    """Return SQLite's checksum of `data`, a multiple of 8 bytes, behind `start`."""
+    first, second = start
+    words = iter(struct.unpack(f"<{len(data) // 4}I", _little_endian(data, swapped)))
+    for one, other in zip(words, words, strict=True):
+        first = (first + one + second) & MASK
+        second = (second + other + first) & MASK
+    return first, second
+
+
+def _little_endian(data: bytes, swapped: bool) -> bytes:
+    if not swapped:
+        return data
+    words = array("I", data)
+    words.byteswap()
+    return words.tobytes()

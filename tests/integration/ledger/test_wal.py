@@ -1,0 +1,205 @@
+"""A changed bit in the log loses nothing without a word; an end that a crash cut off is no damage."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sidecar.ledger import wal
+from sidecar.metering.events import PushAccepted
+from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balanced, child, event
+
+PUSHED = 40
+KILLED = """
+story = Story(Path(argv[0])); ledger = story.open()
+for number in range(40): assert ledger.push([event(id=str(number))], NOON).accepted == 1
+print("pushed", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """The files of a sidecar that was killed: each of 40 pushes was acknowledged, and most are in the log alone."""
+    directory = tmp_path / "killed"
+    process = child(KILLED, directory)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "pushed\n"
+    process.kill()
+    process.wait()
+    return directory
+
+
+def copied(killed: Path, directory: Path) -> Story:
+    if directory.exists():
+        shutil.rmtree(directory)
+    shutil.copytree(killed, directory)
+    return Story(directory)
+
+
+def frames_of(story: Story) -> int:
+    return (wal.path_of(story.path).stat().st_size - wal.HEADER.size) // wal.FRAME_BYTES
+
+
+def frame_at(number: int) -> int:
+    """Where a frame begins, counted from 1."""
+    return wal.HEADER.size + (number - 1) * wal.FRAME_BYTES
+
+
+def flip(story: Story, at: int, bit: int = 0) -> None:
+    path = wal.path_of(story.path)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def test_a_log_as_it_was_written_is_read_whole(killed: Path, tmp_path: Path) -> None:
+    story = copied(killed, tmp_path / "copy")
+    assert frames_of(story) > PUSHED
+    assert wal.damage(story.path) is None
+    ledger = story.open()
+    assert (accepted(ledger), ledger.set_aside) == (PUSHED, None)
+    story.close()
+
+
+def test_a_changed_bit_in_the_log_is_found_and_said(killed: Path, tmp_path: Path) -> None:
+    """Wherever it is, but in the last commit's last frame: that is where a crash cuts off, too."""
+    chance = random.Random(3)
+    last = frames_of(copied(killed, tmp_path / "copy"))
+    places = [*range(wal.HEADER.size), *(frame_at(2) + byte for byte in range(wal.FRAME.size))]
+    places += [frame_at(chance.randrange(1, last - 3)) + chance.randrange(wal.FRAME_BYTES) for _ in range(60)]
+    for at in places:
+        story = copied(killed, tmp_path / "copy")
+        flip(story, at, chance.randrange(8))
+        assert wal.damage(story.path), at
+    wrong = wal.path_of(story.path).read_bytes()
+    ledger = story.open()
+    assert ledger.set_aside is not None
+    assert wal.path_of(ledger.set_aside).read_bytes() == wrong, "kept as it was, with its file"
+    assert ledger.open_from() == HOUR.next
+    assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
+    story.close()
+
+
+def test_a_log_cut_off_anywhere_is_a_torn_one(killed: Path, tmp_path: Path) -> None:
+    chance = random.Random(5)
+    size = wal.path_of(copied(killed, tmp_path / "copy").path).stat().st_size
+    for length in [0, 1, 31, 32, 33, *(chance.randrange(size) for _ in range(40)), size - 1]:
+        story = copied(killed, tmp_path / "copy")
+        os.truncate(wal.path_of(story.path), length)
+        assert wal.damage(story.path) is None, length
+    ledger = story.open()
+    assert ledger.set_aside is None
+    assert PUSHED - 1 <= accepted(ledger) <= PUSHED
+    assert balanced(ledger)
+    story.close()
+
+
+def test_garbage_behind_the_last_commit_is_a_torn_end(killed: Path, tmp_path: Path) -> None:
+    story = copied(killed, tmp_path / "copy")
+    with wal.path_of(story.path).open("ab") as file:
+        file.write(bytes(wal.FRAME_BYTES) + random.Random(1).randbytes(3 * wal.FRAME_BYTES))
+    assert wal.damage(story.path) is None
+    assert accepted(story.open()) == PUSHED
+    story.close()
+
+
+def commits(story: Story) -> list[int]:
+    """The numbers of the frames that commit."""
+    content = wal.path_of(story.path).read_bytes()
+    found = range(1, frames_of(story) + 1)
+    return [number for number in found if struct.unpack_from(">II", content, frame_at(number))[1]]
+
+
+def test_a_last_commit_that_a_power_cut_left_with_a_hole_is_torn(killed: Path, tmp_path: Path) -> None:
+    """Nobody was told that it is kept, and the disk may write its frames in any order."""
+    story = copied(killed, tmp_path / "copy")
+    *_, before, last = commits(story)
+    assert last - before > 1, "more than one frame"
+    with wal.path_of(story.path).open("r+b") as file:
+        file.seek(frame_at(before + 1))
+        file.write(bytes(wal.FRAME_BYTES))
+    assert wal.damage(story.path) is None
+    assert accepted(story.open()) == PUSHED - 1
+    story.close()
+
+
+def test_a_hole_before_the_last_commit_is_damage(killed: Path, tmp_path: Path) -> None:
+    """It was on disk before the next one was begun."""
+    story = copied(killed, tmp_path / "copy")
+    with wal.path_of(story.path).open("r+b") as file:
+        file.seek(frame_at(commits(story)[-3] + 1))
+        file.write(bytes(wal.FRAME_BYTES))
+    assert wal.damage(story.path)
+
+
+def test_frames_of_an_earlier_use_of_the_log_do_not_count(story: Story) -> None:
+    """After a checkpoint SQLite writes over them, from the start, with another salt."""
+    ledger = story.open()
+    for number in range(60):
+        story.push(ledger, event(id=str(number)))
+    ledger._writer.run(lambda connection: None)
+    connection = ledger._writer._connection
+    assert connection is not None
+    connection.execute("PRAGMA wal_checkpoint(RESTART)")
+    story.push(ledger, event(id="after"))
+    content = wal.path_of(story.path).read_bytes()
+    assert len(content) > 20 * wal.FRAME_BYTES, "the old frames are there"
+    assert wal.damage(story.path) is None
+    story.close()
+
+
+def test_what_a_full_disk_or_a_rollback_left_is_no_damage(story: Story) -> None:
+    """Frames of a transaction that was given up lie behind the last commit, without a commit of their own."""
+    ledger = story.open()
+    story.push(ledger, event(id="first"))
+
+    def spilled() -> None:
+        connection = ledger._writer._connection
+        assert connection is not None
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN IMMEDIATE")
+        for number in range(2000):
+            connection.execute("INSERT INTO seen VALUES (?, ?)", (f"{number:016}".encode(), b"c" * 16))
+        connection.execute("ROLLBACK")
+
+    ledger._writer.run(lambda connection: None)
+    before = frames_of(story)
+    spilled()
+    assert frames_of(story) > before + 5
+    story.push(ledger, event(id="second"))
+    assert wal.damage(story.path) is None
+    story.close()
+
+
+def test_the_damaged_log_of_a_neighbour_is_left_alone(killed: Path, tmp_path: Path) -> None:
+    story = copied(killed, tmp_path / "copy")
+    flip(story, frame_at(5) + 100)
+    before = {path.name: path.read_bytes() for path in story.directory.iterdir()}
+    ours = Story(story.directory, owner=replace(OWNER, workload="pod-2"))
+    ledger = ours.open()
+    (adopted,) = ledger.adopt(ours.now)
+    assert adopted.skipped == "ledger_corrupt"
+    assert accepted(ledger) == 0
+    names = (story.path.name, wal.path_of(story.path).name)
+    assert {name: (story.directory / name).read_bytes() for name in names} == {name: before[name] for name in names}
+    ours.close()
+
+
+def test_a_ledger_without_a_log_has_no_damage(story: Story) -> None:
+    assert wal.damage(story.path) is None
+
+
+def test_words_of_the_other_order_are_added_up_as_sqlite_does() -> None:
+    data = bytes(range(16))
+    first, second = 0, 0
+    for one, other in struct.iter_unpack(">II", data):
+        first = (first + one + second) % 2**32
+        second = (second + other + first) % 2**32
+    assert wal.checksum(data, (0, 0), swapped=True) == (first, second)
