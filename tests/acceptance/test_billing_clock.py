@@ -198,6 +198,7 @@ def test_usage_under_a_fast_clock_is_billed_when_its_hour_comes(
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.slow
 def test_ended_while_the_clock_is_behind_nothing_is_stamped_in_the_future(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -220,6 +221,7 @@ def test_ended_while_the_clock_is_behind_nothing_is_stamped_in_the_future(
     assert hours(aws) == {"10": 7, "12": 5}
 
 
+@pytest.mark.slow
 def test_usage_postponed_by_a_fast_clock_is_billed_by_the_next_pod(
     keys: SigningKeys, tmp_path: Path, product: Product
 ) -> None:

@@ -59,19 +59,21 @@ def settled_in_the_end(aws: Emulator, sidecar: Metered, product: Product) -> Non
     assert refused_as_other(aws) == []
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, SEEDS + 1))])
+@pytest.mark.parametrize(
+    ("seed", "lives"), [(1, 3), *(pytest.param(seed, LIVES, marks=pytest.mark.slow) for seed in range(1, SEEDS + 1))]
+)
 def test_killed_again_and_again_under_load_the_bill_is_what_was_acknowledged(
-    aws: Emulator, tmp_path: Path, product: Product, seed: int
+    aws: Emulator, tmp_path: Path, product: Product, seed: int, lives: int
 ) -> None:
     """Each life passes the end of an hour in about a second, and is cut off somewhere in it.
 
-    The clock stands while nobody lives, so that no slow start makes an hour too old.
+    The clock stands between two lives, so that no slow start makes an hour too old.
     """
     chance = random.Random(seed)
     current = [Metered(aws, tmp_path)]
     current[0].start().ready()
     with product.busy(lambda: current[0], seed):
-        for life in range(LIVES):
+        for life in range(lives):
             aws.clear_faults()
             if fault := chance.choice(FAULTS):
                 aws.fault("MeterUsage", fault, times=1, seconds=0.3 if fault == "slow" else None)
@@ -88,12 +90,13 @@ def test_killed_again_and_again_under_load_the_bill_is_what_was_acknowledged(
             current[0] = following
     product.send_again(current[0])
     settled_in_the_end(aws, current[0], product)
-    assert len(hours(aws)) >= 3, "several hours were billed"
+    assert len(hours(aws)) > lives // 2, "several hours were billed"
 
 
 TEAMS = '[{"name": "requests", "decimals": 2, "scale": "0.5", "tags": ["team"]}]'
 
 
+@pytest.mark.slow
 def test_across_kills_decimals_and_allocations_are_billed_exactly(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -120,6 +123,7 @@ def test_across_kills_decimals_and_allocations_are_billed_exactly(
     assert refused_as_other(aws) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, SEEDS // 2 + 1))
 def test_successive_workloads_on_one_volume_bill_everything_once(aws: Emulator, tmp_path: Path, seed: int) -> None:
     """Pods come and are killed; whoever comes next adopts. An hour that was cut off while AWS answered waits for a

@@ -140,7 +140,10 @@ def test_pushes_are_accepted_until_the_last_seal_and_refused_after(
     assert waiting(sidecar) == 0
 
 
-@pytest.mark.parametrize("fault", ["hang", "drop_before", "ThrottlingException"])
+@pytest.mark.parametrize(
+    "fault",
+    ["ThrottlingException", *(pytest.param(one, marks=pytest.mark.slow) for one in ("hang", "drop_before"))],
+)
 def test_with_aws_away_the_end_comes_in_time_and_what_is_left_is_logged_whole(
     aws: Emulator, tmp_path: Path, product: Product, fault: str
 ) -> None:
@@ -161,6 +164,7 @@ def test_with_aws_away_the_end_comes_in_time_and_what_is_left_is_logged_whole(
     assert hours(aws) == {"10": 7, "11": 5}
 
 
+@pytest.mark.slow
 def test_sigterm_during_a_hung_submission_still_seals_the_running_hour(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -201,6 +205,7 @@ def test_under_load_every_push_that_was_acknowledged_before_the_end_is_billed(
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_signal_for_all_its_processes_bills_everything_too(
     aws: Emulator, tmp_path: Path, product: Product, twice: bool
@@ -226,6 +231,7 @@ def test_a_signal_for_all_its_processes_bills_everything_too(
     assert hours(aws) == {"10": 7, "11": 5}
 
 
+@pytest.mark.slow
 def test_interrupted_at_a_terminal_nothing_is_lost(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
     product.used(sidecar, 7)
@@ -291,6 +297,7 @@ def test_on_a_slow_disk_the_end_comes_in_time_and_nothing_is_lost(
     assert left_behind(sidecar) == waiting(sidecar)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a stuck disk is played by a C shim")
 def test_on_a_stuck_disk_the_end_comes_in_time_and_nothing_is_lost(
     aws: Emulator, tmp_path: Path, product: Product
@@ -311,6 +318,7 @@ def test_on_a_stuck_disk_the_end_comes_in_time_and_nothing_is_lost(
     assert hours(aws) == {"10": 7}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a stuck disk is played by a C shim")
 def test_a_disk_that_sticks_stops_no_traffic_and_loses_nothing(aws: Emulator, tmp_path: Path, product: Product) -> None:
     flag = tmp_path / "stuck"
@@ -375,6 +383,7 @@ def test_a_restart_before_the_first_opening_keeps_all_and_sends_nothing(
 # -- neighbours on the volume
 
 
+@pytest.mark.slow
 def test_two_living_workloads_on_one_volume_bill_each_its_own(aws: Emulator, tmp_path: Path, product: Product) -> None:
     first = Metered(aws, tmp_path).start().ready()
     product.used(first, 7)
@@ -419,6 +428,7 @@ def test_a_workload_that_dies_beside_a_living_one_is_adopted_within_the_hour(
     assert waiting(first) == waiting(second) == 0
 
 
+@pytest.mark.slow
 def test_a_workload_does_not_bill_again_what_another_has_adopted(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -451,6 +461,7 @@ def test_an_id_of_a_dead_workload_counts_once_in_its_successor(aws: Emulator, tm
     assert billed(aws) == product.owed == 7
 
 
+@pytest.mark.slow
 def test_an_hour_whose_answer_was_lost_with_its_workload_is_left_to_a_person(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -469,6 +480,7 @@ def test_an_hour_whose_answer_was_lost_with_its_workload_is_left_to_a_person(
     assert waiting(dead) == 7, "rejected there, for a person"
 
 
+@pytest.mark.slow
 def test_a_heir_killed_while_it_adopts_bills_the_dead_workloads_usage_once(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:

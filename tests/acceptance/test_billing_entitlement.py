@@ -124,6 +124,7 @@ def test_the_first_record_denied_shuts_the_gate_until_the_customer_subscribes(
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.slow
 def test_recheck_sends_the_denied_record_at_once(aws: Emulator, tmp_path: Path, product: Product) -> None:
     with denied_after_the_first_record(aws, tmp_path, product) as sidecar:
         sidecar.shows("denied")
@@ -134,6 +135,7 @@ def test_recheck_sends_the_denied_record_at_once(aws: Emulator, tmp_path: Path, 
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGTERM", "kill", "worker"])
 def test_a_gate_shut_by_the_first_record_opens_after_subscribing_only(
     aws: Emulator, tmp_path: Path, product: Product, how: str
@@ -169,6 +171,7 @@ def restarted(sidecar: Metered, how: str) -> Metered:
     return sidecar.again().start()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "worker"])
 def test_a_throttled_denied_first_record_shuts_the_gate_after_a_restart(
     aws: Emulator, tmp_path: Path, product: Product, how: str
@@ -227,6 +230,7 @@ def test_with_alert_a_denied_first_record_is_said_and_the_gate_stays_open(
     assert hours(aws) == {"10": 7}
 
 
+@pytest.mark.slow
 def test_with_on_denied_exit_a_denied_first_record_ends_the_process_with_77(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -236,6 +240,7 @@ def test_with_on_denied_exit_a_denied_first_record_ends_the_process_with_77(
     assert waiting(sidecar) == product.owed
 
 
+@pytest.mark.slow
 def test_with_exit_each_restart_ends_with_77_until_subscribed(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = denied_after_the_first_record(aws, tmp_path, product, SIDECAR_ON_DENIED="exit")
     assert sidecar.ended(SLOW) == 77
@@ -303,6 +308,7 @@ def test_a_pass_copied_to_another_workload_opens_nothing(aws: Emulator, tmp_path
         assert thief.probe()[0] == 503
 
 
+@pytest.mark.slow
 def test_a_kept_pass_does_not_open_a_gate_that_the_first_record_shut(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:

@@ -140,6 +140,7 @@ def test_the_demo_tells_its_story_and_ends_by_itself(tmp_path: Path) -> None:
     assert time.monotonic() - began < 80
 
 
+@pytest.mark.slow
 def test_the_demo_ignores_the_configuration_around_it(tmp_path: Path) -> None:
     hostile = {"SIDECAR_ON_DENIED": "nonsense", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_PROFILE": "none"}
     done = subprocess.run(

@@ -74,6 +74,7 @@ def left_running(block: str, environment: Mapping[str, str], log: Path) -> Itera
             raise
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on PATH")
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     ports = {name: free_port() for name in ("8484", "8485", "8486")}

@@ -250,6 +250,7 @@ def endpoints(session: Any, region: str, *, fips: bool, dualstack: bool) -> Iter
             yield service, type(exc).__name__
 
 
+@pytest.mark.slow
 def test_the_narrow_loader_finds_the_endpoints_of_the_full_one_in_every_region() -> None:
     full, narrow = botocore.session.Session(), botocore.session.Session()
     narrow.register_component("data_loader", NarrowLoader())

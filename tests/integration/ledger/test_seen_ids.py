@@ -77,6 +77,7 @@ def test_slices_move_everything_exactly_once(store: IdStore) -> None:
     assert len(store.of("temp.seen_lately")) < 0.7 * ROUND
 
 
+@pytest.mark.slow
 def test_after_a_restart_the_log_restores_what_was_not_moved(store: IdStore) -> None:
     for size in (100, SLICE_IDS * 3, ROUND - 900, 17, 700, 300, ROUND // 2, 5000):
         while size > 0:

@@ -32,6 +32,7 @@ for name in range(8):
 """
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_survives_being_killed_at_any_moment(tmp_path: Path) -> None:
     """Twenty lives of one workload, each ended after a random number of acknowledgements."""
     story, chance, known = Story(tmp_path), random.Random(7), list[str]()
