@@ -5,6 +5,8 @@ Invariants:
   and leaves no trace; a repeated id counts once, also within a request or a group.
 - An id is known by 128 bits of it and of its content; the same id with other content is a conflict (409).
 - A duplicate is one even if its hour was sealed since; only new events need an open hour.
+- The last value is the last to arrive of events that do not say when they happened, whatever the clock says meanwhile;
+  one that does say replaces nothing newer.
 - A sum that would leave 64 bits is refused (422); STRICT refuses the row, nothing wraps.
 
 The order of refusals is the contract's: 422 before 409.
@@ -87,6 +89,8 @@ class PushGroup:
         self._known = known
         self.entries: list[bytes] = []
         self.buckets: dict[tuple[int, str, str], list[int]] = {}
+        self.arrived: set[tuple[int, str, str]] = set()
+        """Buckets of last values with an event that did not say when: theirs replaces what is on disk."""
         self.keys: set[tuple[int, str, bytes]] = set()
         self.late: dict[tuple[int, str, int], list[int]] = {}
         self.totals: dict[str, list[int]] = {}
@@ -130,8 +134,9 @@ class PushGroup:
         return found if isinstance(found, PushRefused) else found.number
 
     def _count(self, hour: int, event: PreparedEvent) -> None:
-        dimension, micros, at, _, tags, entry, key = event
-        summed = micros if self._aggregations[dimension] is Aggregation.SUM else 0
+        dimension, micros, at, stated, tags, entry, key = event
+        aggregation = self._aggregations[dimension]
+        summed = micros if aggregation is Aggregation.SUM else 0
         bucket = self.buckets.get((hour, dimension, tags))
         if bucket is None:
             self.buckets[hour, dimension, tags] = [1, summed, micros, micros, at]
@@ -140,8 +145,10 @@ class PushGroup:
             bucket[1] += summed
             if micros > bucket[2]:
                 bucket[2] = micros
-            if at >= bucket[4]:
+            if not stated or at >= bucket[4]:
                 bucket[3:] = (micros, at)
+        if aggregation is Aggregation.LAST and not stated:
+            self.arrived.add((hour, dimension, tags))
         if entry is not None:
             self.entries.append(entry)
         if key is not None:
@@ -159,6 +166,8 @@ class PushGroup:
         if self.entries and not self._ids_kept:
             seen_ids.insert(connection, sorted(self.entries))  # all of them are new: `add` has looked
         run(sql("buckets_add"), {"rows": _rows((*key, *value) for key, value in self.buckets.items())})
+        if self.arrived:
+            run(sql("buckets_last"), {"rows": _rows((*key, *self.buckets[key][3:]) for key in self.arrived)})
         totals = ((name, n, *divmod(micros, MICROS_PER_UNIT)) for name, (n, micros) in self.totals.items())
         run(sql("lifetime_push"), {"rows": _rows(totals)})
         if self.late:

@@ -17,6 +17,13 @@ ON CONFLICT (hour, dimension, tags) DO UPDATE SET
   last = iif(excluded.last_at >= last_at, excluded.last, last),
   last_at = max(last_at, excluded.last_at);
 
+-- name: buckets_last
+-- Set the last value of [hour, dimension, tags, last, last_at] rows, whose events came after what is there.
+UPDATE bucket SET last = pushed.last, last_at = pushed.last_at
+FROM (SELECT value ->> 0 AS hour, value ->> 1 AS dimension, value ->> 2 AS tags, value ->> 3 AS last, value ->> 4 AS last_at
+      FROM json_each(:rows)) AS pushed
+WHERE bucket.hour = pushed.hour AND bucket.dimension = pushed.dimension AND bucket.tags = pushed.tags;
+
 -- name: unique_keys_add
 -- Count a key of an hour and dimension once.
 INSERT INTO unique_key (hour, dimension, key) VALUES (:hour, :dimension, :key) ON CONFLICT DO NOTHING;

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Model:
     dimensions: dict[str, Dimension]
     open_from: Hour
     sums: dict[tuple[str, Hour], Decimal] = field(default_factory=dict)
-    values: dict[tuple[str, Hour], list[tuple[datetime, Decimal, str | None]]] = field(default_factory=dict)
+    values: dict[tuple[str, Hour], list[tuple[datetime, Decimal, str | None, bool]]] = field(default_factory=dict)
     closed: dict[str, Decimal] = field(default_factory=dict)
     settled: dict[str, Decimal] = field(default_factory=dict)
     taken: dict[str, UsageEvent] = field(default_factory=dict)
@@ -72,18 +72,18 @@ class Model:
         if self.dimensions[one.dimension].aggregation is Aggregation.SUM:
             self.sums[one.dimension, hour] = self.sums.get((one.dimension, hour), Decimal(0)) + amount
         else:
-            self.values.setdefault((one.dimension, hour), []).append((at, amount, one.key))
+            self.values.setdefault((one.dimension, hour), []).append((at, amount, one.key, one.at is not None))
 
     def comes_to(self, name: str, hour: Hour) -> Decimal:
         dimension, values = self.dimensions[name], self.values.get((name, hour), [])
         if dimension.aggregation is Aggregation.SUM:
             amount = self.sums.get((name, hour), Decimal(0))
         elif dimension.aggregation is Aggregation.MAX:
-            amount = max((value for _, value, _ in values), default=Decimal(0))
+            amount = max((value for _, value, *_ in values), default=Decimal(0))
         elif dimension.aggregation is Aggregation.LAST:
-            amount = sorted(values, key=lambda one: one[0])[-1][1] if values else Decimal(0)
+            amount = latest(values)
         else:
-            amount = Decimal(len({key for _, _, key in values}))
+            amount = Decimal(len({key for _, _, key, _ in values}))
         return amount * dimension.scale
 
     def hours(self, name: str) -> list[Hour]:
@@ -101,6 +101,15 @@ class Model:
 
     def settle(self, record: UsageRecord) -> None:
         self.settled[record.dimension] = self.settled.get(record.dimension, Decimal(0)) + record.quantity
+
+
+def latest(values: list[tuple[datetime, Decimal, str | None, bool]]) -> Decimal:
+    """The last of them: one without an instant of its own is later than everything before it."""
+    found, since = Decimal(0), datetime.min.replace(tzinfo=UTC)
+    for at, value, _, stated in values:
+        if not stated or at >= since:
+            found, since = value, at
+    return found
 
 
 class Simulation:

@@ -205,3 +205,34 @@ def test_a_sealed_hour_is_reported_before_a_conflict(story: Story) -> None:
     result = story.push(ledger, event("peak", "3", id="a", at=at))
     assert isinstance(result, PushRefused)
     assert (result.status, result.reason) == (422, "hour_sealed")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_clock_set_back_leaves_the_value_that_came_last(story: Story, together: bool) -> None:
+    """On disk as in one group of pushes."""
+    ledger = story.open()
+    go = held_back(ledger) if together else None
+    results: list[PushResult] = []
+    for minutes, value in ((0, "4"), (-5, "9")):
+        ledger.begin_push([event("level", value)], NOON + timedelta(minutes=minutes), results.append)
+        ledger.commit_pending()
+        if go is None:
+            ledger.check(NOON)
+    if go is not None:
+        go.set()
+    ledger.check(NOON)
+    assert len(results) == 2
+    assert accepted(ledger, "level") == 9
+    assert balanced(ledger)
+
+
+def test_of_events_that_say_when_the_latest_is_last(story: Story) -> None:
+    """What a product sends again or late replaces nothing newer, whatever came in between."""
+    ledger = story.open()
+    story.push(ledger, event("level", "4", at=NOON))
+    story.push(ledger, event("level", "9", at=NOON - timedelta(minutes=5)))
+    assert accepted(ledger, "level") == 4
+    story.push(ledger, event("level", "6"))
+    assert accepted(ledger, "level") == 6
+    story.push(ledger, event("level", "1", at=NOON - timedelta(minutes=1)))
+    assert accepted(ledger, "level") == 6

@@ -101,6 +101,21 @@ def test_the_largest_the_latest_and_the_distinct_are_kept() -> None:
     assert len(into.keys) == 2
 
 
+def last(into: PushGroup) -> int:
+    return into.buckets[HOUR.number, "last", "[]"][3]
+
+
+def test_without_an_instant_the_order_of_arrival_decides_what_is_last() -> None:
+    into = group()
+    take(into, event("last", 5))
+    take(into, event("last", 7), now=NOON - timedelta(minutes=5))
+    assert last(into) == 7, "the clock was set back"
+    take(into, event("last", 9, at=NOON - timedelta(minutes=4)))
+    assert last(into) == 9, "later than that, by the clock as it is now"
+    take(into, event("last", 3, at=NOON - timedelta(minutes=6)))
+    assert last(into) == 9, "of events that say when, the latest"
+
+
 def test_values_that_do_not_add_up_are_not_added_up() -> None:
     into = group()
     take(into, *[event("last", 9_999_999_999_999_999)] * 1000)
