@@ -1,7 +1,7 @@
 """What one exec probe costs: `entitlement-sidecar healthcheck` against a one-liner with urllib.
 
 Both ask the same running sidecar, in turns. Wall time from spawn to exit; CPU and highest resident
-size from `wait4`. A process inherits the resident size of whoever forked it in that last number,
+size from `wait4`. A process inherits the resident size of the process that forked it in that last number,
 so each command is forked by a shell that then leaves; the kernel hands the orphan to us.
 """
 

@@ -70,7 +70,7 @@ def sound(server: Server) -> str:
 
 
 def size(server: Server) -> int:
-    """Bytes of the ledger with its log written back; of a copy, while nobody pushes, as the server lives on."""
+    """Bytes of the ledger with its log written back; of a copy, while there are no pushes, as the server lives on."""
     path = ledger_file(server)
     with tempfile.TemporaryDirectory(prefix="entitlement-bench-") as directory:
         copy = Path(directory) / path.name

@@ -128,7 +128,7 @@ def start(level: str) -> None:
 
 
 def silence() -> None:
-    """Say nothing: for commands that answer on stdout themselves."""
+    """Stop logging: for commands whose output is stdout."""
     LOGGER.handlers[:] = [logging.NullHandler()]
     LOGGER.propagate = False
 

@@ -262,7 +262,7 @@ class _Narrator:
                 sys.stdout.write(line + "\n")
                 sys.stdout.flush()
         except OSError:
-            # Who closed our stdout wants to hear no more; the emulator goes on answering. What is left in
+            # The reader of stdout is gone; the emulator goes on answering. What is left in
             # the buffer goes nowhere, or the interpreter would end with an error of its own.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -156,7 +156,7 @@ def next_state(state: GateState, answer: AnswerClass, reason: str, hint: str, no
 
 
 def _is_noise(status: Status, event: Event) -> bool:
-    """Return whether the event says nothing about why we stand where we stand."""
+    """Return whether the event does not explain the state."""
     if status is Status.ENTITLED:
         return event is not Event.ACCEPTED
     return status is Status.DENIED and event in (Event.RETRY, Event.RETRY_LATE, Event.CONFIG_LATE)

@@ -53,7 +53,7 @@ IGNORED: Final = (
     *("AWS_CREDENTIAL_FILE", "AWS_DATA_PATH", "REQUESTS_CA_BUNDLE", "BOTOCORE_EXPERIMENTAL__PLUGINS"),
 )
 """Beginnings of names. The SDK does not see these variables (`marketplace.sdk_environment`), and `run` logs what is set
-of them: somebody expects something of it."""
+of them: its user expects something of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,7 +120,7 @@ class Metered(Sidecar):
 
     # -- what it shows
 
-    def hears(self) -> bool:
+    def listens(self) -> bool:
         """Whether SIGTERM would meet a handler, and not yet the end of an interpreter that only begins."""
         assert self.process is not None
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()

@@ -126,7 +126,7 @@ def test_across_kills_decimals_and_allocations_are_billed_exactly(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, SEEDS // 2 + 1))
 def test_successive_workloads_on_one_volume_bill_everything_once(aws: Emulator, tmp_path: Path, seed: int) -> None:
-    """Pods come and are killed; whoever comes next adopts. An hour that was cut off while AWS answered waits for a
+    """Pods come and are killed; the next one adopts. An hour that was cut off while AWS answered waits for a
     person, billed or not; what was pushed and not acknowledged may be in or out.
     """
     chance = random.Random(seed)
@@ -207,7 +207,7 @@ def test_killed_between_sealing_and_sending_the_hour_is_sent_after_the_restart(
 def test_killed_while_aws_answers_the_same_request_is_sent_again(
     aws: Emulator, tmp_path: Path, product: Product, fault: str, done: bool
 ) -> None:
-    """Whether AWS has billed it nobody here knows; the repeat is identical, so it counts once."""
+    """Whether AWS has billed it is not known; the repeat is identical, so it counts once."""
     sidecar = Metered(aws, tmp_path).start().ready()
     product.used(sidecar, 7)
     aws.fault("MeterUsage", fault, times=1)

@@ -184,7 +184,7 @@ def test_sigterm_during_a_hung_submission_still_seals_the_running_hour(
 def test_one_passing_fault_during_the_flush_is_asked_again_inside_the_budget(
     aws: Emulator, tmp_path: Path, product: Product, fault: str
 ) -> None:
-    """On a volume that dies with the pod, what is left behind is billed by nobody but a person."""
+    """On a volume that dies with the pod, what is left behind is billed by a person only."""
     aws.set_clock(speed=1)
     sidecar = Metered(aws, tmp_path, SIDECAR_FLUSH_SECONDS="15").start().ready()
     product.used(sidecar, 7)
@@ -257,7 +257,7 @@ def test_told_to_end_while_it_starts_nothing_is_lost(
     product.used(sidecar, 7)
     sidecar.killed()
     hurried = sidecar.again().start()
-    eventually(hurried.hears, SLOW)
+    eventually(hurried.listens, SLOW)
     time.sleep(delay)  # the instant of the signal is the subject here
     ended_within(hurried, 10)
     again = sidecar.again().start().ready()
@@ -484,7 +484,7 @@ def test_an_hour_whose_answer_was_lost_with_its_workload_is_left_to_a_person(
 def test_a_heir_killed_while_it_adopts_bills_the_dead_workloads_usage_once(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
-    """Cut off at several points of the start; whoever comes after it goes on where it was."""
+    """Cut off at several points of the start; the next one goes on where it was."""
     dead = Metered(aws, tmp_path).start().ready()
     product.used(dead, 7)
     dead.killed()

@@ -184,7 +184,7 @@ def test_a_route_that_does_not_exist_is_refused_like_any_other(aws: Emulator, tm
         assert (status, found["reason"]) == (404, "not_found")
 
 
-# -- what they print may find nobody
+# -- what they print may find no reader
 
 FULL = "exec {command} >/dev/full"
 CLOSED = "exec {command} >&-"

@@ -104,7 +104,7 @@ def test_a_task_whose_metadata_does_not_answer_is_held_not_guessed(aws: Emulator
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that nobody but its own bundle trusts, and its key."""
+    """A certificate for 127.0.0.1 that only its own bundle trusts, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private authority")])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Whoever reads stdout is stuck, slow or gone: the gate, the probes and the end do not notice."""
+"""A reader of stdout that is stuck, slow or gone delays neither gate nor probes nor the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ F_SETPIPE_SZ = 1031
 
 @pytest.fixture
 def stuck_pipe() -> Iterator[int]:
-    """A pipe with room for one short line, which nobody reads."""
+    """A pipe with room for one short line, which is not read."""
     reads, writes = os.pipe()
     fcntl.fcntl(writes, F_SETPIPE_SZ, 4096)
     os.set_blocking(writes, False)

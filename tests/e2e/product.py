@@ -23,7 +23,7 @@ PAUSE_SECONDS = 0.05
 
 
 def push(quantity: int, name: str) -> tuple[int, str]:
-    """One try. Raises OSError or HTTPException where nobody answers."""
+    """One try. Raises OSError or HTTPException where there is no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", 8485, timeout=5)
     try:
         body = json.dumps({"dimension": "requests", "quantity": quantity, "id": name})

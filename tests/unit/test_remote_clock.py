@@ -1,4 +1,4 @@
-"""A followed clock counts on from an emulator's last answer, and needs nobody to tell the time."""
+"""A followed clock counts on from an emulator's last answer, and does not ask for each reading."""
 
 from __future__ import annotations
 

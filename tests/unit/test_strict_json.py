@@ -27,7 +27,7 @@ def test_a_name_given_twice_is_seen_and_a_name_in_two_objects_is_not_one() -> No
 
 
 def test_a_repeated_name_behind_very_many_others_is_found_in_no_time() -> None:
-    """Whoever may push must not be able to keep a thread busy for a minute with one body."""
+    """A client that may push cannot keep a thread busy for a minute with one body."""
     names = ", ".join(f'"{number}": 0' for number in range(60_000))
     began = time.process_time()
     assert parse("{" + names + ', "59999": 0}') == Repeated("59999")

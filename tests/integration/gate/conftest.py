@@ -15,7 +15,7 @@ from .support import Rig
 
 @pytest.fixture(scope="session")
 def keys() -> SigningKeys:
-    """Versions 1 to 3; nobody adds to them."""
+    """Versions 1 to 3; no test adds to them."""
     return SigningKeys((1, 2, 3))
 
 

@@ -244,7 +244,7 @@ class Web:
 
 
 def self_signed(place: Path) -> ssl.SSLContext:
-    """A server nobody vouches for."""
+    """A certificate that no authority signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -269,7 +269,7 @@ def self_signed(place: Path) -> ssl.SSLContext:
 
 
 def dead_url() -> str:
-    """Where nobody listens."""
+    """An address without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         return f"http://127.0.0.1:{gone.getsockname()[1]}"
 

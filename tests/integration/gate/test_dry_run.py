@@ -201,7 +201,7 @@ def kept(rig: Rig) -> Rig:
 
 
 def restarted(rig: Rig, env: dict[str, str] | None = None, **changed: Any) -> CheckResult:
-    """The same state directory, and nobody to ask."""
+    """The same state directory, with AWS unreachable."""
     return asked(rig, dead_url(), env, **{"dimensions": TWO, **changed})
 
 

@@ -101,7 +101,7 @@ def test_regions_that_disagree_are_said_and_the_first_is_asked(rig: Rig) -> None
     assert "eu-west-1" in (asked.identity.region_disagreement or "")
 
 
-# -- endpoints nobody was told to use ----------------------------------------------------------------
+# -- ambient endpoints ----------------------------------------------------------------
 
 
 AMBIENT: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_MARKETPLACE_METERING", "AWS_ENDPOINT_URL_STS")

@@ -35,7 +35,7 @@ def kept(rig: Rig) -> Rig:
 
 
 def restarted(rig: Rig, env: dict[str, str] | None = None, **changed: Any) -> CheckResult:
-    """The same state directory, and nobody to ask."""
+    """The same state directory, with AWS unreachable."""
     return rig.ask(dead_url(), {**KEYS, **(env or {})}, **changed).result
 
 

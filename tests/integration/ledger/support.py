@@ -123,7 +123,7 @@ def held_back(ledger: Ledger) -> threading.Event:
 
 
 def raw_connection(path: Path) -> sqlite3.Connection:
-    """A file that nobody has open, read from outside."""
+    """A closed file, read from outside."""
     return sqlite3.connect(path)
 
 

@@ -1,4 +1,4 @@
-"""Disks that are full, broken, read-only, somebody else's or from the future."""
+"""Disks that are full, broken, read-only, foreign or of a newer version."""
 
 from __future__ import annotations
 

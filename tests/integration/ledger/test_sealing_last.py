@@ -1,4 +1,4 @@
-"""A workload ends: its last hour is sealed, nothing more is taken, and what is left is said whole."""
+"""A workload ends: its last hour is sealed, nothing more is taken, and what is left is logged in full."""
 
 from __future__ import annotations
 

@@ -281,8 +281,8 @@ def test_an_image_without_the_package_says_so(api: ClusterApi, tmp_path: Path, m
 
 @pytest.fixture
 def events() -> Iterator[Events]:
-    with logged_events() as heard:
-        yield heard
+    with logged_events() as found:
+        yield found
 
 
 def test_a_change_is_on_the_pod_within_seconds_of_an_api_server_restart(api: ClusterApi, events: Events) -> None:

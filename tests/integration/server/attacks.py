@@ -90,7 +90,7 @@ def hanging_routes(server: Server, listener: str) -> list[socket.socket]:
 
 
 def unread_answers(server: Server, listener: str) -> list[socket.socket]:
-    """64 big answers that nobody reads."""
+    """64 big replies that the client does not read."""
     return _held(server, listener, 64, _request(f"/big?{BIG_ANSWER_BYTES}"))
 
 

@@ -1,4 +1,4 @@
-"""Answers that come later: they hold nobody, none is lost, and each client gets its own."""
+"""Deferred replies: they hold up no other client, none is lost, and each client gets its own."""
 
 from __future__ import annotations
 

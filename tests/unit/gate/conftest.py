@@ -22,5 +22,5 @@ def story(tmp_path: Path) -> Story:
 
 @pytest.fixture(autouse=True)
 def events() -> Iterator[Events]:
-    with logged_events() as heard:
-        yield heard
+    with logged_events() as found:
+        yield found

@@ -33,8 +33,8 @@ OPEN = gate_state(Status.ENTITLED)
 
 @pytest.fixture
 def events() -> Iterator[Events]:
-    with logged_events() as heard:
-        yield heard
+    with logged_events() as found:
+        yield found
 
 
 def say(result: CheckResult, **changes: Any) -> None:

@@ -405,7 +405,7 @@ def test_stopping_kills_the_child_and_drops_its_result(story: Story, events: Eve
     assert events.names() == []
 
 
-# -- what is said once
+# -- what is logged once
 
 
 def test_an_unchanged_caution_is_logged_once(story: Story, events: Events) -> None:

@@ -22,7 +22,7 @@ DONE = WriteResult(outcome=WriteOutcome.DONE)
 REFUSED = WriteResult(outcome=WriteOutcome.REFUSED, code=403, reason="Forbidden", verb="create", resource="events")
 
 
-def heard(*lines: bytes | None) -> tuple[list[WriteResult], str | None, FakeChild]:
+def read_all(*lines: bytes | None) -> tuple[list[WriteResult], str | None, FakeChild]:
     speaker = FakeChild(lines=list(lines))
     told, failure = answers(speaker, NOTICE, time.monotonic() + 1)  # type: ignore[arg-type]
     return told, failure.crash if failure else None, speaker
@@ -62,24 +62,24 @@ def test_texts_are_cut() -> None:
 
 
 def test_every_line_is_heard_in_order() -> None:
-    told, broken, child = heard(*(told_line(one).encode() for one in (DONE, REFUSED, DONE)))
+    told, broken, child = read_all(*(told_line(one).encode() for one in (DONE, REFUSED, DONE)))
     assert (told, broken, child.closed) == ([DONE, REFUSED, DONE], None, True)
 
 
 def test_a_child_that_ends_early_leaves_the_rest_untold() -> None:
-    told, broken, child = heard(told_line(DONE).encode())
+    told, broken, child = read_all(told_line(DONE).encode())
     assert [one.outcome for one in told] == [WriteOutcome.DONE, WriteOutcome.UNREACHABLE, WriteOutcome.UNREACHABLE]
     assert (told[1].reason, broken, child.closed) == ("child_failed", None, True)
 
 
 def test_a_child_that_says_nothing_in_time_is_closed() -> None:
-    told, _, child = heard(None)
+    told, _, child = read_all(None)
     assert {one.outcome for one in told} == {WriteOutcome.UNREACHABLE}
     assert child.closed
 
 
 def test_a_child_that_crashes_says_where() -> None:
-    told, broken, _ = heard(*crashed("KeyError at pod_status.py:1").lines)
+    told, broken, _ = read_all(*crashed("KeyError at pod_status.py:1").lines)
     assert {one.reason for one in told} == {"child_failed"}
     assert broken == "KeyError at pod_status.py:1"
-    assert heard(b"\xff")[1] == "unreadable"
+    assert read_all(b"\xff")[1] == "unreadable"

@@ -108,8 +108,8 @@ def story() -> Story:
 
 @pytest.fixture(autouse=True)
 def events() -> Iterator[Events]:
-    with logged_events() as heard:
-        yield heard
+    with logged_events() as found:
+        yield found
 
 
 def names(notice: StatusUpdate) -> list[str]:

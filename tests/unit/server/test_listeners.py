@@ -1,4 +1,4 @@
-"""Which sockets listen, and what is said where one cannot."""
+"""Which sockets listen, and the error where one cannot."""
 
 from __future__ import annotations
 

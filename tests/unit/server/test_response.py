@@ -1,4 +1,4 @@
-"""The answer to a push is what gunicorn would have written, to the byte, whoever wrote it."""
+"""The answer to a push is byte for byte what gunicorn would have written."""
 
 from __future__ import annotations
 
