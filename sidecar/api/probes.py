@@ -1,7 +1,8 @@
 """Answer the four probe routes, for the kubelet, ECS and Prometheus.
 
 Invariants:
-- They read memory; they never ask AWS, never touch the disk, never wait for a lock.
+- They read memory; they never ask AWS, never touch the disk, never wait for a lock. Where metering does not run, they
+  are what finds out that usage is overdue.
 - A shut gate is 4xx or 5xx, never a redirect: the kubelet takes 3xx for success.
 - Entitlement never shows in `/healthz`: a denied customer's sidecar is healthy.
 
@@ -31,7 +32,8 @@ HTTP_STATUS: Final[Mapping[Status, int]] = {
 
 def entitled(view: StatusPort) -> Reply:
     """Return 200 while entitled, 403 while denied, otherwise 503 with Retry-After."""
-    gate, overdue_since = view.gate_state(), view.metering_overdue_since()
+    overdue_since = view.metering_overdue_since()  # first: finding that out may shut the gate
+    gate = view.gate_state()
     body = {
         "entitled": gate.entitled,
         "status": gate.status.value,
@@ -56,10 +58,10 @@ def healthz(view: StatusPort) -> Reply:
 
 def readyz(view: StatusPort) -> Reply:
     """Return 200 where entitled, and usage can be stored and reported. For people and alerts."""
+    fault = view.metering_fault()  # first: finding that out may shut the gate
     gate = view.gate_state()
     if not gate.entitled:
         return refusal(503, gate.reason, f"The gate is shut: {gate.status.value}. {gate.hint}")
-    fault = view.metering_fault()
     if fault is not None:
         reason, hint = fault
         return refusal(503, reason, f"Usage cannot be kept or reported. {hint}")

@@ -131,6 +131,12 @@ class BillingEvents:
         else:
             log.event("ledger.recovered", workload=self.workload)
 
+    def ledger_stuck(self, reason: str, hint: str) -> None:
+        """Log that the disk does not answer, once until it does. Called by other threads than the loop's."""
+        if self._fault != reason:
+            self._fault = reason
+            log.error("ledger.failed", reason=reason, hint=hint)
+
     def clock_jumped(self, jump: timedelta, now: datetime) -> None:
         """Log that the wall clock was set, or the host suspended."""
         log.warn("clock.jumped", seconds=round(jump.total_seconds(), 1), now=iso(now))

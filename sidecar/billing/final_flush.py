@@ -4,6 +4,7 @@ Invariants:
 - Closed hours settle while pushes are still taken; then the running hour is sealed, no push is taken any more, and it
   is submitted. Where only this container ends, the running hour stays open.
 - A part of the budget is reserved for the running hour: closed hours may not use it up.
+- Each step runs whatever became of those before it.
 - What AWS could not take is retried while the budget lasts.
 """
 
@@ -22,8 +23,15 @@ from sidecar.metering.states import State
 
 FLUSHED: Final = 0.85
 """Of the flush budget: after it what is left is logged, and the process ends inside the budget."""
+LAST_WORDS: Final = 0.9
+"""Of the flush budget: behind FLUSHED, and before the process is killed."""
 RESERVED: Final = 0.4
 """Of the flush budget, for the running hour."""
+
+
+def last_words(budget_seconds: float) -> float:
+    """Return after how many seconds of the budget what is left is logged from memory, if it was not logged before."""
+    return max(budget_seconds * LAST_WORDS, budget_seconds - 1)
 
 
 class FinalFlush:
@@ -35,31 +43,38 @@ class FinalFlush:
         ledger: Ledger,
         sealer: Sealer,
         submitter: Submitter | None,
+        step: Callable[[str, Callable[[], object]], bool],
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         sleep_seconds_max: float | None = None,
     ) -> None:
-        """Flush `ledger`. `submitter`: None where nothing may be sent. `sleep_seconds_max` is for a fast `now`."""
-        self._ledger, self._sealer, self._submitter = ledger, sealer, submitter
+        """Flush `ledger`. `submitter`: None where nothing may be sent. `sleep_seconds_max` is for a fast `now`.
+
+        `step` does what it is given, and says whether it could be done; it does not raise.
+        """
+        self._ledger, self._sealer, self._submitter, self._step = ledger, sealer, submitter, step
         self._now, self._monotonic, self._sleep, self._sleep_seconds_max = now, monotonic, sleep, sleep_seconds_max
 
     def run(self, began: float, budget_seconds: float, task_keeps_running: bool) -> None:
-        """Flush until the budget, which began at `began` (monotonic), is used up. Raises LedgerError."""
+        """Flush until the budget, which began at `began` (monotonic), is used up."""
         deadline = began + budget_seconds * FLUSHED
         now = self._now()
-        self._sealer.seal_closed(now, at_once=True)
+        self._step("sealing the closed hours", lambda: self._sealer.seal_closed(now, at_once=True))
+        self._step("moving on what is too late", lambda: self._expire(now))  # so that the running hour takes it along
+        self._step("submitting the closed hours", lambda: self._settle(now, deadline - budget_seconds * RESERVED))
+        later = self._now()
+        if task_keeps_running:
+            self._step("sealing the closed hours", lambda: self._sealer.seal_closed(later, at_once=True))
+            self._step("stopping pushes", self._ledger.stop_pushes)
+        elif not self._step("sealing the running hour", lambda: self._sealer.seal_running(later)):
+            self._step("stopping pushes", self._ledger.stop_pushes)
+        self._step("submitting the running hour", lambda: self._settle(later, deadline))
+
+    def _expire(self, now: datetime) -> None:
         if self._submitter:
             for record in self._ledger.in_state(State.SEALED):
-                self._submitter.expire_if_late(record, now)  # so that the running hour takes it along
-        self._settle(now, deadline - budget_seconds * RESERVED)
-        now = self._now()
-        self._sealer.seal_closed(now, at_once=True)  # an hour may have ended meanwhile
-        if task_keeps_running:
-            self._ledger.stop_pushes()
-        else:
-            self._sealer.seal_running(now)
-        self._settle(now, deadline)
+                self._submitter.expire_if_late(record, now)
 
     def _settle(self, now: datetime, deadline: float) -> None:
         """Submit everything that waits, held or not, and again what AWS could not take, until `deadline`."""

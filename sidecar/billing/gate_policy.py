@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,6 +33,10 @@ REFUSED_HINT: Final = (
 FAILING_HINT: Final = (
     "The ledger cannot be written or opened, and usage is refused: see `ledger.failed` in this log, or `ledger` in"
     " `GET /v1/status`, for the reason and the next step."
+)
+NOT_RUNNING_HINT: Final = (
+    "The metering loop does not run: see `ledger.failed` or `loop.stopped` in this log for the reason. Restart the"
+    " container, on another node where the disk does not answer; usage that was acknowledged is kept."
 )
 DENIED_HINT: Final = "AWS says that this account has no subscription; usage is kept and sent again."
 
@@ -65,6 +70,9 @@ class GatePolicy:
         self._denial_logged = False
         self._passed: frozenset[str] = frozenset()
         self.overdue_since: datetime | None = None
+        self._allowed = timedelta(seconds=settings.metering_overdue_seconds)
+        self._guard = threading.Lock()
+        """Held while overdue begins or ends: two threads may find that out."""
 
     def on_answers(self, ledger: Ledger, settled: frozenset[str]) -> None:
         """Take note that AWS answered some records, and took those of the dimensions `settled`."""
@@ -116,16 +124,37 @@ class GatePolicy:
 
         Called after a pass that could send, or could have, had the ledger not failed.
         """
-        allowed = timedelta(seconds=self._settings.metering_overdue_seconds)
+        with self._guard:
+            since = self._reporting.overdue_since(now, self._allowed)
+            if since:
+                self._begin_overdue(since, self._blocked_hint or REFUSED_HINT)
+            elif self.overdue_since:
+                self.overdue_since = None
+                self._events.recovered()
+                self._release()
+
+    def judge(self, now: datetime, failing_since: datetime) -> bool:
+        """Do what is set where the loop has not run since `failing_since`, and that made reporting overdue.
+
+        Called by other threads than the loop's; waits for nothing. Returns whether it became overdue now.
+        """
+        since = self._reporting.blocked(failing_since).overdue_since(now, self._allowed)
+        if since is None or self.overdue_since or not self._guard.acquire(blocking=False):
+            return False
+        try:
+            self._begin_overdue(since, NOT_RUNNING_HINT)
+        finally:
+            self._guard.release()
+        return True
+
+    def _begin_overdue(self, since: datetime, hint: str) -> None:
+        before, self.overdue_since = self.overdue_since, since
+        if before:
+            return
         policy = self._settings.on_metering_overdue
-        before, self.overdue_since = self.overdue_since, self._reporting.overdue_since(now, allowed)
-        if self.overdue_since and not before:
-            self._events.overdue(self.overdue_since, policy.value, self._blocked_hint or REFUSED_HINT)
-            if policy is OnMeteringOverdue.SHUT and self._hold is None:
-                self._set_hold(Hold.METERING_OVERDUE)
-        elif before and not self.overdue_since:
-            self._events.recovered()
-            self._release()
+        self._events.overdue(since, policy.value, hint)
+        if policy is OnMeteringOverdue.SHUT and self._hold is None:
+            self._set_hold(Hold.METERING_OVERDUE)
 
     def _release(self) -> None:
         if self._hold is Hold.METERING_OVERDUE:

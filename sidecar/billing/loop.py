@@ -10,7 +10,8 @@ Invariants:
 - The disk may fail at any step: the next pass repeats the step, and what was sent is sent again unchanged.
 - What it cannot digest is put aside and named (`quarantine`), and the loop goes on.
 - If it breaks all the same, it is an error of ours: with the gate shut the process ends and says why; with the gate
-  open usage is still stored, and `/healthz` names the loop.
+  open usage is still stored, and `/healthz` and `/readyz` name the loop.
+- Whatever broke, the end comes at SIGTERM (`shutdown`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from typing import Final
 
 from sidecar import log
 from sidecar.billing.events import BillingEvents
-from sidecar.billing.final_flush import RESERVED, FinalFlush
+from sidecar.billing.final_flush import RESERVED, last_words
 from sidecar.billing.gate_policy import FAILING_HINT, Gate, GatePolicy
 from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
+from sidecar.billing.monitor import LoopMonitor
 from sidecar.billing.open_ledger import OpenLedger
 from sidecar.billing.quarantine import Quarantine
+from sidecar.billing.shutdown import Shutdown
 from sidecar.billing.snapshot import Snapshot
 from sidecar.child import process
 from sidecar.child.process import ChildProcess
@@ -48,8 +51,12 @@ PASS_SECONDS_FOLLOWING: Final = 0.2
 """Beside an emulator's clock, which may run fast or be set."""
 LOAD_SECONDS: Final = 2.0
 """How long an opening gate waits for a ledger whose disk is slow."""
-DRAIN_SECONDS: Final = 0.3
 
+STUCK: Final = (
+    "ledger_stuck",
+    "The disk under SIDECAR_STATE_DIR does not answer; look at the node's kernel log and the volume.",
+)
+"""Reason and hint."""
 LOOP: Final = "metering"
 """The loop's name in `/healthz`, status and metrics."""
 
@@ -77,8 +84,7 @@ class BillingLoop:
         container ends. `keep_pass`: AWS took records of these dimensions. `changed`: what waits may have changed.
         """
         self._settings, self._clock, self._gate = settings, clock, gate
-        self._start_child, self._chance, self._task_keeps_running = start_child, chance, task_keeps_running
-        self._end, self._sleep, self._changed = end, sleep, changed
+        self._start_child, self._chance, self._end, self._changed = start_child, chance, end, changed
         self._wake = threading.Condition()
         self._stop_at: float | None = None
         self._at_once = False
@@ -89,18 +95,25 @@ class BillingLoop:
         self._jumps = ClockJumpDetector()
         self._loaded = threading.Event()
         self._ended = threading.Event()
-        self._broken = False
         self._opened: OpenLedger | None = None
         self.events = BillingEvents(product_code=settings.product_code)
         self._policy = GatePolicy(settings, gate, self.events, lambda names: keep_pass(self.events.workload, names))
         self.fault: LedgerError | None = None
-        self.disk_waiting_since: float | None = None
-        """Since when (monotonic) the disk has not answered."""
+        self.monitor = LoopMonitor(clock)
         self.quarantine = Quarantine(clock.now)
         """What could not be digested."""
         self._maintenance = Maintenance(self.quarantine)
         self.orphans = self._maintenance.orphans
-        self.passed_at: datetime | None = None
+        self._shutdown = Shutdown(
+            budget_seconds=settings.flush_seconds,
+            events=self.events,
+            quarantine=self.quarantine,
+            task_keeps_running=task_keeps_running,
+            now=self._now,
+            monotonic=clock.monotonic,
+            sleep=sleep,
+            sleep_seconds_max=PASS_SECONDS_FOLLOWING if settings.clock_url else None,
+        )
 
     # -- called by other threads -------------------------------------------------------------------
 
@@ -133,9 +146,11 @@ class BillingLoop:
                 return
             self._stop_at = self._clock.monotonic()
             self._wake.notify_all()
-        timer = threading.Timer(self._settings.flush_seconds * RESERVED, self._abort_submission)
-        timer.daemon = True
-        timer.start()
+        budget = self._settings.flush_seconds
+        for seconds, work in ((budget * RESERVED, self._abort_submission), (last_words(budget), self._log_from_memory)):
+            timer = threading.Timer(seconds, work)
+            timer.daemon = True
+            timer.start()
 
     def _abort_submission(self) -> None:
         if self._opened:
@@ -159,28 +174,46 @@ class BillingLoop:
     def stopped_loop(self) -> str | None:
         """Return the loop's name, where it or the ledger's writer broke."""
         writer_died = self.ledger is not None and not self.ledger.alive and not self.stopped()
-        return LOOP if self._broken or writer_died else None
+        return LOOP if self.monitor.dead or writer_died else None
 
     @property
     def overdue_since(self) -> datetime | None:
-        """Return since when nothing could be reported, once that is too long."""
+        """Return since when nothing could be reported, once that is too long; also where the loop cannot say so."""
+        self.judge()
         return self._policy.overdue_since
+
+    def judge(self) -> None:
+        """Raise the alarm where the loop's thread cannot. Called where probes are answered; waits for nothing."""
+        if self._stop_at is not None:
+            return
+        if self.monitor.stuck:
+            self.events.ledger_stuck(*STUCK)
+        since = self.monitor.failing_since()
+        if since and self._may_send() and self._policy.judge(self._clock.now(), since):
+            self._changed()
 
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            while self._wait_for_pass():
-                self.run_once()
+            try:
+                while self._wait_for_pass():
+                    self.run_once()
+            except BaseException as exc:  # the outermost edge of the thread: logged, and acted on
+                self._break(exc)
+                with self._wake:
+                    self._wake.wait_for(lambda: self._stop_at is not None)
             self.finish()
-        except Exception as exc:  # the outermost edge of the thread: logged, and acted on
-            self._broken = True
-            log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
-            if not self._gate.has_opened:  # a startup probe hides liveness
-                self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
         finally:
-            self._loaded.set()
             self._ended.set()
+
+    def _break(self, exc: BaseException) -> None:
+        """Say that the loop is dead. Usage is still stored, and what there is to settle is settled at the end."""
+        self.monitor.die()
+        self._loaded.set()
+        log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
+        if not self._gate.has_opened:  # a startup probe hides liveness
+            self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
 
     def _wait_for_pass(self) -> bool:
         """Wait for the next pass; False when it is time to stop."""
@@ -206,14 +239,14 @@ class BillingLoop:
             at_once, self._at_once = self._at_once, False
         try:
             self._check_clock(now)
+            self._start_disk_timer()
             opened = self._opened or self._open(now)
             if opened is not None:
                 self._run_open(opened, now, at_once)
         except (LedgerError, *DATA_ERRORS) as exc:
             self._fail(as_ledger_error(exc, self._settings.state_dir), now)
-        self.disk_waiting_since = None
+        self.monitor.end_pass(now)
         self.events.ledger_fault(self.fault)
-        self.passed_at = now
 
     def _check_clock(self, now: datetime) -> None:
         jump = self._jumps.check(now, self._clock.monotonic())
@@ -236,7 +269,6 @@ class BillingLoop:
         return self._clock.now()
 
     def _run_open(self, opened: OpenLedger, now: datetime, at_once: bool) -> None:
-        self._start_disk_timer()
         opened.ledger.check(now)
         self.fault = None
         opened.run_pass(now, at_once, lambda: self._stop_at is not None)
@@ -244,8 +276,7 @@ class BillingLoop:
 
     def _start_disk_timer(self, aws_is_waited_for: bool = False) -> None:
         """From here on the disk is waited for, or AWS, which may take longer; a disk hangs at any step."""
-        idle = aws_is_waited_for or self._stop_at is not None
-        self.disk_waiting_since = None if idle else self._clock.monotonic()
+        self.monitor.wait(for_disk=not aws_is_waited_for and self._stop_at is None)
 
     def _open(self, now: datetime) -> OpenLedger | None:
         owner = self._owner
@@ -279,36 +310,22 @@ class BillingLoop:
     def _may_send(self) -> bool:
         return self._gate.has_opened or (self._opened is not None and self._opened.may_send)
 
+    # -- the end -----------------------------------------------------------------------------------
+
     def finish(self) -> None:
         """Flush after SIGTERM, log what is left, whole, and close the ledger."""
-        ledger = self.ledger
-        if ledger is None:
-            return
-        try:
-            self.flush()
-        except LedgerError as exc:
-            self.fault = exc
-            self.events.ledger_fault(exc)
-        try:
-            self.events.unsettled(ledger.unsettled())
-        except LedgerError as exc:
-            self.events.ledger_fault(exc)
-        ledger.close()
-        log.LINES.drain(DRAIN_SECONDS)
+        if self._opened is not None:
+            self._shutdown.run(self._opened, self._began(), self.monitor.passed_at)
 
     def flush(self) -> None:
-        """Settle what can be settled of this workload, which reports no more afterwards. Raises LedgerError."""
-        assert self._opened is not None
-        opened = self._opened
-        keeps_running = self._task_keeps_running()
-        flush = FinalFlush(
-            ledger=opened.ledger,
-            sealer=opened.sealer,
-            submitter=opened.submitter if opened.may_send else None,
-            now=self._now,
-            monotonic=self._clock.monotonic,
-            sleep=self._sleep,
-            sleep_seconds_max=PASS_SECONDS_FOLLOWING if self._settings.clock_url else None,
-        )
-        flush.run(self._stop_at or self._clock.monotonic(), self._settings.flush_seconds, keeps_running)
-        self.events.stopped(keeps_running)
+        """Settle what can be settled of this workload, which reports no more afterwards."""
+        if self._opened is not None:
+            self._shutdown.flush(self._opened, self._began())
+
+    def _began(self) -> float:
+        return self._clock.monotonic() if self._stop_at is None else self._stop_at
+
+    def _log_from_memory(self) -> None:
+        """Log what the last pass found to be left, where the disk does not answer any more."""
+        if self._opened is not None and not self.stopped():
+            self._shutdown.log_from_memory(self._opened.snapshot, self.monitor.passed_at)

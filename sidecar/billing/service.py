@@ -2,7 +2,7 @@
 
 Invariants:
 - Everything here reads what the last pass left in memory, and returns at once.
-- A disk that does not answer is a fault like one that refuses.
+- A disk that does not answer, and a loop that does not run, are faults like a disk that refuses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sidecar import log
 from sidecar.api.metrics import Metric
 from sidecar.billing import status
 from sidecar.billing.gate_policy import Gate
-from sidecar.billing.loop import BillingLoop
+from sidecar.billing.loop import STUCK, BillingLoop
 from sidecar.billing.messages import Submission
 from sidecar.billing.status import Fault
 from sidecar.billing.usage import WORKLOAD_UNKNOWN, LedgerUsage
@@ -28,10 +28,9 @@ from sidecar.errors import ExitProcess
 from sidecar.ledger import kept_file
 from sidecar.settings import EntitlementCheck, OnMeteringOverdue, Settings
 
-STUCK_SECONDS: Final = 10.0
-STUCK: Final[Fault] = (
-    "ledger_stuck",
-    "The disk under SIDECAR_STATE_DIR does not answer; look at the node's kernel log and the volume.",
+STOPPED: Final[Fault] = (
+    "loop_stopped",
+    "The metering loop does not run. What is acknowledged is kept, and not reported; restart the container.",
 )
 OVERDUE: Final[Fault] = (
     "metering_overdue",
@@ -74,15 +73,19 @@ class MeteringService:
     def fault(self) -> Fault | None:
         """Return why usage cannot be stored, or is overdue where that makes the sidecar not ready."""
         loop = self.loop
-        since = loop.disk_waiting_since
-        if since is not None and self._clock.monotonic() - since > STUCK_SECONDS:
+        overdue = loop.overdue_since
+        if loop.stopped_loop:
+            return STOPPED
+        if loop.monitor.stuck:
             return STUCK
+        if loop.monitor.stalled:
+            return STOPPED
         fault = loop.ledger.fault if loop.ledger else loop.fault
         if fault is not None:
             return fault.reason, fault.hint
         if loop.ledger is None:
             return WORKLOAD_UNKNOWN
-        if loop.overdue_since and self._settings.on_metering_overdue is OnMeteringOverdue.NOT_READY:
+        if overdue and self._settings.on_metering_overdue is OnMeteringOverdue.NOT_READY:
             return OVERDUE
         return None
 

@@ -9,7 +9,9 @@ from decimal import Decimal
 from typing import Self
 
 from sidecar.ledger.balance import Balance, LedgerSummary
+from sidecar.ledger.unsettled import amount_entry, record_entry
 from sidecar.metering.postponed import Postponed, postponed
+from sidecar.metering.quantities import exact_difference, exact_sum
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
 from sidecar.settings import Dimension
@@ -53,3 +55,16 @@ class Snapshot:
         if self.waiting is None:
             return {}
         return {state.value: self.waiting.states.get(state, 0) for state in State if state is not State.OPEN}
+
+    def unsettled(self, as_of: datetime | None) -> list[dict[str, object]]:
+        """Return what waited then, as `Ledger.unsettled` does where the disk can still be read.
+
+        Records that wait for AWS are whole; of everything else there is one amount for each dimension (`rest`).
+        """
+        when = {"as_of": as_of.isoformat() if as_of else None}
+        records = [{**record_entry(record), **when} for record in self.sealed]
+        for one in self.balances:
+            sealed = exact_sum(record.quantity for record in self.sealed if record.dimension == one.dimension)
+            if rest := exact_difference(one.waiting, sealed):
+                records.append({**amount_entry("rest", one.dimension, rest), **when})
+        return records

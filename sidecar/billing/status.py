@@ -58,7 +58,7 @@ def document(loop: BillingLoop, settings: Settings, fault: Fault | None) -> dict
         "oldest_unsettled_hour": _iso(oldest.start if oldest else None),
         "last_settled_at": _iso(waiting.last_settled_at if waiting else None),
         "overdue_since": _iso(loop.overdue_since),
-        "passed_at": _iso(loop.passed_at),
+        "passed_at": _iso(loop.monitor.passed_at),
         "quantities": {
             one.dimension: {
                 "accepted": plain(one.accepted),

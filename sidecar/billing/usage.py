@@ -3,6 +3,7 @@
 Invariants:
 - The writer's thread gives a push its result, after the disk has it; no thread waits here.
 - Until the workload is known, and while its ledger cannot be opened, a push is refused (503) with the reason.
+- A disk that does not answer takes no push more: it is refused (503) at once, and was certainly not kept.
 - Refusals are counted by reason, also those that never reach the ledger.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sidecar.billing.loop import BillingLoop
+from sidecar.billing.loop import STUCK, BillingLoop
 from sidecar.billing.status import FOR_A_PERSON
 from sidecar.clock import Clock
 from sidecar.errors import SidecarError
@@ -50,8 +51,8 @@ class LedgerUsage:
             on_result(result)
 
         ledger = self._loop.ledger
-        if ledger is None:
-            reason, hint = self._unavailable()
+        if ledger is None or self._loop.monitor.stuck:
+            reason, hint = STUCK if ledger else self._unavailable()
             counted(PushRefused(status=503, reason=reason, detail=hint))
         else:
             ledger.begin_push(events, now, counted)

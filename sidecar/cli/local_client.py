@@ -4,6 +4,8 @@ Invariants:
 - A health check runs every few seconds in every task: this module imports next to nothing, and parses a settings file
   only where that file moves the listener.
 - The result is one line: status, reason, hint. The kubelet and ECS show it to the operator.
+- Outside Kubernetes overdue metering is unhealthy where `SIDECAR_ON_METERING_OVERDUE=not_ready` says so; under `shut`
+  the gate itself is.
 - A response that does not come within a second is a shut gate.
 """
 
@@ -23,6 +25,8 @@ TIMEOUT_SECONDS = 0.9
 """The kubelet's default timeout is one second."""
 BYTES_MAX = 65_536
 MANIFEST = "/etc/entitlement-sidecar/product.yaml"
+OVERDUE = "metering_overdue: no usage could be reported for too long; the log's `metering.overdue` says what to do"
+"""Under `SIDECAR_ON_METERING_OVERDUE=not_ready`. ECS has one health check, so it is this one that is not ready."""
 WILD = {"": "127.0.0.1", "::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}
 DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485"}
 
@@ -129,11 +133,23 @@ def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
     try:
         address = listener_address("probe_bind", manifest)
         status, found = get_json(address, "GET /entitled")
+        overdue = found.get("metering_overdue_since")
+        if status == 200 and overdue and _not_ready_if_overdue(manifest):
+            return False, f"{OVERDUE} (since {overdue})"
     except (OSError, ValueError) as exc:
         return False, f"unreachable: no sidecar answers ({exc}). Is `entitlement-sidecar run` up?"
     except Exception as exc:  # settings that cannot be read: the line says so, and the gate counts as shut
         return False, " ".join(str(exc).split())
     return status == 200 and found.get("entitled") is True, format_status(found)
+
+
+def _not_ready_if_overdue(manifest: str) -> bool:
+    """Return whether overdue metering is unhealthy here. In Kubernetes `/readyz` says it, and this may be a startup
+    probe, which would end a container that has only AWS to wait for.
+    """
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return False
+    return _setting("on_metering_overdue", manifest) == "not_ready"
 
 
 def print_healthcheck(manifest: str = MANIFEST) -> int:

@@ -34,17 +34,18 @@ Entry = dict[str, object]
 @decoding()
 def entries(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> list[Entry]:
     """Return all of it: records first, then amounts by dimension."""
-    left = [_record(record) for state in UNSETTLED for record in in_state(connection, state)]
+    left = [record_entry(record) for state in UNSETTLED for record in in_state(connection, state)]
     for row in connection.execute(sql("lifetimes")).fetchall():
         dimension = configured.get(row["dimension"]) or dimension_of(row)
         left += _open(connection, dimension)
         if carry := read_amount(row["carry"]):
-            left.append(_amount("carried", dimension.name, carry))
+            left.append(amount_entry("carried", dimension.name, carry))
         left += _rolled(connection, dimension.name)
     return left + [_linked_amount("handed", row) for row in connection.execute(sql("handed_waiting")).fetchall()]
 
 
-def _record(record: UsageRecord) -> Entry:
+def record_entry(record: UsageRecord) -> Entry:
+    """Return a record, whole."""
     if record.request is None:
         raise ValueError(f"{record.dimension} in {record.hour} has no request.")
     return {
@@ -65,7 +66,7 @@ def _open(connection: sqlite3.Connection, dimension: Dimension) -> Iterator[Entr
     for number in hours_of(connection, dimension.name):
         for tags, share in shares_of(dimension, buckets_of(connection, dimension.name, number)):
             hour = Hour.numbered(number).start.isoformat()
-            yield {**_amount("open", dimension.name, share, tags), "hour": hour}
+            yield {**amount_entry("open", dimension.name, share, tags), "hour": hour}
 
 
 def _rolled(connection: sqlite3.Connection, dimension: str) -> Iterator[Entry]:
@@ -74,9 +75,10 @@ def _rolled(connection: sqlite3.Connection, dimension: str) -> Iterator[Entry]:
 
 
 def _linked_amount(left: str, row: Mapping[str, object] | sqlite3.Row) -> Entry:
-    entry = _amount(left, str(row["dimension"]), read_amount(str(row["amount"])), tags_of(str(row["tags"])))
+    entry = amount_entry(left, str(row["dimension"]), read_amount(str(row["amount"])), tags_of(str(row["tags"])))
     return {**entry, "from_hour": Hour.numbered(int(str(row["from_hour"]))).start.isoformat()}
 
 
-def _amount(left: str, dimension: str, quantity: Decimal, tags: Tags = ()) -> Entry:
+def amount_entry(left: str, dimension: str, quantity: Decimal, tags: Tags = ()) -> Entry:
+    """Return an amount that waits; `left` says how."""
     return {"left": left, "dimension": dimension, "quantity": plain(quantity), "tags": dict(tags)}

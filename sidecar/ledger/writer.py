@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -209,7 +210,8 @@ class Writer:
                 self.counters.accepted += result.accepted
                 self.counters.duplicates += result.duplicates
         for push, result in zip(group, results, strict=True):
-            push.on_result(result)
+            with contextlib.suppress(Exception):  # a client's end is no reason to write nothing more
+                push.on_result(result)
 
     def _apply(self, group: Sequence[_Push]) -> Sequence[PushResult]:
         if self._stopped:

@@ -238,8 +238,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         name="on_metering_overdue",
-        meaning="when nothing could be reported for `metering_overdue_seconds`: `alert`, `not_ready` (`/readyz` 503) or"
-        " `shut` the gate",
+        meaning="when nothing could be reported for `metering_overdue_seconds`: `alert`, `not_ready` (`/readyz` 503,"
+        " on ECS the health check) or `shut` the gate",
         example="not_ready",
         default=OnMeteringOverdue.ALERT.value,
         parse=parsers.choice(OnMeteringOverdue),

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.app.wiring import metering
 from sidecar.billing.disabled import DisabledMetering
-from sidecar.billing.service import STUCK_SECONDS
+from sidecar.billing.monitor import STUCK_SECONDS
 from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.ledger.errors import LedgerError
@@ -80,7 +80,7 @@ def test_a_ledger_that_cannot_be_opened_is_a_fault(tmp_path: Path, make_scene: M
 
 def test_a_disk_that_does_not_answer_is_a_fault_like_one_that_refuses(make_scene: MakeScene) -> None:
     one = make_scene()
-    one.service.loop.disk_waiting_since = one.clock.monotonic()
+    one.service.loop.monitor.disk_waiting_since = one.clock.monotonic()
     one.clock.advance(STUCK_SECONDS)
     assert one.service.fault is None
     one.clock.advance(1)

@@ -25,7 +25,13 @@ Env = pytest.MonkeyPatch
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: Env) -> None:
-    for name in ("SIDECAR_PROBE_BIND", "SIDECAR_API_BIND", "SIDECAR_CONFIG"):
+    for name in (
+        "SIDECAR_PROBE_BIND",
+        "SIDECAR_API_BIND",
+        "SIDECAR_CONFIG",
+        "SIDECAR_ON_METERING_OVERDUE",
+        "KUBERNETES_SERVICE_HOST",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -40,6 +46,28 @@ def check(monkeypatch: Env, answers: list[bytes | None] | Callable[[object], byt
 
 def test_an_open_gate_is_healthy(monkeypatch: Env) -> None:
     assert check(monkeypatch, [gate_reply(200, True, "entitled")]) == (True, "entitled (some_reason): Do this.")
+
+
+@pytest.mark.parametrize(
+    ("setting", "fine"),
+    [(None, True), ("alert", True), ("shut", True), ("not_ready", False), ("file", False), ("pod", True)],
+)
+def test_overdue_metering_is_unhealthy_only_where_that_is_set(
+    monkeypatch: Env, tmp_path: Path, setting: str | None, fine: bool
+) -> None:
+    """Under `shut` the gate would be shut, and that is what is asked. In a pod `/readyz` says it."""
+    if setting == "file":
+        (tmp_path / "config.yaml").write_text("on_metering_overdue: not_ready\n")
+        monkeypatch.setenv("SIDECAR_CONFIG", str(tmp_path / "config.yaml"))
+    elif setting:
+        monkeypatch.setenv("SIDECAR_ON_METERING_OVERDUE", setting.replace("pod", "not_ready"))
+    if setting == "pod":
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    answer = {"entitled": True, "status": "entitled", "metering_overdue_since": "2026-01-02T10:00:00.000Z"}
+    found, line = check(monkeypatch, [http_answer(200, answer)])
+    assert found is fine
+    assert ("metering_overdue" in line and "2026-01-02T10:00" in line) is not fine
+    assert check(monkeypatch, [http_answer(200, answer | {"metering_overdue_since": None})])[0]
 
 
 @pytest.mark.parametrize(
