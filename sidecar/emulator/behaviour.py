@@ -123,6 +123,10 @@ class Behaviour:
     claims: Claims = Claims.CAMEL
     iat: bool = True
     iat_offset_seconds: float = 0.0
+    exp_past: bool = False
+    """Whether tokens have an `exp`, and it is an hour ago."""
+    nbf_ahead: bool = False
+    """Whether tokens have an `nbf`, and it is an hour ahead."""
     version_as_text: bool = False
     wrong_nonce: bool = False
     wrong_product: bool = False

@@ -61,8 +61,8 @@ a fault is OPERATION:KIND[=VALUE][*TIMES]
   OPERATION  RegisterUsage, MeterUsage, AssumeRoleWithWebIdentity or *
   KIND       any AWS error code; drop_before, drop_after, slow, hang, empty_200, html_200, html_503,
              expired_token, clock_skew, missing_record_id; or a forged token: wrong_nonce, wrong_product,
-             wrong_version, wrong_key, truncated, missing_signature, no_iat, iat_offset, version_as_text, claims_pascal,
-             claims_both, claims_contradicting, alg_rs256, alg_hs256, alg_none
+             wrong_version, wrong_key, truncated, missing_signature, no_iat, iat_offset, exp_past, nbf_ahead,
+             version_as_text, claims_pascal, claims_both, claims_contradicting, alg_rs256, alg_hs256, alg_none
   VALUE      seconds for slow, clock_skew and iat_offset; for an error code, x-amz-retry-after in ms
   TIMES      a number (1), or forever
 

@@ -53,6 +53,8 @@ FORGING: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         "missing_signature": {"body": "missing_signature"},
         "missing_record_id": {"body": "missing_record_id"},
         "no_iat": {"iat": False},
+        "exp_past": {"exp_past": True},
+        "nbf_ahead": {"nbf_ahead": True},
         "version_as_text": {"version_as_text": True},
         **{f"claims_{claims.value}": {"claims": claims.value} for claims in Claims},
         **{f"alg_{each.value.lower()}": {"algorithm": each.value} for each in Algorithm},

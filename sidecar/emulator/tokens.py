@@ -50,6 +50,9 @@ class Question:
     nonce: str | None = None
 
 
+HOUR_SECONDS: Final = 3600
+
+
 def token(question: Question, keys: SigningKeys, behaviour: Behaviour, now: datetime) -> str:
     """Return the signed answer, as the behaviour wants it."""
     head = _part({"alg": behaviour.algorithm.value, "typ": "JWT"})
@@ -70,6 +73,10 @@ def claims(question: Question, behaviour: Behaviour, now: datetime) -> dict[str,
     spelled = _spelled({name: value for name, value in true.items() if value is not None}, behaviour.claims)
     if behaviour.iat:
         spelled["iat"] = int(now.timestamp() + behaviour.iat_offset_seconds)
+    if behaviour.exp_past:
+        spelled["exp"] = int(now.timestamp()) - HOUR_SECONDS
+    if behaviour.nbf_ahead:
+        spelled["nbf"] = int(now.timestamp()) + HOUR_SECONDS
     return spelled
 
 

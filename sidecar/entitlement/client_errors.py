@@ -189,6 +189,8 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     ErrorRow.of("token_nonce", TOKEN, AnswerClass.DENY, "token_nonce", "", once_more=True),
     ErrorRow.of("token_contradicts_itself", TOKEN, AnswerClass.DENY, "token_contradicts_itself", "", once_more=True),
     ErrorRow.of("token_iat", TOKEN, AnswerClass.DENY, "token_iat", "", once_more=True),
+    ErrorRow.of("token_exp", TOKEN, AnswerClass.DENY, "token_exp", "", once_more=True),
+    ErrorRow.of("token_nbf", TOKEN, AnswerClass.DENY, "token_nbf", "", once_more=True),
     ErrorRow.of("public_key_unreadable", TOKEN, AnswerClass.CONFIG, "public_key_unreadable", ""),
 )
 """Token rows take their hint from the rejection."""

@@ -6,11 +6,12 @@ Invariants:
   sizes are not documented.
 - Product code, key version and nonce must be those that were sent, under either claim casing, never under both with
   different values. A claim given twice in the JSON is refused: readers would differ.
-- `iat` is optional; where a fresh answer has it, it is within 15 minutes of now.
+- `iat`, `exp` and `nbf` are optional. Where a fresh answer has them, `iat` is within 15 minutes of now, `exp` not past
+  and `nbf` not ahead by more than that. What is no number is refused.
 - A reason may be logged. The token may not, so no error here carries any of it.
 
-Sources: AWS Marketplace API Reference, RegisterUsage; seller guide, Java example for RegisterUsage; RFC 7515, RFC 7518
-§3.5 (PS256, 2048 bits or more).
+Sources: AWS Marketplace API Reference, RegisterUsage; seller guide, Java example for RegisterUsage; RFC 7515; RFC 7518
+§3.5 (PS256, 2048 bits or more); RFC 7519 §4.1.4 to §4.1.6 (`exp`, `nbf`, `iat`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import base64
 import binascii
 import hmac
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -36,9 +38,10 @@ from sidecar.errors import TokenRejected
 SIGNATURE_ALGORITHM: Final = "PS256"
 TOKEN_CHARACTERS_MAX: Final = 16_384
 """A real token is under 2 000 characters; what is much larger is not one."""
-IAT_WINDOW: Final = timedelta(minutes=15)
-IAT_MAX: Final = 253_402_300_799
-"""The last second a datetime holds; NaN compares false and is refused with the rest."""
+LEEWAY: Final = timedelta(minutes=15)
+"""Of this host's clock to AWS's, for every time in a token."""
+TIME_MAX: Final = 253_402_300_799
+"""The last second a datetime holds."""
 KEY_BITS_MIN: Final = 2048
 """RFC 7518 §3.5."""
 
@@ -66,7 +69,7 @@ def verify(token: object, key: RSAPublicKey, asked: Registration, now: datetime 
     `now` is None for a kept answer, whose age does not matter: its nonce binds it.
     Raises TokenRejected with one of the reasons `signature_missing`, `token_malformed`,
     `token_algorithm`, `token_signature`, `token_product_code`, `token_public_key_version`,
-    `token_nonce`, `token_contradicts_itself`, `token_iat`.
+    `token_nonce`, `token_contradicts_itself`, `token_iat`, `token_exp`, `token_nbf`.
     """
     if token is None or token == "":
         raise TokenRejected("signature_missing", "The answer of RegisterUsage has no Signature. " + HINT_FORGED)
@@ -145,15 +148,26 @@ def _as_text(value: object, name: str) -> str:
 
 
 def _check_age(claims: Mapping[str, Any], now: datetime) -> None:
-    if "iat" not in claims:
-        return
-    iat = claims["iat"]
-    if isinstance(iat, bool) or not isinstance(iat, (int, float)) or not 0 <= iat <= IAT_MAX:
-        raise TokenRejected("token_iat", HINT_FORGED)
-    issued_at = datetime.fromtimestamp(iat, UTC)
-    if abs(now - issued_at) > IAT_WINDOW:
-        hint = f"The answer was issued at {issued_at:%Y-%m-%dT%H:%M:%SZ}, this host says {now:%Y-%m-%dT%H:%M:%SZ}:"
-        raise TokenRejected("token_iat", hint + " more than 15 minutes apart. Synchronise the node's clock.")
+    """Refuse a token that was not issued just now, has expired, or is not valid yet."""
+    least, most, today = (now - LEEWAY).timestamp(), (now + LEEWAY).timestamp(), _shown(now.timestamp())
+    for claim, low, high, fault in (
+        ("iat", least, most, "was issued at"),
+        ("exp", least, math.inf, "expired at"),
+        ("nbf", 0.0, most, "is not valid before"),
+    ):
+        if claim not in claims:
+            continue
+        at = claims[claim]
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at < math.inf:
+            raise TokenRejected(f"token_{claim}", HINT_FORGED)
+        if not low <= at <= high:
+            hint = f"The answer {fault} {_shown(at)}, this host says {today}: more than 15 minutes apart."
+            raise TokenRejected(f"token_{claim}", f"{hint} Synchronise the node's clock.")
+
+
+def _shown(seconds: float) -> str:
+    """Return seconds since 1970 as a time; what no calendar holds as the last second of one."""
+    return f"{datetime.fromtimestamp(min(seconds, TIME_MAX), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _snake(claim: str) -> str:

@@ -351,6 +351,8 @@ FORGED: Final = [
     ("token_nonce", DENY, behaving(Behaviour(wrong_nonce=True))),
     ("token_contradicts_itself", DENY, behaving(Behaviour(claims=Claims.CONTRADICTING))),
     ("token_iat", DENY, behaving(Behaviour(iat_offset_seconds=-901))),
+    ("token_exp", DENY, behaving(Behaviour(exp_past=True))),
+    ("token_nbf", DENY, behaving(Behaviour(nbf_ahead=True))),
     ("public_key_unreadable", CONFIG, unreadable_key),
 ]
 
@@ -449,6 +451,8 @@ def test_a_bad_token_is_asked_for_once_more_and_then_believed(code: str, rig: Ri
         "token_nonce": "wrong_nonce",
         "token_contradicts_itself": "claims_contradicting",
         "token_iat": "iat_offset",
+        "token_exp": "exp_past",
+        "token_nbf": "nbf_ahead",
     }[code]
     aws.fault(R.value, fault, times=2)
     result = rig.ask(aws.url).result

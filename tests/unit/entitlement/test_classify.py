@@ -83,7 +83,7 @@ EXPECTED: Final[Mapping[tuple[AnsweredBy, ...], Mapping[AnswerClass, str]]] = {
     },
     (TOKEN,): {
         DENY: "signature_missing token_malformed token_algorithm token_signature token_product_code"
-        " token_public_key_version token_nonce token_contradicts_itself token_iat",
+        " token_public_key_version token_nonce token_contradicts_itself token_iat token_exp token_nbf",
         CONFIG: "public_key_unreadable",
     },
 }

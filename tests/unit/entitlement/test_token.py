@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.entitlement.registration import PublicKeyVersion
-from sidecar.entitlement.token import IAT_WINDOW, TOKEN_CHARACTERS_MAX, public_key, verify
+from sidecar.entitlement.token import LEEWAY, TOKEN_CHARACTERS_MAX, public_key, verify
 from sidecar.errors import TokenRejected
 
 from .tokens import (
@@ -109,6 +109,18 @@ def detached(keys: Keys) -> str:
 MISSING, MALFORMED, ALGORITHM = "signature_missing", "token_malformed", "token_algorithm"
 SIGNATURE, PRODUCT, VERSION = "token_signature", "token_product_code", "token_public_key_version"
 NONCE_WRONG, CONTRADICTS, IAT_WRONG = "token_nonce", "token_contradicts_itself", "token_iat"
+EXP_WRONG, NBF_WRONG = "token_exp", "token_nbf"
+
+NO_TIMES: Final[dict[str, object]] = {
+    "text": str(IAT),
+    "true": True,
+    "null": None,
+    "list": [IAT],
+    "NaN": float("nan"),
+    "infinite": float("inf"),
+    "minus infinite": float("-inf"),
+    "negative": -1,
+}
 
 FORGED: Final[dict[str, tuple[Forge, str]]] = {
     # Nothing that could be a token.
@@ -269,6 +281,16 @@ FORGED: Final[dict[str, tuple[Forge, str]]] = {
     "iat before every calendar": (claims(iat=-1e18), IAT_WRONG),
     "iat negative": (claims(iat=-1), IAT_WRONG),
     "iat zero": (claims(iat=0), IAT_WRONG),
+    "exp past": (claims(exp=IAT - 901), EXP_WRONG),
+    "exp past by a fraction": (claims(exp=IAT - 900.001), EXP_WRONG),
+    "exp zero": (claims(exp=0), EXP_WRONG),
+    "nbf ahead": (claims(nbf=IAT + 901), NBF_WRONG),
+    "nbf ahead by a fraction": (claims(nbf=IAT + 900.001), NBF_WRONG),
+    "nbf in milliseconds": (claims(nbf=IAT * 1000), NBF_WRONG),
+    "nbf beyond every float": (claims(nbf=10**400), NBF_WRONG),
+    **{f"exp {name}": (claims(exp=value), EXP_WRONG) for name, value in NO_TIMES.items()},
+    **{f"nbf {name}": (claims(nbf=value), NBF_WRONG) for name, value in NO_TIMES.items()},
+    "without iat, exp past": (lambda keys: token(keys.ours, {**without("iat"), "exp": IAT - 901}), EXP_WRONG),
 }
 
 
@@ -314,7 +336,14 @@ GOOD: Final[dict[str, Forge]] = {
     "iat just old enough": claims(iat=IAT - 900),
     "iat just young enough": claims(iat=IAT + 900),
     "iat with a fraction": claims(iat=IAT + 0.5),
-    "claims nobody asked for": claims(iss="aws", aud=["x"], exp=1, nbf=9_999_999_999),
+    "exp just not past": claims(exp=IAT - 900),
+    "exp ahead": claims(exp=IAT + 3600),
+    "exp beyond every calendar": claims(exp=1e300),
+    "exp beyond every float": claims(exp=10**400),
+    "nbf just not ahead": claims(nbf=IAT + 900),
+    "nbf past": claims(nbf=0),
+    "exp and nbf with a fraction": claims(exp=IAT + 0.5, nbf=IAT - 0.5),
+    "claims nobody asked for": claims(iss="aws", aud=["x"], jti="y"),
     "a header without typ": lambda keys: token(keys.ours, header={"alg": "PS256"}),
     "a kid": header(kid="1"),
     "spaces in the JSON": lambda keys: token(keys.ours, json.dumps(dict(CLAIMS), indent=2).encode()),
@@ -340,6 +369,8 @@ def test_there_are_forgeries_enough_and_every_documented_reason_is_given() -> No
         NONCE_WRONG,
         CONTRADICTS,
         IAT_WRONG,
+        EXP_WRONG,
+        NBF_WRONG,
     }
 
 
@@ -352,8 +383,10 @@ def test_a_short_key_does_not_verify_for_another(short_key: RSAPrivateKey, key: 
         verify(token(short_key), key.public_key(), ASKED, NOW)
 
 
-def test_a_kept_answer_may_be_of_any_age(key: RSAPrivateKey) -> None:
-    old = token(key, {**CLAIMS, "iat": IAT - 86_400 * 365})
+@pytest.mark.parametrize("times", [{"iat": IAT - 86_400 * 365}, {"exp": IAT - 86_400}, {"nbf": IAT + 86_400}])
+def test_a_kept_answer_may_be_of_any_age(times: dict[str, int], key: RSAPrivateKey) -> None:
+    """Its nonce binds it to the workload, which does not come back."""
+    old = token(key, {**CLAIMS, **times})
     assert verify(old, key.public_key(), ASKED, None)
 
 
@@ -366,8 +399,23 @@ def test_a_fresh_answer_may_not(key: RSAPrivateKey) -> None:
     assert "2026-03-01T12:00:00Z" in refused.value.hint
 
 
-def test_the_window_of_iat_is_fifteen_minutes() -> None:
-    assert timedelta(minutes=15) == IAT_WINDOW
+@pytest.mark.parametrize(
+    ("times", "shown"),
+    [
+        ({"exp": IAT - 86_400}, "expired at 2026-02-28T12:00:00Z"),
+        ({"nbf": IAT + 86_400}, "not valid before 2026-03-02T12:00:00Z"),
+        ({"nbf": 10**400}, "not valid before 9999-12-31T23:59:59Z"),
+    ],
+)
+def test_a_time_that_does_not_fit_is_in_the_hint(times: dict[str, int], shown: str, key: RSAPrivateKey) -> None:
+    with pytest.raises(TokenRejected) as refused:
+        verify(token(key, {**CLAIMS, **times}), key.public_key(), ASKED, NOW)
+    assert shown in refused.value.hint
+    assert "2026-03-01T12:00:00Z" in refused.value.hint
+
+
+def test_the_leeway_is_fifteen_minutes() -> None:
+    assert timedelta(minutes=15) == LEEWAY
 
 
 def test_an_answer_for_the_asked_version_is_accepted_whatever_its_number(key: RSAPrivateKey) -> None:
