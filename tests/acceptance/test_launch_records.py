@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
-from tests.acceptance.metered import Metered
+from tests.acceptance.billing.metered import Metered
 from tests.acceptance.support import PRODUCT, Sidecar
 
 DIMENSIONS = """[

@@ -5,36 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sidecar.emulator import Emulator
-from sidecar.emulator.keys import SigningKeys
 from sidecar.ledger import kept_file
-from tests.acceptance.metered import (
+from tests.acceptance.billing.metered import (
     SLOW,
     Metered,
     Product,
     at,
     billed,
     hours,
-    marketplace,
     waiting,
 )
 from tests.acceptance.support import eventually
-
-
-@pytest.fixture
-def aws(keys: SigningKeys) -> Iterator[Emulator]:
-    with marketplace(keys) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def product() -> Product:
-    return Product()
 
 
 def by_metering(aws: Emulator, directory: Path, **given: str | None) -> Metered:

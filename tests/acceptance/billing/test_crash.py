@@ -6,15 +6,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from sidecar.emulator import Emulator
-from sidecar.emulator.keys import SigningKeys
-from tests.acceptance.metered import (
+from tests.acceptance.billing.metered import (
     SEALED_NOT_SENT,
     SLOW,
     Metered,
@@ -23,7 +21,6 @@ from tests.acceptance.metered import (
     at,
     billed,
     hours,
-    marketplace,
     none_too_early,
     refused_as_other,
     waiting,
@@ -34,17 +31,6 @@ FAULTS = ("", "", "drop_after", "drop_before", "slow", "InternalServiceErrorExce
 LIVES = 5
 SEEDS = int(os.environ.get("CRASH_SEEDS", "3"))
 """More of them for a night; each takes some ten seconds."""
-
-
-@pytest.fixture
-def aws(keys: SigningKeys) -> Iterator[Emulator]:
-    with marketplace(keys) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def product() -> Product:
-    return Product()
 
 
 def settled_in_the_end(aws: Emulator, sidecar: Metered, product: Product) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
-from tests.acceptance.metered import (
+from tests.acceptance.billing.metered import (
     SEALED_NOT_SENT,
     SLOW,
     Metered,
@@ -27,17 +27,6 @@ from tests.acceptance.metered import (
     waiting,
 )
 from tests.acceptance.support import eventually
-
-
-@pytest.fixture
-def aws(keys: SigningKeys) -> Iterator[Emulator]:
-    with marketplace(keys) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def product() -> Product:
-    return Product()
 
 
 def ended(sidecar: Metered) -> Metered:

@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.emulator import Emulator
-from sidecar.emulator.keys import SigningKeys
-from tests.acceptance.metered import (
+from tests.acceptance.billing.metered import (
     SEALED_NOT_SENT,
     SLOW,
     SLUGGISH,
@@ -28,7 +27,6 @@ from tests.acceptance.metered import (
     at,
     billed,
     hours,
-    marketplace,
     none_too_early,
     problem,
     waiting,
@@ -38,17 +36,6 @@ from tests.acceptance.support import eventually
 TASK = "arn:aws:ecs:us-east-1:123456789012:task/cluster/0123456789abcdef"
 SPARE_SECONDS = 4.0
 """For a slow machine to end its processes, beyond the budget."""
-
-
-@pytest.fixture
-def aws(keys: SigningKeys) -> Iterator[Emulator]:
-    with marketplace(keys) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def product() -> Product:
-    return Product()
 
 
 def with_a_closed_hour(aws: Emulator, directory: Path, product: Product, **given: str) -> Metered:
