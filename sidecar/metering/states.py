@@ -65,6 +65,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Disposition | Action], State]] = {
     (State.EXPIRED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
     (State.DISPUTED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
     (State.DISPUTED, Action.RETRY): State.SEALED,
+    (State.DISPUTED, Action.CONFIRM): State.SETTLED,
     (State.REJECTED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
     (State.REJECTED, Action.RETRY): State.SEALED,
     (State.REJECTED, Action.CONFIRM): State.SETTLED,

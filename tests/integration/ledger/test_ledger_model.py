@@ -217,7 +217,7 @@ class Simulation:
         try:
             self.ledger.apply_action(record.hour, record.dimension, what, self.story.now, record_id=receipt)
         except IllegalTransition:
-            assert record.state is State.SEALED or (record.state, what) == (State.DISPUTED, Action.CONFIRM)
+            assert record.state is State.SEALED
             return
         if what is Action.CONFIRM:
             self.model.settle(record)
