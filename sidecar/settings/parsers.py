@@ -5,8 +5,8 @@ Which settings exist: `table`. Which source wins: `sources`.
 Invariants:
 - A parser raises `ValueError` with a fault that a person can act on; it names the value, except for keys.
 - Text (environment, flags) and YAML scalars are read alike.
-- No heavy import: the resident process calls this. The shape of a key is checked here, its numbers where `cryptography`
-  is imported.
+- No heavy import: the resident process calls this. So the two numbers of a key are read from its DER here.
+- A key that anybody could have broken proves nothing: it is refused while the image is built and at the start.
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ RSA_OID = bytes.fromhex("06092a864886f70d010101")
 
 RSA_ALGORITHM = bytes.fromhex("300d") + RSA_OID + bytes.fromhex("0500")
 """DER of the AlgorithmIdentifier that stands before an RSA key in a "PUBLIC KEY" (RFC 3279 §2.3.1)."""
+
+KEY_BITS_MIN = 1024
+"""AWS's own sample key has so many. NIST SP 800-131A calls fewer than 2048 legacy: that is a warning, elsewhere."""
+KEY_EXPONENT_MIN = 3
+"""RFC 8017 §3.1. With 1 every text is its own signature."""
+NOT_RSA = "is not an RSA key; AWS Marketplace signs with RSA (PS256)."
+COPY = "Copy the public key that AWS Marketplace shows for the product."
 
 SECONDS_MAX = 7 * 24 * 3600
 
@@ -200,9 +207,55 @@ def public_key(value: object) -> str:
         der = base64.b64decode(re.sub(r"\s", "", match[2]), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("is PEM whose inside is not base64.") from None
-    if der[:1] != b"\x30" or (not match[1] and RSA_OID not in der):
-        raise ValueError("is not an RSA key; AWS Marketplace signs with RSA (PS256).")
+    pkcs1 = der if match[1] else _inside(der)
+    _refuse_weak(*_rsa_numbers(pkcs1))
     return _pem(_tagged(0x30, RSA_ALGORITHM + _tagged(0x03, b"\x00" + der)) if match[1] else der)
+
+
+def _inside(der: bytes) -> bytes:
+    """Return the RSAPublicKey in a SubjectPublicKeyInfo (RFC 3279 §2.3.1). Raises ValueError."""
+    outer, end = _read_der(0x30, der)
+    algorithm, bits = _read_der(0x30, outer)
+    key, rest = _read_der(0x03, bits)
+    if end or rest or not algorithm.startswith(RSA_OID) or key[:1] != b"\x00":
+        raise ValueError(NOT_RSA)
+    return key[1:]
+
+
+def _rsa_numbers(der: bytes) -> tuple[int, int]:
+    """Return modulus and exponent of an RSAPublicKey (RFC 8017 §A.1.1). Raises ValueError."""
+    both, end = _read_der(0x30, der)
+    modulus, exponent = _read_der(0x02, both)
+    exponent, rest = _read_der(0x02, exponent)
+    if end or rest:
+        raise ValueError(NOT_RSA)
+    return int.from_bytes(modulus, "big", signed=True), int.from_bytes(exponent, "big", signed=True)
+
+
+def _refuse_weak(modulus: int, exponent: int) -> None:
+    """Raise ValueError for a key that can be broken, or never was one."""
+    if modulus < 0:
+        raise ValueError(NOT_RSA)
+    if modulus.bit_length() < KEY_BITS_MIN:
+        raise ValueError(f"is an RSA key of {modulus.bit_length()} bits; at least {KEY_BITS_MIN} are needed. {COPY}")
+    if modulus % 2 == 0:
+        raise ValueError(f"is an RSA key with an even modulus, which anybody can factor. {COPY}")
+    if exponent < KEY_EXPONENT_MIN or exponent % 2 == 0:
+        raise ValueError(
+            f"is an RSA key with exponent {exponent}; it must be odd and at least {KEY_EXPONENT_MIN}. {COPY}"
+        )
+
+
+def _read_der(tag: int, data: bytes) -> tuple[bytes, bytes]:
+    """Return the content of the first element, and what follows it (X.690 §8.1). Raises ValueError."""
+    if len(data) < 2 or data[0] != tag or data[1] == 0x80:  # a length that only an end mark gives is BER
+        raise ValueError(NOT_RSA)
+    extra = data[1] & 0x7F if data[1] & 0x80 else 0
+    size = int.from_bytes(data[2 : 2 + extra], "big") if extra else data[1]
+    start = 2 + extra
+    if len(data) < start + size or size == 0:
+        raise ValueError(NOT_RSA)
+    return data[start : start + size], data[start + size :]
 
 
 def _pem(der: bytes) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import textwrap
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from sidecar.cli.manifest import check
+from sidecar.errors import SettingsError
 from sidecar.settings import parsers
 from sidecar.settings.dimensions import Dimension
 from sidecar.settings.parsers import Address
@@ -21,6 +25,7 @@ from sidecar.settings.table import (
     OnMeteringOverdue,
 )
 from tests.fakes.keys import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
+from tests.unit.settings.helpers import problem, problems
 
 GOOD: list[tuple[str, object, object]] = [
     ("product_code", "  8f7k2m1q9w3e5r7t0y2u4i6o8 ", "8f7k2m1q9w3e5r7t0y2u4i6o8"),
@@ -226,7 +231,71 @@ def bad_keys() -> dict[str, tuple[str, str]]:
         "broken inside": (pem.replace(body_of(pem), body_of(pem)[:-1]), "inside is not base64"),
         "nothing inside": ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "not an RSA key"),
         "empty": (" ", "empty"),
+        "1023 bits": (rsa_pem((1 << 1022) + 1), "1023 bits; at least 1024"),
+        "512 bits": (rsa_pem((1 << 511) + 1), "512 bits; at least 1024"),
+        "a negative modulus": (rsa_pem(-(1 << 1100) + 1), "not an RSA key"),
+        "an even modulus": (rsa_pem(1 << 2047), "even modulus"),
+        "exponent 1": (rsa_pem(GOOD_MODULUS, 1), "exponent 1;"),
+        "exponent 0": (rsa_pem(GOOD_MODULUS, 0), "exponent 0;"),
+        "an even exponent": (rsa_pem(GOOD_MODULUS, 65536), "exponent 65536;"),
+        "a negative exponent": (rsa_pem(GOOD_MODULUS, -3), "exponent -3;"),
+        "weak, as PKCS#1": (rsa_pem((1 << 511) + 1, pkcs1=True), "512 bits"),
+        "more behind the key": (as_pem(inside + b"\x00"), "not an RSA key"),
+        "cut off": (as_pem(inside[:-9]), "not an RSA key"),
+        "a length that is too long": (as_pem(inside[:1] + b"\x84\xff\xff\xff\xff" + inside[4:]), "not an RSA key"),
+        "a length without end": (as_pem(inside[:1] + b"\x80" + inside[4:]), "not an RSA key"),
     }
+
+
+GOOD_MODULUS = (1 << 2047) + 1
+
+
+def der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    length = size.to_bytes(4, "big").lstrip(b"\0") or b"\0"
+    return bytes([tag, *([size] if size < 128 else [0x80 | len(length), *length])]) + content
+
+
+def integer(value: int) -> bytes:
+    return der(2, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+
+
+def as_pem(data: bytes, kind: str = "PUBLIC KEY") -> str:
+    return f"-----BEGIN {kind}-----\n{wrapped(base64.b64encode(data).decode())}-----END {kind}-----\n"
+
+
+def rsa_pem(modulus: int, exponent: int = 65537, pkcs1: bool = False) -> str:
+    """A key of any numbers, such as no library makes."""
+    key = der(0x30, integer(modulus) + integer(exponent))
+    algorithm = der(0x30, bytes.fromhex("06092a864886f70d0101010500"))
+    return as_pem(key, "RSA PUBLIC KEY") if pkcs1 else as_pem(der(0x30, algorithm + der(3, b"\0" + key)))
+
+
+@pytest.mark.parametrize("pkcs1", [True, False])
+@pytest.mark.parametrize(("modulus", "exponent"), [((1 << 1023) + 1, 3), (GOOD_MODULUS, 65537), ((1 << 4095) + 1, 17)])
+def test_a_key_just_strong_enough_is_read(modulus: int, exponent: int, pkcs1: bool) -> None:
+    assert parsers.public_key(rsa_pem(modulus, exponent, pkcs1)).startswith("-----BEGIN PUBLIC KEY")
+
+
+@pytest.mark.parametrize("bits", [1024, 2048, 3072, 4096])
+def test_a_key_of_the_library_is_read_back_as_it_was(bits: int) -> None:
+    assert parsers.public_key(public_pem("sizes", bits)) == public_pem("sizes", bits)
+
+
+def test_a_weak_key_is_refused_at_the_start_and_at_the_build(tmp_path: Path) -> None:
+    weak = rsa_pem((1 << 511) + 1)
+    file = tmp_path / "key.pem"
+    file.write_text(weak)
+    sealed = tmp_path / "product.yaml"
+    sealed.write_text(json.dumps({"products": [{"code": "x", "public_keys": [{"version": 1, "key": weak}]}]}))
+    for found in (
+        problem({"SIDECAR_PRODUCT_CODE": "x", "SIDECAR_PUBLIC_KEY": weak}),
+        problem({"SIDECAR_PRODUCT_CODE": "x", "SIDECAR_PUBLIC_KEY_FILE": str(file)}),
+        problems({}, manifest=sealed)[0],
+    ):
+        assert "512 bits; at least 1024" in str(found)
+    with pytest.raises(SettingsError, match="512 bits"):
+        check(Namespace(schema=False, file=str(sealed)))
 
 
 @pytest.mark.parametrize("kind", bad_keys())
