@@ -3,6 +3,7 @@
 Invariants:
 - Written only where the file exists already, as the kubelet makes it: a sidecar creates no files in /dev.
 - At most 4096 bytes, what the kubelet reads.
+- No control character but the line break: `kubectl describe` writes it to a terminal as it is.
 - Never fails: it is the last step before the end.
 
 Sources: kubernetes.io, "Determine the reason for Pod failure".
@@ -14,6 +15,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from sidecar.printable import lines
+
 BYTES_MAX: Final = 4096
 
 
@@ -24,7 +27,7 @@ def note(path: Path, text: str) -> None:
     except OSError:
         return
     try:
-        cut = text.encode("utf-8", "replace")[:BYTES_MAX]
+        cut = lines(text).encode("utf-8", "replace")[:BYTES_MAX]
         os.write(handle, cut.decode("utf-8", "ignore").encode())  # not cut inside a character
     except OSError:
         pass

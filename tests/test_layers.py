@@ -43,6 +43,7 @@ LEVELS = {
     "termination_log": 1,
     "restart_state": 1,
     "strict_json": 1,
+    "printable": 0,
     "local_http": 1,
     "backoff": 1,
 }

@@ -33,6 +33,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_product, plain, to_micros
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
+from sidecar.printable import one_line
 from sidecar.remote_clock import clock_for
 from sidecar.settings import Dimension, Settings
 from sidecar.settings.dimensions import PLACES, Aggregation
@@ -79,7 +80,7 @@ def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] 
     sys.stderr.write("Asking AWS whether this workload may run …\n")
     identity, result = _entitled(settings)
     if result.verdict is not AnswerClass.ACCEPTED:
-        sys.stderr.write(f"{result.reason}: {result.hint}\nNothing was sent.\n")
+        sys.stderr.write(one_line(f"{result.reason}: {result.hint}") + "\nNothing was sent.\n")
         return Exit.FAILED
     return _send(settings, identity, as_json)
 
@@ -177,4 +178,4 @@ def _show(out: TextIO, records: Sequence[UsageRecord], as_json: bool) -> None:
         return
     out.write("DIMENSION\tQUANTITY\tSTATE\tRECORD_ID\tLAST_ERROR\n")
     for row in rows:
-        out.write("\t".join(value or "-" for value in row.values()) + "\n")
+        out.write("\t".join(one_line(value or "-") for value in row.values()) + "\n")

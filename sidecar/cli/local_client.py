@@ -18,6 +18,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from sidecar.printable import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -125,7 +127,7 @@ def get_json(
 def format_status(found: dict[str, object]) -> str:
     """Return status, reason and hint in one line, whatever the server sent."""
     line = f"{found.get('status')} ({found.get('reason')}): {found.get('hint')}"
-    return " ".join(line.split())
+    return one_line(line)
 
 
 def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
@@ -137,9 +139,9 @@ def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
         if status == 200 and overdue and _not_ready_if_overdue(manifest):
             return False, f"{OVERDUE} (since {overdue})"
     except (OSError, ValueError) as exc:
-        return False, f"unreachable: no sidecar answers ({exc}). Is `entitlement-sidecar run` up?"
+        return False, f"unreachable: no sidecar answers ({one_line(str(exc))}). Is `entitlement-sidecar run` up?"
     except Exception as exc:  # settings that cannot be read: the line says so, and the gate counts as shut
-        return False, " ".join(str(exc).split())
+        return False, one_line(str(exc))
     return status == 200 and found.get("entitled") is True, format_status(found)
 
 

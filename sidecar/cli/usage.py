@@ -21,6 +21,7 @@ from typing import Final
 
 from sidecar.cli import local_client, output
 from sidecar.errors import Exit
+from sidecar.printable import json_text, one_line
 
 RESPONSE_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = (0.2, 0.5)
@@ -114,7 +115,7 @@ def _show(as_json: bool) -> None:
     response = _request("GET", "/v1/usage")
     if as_json:
         _read(response)
-        _write(response.body + b"\n")
+        _write(json_text(response.body) + b"\n")
     else:
         sys.stdout.write(_table(response))
 
@@ -135,7 +136,7 @@ def _export(elapsed: Callable[[], float]) -> None:
             response = _request("GET", target)
         except CommandFailed as exc:
             raise CommandFailed(exc.code, f"{exc}\nthe export ended after {count} lines and is incomplete") from exc
-        _write(response.body)
+        _write(json_text(response.body))
         count += response.body.count(b"\n")
         target = _next_page(response, target, count)
         if sys.stderr.isatty() or elapsed() - shown_at > PROGRESS_SECONDS:
@@ -169,7 +170,7 @@ def _table(response: ClientResponse) -> str:
 
 def _cell(value: object) -> str:
     """Return the value on one line, without the character that separates cells."""
-    return " ".join(str(value).split()) if value not in (None, "") else EMPTY_CELL
+    return one_line(str(value)) if value not in (None, "") else EMPTY_CELL
 
 
 def _records(response: ClientResponse) -> list[Mapping[str, object]]:
@@ -200,7 +201,7 @@ def _request(method: str, target: str, body: bytes | None = None) -> ClientRespo
         received = connection.getresponse()
         response = ClientResponse(body=received.read(), link=received.getheader("Link", ""))
     except (OSError, http.client.HTTPException) as exc:
-        cause = str(exc) or type(exc).__name__
+        cause = one_line(str(exc)) or type(exc).__name__
         where = "Run this in its container, with its SIDECAR_API_BIND."
         raise NoResponse(Exit.UNAVAILABLE, f"no sidecar answers at {host}:{port} ({cause}). {where}") from exc
     finally:
@@ -213,4 +214,4 @@ def _request(method: str, target: str, body: bytes | None = None) -> ClientRespo
 def _refusal(response: ClientResponse) -> str:
     """Return reason and detail in one line, whatever the server sent."""
     problem = _read(response)
-    return " ".join(f"refused ({problem.get('reason')}): {problem.get('detail')}".split())
+    return one_line(f"refused ({problem.get('reason')}): {problem.get('detail')}")

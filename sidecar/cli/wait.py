@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from sidecar.cli import local_client
 from sidecar.errors import Exit, Problem, SettingsError
+from sidecar.printable import one_line
 from sidecar.settings import parsers
 
 POLL_SECONDS: Final = 0.25
@@ -90,7 +91,7 @@ def recheck() -> int:
         )
         return Exit.UNAVAILABLE
     if status != 202:
-        sys.stderr.write(f"not asked ({found.get('reason')}): {found.get('detail')}\n")
+        sys.stderr.write(one_line(f"not asked ({found.get('reason')}): {found.get('detail')}") + "\n")
         return Exit.UNAVAILABLE
     sys.stdout.write("AWS is being asked; `entitlement-sidecar healthcheck` shows the answer\n")
     return Exit.OK
@@ -120,7 +121,7 @@ def _poll(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
         response = connection.getresponse()
         found = json.loads(response.read(local_client.BYTES_MAX))
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
-        return 0, f"waiting for the sidecar at {server} ({exc})"
+        return 0, one_line(f"waiting for the sidecar at {server} ({exc})")
     finally:
         timer.cancel()
         connection.close()

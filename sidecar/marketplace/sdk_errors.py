@@ -24,6 +24,7 @@ from botocore.exceptions import ClientError
 from sidecar.entitlement.answer import AnsweredBy, ErrorRow
 from sidecar.entitlement.classify import classify, classify_exception
 from sidecar.marketplace.request_guard import refused_by_client
+from sidecar.printable import printable
 
 CALLER: Final = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]*:[\w+=,.@/-]+")
 SKEW_SECONDS_SAID: Final = 60
@@ -72,8 +73,8 @@ def code_of(exc: ClientError) -> str:
 
 
 def bare_code(code: str) -> str:
-    """Return a code without namespace (`ns#Code`) and suffix (`Code:http://…`)."""
-    return code.rpartition("#")[2].partition(":")[0]
+    """Return a code without namespace (`ns#Code`) and suffix (`Code:http://…`), and without control characters."""
+    return printable(code.rpartition("#")[2].partition(":")[0])
 
 
 def message_of(exc: ClientError) -> str:

@@ -6,7 +6,8 @@ Invariants:
 - Nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes.
 - Two things are judged early, because their end may never come: a bare LF, and a head past a limit.
 - A head that repeats on a connection, byte for byte, means what it meant: gunicorn is not asked twice.
-- What HTTP requires and gunicorn does not check is checked here: HTTP/1.1 names a host.
+- What HTTP requires and gunicorn does not check is checked here: HTTP/1.1 names a host; a body in chunks has no other
+  transfer coding; an unknown minor version is read, and answered, as 1.1.
 - A body of announced length is the bytes of that length; a chunked one is decoded by gunicorn too, and must end for it
   exactly where it ended for us.
 - A compressed body is inflated only when it is read, which a thread of the pool does.
@@ -32,12 +33,14 @@ from sidecar.server.http_error import (
     BODY_TOO_LARGE,
     CODING_MALFORMED,
     HEADERS_TOO_LARGE,
+    UNSUPPORTED_TRANSFER_CODING,
     HttpError,
     refusal_of,
     unsupported_coding,
 )
 from sidecar.server.limits import Limits
 
+TRANSFER: Final = "TRANSFER-ENCODING"
 HEAD_END: Final = b"\r\n\r\n"
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -266,12 +269,16 @@ class RequestReader:
                 self._coding = content_coding.coding_of(v for name, v in message.headers if name == "CONTENT-ENCODING")
             except content_coding.Unsupported as error:
                 return unsupported_coding(str(error))
+        # gunicorn would answer with the version of the request, and no server speaks HTTP/1.2 (RFC 9110, section 2.5).
+        message.version = min(message.version, (1, 1))
         framing = message.body.reader
         if isinstance(framing, LengthReader):
             self._body_bytes = framing.length
             if self._body_bytes > self._body_bytes_max:
                 return BODY_TOO_LARGE
         elif isinstance(framing, ChunkedReader):
+            if not all(value.strip().lower() == "chunked" for name, value in message.headers if name == TRANSFER):
+                return UNSUPPORTED_TRANSFER_CODING  # gunicorn would hand on `gzip, chunked` still compressed
             self._chunks = _ChunkScan(self._limits, self._listener)
         else:
             return BAD_REQUEST

@@ -50,3 +50,10 @@ def test_it_is_not_cut_inside_a_character(path: Path) -> None:
 def test_text_that_is_no_utf8_does_not_make_it_fail(path: Path) -> None:
     note(path, "names /\udcff, which cannot be read")
     assert "cannot be read" in path.read_text()
+
+
+def test_no_control_character_but_the_line_break_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+    path.touch()
+    note(path, "first\nsecond \x1b[2J\x9b1m")
+    assert path.read_text() == "first\nsecond \\x1b[2J\\x9b1m"

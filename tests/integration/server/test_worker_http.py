@@ -22,6 +22,14 @@ def running() -> Iterator[Server]:
         assert started.json("probe", "/counters")["unexpected"] == 0
 
 
+def test_an_unknown_minor_version_is_answered_as_1_1(running: Server) -> None:
+    for listener, path in (("probe", "/entitled"), ("api", "/take-now"), ("api", "/echo")):
+        method = "POST" if path == "/take-now" else "GET"
+        answer = running.send(listener, f"{method} {path} HTTP/1.7\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), path
+        assert b"Connection: keep-alive\r\n" in answer
+
+
 @BOTH
 def test_a_connection_is_kept_for_the_next_request(running: Server, listener: str) -> None:
     with running.connect(listener) as sock:

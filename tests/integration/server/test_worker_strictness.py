@@ -30,6 +30,14 @@ REFUSED = {
         400,
     ),
     "transfer-encoding unknown": (POST + b"Transfer-Encoding: br\r\n\r\n", 501),
+    "chunked over gzip": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+    "chunked over gzip in two headers": (
+        POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        501,
+    ),
+    "chunked over identity": (POST + b"Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", 501),
+    "minor version of two digits": (b"GET /entitled HTTP/1.10\r\n" + HOST + b"\r\n", 400),
+    "unknown minor version without a host": (b"GET /entitled HTTP/1.2\r\n\r\n", 400),
     "obsolete folding": (GET + b"X-A: 1\r\n 2\r\n\r\n", 400),
     "bare lf in the request line": (b"GET /entitled HTTP/1.1\n" + HOST + b"\r\n", 400),
     "bare lf in a header": (GET + b"X-A: 1\nX-B: 2\r\n\r\n", 400),
@@ -88,6 +96,8 @@ SERVED = {
     "a body of no length": POST.replace(b"/echo", b"/entitled") + b"Content-Length: 0\r\n\r\n",
     "an empty host": b"GET /entitled HTTP/1.1\r\nHost:\r\n\r\n",
     "no host in http/1.0": b"GET /entitled HTTP/1.0\r\n\r\n",
+    "chunked in capitals": POST.replace(b"/echo", b"/entitled") + b"Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
+    "an unknown minor version": b"GET /entitled HTTP/1.9\r\n" + HOST + b"\r\n",
     "an absolute target": b"GET http://x/entitled HTTP/1.1\r\n" + HOST + b"\r\n",
 }
 

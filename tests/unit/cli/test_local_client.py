@@ -139,6 +139,12 @@ def test_an_unreachable_sidecar_is_a_shut_gate(monkeypatch: Env) -> None:
     assert "entitlement-sidecar run" in line
 
 
+def test_no_control_character_of_an_answer_reaches_the_terminal(monkeypatch: Env) -> None:
+    fine, line = check(monkeypatch, [gate_reply(503, False, "\x1b[2Jcode", hint="\x9b1m \x00 \u202eexe")])
+    assert (fine, line.isprintable()) == (False, True)
+    assert "\\x1b[2Jcode" in line
+
+
 def test_the_result_is_one_line_whatever_the_server_sends(monkeypatch: Env) -> None:
     fine, line = check(monkeypatch, [gate_reply(503, False, "a\nb\r\nc\u2028d", hint="x\t\ty")])
     assert line == "a b c d (some_reason): x y"

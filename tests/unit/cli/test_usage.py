@@ -115,6 +115,23 @@ def test_a_token_file_that_cannot_be_read_is_a_setting(at: Any, monkeypatch: Env
     assert "/nonexistent/token" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["usage"], ["usage", "--json"], ["usage", "retry"], ["usage", "export"]])
+def test_no_control_character_of_an_answer_reaches_the_terminal(
+    at: Any, monkeypatch: Env, capsys: Capture, command: list[str]
+) -> None:
+    record = RECORD | {"last_error": "\x1b[2J\x9b1m\u202e", "dimension": "grün"}
+    text = json.dumps({"records": [record]}, ensure_ascii=False)
+    for answer in (http_answer(200, text), problem(409, "\x1b[2J", "\x9b1m\u202e")):
+        with Peer([answer]) as peer:
+            at(peer)
+            code(*command)
+        shown = "".join(capsys.readouterr())
+        assert shown.replace("\n", "").replace("\t", "").isprintable(), shown
+        assert "[2J" in shown
+        if command[-1] == "--json" and answer.startswith(b"HTTP/1.1 200"):
+            assert json.loads(shown) == {"records": [record]}
+
+
 def test_two_reports_have_two_ids(at: Any) -> None:
     with Peer([KEPT]) as peer:
         at(peer)
