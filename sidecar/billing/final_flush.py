@@ -5,33 +5,55 @@ Invariants:
   is submitted. Where only this container ends, the running hour stays open.
 - A part of the budget is reserved for the running hour: closed hours may not use it up.
 - Each step runs whatever became of those before it.
-- What AWS could not take is retried while the budget lasts.
+- What AWS has not answered is sent again while the budget lasts, with a last try just before its end. Once AWS has
+  answered everything the flush is over: a long budget costs nothing while AWS answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sidecar.billing.sealer import Sealer
 from sidecar.billing.submitter import BATCH_MAX, Submitter
 from sidecar.ledger.ledger import Ledger
+from sidecar.metering.dispositions import classify
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import oldest_first, too_early, too_late
 from sidecar.metering.states import State
 
 FLUSHED: Final = 0.85
-"""Of the flush budget: after it what is left is logged, and the process ends inside the budget."""
+SPARE_SECONDS_MAX: Final = 2.5
+"""Of the flush budget, or all of it but these seconds: after it what is left is logged, and the process ends inside the
+budget."""
 LAST_WORDS: Final = 0.9
-"""Of the flush budget: behind FLUSHED, and before the process is killed."""
+SPARE_SECONDS: Final = 1.0
+"""The same for what is logged from memory: after the above, and before the process is killed."""
+LAST_TRY: Final = 0.25
+LAST_TRY_SECONDS_MAX: Final = 5.0
+"""Of the flush budget, for the last try: a child starts, fetches credentials and is answered in it."""
+TRY_SECONDS: Final = 10.0
+"""A try that has less time before the last one takes its place."""
+NOT_ASKED: Final = frozenset({"not_sent", "proxy_malformed", "tls_failed"})
+"""Reasons that need a person, and were given by no answer of AWS's."""
 RESERVED: Final = 0.4
 """Of the flush budget, for the running hour."""
 
 
 def last_words(budget_seconds: float) -> float:
     """Return after how many seconds of the budget what is left is logged from memory, if it was not logged before."""
-    return max(budget_seconds * LAST_WORDS, budget_seconds - 1)
+    return max(budget_seconds * LAST_WORDS, budget_seconds - SPARE_SECONDS)
+
+
+@dataclass
+class LastTry:
+    """The one try that always stands just before the deadline."""
+
+    at: float
+    """Monotonic."""
+    made: bool = False
 
 
 class FinalFlush:
@@ -58,7 +80,8 @@ class FinalFlush:
 
     def run(self, began: float, budget_seconds: float, task_keeps_running: bool) -> None:
         """Flush until the budget, which began at `began` (monotonic), is used up."""
-        deadline = began + budget_seconds * FLUSHED
+        deadline = began + max(budget_seconds * FLUSHED, budget_seconds - SPARE_SECONDS_MAX)
+        last_try_at = deadline - min(budget_seconds * LAST_TRY, LAST_TRY_SECONDS_MAX)
         now = self._now()
         self._step("sealing the closed hours", lambda: self._sealer.seal_closed(now, at_once=True))
         self._step("moving on what is too late", lambda: self._expire(now))  # so that the running hour takes it along
@@ -69,37 +92,58 @@ class FinalFlush:
             self._step("stopping pushes", self._ledger.stop_pushes)
         elif not self._step("sealing the running hour", lambda: self._sealer.seal_running(later)):
             self._step("stopping pushes", self._ledger.stop_pushes)
-        self._step("submitting the running hour", lambda: self._settle(later, deadline))
+        self._step("submitting the running hour", lambda: self._settle(later, deadline, last_try_at))
 
     def _expire(self, now: datetime) -> None:
         if self._submitter:
             for record in self._ledger.in_state(State.SEALED):
                 self._submitter.expire_if_late(record, now)
 
-    def _settle(self, now: datetime, deadline: float) -> None:
-        """Submit everything that waits, held or not, and again what AWS could not take, until `deadline`."""
+    def _settle(self, now: datetime, deadline: float, last_try_at: float | None = None) -> None:
+        """Submit everything that waits, held or not, and again what AWS has not answered, until `deadline`.
+
+        `last_try_at` (monotonic): when everything is tried once more, whatever its pause.
+        """
+        last = None if last_try_at is None else LastTry(last_try_at)
         batch = self._sendable(now)
         while batch and self._submitter and self._monotonic() < deadline:
-            self._submitter.submit(batch[:BATCH_MAX], now, deadline)
-            batch = batch[BATCH_MAX:]
-            if not batch:
-                now = self._wait_for_due(deadline)
-                batch = oldest_first(self._submitter.due(now))
+            self._submitter.submit(batch[:BATCH_MAX], now, self._until(deadline, last))
+            batch = batch[BATCH_MAX:] or self._wait_for_next(self._submitter, deadline, last)
+            now = self._now()
+
+    def _until(self, deadline: float, last: LastTry | None) -> float:
+        """Return when a try that begins now is given up: before the last one, where it has time enough until then."""
+        has_time = last is not None and not last.made and last.at - self._monotonic() >= TRY_SECONDS
+        return last.at if last and has_time else deadline
 
     def _sendable(self, now: datetime) -> list[UsageRecord]:
         sealed = self._ledger.in_state(State.SEALED)
         return oldest_first(one for one in sealed if not (too_late(one.hour, now) or too_early(one, now)))
 
-    def _wait_for_due(self, deadline: float) -> datetime:
-        """Return the instant at which something may be sent again, where that is before `deadline`; else now."""
+    def _wait_for_next(self, submitter: Submitter, deadline: float, last: LastTry | None) -> list[UsageRecord]:
+        """Wait until something may be sent again before `deadline`, and return it; nothing where nothing may."""
         while True:
-            now = self._now()
-            due = [record.retry_at for record in self._sendable(now) if record.retry_at]
-            if not due or min(due) <= now:
-                return now
-            seconds = (min(due) - now).total_seconds()
+            now, clock = self._now(), self._monotonic()
+            waiting = [one for one in submitter.without_quarantined(self._sendable(now)) if not answered(one)]
+            if not waiting or clock >= deadline:
+                return []
+            if last and not last.made and clock >= last.at:
+                last.made = True
+                return waiting
+            due = [one for one in waiting if one.retry_at is None or one.retry_at <= now]
+            if due:
+                return due
+            seconds = min((one.retry_at - now).total_seconds() for one in waiting if one.retry_at)
             if self._sleep_seconds_max is not None:
                 seconds = min(seconds, self._sleep_seconds_max)
-            if self._monotonic() + seconds >= deadline:
-                return now
+            if last and not last.made:
+                seconds = min(seconds, last.at - clock)
+            if clock + seconds >= deadline:
+                return []
             self._sleep(seconds)
+
+
+def answered(record: UsageRecord) -> bool:
+    """Return whether AWS has answered that a person must change something first: nothing changes that in a minute."""
+    row = classify(record.last_error or "")
+    return row.slow and row.definite and row.reason not in NOT_ASKED

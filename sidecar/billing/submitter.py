@@ -83,7 +83,7 @@ class Submitter:
     def submit_due(self, now: datetime, at_once: bool, stopping: Callable[[], bool]) -> None:
         """Submit what is due, oldest first, in batches; with `at_once` also what is held, once. Raises LedgerError."""
         sealed = self._ledger.in_state(State.SEALED) if at_once else ()
-        held = [record for record in self._sendable(sealed) if not too_early(record, now)]
+        held = [record for record in self.without_quarantined(sealed) if not too_early(record, now)]
         for _ in range(ROUNDS_MAX):
             found = held[:BATCH_MAX] or self.due(now)
             held = held[BATCH_MAX:]
@@ -95,7 +95,7 @@ class Submitter:
 
     def due(self, now: datetime) -> list[UsageRecord]:
         """Return the next batch of records whose time has come, without what is put aside. Raises LedgerError."""
-        return self._sendable(self._ledger.due(now, BATCH_MAX + self._quarantine.count(RECORD)))[:BATCH_MAX]
+        return self.without_quarantined(self._ledger.due(now, BATCH_MAX + self._quarantine.count(RECORD)))[:BATCH_MAX]
 
     def submit(self, batch: Sequence[UsageRecord], now: datetime, deadline: float | None = None) -> None:
         """Submit records and store what came of each. `deadline` (monotonic): the end of the process.
@@ -134,7 +134,8 @@ class Submitter:
         """
         self._quarantine.run(RECORD, _named(record), work)
 
-    def _sendable(self, records: Iterable[UsageRecord]) -> list[UsageRecord]:
+    def without_quarantined(self, records: Iterable[UsageRecord]) -> list[UsageRecord]:
+        """Return the records that are not put aside, or whose pause is over."""
         return [record for record in records if not self._quarantine.waits(RECORD, _named(record))]
 
     def abort_current(self) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
-from sidecar.metering.outcomes import Refused
+from sidecar.metering.outcomes import Outcome, Refused
 from sidecar.metering.quantities import parse_micros
+from sidecar.metering.sealed_request import SealedRequest
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
     MakeStory,
+    Story,
     clock_time,
 )
 
@@ -107,3 +109,79 @@ def test_where_the_gate_never_opened_the_final_flush_sends_nothing(make_story: M
     story.end()
     assert story.aws.sent == []
     assert events.one("usage.left_behind")["left"]["quantity"] == "5"
+
+
+def away_until(story: Story, seconds: float, outcome: Outcome | None = None) -> list[float]:
+    """AWS is out of reach for so many seconds from now on; return when it is asked."""
+    began, asked = story.clock.monotonic(), list[float]()
+
+    def answer(request: SealedRequest) -> Outcome:
+        asked.append(story.clock.monotonic() - began)
+        back = asked[-1] >= seconds
+        return story.aws.record(request) if back else outcome or Refused(code="EndpointConnectionError", sent=False)
+
+    story.aws.answers = [answer] * 1000
+    return asked
+
+
+@pytest.mark.parametrize(("budget", "back"), [(10, 5.9), (60, 31), (60, 52), (120, 59), (120, 112), (3600, 3590)])
+def test_when_aws_comes_back_inside_the_budget_all_is_billed(
+    make_story: MakeStory, events: Events, budget: int, back: float
+) -> None:
+    story = make_story(flush_seconds=str(budget))
+    story.use("1")
+    story.clock.advance(3600)
+    story.use("2")
+    away_until(story, back)
+    story.end()
+    assert story.aws.bill() == {"10": "1", "11": "2"}
+    assert events.of("usage.left_behind") == []
+
+
+@pytest.mark.parametrize("budget", [1, 10, 60, 120])
+def test_a_last_try_stands_just_before_the_end_of_the_budget(make_story: MakeStory, budget: int) -> None:
+    story = make_story(flush_seconds=str(budget))
+    story.use("1")
+    asked = away_until(story, 10_000)
+    began = story.clock.monotonic()
+    story.end()
+    assert budget * 0.55 < asked[-1] < budget
+    assert asked[-1] > budget - 8 or budget < 20
+    assert story.clock.monotonic() - began < budget
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "CustomerNotEntitledException", "DuplicateRequestException", None]
+)
+def test_the_flush_is_over_once_aws_has_answered(make_story: MakeStory, code: str | None) -> None:
+    story = make_story(flush_seconds="120")
+    story.use("1")
+    story.aws.always = Refused(code=code) if code else None
+    began = story.clock.monotonic()
+    story.end()
+    assert story.clock.monotonic() == began
+    assert story.aws.sent
+
+
+@pytest.mark.parametrize("code", ["NoCredentialsError", "SSLError:certificate", "503", "403", "ANewWord"])
+def test_what_no_answer_of_aws_said_is_tried_again_in_the_flush(make_story: MakeStory, code: str) -> None:
+    story = make_story(flush_seconds="60")
+    story.use("1")
+    away_until(story, 40, Refused(code=code))
+    story.end()
+    assert story.aws.bill() == {"10": "1"}
+
+
+def test_a_record_that_was_put_aside_does_not_use_up_the_flush(make_story: MakeStory) -> None:
+    story = make_story(flush_seconds="60")
+    story.use("1")
+    assert story.loop._opened is not None
+
+    def broken(_: object) -> None:
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    story.loop._opened.submitter._start_child = broken  # type: ignore[assignment]
+    began = story.clock.monotonic()
+    story.end()
+    assert story.clock.monotonic() == began
+    assert len(story.loop.quarantine) == 1

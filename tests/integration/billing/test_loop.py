@@ -116,9 +116,7 @@ def test_after_a_loop_broke_what_cannot_be_billed_is_logged_at_the_end(make_stor
     assert events.one("usage.left_behind")["left"]["quantity"] == "2"
 
 
-@pytest.mark.parametrize(
-    "name", ["seal", "seal_last", "in_state", "due", "mark_sending", "save", "unsettled", "stop_pushes"]
-)
+@pytest.mark.parametrize("name", ["seal", "seal_last", "in_state", "mark_sending", "save", "unsettled", "stop_pushes"])
 def test_whatever_breaks_at_the_end_all_usage_is_billed_or_logged(
     make_story: MakeStory, events: Events, name: str
 ) -> None:
