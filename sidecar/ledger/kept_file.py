@@ -4,7 +4,8 @@ What they prove is decided in `entitlement.kept_answer` and `entitlement.kept_pa
 
 Invariants:
 - A file is replaced whole or not at all: written beside, synced, renamed, directory synced.
-- Readable by the owner only: the answer holds a token.
+- Readable by the owner only: the answer holds a token. A file of the temporary name that somebody made before is
+  removed, never written to: it would keep its mode, and whoever has it open would read along.
 - One file per workload, so that a volume with several workloads keeps them apart.
 """
 
@@ -19,6 +20,7 @@ from typing import Final
 
 BYTES_MAX: Final = 65_536
 """A kept answer is about 1 500 bytes; what is larger is not one."""
+MODE: Final = 0o600
 SPARE_ID: Final = "workload-id"
 
 
@@ -52,9 +54,11 @@ def read(path: Path) -> str | None:
 def replace(path: Path, text: str) -> None:
     """Replace the file's text; a crash leaves the old or the new, never a mixture. Raises OSError."""
     beside = path.with_name(f"{path.name}.new")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    beside.unlink(missing_ok=True)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.fchmod(handle, MODE)  # a umask, or a default ACL of the directory, may have made it another
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
