@@ -132,12 +132,12 @@ def pod_status_reporter(
     from sidecar.pod_status.changes import snapshot
     from sidecar.pod_status.reporter import PodStatusReporter
 
-    def look() -> Snapshot:
+    def current() -> Snapshot:
         result, overdue = gate.result, metering.loop.overdue_since is not None
         superseded = result.public_key_version if result.rotation_at else None
         return snapshot(gate.state, superseded, metering.for_a_person, overdue)
 
-    return PodStatusReporter(api=api, look=look, clock=clock, restart_state=restart_state)
+    return PodStatusReporter(api=api, snapshot=current, clock=clock, restart_state=restart_state)
 
 
 def _known(env: Mapping[str, str]) -> WorkloadIdentity:

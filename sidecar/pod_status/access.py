@@ -36,7 +36,7 @@ class ApiAccess:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Variables without which nothing can be told."""
+        """Variables without which nothing can be written."""
         needed = {
             "KUBERNETES_SERVICE_HOST": self.host,
             "KUBERNETES_SERVICE_PORT": self.port,

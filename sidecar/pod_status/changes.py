@@ -56,7 +56,7 @@ WITH_EVERY_REASON: Final = frozenset({Status.DENIED.value, Status.MISCONFIGURED.
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Everything that is told, as plain values. Two are equal where there is nothing new to tell."""
+    """Everything that is written, as plain values. Two are equal where there is nothing new to tell."""
 
     answered: bool = False
     """Whether AWS was asked, or failed to be, at least once."""
@@ -96,32 +96,32 @@ def condition(now: Snapshot) -> Condition | None:
     return Condition(status=now.entitled, reason=camel_case(now.reason), message=now.hint)
 
 
-def events_between(told: Snapshot, now: Snapshot) -> Sequence[PodEvent]:
-    """Return what happened since `told`."""
-    found = [_gate(told, now)] if now.answered else []
-    if now.superseded_version is not None and now.superseded_version != told.superseded_version:
+def events_between(written: Snapshot, now: Snapshot) -> Sequence[PodEvent]:
+    """Return what happened since `written`."""
+    found = [_gate(written, now)] if now.answered else []
+    if now.superseded_version is not None and now.superseded_version != written.superseded_version:
         note = (
             f"AWS has rotated public key version {now.superseded_version}: the seller should ship an image with the"
             " newer one."
         )
         found.append(_event(SUPERSEDED, note))
-    if now.rejected > told.rejected or now.disputed > told.disputed:
+    if now.rejected > written.rejected or now.disputed > written.disputed:
         note = (
             f"Usage records that wait for a person: {now.rejected} rejected, {now.disputed} disputed. See"
             " `entitlement-sidecar usage`, then decide with `entitlement-sidecar usage retry`."
         )
         found.append(_event(WAITING, note))
-    if now.overdue and not told.overdue:
+    if now.overdue and not written.overdue:
         note = "No usage could be reported to AWS for too long: AWS does not take it, or the ledger cannot be written."
         found.append(_event(OVERDUE, f"{note} The log's `metering.overdue` says what to do."))
-    if told.overdue and not now.overdue:
+    if written.overdue and not now.overdue:
         found.append(_event(RECOVERED, "Usage can be reported again."))
     return [one for one in found if one is not None]
 
 
-def _gate(told: Snapshot, now: Snapshot) -> PodEvent | None:
-    turned = now.status != told.status
-    other = now.status in WITH_EVERY_REASON and now.reason != told.reason
+def _gate(written: Snapshot, now: Snapshot) -> PodEvent | None:
+    turned = now.status != written.status
+    other = now.status in WITH_EVERY_REASON and now.reason != written.reason
     reason = OF_STATUS.get(now.status)
     if reason is None or not (turned or other):
         return None

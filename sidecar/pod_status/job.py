@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sidecar.clock import SystemClock
-from sidecar.pod_status.messages import StatusUpdate, told_line
+from sidecar.pod_status.messages import StatusUpdate, result_line
 from sidecar.pod_status.writer import write_all
 
 
 def run(payload: Mapping[str, Any], emit: Callable[[str], None]) -> None:
     """Write what the payload names; emit a line for each result."""
-    notice = StatusUpdate.from_payload(payload)
-    for told in write_all(notice.api, notice.condition, notice.events, SystemClock().now()):
-        emit(told_line(told))
+    update = StatusUpdate.from_payload(payload)
+    for result in write_all(update.api, update.condition, update.events, SystemClock().now()):
+        emit(result_line(result))

@@ -29,14 +29,14 @@ TEXT_MAX: Final = 200
 
 @dataclass(frozen=True, kw_only=True)
 class StatusUpdate:
-    """What is to be told, about which pod."""
+    """What is to be written, and to which pod."""
 
     api: ApiAccess
     condition: Condition | None
     events: tuple[PodEvent, ...] = ()
 
     def __len__(self) -> int:
-        """Return how many things are told."""
+        """Return how many writes that are."""
         return len(self.events) + (self.condition is not None)
 
     def as_json(self) -> str:
@@ -53,12 +53,12 @@ class StatusUpdate:
         )
 
 
-def told_line(told: WriteResult) -> str:
+def result_line(result: WriteResult) -> str:
     """Return one line of the child's."""
-    return json.dumps({**asdict(told), "outcome": told.outcome.value})
+    return json.dumps({**asdict(result), "outcome": result.outcome.value})
 
 
-def read_told(line: str | bytes) -> WriteResult:
+def read_result(line: str | bytes) -> WriteResult:
     """Return a line of the child's, with its texts cut. Raises ValueError."""
     try:
         given: dict[str, Any] = json.loads(line)
@@ -67,19 +67,19 @@ def read_told(line: str | bytes) -> WriteResult:
             raise ValueError("no code")
         return WriteResult(outcome=outcome, code=code, **{name: _text(value) for name, value in given.items()})
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as exc:
-        raise ValueError("not an answer") from exc
+        raise ValueError("not a result") from exc
 
 
-def answers(
-    child: ChildProcess, notice: StatusUpdate, deadline: float
+def read_results(
+    child: ChildProcess, update: StatusUpdate, deadline: float
 ) -> tuple[list[WriteResult], ChildFailure | None]:
     """Return a result for each thing, read until `deadline` (monotonic), and why the child gave no more.
 
     When this returns the child has been killed and reaped.
     """
-    found, failure = read_messages(child, read_told, len(notice), deadline)
+    found, failure = read_messages(child, read_result, len(update), deadline)
     missing = WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=failure.code if failure else "")
-    return found + [missing] * (len(notice) - len(found)), failure
+    return found + [missing] * (len(update) - len(found)), failure
 
 
 def _text(value: object) -> str:

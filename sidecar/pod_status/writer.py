@@ -58,7 +58,7 @@ def write_all(
     now: datetime,
     timeout: tuple[float, float] = TIMEOUT_SECONDS,
 ) -> Iterator[WriteResult]:
-    """Yield one `Told` for the condition, where there is one, and for each event, in order."""
+    """Yield one result for the condition, where there is one, and for each event, in order."""
     count = len(events) + (condition is not None)
     try:
         server = Server.of(api, timeout)
@@ -68,15 +68,15 @@ def write_all(
     except OSError as exc:
         yield from [WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=str(exc))] * count
         return
-    telling: list[tuple[str, Callable[[], None]]] = []
+    writes: list[tuple[str, Callable[[], None]]] = []
     if condition is not None:
-        telling.append(("pods/status", partial(_set_condition, server, api, condition, now)))
-    telling += [("events", partial(_record, server, api, event, now)) for event in events]
-    for at, (resource, what) in enumerate(telling):
-        told = _attempt(what, resource)
-        yield told
-        if told.outcome is WriteOutcome.UNREACHABLE:
-            yield from [told] * (len(telling) - at - 1)
+        writes.append(("pods/status", partial(_set_condition, server, api, condition, now)))
+    writes += [("events", partial(_record, server, api, event, now)) for event in events]
+    for at, (resource, what) in enumerate(writes):
+        result = _attempt(what, resource)
+        yield result
+        if result.outcome is WriteOutcome.UNREACHABLE:
+            yield from [result] * (len(writes) - at - 1)
             return
 
 
@@ -111,7 +111,7 @@ class Server:
         return cls(configuration.host, RESTClientObject(configuration), {"authorization": token}, timeout)
 
     def ask(self, method: str, path: str, body: Mapping[str, object], content_type: str) -> Any:
-        """Return what the server answers with 2xx, parsed. Raises Refusal, or OSError where it does not answer."""
+        """Return what the server sends with 2xx, parsed. Raises ApiServerError, or OSError where it does not answer."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -121,7 +121,7 @@ class Server:
                 method, self._host + path, headers=headers, body=body, _request_timeout=self._timeout
             )
             status, data = int(answer.status), bytes(answer.read() or b"{}")
-        except ApiException as exc:  # how it tells of TLS
+        except ApiException as exc:  # also for TLS
             raise OSError(str(exc.reason).partition("\n")[0]) from exc
         except HTTPError as exc:
             raise OSError(type(exc).__name__) from exc
@@ -129,7 +129,7 @@ class Server:
 
 
 def _read(status: int, data: bytes, verb: str) -> Any:
-    """Raises Refusal, or OSError where this is no answer of an API server."""
+    """Raises ApiServerError, or OSError where this is no answer of an API server."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):

@@ -47,7 +47,7 @@ def api(tmp_path: Path) -> Iterator[ClusterApi]:
 def beside(api: ClusterApi, aws: Emulator, directory: Path, **settings: str) -> Sidecar:
     sidecar = Sidecar(aws, directory, POD_UID=UID, **(POD | {"KUBERNETES_SERVICE_PORT": str(api.port)}), **settings)
     # Importing the Kubernetes client takes a busy machine longer than the end waits for.
-    patient = "from sidecar.pod_status import reporter\nreporter.FAREWELL_SECONDS = 30.0\n"
+    patient = "from sidecar.pod_status import reporter\nreporter.LAST_WRITE_SECONDS = 30.0\n"
     code = (
         with_api_mount(api.mount) + patient + "import sys\nfrom sidecar.__main__ import main\nsys.exit(main(['run']))\n"
     )

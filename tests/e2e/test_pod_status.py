@@ -26,7 +26,7 @@ import pytest
 from sidecar.child import process
 from sidecar.emulator import Emulator
 from sidecar.pod_status.access import ApiAccess
-from sidecar.pod_status.messages import StatusUpdate, answers
+from sidecar.pod_status.messages import StatusUpdate, read_results
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from sidecar.pod_status.writer import CONDITION
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
@@ -92,8 +92,8 @@ class Place:
         )
 
     def tell(self, condition: Condition | None, *events: PodEvent, api: ApiAccess | None = None) -> list[WriteResult]:
-        notice = StatusUpdate(api=api or self.api, condition=condition, events=events)
-        told, failure = answers(process.spawn(notice), notice, time.monotonic() + 30)
+        update = StatusUpdate(api=api or self.api, condition=condition, events=events)
+        told, failure = read_results(process.spawn(update), update, time.monotonic() + 30)
         assert failure is None
         return told
 

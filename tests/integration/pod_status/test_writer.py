@@ -14,7 +14,7 @@ import pytest
 from sidecar.child import process
 from sidecar.clock import SystemClock
 from sidecar.pod_status.changes import Snapshot
-from sidecar.pod_status.messages import StatusUpdate, answers
+from sidecar.pod_status.messages import StatusUpdate, read_results
 from sidecar.pod_status.reporter import PodStatusReporter
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from sidecar.pod_status.writer import CONDITION, NAME_MAX, NOTE_MAX, event_name, write_all
@@ -246,8 +246,8 @@ def test_no_proxy_sees_the_token(api: ClusterApi, monkeypatch: pytest.MonkeyPatc
 
 
 def by_child(api: ClusterApi, condition: Condition | None, *events: PodEvent) -> tuple[list[WriteResult], str | None]:
-    notice = StatusUpdate(api=api.access(), condition=condition, events=events)
-    results, failure = answers(process.spawn(notice), notice, time.monotonic() + 20)
+    update = StatusUpdate(api=api.access(), condition=condition, events=events)
+    results, failure = read_results(process.spawn(update), update, time.monotonic() + 20)
     return results, failure.crash if failure else None
 
 
@@ -287,7 +287,9 @@ def events() -> Iterator[Events]:
 
 def test_a_change_is_on_the_pod_within_seconds_of_an_api_server_restart(api: ClusterApi, events: Events) -> None:
     seen = [Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")]
-    one = PodStatusReporter(api=api.access(), look=lambda: seen[0], clock=SystemClock(), restart_state=RestartState())
+    one = PodStatusReporter(
+        api=api.access(), snapshot=lambda: seen[0], clock=SystemClock(), restart_state=RestartState()
+    )
     api.fault = lambda _method, _path: (503, None)
     one.start()
     one.changed()
@@ -309,7 +311,7 @@ def test_a_change_is_on_the_pod_within_seconds_of_an_api_server_restart(api: Clu
 def test_the_end_does_not_wait_for_an_api_server_that_hangs(api: ClusterApi, events: Events) -> None:
     api.hangs = True
     seen = Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")
-    one = PodStatusReporter(api=api.access(), look=lambda: seen, clock=SystemClock(), restart_state=RestartState())
+    one = PodStatusReporter(api=api.access(), snapshot=lambda: seen, clock=SystemClock(), restart_state=RestartState())
     one.start()
     one.changed()
     wait_for(lambda: api.asked)

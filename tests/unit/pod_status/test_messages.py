@@ -1,4 +1,4 @@
-"""Everything in a notice has an answer, whatever became of the child."""
+"""Everything in a update has an answer, whatever became of the child."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import time
 import pytest
 
 from sidecar.pod_status.access import ApiAccess
-from sidecar.pod_status.messages import TEXT_MAX, StatusUpdate, answers, read_told, told_line
+from sidecar.pod_status.messages import TEXT_MAX, StatusUpdate, read_result, read_results, result_line
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from tests.fakes.child import FakeChild, crashed
 
 API = ApiAccess(mount="/mount", host="10.0.0.1", port="443", pod="product-1", namespace="shop", uid="6f1c")
-NOTICE = StatusUpdate(
+UPDATE = StatusUpdate(
     api=API,
     condition=Condition(status=True, reason="Registered"),
     events=(PodEvent(reason="Entitled", note="registered"), PodEvent(reason="UsageWaiting", note="2", warning=True)),
@@ -24,29 +24,29 @@ REFUSED = WriteResult(outcome=WriteOutcome.REFUSED, code=403, reason="Forbidden"
 
 def read_all(*lines: bytes | None) -> tuple[list[WriteResult], str | None, FakeChild]:
     speaker = FakeChild(lines=list(lines))
-    told, failure = answers(speaker, NOTICE, time.monotonic() + 1)  # type: ignore[arg-type]
+    told, failure = read_results(speaker, UPDATE, time.monotonic() + 1)  # type: ignore[arg-type]
     return told, failure.crash if failure else None, speaker
 
 
-def test_a_notice_comes_back_the_same() -> None:
-    assert from_json(NOTICE) == NOTICE
+def test_an_update_comes_back_the_same() -> None:
+    assert from_json(UPDATE) == UPDATE
     without = StatusUpdate(api=API, condition=None)
     assert from_json(without) == without
-    assert (len(NOTICE), len(without)) == (3, 0)
+    assert (len(UPDATE), len(without)) == (3, 0)
 
 
-def from_json(notice: StatusUpdate) -> StatusUpdate:
+def from_json(update: StatusUpdate) -> StatusUpdate:
     """The update as the child gets it."""
-    payload = json.loads(notice.as_json())
+    payload = json.loads(update.as_json())
     assert payload.pop("job") == "report"
     return StatusUpdate.from_payload(payload)
 
 
 @pytest.mark.parametrize(
-    "told", [DONE, REFUSED, WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="NewConnectionError")]
+    "pod_status", [DONE, REFUSED, WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="NewConnectionError")]
 )
 def test_an_answer_comes_back_the_same(told: WriteResult) -> None:
-    assert read_told(told_line(told)) == told
+    assert read_result(result_line(told)) == told
 
 
 @pytest.mark.parametrize(
@@ -54,20 +54,23 @@ def test_an_answer_comes_back_the_same(told: WriteResult) -> None:
 )
 def test_what_is_no_answer_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not an answer"):
-        read_told(json.dumps(json.loads(told_line(DONE)) | change))
+        read_result(json.dumps(json.loads(result_line(DONE)) | change))
 
 
 def test_texts_are_cut() -> None:
-    assert len(read_told(told_line(WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="x" * 999))).reason) == TEXT_MAX
+    assert (
+        len(read_result(result_line(WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="x" * 999))).reason)
+        == TEXT_MAX
+    )
 
 
 def test_every_line_is_heard_in_order() -> None:
-    told, broken, child = read_all(*(told_line(one).encode() for one in (DONE, REFUSED, DONE)))
+    told, broken, child = read_all(*(result_line(one).encode() for one in (DONE, REFUSED, DONE)))
     assert (told, broken, child.closed) == ([DONE, REFUSED, DONE], None, True)
 
 
 def test_a_child_that_ends_early_leaves_the_rest_untold() -> None:
-    told, broken, child = read_all(told_line(DONE).encode())
+    told, broken, child = read_all(result_line(DONE).encode())
     assert [one.outcome for one in told] == [WriteOutcome.DONE, WriteOutcome.UNREACHABLE, WriteOutcome.UNREACHABLE]
     assert (told[1].reason, broken, child.closed) == ("child_failed", None, True)
 

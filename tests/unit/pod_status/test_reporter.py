@@ -13,7 +13,7 @@ from sidecar.app.wiring import pod_status_reporter
 from sidecar.log import LOGGER
 from sidecar.pod_status.access import ApiAccess, api_access
 from sidecar.pod_status.changes import Snapshot
-from sidecar.pod_status.messages import StatusUpdate, told_line
+from sidecar.pod_status.messages import StatusUpdate, result_line
 from sidecar.pod_status.reporter import (
     LOOP,
     PACE_SECONDS,
@@ -59,7 +59,7 @@ class Story:
     def reporter(self) -> PodStatusReporter:
         self.one = PodStatusReporter(
             api=API,
-            look=lambda: self.now,
+            snapshot=lambda: self.now,
             clock=self.clock,
             restart_state=self.restart_state,
             start_child=self.start,  # type: ignore[arg-type]
@@ -67,12 +67,12 @@ class Story:
         )
         return self.one
 
-    def start(self, notice: StatusUpdate) -> FakeChild:
+    def start(self, update: StatusUpdate) -> FakeChild:
         if self.broken:
             raise self.broken
-        self.notices.append(notice)
+        self.notices.append(update)
         lines: list[bytes | None] = [
-            told_line(one).encode() for one in (self.answers.pop(0) if self.answers else [DONE] * len(notice))
+            result_line(one).encode() for one in (self.answers.pop(0) if self.answers else [DONE] * len(update))
         ]
         child = FakeChild(lines=lines, while_read=self.meanwhile)
         self.children.append(child)
@@ -112,8 +112,8 @@ def events() -> Iterator[Events]:
         yield found
 
 
-def names(notice: StatusUpdate) -> list[str]:
-    return [one.reason for one in notice.events]
+def names(update: StatusUpdate) -> list[str]:
+    return [one.reason for one in update.events]
 
 
 # -- what is told
@@ -129,9 +129,9 @@ def test_before_the_first_answer_no_child_is_started(story: Story) -> None:
 def test_the_gates_opening_is_told_at_once_and_then_it_sleeps(story: Story) -> None:
     story.see(OPEN)
     assert story.one.pause_seconds() == 0
-    notice = story.tell(OPEN)
-    assert notice.condition is not None
-    assert (notice.condition.status, notice.condition.reason, names(notice)) == (True, "Registered", ["Entitled"])
+    update = story.tell(OPEN)
+    assert update.condition is not None
+    assert (update.condition.status, update.condition.reason, names(update)) == (True, "Registered", ["Entitled"])
     assert story.one.pause_seconds() is None
     assert story.children[0].closed
 
@@ -175,9 +175,9 @@ def test_a_new_worker_tells_the_condition_again_and_no_event_twice(story: Story)
     again = story.reporter()
     story.see(OPEN)
     assert again.pause_seconds() == 0
-    notice = story.tell(OPEN)
-    assert notice.condition is not None
-    assert names(notice) == []
+    update = story.tell(OPEN)
+    assert update.condition is not None
+    assert names(update) == []
 
 
 def test_a_new_worker_that_sees_nothing_new_forgets_nothing(story: Story) -> None:
@@ -284,9 +284,9 @@ def test_without_the_right_to_events_the_condition_is_written(story: Story) -> N
     story.tell(DENIED)
     story.one.publish()
     assert story.notices[-1].condition is None, "it is there"
-    notice = story.tell(OPEN)
-    assert notice.condition is not None
-    assert notice.condition.status is True
+    update = story.tell(OPEN)
+    assert update.condition is not None
+    assert update.condition.status is True
     assert story.one.status()["condition"] is True
 
 
