@@ -209,6 +209,10 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "registration.held": "AWS could not be asked, or was busy. It is asked again after `retry_in_seconds`.",
     "registration.refused": "A person must change something. `reason` and `hint` say what.",
     "request.failed": "A route broke. The client got 500 `internal_error`.",
+    "shutdown.announced": "The pod has begun to end (`pre-stop`). Closed hours are settled now; the last flush begins"
+    " with SIGTERM, or after `flush_in_seconds`.",
+    "shutdown.forced": "The product still runs and the grace is nearly over: the running hour is sealed and sent, and"
+    " pushes are refused.",
     "sidecar.ending": "The sidecar ends by itself, with this exit code and for this reason.",
     "sidecar.started": "Version, product, dimensions and listeners.",
     "sidecar.stopped": "The process ended, with this exit code.",
@@ -217,6 +221,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "usage.left_behind": "The workload ended with usage that is not settled. One line for each record, whole.",
     "usage.adoption_failed": "The ledger of a workload which no longer exists could not be taken over: it cannot be"
     " read, or a newer version wrote it.",
+    "usage.outstanding": "The last flush begins with this usage not settled. One line for each record, whole, before"
+    " anything that can take long; where `metering.stopped` does not follow, it may be what is left.",
     "usage.orphaned": "A rejected or disputed record of a workload that no longer exists. A person must decide; the"
     " line has everything there is to know.",
     "usage.postponed": "The clock was ahead, or is behind: usage waits for an hour in the future. The line says which"
@@ -294,6 +300,13 @@ ROUTES: Final[Mapping[str, Route]] = {
             "400": "`after` is not one of ours (`bad_request`)",
             "503": NOT_KEPT,
         },
+    ),
+    "POST /v1/pre-stop": Route(
+        "Settle closed hours at once: the pod has begun to end.",
+        "No body. The preStop hook of the sidecar's container (`entitlement-sidecar pre-stop`) sends it. With"
+        " `SIDECAR_GRACE_SECONDS` the running hour is sealed and sent `SIDECAR_FLUSH_SECONDS` before that time is over,"
+        " even where the product still runs; pushes are then refused (503 `shutting_down`).",
+        {"202": '`{"stopping": true}`, also where it is known already'},
     ),
     "POST /v1/recheck": Route(
         "Ask AWS again now, whatever the pause.",

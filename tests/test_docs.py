@@ -20,6 +20,7 @@ import source_scan
 
 from sidecar.api import probes, push
 from sidecar.api.flask_app import application
+from sidecar.api.router import PRE_STOP
 from sidecar.cli.parser import build_parser
 from sidecar.errors import Exit
 from sidecar.ledger import kept_file, opening, volume
@@ -195,8 +196,9 @@ def test_no_text_is_kept_for_a_word_the_code_does_not_have() -> None:
 
 
 def routes() -> Iterator[str]:
-    """Yield method and path of every route, as the probe table and Flask have them."""
+    """Yield method and path of every route, as the router and Flask have them."""
     yield from (f"GET {path}" for path in probes.ROUTES)
+    yield f"POST {PRE_STOP}"
     view: Any = SimpleNamespace(usage=None)
     for rule in application(view).url_map.iter_rules():  # type: ignore[attr-defined]
         yield from (f"{method} {rule.rule}" for method in rule.methods - {"HEAD", "OPTIONS"})

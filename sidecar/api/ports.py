@@ -67,7 +67,7 @@ class UsagePort(Protocol):
 
 
 class StatusPort(Protocol):
-    """The state that the routes read, and the recheck that they may start."""
+    """The state that the routes read, and what they may start: a recheck, the end."""
 
     product_code: str
     usage: UsagePort
@@ -92,6 +92,9 @@ class StatusPort(Protocol):
 
     def status(self) -> Mapping[str, object]:
         """Return the document of `GET /v1/status`."""
+
+    def prepare_stop(self) -> None:
+        """Note that the workload has begun to end."""
 
     def recheck(self) -> int:
         """Ask AWS again. Returns 0 where it is being asked, otherwise the seconds to wait before the next attempt."""

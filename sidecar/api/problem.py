@@ -16,6 +16,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 
 TITLES: Final[Mapping[int, str]] = {
     200: "OK",
+    202: "Accepted",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",

@@ -4,7 +4,8 @@ Invariants:
 - The listener is known from the socket that accepted the connection (`sidecar.listener`), never from a header; a client
   of the probe listener reaches the probe routes and nothing else.
 - A push of usage waits for a disk, so the server gets its reply later (`deferred_handler`).
-- Probe routes are plain WSGI and quick. Flask serves the rest, and is imported at the first request for it.
+- Probe routes are plain WSGI and quick, and so is the pre-stop hook, which has no time to lose. Flask serves the rest,
+  and is imported at the first request for it.
 - Errors are problem documents; no reply shows a traceback.
 """
 
@@ -19,6 +20,7 @@ from sidecar.api.ports import StatusPort
 from sidecar.api.reply import API, LISTENER, WSGI, DeferredHandler, Environ, Reply, StartResponse, refusal, send
 
 READS: Final = ("GET", "HEAD")
+PRE_STOP: Final = "/v1/pre-stop"
 
 
 class Router:
@@ -31,7 +33,8 @@ class Router:
 
     def is_nonblocking(self, environ: Environ) -> bool:
         """Return whether the reply comes from memory, so that the poller may build it."""
-        return environ.get(LISTENER) != API or environ.get("PATH_INFO") in probes.ROUTES
+        path = environ.get("PATH_INFO")
+        return environ.get(LISTENER) != API or path in probes.ROUTES or path == PRE_STOP
 
     def deferred_handler(self, listener: str, method: str, path: str) -> DeferredHandler | None:
         """Return the handler of a request that is answered later, or None where the router itself is called.
@@ -50,6 +53,8 @@ class Router:
             return send(self._probe(path, environ["REQUEST_METHOD"]), start_response)
         if path.startswith("//"):  # Flask would serve it, where no push may come
             return send(refusal(404, "not_found", "A path begins with one slash."), start_response)
+        if environ.get(LISTENER) == API and path == PRE_STOP:
+            return send(self._pre_stop(environ["REQUEST_METHOD"]), start_response)
         if environ.get(LISTENER) == API:
             return self._application()(environ, start_response)
         return send(refusal(404, "not_found", "This listener has " + ", ".join(probes.ROUTES)), start_response)
@@ -58,6 +63,12 @@ class Router:
         if method not in READS:
             return refusal(405, "method_not_allowed", "Use GET.", (("Allow", ", ".join(READS)),))
         return probes.ROUTES[path](self._view)
+
+    def _pre_stop(self, method: str) -> Reply:
+        if method != "POST":
+            return refusal(405, "method_not_allowed", "Use POST.", (("Allow", "POST"),))
+        self._view.prepare_stop()
+        return Reply(202, b'{"stopping": true}')
 
     def _application(self) -> WSGI:
         if self._flask is None:

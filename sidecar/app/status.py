@@ -58,6 +58,9 @@ class StatusView:
     def metering_fault(self) -> tuple[str, str] | None:
         return self._metering.fault
 
+    def prepare_stop(self) -> None:
+        self._metering.loop.prepare_stop()
+
     def recheck(self) -> int:
         return self._gate.recheck()
 

@@ -177,6 +177,14 @@ class BillingEvents:
         """Log that metering has stopped, and whether the running hour was sealed."""
         log.event("metering.stopped", workload=self.workload, running_hour="open" if task_keeps_running else "sealed")
 
+    def outstanding(self, entries: Sequence[Mapping[str, object]]) -> None:
+        """Log what is not settled when the last flush begins, whole: the process may be killed before it ends."""
+        for entry in entries:
+            log.event("usage.outstanding", **self._entry(entry))
+
+    def _entry(self, entry: Mapping[str, object]) -> dict[str, object]:
+        return {"workload": self.workload, "product_code": self.product_code, "region": self.region, "left": entry}
+
     def unsettled(self, entries: Sequence[Mapping[str, object]]) -> None:
         """Log what is not settled at the end, whole."""
         self.left_behind += len(entries)
@@ -185,11 +193,4 @@ class BillingEvents:
                 "The next start of this workload settles it, or another on this volume. Where the volume ends with the"
                 " task or pod, as on Fargate, this line is what is left of it."
             )
-            log.error(
-                "usage.left_behind",
-                workload=self.workload,
-                product_code=self.product_code,
-                region=self.region,
-                left=entry,
-                hint=hint,
-            )
+            log.error("usage.left_behind", **self._entry(entry), hint=hint)

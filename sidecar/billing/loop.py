@@ -31,6 +31,7 @@ from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
 from sidecar.billing.monitor import LoopMonitor
 from sidecar.billing.open_ledger import OpenLedger
+from sidecar.billing.pre_stop import PreStop, flush_budget_seconds
 from sidecar.billing.quarantine import Quarantine
 from sidecar.billing.shutdown import Shutdown
 from sidecar.billing.snapshot import Snapshot
@@ -87,6 +88,7 @@ class BillingLoop:
         self._start_child, self._chance, self._end, self._changed = start_child, chance, end, changed
         self._wake = threading.Condition()
         self._stop_at: float | None = None
+        self._pre_stop = PreStop(settings, self.stop, lambda: self._stop_at is not None)
         self._at_once = False
         self._owner: Owner | None = None
         """Whose ledger it is, once workload and region are known."""
@@ -105,7 +107,7 @@ class BillingLoop:
         self._maintenance = Maintenance(self.quarantine)
         self.orphans = self._maintenance.orphans
         self._shutdown = Shutdown(
-            budget_seconds=settings.flush_seconds,
+            budget_seconds=flush_budget_seconds(settings),
             events=self.events,
             quarantine=self.quarantine,
             task_keeps_running=task_keeps_running,
@@ -134,10 +136,15 @@ class BillingLoop:
             self._loaded.wait(LOAD_SECONDS)
 
     def send_now(self) -> None:
-        """Submit what is held, whatever the pause."""
+        """Seal what has closed, and submit what is held, whatever the pause."""
         with self._wake:
             self._at_once = True
             self._wake.notify_all()
+
+    def prepare_stop(self) -> None:
+        """Settle closed hours at once, since the workload has begun to end. Returns at once."""
+        if self._pre_stop.announce():
+            self.send_now()
 
     def stop(self) -> None:
         """Settle what can be settled, since the process ends. Returns at once."""
@@ -146,7 +153,7 @@ class BillingLoop:
                 return
             self._stop_at = self._clock.monotonic()
             self._wake.notify_all()
-        budget = self._settings.flush_seconds
+        budget = flush_budget_seconds(self._settings)
         for seconds, work in ((budget * RESERVED, self._abort_submission), (last_words(budget), self._log_from_memory)):
             timer = threading.Timer(seconds, work)
             timer.daemon = True

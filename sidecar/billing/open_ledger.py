@@ -78,10 +78,13 @@ class OpenLedger:
         return self._gate.has_opened or self._sent_before
 
     def run_pass(self, now: datetime, at_once: bool, stopping: Callable[[], bool]) -> None:
-        """Seal what has closed, submit what is due, and read what is left. Raises LedgerError."""
+        """Seal what has closed, submit what is due, and read what is left; `at_once`: whatever the pause.
+
+        Raises LedgerError.
+        """
         step = self.quarantine.run
         self._log_set_aside()
-        step(STEP, "sealing", lambda: self.sealer.seal_closed(now))
+        step(STEP, "sealing", lambda: self.sealer.seal_closed(now, at_once=at_once))
         if self.may_send:
             step(STEP, "sending", lambda: self.submitter.submit_due(now, at_once, stopping))
         self._on_wait(False)

@@ -33,6 +33,9 @@ class Loop(Protocol):
     def send_now(self) -> None:
         """Submit what is held, whatever the pause."""
 
+    def prepare_stop(self) -> None:
+        """Settle closed hours at once, since the workload has begun to end; SIGTERM follows, perhaps too late."""
+
     def stop(self) -> None:
         """Settle what can be settled, since the process ends."""
 

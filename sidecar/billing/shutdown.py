@@ -2,6 +2,7 @@
 
 Invariants:
 - Each step runs by itself, whatever became of those before it, and whatever broke the loop.
+- What waits is logged before anything that can take long: the process may be killed meanwhile.
 - What is left is logged once: from the disk, or, where that does not answer or fails, from what the last pass found.
 """
 
@@ -49,6 +50,7 @@ class Shutdown:
 
     def run(self, opened: OpenLedger, began: float, as_of: datetime | None) -> None:
         """Do all of it. `began` (monotonic): when the budget did. `as_of`: when the last pass was finished."""
+        self._step("listing what waits", lambda: self._events.outstanding(opened.ledger.unsettled()))
         self.flush(opened, began)
         if not self._step("listing what is left", lambda: self._log_left(opened.ledger.unsettled())):
             self.log_from_memory(opened.snapshot, as_of)

@@ -127,6 +127,13 @@ def _add_clients(commands: Commands) -> None:
         "0 asked, 69 not asked",
         "kubectl exec POD -c entitlement-sidecar -- entitlement-sidecar recheck",
     )
+    commands.add(
+        "pre-stop",
+        _pre_stop,
+        "tell the sidecar that its pod has begun to end, as the preStop hook of its container",
+        "0 told, 69 not told",
+        'Kubernetes: "preStop": {"exec": {"command": ["entitlement-sidecar", "pre-stop"]}}',
+    )
 
 
 def _add_checks(commands: Commands) -> None:
@@ -214,6 +221,12 @@ def _recheck(_: argparse.Namespace) -> int:
     from sidecar.cli.wait import recheck
 
     return recheck()
+
+
+def _pre_stop(_: argparse.Namespace) -> int:
+    from sidecar.cli.wait import pre_stop
+
+    return pre_stop()
 
 
 def _verify(args: argparse.Namespace) -> int:

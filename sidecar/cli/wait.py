@@ -1,4 +1,4 @@
-"""Run `wait`, `exec` and `recheck`, clients of a running sidecar.
+"""Run `wait`, `exec`, `recheck` and `pre-stop`, clients of a running sidecar.
 
 Invariants:
 - The wait ends when AWS says yes, when it says no, or at the timeout; anything else is waited out, a sidecar that does
@@ -79,11 +79,19 @@ def wait_then_exec(timeout: float | None, command: Sequence[str]) -> int:
 
 def recheck() -> int:
     """Ask AWS again now. Returns 0 where it is being asked, 69 otherwise."""
+    return _post("/v1/recheck", "AWS is being asked; `entitlement-sidecar healthcheck` shows the answer")
+
+
+def pre_stop() -> int:
+    """Tell the sidecar that its pod has begun to end. Returns 0 where it knows, 69 otherwise."""
+    return _post("/v1/pre-stop", "the sidecar settles closed hours now, and the running one before the grace is over")
+
+
+def _post(path: str, done: str) -> int:
+    """Send a POST without a body to the sidecar of this container, and print `done` where it accepts."""
     address = local_client.listener_address("api_bind")
     try:
-        status, found = local_client.get_json(
-            address, "POST /v1/recheck", REQUEST_SECONDS, local_client.authorization()
-        )
+        status, found = local_client.get_json(address, f"POST {path}", REQUEST_SECONDS, local_client.authorization())
     except (OSError, ValueError) as exc:
         sys.stderr.write(
             f"no sidecar answers at {address[0]}:{address[1]} ({exc}). Run this in its container, with its"
@@ -91,9 +99,9 @@ def recheck() -> int:
         )
         return Exit.UNAVAILABLE
     if status != 202:
-        sys.stderr.write(one_line(f"not asked ({found.get('reason')}): {found.get('detail')}") + "\n")
+        sys.stderr.write(one_line(f"not done ({found.get('reason')}): {found.get('detail')}") + "\n")
         return Exit.UNAVAILABLE
-    sys.stdout.write("AWS is being asked; `entitlement-sidecar healthcheck` shows the answer\n")
+    sys.stdout.write(done + "\n")
     return Exit.OK
 
 

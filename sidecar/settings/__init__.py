@@ -86,6 +86,8 @@ class Settings:
     endpoint_url: str | None = None
     clock_url: str | None = None
     workload_id: str | None = None
+    grace_seconds: int | None = None
+    """The pod's or task's whole time to end in."""
     origins: Mapping[str, str]
     """Setting name → flag, environment, file, manifest or default."""
     api_bind_given: bool = False

@@ -268,6 +268,16 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _seconds("reask_seconds", "pause before asking again after a denial; 0: never", 300),
     _seconds("flush_seconds", "time to stop after SIGTERM, in which the last usage is sent", 10, 1),
     Setting(
+        name="grace_seconds",
+        meaning="time the pod or task has to end in, as chart and task definition hand it in; after `pre-stop` the last"
+        " usage is sent `flush_seconds` before it is over, even where the product still runs",
+        example="45",
+        default_text="none: the last usage is sent after SIGTERM",
+        parse=parsers.seconds(1),
+        kind=Kind.INTEGER,
+        bounds=(1, parsers.SECONDS_MAX),
+    ),
+    Setting(
         name="log_level",
         meaning="least severe event that is logged",
         example="debug",

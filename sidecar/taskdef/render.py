@@ -39,6 +39,10 @@ EXTERNAL: Final = "EXTERNAL"
 NETWORK_MODES: Final[Mapping[str, Sequence[str]]] = {FARGATE: ["awsvpc"], "MANAGED_INSTANCES": ["awsvpc", "host"]}
 """Network modes of the launch types that need one; the first is the default."""
 FLUSH_MARGIN_SECONDS: Final = 10
+STOP_SECONDS_DEFAULT: Final = 30
+"""Of `stopTimeout`, where neither the container nor the agent sets it."""
+SPOT_SECONDS: Final = 120
+"""Between the warning and the end of a task on Fargate Spot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +190,7 @@ def _sidecar(work: _Rendering, mode: str) -> Json:
         present.setdefault("mountPoints", []).append({"sourceVolume": VOLUME, "containerPath": path, "readOnly": False})
     flush = max(1, present["stopTimeout"] - FLUSH_MARGIN_SECONDS)
     _variable(present, "SIDECAR_FLUSH_SECONDS", str(flush), keep=True)
+    _variable(present, "SIDECAR_GRACE_SECONDS", str(present["stopTimeout"]), keep=True)
     if work.options.product_code:
         _variable(present, "SIDECAR_PRODUCT_CODE", work.options.product_code, keep=False)
     if mode == "bridge":
@@ -277,6 +282,13 @@ def _note_consequences(work: _Rendering, sidecar: Json, mode: str) -> None:
     if "logConfiguration" not in sidecar:
         work.notes.append(
             "No gated container has a logConfiguration to copy: the sidecar's log, with why it ended, is lost."
+        )
+    gated = [one for one in _containers(work) if one["name"] in work.options.gate]
+    seconds = max(one.get("stopTimeout", STOP_SECONDS_DEFAULT) for one in gated) + sidecar["stopTimeout"]
+    if FARGATE in work.definition.get("requiresCompatibilities", []) and seconds > SPOT_SECONDS:
+        work.notes.append(
+            f"The product's stopTimeout and the sidecar's add up to {seconds} s. Fargate Spot ends a task after"
+            f" {SPOT_SECONDS} s: a product that does not end on SIGTERM would leave too little for the last usage."
         )
     if "startTimeout" in sidecar:
         work.notes.append(

@@ -131,6 +131,12 @@ def _times(sidecar: Json, launch_type: str) -> Iterator[Problem]:
             f"has SIDECAR_FLUSH_SECONDS {flush!r}, and stopTimeout is {stop}: ECS would kill the last flush. Remove"
             " the variable; it is made from stopTimeout.",
         )
+    grace = variable(sidecar, "SIDECAR_GRACE_SECONDS")
+    if not (grace.isdecimal() and int(grace) == stop):
+        fault = (
+            f"has SIDECAR_GRACE_SECONDS {grace!r}, and stopTimeout is {stop}: ECS gives the sidecar that time to end"
+        )
+        yield _wrong("environment", f"{fault} in. Remove the variable; it is made from stopTimeout.")
 
 
 def _state(definition: Json, sidecar: Json) -> Iterator[Problem]:

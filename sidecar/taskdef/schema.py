@@ -45,6 +45,7 @@ OF_CONTAINER: Final[Mapping[str, Kind]] = {
     "cpu": int,
     "memory": int,
     "memoryReservation": int,
+    "stopTimeout": int,
     "environment": [dict],
     "secrets": [dict],
     "mountPoints": [dict],
@@ -62,7 +63,6 @@ OF_SIDECAR: Final[Mapping[str, Kind]] = {
     "essential": bool,
     "privileged": bool,
     "startTimeout": int,
-    "stopTimeout": int,
 }
 OF_HEALTH_CHECK: Final[Mapping[str, Kind]] = {
     "command": [str],

@@ -98,6 +98,7 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
         "usesApi",
         "flushSeconds",
         "appGraceSeconds",
+        "graceSeconds",
         "validate",
         "validateAccount",
         "validateDimensions",

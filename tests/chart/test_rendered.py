@@ -305,6 +305,7 @@ class TestTheExampleUnderOtherValues:
         ({"logLevel": "info", "extraEnv": env("SIDECAR_LOG_LEVEL")}, "has SIDECAR_LOG_LEVEL, which the chart sets"),
         ({"proxy": {"httpsProxy": "http://p"}, "extraEnv": env("HTTPS_PROXY")}, "HTTPS_PROXY, which the chart sets"),
         ({"extraEnv": env("SIDECAR_FLUSH_SECONDS")}, "follows the value flushSeconds. Set that instead"),
+        ({"extraEnv": env("SIDECAR_GRACE_SECONDS")}, "follows the value appGraceSeconds. Set that instead"),
         ({"extraEnv": env("SIDECAR_PROBE_BIND")}, "follows the value probePort. Set that instead"),
         ({"extraEnv": env("SIDECAR_API_BIND")}, "follows the value apiPort. Set that instead"),
         ({"extraEnv": env("SIDECAR_STATE_DIR")}, "follows the value state. Set that instead"),
@@ -399,6 +400,30 @@ def test_zero_seconds_are_a_value(parent: Path) -> None:
     assert container(pod, NAME, "containers")["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "0"]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"flushSeconds": 60}, {"appGraceSeconds": 5}, {"config": {"flush_seconds": 40}}],
+    ids=str,
+)
+@pytest.mark.parametrize("own", [None, 0, 90])
+def test_a_native_sidecar_hears_of_the_end_and_knows_the_pods_grace(
+    parent: Path, values: dict[str, Any], own: int | None
+) -> None:
+    pod = pod_of(of_kind(render(parent, {NAME: values, "appGraceSeconds": own}), "Deployment"))
+    ours = container(pod, NAME)
+    assert ours["lifecycle"] == {"preStop": {"exec": {"command": ["entitlement-sidecar", "pre-stop"]}}}
+    (grace,) = (one["value"] for one in ours["env"] if one["name"] == "SIDECAR_GRACE_SECONDS")
+    assert int(grace) == pod["spec"]["terminationGracePeriodSeconds"]
+
+
+def test_a_classic_sidecar_is_held_back_and_counts_from_sigterm(parent: Path) -> None:
+    """The kubelet ends it beside the product: nothing of its own time is used up."""
+    pod = pod_of(of_kind(render(parent, {NAME: {"containerMode": "classic"}}), "Deployment"))
+    ours = container(pod, NAME, "containers")
+    assert ours["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "30"]
+    assert "SIDECAR_GRACE_SECONDS" not in [one["name"] for one in ours["env"]]
+
+
 @pytest.mark.parametrize(("seconds", "limit"), [(0, []), (5, ["--timeout", "5"]), (None, ["--timeout", "60"])])
 def test_a_gate_only_workload_may_wait_without_a_limit(seconds: int | None, limit: list[str], tmp_path: Path) -> None:
     chart = in_parent(tmp_path)
@@ -480,6 +505,7 @@ def test_without_values_no_setting_is_sent_that_the_manifest_may_seal(parent: Pa
         "POD_NAMESPACE",
         "SERVICE_ACCOUNT",
         "NODE_NAME",
+        "SIDECAR_GRACE_SECONDS",
     ]
 
 

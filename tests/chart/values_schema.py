@@ -19,6 +19,7 @@ WIDTH = 120
 NOT_IN_CONFIG = {
     "probe_bind": "probePort",
     "api_bind": "apiPort",
+    "grace_seconds": "the pod's terminationGracePeriodSeconds",
     "state_dir": "the mount of the state volume",
     "termination_log": "the kubelet's own file",
     "workload_id": "the pod's uid",

@@ -37,6 +37,7 @@ class FakeView:
     document: Mapping[str, object] = field(default_factory=lambda: {"version": "test"})
     broken: Exception | None = None
     rechecks: int = 0
+    pre_stops: int = 0
 
     def _whole(self) -> None:
         if self.broken:
@@ -64,6 +65,9 @@ class FakeView:
     def status(self) -> Mapping[str, object]:
         self._whole()
         return self.document
+
+    def prepare_stop(self) -> None:
+        self.pre_stops += 1
 
     def recheck(self) -> int:
         self._whole()

@@ -260,9 +260,11 @@ def test_a_health_check_without_a_sidecar_is_1_on_stdout(capsys: Capture, monkey
     assert err == ""
 
 
-def test_a_recheck_without_a_sidecar_is_69(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["recheck", "pre-stop"])
+def test_what_is_told_to_no_sidecar_is_69(capsys: Capture, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("SIDECAR_API_BIND", "127.0.0.1:1")
-    assert code("recheck") == 69
+    assert code(command) == 69
+    assert "no sidecar answers" in capsys.readouterr().err
 
 
 def test_the_package_runs_as_a_module() -> None:

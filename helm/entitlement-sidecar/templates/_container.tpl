@@ -3,9 +3,9 @@ What runs beside the product? One container, as a native sidecar or as an ordina
 
 Where: initContainer goes first into the pod's initContainers, after whatever gives the pod its network (a mesh's
 native proxy) and before every init container that needs the entitlement. classicContainer goes last into containers:
-tools take the first for the product. A parent includes both: one of them is always empty. The latter also takes the
-product's own "appGraceSeconds", as terminationGracePeriodSeconds does: a stop held back for longer than the pod's grace
-would lose the last flush.
+tools take the first for the product. A parent includes both: one of them is always empty. Both also take the product's
+own "appGraceSeconds", as terminationGracePeriodSeconds does: the native one sends the last usage before the pod's grace
+is over, and a stop held back for longer would lose the last flush of the other.
 
 Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
 */}}
@@ -17,6 +17,11 @@ Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
 - name: entitlement-sidecar
   restartPolicy: Always
   {{- include "entitlement-sidecar.containerBody" . | nindent 2 }}
+  # The hook of a native sidecar runs when the pod begins to end, its SIGTERM comes after the product has ended.
+  lifecycle:
+    preStop:
+      exec:
+        command: [entitlement-sidecar, pre-stop]
 {{- end -}}
 {{- end -}}
 
@@ -71,6 +76,10 @@ ports:
     protocol: TCP
 env:
   {{- include "entitlement-sidecar.ownEnv" $context | nindent 2 }}
+  {{- if eq $values.containerMode "native" }}
+  - name: SIDECAR_GRACE_SECONDS
+    value: {{ include "entitlement-sidecar.graceSeconds" . | quote }}
+  {{- end }}
   {{- with $values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -138,13 +138,15 @@ entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" | quot
 five seconds to end in. Without the sidecar it is the product's time alone. */}}
 {{- define "entitlement-sidecar.terminationGracePeriodSeconds" -}}
 {{- include "entitlement-sidecar.checked" (list . "terminationGracePeriodSeconds") -}}
-{{- $values := .context.Values -}}
-{{- $app := include "entitlement-sidecar.appGraceSeconds" . -}}
-{{- if $values.enabled -}}
-{{- add (int $app) (int (include "entitlement-sidecar.flushSeconds" .context)) 5 -}}
+{{- if .context.Values.enabled -}}
+{{- include "entitlement-sidecar.graceSeconds" . -}}
 {{- else -}}
-{{- $app -}}
+{{- include "entitlement-sidecar.appGraceSeconds" . -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "entitlement-sidecar.graceSeconds" -}}
+{{- add (int (include "entitlement-sidecar.appGraceSeconds" .)) (int (include "entitlement-sidecar.flushSeconds" .context)) 5 -}}
 {{- end -}}
 
 {{- define "entitlement-sidecar.appGraceSeconds" -}}

@@ -71,7 +71,7 @@ What follows from the values? Derived facts, and combinations that cannot work.
 {{- range include "entitlement-sidecar.ownEnv" . | fromYamlArray -}}
 {{- $taken = append $taken .name -}}
 {{- end -}}
-{{- $values := dict "SIDECAR_FLUSH_SECONDS" "flushSeconds" "SIDECAR_PROBE_BIND" "probePort" "SIDECAR_API_BIND" "apiPort" "SIDECAR_STATE_DIR" "state" -}}
+{{- $values := dict "SIDECAR_FLUSH_SECONDS" "flushSeconds" "SIDECAR_GRACE_SECONDS" "appGraceSeconds" "SIDECAR_PROBE_BIND" "probePort" "SIDECAR_API_BIND" "apiPort" "SIDECAR_STATE_DIR" "state" -}}
 {{- $names := list -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $taken -}}

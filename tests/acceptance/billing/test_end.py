@@ -76,6 +76,35 @@ def test_sigterm_settles_the_closed_hour_and_the_running_one(aws: Emulator, tmp_
     assert waiting(sidecar) == 0
 
 
+def test_a_product_that_ignores_sigterm_costs_no_usage(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    """The hook comes when the pod begins to end; SIGTERM, here, when its time is over."""
+    sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_GRACE_SECONDS="6", SIDECAR_FLUSH_SECONDS="3")
+    assert sidecar.command("pre-stop").returncode == 0
+    eventually(lambda: hours(aws).get("10") == 7, SLOW)
+    eventually(lambda: hours(aws).get("11") == 5, SLOW)
+    eventually(lambda: sidecar.events("metering.stopped"), SLOW)
+    refused = sidecar.command("report", "requests", "1")
+    assert refused.returncode == 69
+    assert "shutting_down" in refused.stderr
+    assert sidecar.events("shutdown.forced")
+    assert sidecar.probe("/healthz")[0] == sidecar.probe("/entitled")[0] == 200, "the product still runs"
+    ended_within(sidecar, 3)
+    assert sidecar.events("usage.left_behind") == []
+    assert waiting(sidecar) == 0
+
+
+def test_a_product_that_ends_after_the_hook_is_heard_to_the_last(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_GRACE_SECONDS="600")
+    assert sidecar.command("pre-stop").returncode == 0
+    eventually(lambda: hours(aws).get("10") == 7, SLOW)
+    product.used(sidecar, 4)
+    ended_within(sidecar, 10)
+    assert hours(aws) == {"10": 7, "11": 9}
+    assert sidecar.events("shutdown.forced") == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_an_image_may_name_another_signal_to_stop_it(
     aws: Emulator, tmp_path: Path, product: Product, number: signal.Signals

@@ -63,6 +63,20 @@ def test_the_api_listener_reaches_the_rest_which_may_block() -> None:
     assert not router.is_nonblocking({LISTENER: API, "PATH_INFO": "/v1/status"})
 
 
+def test_the_pre_stop_hook_is_heard_at_once_by_the_products_listener_alone() -> None:
+    view = FakeView()
+    router = Router(view)
+    assert router.is_nonblocking({LISTENER: API, "PATH_INFO": "/v1/pre-stop"})
+    assert RouterReply(router, "/v1/pre-stop", "POST", PROBE).refused(404, "not_found")
+    for method in ("GET", "HEAD", "PUT", "DELETE"):
+        found = RouterReply(router, "/v1/pre-stop", method, API)
+        assert found.refused(405, "method_not_allowed")
+        assert found.headers["Allow"] == "POST"
+    assert view.pre_stops == 0
+    assert RouterReply(router, "/v1/pre-stop", "POST", API).status == 202
+    assert view.pre_stops == 1
+
+
 @pytest.mark.parametrize("path", ["//v1/usage", "///v1/usage", "//v1/status", "//"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_path_with_two_leading_slashes_is_never_a_route(path: str, method: str) -> None:

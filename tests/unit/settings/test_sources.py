@@ -25,6 +25,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "startup_retry_seconds": ("1", "2", "3"),
     "reask_seconds": ("1", "2", "3"),
     "flush_seconds": ("1", "2", "3"),
+    "grace_seconds": ("1", "2", "3"),
     "log_level": ("debug", "warning", "error"),
     "endpoint_url": ("http://flag", "http://environment", "http://file"),
     "workload_id": ("flag", "environment", "file"),

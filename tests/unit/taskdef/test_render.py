@@ -68,6 +68,22 @@ def test_the_flush_ends_before_ecs_kills() -> None:
     assert variables(merged(shorter))["SIDECAR_FLUSH_SECONDS"] == "20"
 
 
+def test_the_task_hands_in_the_time_the_sidecar_has_to_end() -> None:
+    assert variables(merged(FARGATE_APP))["SIDECAR_GRACE_SECONDS"] == "60"
+    assert variables(merged(with_sidecar(stopTimeout=30, environment=None)))["SIDECAR_GRACE_SECONDS"] == "30"
+
+
+@pytest.mark.parametrize(("seconds", "noted"), [(60, False), (61, True)])
+def test_more_time_to_stop_than_spot_gives_is_noted(seconds: int, noted: bool) -> None:
+    given = copy.deepcopy(FARGATE_APP)
+    given["containerDefinitions"][0]["stopTimeout"] = seconds
+    notes = " ".join(render(given, RenderOptions(gate=["app"], image=IMAGE))[1])
+    assert ("add up to 121 s. Fargate Spot ends a task after 120 s" in notes) == noted
+    on_ec2 = copy.deepcopy(EC2_APP)
+    on_ec2["containerDefinitions"][0]["stopTimeout"] = 600
+    assert "Spot" not in " ".join(render(on_ec2, RenderOptions(gate=["app"], image=IMAGE))[1])
+
+
 def test_the_denial_code_is_not_restarted() -> None:
     policy = container(merged(FARGATE_APP))["restartPolicy"]
     assert policy == {"enabled": True, "ignoredExitCodes": [77, 78], "restartAttemptPeriod": 60}
@@ -86,7 +102,11 @@ def test_a_sellers_own_settings_of_the_sidecar_stay() -> None:
         environment=[{"name": "SIDECAR_ON_DENIED", "value": "hold"}], user="1000:1000", stopTimeout=100, cpu=32
     )
     made = merged(given, image="gate:2")
-    assert variables(made) == {"SIDECAR_ON_DENIED": "hold", "SIDECAR_FLUSH_SECONDS": "90"}
+    assert variables(made) == {
+        "SIDECAR_ON_DENIED": "hold",
+        "SIDECAR_FLUSH_SECONDS": "90",
+        "SIDECAR_GRACE_SECONDS": "100",
+    }
     assert [container(made)[key] for key in ("user", "stopTimeout", "cpu", "image")] == ["1000:1000", 100, 32, "gate:2"]
 
 

@@ -36,6 +36,7 @@ from tests.unit.taskdef.support import (
         (with_sidecar(stopTimeout=300), "stopTimeout: is 300; Fargate takes 2 to 120"),
         (with_sidecar(startTimeout=1800), "startTimeout: is 1800; Fargate takes 2 to 120"),
         (with_sidecar(stopTimeout=30), "SIDECAR_FLUSH_SECONDS '50', and stopTimeout is 30"),
+        (with_sidecar(stopTimeout=90), "SIDECAR_GRACE_SECONDS '60', and stopTimeout is 90"),
         ({**FARGATE_APP, "volumes": [{"name": VOLUME, "efsVolumeConfiguration": {}}]}, "network file system"),
         (with_state_on({"name": "shared", "efsVolumeConfiguration": {}}), "volumes.shared: has efsVolumeConfiguration"),
         (with_state_on({"name": "own", "host": {}}, readOnly=True), "readOnly true: the ledger is written there"),
