@@ -89,7 +89,7 @@ def test_the_pod_shows_where_the_gate_stands_also_after_a_worker_crashed(
 def test_a_denial_that_ends_the_process_is_told_before(api: ClusterApi, aws: Emulator, tmp_path: Path) -> None:
     aws.unsubscribe()
     with beside(api, aws, tmp_path, SIDECAR_ON_DENIED="exit") as sidecar:
-        assert sidecar.ended() == 77
+        assert sidecar.ended(60) == 77
     assert status(api) == "False"
     assert reasons(api) == {"NotEntitled": 1}
 

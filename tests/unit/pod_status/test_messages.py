@@ -43,7 +43,7 @@ def from_json(update: StatusUpdate) -> StatusUpdate:
 
 
 @pytest.mark.parametrize(
-    "pod_status", [DONE, REFUSED, WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="NewConnectionError")]
+    "told", [DONE, REFUSED, WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="NewConnectionError")]
 )
 def test_an_answer_comes_back_the_same(told: WriteResult) -> None:
     assert read_result(result_line(told)) == told
@@ -53,7 +53,7 @@ def test_an_answer_comes_back_the_same(told: WriteResult) -> None:
     "change", [{"outcome": "well"}, {"code": "403"}, {"code": True}, {"reason": 7}, {"more": "x"}, {"verb": None}]
 )
 def test_what_is_no_answer_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="not an answer"):
+    with pytest.raises(ValueError, match="not a result"):
         read_result(json.dumps(json.loads(result_line(DONE)) | change))
 
 
