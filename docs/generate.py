@@ -145,8 +145,8 @@ def push_refusals() -> str:
     return page(
         "Push refusals",
         "For developers of the product: why `POST /v1/usage` refused events. *Reason* is in the problem document and"
-        " never changes. 503 means that the events were not kept: send the same again. Any other status means that"
-        " they are wrong.",
+        " never changes. 503 means that the events are not known to be kept: send the same again, with their `id`s. Any"
+        " other status means that they are wrong.",
         tables.push_refusals(),
         see={
             "http.md": "HTTP: `POST /v1/usage`",

@@ -327,7 +327,8 @@ ROUTES: Final[Mapping[str, Route]] = {
             "409": "a known `id` with other content",
             "413": "too many events, or too large",
             "422": "a value out of range",
-            "503": "not kept: send the same events again; `Retry-After` says when",
+            "503": "not known to be kept: send the same events again, with their `id`s; `Retry-After` says when."
+            " Without an `id` the outcome is unknown: after `ledger_io_error` and a crash the events may be counted",
         },
     ),
     "POST /v1/usage/retry": Route(

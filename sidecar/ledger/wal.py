@@ -9,7 +9,8 @@ Invariants:
   be on disk in any order: where the one that is missing was never written, that is a torn end, too.
 - A header that is not whole before whole frames is damage: SQLite would ignore the log.
 - Frames of an earlier use of the file have another salt, and do not count.
-- Nothing is written.
+- `damage` writes nothing. A commit that the disk did not sync and that a shorter one then wrote over would look like
+  damage: `cut` takes it out of the log at once.
 
 The checksum is a linear recurrence over pairs of words. Word by word Python needs a quarter of a second for a full log,
 so many frames are added up at once, each in 64 bits of one large integer.
@@ -22,7 +23,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -92,29 +93,68 @@ def damage(path: Path) -> str | None:
         os.close(handle)
 
 
-def _damage(handle: int) -> str | None:
+def cut(path: Path) -> None:
+    """Make what lies behind the last whole frame unreadable, so that it is neither used nor damage. Raises OSError.
+
+    Only between two transactions of the one process that has the ledger open: SQLite writes over what is cut.
+    """
+    handle = os.open(path_of(path), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        log = _read(handle)
+        for number in range(log.whole, len(log.frames)):
+            os.pwrite(handle, bytes(FRAME.size), HEADER.size + number * FRAME_BYTES)
+    finally:
+        os.close(handle)
+
+
+class Log(NamedTuple):
+    """A log, as it was read."""
+
+    salt: bytes = b""
+    stored: Sum = (0, 0)
+    """The checksum of its header, as it is on disk."""
+    computed: Sum = (0, 0)
+    ours: bool = True
+    """The header is a log's, and of pages as large as a ledger's."""
+    frames: tuple[Frame, ...] = ()
+    whole: int = 0
+    """How many of them SQLite reads."""
+
+
+def _read(handle: int) -> Log:
     raw = os.pread(handle, HEADER.size, 0)
     if len(raw) < HEADER.size:
-        return None
+        return Log()
     magic, _, page_bytes, _, salt, *stored = HEADER.unpack(raw)
     swapped = magic == MAGIC | 1
-    start = (stored[0], stored[1])
+    before = (stored[0], stored[1])
     computed = checksum(raw[: HEADER.size - 8], (0, 0), swapped)
-    frames = list(_frames(handle, swapped))
-    if magic not in (MAGIC, MAGIC | 1) or computed != start:
-        head = Frame(commits=False, salt=salt, stored=start, own=(0, 0))
-        whole = bool(frames) and any(_commits(computed, [head, *frames], frames[0].salt))
-        return "its header is not what was written" if whole else None
-    if page_bytes != PAGE_BYTES:
-        return None  # no ledger's
+    frames = tuple(_frames(handle, swapped))
+    log = Log(salt, before, computed, magic in (MAGIC, MAGIC | 1) and page_bytes == PAGE_BYTES, frames)
+    if not log.ours or computed != before:
+        return log
     for number, frame in enumerate(frames):
-        if frame.salt != salt or frame.stored != frame.expected(start):
-            return _behind(frames[number:], start, salt, number + 1)
-        start = frame.stored
-    return None
+        if frame.salt != salt or frame.stored != frame.expected(before):
+            return log._replace(whole=number)
+        before = frame.stored
+    return log._replace(whole=len(frames))
 
 
-def _behind(frames: list[Frame], start: Sum, salt: bytes, number: int) -> str | None:
+def _damage(handle: int) -> str | None:
+    log = _read(handle)
+    if not log.frames:
+        return None
+    if not log.ours or log.computed != log.stored:
+        head = Frame(commits=False, salt=log.salt, stored=log.stored, own=(0, 0))
+        whole = any(_commits(log.computed, (head, *log.frames), log.frames[0].salt))
+        return "its header is not what was written" if whole else None
+    if log.whole == len(log.frames):
+        return None
+    start = log.frames[log.whole - 1].stored if log.whole else log.stored
+    return _behind(log.frames[log.whole :], start, log.salt, log.whole + 1)
+
+
+def _behind(frames: Sequence[Frame], start: Sum, salt: bytes, number: int) -> str | None:
     """Return what is wrong where the first of these frames is not whole, behind one with the checksum `start`."""
     bad = frames[0]
     commits = list(_commits(bad.expected(start), frames, salt))
@@ -123,7 +163,7 @@ def _behind(frames: list[Frame], start: Sum, salt: bytes, number: int) -> str | 
     return f"frame {number} is not what was written, and others were committed behind it"
 
 
-def _commits(computed: Sum, frames: list[Frame], salt: bytes) -> Iterator[bool]:
+def _commits(computed: Sum, frames: Sequence[Frame], salt: bytes) -> Iterator[bool]:
     """Yield of each whole frame behind the first whether it commits.
 
     `computed`: what the first one's checksum should be. The disk may have changed its page, or its checksum.

@@ -5,7 +5,8 @@ Invariants:
 - Pushes that wait together share one transaction and one fsync. A caller that has several calls `commit_pending`
   after the last: the thread is woken once for all of them.
 - A failed transaction is rolled back whole and refused (503); the next one tries the disk again, so the
-  ledger recovers when the disk does.
+  ledger recovers when the disk does. A commit that the disk did not sync is in the log all the same, and a crash
+  would bring it back: it is written over at once, as far as the disk still writes.
 - The thread waits without a timeout: an idle pod is not woken.
 - After the last task every push is refused (503 `shutting_down`), in the order of the queue: what was asked
   before it is in, what was asked after it is not. A last task that fails stops nothing.
@@ -23,9 +24,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from sidecar.ledger import wal
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
-from sidecar.ledger.opening import rollback
+from sidecar.ledger.opening import rollback, transaction
 from sidecar.ledger.pushes import PushRequest, PushResult, apply_group
+from sidecar.ledger.statements import sql
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.settings.dimensions import Aggregation
 
@@ -229,15 +232,33 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = work(connection)
-            started = time.perf_counter()
-            connection.execute("COMMIT")
         except BaseException:
             rollback(connection)
+            raise
+        started = time.perf_counter()
+        try:
+            connection.execute("COMMIT")
+        except BaseException as exc:
+            rollback(connection)
+            if getattr(exc, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_FULL:  # full: the end was not written
+                self._undo_commit(connection)
             raise
         self.counters.commit_seconds += time.perf_counter() - started
         self.counters.commits += 1
         self.fault = None
         return result
+
+    def _undo_commit(self, connection: sqlite3.Connection) -> None:
+        """Write over what a failed commit left in the log, where it looks like one that succeeded."""
+        try:
+            with transaction(connection):
+                connection.execute(sql("meta_overwritten"))
+        except FAILURES:
+            pass  # it may be in the log nevertheless, over the first page of the other one
+        try:
+            wal.cut(self._path)
+        except OSError:
+            pass  # the outcome of the push is unknown, as the documentation says of every 503
 
     def _run_task(self, task: _Task[object]) -> None:
         try:

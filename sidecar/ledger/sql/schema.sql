@@ -33,6 +33,10 @@ SELECT ledger, workload, product_code, region, open_from, turned_at FROM meta;
 -- Prove that the ledger can be written. The number differs each time: SQLite writes no page that stays the same.
 UPDATE meta SET written_at = :at, writes = writes + 1;
 
+-- name: meta_overwritten
+-- Write one page, which says nothing new.
+UPDATE meta SET writes = writes + 1;
+
 -- name: lifetime_settings
 -- The dimensions that were ever counted, as they were last configured.
 SELECT dimension, aggregation, scale, decimals FROM lifetime;
