@@ -269,7 +269,9 @@ ARCHITECTURE: Final = (DOCS / "explanation" / "architecture.md").read_text()
 def test_the_layers_of_the_drawing_are_those_that_the_code_keeps() -> None:
     drawing = ARCHITECTURE.split("```text\n")[1].split("```")[0]
     layers = [re.findall(r"│ (.*?) *│", layer) for layer in drawing.split("├")]
-    drawn = {name: len(layers) - at for at, layer in enumerate(layers) for name in re.findall(r"\w+", " ".join(layer))}
+    drawn = {
+        name: len(layers) - 1 - at for at, layer in enumerate(layers) for name in re.findall(r"\w+", " ".join(layer))
+    }
     assert drawn == LEVELS
 
 
