@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sidecar.cli.commands import Commands
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import describe, manifest, yaml_file
+from sidecar.settings import SETTINGS, EntitlementCheck, describe, manifest, yaml_file
+from sidecar.settings.manifest import NOT_SEALED, SEALED_BY_PRODUCT, Manifest, Product, has_key
 
 
 def add_parsers(commands: Commands) -> None:
@@ -26,7 +27,7 @@ def add_parsers(commands: Commands) -> None:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Print what the manifest seals, and warn of what it leaves open. Raises SettingsError."""
+    """Print what the manifest seals and leaves open, and warn of what lets outside decide. Raises SettingsError."""
     if args.schema:
         sys.stdout.write(json.dumps(describe.manifest_schema(), indent=2, ensure_ascii=False) + "\n")
         return 0
@@ -38,9 +39,45 @@ def check(args: argparse.Namespace) -> int:
     if problems:
         raise SettingsError(problems)
     for product in found.products:
-        versions = ", ".join(str(key.version) for key in product.public_keys) or "none"
-        sys.stdout.write(f"product {product.code}: public key versions {versions}\n")
-        if not product.public_keys:
-            sys.stderr.write(f"warning: no key is sealed for {product.code}; the settings may then give any\n")
+        _print_product(product, found)
     sys.stdout.write(f"sealed: {', '.join(sorted(found.sealed)) or 'nothing else'}\n")
+    sys.stdout.write(f"open: {', '.join(open_settings(found))}\n")
+    if found.allow_endpoint_override:
+        _warn("allow_endpoint_override is for tests; whoever sets SIDECAR_ENDPOINT_URL answers in place of AWS")
     return 0
+
+
+def open_settings(found: Manifest) -> list[str]:
+    """Return the settings that outside decides: what is sealed neither for all products nor for each of them."""
+    by_product = {name for name in SEALED_BY_PRODUCT if all(getattr(one, name) is not None for one in found.products)}
+    closed = found.sealed.keys() | by_product | {"product_code"}
+    if all(has_key(one, found.sealed) for one in found.products):
+        closed |= {"public_key", "public_key_file"}
+    if all(one.public_keys for one in found.products):
+        closed |= {"public_key_version"}
+    if not found.allow_endpoint_override:
+        closed |= set(NOT_SEALED)
+    return [setting.name for setting in SETTINGS if setting.name not in closed]
+
+
+def _print_product(product: Product, found: Manifest) -> None:
+    """Print what is sealed of one product, and warn of what lets outside decide whether it runs or what is billed."""
+    versions = ", ".join(str(key.version) for key in product.public_keys) or "none"
+    written = product.entitlement_check or found.sealed.get("entitlement_check")
+    check = written.value if isinstance(written, EntitlementCheck) else written
+    sys.stdout.write(f"product {product.code}: public key versions {versions}, entitlement check {check or 'open'}\n")
+    if not has_key(product, found.sealed) and check != EntitlementCheck.METER_USAGE.value:
+        _warn(f"no key is sealed for {product.code}; the settings may then give any")
+    if check is None:
+        _warn(f"no entitlement_check is sealed for {product.code}; the settings may then choose meter_usage")
+    if check == EntitlementCheck.METER_USAGE.value:
+        _warn(
+            f"AWS signs no answer to meter_usage: whoever controls proxy and certificates of the pod can forge the one"
+            f" for {product.code}"
+        )
+    if product.dimensions is None and "dimensions" not in found.sealed:
+        _warn(f"no dimensions are sealed for {product.code}; the settings may then meter any, or none")
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")

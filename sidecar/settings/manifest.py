@@ -17,6 +17,8 @@ A YAML file of the form
 Invariants:
 - What the manifest names cannot be changed from outside; outside only chooses among its products.
 - An unknown key is an error: a seller must not believe something sealed that is not.
+- A sealed key is used: where the manifest does not say how a product with a key is checked, `register_usage` is sealed,
+  since no other check verifies an answer with it.
 - Public keys are sorted newest version first; AWS is asked with the newest first.
 
 Sources: AWS Marketplace seller guide, "Container products billing, metering, and licensing integrations": a product
@@ -26,7 +28,7 @@ code that comes from outside is checked against a list in the software.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,7 +89,20 @@ def read(document: Mapping[str, object], path: Path, problems: list[Problem]) ->
             problems.append(_problem(path, key, "is not a key of the manifest."))
     if "products" not in document:
         problems.append(_problem(path, "products", "is missing.", "products: [{code: …, public_keys: …}]"))
+    products = tuple(_with_check(product, sealed) for product in products)
     return Manifest(path=path, products=products, sealed=sealed, allow_endpoint_override=override)
+
+
+def _with_check(product: Product, sealed: Mapping[str, object]) -> Product:
+    """Return the product with the check that its sealed key implies, where the manifest names none."""
+    if product.entitlement_check is not None or "entitlement_check" in sealed or not has_key(product, sealed):
+        return product
+    return replace(product, entitlement_check=EntitlementCheck.REGISTER_USAGE)
+
+
+def has_key(product: Product, sealed: Mapping[str, object]) -> bool:
+    """Return whether the manifest seals a public key for the product: its own, or one for all."""
+    return bool(product.public_keys) or any(name in sealed for name in ("public_key", "public_key_file"))
 
 
 def _products(value: object, path: Path, problems: list[Problem]) -> tuple[Product, ...]:

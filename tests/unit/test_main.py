@@ -16,7 +16,7 @@ import yaml
 
 from sidecar.__main__ import MANIFEST, main
 from sidecar.cli.parser import build_parser
-from sidecar.settings.table import MANIFEST_PATH
+from sidecar.settings.table import BY_NAME, MANIFEST_PATH
 from tests.fakes.config import NOWHERE, PRODUCT
 from tests.fakes.keys import body_of, private_pem, public_pem
 
@@ -204,7 +204,44 @@ GOOD = {"products": [{"code": "a", "public_keys": [{"version": 2, "key": public_
 
 def test_a_good_manifest_is_0_and_says_what_it_seals(capsys: Capture, file: Write) -> None:
     assert code("manifest", "check", file(GOOD)) == 0
-    assert capsys.readouterr().out == "product a: public key versions 2\nsealed: on_denied\n"
+    out, err = capsys.readouterr()
+    first, second, third = out.splitlines()
+    assert first == "product a: public key versions 2, entitlement check register_usage"
+    assert second == "sealed: on_denied"
+    left = set(third.removeprefix("open: ").split(", "))
+    closed = {"product_code", "public_key", "public_key_file", "public_key_version", "entitlement_check", "on_denied"}
+    assert left == set(BY_NAME) - closed - {"endpoint_url", "clock_url"}
+    assert err == "warning: no dimensions are sealed for a; the settings may then meter any, or none\n"
+
+
+KEYLESS = {"code": "a", "dimensions": []}
+BY_METER_USAGE = {"code": "a", "dimensions": ["x"], "entitlement_check": "meter_usage"}
+
+
+@pytest.mark.parametrize(
+    ("content", "warned", "open_too"),
+    [
+        ({"products": [GOOD["products"][0] | {"dimensions": []}]}, [], set()),  # type: ignore[index]
+        ({"products": [KEYLESS]}, ["no key is sealed", "no entitlement_check"], {"public_key", "entitlement_check"}),
+        ({"products": [KEYLESS], "entitlement_check": "register_usage"}, ["no key is sealed"], {"public_key"}),
+        ({"products": [KEYLESS], "public_key": public_pem()}, [], {"public_key_version"}),
+        ({"products": [BY_METER_USAGE]}, ["AWS signs no answer"], {"public_key"}),
+        ({"products": [{"code": "a"}], "dimensions": ["x"], "entitlement_check": "meter_usage"}, ["AWS signs"], set()),
+        (
+            {"products": [GOOD["products"][0] | {"dimensions": []}], "allow_endpoint_override": True},  # type: ignore[index]
+            ["allow_endpoint_override is for tests"],
+            {"endpoint_url", "clock_url"},
+        ),
+    ],
+)
+def test_what_a_manifest_leaves_to_outside_is_listed_and_warned_of(
+    content: object, warned: list[str], open_too: set[str], capsys: Capture, file: Write
+) -> None:
+    assert code("manifest", "check", file(content)) == 0
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == len(warned)
+    assert all(words in line for words, line in zip(warned, err.splitlines(), strict=True))
+    assert open_too <= set(out.splitlines()[-1].removeprefix("open: ").split(", "))
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,59 @@ def test_a_product_seals_its_entitlement_check(sealed: Write) -> None:
     assert found.origins["entitlement_check"] == "manifest"
 
 
+CHECK = {"SIDECAR_ENTITLEMENT_CHECK": "meter_usage", "SIDECAR_DIMENSIONS": "free"}
+"""What would open the gate without an answer that a key verifies."""
+
+
+@pytest.mark.parametrize("where", ["environment", "flag", "file"])
+def test_a_sealed_key_cannot_be_talked_out_of_its_use(where: str, sealed: Write, tmp_path: Path) -> None:
+    path = sealed()
+    env, flags = (CHECK, None) if where == "environment" else ({"SIDECAR_DIMENSIONS": "free"}, None)
+    if where == "flag":
+        flags = {"entitlement_check": "meter_usage"}
+    if where == "file":
+        (tmp_path / "config.yaml").write_text("entitlement_check: meter_usage\n")
+        env = env | {"SIDECAR_CONFIG": str(tmp_path / "config.yaml")}
+    found = problem(env, flags, manifest=path)
+    assert "meter_usage" in found.fault
+    assert "register_usage" in found.fault
+    assert str(path) in found.fault
+
+
+def test_a_sealed_key_implies_the_check_that_uses_it(sealed: Write) -> None:
+    for env in ({}, {"SIDECAR_ENTITLEMENT_CHECK": "register_usage"}, {"SIDECAR_DIMENSIONS": "requests"}):
+        found = load(env, manifest=sealed())
+        assert found.entitlement_check is EntitlementCheck.REGISTER_USAGE
+        assert found.origins["entitlement_check"] == "manifest"
+
+
+def test_a_key_that_is_sealed_for_all_products_is_used_too(sealed: Write, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text(public_pem())
+    for sealing in ({"public_key": public_pem()}, {"public_key_file": str(tmp_path / "key.pem")}):
+        path = sealed(products=[{"code": CODE}], **sealing)
+        assert load({}, manifest=path).origins["entitlement_check"] == "manifest"
+        assert "register_usage" in problem(CHECK, manifest=path).fault
+
+
+def test_each_product_has_the_check_of_its_own_key(sealed: Write) -> None:
+    path = sealed(products=[product(), {"code": OTHER, "entitlement_check": "meter_usage", "dimensions": ["requests"]}])
+    assert load({"SIDECAR_PRODUCT_CODE": CODE}, manifest=path).entitlement_check is EntitlementCheck.REGISTER_USAGE
+    assert load({"SIDECAR_PRODUCT_CODE": OTHER}, manifest=path).entitlement_check is EntitlementCheck.METER_USAGE
+
+
+@pytest.mark.parametrize("for_all", [True, False])
+def test_a_manifest_may_say_that_a_product_with_a_key_is_asked_otherwise(for_all: bool, sealed: Write) -> None:
+    metered = {"entitlement_check": "meter_usage", "dimensions": ["requests"]}
+    path = sealed(**metered) if for_all else sealed(products=[product(**metered)])
+    assert load({}, manifest=path).entitlement_check is EntitlementCheck.METER_USAGE
+    assert "meter_usage" in problem({"SIDECAR_ENTITLEMENT_CHECK": "register_usage"}, manifest=path).fault
+
+
+def test_without_a_sealed_key_outside_chooses_the_check(sealed: Write) -> None:
+    path = sealed(products=[{"code": CODE}])
+    assert load(CHECK, manifest=path).entitlement_check is EntitlementCheck.METER_USAGE
+
+
 def test_an_unknown_entitlement_check_of_a_product_is_refused(sealed: Write) -> None:
     path = sealed(products=[product(entitlement_check="none")])
     assert problem({}, manifest=path).setting == f"products[0].entitlement_check in {path}"
