@@ -14,6 +14,8 @@ import socket
 from collections.abc import Iterator
 from functools import cache
 
+import pytest
+
 FIRST, LAST, BLOCK = 12_000, 32_000, 400
 
 
@@ -50,3 +52,15 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")

@@ -265,7 +265,7 @@ def _billed(demo: DemoEnvironment, url: str) -> list[dict[str, Any]]:
     host, _, port = url.rpartition("//")[2].rpartition(":")
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
-        _, found = local_client.get_json((host, int(port)), "GET /_emulator/bill")
+        _, found = local_client.get_json([(host, int(port))], "GET /_emulator/bill")
         lines: Any = found["lines"]
         if lines:
             return list(lines)
@@ -283,7 +283,7 @@ def _watch(demo: DemoEnvironment, env: Mapping[str, str], until: str) -> list[st
     while time.monotonic() < deadline:
         demo.show_waiting(f"waiting for the gate to show {until}")
         try:
-            code, found = local_client.get_json(("127.0.0.1", port), "GET /entitled")
+            code, found = local_client.get_json([("127.0.0.1", port)], "GET /entitled")
         except (OSError, ValueError):
             time.sleep(0.02)
             continue

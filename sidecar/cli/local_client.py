@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from sidecar.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 TIMEOUT_SECONDS = 0.9
 """The kubelet's default timeout is one second."""
@@ -29,24 +29,46 @@ BYTES_MAX = 65_536
 MANIFEST = "/etc/entitlement-sidecar/product.yaml"
 OVERDUE = "metering_overdue: no usage could be reported for too long; the log's `metering.overdue` says what to do"
 """Under `SIDECAR_ON_METERING_OVERDUE=not_ready`. ECS has one health check, so it is this one that is not ready."""
-WILD = {"": "127.0.0.1", "::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}
-DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485"}
+WILD = {"": ("127.0.0.1", "::1"), "::": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",)}
+"""Every address → how it is reached from here. A pod with IPv6 alone has no 127.0.0.1 that listens."""
+DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485,[::1]:8485"}
 
 
-def listener_address(name: str, manifest: str = MANIFEST) -> tuple[str, int]:
-    """Return host and port of `probe_bind` or `api_bind`, for a client in the same container or pod.
+def listener_addresses(name: str, manifest: str = MANIFEST) -> list[tuple[str, int]]:
+    """Return each host and port of `probe_bind` or `api_bind`, for a client in the same container or pod.
 
     Raises SettingsError where the address, or the file that has it, is wrong.
     """
     text = _setting(name, manifest) or DEFAULTS[name]
-    host, _, port = text.split(",")[0].strip().rpartition(":")
-    host = host.strip("[]")
-    if not port.isdigit():
-        from sidecar.errors import Problem, SettingsError
+    found = []
+    for one in text.split(","):
+        host, _, port = one.strip().rpartition(":")
+        host = host.strip("[]")
+        if not port.isdigit():
+            from sidecar.errors import Problem, SettingsError
 
-        fault = f"{text!r} has no port."
-        raise SettingsError([Problem(setting=f"SIDECAR_{name.upper()}", fault=fault, example=DEFAULTS[name])])
-    return WILD.get(host, host), int(port)
+            fault = f"{one.strip()!r} has no port."
+            raise SettingsError([Problem(setting=f"SIDECAR_{name.upper()}", fault=fault, example=DEFAULTS[name])])
+        found += [(known, int(port)) for known in WILD.get(host, (host,))]
+    return found
+
+
+def shown(address: tuple[str, int]) -> str:
+    """Return an address as a URL has it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def connect(addresses: Sequence[tuple[str, int]], timeout: float) -> socket.socket:
+    """Return a connection to the first address that takes one. Raises the OSError of the first where none does."""
+    deadline = time.monotonic() + timeout
+    first: OSError | None = None
+    for address in addresses:
+        try:
+            return socket.create_connection(address, max(0.001, deadline - time.monotonic()))
+        except OSError as exc:
+            first = first or exc
+    raise first or OSError("there is no address to ask")
 
 
 def authorization(manifest: str = MANIFEST) -> dict[str, str]:
@@ -97,12 +119,18 @@ def _in_file(path: str, name: str) -> str:
 
 
 def get_json(
-    address: tuple[str, int], request: str, timeout: float = TIMEOUT_SECONDS, headers: Mapping[str, str] | None = None
+    addresses: Sequence[tuple[str, int]],
+    request: str,
+    timeout: float = TIMEOUT_SECONDS,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, dict[str, object]]:
-    """Return status and JSON body of one request. Raises OSError or ValueError."""
+    """Return status and JSON body of one request to the first address that can be reached.
+
+    Raises OSError or ValueError.
+    """
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     deadline = time.monotonic() + timeout
-    with socket.create_connection(address, timeout) as sock:
+    with connect(addresses, timeout) as sock:
         sock.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n".encode())
         received = b""
         while len(received) < BYTES_MAX:
@@ -133,8 +161,7 @@ def format_status(found: dict[str, object]) -> str:
 def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
     """Return whether the gate is open, and the line that says why."""
     try:
-        address = listener_address("probe_bind", manifest)
-        status, found = get_json(address, "GET /entitled")
+        status, found = get_json(listener_addresses("probe_bind", manifest), "GET /entitled")
         overdue = found.get("metering_overdue_since")
         if status == 200 and overdue and _not_ready_if_overdue(manifest):
             return False, f"{OVERDUE} (since {overdue})"

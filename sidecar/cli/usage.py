@@ -192,18 +192,21 @@ def _read(response: ClientResponse) -> Mapping[str, object]:
 
 def _request(method: str, target: str, body: bytes | None = None) -> ClientResponse:
     """Send a request to the sidecar of this container. Raises CommandFailed for every status but 200, SettingsError."""
-    host, port = local_client.listener_address("api_bind")
-    headers = {"Host": "localhost", "Content-Type": "application/json", "Connection": "close"}
+    addresses = local_client.listener_addresses("api_bind")
+    headers = {"Content-Type": "application/json", "Connection": "close"}
     headers |= local_client.authorization()
-    connection = http.client.HTTPConnection(host, port, timeout=RESPONSE_SECONDS)
+    connection = http.client.HTTPConnection("localhost", timeout=RESPONSE_SECONDS)
     try:
+        connection.sock = local_client.connect(addresses, RESPONSE_SECONDS)
         connection.request(method, target, body, headers)
         received = connection.getresponse()
         response = ClientResponse(body=received.read(), link=received.getheader("Link", ""))
     except (OSError, http.client.HTTPException) as exc:
         cause = one_line(str(exc)) or type(exc).__name__
         where = "Run this in its container, with its SIDECAR_API_BIND."
-        raise NoResponse(Exit.UNAVAILABLE, f"no sidecar answers at {host}:{port} ({cause}). {where}") from exc
+        raise NoResponse(
+            Exit.UNAVAILABLE, f"no sidecar answers at {local_client.shown(addresses[0])} ({cause}). {where}"
+        ) from exc
     finally:
         connection.close()
     if received.status == 200:

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from sidecar.cli import local_client
@@ -31,6 +31,17 @@ from sidecar.settings import parsers
 POLL_SECONDS: Final = 0.25
 POLL_SECONDS_MAX: Final = 2.0
 REQUEST_SECONDS: Final = 5.0
+
+
+class Target(NamedTuple):
+    """Where the gate is asked."""
+
+    scheme: str
+    server: str
+    """Host and port, as a URL has them."""
+    path: str
+    addresses: Sequence[tuple[str, int]] = ()
+    """The addresses to try instead, for the sidecar of this container."""
 
 
 def wait(timeout: float | None, url: str | None) -> int:
@@ -89,13 +100,13 @@ def pre_stop() -> int:
 
 def _post(path: str, done: str) -> int:
     """Send a POST without a body to the sidecar of this container, and print `done` where it accepts."""
-    address = local_client.listener_address("api_bind")
+    addresses = local_client.listener_addresses("api_bind")
     try:
-        status, found = local_client.get_json(address, f"POST {path}", REQUEST_SECONDS, local_client.authorization())
+        status, found = local_client.get_json(addresses, f"POST {path}", REQUEST_SECONDS, local_client.authorization())
     except (OSError, ValueError) as exc:
         sys.stderr.write(
-            f"no sidecar answers at {address[0]}:{address[1]} ({exc}). Run this in its container, with its"
-            " SIDECAR_API_BIND.\n"
+            f"no sidecar answers at {local_client.shown(addresses[0])} ({one_line(str(exc))}). Run this in its"
+            " container, with its SIDECAR_API_BIND.\n"
         )
         return Exit.UNAVAILABLE
     if status != 202:
@@ -105,26 +116,28 @@ def _post(path: str, done: str) -> int:
     return Exit.OK
 
 
-def _target(url: str | None) -> tuple[str, str, str]:
-    """Return scheme, host:port and path of the gate. Raises SettingsError."""
+def _target(url: str | None) -> Target:
+    """Return where the gate is asked. Raises SettingsError."""
     if url is None:
-        host, port = local_client.listener_address("probe_bind")
-        return "http", f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "/entitled"
+        addresses = local_client.listener_addresses("probe_bind")
+        return Target("http", local_client.shown(addresses[0]), "/entitled", addresses)
     try:
         parts = urlsplit(parsers.url(url))
     except ValueError as exc:
         raise SettingsError([Problem(setting="--url", fault=str(exc), example="http://product:8484")]) from exc
-    return parts.scheme, parts.netloc, parts.path if parts.path.strip("/") else "/entitled"
+    return Target(parts.scheme, parts.netloc, parts.path if parts.path.strip("/") else "/entitled")
 
 
-def _poll(target: tuple[str, str, str], timeout: float) -> tuple[int, str]:
+def _poll(target: Target, timeout: float) -> tuple[int, str]:
     """Return HTTP status and the line to show; status 0 where no sidecar answers."""
-    scheme, server, path = target
-    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    connection = kind(server, timeout=max(timeout, 0.1))
-    timer = threading.Timer(max(timeout, 0.1), _cut, [connection])  # for a server that sends a byte at a time
+    server, path, timeout = target.server, target.path, max(timeout, 0.1)
+    kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
+    connection = kind(server, timeout=timeout)
+    timer = threading.Timer(timeout, _cut, [connection])  # for a server that sends a byte at a time
     timer.start()
     try:
+        if target.addresses:
+            connection.sock = local_client.connect(target.addresses, timeout)
         connection.request("GET", path)
         response = connection.getresponse()
         found = json.loads(response.read(local_client.BYTES_MAX))

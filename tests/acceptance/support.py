@@ -107,10 +107,10 @@ class Sidecar:
     # -- asking it
 
     def probe(self, path: str = "/entitled") -> tuple[int, dict[str, Any]]:
-        return local_client.get_json(("127.0.0.1", self.probe_port), f"GET {path}", 2.0)
+        return local_client.get_json([("127.0.0.1", self.probe_port)], f"GET {path}", 2.0)
 
     def api(self, request: str) -> tuple[int, dict[str, Any]]:
-        return local_client.get_json(("127.0.0.1", self.api_port), request, 5.0)
+        return local_client.get_json([("127.0.0.1", self.api_port)], request, 5.0)
 
     def shows(self, status: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Wait until `/entitled` shows `status`; its body."""

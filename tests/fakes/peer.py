@@ -25,11 +25,11 @@ Answers = Sequence[bytes | None] | Callable[[Received], bytes | None]
 class Peer:
     """A tiny server on loopback. Answers in turn, the last one for ever; None is silence."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, host: str = "127.0.0.1", port: int = 0) -> None:
         self.requests: list[Received] = []
         self._answers = answers
         self._over = threading.Event()
-        self._sock = socket.create_server(("127.0.0.1", 0))
+        self._sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port: int = self._sock.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._threads = [threading.Thread(target=self._serve, daemon=True)]

@@ -17,7 +17,7 @@ from sidecar.errors import SettingsError
 from tests.fakes.config import NOWHERE, PRODUCT
 from tests.fakes.keys import public_pem
 from tests.fakes.peer import Peer, gate_reply, http_answer
-from tests.ports import free_port
+from tests.ports import free_port, needs_ipv6
 
 ROOT = Path(__file__).parents[3]
 Env = pytest.MonkeyPatch
@@ -125,7 +125,7 @@ def test_a_slow_server_is_a_shut_gate_within_a_second() -> None:
         thread.start()
         began = time.monotonic()
         with pytest.raises((OSError, ValueError)):
-            local_client.get_json(server.getsockname(), "GET /entitled", timeout=0.3)
+            local_client.get_json([server.getsockname()], "GET /entitled", timeout=0.3)
         took = time.monotonic() - began
         over.set()
         thread.join(5)
@@ -155,42 +155,42 @@ def test_the_result_is_one_line_whatever_the_server_sends(monkeypatch: Env) -> N
 
 
 @pytest.mark.parametrize(
-    ("value", "address"),
+    ("value", "addresses"),
     [
-        ("", ("127.0.0.1", 8484)),
-        (":9", ("127.0.0.1", 9)),
-        ("[::]:9", ("127.0.0.1", 9)),
-        ("0.0.0.0:9", ("127.0.0.1", 9)),
-        ("10.0.0.1:9", ("10.0.0.1", 9)),
-        ("[fd00::1]:9", ("fd00::1", 9)),
-        (" localhost:9 , :10", ("localhost", 9)),
+        ("", [("127.0.0.1", 8484), ("::1", 8484)]),
+        (":9", [("127.0.0.1", 9), ("::1", 9)]),
+        ("[::]:9", [("127.0.0.1", 9), ("::1", 9)]),
+        ("0.0.0.0:9", [("127.0.0.1", 9)]),
+        ("10.0.0.1:9", [("10.0.0.1", 9)]),
+        ("[fd00::1]:9", [("fd00::1", 9)]),
+        (" localhost:9 , :10", [("localhost", 9), ("127.0.0.1", 10), ("::1", 10)]),
     ],
 )
-def test_the_environment_moves_the_probe_listener(monkeypatch: Env, value: str, address: tuple[str, int]) -> None:
+def test_the_environment_moves_the_probe_listener(monkeypatch: Env, value: str, addresses: list[object]) -> None:
     monkeypatch.setenv("SIDECAR_PROBE_BIND", value)
-    assert local_client.listener_address("probe_bind", str(NOWHERE)) == address
+    assert local_client.listener_addresses("probe_bind", str(NOWHERE)) == addresses
 
 
 def test_the_api_listener_has_its_own_variable(monkeypatch: Env) -> None:
-    assert local_client.listener_address("api_bind", str(NOWHERE)) == ("127.0.0.1", 8485)
+    assert local_client.listener_addresses("api_bind", str(NOWHERE)) == [("127.0.0.1", 8485), ("::1", 8485)]
     monkeypatch.setenv("SIDECAR_API_BIND", "127.0.0.1:7")
-    assert local_client.listener_address("api_bind", str(NOWHERE)) == ("127.0.0.1", 7)
+    assert local_client.listener_addresses("api_bind", str(NOWHERE))[0] == ("127.0.0.1", 7)
 
 
 def test_the_settings_file_moves_the_listener(monkeypatch: Env, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump({"product_code": PRODUCT, "public_key": public_pem(), "probe_bind": "127.0.0.1:7"}))
     monkeypatch.setenv("SIDECAR_CONFIG", str(path))
-    assert local_client.listener_address("probe_bind", str(NOWHERE)) == ("127.0.0.1", 7)
+    assert local_client.listener_addresses("probe_bind", str(NOWHERE))[0] == ("127.0.0.1", 7)
     monkeypatch.setenv("SIDECAR_PROBE_BIND", ":8")
-    assert local_client.listener_address("probe_bind", str(NOWHERE)) == ("127.0.0.1", 8)
+    assert local_client.listener_addresses("probe_bind", str(NOWHERE))[0] == ("127.0.0.1", 8)
 
 
 def test_the_manifest_moves_the_listener(tmp_path: Path) -> None:
     path = tmp_path / "product.yaml"
     keys = [{"version": 1, "key": public_pem()}]
     path.write_text(yaml.safe_dump({"products": [{"code": "a", "public_keys": keys}], "probe_bind": ":6"}))
-    assert local_client.listener_address("probe_bind", str(path)) == ("127.0.0.1", 6)
+    assert local_client.listener_addresses("probe_bind", str(path))[0] == ("127.0.0.1", 6)
 
 
 def test_a_wrong_settings_file_is_reported(monkeypatch: Env, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_wrong_settings_file_is_reported(monkeypatch: Env, tmp_path: Path) -> 
     path.write_text("probe_bind: nonsense\n")
     monkeypatch.setenv("SIDECAR_CONFIG", str(path))
     with pytest.raises(SettingsError):
-        local_client.listener_address("probe_bind", str(NOWHERE))
+        local_client.listener_addresses("probe_bind", str(NOWHERE))
     fine, line = local_client.healthcheck(str(NOWHERE))
     assert not fine
     assert "'nonsense'" in line
@@ -209,6 +209,32 @@ def test_a_wrong_settings_file_is_reported(monkeypatch: Env, tmp_path: Path) -> 
 def test_a_malformed_address_is_a_shut_gate(monkeypatch: Env, value: str) -> None:
     monkeypatch.setenv("SIDECAR_PROBE_BIND", value)
     assert local_client.healthcheck(str(NOWHERE))[0] is False
+
+
+@needs_ipv6
+def test_the_ipv6_loopback_is_asked_where_nothing_listens_on_the_ipv4_one(monkeypatch: Env) -> None:
+    with Peer([gate_reply(200, True, "entitled")], "::1") as peer:
+        for value in (f":{peer.port}", f"[::]:{peer.port}", f"127.0.0.1:{peer.port},[::1]:{peer.port}"):
+            monkeypatch.setenv("SIDECAR_PROBE_BIND", value)
+            assert local_client.healthcheck(str(NOWHERE))[0], value
+        for value in (f"127.0.0.1:{peer.port}", f"0.0.0.0:{peer.port}"):
+            monkeypatch.setenv("SIDECAR_PROBE_BIND", value)
+            assert not local_client.healthcheck(str(NOWHERE))[0], "the sidecar does not listen on ::1 then"
+
+
+@needs_ipv6
+@pytest.mark.parametrize("answer", [gate_reply(403, False, "denied"), b"", None])
+def test_what_answers_first_is_not_overruled_by_another_address(monkeypatch: Env, answer: bytes | None) -> None:
+    with Peer([gate_reply(200, True, "entitled")], "::1") as other, Peer([answer], "127.0.0.1", other.port) as peer:
+        monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{peer.port}")
+        assert not local_client.healthcheck(str(NOWHERE))[0]
+    assert (len(peer.requests), len(other.requests)) == (1, 0)
+
+
+def test_where_no_address_answers_the_first_is_named(monkeypatch: Env) -> None:
+    port = free_port()
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{port}")
+    assert "refused" in local_client.healthcheck(str(NOWHERE))[1]
 
 
 # -- what it costs

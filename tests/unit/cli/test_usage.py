@@ -14,7 +14,7 @@ from sidecar.cli import usage
 from sidecar.errors import Exit
 from tests.fakes.config import NOWHERE
 from tests.fakes.peer import Peer, Received, http_answer
-from tests.ports import free_port
+from tests.ports import free_port, needs_ipv6
 
 Capture = pytest.CaptureFixture[str]
 Env = pytest.MonkeyPatch
@@ -130,6 +130,17 @@ def test_no_control_character_of_an_answer_reaches_the_terminal(
         assert "[2J" in shown
         if command[-1] == "--json" and answer.startswith(b"HTTP/1.1 200"):
             assert json.loads(shown) == {"records": [record]}
+
+
+@needs_ipv6
+def test_the_ipv6_loopback_is_asked_where_nothing_listens_on_the_ipv4_one(monkeypatch: Env, capsys: Capture) -> None:
+    with Peer([KEPT], "::1") as peer:
+        monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port},[::1]:{peer.port}")
+        assert code("report", "requests", "7") == Exit.OK
+        monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port}")
+        assert code("report", "requests", "7") == Exit.UNAVAILABLE
+    assert f"127.0.0.1:{peer.port}" in capsys.readouterr().err
+    assert [one.headers["host"] for one in peer.requests] == ["localhost"]
 
 
 def test_two_reports_have_two_ids(at: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from sidecar.cli import wait as wait_command
 from sidecar.errors import Exit, SettingsError
 from tests.fakes.peer import Peer, Received, gate_reply, http_answer
-from tests.ports import free_port
+from tests.ports import free_port, needs_ipv6
 
 ROOT = Path(__file__).parents[3]
 Capture = pytest.CaptureFixture[str]
@@ -188,6 +188,15 @@ def test_the_command_has_the_default_signal_handlers() -> None:
     assert not ignored & 1 << (signal.SIGPIPE - 1)
 
 
+@needs_ipv6
+def test_the_ipv6_loopback_is_waited_for_too(monkeypatch: Env) -> None:
+    with Peer([OPEN], "::1") as peer:
+        monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{peer.port}")
+        assert wait_command.wait(5, None) == Exit.OK
+        monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{peer.port}")
+        assert wait_command.wait(0.05, None) == Exit.UNAVAILABLE
+
+
 # -- recheck
 
 
@@ -208,7 +217,7 @@ def test_an_accepted_recheck_is_0(capsys: Capture, monkeypatch: Env) -> None:
     [
         (http_answer(429, {"reason": "asked_just_now", "detail": "ask again in 9 s."}), "asked_just_now"),
         (http_answer(404, {"reason": "not_found"}), "not_found"),
-        (http_answer(200, {}), "not asked"),
+        (http_answer(200, {}), "not done"),
         (http_answer(202, "<html>"), "no sidecar answers"),
         (b"", "no sidecar answers"),
     ],

@@ -12,19 +12,7 @@ import pytest
 from sidecar.errors import SettingsError
 from sidecar.server.listeners import NO_FAMILY, Listening, listen
 from tests.fakes.config import settings
-from tests.ports import free_port
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+from tests.ports import free_port, needs_ipv6
 
 
 @contextmanager
