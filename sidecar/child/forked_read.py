@@ -19,7 +19,12 @@ from sidecar.settings import yaml_file
 def read_document(path: Path) -> Mapping[str, object]:
     """Return what `settings.yaml_file.read` returns. Raises SettingsError as that does."""
     reads, writes = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reads)
+        os.close(writes)
+        raise
     if pid == 0:
         try:
             os.close(reads)

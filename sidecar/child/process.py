@@ -164,7 +164,12 @@ def fork(request: JobRequest, close: Iterable[int] = ()) -> ChildProcess:
     import tempfile  # noqa: F401 - before the fork, since both sides need it after
 
     reads, writes = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reads)
+        os.close(writes)
+        raise
     if pid:
         os.close(writes)
         return ChildProcess(pid=pid, pipe=reads, spawned=False)
@@ -180,13 +185,16 @@ def fork(request: JobRequest, close: Iterable[int] = ()) -> ChildProcess:
 
 
 def spawn(request: JobRequest) -> ChildProcess:
-    """Start a child beside running threads. Raises OSError."""
-    reads, writes = os.pipe()
-    asked = os.memfd_create("request", os.MFD_CLOEXEC)
-    os.write(asked, request.as_json().encode())  # a file in memory takes it whole, whenever the child reads
-    os.lseek(asked, 0, os.SEEK_SET)
-    null = os.open(os.devnull, os.O_RDWR)
+    """Start a child beside running threads. Raises OSError; then no descriptor is left open."""
+    text = request.as_json().encode()
+    opened: list[int] = []
     try:
+        reads, writes = os.pipe()
+        opened += reads, writes
+        opened.append(asked := os.memfd_create("request", os.MFD_CLOEXEC))
+        os.write(asked, text)  # a file in memory takes it whole, whenever the child reads
+        os.lseek(asked, 0, os.SEEK_SET)
+        opened.append(null := os.open(os.devnull, os.O_RDWR))
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-I", "-c", START, "\n".join(sys.path)],
@@ -199,10 +207,8 @@ def spawn(request: JobRequest) -> ChildProcess:
             setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGPIPE],
             setsigmask=[],
         )
-    except OSError:
-        os.close(reads)
-        raise
+        opened.remove(reads)
     finally:
-        for handle in (writes, asked, null):
+        for handle in opened:
             os.close(handle)
     return ChildProcess(pid=pid, pipe=reads, spawned=True)
