@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from sidecar.errors import SettingsError
-from sidecar.settings import sources, yaml_file
+from sidecar.settings import seal, sources, yaml_file
 from sidecar.settings.dimensions import Dimension
 from sidecar.settings.parsers import Address
 from sidecar.settings.table import (
@@ -103,9 +103,10 @@ class Settings:
         flags: Mapping[str, str] | None = None,
         manifest_path: Path = MANIFEST_PATH,
         read: sources.ReadDocument = yaml_file.read,
+        seal_path: Path = seal.SEAL_PATH,
     ) -> Self:
         """Read every source. Raises SettingsError with every fault, not just the first."""
-        found = sources.collect(env, flags or {}, manifest_path, read)
+        found = sources.collect(env, flags or {}, manifest_path, read, seal_path)
         if found.problems:
             raise SettingsError(found.problems)
         given: dict[str, Any] = {name: value for name, value in found.values.items() if name not in sources.KEY_NAMES}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import manifest, parsers, service_variables
+from sidecar.settings import manifest, parsers, seal, service_variables
 from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product
 from sidecar.settings.table import (
     BY_NAME,
@@ -62,9 +62,11 @@ def collect(
     flags: Mapping[str, str],
     manifest_path: Path,
     read: ReadDocument,
+    seal_path: Path,
 ) -> Collected:
     """Read every source. Faults are in `problems`."""
     found = Collected()
+    found.problems += filter(None, [seal.problem(manifest_path, seal_path)])
     found.manifest = _manifest(manifest_path, read, found.problems)
     given = _read_outside(env, flags, read, found.problems)
     sealed = _sealed(found.manifest)
