@@ -26,6 +26,7 @@ from sidecar.entitlement import kept_pass
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.errors import ExitProcess
 from sidecar.ledger import kept_file
+from sidecar.ledger.errors import LedgerError
 from sidecar.settings import EntitlementCheck, OnMeteringOverdue, Settings
 
 STOPPED: Final[Fault] = (
@@ -76,6 +77,9 @@ class MeteringService:
         overdue = loop.overdue_since
         if loop.stopped_loop:
             return STOPPED
+        if loop.stopped():
+            ended = LedgerError("shutting_down")
+            return ended.reason, ended.hint
         if loop.monitor.stuck:
             return STUCK
         if loop.monitor.stalled:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from sidecar.billing.loop import LOOP
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.outcomes import Outcome
 from sidecar.metering.sealed_request import SealedRequest
 from tests.fakes.log import Events
-from tests.integration.billing.support import MakeStory, Story
+from tests.integration.billing.support import MakeStory, Scene, Story
+
+
+def joined() -> None:
+    """Wait until every billing loop's thread has ended."""
+    for thread in threading.enumerate():
+        if thread.name == LOOP:
+            thread.join(20)
 
 
 def with_a_closed_hour(make_story: MakeStory, **given: str) -> Story:
@@ -39,9 +47,7 @@ def test_the_running_hour_is_sent_before_the_grace_is_over_without_sigterm(
     story.loop.start()
     story.loop.prepare_stop()
     assert events.wait_for("metering.stopped", 20)
-    for thread in threading.enumerate():
-        if thread.name == LOOP:
-            thread.join(20)
+    joined()
     assert story.loop.stopped()
     assert story.aws.bill() == {"10": "3", "11": "2"}
     refused = story.use("1")
@@ -50,6 +56,19 @@ def test_the_running_hour_is_sent_before_the_grace_is_over_without_sigterm(
     assert events.of("usage.left_behind") == []
     assert story.loop.stopped_loop is None
     story.loop.stop()  # SIGTERM, when the product has ended at last
+
+
+def test_after_that_the_pod_is_not_ready_for_usage(tmp_path: Path, events: Events) -> None:
+    """The product still runs, and the process with it: `/readyz` says what its pushes are told."""
+    scene = Scene(tmp_path, grace_seconds="2", flush_seconds="2")
+    loop = scene.service.loop
+    assert scene.service.fault is None
+    loop.start()
+    loop.prepare_stop()
+    assert events.wait_for("metering.stopped", 20)
+    joined()
+    assert scene.service.fault is not None
+    assert scene.service.fault[0] == "shutting_down"
 
 
 def test_what_waits_is_logged_whole_before_aws_is_asked(make_story: MakeStory, events: Events) -> None:
