@@ -72,8 +72,13 @@ OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "No usage could be reported for `SIDECAR_METERING_OVERDUE_SECONDS`, and `SIDECAR_ON_METERING_OVERDUE` is"
         " `shut` or `not_ready`. The log event `metering.overdue` says what to do.",
     ),
+    "ledger_opening": (
+        "`/entitled`",
+        "AWS let this workload run, and the ledger of its usage is being opened; the gate opens then. Where it cannot"
+        " be opened, the reason is the [ledger's own](push-refusals.md) (`SIDECAR_ON_LEDGER_UNUSABLE`).",
+    ),
     "ledger_stuck": (
-        "`/readyz`",
+        "`/entitled`, `/readyz`",
         "The disk under `SIDECAR_STATE_DIR` does not answer. Look at the node's kernel log and the volume.",
     ),
     "bad_settings": (

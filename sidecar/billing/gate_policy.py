@@ -6,6 +6,7 @@ Invariants:
 - A record that AWS took ends both.
 - Usage that the ledger cannot store or read, or that counts in a future hour, is as overdue as usage that AWS does not
   take.
+- A product whose usage cannot be stored does not start: the gate's first opening waits for the ledger.
 - A setting decides what follows; an event is logged in any case.
 """
 
@@ -18,13 +19,14 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from sidecar.billing.events import BillingEvents
-from sidecar.entitlement.hold import Hold
+from sidecar.entitlement.hold import Hold, Shown
+from sidecar.entitlement.status import Status
 from sidecar.ledger.balance import LedgerSummary
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.dispositions import TABLE
 from sidecar.metering.overdue import Reporting
 from sidecar.metering.records import UsageRecord
-from sidecar.settings import EntitlementCheck, OnFirstMeterDenied, OnMeteringOverdue, Settings
+from sidecar.settings import EntitlementCheck, OnFirstMeterDenied, OnLedgerUnusable, OnMeteringOverdue, Settings
 
 DENIED: Final = tuple(code for code, row in TABLE.items() if row.reason == "customer_not_entitled")
 REFUSED_HINT: Final = (
@@ -52,8 +54,8 @@ class Gate(Protocol):
     def hold(self) -> Hold | None:
         """Return why metering holds it shut; an earlier worker may have begun that."""
 
-    def set_hold(self, hold: Hold | None) -> None:
-        """Shut the gate, or end that."""
+    def set_hold(self, hold: Hold | None, shown: Shown | None = None) -> None:
+        """Shut the gate, or end that. `shown`: status, reason and hint, where the hold does not say enough."""
 
 
 class GatePolicy:
@@ -67,12 +69,36 @@ class GatePolicy:
         self._hold = gate.hold
         self._reporting = Reporting()
         self._blocked_hint: str | None = None
+        self._ledger_fault: Shown | None = None
         self._denial_logged = False
         self._passed: frozenset[str] = frozenset()
         self.overdue_since: datetime | None = None
         self._allowed = timedelta(seconds=settings.metering_overdue_seconds)
         self._guard = threading.Lock()
         """Held while overdue begins or ends: two threads may find that out."""
+
+    @property
+    def waits_for_ledger(self) -> bool:
+        """Return whether the gate waits for the ledger to be opened."""
+        return self._hold is Hold.LEDGER_UNUSABLE
+
+    def wait_for_ledger(self) -> None:
+        """Keep a gate that has not opened yet shut until usage can be stored, where that is set."""
+        shut = self._settings.on_ledger_unusable is OnLedgerUnusable.SHUT
+        if shut and self._hold is None and not self._gate.has_opened:
+            self._set_hold(Hold.LEDGER_UNUSABLE)
+
+    def ledger_unusable(self, reason: str, hint: str) -> None:
+        """Show why the ledger cannot be opened, where the gate waits for it. Called by any thread."""
+        shown = (Status.MISCONFIGURED, reason, hint)
+        if self.waits_for_ledger and shown != self._ledger_fault:
+            self._ledger_fault = shown
+            self._gate.set_hold(Hold.LEDGER_UNUSABLE, shown)
+
+    def ledger_opened(self) -> None:
+        """Let the gate open: usage can be stored."""
+        if self.waits_for_ledger:
+            self._set_hold(None)
 
     def on_answers(self, ledger: Ledger, settled: frozenset[str]) -> None:
         """Take note that AWS answered some records, and took those of the dimensions `settled`."""
@@ -92,7 +118,8 @@ class GatePolicy:
 
     def _check_first_denial(self, ledger: Ledger) -> None:
         """Log that AWS denied the first record, and shut the gate where that is set."""
-        if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or self._hold:
+        held = self._hold is not None and not self.waits_for_ledger
+        if self._settings.entitlement_check is not EntitlementCheck.METER_USAGE or held:
             return
         if ledger.summary().ever_settled or not ledger.ever_answered(DENIED):
             return

@@ -42,6 +42,7 @@ from sidecar.errors import DATA_ERRORS, Exit, ExitProcess
 from sidecar.ledger.errors import LedgerError, as_ledger_error
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
+from sidecar.ledger.volume import was_opened
 from sidecar.metering.schedule import next_due
 from sidecar.remote_clock import FollowedClock
 from sidecar.settings import EntitlementCheck, Settings
@@ -120,7 +121,8 @@ class BillingLoop:
     # -- called by other threads -------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread. The ledger is opened once its owner is known."""
+        """Start the thread. The ledger is opened once its owner is known; until then the gate does not open."""
+        self._policy.wait_for_ledger()
         threading.Thread(target=self._run, name=LOOP, daemon=True).start()
 
     def set_identity(self, workload: str, region: str) -> None:
@@ -131,8 +133,8 @@ class BillingLoop:
                 self._wake.notify_all()
 
     def wait_until_loaded(self) -> None:
-        """Wait, for a moment, until the ledger was read, where it may know of a denial."""
-        if self._settings.entitlement_check is EntitlementCheck.METER_USAGE:
+        """Wait, for a moment, until the ledger was read, where the gate waits for it or it may know of a denial."""
+        if self._policy.waits_for_ledger or self._settings.entitlement_check is EntitlementCheck.METER_USAGE:
             self._loaded.wait(LOAD_SECONDS)
 
     def send_now(self) -> None:
@@ -195,6 +197,7 @@ class BillingLoop:
             return
         if self.monitor.stuck:
             self.events.ledger_stuck(*STUCK)
+            self._policy.ledger_unusable(*STUCK)
         since = self.monitor.failing_since()
         if since and self._may_send() and self._policy.judge(self._clock.now(), since):
             self._changed()
@@ -219,7 +222,7 @@ class BillingLoop:
         self.monitor.die()
         self._loaded.set()
         log.LOGGER.error("loop.stopped", extra={"loop": LOOP}, exc_info=exc)
-        if not self._gate.has_opened:  # a startup probe hides liveness
+        if self._policy.waits_for_ledger or not self._gate.has_opened:  # a startup probe hides liveness
             self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
 
     def _wait_for_pass(self) -> bool:
@@ -265,6 +268,7 @@ class BillingLoop:
         """Note that the disk failed: what waits cannot be reported in this pass, nor new usage stored."""
         self.fault = fault
         self._policy.blocked(now, FAILING_HINT)
+        self._policy.ledger_unusable(fault.reason, fault.hint)
         if self._may_send():
             self._policy.evaluate_overdue(now)
             self._changed()
@@ -287,7 +291,10 @@ class BillingLoop:
 
     def _open(self, now: datetime) -> OpenLedger | None:
         owner = self._owner
-        self._opening_tried = owner is not None
+        if owner is not None and not self._opening_tried:
+            self._opening_tried = True
+            if was_opened(self._settings.state_dir, owner.workload):
+                self._policy.ledger_opened()  # once is enough: a disk that is full now shuts no running product
         if owner is None or (isinstance(self._clock, FollowedClock) and not self._clock.answered):
             return None  # what counts under this machine's time would be in another year once the emulator's is known
         ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
@@ -311,6 +318,7 @@ class BillingLoop:
             ledger.close()  # or the next pass would find it locked, by ourselves
             raise
         self._opened = opened
+        self._policy.ledger_opened()
         self._loaded.set()
         return opened
 

@@ -24,7 +24,7 @@ from sidecar import log
 from sidecar.billing.loop import BillingLoop
 from sidecar.child import process
 from sidecar.entitlement.answer import AnswerClass
-from sidecar.entitlement.hold import Hold
+from sidecar.entitlement.hold import Hold, Shown
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.gate.messages import CheckRequest, CheckResult, WorkloadIdentity, read_result
 from sidecar.ledger.ledger import Ledger
@@ -58,7 +58,7 @@ class OpenGate:
     has_opened = True
     hold: Hold | None = None
 
-    def set_hold(self, hold: Hold | None) -> None:
+    def set_hold(self, hold: Hold | None, shown: Shown | None = None) -> None:
         """Do nothing: there is no gate."""
 
 

@@ -4,6 +4,7 @@
 
 Invariants:
 - A hold shows only on a gate that AWS opened; any other cause that keeps it shut is shown instead.
+- Before its first opening a metered product waits until its usage can be stored (SIDECAR_ON_LEDGER_UNUSABLE).
 - "Not entitled" to the first real record is a denial: where dry runs alone were asked before, it is the first answer
   about this customer. Usage that is merely overdue is none: AWS cannot be asked.
 
@@ -26,9 +27,19 @@ class Hold(Enum):
 
     FIRST_METER_DENIED = "first_meter_denied"
     METERING_OVERDUE = "metering_overdue"
+    LEDGER_UNUSABLE = "ledger_unusable"
+    """Before the first opening: what the product would use cannot be counted yet."""
 
 
-SHOWN: Final[Mapping[Hold, tuple[Status, str, str]]] = {
+Shown = tuple[Status, str, str]
+"""Status, reason, hint."""
+
+OPENING: Final = (
+    "ledger_opening",
+    "The ledger of this workload's usage is being opened, and the gate opens then. If it lasts, look at the volume of"
+    " SIDECAR_STATE_DIR.",
+)
+SHOWN: Final[Mapping[Hold, Shown]] = {
     Hold.FIRST_METER_DENIED: (
         Status.DENIED,
         "customer_not_entitled",
@@ -43,13 +54,14 @@ SHOWN: Final[Mapping[Hold, tuple[Status, str, str]]] = {
         " `entitlement-sidecar usage` for what AWS answers; the gate opens again with the first record it takes. Where"
         " `GET /v1/status` says that the ledger fails, or its open hour is in the future, fix that; then it opens.",
     ),
+    Hold.LEDGER_UNUSABLE: (Status.PENDING, *OPENING),
 }
-"""Hold → status, reason, hint."""
+"""What each hold shows, unless its begin says it more exactly."""
 
 
-def with_hold(state: GateState, hold: Hold | None) -> GateState:
-    """Return what the gate shows while metering holds it."""
+def with_hold(state: GateState, hold: Hold | None, shown: Shown | None = None) -> GateState:
+    """Return what the gate shows while metering holds it. `shown`: instead of what SHOWN has."""
     if hold is None or not state.entitled:
         return state
-    status, reason, hint = SHOWN[hold]
+    status, reason, hint = shown or SHOWN[hold]
     return replace(state, status=status, reason=reason, hint=hint)

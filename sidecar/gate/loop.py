@@ -28,7 +28,7 @@ from sidecar.clock import Clock
 from sidecar.entitlement import classify as answers
 from sidecar.entitlement import retry
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy
-from sidecar.entitlement.hold import Hold, with_hold
+from sidecar.entitlement.hold import Hold, Shown, with_hold
 from sidecar.entitlement.status import GateState, Status, initial_state, next_state
 from sidecar.errors import Exit, ExitProcess
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
@@ -88,6 +88,7 @@ class EntitlementLoop:
         self.result = CheckResult(answer=AnswerClass.RETRY.value, reason="asking", hint="")
         """What AWS answered last; of the time before a denial, once the gate is open."""
         self._hold: Hold | None = None
+        self._hold_shown: Shown | None = None
         self._answered = initial_state(clock.now())
         self._restored = self._restore()
         """Whether an earlier worker left a result, and when to ask again."""
@@ -130,14 +131,14 @@ class EntitlementLoop:
         """Return why metering holds the gate shut, if it does."""
         return self._hold
 
-    def set_hold(self, hold: Hold | None) -> None:
-        """Hold the gate shut for a reason of metering's, or end that. Called by the billing loop."""
+    def set_hold(self, hold: Hold | None, shown: Shown | None = None) -> None:
+        """Hold the gate shut for a reason of metering's, or end that; `shown` as in `with_hold`."""
         with self._wake:
-            self._hold = hold
-            before, self.state = self.state, with_hold(self._answered, hold)
+            self._hold, self._hold_shown = hold, shown
+            before, self.state = self.state, with_hold(self._answered, hold, shown)
         self._restart_state.update(hold=hold.value if hold else None)
         self._observer.changed()
-        if before.entitled and not self.state.entitled:
+        if self._answered.entitled and not self.state.entitled and self.state != before:
             log.error("gate.held", **self._shown())
             if self.state.status is Status.DENIED:
                 self._denied(self.state, before)
@@ -294,7 +295,7 @@ class EntitlementLoop:
             self.result = result
         with self._wake:
             shown, self._answered = self.state, state
-            self.state = with_hold(state, self._hold)
+            self.state = with_hold(state, self._hold, self._hold_shown)
         self._save()
         self._observer.changed()
         delay = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)

@@ -27,6 +27,7 @@ class LedgerError(SidecarError):
     """A failure to open, read or write the ledger. `reason` is one of REASONS."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
+        self.detail = detail
         super().__init__(reason, f"{detail} {REASONS[reason]}".strip())
 
 

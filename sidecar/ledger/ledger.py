@@ -33,6 +33,8 @@ from sidecar.settings.dimensions import Dimension
 
 P = ParamSpec("P")
 T = TypeVar("T")
+OWNERSHIP = ("ledger_read_only", "ledger_missing_directory")
+"""Reasons that mostly mean: the volume belongs to another user."""
 DUE_MAX = 100
 """Due records that are read at once."""
 
@@ -65,8 +67,13 @@ class Ledger:
         mountinfo: Path = volume.MOUNTINFO,
     ) -> Self:
         """Return the ledger of `owner`, begun if there is none."""
-        volume.prepare(state_dir, mountinfo)
-        opened = opening.open_ledger(volume.ledger_path(state_dir, owner.workload), owner, now)
+        try:
+            volume.prepare(state_dir, mountinfo)
+            opened = opening.open_ledger(volume.ledger_path(state_dir, owner.workload), owner, now)
+        except LedgerError as exc:
+            if exc.reason not in OWNERSHIP:
+                raise
+            raise LedgerError(exc.reason, f"{exc.detail} {volume.ownership(state_dir)}".strip()) from exc
         ledger = cls(opened, owner, dimensions, now)
         try:
             ledger._do(ledger._begin, now)

@@ -59,6 +59,28 @@ def prepare(state_dir: Path, mountinfo: Path = MOUNTINFO) -> None:
         raise LedgerError("ledger_on_network_file_system", f"{state_dir} is on {kind}.")
 
 
+def was_opened(state_dir: Path, workload: str) -> bool:
+    """Return whether an earlier process had this workload's ledger open."""
+    try:
+        return ledger_path(state_dir, workload).stat().st_size > 0
+    except OSError:
+        return False
+
+
+def ownership(state_dir: Path) -> str:
+    """Return whose the directory is, and as whom we run: the first thing to look at where it cannot be written."""
+    found = next((one for one in (state_dir, *state_dir.parents) if one.exists()), Path("/"))
+    try:
+        stat = found.stat()
+    except OSError as exc:
+        return f"{found}: {exc.strerror}."
+    groups = ", ".join(str(group) for group in sorted({os.getegid(), *os.getgroups()}))
+    return (
+        f"{found} belongs to user {stat.st_uid} and group {stat.st_gid} (mode {stat.st_mode & 0o7777:03o}); the sidecar"
+        f" runs as user {os.geteuid()} with groups {groups}."
+    )
+
+
 def file_system(directory: Path, mountinfo: str) -> str:
     """Return the type of the file system a resolved directory is on; empty where `mountinfo` does not tell.
 

@@ -23,6 +23,7 @@ from sidecar.settings.table import (
     OnDenied,
     OnDispute,
     OnFirstMeterDenied,
+    OnLedgerUnusable,
     OnMeteringOverdue,
     PublicKey,
     Setting,
@@ -39,6 +40,7 @@ __all__ = [
     "OnDenied",
     "OnDispute",
     "OnFirstMeterDenied",
+    "OnLedgerUnusable",
     "OnMeteringOverdue",
     "PublicKey",
     "Setting",
@@ -71,6 +73,7 @@ class Settings:
     on_first_meter_denied: OnFirstMeterDenied
     on_metering_overdue: OnMeteringOverdue
     metering_overdue_seconds: int
+    on_ledger_unusable: OnLedgerUnusable
     on_dispute: OnDispute
     startup_retry_seconds: int
     reask_seconds: int

@@ -50,6 +50,13 @@ class OnMeteringOverdue(Enum):
     SHUT = "shut"
 
 
+class OnLedgerUnusable(Enum):
+    """The effect of a ledger that cannot be opened on a gate that has not opened yet."""
+
+    SHUT = "shut"
+    ALERT = "alert"
+
+
 class OnDispute(Enum):
     """The treatment of a record for whose hour AWS holds another quantity."""
 
@@ -250,6 +257,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "how long usage may wait for AWS before it counts as overdue; at least two hours, as AWS advises",
         7200,
         7200,
+    ),
+    Setting(
+        name="on_ledger_unusable",
+        meaning="where dimensions are set and the ledger could not be opened once: `shut` (the gate opens only once"
+        " usage can be stored) or `alert`",
+        example="alert",
+        default=OnLedgerUnusable.SHUT.value,
+        parse=parsers.choice(OnLedgerUnusable),
+        choices=OnLedgerUnusable,
     ),
     Setting(
         name="on_dispute",

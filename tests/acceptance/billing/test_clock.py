@@ -403,14 +403,23 @@ def test_a_disk_that_is_full_for_too_long_is_overdue_metering_until_it_has_room(
 
 
 def test_a_state_directory_that_cannot_be_used_is_overdue_metering(aws: Emulator, tmp_path: Path) -> None:
-    unusable = {"SIDECAR_STATE_DIR": "/proc/nowhere", "SIDECAR_ON_METERING_OVERDUE": "shut"}
-    sidecar = Metered(aws, tmp_path, **unusable).start()
+    unusable = {"SIDECAR_STATE_DIR": "/proc/nowhere", "SIDECAR_ON_LEDGER_UNUSABLE": "alert"}
+    sidecar = Metered(aws, tmp_path, **unusable, SIDECAR_ON_METERING_OVERDUE="shut").start()
     sidecar.shows("entitled", SLOW)
     failing_at(aws, sidecar, "10:30")
     assert sidecar.probe("/entitled")[0] == 200
     aws.set_clock(now=at("12:40"))
     sidecar.shows("unavailable", SLOW)
     assert sidecar.probe("/entitled")[1]["reason"] == "metering_overdue"
+
+
+def test_a_gate_does_not_open_on_a_state_directory_that_cannot_be_used(aws: Emulator, tmp_path: Path) -> None:
+    sidecar = Metered(aws, tmp_path, SIDECAR_STATE_DIR="/proc/nowhere").start()
+    sidecar.shows("misconfigured", SLOW)
+    found = sidecar.probe("/entitled")[1]
+    assert found["reason"] == "ledger_missing_directory"
+    assert "/proc belongs to user 0" in found["hint"]
+    assert sidecar.events("gate.opened") == []
 
 
 def test_killed_on_a_full_disk_nothing_acknowledged_is_lost(

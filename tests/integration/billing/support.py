@@ -15,7 +15,7 @@ from sidecar.billing.loop import BillingLoop
 from sidecar.billing.messages import Submission, SubmissionResult
 from sidecar.billing.service import MeteringService
 from sidecar.billing.usage import LedgerUsage
-from sidecar.entitlement.hold import Hold
+from sidecar.entitlement.hold import Hold, Shown
 from sidecar.errors import Exit
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
@@ -46,9 +46,10 @@ class FakeGate:
     has_opened: bool = True
     hold: Hold | None = None
     holds: list[Hold | None] = field(default_factory=list)
+    shown: Shown | None = None
 
-    def set_hold(self, hold: Hold | None) -> None:
-        self.hold = hold
+    def set_hold(self, hold: Hold | None, shown: Shown | None = None) -> None:
+        self.hold, self.shown = hold, shown
         self.holds.append(hold)
 
 

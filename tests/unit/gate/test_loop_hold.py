@@ -83,3 +83,21 @@ def test_the_observer_is_told_of_an_accepted_recheck_only(story: Story) -> None:
     assert story.observer.rechecks == 1
     assert loop.recheck() > 0
     assert story.observer.rechecks == 1, "within 15 seconds of the last nothing is asked"
+
+
+def test_a_hold_before_the_first_opening_shows_its_own_reason(story: Story, events: Events) -> None:
+    loop = story.loop(reporting(ACCEPTED, kept=KEPT))
+    loop.set_hold(Hold.LEDGER_UNUSABLE)
+    assert loop.state.reason != "ledger_opening", "AWS has not answered"
+    loop.check_once()
+    assert (loop.state.status, loop.state.reason) == (Status.PENDING, "ledger_opening")
+    loop.set_hold(Hold.LEDGER_UNUSABLE, (Status.MISCONFIGURED, "ledger_full", "Make room."))
+    assert (loop.state.status, loop.state.reason, loop.state.hint) == (
+        Status.MISCONFIGURED,
+        "ledger_full",
+        "Make room.",
+    )
+    assert [one["reason"] for one in events.of("gate.held")] == ["ledger_opening", "ledger_full"]
+    loop.set_hold(None)
+    assert loop.state.entitled
+    assert len(events.of("gate.opened")) == 1

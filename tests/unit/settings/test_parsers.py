@@ -22,6 +22,7 @@ from sidecar.settings.table import (
     OnDenied,
     OnDispute,
     OnFirstMeterDenied,
+    OnLedgerUnusable,
     OnMeteringOverdue,
 )
 from tests.fakes.keys import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
@@ -41,6 +42,7 @@ GOOD: list[tuple[str, object, object]] = [
     ("dimensions", [{"name": "a", "decimals": 2}], (Dimension(name="a", decimals=2),)),
     ("on_first_meter_denied", "alert", OnFirstMeterDenied.ALERT),
     ("on_metering_overdue", "not_ready", OnMeteringOverdue.NOT_READY),
+    ("on_ledger_unusable", "alert", OnLedgerUnusable.ALERT),
     ("metering_overdue_seconds", 7200, 7200),
     ("on_dispute", "roll_forward", OnDispute.ROLL_FORWARD),
     ("clock_url", "http://127.0.0.1:8486", "http://127.0.0.1:8486"),
@@ -92,6 +94,7 @@ BAD: list[tuple[str, object, str]] = [
     ("dimensions", [{"name": "a", "aggregation": "max"}], "scope is missing"),
     ("on_first_meter_denied", "exit", "alert, shut"),
     ("on_metering_overdue", "hold", "alert, not_ready, shut"),
+    ("on_ledger_unusable", "hold", "shut, alert"),
     ("metering_overdue_seconds", 7199, "from 7200"),
     ("on_dispute", "bill", "hold, roll_forward"),
     ("clock_url", "emulator", "is not an http:// or https:// URL"),

@@ -35,6 +35,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "dimensions": ("flag", "environment", "file"),
     "on_first_meter_denied": ("alert", "shut", "alert"),
     "on_metering_overdue": ("shut", "not_ready", "alert"),
+    "on_ledger_unusable": ("alert", "shut", "alert"),
     "metering_overdue_seconds": ("7201", "7202", "7203"),
     "on_dispute": ("roll_forward", "hold", "roll_forward"),
     "clock_url": ("http://flag", "http://environment", "http://file"),
