@@ -223,6 +223,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "sidecar.stopped": "The process ended, with this exit code.",
     "token.rejected": "AWS's answer does not verify.",
     "usage.adopted": "Usage that a workload which no longer exists left on this volume was taken over.",
+    "usage.claimed": "Usage of a workload that no longer exists was claimed by a sidecar which has not taken it. The"
+    " line says how much, and where.",
     "usage.left_behind": "The workload ended with usage that is not settled. One line for each record, whole.",
     "usage.adoption_failed": "The ledger of a workload which no longer exists could not be taken over: it cannot be"
     " read, or a newer version wrote it.",
@@ -401,6 +403,7 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "metering.quantities.*.waiting": "what is on its way",
     "metering.held": "why records wait for AWS: each error with its reason, hint and oldest hour",
     "metering.quarantined": "what could not be processed and waits in the ledger: kind, what, error, since",
+    "metering.claimed": "usage of workloads that no longer exist which a sidecar claimed and has not taken yet",
     "metering.orphaned": "rejected and disputed records of workloads that no longer exist",
     "metering.hint": "what keeps usage from being billed until a person acts, and the next step",
     "kubernetes": "condition and events of the pod; `null` where they are not asked for",

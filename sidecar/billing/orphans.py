@@ -32,6 +32,11 @@ UNCONFIGURED_HINT: Final = (
     "Usage of a dimension that is not configured is not billed. Add the dimension to SIDECAR_DIMENSIONS again, as it"
     " was, to have it billed."
 )
+CLAIMED_HINT: Final = (
+    "A sidecar claimed this usage of a workload that is gone, and has not taken it yet. It does once its volume has"
+    " room; if it is gone itself, another one does. If this lasts, the ledger that claimed it is gone or unreadable:"
+    " give the log line `usage.claimed` to the seller's support, and keep the file at `path`."
+)
 ORPHANED_HINT: Final = (
     "Look up in CloudTrail (MeterUsage) or in the AWS Marketplace bill whether AWS counted the hour. If not, give the"
     " log line `usage.orphaned` to the seller's support, who can bill it by hand; keep the file at `path`, which holds"
@@ -45,6 +50,8 @@ class OrphanTracker:
 
     orphaned: Sequence[Mapping[str, object]] = ()
     """Records there that wait for a person, each as its log event's fields."""
+    claimed: Mapping[str, Decimal] = field(default_factory=dict)
+    """What was given away there and is not known to be taken, by dimension."""
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
     """What waits there of dimensions that are not configured, by dimension."""
     _logged: set[object] = field(default_factory=set)
@@ -53,8 +60,13 @@ class OrphanTracker:
         """Log what has changed in the other ledgers, each checked on behalf of `workload`."""
         self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
         self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())
+        self.claimed = exact_sums((claim.dimension, claim.amount) for one in ledgers for claim in one.claimed)
         for one in ledgers:
             self._log_adoption(workload, one)
+            if one.claimed and self._is_new(one.path, one.claimed):
+                quantities = _plain(exact_sums((claim.dimension, claim.amount) for claim in one.claimed))
+                path = str(one.path)
+                log.error("usage.claimed", workload=workload, path=path, quantities=quantities, hint=CLAIMED_HINT)
             if one.unconfigured and self._is_new(one.path, tuple(one.unconfigured.items())):
                 unconfigured(workload, str(one.path), one.unconfigured)
         for orphan in self.orphaned:

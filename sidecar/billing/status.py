@@ -14,7 +14,7 @@ from typing import Final
 
 from sidecar.api.metrics import Metric, counter, gauge
 from sidecar.billing.loop import BillingLoop
-from sidecar.billing.orphans import ORPHANED_HINT, UNCONFIGURED_HINT
+from sidecar.billing.orphans import CLAIMED_HINT, ORPHANED_HINT, UNCONFIGURED_HINT
 from sidecar.billing.quarantine import HINT as QUARANTINE_HINT
 from sidecar.billing.snapshot import Snapshot
 from sidecar.clock import iso
@@ -69,6 +69,7 @@ def document(loop: BillingLoop, settings: Settings, fault: Fault | None) -> dict
         },
         "held": _held(snapshot.sealed),
         "orphaned": loop.orphans.orphaned,
+        "claimed": {name: plain(amount) for name, amount in loop.orphans.claimed.items()},
         "quarantined": [one.as_json() for one in loop.quarantine],
         "hint": " ".join(_hints(loop)) or None,
     }
@@ -147,6 +148,12 @@ def _waiting_metrics(loop: BillingLoop, now: datetime) -> Iterator[Metric]:
     yield gauge("usage_oldest_unsettled_seconds", "Since its hour ended.", max(0.0, oldest))
     yield gauge("usage_postponed", "1 while usage waits for a far hour.", bool(snapshot.postponed))
     yield gauge("usage_records_orphaned", "Rejected and disputed records of workloads that are gone.", orphaned)
+    yield Metric(
+        name="usage_quantity_claimed",
+        kind="gauge",
+        help="Quantity of workloads that are gone which a sidecar claimed and has not taken.",
+        samples=[({"dimension": name}, float(amount)) for name, amount in loop.orphans.claimed.items()],
+    )
     yield gauge("usage_rolled_forward_waiting", "Amounts for a later hour.", waiting.rolled)
     yield gauge("ledger_bytes", "Size of the ledger and its log.", waiting.bytes)
     if waiting.last_settled_at:
@@ -165,6 +172,8 @@ def _hints(loop: BillingLoop) -> Iterator[str]:
         yield f"{_listed(waits)} wait. {UNCONFIGURED_HINT}"
     if loop.quarantine:
         yield f"{', '.join(one.name for one in loop.quarantine)}: {QUARANTINE_HINT}"
+    if claimed := loop.orphans.claimed:
+        yield f"{_listed(claimed)} wait. {CLAIMED_HINT}"
     if orphaned := loop.orphans.orphaned:
         yield f"Rejected or disputed records of workloads that are gone: {len(orphaned)}. {ORPHANED_HINT}"
 

@@ -9,7 +9,8 @@ Invariants:
   billed or not.
 - Rolled forward: usage that was never sealed, carried remainders, and records that were never sent or
   definitely refused every time. A record whose outcome is unknown is rejected there: AWS may have billed it.
-- An amount that one ledger claimed is taken by no other: after a crash two would bill it.
+- An amount that one ledger claimed is taken by no other, unless `claims` moves the claim: after a crash two would
+  bill it.
 - Disputed and rejected records stay where they are, for a person.
 """
 
@@ -20,11 +21,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sidecar.errors import DATA_ERRORS
-from sidecar.ledger import balance, records, seen_ids, volume
+from sidecar.ledger import balance, claims, records, seen_ids, volume
 from sidecar.ledger.amounts import (
     Share,
     Totals,
@@ -49,6 +51,8 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, Disposition, State, next_state
 from sidecar.settings.dimensions import Dimension
 
+NEVER: Final = 2**40
+"""The number of no hour: what is handed over is counted in none of this ledger's."""
 OUTCOME_UNKNOWN: Final = "outcome_unknown"
 
 
@@ -76,15 +80,15 @@ class AdoptionResult:
     """Records there that a person must decide about."""
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
     """What could be billed there of dimensions that are not configured here."""
-    claimed: int = 0
-    """Amounts that another ledger claimed and may have taken."""
+    claimed: tuple[Transfer, ...] = ()
+    """Amounts that are frozen there and were not taken now: another ledger claimed them, or ours cannot keep them."""
     skipped: str = ""
     """The reason why nothing was taken: `ledger_locked`, `ledger_of_another`, …"""
 
     @property
     def left(self) -> int:
         """How many records, dimensions and amounts stay there."""
-        return len(self.orphans) + len(self.unconfigured) + self.claimed
+        return len(self.orphans) + len(self.unconfigured) + len(self.claimed)
 
 
 Take = Callable[[str, tuple[Transfer, ...]], None]
@@ -115,6 +119,7 @@ def adopt(
         return AdoptionResult(path=path, skipped=exc.reason)
     try:
         _copy_ids(connection, ours, now, remember_ids)
+        claims.settle(connection, path, owner, ours, now, partial(_mark_taken, connection))
         return _adopt(connection, path, dimensions, ours, now, take)
     except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
         return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason)
@@ -151,18 +156,23 @@ def _adopt(
     with transaction(connection):
         freeze(connection, dimensions, ours, now)
     frozen = connection.execute(sql("handed_waiting")).fetchall()
-    transfers = tuple(_transfer(row) for row in frozen if row["claimed_by"] == ours and row["dimension"] in dimensions)
+    mine = [row for row in frozen if row["claimed_by"] == ours and row["dimension"] in dimensions]
+    transfers, skipped = tuple(map(_transfer, mine)), ""
     if transfers:
-        take(ledger_name(connection), transfers)
+        try:
+            take(ledger_name(connection), transfers)
+        except LedgerError as exc:
+            mine, transfers, skipped = [], (), exc.reason
         with transaction(connection):
-            _mark_taken(connection, transfers, ours)
+            _mark_taken(connection, mine, ours)
     return AdoptionResult(
         path=path,
         workload=connection.execute(sql("meta")).fetchone()["workload"],
         amounts=transfers,
         orphans=records.in_state(connection, State.REJECTED) + records.in_state(connection, State.DISPUTED),
         unconfigured=_unconfigured(connection, dimensions),
-        claimed=len(frozen) - len(transfers),
+        claimed=tuple(_transfer(row) for row in frozen if row not in mine),
+        skipped=skipped,
     )
 
 
@@ -208,10 +218,10 @@ def take(connection: sqlite3.Connection, ledger: str, transfers: Iterable[Transf
         totals.save(connection)
 
 
-def _mark_taken(connection: sqlite3.Connection, transfers: Iterable[Transfer], ours: str) -> None:
+def _mark_taken(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row], taker: str) -> None:
     """Do the third step, there: what was taken no longer waits there, nor counts as accepted there."""
-    for transfer in transfers:
-        connection.execute(sql("handed_taken"), {"id": transfer.number, "taken_by": ours})
+    for transfer in map(_transfer, rows):
+        connection.execute(sql("handed_taken"), {"id": transfer.number, "taken_by": taker})
         totals = Totals.of(connection, transfer.dimension)
         totals.accepted = exact_difference(totals.accepted, transfer.amount)
         totals.save(connection)
@@ -235,7 +245,7 @@ def _freeze_waiting(connection: sqlite3.Connection, dimension: str, ours: str, n
     for row in connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall():
         share = (tags_of(row["tags"]), read_amount(row["amount"]))
         _freeze_amounts(connection, dimension, [share], row["from_hour"], "rolled_forward", ours, now)
-    connection.execute(sql("rolled_delete"), {"dimension": dimension})
+    connection.execute(sql("rolled_hand_over"), {"dimension": dimension, "never": NEVER})
 
 
 def _freeze_record(connection: sqlite3.Connection, record: UsageRecord, ours: str, now: datetime) -> None:

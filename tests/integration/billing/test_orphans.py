@@ -5,7 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
+from sidecar.billing import status
 from sidecar.billing.loop import BillingLoop
+from sidecar.ledger import adoption
+from sidecar.ledger.errors import LedgerError
 from sidecar.metering.outcomes import Refused, Unknown
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
@@ -140,3 +145,33 @@ def test_records_of_a_running_workload_are_not_orphans(make_story: MakeStory, ev
     story.at("11:40")
     assert events.of("usage.orphaned") == []
     assert story.loop.orphans.orphaned == ()
+
+
+def test_usage_that_was_claimed_and_not_taken_is_named(
+    make_story: MakeStory, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = make_story()
+    gone.use("5")
+    gone.crash()
+
+    def full(*_: object) -> None:
+        raise LedgerError("ledger_full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, "take", full)
+        story = make_story(workload="pod-2")
+        story.at("10:40")
+    logged = events.one("usage.claimed")
+    assert (logged["quantities"], logged["levelname"]) == ({"requests": "5"}, "ERROR")
+    assert Path(logged["path"]).exists()
+    assert {event["reason"] for event in events.of("usage.adoption_failed")} == {"ledger_full"}
+    shown = status.document(story.loop, story.settings, None)
+    assert shown["claimed"] == {"requests": "5"}
+    assert "usage.claimed" in str(shown["hint"])
+    (metric,) = (
+        one for one in status.metrics(story.loop, {}, None, story.clock.now()) if one.name == "usage_quantity_claimed"
+    )
+    assert metric.samples == [({"dimension": "requests"}, 5.0)]
+    story.at("10:51")
+    assert story.loop.orphans.claimed == {}
+    assert events.of("usage.adopted")[-1]["quantities"] == {"requests": "5"}

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.ledger import adoption, seen_ids
+from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.states import State
 from tests.integration.ledger.support import OWNER, Story, accepted, balanced, event
@@ -84,25 +86,126 @@ def test_a_crash_between_two_files_takes_nothing_twice(
     assert accepted(dead.open()) == Decimal("120")
 
 
-def test_an_amount_that_one_ledger_claimed_is_taken_by_no_other(
+def dies(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def claimed_by(workload: str, step: str, story: Story, patch: pytest.MonkeyPatch) -> Story:
+    """A successor that began to take what was left behind, and was stopped at a step; it still runs."""
+    made = Story(story.directory, owner=replace(OWNER, workload=workload), now=story.now)
+    ledger = made.open()
+    with patch.context() as broken:
+        broken.setattr(adoption, step, dies)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.adopt(made.now)
+    return made
+
+
+SUCCESSORS = ("pod-2", "pod-3", "pod-4", "pod-5")
+"""Some come before `pod-0` in the order in which ledgers are looked at, some behind it."""
+
+
+def test_the_successors_come_before_and_behind_the_dead(dead: Story) -> None:
+    names = [ledger_path(dead.directory, name).name for name in SUCCESSORS]
+    assert min(names) < dead.path.name < max(names)
+
+
+@pytest.mark.parametrize("workload", SUCCESSORS)
+@pytest.mark.parametrize("step", ["take", "_mark_taken"])
+def test_what_a_dead_ledger_claimed_is_billed_once(
+    story: Story, dead: Story, step: str, workload: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it died before it took the amounts, or before it noted that it had; and when it comes back."""
+    left_behind(dead)
+    first = claimed_by(workload, step, story, monkeypatch)
+    first.close()
+    ledger = story.open()
+    ledger.adopt(story.now)
+    assert accepted(ledger) == Decimal("3.75")
+    assert [one.claimed for one in ledger.adopt(story.now)] == [(), ()]
+    again = first.open()
+    again.adopt(story.now)
+    assert (accepted(again), accepted(ledger), accepted(dead.open())) == (0, Decimal("3.75"), 120)
+    assert all(map(balanced, (again, ledger, dead.opened[-1])))
+
+
+@pytest.mark.parametrize("step", ["take", "_mark_taken"])
+def test_a_claim_of_a_ledger_in_use_stays(
+    story: Story, dead: Story, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(dead)
+    first = claimed_by("pod-2", step, story, monkeypatch)
+    ledger = story.open()
+    (found,) = [one for one in ledger.adopt(story.now) if one.claimed]
+    assert sum(one.amount for one in found.claimed if one.dimension == "requests") == Decimal("3.75"), "named"
+    assert accepted(ledger) == 0
+    first.opened[-1].adopt(story.now)
+    assert accepted(first.opened[-1]) == Decimal("3.75"), "once, by the one that claimed it"
+    assert [one.claimed for one in ledger.adopt(story.now) if one.workload] == [()]
+    first.close()
+
+
+def test_a_claim_stays_where_what_was_taken_cannot_be_read(
     story: Story, dead: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_behind(dead)
-    first = Story(story.directory, owner=replace(OWNER, workload="pod-2"))
+    first = claimed_by("pod-2", "_mark_taken", story, monkeypatch)
+    first.close()
+    content = first.path.read_bytes()
+    ledger = story.open()
+    for wrong in (None, b"rubbish" * 1000):
+        first.path.unlink(missing_ok=True)
+        if wrong:
+            first.path.write_bytes(wrong)
+        assert any(one.claimed for one in ledger.adopt(story.now))
+        assert accepted(ledger) == 0
+    first.path.write_bytes(content)
+    ledger.adopt(story.now)
+    assert accepted(ledger) == Decimal("3.75")
 
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
+
+def test_a_claim_stays_where_its_ledger_may_have_forgotten(
+    story: Story, dead: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(dead)
+    claimed_by("pod-2", "take", story, monkeypatch).close()
+    story.now += timedelta(days=34, hours=1)
+    ledger = story.open()
+    assert any(one.claimed for one in ledger.adopt(story.now))
+    assert accepted(ledger) == 0
+
+
+def test_what_an_older_version_took_and_gave_on_is_not_taken_again(
+    story: Story, dead: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It deleted where an amount came from when that was handed on."""
+    left_behind(dead)
+    first = claimed_by("pod-2", "_mark_taken", story, monkeypatch)
+    ledger = first.opened[-1]
+    ledger._do(adoption.freeze, ["requests", "gigabytes"], "pod-3's ledger", story.now)
+    ledger._do(lambda connection: connection.execute("DELETE FROM rolled"))
+    first.close()
+    assert any(one.claimed for one in story.open().adopt(story.now))
+    assert accepted(story.opened[-1]) == 0
+
+
+def test_amounts_that_found_no_room_are_named_and_taken_later(
+    story: Story, dead: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(dead)
+    ledger = story.open()
+
+    def full(*_: object) -> None:
+        raise LedgerError("ledger_full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, "_mark_taken", dies)
-        with pytest.raises(KeyboardInterrupt):
-            first.open().adopt(story.now)
-    ledger = story.open()
-    assert any(one.left > 1 for one in ledger.adopt(story.now)), "said"
-    assert accepted(ledger) == 0
-    first.close()
-    ledger.adopt(story.now)
-    assert accepted(ledger) == Decimal("3.75"), "once, from the ledger that took it"
+        patch.setattr(adoption, "take", full)
+        (found,) = ledger.adopt(story.now)
+    assert (found.skipped, found.amounts, accepted(ledger)) == ("ledger_full", (), 0)
+    assert sum(one.amount for one in found.claimed if one.dimension == "requests") == Decimal("3.75")
+    (found,) = ledger.adopt(story.now)
+    assert (found.claimed, accepted(ledger)) == ((), Decimal("3.75"))
+    assert balanced(ledger)
 
 
 def test_a_running_workload_is_not_adopted(story: Story, dead: Story) -> None:

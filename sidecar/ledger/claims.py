@@ -1,0 +1,81 @@
+"""Settle who may bill what a ledger gave away, where the one that claimed it has not said that it took it.
+
+A claim outlives its ledger's process: it may have died before it took the amounts, or before it noted that it had.
+
+Invariants:
+- A claim moves only under the locks of both ledgers, of the one that gave and of the one that claimed: it is dead, and
+  what it took can be read.
+- What it took is marked as taken; what it certainly did not take may be taken by another. In doubt the claim stays: its
+  ledger is in use, gone or unreadable, or so old that it may have deleted what it knew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sidecar.ledger import volume
+from sidecar.ledger.errors import FAILURES, LedgerError
+from sidecar.ledger.opening import Owner, ledger_name, open_known, transaction
+from sidecar.ledger.records import KEPT
+from sidecar.ledger.sealing import instant_text
+from sidecar.ledger.statements import sql
+
+PROVABLE: Final = KEPT - timedelta(days=1)
+"""How long a ledger certainly remembers what it took."""
+
+Mark = Callable[[list[sqlite3.Row], str], None]
+"""A function that marks amounts as taken by a named ledger."""
+
+
+def settle(connection: sqlite3.Connection, path: Path, owner: Owner, ours: str, now: datetime, mark: Mark) -> None:
+    """Settle the claims of ledgers that are not in use on what the one at `path` gave away; its lock is held."""
+    if not _claims(connection, ours):
+        return
+    for other in volume.other_ledgers(path):
+        try:
+            lock = volume.Lock(other)
+        except LedgerError:
+            continue
+        try:
+            claimer = open_known(other, owner, now)
+            try:
+                _settle(connection, claimer, ours, now, mark)
+            finally:
+                claimer.close()
+        except (LedgerError, *FAILURES):
+            continue  # what it took cannot be read
+        finally:
+            lock.release()
+
+
+def _claims(connection: sqlite3.Connection, ours: str) -> list[sqlite3.Row]:
+    rows = connection.execute(sql("handed_waiting")).fetchall()
+    return [row for row in rows if row["claimed_by"] != ours]
+
+
+def _settle(connection: sqlite3.Connection, claimer: sqlite3.Connection, ours: str, now: datetime, mark: Mark) -> None:
+    giver, name = ledger_name(connection), ledger_name(claimer)
+    claims = [row for row in _claims(connection, ours) if row["claimed_by"] == name]
+    taken = [row for row in claims if _count(claimer, "rolled_known", origin=f"{giver}:{row['id']}")]
+    since = instant_text(now - PROVABLE)
+    moves = [
+        row
+        for row in claims
+        if row not in taken and row["frozen_at"] > since and not _count(claimer, "handed_like", **_content(row))
+    ]
+    with transaction(connection):
+        mark(taken, name)
+        for row in moves:
+            connection.execute(sql("handed_claim"), {"id": row["id"], "claimed_by": ours})
+
+
+def _count(connection: sqlite3.Connection, statement: str, **values: object) -> int:
+    return int(connection.execute(sql(statement), values).fetchone()[0])
+
+
+def _content(row: sqlite3.Row) -> dict[str, object]:
+    return {name: row[name] for name in ("dimension", "tags", "amount", "from_hour")}
