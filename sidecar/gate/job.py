@@ -70,7 +70,7 @@ class CheckJob:
         try:
             task = ecs.read_task(self.env) if ecs.on_ecs(self.env) else None
             workload = identity.identify_workload(
-                eks.read_pod(self.env), task, self.request.workload_id, self._nameless
+                eks.bound_pod(self.env), task, self.request.workload_id, self._nameless
             )
         except PlatformError as exc:
             row = answers.classify("metadata_unreadable", AnsweredBy.SDK)

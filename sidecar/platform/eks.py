@@ -1,19 +1,36 @@
-"""Read which pod this is from the environment that Kubernetes and the downward API set.
+"""Read which pod this is from the downward API's variables and from the tokens that Kubernetes projects into it.
 
 Invariants:
 - `POD_UID` is `metadata.uid`: the same after a container restarts, another for each new pod, and so exactly what AWS
   Marketplace meters.
+- A projected service-account token names the pod that it was issued to. Whoever edits the pod's variables does not edit
+  that, so it decides; `POD_UID` that says otherwise is an error. No token is verified here, none is kept or logged.
 
-Sources: kubernetes.io, "Downward API".
+Sources: kubernetes.io, "Downward API"; "Managing Service Accounts", bound service account tokens (claim
+`kubernetes.io`: `pod.uid`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+import base64
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.errors import Problem, SettingsError
 
 UID: Final = "POD_UID"
+IRSA_TOKEN: Final = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable
+TOKENS: Final = (
+    Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+    Path("/var/run/secrets/eks.amazonaws.com/serviceaccount/token"),
+)
+"""Where Kubernetes and the webhook of IRSA mount a token, whatever the variables say."""
+TOKEN_BYTES_MAX: Final = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +60,39 @@ def read_pod(env: Mapping[str, str]) -> Pod | None:
         service_account=env.get("SERVICE_ACCOUNT", ""),
         node=env.get("NODE_NAME", ""),
     )
+
+
+def bound_pod(env: Mapping[str, str], tokens: Iterable[Path] = TOKENS) -> Pod | None:
+    """Return the pod, its uid confirmed or found by the tokens in it. Raises SettingsError where they contradict."""
+    pod = read_pod(env)
+    named = env.get(IRSA_TOKEN, "").strip()
+    for path in (*tokens, *([Path(named)] if named else [])):
+        uid = _pod_of_token(path)
+        if uid is None:
+            continue
+        if pod and pod.uid != uid:
+            fault = (
+                f"is {pod.uid!r}, but the service-account token at {path} was issued to pod {uid!r}. Set {UID} from"
+                " metadata.uid by the downward API."
+            )
+            raise SettingsError([Problem(setting=UID, fault=fault)])
+        pod = pod or replace(NAMELESS_POD, uid=uid)
+    return pod
+
+
+NAMELESS_POD: Final = Pod(uid="", name="", namespace="", service_account="", node="")
+
+
+def _pod_of_token(path: Path) -> str | None:
+    """Return the pod's uid in a projected token; None where there is no such token, or it names no pod."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return None
+            payload = file.read(TOKEN_BYTES_MAX).split(b".")[1]
+        claims: Any = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
+        uid = claims["kubernetes.io"]["pod"]["uid"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return uid.strip() or None if isinstance(uid, str) else None

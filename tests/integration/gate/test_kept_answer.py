@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
@@ -309,3 +310,15 @@ def _in(seconds: float) -> float:
     import time
 
     return time.monotonic() + seconds
+
+
+def test_a_pod_cannot_take_the_kept_answer_of_another_by_its_name(kept: Rig) -> None:
+    """Its own token says which pod it is, whatever POD_UID and SIDECAR_WORKLOAD_ID say."""
+    claims = base64.urlsafe_b64encode(json.dumps({"kubernetes.io": {"pod": {"uid": "pod-2"}}}).encode()).decode()
+    kept.token_file.write_text(f"e30.{claims.rstrip('=')}.e30")
+    for env, name in (({}, None), ({"POD_UID": ""}, "pod-1")):
+        result = kept.ask(dead_url(), {**kept.irsa, **env}, workload_id=name).result
+        assert (result.answer, result.reason, result.kept) == ("config", "bad_settings", False)
+        assert "pod-2" in result.settings_fault
+    kept.token_file.write_text("of no pod")
+    assert kept.ask(dead_url(), kept.irsa).result.kept
