@@ -225,7 +225,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "usage.adopted": "Usage that a workload which no longer exists left on this volume was taken over.",
     "usage.claimed": "Usage of a workload that no longer exists was claimed by a sidecar which has not taken it. The"
     " line says how much, and where.",
-    "usage.left_behind": "The workload ended with usage that is not settled. One line for each record, whole.",
+    "usage.left_behind": "The workload ended with usage that is not settled. One line for each record, whole. `as_of`:"
+    " the disk could not be read any more, and this is what the last pass found; then `rest` is all but the records.",
     "usage.adoption_failed": "The ledger of a workload which no longer exists could not be taken over: it cannot be"
     " read, or a newer version wrote it.",
     "usage.outstanding": "The last flush begins with this usage not settled. One line for each record, whole, before"

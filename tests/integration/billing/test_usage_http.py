@@ -97,7 +97,7 @@ def test_a_bomb_is_refused_and_probes_go_on(running: Server, path: str) -> None:
     assert running.ask("probe", "/healthz")[0] == 200
 
 
-@pytest.mark.parametrize("body", [gzip.compress(ONE)[:-1], ONE])
+@pytest.mark.parametrize("body", [gzip.compress(ONE)[:-1], ONE], ids=["cut", "plain"])
 def test_a_body_that_is_not_its_coding_is_refused(running: Server, body: bytes) -> None:
     answer = running.ask("api", "/v1/usage", method="POST", body=body, headers="Content-Encoding: gzip\r\n")
     assert (answer[0], json.loads(answer[2])["reason"]) == (400, "bad_request")
