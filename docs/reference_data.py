@@ -55,6 +55,12 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
     "code": "CODE",
     "dimension": "DIMENSION",
     "skew": "",
+    "again": "the sidecar asks again by itself, or at once with `entitlement-sidecar recheck` (with"
+    " `SIDECAR_ON_DENIED=exit` it says that the sidecar ends)",
+    "service_account": "the service account",
+    "subject": "system:serviceaccount:NAMESPACE:SERVICE_ACCOUNT",
+    "region_fix": "What follows depends on the pod: a service account without the annotation, a webhook without a"
+    " region, a variable that names none; on ECS, task metadata that cannot be read.",
 }
 """Field of a hint → what stands for its value."""
 

@@ -19,14 +19,21 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from sidecar.billing.events import BillingEvents
-from sidecar.entitlement.hold import Hold, Shown
+from sidecar.entitlement.hold import FIRST_DENIED_AND_ENDS, Hold, Shown
 from sidecar.entitlement.status import Status
 from sidecar.ledger.balance import LedgerSummary
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.dispositions import TABLE
 from sidecar.metering.overdue import Reporting
 from sidecar.metering.records import UsageRecord
-from sidecar.settings import EntitlementCheck, OnFirstMeterDenied, OnLedgerUnusable, OnMeteringOverdue, Settings
+from sidecar.settings import (
+    EntitlementCheck,
+    OnDenied,
+    OnFirstMeterDenied,
+    OnLedgerUnusable,
+    OnMeteringOverdue,
+    Settings,
+)
 
 DENIED: Final = tuple(code for code, row in TABLE.items() if row.reason == "customer_not_entitled")
 REFUSED_HINT: Final = (
@@ -128,7 +135,8 @@ class GatePolicy:
             self._denial_logged = True
             self._events.denied(policy.value, DENIED_HINT)
         if policy is OnFirstMeterDenied.SHUT:
-            self._set_hold(Hold.FIRST_METER_DENIED)
+            ends = self._settings.on_denied is OnDenied.EXIT
+            self._set_hold(Hold.FIRST_METER_DENIED, FIRST_DENIED_AND_ENDS if ends else None)
 
     def after_pass(self, sealed: tuple[UsageRecord, ...], waiting: LedgerSummary, now: datetime) -> None:
         """Take note of what still waits after a pass that could send."""
@@ -187,7 +195,7 @@ class GatePolicy:
         if self._hold is Hold.METERING_OVERDUE:
             self._set_hold(None)
 
-    def _set_hold(self, hold: Hold | None) -> None:
+    def _set_hold(self, hold: Hold | None, shown: Shown | None = None) -> None:
         if hold is not self._hold:
             self._hold = hold
-            self._gate.set_hold(hold)
+            self._gate.set_hold(hold, shown)

@@ -31,6 +31,11 @@ from sidecar.settings import parsers
 POLL_SECONDS: Final = 0.25
 POLL_SECONDS_MAX: Final = 2.0
 REQUEST_SECONDS: Final = 5.0
+LOOK: Final = (
+    "Does that workload run, and does its Service or security group let port 8484 through? A Service without a ready"
+    " pod refuses; then `kubectl get pods` and the log of that workload's own sidecar say why its gate is shut"
+)
+"""What to look at where another workload's sidecar, the only one with a name of its own, cannot be reached."""
 
 
 class Target(NamedTuple):
@@ -142,7 +147,8 @@ def _poll(target: Target, timeout: float) -> tuple[int, str]:
         response = connection.getresponse()
         found = json.loads(response.read(local_client.BYTES_MAX))
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
-        return 0, one_line(f"waiting for the sidecar at {server} ({exc})")
+        look = "" if target.addresses else f". {LOOK}"
+        return 0, one_line(f"waiting for the sidecar at {server} ({exc}){look}")
     finally:
         timer.cancel()
         connection.close()

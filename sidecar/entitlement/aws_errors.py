@@ -17,14 +17,13 @@ METER: Final = (AnsweredBy.METER_USAGE,)
 STS: Final = (AnsweredBy.STS,)
 SDK: Final = (AnsweredBy.SDK,)
 SUBSCRIBE: Final = (
-    "AWS says that this account has no subscription to the product. Subscribe it in AWS Marketplace; the"
-    " sidecar asks again by itself, or at once with `entitlement-sidecar recheck`."
+    "AWS says that this account has no subscription to the product. Subscribe it in AWS Marketplace; {again}."
 )
 ROLE: Final = "On EKS use IRSA on the pod's service account, on ECS the task role (taskRoleArn)."
 WAITS: Final = "Nothing to do at first; it is retried."
 TRUST: Final = (
     "Fix the trust policy of {role}: federated principal is this cluster's OIDC provider, audience"
-    " sts.amazonaws.com, subject system:serviceaccount:NAMESPACE:SERVICE_ACCOUNT."
+    " sts.amazonaws.com, subject {subject}."
 )
 CLOCK: Final = "Synchronise the node's clock (Amazon Time Sync, chrony). {skew}"
 VENDOR: Final = "AWS cannot read the request: upgrade the product, and report this to its vendor."

@@ -85,4 +85,8 @@ PLACES: Final[Mapping[str, str]] = {
     "code": "an unknown code",
     "dimension": "one of the dimensions",
     "skew": "",
+    "again": "the sidecar asks again by itself, or at once with `entitlement-sidecar recheck`",
+    "service_account": "the service account",
+    "subject": "system:serviceaccount: with namespace and name of the pod's service account",
+    "region_fix": "Set AWS_REGION.",
 }

@@ -20,8 +20,9 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         SDK,
         AnswerClass.CONFIG,
         "no_credentials",
-        "The container has no AWS credentials. EKS: annotate the service account with an IRSA role and recreate the"
-        " pod (annotating a running one does nothing). ECS: set taskRoleArn, not only executionRoleArn.",
+        "The container has no AWS credentials. EKS: annotate {service_account} with an IRSA role"
+        " (eks.amazonaws.com/role-arn) and recreate the pod (annotating a running one does nothing). ECS: set"
+        " taskRoleArn, not only executionRoleArn.",
     ),
     ErrorRow.of(
         "PartialCredentialsError",
@@ -95,8 +96,7 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         SDK,
         AnswerClass.CONFIG,
         "no_region",
-        "The region is unknown. EKS: the IRSA webhook sets AWS_REGION; recreate the pod. ECS: the task metadata"
-        " endpoint must be readable.",
+        "The region is unknown. {region_fix}",
     ),
     ErrorRow.of(
         "EndpointConnectionError ConnectTimeoutError ConnectionClosedError",

@@ -31,6 +31,9 @@ class Hold(Enum):
     """Before the first opening: what the product would use cannot be counted yet."""
 
 
+ENDS: Final = "the sidecar ends now (SIDECAR_ON_DENIED=exit), and asks again when it is started again"
+"""What follows a denial that ends the process."""
+
 Shown = tuple[Status, str, str]
 """Status, reason, hint."""
 
@@ -39,13 +42,18 @@ OPENING: Final = (
     "The ledger of this workload's usage is being opened, and the gate opens then. If it lasts, look at the volume of"
     " SIDECAR_STATE_DIR.",
 )
+FIRST_DENIED: Final = (
+    "AWS answered the first usage record with: this account has no subscription to the product. Subscribe it in AWS"
+    " Marketplace;"
+)
+FIRST_DENIED_AND_ENDS: Final[Shown] = (Status.DENIED, "customer_not_entitled", f"{FIRST_DENIED} {ENDS}.")
+"""Instead of what SHOWN has, where a denial ends the process."""
 SHOWN: Final[Mapping[Hold, Shown]] = {
     Hold.FIRST_METER_DENIED: (
         Status.DENIED,
         "customer_not_entitled",
-        "AWS answered the first usage record with: this account has no subscription to the product. Subscribe it in AWS"
-        " Marketplace; the record is sent again by itself, or at once with `entitlement-sidecar recheck`, and the gate"
-        " opens when AWS takes it.",
+        f"{FIRST_DENIED} the record is sent again by itself, or at once with `entitlement-sidecar recheck`, and the"
+        " gate opens when AWS takes it.",
     ),
     Hold.METERING_OVERDUE: (
         Status.UNAVAILABLE,

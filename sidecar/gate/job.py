@@ -21,6 +21,7 @@ from sidecar.entitlement import classify as answers
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy, ErrorRow
 from sidecar.entitlement.registration import WorkloadId
 from sidecar.errors import PlatformError, SettingsError, TokenRejected
+from sidecar.gate.hint_facts import hint_facts
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity
 from sidecar.gate.method import Allowed, CheckMethod, NotAllowed
 from sidecar.ledger import kept_file as answer_file
@@ -146,7 +147,8 @@ class CheckJob:
     ) -> CheckResult:
         """Return a refusal, unless AWS was out of reach and a kept answer stands in for it."""
         row, reply = found.row, found.reply
-        hint = answers.fill_hint(found.hint, {**facts, "code": found.code})
+        here = hint_facts(self.env, self.request.on_denied, self.request.reask_seconds)
+        hint = answers.fill_hint(found.hint, {**here, **facts, "code": found.code})
         result = CheckResult(
             answer=row.answer.value,
             reason=row.reason,

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from sidecar.child.process import ChildFailure, ChildProcess, read_message
 from sidecar.entitlement.answer import AnswerClass
-from sidecar.settings import Dimension, EntitlementCheck, PublicKey, Settings
+from sidecar.settings import Dimension, EntitlementCheck, OnDenied, PublicKey, Settings
 
 JOB: Final = "check"
 """The job's name in `child.main.JOBS`."""
@@ -42,6 +42,9 @@ class CheckRequest:
     dimensions: tuple[Dimension, ...] = ()
     """Name and decimals of each: what a dry run needs."""
     clock_url: str | None = None
+    on_denied: str = OnDenied.HOLD.value
+    reask_seconds: int = 300
+    """These two: what the hint of a denial says of what comes next."""
 
     @classmethod
     def of(cls, settings: Settings, spare_workload_id: str) -> Self:
@@ -55,6 +58,8 @@ class CheckRequest:
             entitlement_check=settings.entitlement_check.value,
             dimensions=tuple(Dimension(name=one.name, decimals=one.decimals) for one in settings.dimensions),
             clock_url=settings.clock_url,
+            on_denied=settings.on_denied.value,
+            reask_seconds=settings.reask_seconds,
         )
 
     def as_json(self) -> str:

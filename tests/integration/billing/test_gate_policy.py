@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.entitlement.hold import Hold
+from sidecar.entitlement.hold import SHOWN, Hold
 from sidecar.metering.outcomes import Refused
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
@@ -30,6 +30,19 @@ def test_a_denied_first_record_does_what_the_setting_says(
     assert story.aws.bill()["10"] == "1"
     assert story.gate.holds == holds + ([None] if holds else [])
     assert story.passes == ["pod-1 requests"]
+
+
+@pytest.mark.parametrize(("on_denied", "ends"), [("exit", True), ("hold", False)])
+def test_the_hint_of_a_denial_that_ends_the_process_promises_no_record(
+    make_story: MakeStory, on_denied: str, ends: bool
+) -> None:
+    story = make_story(**METERED, on_denied=on_denied)
+    story.use("1")
+    story.aws.always = Refused(code="CustomerNotEntitledException")
+    story.at("11:00:30").at("11:10")
+    assert story.gate.holds == [Hold.FIRST_METER_DENIED]
+    _, _, hint = story.gate.shown or SHOWN[Hold.FIRST_METER_DENIED]
+    assert ("SIDECAR_ON_DENIED=exit" in hint, "by itself" in hint) == (ends, not ends)
 
 
 def test_a_denial_after_a_settled_record_shuts_nothing(make_story: MakeStory, events: Events) -> None:

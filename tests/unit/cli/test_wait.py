@@ -197,6 +197,17 @@ def test_the_ipv6_loopback_is_waited_for_too(monkeypatch: Env) -> None:
         assert wait_command.wait(0.05, None) == Exit.UNAVAILABLE
 
 
+def test_a_workload_that_cannot_be_reached_is_named_with_where_to_look(capsys: Capture, monkeypatch: Env) -> None:
+    port = free_port()
+    assert wait_command.wait(0.05, f"http://127.0.0.1:{port}") == Exit.UNAVAILABLE
+    shown = capsys.readouterr().err
+    assert "refused" in shown
+    assert "kubectl get pods" in shown
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{port}")
+    assert wait_command.wait(0.05, None) == Exit.UNAVAILABLE
+    assert "kubectl" not in capsys.readouterr().err, "the own sidecar has just not started yet"
+
+
 # -- recheck
 
 

@@ -285,7 +285,7 @@ def test_reasons_are_words_for_alerts_and_every_row_says_what_to_do() -> None:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", row.reason), row.reason
         assert bool(row.hint) is (row.asked != (TOKEN,)), row.reason
         if row.hint:
-            assert row.hint.endswith((".", "{skew}", "{role}.")), row.reason
+            assert row.hint.endswith((".", "{skew}", "{role}.", "{region_fix}")), row.reason
 
 
 def test_a_reason_belongs_to_one_class_unless_it_is_the_clock() -> None:
