@@ -209,6 +209,7 @@ def test_without_an_identity_a_uuid_names_it_and_nothing_is_kept(aws: Emulator, 
         pass
     nameless = Sidecar(aws, tmp_path)
     del nameless.env["POD_UID"]
+    Path(nameless.env["AWS_WEB_IDENTITY_TOKEN_FILE"]).write_text("a token that names no pod")
     with nameless:
         nameless.shows("entitled")
         status = nameless.api("GET /v1/status")[1]
@@ -217,6 +218,15 @@ def test_without_an_identity_a_uuid_names_it_and_nothing_is_kept(aws: Emulator, 
     named = hashlib.sha256(str(status["workload"]["id"]).encode()).hexdigest()[:32]
     assert not (tmp_path / f"answer-{named}.json").exists()
     assert sidecar.pod != status["workload"]["id"]
+
+
+def test_without_a_pod_uid_the_pods_token_names_it(aws: Emulator, tmp_path: Path) -> None:
+    sidecar = Sidecar(aws, tmp_path)
+    del sidecar.env["POD_UID"]
+    with sidecar:
+        sidecar.shows("entitled")
+        workload = sidecar.api("GET /v1/status")[1]["workload"]
+        assert (workload["kind"], workload["id"]) == ("pod", sidecar.pod)
 
 
 def test_by_default_probes_answer_on_ipv4_and_ipv6_and_the_api_on_loopback_only(aws: Emulator, tmp_path: Path) -> None:
