@@ -50,6 +50,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
     first = process.fork(request, close=[one.sock.fileno() for one in listening])
     try:
         _announce(settings, listening)
+        _warn_of_unsigned_answers(settings, env)
         for name in FOREIGN:
             os.environ.pop(name, None)
         return _serve(settings, listening, restart_state, request, first)
@@ -62,6 +63,17 @@ def _note_path(env: Mapping[str, str], flags: Mapping[str, str]) -> Path:
     """Return where the note goes while the settings that say so cannot be trusted."""
     setting = BY_NAME["termination_log"]
     return Path(flags.get(setting.name) or env.get(setting.variable) or str(setting.default))
+
+
+def _warn_of_unsigned_answers(settings: Settings, env: Mapping[str, str]) -> None:
+    """Warn where a proxy may answer in AWS's place: it ends TLS, and no signature proves the answer."""
+    proxy = any(env.get(name, "").strip() for name in ("HTTPS_PROXY", "https_proxy"))
+    if proxy and env.get("AWS_CA_BUNDLE") and settings.entitlement_check is EntitlementCheck.METER_USAGE:
+        hint = (
+            "AWS signs no answer to meter_usage: TLS alone proves it, and a proxy whose certificates AWS_CA_BUNDLE"
+            " trusts can answer in AWS's place. Let the metering host past the proxy (NO_PROXY), or drop AWS_CA_BUNDLE."
+        )
+        log.warn("answer.unsigned", hint=hint)
 
 
 def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
