@@ -1,4 +1,4 @@
-"""Is everything that was acknowledged there after kill -9?
+"""Count what was acknowledged and is missing after kill -9.
 
 I6  events answered 200 whose id or quantity the ledger lacks, over all rounds, each a fresh server that is
     killed with SIGKILL, its whole tree at once, 0.8 to 1.2 s into the load of 8 kept connections. The file

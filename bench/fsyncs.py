@@ -1,4 +1,4 @@
-"""How often does a server ask the disk, and how many requests share one commit?
+"""Count the fsyncs of a server, and the requests that share one commit.
 
 Q1      fsync and fdatasync calls ÷ commits, under 16 connections of single events: 1, and a little for
         checkpoints

@@ -222,7 +222,7 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "registration.held": "AWS could not be asked, or was busy. It is asked again after `retry_in_seconds`.",
     "registration.refused": "A person must change something. `reason` and `hint` say what.",
     "request.failed": "A route broke. The client got 500 `internal_error`.",
-    "shutdown.announced": "The pod has begun to end (`pre-stop`). Closed hours are settled now; the last flush begins"
+    "shutdown.announced": "The pod has begun to end (`pre-stop`). Closed hours are settled now; the final flush begins"
     " with SIGTERM, or after `flush_in_seconds`.",
     "shutdown.forced": "The product still runs and the grace is nearly over: the running hour is sealed and sent, and"
     " pushes are refused.",
@@ -237,7 +237,7 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     " the disk could not be read any more, and this is what the last pass found; then `rest` is all but the records.",
     "usage.adoption_failed": "The ledger of a workload which no longer exists could not be taken over: it cannot be"
     " read, or a newer version wrote it.",
-    "usage.outstanding": "The last flush begins with this usage not settled. One line for each record, whole, before"
+    "usage.outstanding": "The final flush begins with this usage not settled. One line for each record, whole, before"
     " anything that can take long; where `metering.stopped` does not follow, it may be what is left.",
     "usage.orphaned": "A rejected or disputed record of a workload that no longer exists. A person must decide; the"
     " line has everything there is to know.",

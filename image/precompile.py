@@ -1,4 +1,4 @@
-"""Compiles what will be imported, so that a read-only image never compiles at its start.
+"""Compile what will be imported, so that a read-only image never compiles at its start.
 
 precompile.py DIRECTORY  a virtual environment
 precompile.py --stdlib   the interpreter's own library, where its image comes without bytecode

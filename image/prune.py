@@ -1,11 +1,11 @@
-"""What does the image not need? Run by Dockerfile, with the base's own Python.
+"""Remove what the image does not need. Run by Dockerfile, with the base's own Python.
 
 prune.py sdk VENV         of botocore's data, the models of other services; of boto3, what describes their resources
 prune.py kubernetes VENV  of the Kubernetes client, the typed API, the asynchronous half, and what only that one needs
 prune.py emulator VENV    the emulator and the demo
 prune.py base ROOT        pip, setuptools and wheel, and what could bring them back
 
-Rules kept here:
+Invariants:
 - What is asked for and not there is an error: a new release that moved it must not slip through.
 - A package's own list of files (RECORD) loses what was deleted, so that a scanner believes it.
 - The services stay a list of their own, which a test compares with the client's.

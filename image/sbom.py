@@ -1,4 +1,4 @@
-"""What is in an image? Its software bill of materials, CycloneDX 1.6 as JSON.
+"""Write the software bill of materials of an image, CycloneDX 1.6 as JSON.
 
 image/sbom.py IMAGE FILE
 

@@ -1,3 +1,3 @@
-"""The entitlement sidecar: may this AWS Marketplace container run, and what did it use?"""
+"""Ask AWS Marketplace whether a container may run, and bill what it used."""
 
 __version__ = "0.1.0"

@@ -205,7 +205,10 @@ def depth(graph: Mapping[str, set[str]], module: str) -> int:
 
 
 MODULES = sorted(ROOT.rglob("*.py"))
-SOURCES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path.read_text() for path in MODULES}
+SOURCES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path.read_text()
+    for path in MODULES
+}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -232,6 +235,11 @@ def test_a_cycle_is_found_lazy_imports_included() -> None:
     }
     assert cycles(import_graph(sources)) == [["sidecar.a", "sidecar.b", "sidecar.c", "sidecar.a"]]
     assert cycles(import_graph({**sources, "sidecar.c": "import sidecar.d"})) == []
+
+
+def test_a_cycle_through_a_package_is_found() -> None:
+    sources = {"sidecar.p": "from sidecar.p.a import f", "sidecar.p.a": "from sidecar.p import g"}
+    assert cycles(import_graph(sources)) == [["sidecar.p", "sidecar.p.a", "sidecar.p"]]
 
 
 def test_the_package_itself_imports_nothing() -> None:

@@ -178,7 +178,7 @@ class BillingEvents:
         log.event("metering.stopped", workload=self.workload, running_hour="open" if task_keeps_running else "sealed")
 
     def outstanding(self, entries: Sequence[Mapping[str, object]]) -> None:
-        """Log what is not settled when the last flush begins, whole: the process may be killed before it ends."""
+        """Log what is not settled when the final flush begins, whole: the process may be killed before it ends."""
         for entry in entries:
             log.event("usage.outstanding", **self._entry(entry))
 

@@ -3,7 +3,7 @@
 Invariants:
 - Where only dry runs were sent, the first real record is the first answer about the customer. It is looked up in the
   audit trail: the record may have been throttled since, or rolled forward.
-- A record that AWS took ends both.
+- One accepted record clears both conditions.
 - Usage that the ledger cannot store or read, or that counts in a future hour, is as overdue as usage that AWS does not
   take.
 - A product whose usage cannot be stored does not start: the gate's first opening waits for the ledger.

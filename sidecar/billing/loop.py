@@ -5,10 +5,10 @@ means (`metering.decide`), what is owed (`metering.rollup`), what is on disk (`l
 
 Invariants:
 - One `now` per pass.
-- Nothing is sent before the gate first opened, nor before the disk says that it is about to be sent.
+- Nothing is sent before the gate first opened, and each record is marked as sending on disk before its request leaves.
 - Pushes never wait for this thread, nor this thread for AWS longer than a child may take.
 - The disk may fail at any step: the next pass repeats the step, and what was sent is sent again unchanged.
-- What it cannot digest is put aside and named (`quarantine`), and the loop goes on.
+- What it cannot process is quarantined and named, and the loop goes on.
 - If it breaks all the same, it is an error of ours: with the gate shut the process ends and says why; with the gate
   open usage is still stored, and `/healthz` and `/readyz` name the loop.
 - Whatever broke, the end comes at SIGTERM (`shutdown`).

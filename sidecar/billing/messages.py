@@ -5,8 +5,8 @@ is `job`.
 
 Invariants:
 - One line for each request, in their order; the child sends one after the other.
-- There is a result for every request, whatever became of the child: the request at which it went silent may have been
-  billed, those after it certainly were not. So the child is killed and reaped before the results are used.
+- Every request gets a result. The one in progress when the child stopped answering may have been billed; those after it
+  were not. So the child is killed and reaped before the results are used.
 - A line that does not parse means a broken child. Texts are cut to the length they can have.
 - No token, key or credential goes either way.
 """

@@ -4,7 +4,8 @@ Invariants:
 - The thread only notes instants; the thread that asks does the judging, and waits for nothing. So a disk that hangs in
   fsync for hours, or a loop that is gone, hides nothing.
 - Time is what passed: a host that was suspended was not stuck.
-- A container that was frozen looks stalled in the first moment after: an alarm needs two looks that saw the same.
+- A container that was frozen looks stalled in the first moment after: an alarm needs two consecutive checks
+  with the same finding.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A native sidecar's SIGTERM comes after the product has ended. One that ignores i
 whole pod, and two seconds would be left for the last usage. The hook, though, runs when the pod begins to end.
 
 Invariants:
-- The last flush begins at SIGTERM; where the end was announced and the grace is known, no later than the flush's budget
+- The final flush begins at SIGTERM; where the end was announced and the grace is known, no later than its budget
   before the grace is over, whether the product has ended or not.
 - The budget of the flush never exceeds the grace.
 - Without an announcement nothing happens before SIGTERM.
@@ -28,7 +28,7 @@ PRODUCT_HINT = (
 
 
 def flush_budget_seconds(settings: Settings) -> int:
-    """Return how long the last flush may take."""
+    """Return how long the final flush may take."""
     return min(settings.flush_seconds, settings.grace_seconds or settings.flush_seconds)
 
 
@@ -48,14 +48,14 @@ class PreStop:
         stopping: Callable[[], bool],
         start_timer: Callable[[float, Callable[[], None]], None] = _start_timer,
     ) -> None:
-        """`stop` begins the last flush; `stopping`: whether it has begun. Nothing is announced yet."""
+        """`stop` begins the final flush; `stopping`: whether it has begun. Nothing is announced yet."""
         self._grace_seconds, self._budget_seconds = settings.grace_seconds, flush_budget_seconds(settings)
         self._stop, self._stopping, self._start_timer = stop, stopping, start_timer
         self._lock = threading.Lock()
         self.announced = False
 
     def announce(self) -> bool:
-        """Note that the workload has begun to end. Returns False where that was known, or the last flush has begun."""
+        """Note that the workload has begun to end. Returns False where that was known, or the final flush has begun."""
         with self._lock:
             if self.announced or self._stopping():
                 return False

@@ -1,9 +1,9 @@
 """Submit sealed records to AWS, one short-lived child at a time, and store what came of it.
 
 Invariants:
-- Nothing is sent before the disk says that it is about to be sent.
+- Each record is marked as sending on disk before its request leaves.
 - What came of a record, its meaning and its line in the audit trail are stored in one transaction; then it is logged.
-- A record, or an answer to it, that cannot be digested is put aside and named; the others go on.
+- A record, or an answer to it, that cannot be processed is quarantined and named; the others go on.
 - A child takes no longer than its budget, nor than the final flush allows.
 """
 

@@ -3,7 +3,7 @@
 Invariants:
 - The writer's thread gives a push its result, after the disk has it; no thread waits here.
 - Until the workload is known, and while its ledger cannot be opened, a push is refused (503) with the reason.
-- A disk that does not answer takes no push more: it is refused (503) at once, and was certainly not kept.
+- While the disk does not respond, each push is refused (503) at once and not stored.
 - Refusals are counted by reason, also those that never reach the ledger.
 """
 

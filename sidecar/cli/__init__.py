@@ -1,1 +1,1 @@
-"""The commands: what each one reads, prints and returns."""
+"""Run the commands: what each one reads, prints and returns."""

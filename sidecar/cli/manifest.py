@@ -36,7 +36,7 @@ def add_parsers(commands: Commands) -> None:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Print what the manifest seals and leaves open, and warn of what lets outside decide. Raises SettingsError."""
+    """Print what the manifest seals and leaves open, and warn of risky settings left open. Raises SettingsError."""
     if args.schema:
         sys.stdout.write(json.dumps(describe.manifest_schema(), indent=2, ensure_ascii=False) + "\n")
         return 0
@@ -77,7 +77,7 @@ def open_settings(found: Manifest) -> list[str]:
 
 
 def _print_product(product: Product, found: Manifest) -> None:
-    """Print what is sealed of one product, and warn of what lets outside decide whether it runs or what is billed."""
+    """Print what is sealed of one product, and warn of open settings that change whether it runs or what is billed."""
     versions = ", ".join(str(key.version) for key in product.public_keys) or "none"
     written = product.entitlement_check or found.sealed.get("entitlement_check")
     check = written.value if isinstance(written, EntitlementCheck) else written

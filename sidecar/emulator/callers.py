@@ -6,7 +6,7 @@ what a caller may do (`metering_api`, `register_usage`).
 Invariants:
 - AWS derives the task or pod from the credentials: the request names neither (metering service model).
   How is not documented. Here each access key id belongs to one workload.
-- A key that was defined is as defined. A key that AssumeRoleWithWebIdentity issued belongs to
+- A defined key keeps its definition. A key that AssumeRoleWithWebIdentity issued belongs to
   the pod of the web identity token, with account and role of the role ARN. Any other key is a workload
   of its own, named after the key.
 - An issued key works only with its session token, and until it expires: UnrecognizedClientException and

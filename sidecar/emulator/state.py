@@ -1,8 +1,8 @@
 """Hold what this AWS knows now: products, keys, subscriptions, callers, registrations, records, behaviour.
 
 Elsewhere: the rules (`register_usage`, `meter_usage`, `sts`), the wire (`app`), the commands as others write them
-(`control`). A test in the same process, the admin routes, a timeline and the command all turn the same
-methods here.
+(`control`). A test in the same process, the admin routes, a timeline and the command all call the same
+methods.
 
 Invariants:
 - Nothing outlives the process, and no token, session token or private key can be read back.

@@ -6,7 +6,7 @@ Invariants:
 - A hold shows only on a gate that AWS opened; any other cause that keeps it shut is shown instead.
 - Before its first opening a metered product waits until its usage can be stored (SIDECAR_ON_LEDGER_UNUSABLE).
 - "Not entitled" to the first real record is a denial: where dry runs alone were asked before, it is the first answer
-  about this customer. Usage that is merely overdue is none: AWS cannot be asked.
+  about this customer. Overdue usage is not a denial: AWS gave no answer.
 
 Sources: AWS Marketplace seller guide, "Configuring custom metering with MeterUsage" (not-subscribed errors come with
 the first call only); "Custom metering for AMI products" (do not fail before two hours).

@@ -98,8 +98,8 @@ def from_text(text: str) -> KeptPass:
     return kept
 
 
-def reopen(kept: KeptPass, workload: WorkloadId, product_code: ProductCode, dimensions: Iterable[str]) -> None:
-    """Return whether AWS took all this from this very workload before. Raises TokenRejected."""
+def verify_kept(kept: KeptPass, workload: WorkloadId, product_code: ProductCode, dimensions: Iterable[str]) -> None:
+    """Raise TokenRejected unless AWS accepted all of this from this very workload before."""
     if kept.product_code != product_code:
         raise TokenRejected("kept_other_product", HINT)
     wanted = _binding(kept.kind, workload, kept.product_code, kept.dimensions)
@@ -113,7 +113,7 @@ def _known(text: str | None, workload: WorkloadId, product_code: ProductCode) ->
     """Return what an earlier text proves, if anything."""
     try:
         kept = from_text(text or "")
-        reopen(kept, workload, product_code, ())
+        verify_kept(kept, workload, product_code, ())
     except TokenRejected:
         return None
     return kept

@@ -32,7 +32,7 @@ class DryRunCheck:
     host_clock: Clock
 
     @property
-    def kept(self) -> Path:
+    def answer_path(self) -> Path:
         return answer_file.pass_path(Path(self.request.state_dir), self.workload)
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
@@ -55,7 +55,7 @@ class DryRunCheck:
         )
 
     def reopen(self, text: str) -> Allowed:
-        kept_pass.reopen(kept_pass.from_text(text), self.workload, self._product, self._names)
+        kept_pass.verify_kept(kept_pass.from_text(text), self.workload, self._product, self._names)
         return Allowed(explanation=classify.KEPT_PASS, asked=AnsweredBy.METER_USAGE)
 
     @property

@@ -122,7 +122,7 @@ class CheckJob:
         if isinstance(found, NotAllowed):
             facts = _facts(region, caller, marketplace, found)
             return self._stand_in(workload, method, found, facts, caller), None
-        keep = (lambda: self._keep(method.kept, found.to_keep)) if workload.keeps_answers else None
+        keep = (lambda: self._keep(method.answer_path, found.to_keep)) if workload.keeps_answers else None
         return _accepted(found, caller), keep
 
     def _keep(self, path: Path, text: str) -> KeptStatus:
@@ -164,7 +164,7 @@ class CheckJob:
 
 def _reopened(method: CheckMethod, result: CheckResult) -> CheckResult:
     try:
-        text = answer_file.read(method.kept)
+        text = answer_file.read(method.answer_path)
         if text is None:
             return result
         found = method.reopen(text)

@@ -252,7 +252,7 @@ class EntitlementLoop:
             self._observer.identified(identity)
 
     def _missing_result(self, code: str) -> CheckResult:
-        """Return a result in place of the one no child gave; who asks is known from the last."""
+        """Return a result for a child that gave none; host and role are those of the last."""
         row, last = answers.classify(code, AnsweredBy.SDK), self.result
         hint = answers.fill_hint(row.hint, {"region": self.identity.region, "metering_host": last.host})
         return CheckResult(

@@ -46,7 +46,7 @@ class CheckMethod(Protocol):
     """Asks for one workload."""
 
     @property
-    def kept(self) -> Path:
+    def answer_path(self) -> Path:
         """Return where its answer is kept."""
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:

@@ -49,7 +49,7 @@ class RegisterUsageCheck:
     new_random: Callable[[int], bytes]
 
     @property
-    def kept(self) -> Path:
+    def answer_path(self) -> Path:
         return answer_file.answer_path(Path(self.request.state_dir), self.workload)
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:

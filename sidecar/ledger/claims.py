@@ -1,10 +1,10 @@
-"""Settle who may bill what a ledger gave away, where the one that claimed it has not said that it took it.
+"""Decide which ledger may bill transferred usage when the ledger that claimed it never confirmed.
 
 A claim outlives its ledger's process: it may have died before it took the amounts, or before it noted that it had.
 
 Invariants:
-- A claim moves only under the locks of both ledgers, of the one that gave and of the one that claimed: it is dead, and
-  what it took can be read.
+- A claim moves only while the locks of both ledgers are held, the giver's and the claimer's: then the claimer is dead
+  and its file can be read.
 - What it took is marked as taken; what it certainly did not take may be taken by another. In doubt the claim stays: its
   ledger is in use, gone or unreadable, or so old that it may have deleted what it knew.
 """

@@ -4,8 +4,8 @@ What they prove is decided in `entitlement.kept_answer` and `entitlement.kept_pa
 
 Invariants:
 - A file is replaced whole or not at all: written beside, synced, renamed, directory synced.
-- Readable by the owner only: the answer holds a token. A file of the temporary name that somebody made before is
-  removed, never written to: it would keep its mode, and whoever has it open would read along.
+- Readable by the owner only: the answer holds a token. A temporary file that another process left is
+  removed, never written to: it would keep its mode and its open readers.
 - One file per workload, so that a volume with several workloads keeps them apart.
 """
 

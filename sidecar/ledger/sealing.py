@@ -5,9 +5,9 @@ Invariants:
   are open as before, or sealed whole. Sealing them again does nothing.
 - The request is on disk before it can be sent.
 - What an hour is billed from is compared with what was written, before it is added up.
-- Hours are sealed in order. What cannot be digested of one dimension stays as it is, is named, and keeps no other from
-  being sealed. Usage of a dimension that was not configured for a while, or whose aggregation
-  changed, is rolled forward as what it came to.
+- Hours are sealed in order. A dimension that cannot be read stays unsealed and is reported; the others are sealed.
+- Usage of a dimension that was not configured for a while, or whose aggregation changed, is rolled forward as what it
+  came to.
 - The last record of a workload takes the sums of later hours with it (events may be five minutes ahead of the
   clock): no later record reports those hours, and AWS takes nothing from the future. A largest, last or unique value of
   a later hour cannot be added, and stays.

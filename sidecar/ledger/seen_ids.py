@@ -8,8 +8,8 @@ Invariants:
 - Ids that only memory has sorted are in the log on disk by the same transaction; a rollback removes both.
 - A slice moves with every `SLICE_IDS` ids the log takes, in the transaction that brings the last of them. Which one
   it is follows from how many ids the log took: there is nothing else to remember.
-- The log drops entries once every slice was moved after them. After a restart memory holds what was perhaps not
-  moved; ids that `seen` has too do no harm.
+- The log drops an entry after each slice has moved once since. After a restart, memory reloads the ids that may not
+  have moved; ids that `seen` has too are harmless.
 - An id is known for one generation at least and two at most; `rotate` moves everything first.
 """
 

@@ -4,8 +4,8 @@ SQLite ends its recovery at the first frame whose checksum is wrong, without a w
 crash cut off, and a silent loss where the disk changed a frame that was acknowledged.
 
 Invariants:
-- Damaged: behind a frame that is not whole lies a whole commit of the same log (of its salt). What a kill or a full
-  disk cut off has no commit behind it. After a power cut the frames of the last commit, which was not acknowledged, may
+- The log is damaged if a complete commit with the same salt follows an incomplete frame. No commit follows what a kill
+  or a full disk cut off. After a power cut the frames of the last commit, which was not acknowledged, may
   be on disk in any order: where the one that is missing was never written, that is a torn end, too.
 - A header that is not whole before whole frames is damage: SQLite would ignore the log.
 - Frames of an earlier use of the file have another salt, and do not count.
@@ -94,7 +94,7 @@ def damage(path: Path) -> str | None:
 
 
 def cut(path: Path) -> None:
-    """Make what lies behind the last whole frame unreadable, so that it is neither used nor damage. Raises OSError.
+    """Overwrite what follows the last complete frame, so that it is neither used nor damage. Raises OSError.
 
     Only between two transactions of the one process that has the ledger open: SQLite writes over what is cut.
     """

@@ -2,7 +2,7 @@
 
 The SDK reports a proxy that is no URL, or a line break in a credential, as a failure of the HTTP client: the same
 class as an answer that breaks off. Here they are named, so that no attempt waits for an answer that cannot come, and an
-hour that was never sent does not count as perhaps billed.
+hour whose request never left is not treated as possibly billed.
 
 Invariants:
 - Nothing of a proxy's URL or of a header is repeated in an error: both hold secrets.

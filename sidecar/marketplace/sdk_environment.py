@@ -44,7 +44,7 @@ NOWHERE: Final[Mapping[str, str]] = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "BOTO_CONFIG": os.devnull,
 }
-"""A home that is no directory, and no file of it: without HOME the SDK would look the user's up."""
+"""A HOME that is no directory, and none of its files; without HOME the SDK would look up the user's."""
 
 
 def take(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) -> None:

@@ -1,8 +1,8 @@
 """Compute since when nothing could be reported: the rule behind "metering is overdue".
 
 Invariants:
-- It counts from the instant the oldest record that waits was due, or from the last record that AWS took, whichever is
-  later: one dimension that is refused is not "nothing".
+- It counts from the instant the oldest record that waits was due, or from the last record that AWS accepted, whichever
+  is later: while other dimensions are accepted, one that is refused is not overdue.
 - What waits for a person (disputed, rejected) is not overdue: only a person may send it again.
 - A record that expired and was rolled forward does not reset the count; only a record that AWS took does.
 - Where usage cannot even become due (its ledger fails), it counts from the first pass that found it so, in time that

@@ -35,8 +35,6 @@ Micros = NewType("Micros", int)
 """Millionths of a unit, 0 or more."""
 
 MICROS_PER_UNIT: Final = 10**PLACES
-EVENT_MAX: Final = Micros(9_999_999_999_999_999)
-"""9999999999.999999, the most AWS takes for a whole hour."""
 
 INTEGER_MAX: Final = Decimal(2_147_483_647)
 DECIMAL_MAX: Final = Decimal("9999999999.999999")

@@ -1,4 +1,4 @@
-"""The values that the resident process and its child exchange about the pod: condition, events and results."""
+"""Define the values that the resident process and its child exchange about the pod: condition, events, results."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Inflate the body of a request that is sent compressed.
 
 Invariants:
-- What comes out is no longer than what a plain body may have: inflating ends there, so a bomb costs no more than that.
+- The inflated body may not exceed the limit for plain bodies: inflation stops there, so a bomb costs no more than that.
 - A body that is cut short, damaged or followed by something else is refused whole.
 - Several gzip members are one body, up to a small number: each costs a copy of what follows it.
 

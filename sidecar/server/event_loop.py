@@ -64,7 +64,7 @@ class EventLoop:
     def __init__(
         self, cfg: Any, limits: Limits, counters: Counters, names: Iterable[str], admission: Admission | None = None
     ) -> None:
-        """`names`: the listeners' names; `admission`: who may ask the product's, where not anyone may."""
+        """`names`: the listeners' names; `admission`: the access check of the product's; None allows all."""
         self.limits, self.counters = limits, counters
         self.closing = False
         """The worker ends: each response closes its connection."""

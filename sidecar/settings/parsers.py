@@ -6,7 +6,7 @@ Invariants:
 - A parser raises `ValueError` with a fault that a person can act on; it names the value, except for keys.
 - Text (environment, flags) and YAML scalars are read alike.
 - No heavy import: the resident process calls this. So the two numbers of a key are read from its DER here.
-- A key that anybody could have broken proves nothing: it is refused while the image is built and at the start.
+- A key that can be broken proves nothing: it is refused while the image is built and at the start.
 """
 
 from __future__ import annotations

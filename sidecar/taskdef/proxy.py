@@ -5,7 +5,7 @@ and nothing after it ended. Service Connect needs no such order: its proxy carri
 alone, and the agent itself starts it before every container and stops it after them.
 
 Invariants:
-- The sidecar starts after the proxy, and so ends before it: the last flush has a way out.
+- The sidecar starts after the proxy, and so ends before it: the final flush has a way out.
 - A dependency on the proxy that the seller wrote stays as it is.
 
 Sources: Amazon ECS API Reference, ProxyConfiguration, ContainerDependency; AWS App Mesh user guide, "Getting started

@@ -128,7 +128,7 @@ def _times(sidecar: Json, launch_type: str) -> Iterator[Problem]:
     if not (flush.isdecimal() and 0 < int(flush) < stop):
         yield _wrong(
             "environment",
-            f"has SIDECAR_FLUSH_SECONDS {flush!r}, and stopTimeout is {stop}: ECS would kill the last flush. Remove"
+            f"has SIDECAR_FLUSH_SECONDS {flush!r}, and stopTimeout is {stop}: ECS would kill the final flush. Remove"
             " the variable; it is made from stopTimeout.",
         )
     grace = variable(sidecar, "SIDECAR_GRACE_SECONDS")

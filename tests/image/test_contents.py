@@ -74,15 +74,19 @@ def test_the_search_would_see_them(pattern: re.Pattern[str], name: str) -> None:
     assert pattern.search(name)
 
 
+EMULATOR = re.compile(r"sidecar/(emulator/|cli/demo\.py)")
+
+
 def test_the_emulator_and_the_demo_are_not_in_production(image: str) -> None:
     names = files(image)
     assert any(name.endswith("sidecar/app/run.py") for name in names)
-    assert [name for name in names if re.search(r"sidecar/(emulator|agent/demo)", name)] == []
+    assert [name for name in names if EMULATOR.search(name)] == []
     assert inspect(image)["Config"]["Labels"]["io.entitlement-sidecar.purpose"] == "production"
 
 
 def test_the_image_for_tests_has_them_and_says_so(emulator_image: str) -> None:
-    assert any(name.endswith("sidecar/emulator/server.py") for name in files(emulator_image))
+    found = {match[0] for name in files(emulator_image) if (match := EMULATOR.search(name))}
+    assert found == {"sidecar/emulator/", "sidecar/cli/demo.py"}
     labels = inspect(emulator_image)["Config"]["Labels"]
     assert labels["io.entitlement-sidecar.purpose"] == "test"
     assert "emulator" in labels["org.opencontainers.image.title"]

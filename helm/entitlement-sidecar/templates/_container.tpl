@@ -5,7 +5,7 @@ Where: initContainer goes first into the pod's initContainers, after whatever gi
 native proxy) and before every init container that needs the entitlement. classicContainer goes last into containers:
 tools take the first for the product. A parent includes both: one of them is always empty. Both also take the product's
 own "appGraceSeconds", as terminationGracePeriodSeconds does: the native one sends the last usage before the pod's grace
-is over, and a stop held back for longer would lose the last flush of the other.
+is over, and a stop held back for longer would lose the final flush of the other.
 
 Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
 */}}

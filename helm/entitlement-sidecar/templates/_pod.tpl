@@ -134,7 +134,7 @@ entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" | quot
 {{- end -}}
 {{- end -}}
 
-{{/* terminationGracePeriodSeconds: the product's time (its own "appGraceSeconds", or the value), the last flush, and
+{{/* terminationGracePeriodSeconds: the product's time (its own "appGraceSeconds", or the value), the final flush, and
 five seconds to end in. Without the sidecar it is the product's time alone. */}}
 {{- define "entitlement-sidecar.terminationGracePeriodSeconds" -}}
 {{- include "entitlement-sidecar.checked" (list . "terminationGracePeriodSeconds") -}}

@@ -12,7 +12,7 @@ What follows from the values? Derived facts, and combinations that cannot work.
 {{- if and .Values.enabled (eq .Values.containerMode "classic") (eq .Values.gateMode "startup") -}}true{{- end -}}
 {{- end -}}
 
-{{/* The seconds of the last flush, as the sidecar reads them: the environment, the settings file, its own default. */}}
+{{/* The seconds of the final flush, as the sidecar reads them: the environment, the settings file, its own default. */}}
 {{- define "entitlement-sidecar.flushSeconds" -}}
 {{- $default := 10 -}}
 {{- $file := kindIs "invalid" .Values.config.flush_seconds | ternary $default .Values.config.flush_seconds -}}

@@ -117,7 +117,7 @@ def test_a_settled_record_is_stored_as_a_pass_under_meter_usage(make_scene: Make
     one.use("1")
     one.at("11:00:30").at("11:10")
     kept = kept_pass.from_text(pass_path(one.directory, "pod-1").read_text())
-    kept_pass.reopen(kept, WorkloadId("pod-1"), ProductCode(PRODUCT), ["requests"])
+    kept_pass.verify_kept(kept, WorkloadId("pod-1"), ProductCode(PRODUCT), ["requests"])
 
 
 def test_under_register_usage_no_pass_is_stored(make_scene: MakeScene) -> None:

@@ -1,4 +1,4 @@
-"""The end of a workload is announced once, and the last flush begins in time without SIGTERM."""
+"""The end of a workload is announced once, and the final flush begins in time without SIGTERM."""
 
 from __future__ import annotations
 

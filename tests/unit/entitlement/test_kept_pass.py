@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.entitlement.kept_pass import FORMAT, Kind, from_text, passed, reopen, settled
+from sidecar.entitlement.kept_pass import FORMAT, Kind, from_text, passed, settled, verify_kept
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.errors import TokenRejected
 
@@ -21,7 +21,7 @@ TEXT: Final = passed(Kind.DRY_RUN, POD, PRODUCT, BOTH).as_text()
 def why_not(text: str, workload: WorkloadId = POD, product: str = PRODUCT, dimensions: Any = BOTH) -> str | None:
     """None where it opens."""
     try:
-        reopen(from_text(text), workload, ProductCode(product), dimensions)
+        verify_kept(from_text(text), workload, ProductCode(product), dimensions)
     except TokenRejected as exc:
         return exc.reason
     return None

@@ -20,9 +20,10 @@ from sidecar.metering.events import (
     key_digest,
     parse_events,
 )
-from sidecar.metering.quantities import EVENT_MAX, Micros, micros_to_decimal, plain
+from sidecar.metering.quantities import Micros, micros_to_decimal, plain
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 
+EVENT_MAX = 9_999_999_999_999_999
 NOW = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 DIMENSIONS = {
     one.name: one

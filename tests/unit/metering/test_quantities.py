@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from sidecar.metering.quantities import (
     DECIMAL_MAX,
-    EVENT_MAX,
     INTEGER_MAX,
     QuantityOutOfRange,
     exact_product,
@@ -24,6 +23,8 @@ from sidecar.metering.quantities import (
 )
 from sidecar.strict_json import JsonNumber
 
+EVENT_MAX = 9_999_999_999_999_999
+"""Micros of 9999999999.999999, far above what AWS takes for an hour."""
 MICROS = st.integers(0, EVENT_MAX)
 AMOUNTS = st.decimals(0, 10**15, places=12, allow_nan=False, allow_infinity=False)
 

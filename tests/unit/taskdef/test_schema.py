@@ -33,7 +33,7 @@ TEAM = {"key": "team", "value": "aws:shop"}
     [
         ([STACK, TEAM], [TEAM], ["aws:cloudformation:stack-name"]),
         ([STACK, {"key": "AWS:x"}], None, ["aws:cloudformation:stack-name", "AWS:x"]),
-        ([TEAM, {"key": "awsome:aws:"}], [TEAM, {"key": "awsome:aws:"}], []),
+        ([TEAM, {"key": "awss:aws:"}], [TEAM, {"key": "awss:aws:"}], []),
     ],
 )
 def test_tags_of_aws_are_left_out_and_named(
