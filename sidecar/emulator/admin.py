@@ -17,48 +17,48 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from sidecar.emulator.control import VERBS, parse_command
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.state import EmulatorState
 
 PREFIX: Final = "/_emulator"
 
 
-def blueprint(world: EmulatorState) -> Blueprint:
-    """Return the routes for one world."""
+def blueprint(emulated: EmulatorState) -> Blueprint:
+    """Return the routes for one emulated AWS."""
     routes = Blueprint("admin", __name__, url_prefix=PREFIX)
 
     @routes.get("/state")
     def state() -> ResponseReturnValue:
-        return jsonify(world.state())
+        return jsonify(emulated.state())
 
     @routes.get("/public-keys")
     def public_keys() -> ResponseReturnValue:
-        return jsonify(world.public_keys())
+        return jsonify(emulated.public_keys())
 
     @routes.get("/calls")
     def calls() -> ResponseReturnValue:
-        return jsonify([call.as_json() for call in world.calls()])
+        return jsonify([call.as_json() for call in emulated.calls()])
 
     @routes.get("/bill")
     def bill() -> ResponseReturnValue:
-        return jsonify({"lines": [line.as_json() for line in world.bill()]})
+        return jsonify({"lines": [line.as_json() for line in emulated.bill()]})
 
     @routes.get("/clock")
     def clock() -> ResponseReturnValue:
-        return jsonify(world.clock.as_json())
+        return jsonify(emulated.clock.as_json())
 
     @routes.delete("/faults")
     def clear_faults() -> ResponseReturnValue:
-        return jsonify(parse_command(world, "clear-faults", {})())
+        return jsonify(parse_command(emulated, "clear-faults", {})())
 
     @routes.post("/<verb>")
     def order(verb: str) -> ResponseReturnValue:
         if verb not in VERBS:
             return jsonify({"error": f"no such order; known: {', '.join(sorted(VERBS))}"}), 404
-        return jsonify(parse_command(world, verb, _body())())
+        return jsonify(parse_command(emulated, verb, _body())())
 
-    @routes.errorhandler(BadOrder)
-    def bad_order(complaint: BadOrder) -> ResponseReturnValue:
+    @routes.errorhandler(BadCommand)
+    def bad_command(complaint: BadCommand) -> ResponseReturnValue:
         return jsonify({"error": str(complaint)}), 400
 
     return routes
@@ -69,7 +69,7 @@ def _body() -> Mapping[str, object]:
     try:
         body = json.loads(request.get_data() or b"{}")
     except (ValueError, RecursionError):
-        raise BadOrder("body: must be JSON") from None
+        raise BadCommand("body: must be JSON") from None
     if not isinstance(body, dict):
-        raise BadOrder("body: must be a JSON object")
+        raise BadCommand("body: must be a JSON object")
     return body

@@ -36,12 +36,12 @@ _METERING = MeteringService()
 _STS = SecurityTokenService()
 
 
-def create_app(world: EmulatorState, stopping: threading.Event) -> Flask:
-    """Return the app for one world; `stopping` ends what hangs."""
+def create_app(emulated: EmulatorState, stopping: threading.Event) -> Flask:
+    """Return the app for one emulated AWS; `stopping` ends what hangs."""
     app = Flask(__name__, static_folder=None)
     # A dropped connection leaves Flask as the ConnectionError it is; the HTTP server knows what it means.
     app.config["PROPAGATE_EXCEPTIONS"] = True
-    app.register_blueprint(admin.blueprint(world))
+    app.register_blueprint(admin.blueprint(emulated))
 
     @app.get("/")
     def about() -> Response:
@@ -54,16 +54,16 @@ def create_app(world: EmulatorState, stopping: threading.Event) -> Flask:
         try:
             operation = service.operation(incoming)
         except Refusal as refused:
-            return _response(service.refuse(refused, incoming), incoming, world, None)
-        fault = world.faults.take(operation, errors=False)
-        reply = _play(world, service, operation, incoming, fault, stopping)
-        return _response(reply, incoming, world, fault)
+            return _response(service.refuse(refused, incoming), incoming, emulated, None)
+        fault = emulated.faults.take(operation, errors=False)
+        reply = _play(emulated, service, operation, incoming, fault, stopping)
+        return _response(reply, incoming, emulated, fault)
 
     return app
 
 
 def _play(
-    world: EmulatorState,
+    emulated: EmulatorState,
     service: Service,
     operation: str,
     incoming: Incoming,
@@ -73,34 +73,34 @@ def _play(
     """Return the reply to one call, through its fault if it has one. Raises Dropped."""
     connection = request.environ["werkzeug.socket"]
     if fault is not None and fault.kind in REPLACING:
-        world.note_call(operation, service.workload(world, incoming), fault.kind)
+        emulated.note_call(operation, service.workload(emulated, incoming), fault.kind)
         return transport.replacement(fault, connection, stopping)
-    reply, outcome = _judged(world, service, operation, incoming, fault)
+    reply, outcome = _judged(emulated, service, operation, incoming, fault)
     if fault is not None and fault.kind == "drop_after":
-        world.note_call(operation, service.workload(world, incoming), fault.kind)
+        emulated.note_call(operation, service.workload(emulated, incoming), fault.kind)
         raise transport.drop(connection)
-    world.note_call(operation, service.workload(world, incoming), outcome)
+    emulated.note_call(operation, service.workload(emulated, incoming), outcome)
     if fault is not None and fault.kind == "slow" and stopping.wait(fault.seconds):
         raise transport.drop(connection)
     return reply
 
 
 def _judged(
-    world: EmulatorState, service: Service, operation: str, incoming: Incoming, fault: Fault | None
+    emulated: EmulatorState, service: Service, operation: str, incoming: Incoming, fault: Fault | None
 ) -> tuple[Reply, str]:
     """Return the reply by the rules, and its name in the list of calls."""
     try:
-        return service.perform(world, operation, incoming, _conditions(world, fault)), "ok"
+        return service.perform(emulated, operation, incoming, _conditions(emulated, fault)), "ok"
     except Refusal as refused:
         return service.refuse(refused, incoming), refused.code
 
 
-def _conditions(world: EmulatorState, fault: Fault | None) -> Conditions:
+def _conditions(emulated: EmulatorState, fault: Fault | None) -> Conditions:
     skew = _skew(fault)
     return Conditions(
-        behaviour=world.behaviour if fault is None else fault.bend(world.behaviour),
-        now=world.clock.now() + skew,
-        real_now=world.clock.real.now() + skew,
+        behaviour=emulated.behaviour if fault is None else fault.bend(emulated.behaviour),
+        now=emulated.clock.now() + skew,
+        real_now=emulated.clock.real.now() + skew,
         fault=fault,
     )
 
@@ -123,8 +123,8 @@ def _for_metering(incoming: Incoming) -> bool:
     return "x-amz-target" in incoming.headers or not form
 
 
-def _response(reply: Reply, incoming: Incoming, world: EmulatorState, fault: Fault | None) -> Response:
+def _response(reply: Reply, incoming: Incoming, emulated: EmulatorState, fault: Fault | None) -> Response:
     """HTTP; the Date header follows the clock that judged the signature, for clients that compare it."""
-    dated = format_datetime((world.clock.real.now() + _skew(fault)).replace(microsecond=0), usegmt=True)
+    dated = format_datetime((emulated.clock.real.now() + _skew(fault)).replace(microsecond=0), usegmt=True)
     headers = {"Date": dated, "x-amzn-RequestId": incoming.request_id, **reply.headers}
     return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=headers)

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, Final, Self
 
 from sidecar.emulator import control_fields as read
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 DEFAULT_REGION: Final = "us-east-1"
@@ -153,11 +153,11 @@ class Behaviour:
     empty_tag_values: bool = False
 
     def changed(self, body: Mapping[str, object]) -> Self:
-        """Return a copy with the settings that `body` names changed. Raises BadOrder, which names the setting."""
+        """Return a copy with the settings that `body` names changed. Raises BadCommand, which names the setting."""
         read.only(body, {field.name for field in fields(self)})
         for name, value in body.items():
             if value is None:
-                raise BadOrder(f"{name}: must not be null")
+                raise BadCommand(f"{name}: must not be null")
         return replace(self, **{name: self._parsed(body, name) for name in body})
 
     def as_json(self) -> dict[str, object]:

@@ -25,7 +25,7 @@ from typing import Final
 from sidecar.clock import iso
 from sidecar.emulator import control_fields as read
 from sidecar.emulator.behaviour import Behaviour, Platform
-from sidecar.emulator.refusals import BadOrder, refusal
+from sidecar.emulator.refusals import BadCommand, refusal
 from sidecar.emulator.sigv4 import Signed
 
 DEFAULT_ROLE: Final = "workload-role"
@@ -84,11 +84,11 @@ class Callers:
         self._first_issued_at: dict[str, datetime] = {}
 
     def define(self, body: Mapping[str, object], behaviour: Behaviour) -> Caller:
-        """Set who is behind an access key; what `body` leaves out stays as it is. Raises BadOrder."""
+        """Set who is behind an access key; what `body` leaves out stays as it is. Raises BadCommand."""
         read.only(body, FIELDS)
         access_key = read.text(body, "access_key")
         if access_key is None:
-            raise BadOrder("access_key: is required")
+            raise BadCommand("access_key: is required")
         with self._lock:
             present = self._behind(access_key, behaviour)
             self._defined[access_key] = _amended(present, body)

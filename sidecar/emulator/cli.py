@@ -120,12 +120,12 @@ def _port(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Answer until SIGTERM or SIGINT; return the exit status."""
-    from sidecar.emulator.refusals import BadOrder
+    from sidecar.emulator.refusals import BadCommand
 
     with _Narrator(as_json=args.json) as narrator, _EndSignals() as signals:
         try:
             emulator = _emulator(args, narrator)
-        except (BadOrder, ValueError) as complaint:
+        except (BadCommand, ValueError) as complaint:
             return _fail(EXIT_SETTINGS, str(complaint))
         try:
             emulator.bind()
@@ -146,17 +146,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
-    """Return the emulator that the flags describe. Raises BadOrder."""
+    """Return the emulator that the flags describe. Raises BadCommand."""
     from sidecar.emulator import control_fields, faults, timeline
     from sidecar.emulator.behaviour import Behaviour
-    from sidecar.emulator.refusals import BadOrder
+    from sidecar.emulator.refusals import BadCommand
     from sidecar.emulator.server import Emulator
     from sidecar.emulator.state import DEFAULT_DIMENSION, DEFAULT_PRODUCT_CODE, OPERATIONS
 
     versions = args.key_version or (1,)
     for version in args.superseded:
         if version not in versions:
-            raise BadOrder(f"--superseded {version}: there is no such --key-version")
+            raise BadCommand(f"--superseded {version}: there is no such --key-version")
     behaviour = Behaviour().changed(
         {
             "account": args.account,

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sidecar.clock import Clock
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 
 SPEED_MAX: Final = 100_000.0
 """More than a day in a second: faster, and the end of the calendar would come within weeks."""
@@ -37,7 +37,7 @@ class EmulatedClock:
     """A Clock over another one. Safe to share between threads."""
 
     def __init__(self, real: Clock, *, start: datetime | None = None, speed: float = 1.0) -> None:
-        """Raises BadOrder."""
+        """Raises BadCommand."""
         self.real = real
         self._setting: _Setting | None = None
         self.set(now=start, speed=speed)
@@ -54,11 +54,11 @@ class EmulatedClock:
         return self.real.monotonic()
 
     def set(self, *, now: datetime | None = None, speed: float | None = None) -> None:
-        """Set it to an instant, or change its speed, or both; what is left out stays. Raises BadOrder."""
+        """Set it to an instant, or change its speed, or both; what is left out stays. Raises BadCommand."""
         if speed is not None and not 0 <= speed <= SPEED_MAX:  # not "outside of": that lets NaN through
-            raise BadOrder(f"speed: must be 0 to {SPEED_MAX:.0f}")
+            raise BadCommand(f"speed: must be 0 to {SPEED_MAX:.0f}")
         if now is not None and now.tzinfo is None:
-            raise BadOrder("now: must say its zone")
+            raise BadCommand("now: must say its zone")
         if self._setting is None and now is None and speed in (None, 1):
             return
         self._setting = _Setting(

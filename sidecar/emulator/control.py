@@ -14,99 +14,99 @@ from sidecar.emulator import control_fields as read
 from sidecar.emulator.callers import Callers
 from sidecar.emulator.clock import EmulatedClock
 from sidecar.emulator.faults import from_json
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.state import OPERATIONS, EmulatorState
 
 Answer = Mapping[str, object]
 Command = Callable[[], Answer]
 
 
-def parse_command(world: EmulatorState, verb: str, body: Mapping[str, object]) -> Command:
-    """Return the command that a verb and its body name, not yet run; running it returns its reply. Raises BadOrder."""
+def parse_command(emulated: EmulatorState, verb: str, body: Mapping[str, object]) -> Command:
+    """Return the command of a verb and its body, not yet run; running it returns its reply. Raises BadCommand."""
     if verb not in VERBS:
-        raise BadOrder(f"do: {verb} is none of {', '.join(sorted(VERBS))}")
-    return VERBS[verb](world, body)
+        raise BadCommand(f"do: {verb} is none of {', '.join(sorted(VERBS))}")
+    return VERBS[verb](emulated, body)
 
 
 def _subscription(change: Callable[[EmulatorState], Callable[[str | None, str | None], None]]) -> Verb:
-    def understand(world: EmulatorState, body: Mapping[str, object]) -> Command:
+    def parse(emulated: EmulatorState, body: Mapping[str, object]) -> Command:
         read.only(body, {"account", "product"})
         account, product = read.text(body, "account"), read.text(body, "product")
-        if product is not None and product not in world.product_codes:
-            raise BadOrder(f"product: {product} is none of {', '.join(world.product_codes)}")
+        if product is not None and product not in emulated.product_codes:
+            raise BadCommand(f"product: {product} is none of {', '.join(emulated.product_codes)}")
 
-        def deed() -> Answer:
-            change(world)(account, product)
-            return {"subscriptions": world.state()["subscriptions"]}
+        def run() -> Answer:
+            change(emulated)(account, product)
+            return {"subscriptions": emulated.state()["subscriptions"]}
 
-        return deed
+        return run
 
-    return understand
+    return parse
 
 
-def _faults(world: EmulatorState, body: Mapping[str, object]) -> Command:
+def _faults(emulated: EmulatorState, body: Mapping[str, object]) -> Command:
     fault = from_json(body, OPERATIONS)
 
-    def deed() -> Answer:
-        world.faults.add(fault)
-        return {"faults": world.faults.as_json()}
+    def run() -> Answer:
+        emulated.faults.add(fault)
+        return {"faults": emulated.faults.as_json()}
 
-    return deed
+    return run
 
 
-def _clear_faults(world: EmulatorState, body: Mapping[str, object]) -> Command:
+def _clear_faults(emulated: EmulatorState, body: Mapping[str, object]) -> Command:
     read.only(body, ())
 
-    def deed() -> Answer:
-        world.clear_faults()
-        return {"faults": world.faults.as_json()}
+    def run() -> Answer:
+        emulated.clear_faults()
+        return {"faults": emulated.faults.as_json()}
 
-    return deed
-
-
-def _callers(world: EmulatorState, body: Mapping[str, object]) -> Command:
-    Callers().define(body, world.behaviour)  # a rehearsal, for its complaints
-
-    def deed() -> Answer:
-        return {"access_key": body["access_key"], **world.callers.define(body, world.behaviour).as_json()}
-
-    return deed
+    return run
 
 
-def _behaviour(world: EmulatorState, body: Mapping[str, object]) -> Command:
-    world.behaviour.changed(body)  # a rehearsal, for its complaints
-    return lambda: world.behave(**body).as_json()
+def _callers(emulated: EmulatorState, body: Mapping[str, object]) -> Command:
+    Callers().define(body, emulated.behaviour)  # for its errors only
+
+    def run() -> Answer:
+        return {"access_key": body["access_key"], **emulated.callers.define(body, emulated.behaviour).as_json()}
+
+    return run
 
 
-def _rotate(world: EmulatorState, body: Mapping[str, object]) -> Command:
+def _behaviour(emulated: EmulatorState, body: Mapping[str, object]) -> Command:
+    emulated.behaviour.changed(body)  # for its errors only
+    return lambda: emulated.behave(**body).as_json()
+
+
+def _rotate(emulated: EmulatorState, body: Mapping[str, object]) -> Command:
     read.only(body, ())
-    return lambda: {"public_key_version": world.rotate()}
+    return lambda: {"public_key_version": emulated.rotate()}
 
 
-def _expire_keys(world: EmulatorState, body: Mapping[str, object]) -> Command:
+def _expire_keys(emulated: EmulatorState, body: Mapping[str, object]) -> Command:
     read.only(body, ())
-    return lambda: {"expired": world.expire_keys()}
+    return lambda: {"expired": emulated.expire_keys()}
 
 
-def _clock(world: EmulatorState, body: Mapping[str, object]) -> Command:
+def _clock(emulated: EmulatorState, body: Mapping[str, object]) -> Command:
     read.only(body, {"now", "speed"})
     now, speed = read.instant(body, "now"), read.number(body, "speed")
     if now is None and speed is None:
-        raise BadOrder("now: is required, or speed")
-    EmulatedClock(world.clock.real, start=now, speed=1.0 if speed is None else speed)  # a rehearsal
+        raise BadCommand("now: is required, or speed")
+    EmulatedClock(emulated.clock.real, start=now, speed=1.0 if speed is None else speed)  # for its errors only
 
-    def deed() -> Answer:
-        world.set_clock(now=now, speed=speed)
-        return world.clock.as_json()
+    def run() -> Answer:
+        emulated.set_clock(now=now, speed=speed)
+        return emulated.clock.as_json()
 
-    return deed
+    return run
 
 
 Verb = Callable[[EmulatorState, Mapping[str, object]], Command]
 
 VERBS: Final[Mapping[str, Verb]] = {
-    "subscribe": _subscription(lambda world: world.subscribe),
-    "unsubscribe": _subscription(lambda world: world.unsubscribe),
+    "subscribe": _subscription(lambda emulated: emulated.subscribe),
+    "unsubscribe": _subscription(lambda emulated: emulated.unsubscribe),
     "faults": _faults,
     "clear-faults": _clear_faults,
     "callers": _callers,

@@ -1,7 +1,7 @@
 """Read the bodies of admin requests and timelines, field by field.
 
 Invariants:
-- Every complaint is a BadOrder that names the field, so that a typing error does not pass unnoticed.
+- Every complaint is a BadCommand that names the field, so that a typing error does not pass unnoticed.
 - An unknown field is an error.
 """
 
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, TypeVar
 
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 
 NUMBER_MAX: Final = 1_000_000_000
 """All numbers here are seconds: some thirty years."""
@@ -26,7 +26,7 @@ def only(body: Mapping[str, object], known: Collection[str]) -> None:
     """Refuse fields outside `known`."""
     for name in body:
         if name not in known:
-            raise BadOrder(f"{name}: unknown field; known: {', '.join(sorted(known)) or 'none'}")
+            raise BadCommand(f"{name}: unknown field; known: {', '.join(sorted(known)) or 'none'}")
 
 
 def text(body: Mapping[str, object], name: str) -> str | None:
@@ -35,7 +35,7 @@ def text(body: Mapping[str, object], name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value:
-        raise BadOrder(f"{name}: must be a non-empty string")
+        raise BadCommand(f"{name}: must be a non-empty string")
     return value
 
 
@@ -44,7 +44,7 @@ def flag(body: Mapping[str, object], name: str) -> bool | None:
     value = body.get(name)
     if value is None or isinstance(value, bool):
         return value
-    raise BadOrder(f"{name}: must be true or false")
+    raise BadCommand(f"{name}: must be true or false")
 
 
 def number(body: Mapping[str, object], name: str) -> float | None:
@@ -53,9 +53,9 @@ def number(body: Mapping[str, object], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadOrder(f"{name}: must be a number")
+        raise BadCommand(f"{name}: must be a number")
     if not abs(value) <= NUMBER_MAX:  # not "greater than": that lets NaN through
-        raise BadOrder(f"{name}: must be within ±{NUMBER_MAX}")
+        raise BadCommand(f"{name}: must be within ±{NUMBER_MAX}")
     return float(value)
 
 
@@ -64,7 +64,7 @@ def instant(body: Mapping[str, object], name: str) -> datetime | None:
     value = body.get(name)
     if value is None:
         return None
-    wrong = BadOrder(f"{name}: must be Unix seconds, or ISO 8601 with its zone such as 2026-01-31T23:59:00Z")
+    wrong = BadCommand(f"{name}: must be Unix seconds, or ISO 8601 with its zone such as 2026-01-31T23:59:00Z")
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -74,7 +74,7 @@ def instant(body: Mapping[str, object], name: str) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong
     if not 0 <= value <= EPOCH_MAX:
-        raise BadOrder(f"{name}: must be between the years 1970 and 2200")
+        raise BadCommand(f"{name}: must be between the years 1970 and 2200")
     return datetime.fromtimestamp(value, UTC) if found is None else found.astimezone(UTC)
 
 
@@ -84,7 +84,7 @@ def whole(body: Mapping[str, object], name: str, *, least: int) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadOrder(f"{name}: must be a whole number of at least {least}")
+        raise BadCommand(f"{name}: must be a whole number of at least {least}")
     return value
 
 
@@ -97,7 +97,7 @@ def whole_list(body: Mapping[str, object], name: str, *, least: int) -> tuple[in
         isinstance(each, int) and not isinstance(each, bool) and each >= least for each in value
     )
     if not isinstance(value, list) or not good:
-        raise BadOrder(f"{name}: must be a list of whole numbers of at least {least}")
+        raise BadCommand(f"{name}: must be a list of whole numbers of at least {least}")
     return tuple(value)
 
 
@@ -110,4 +110,4 @@ def choice(body: Mapping[str, object], name: str, kind: type[E]) -> E | None:
         return kind(value)
     except ValueError:
         known = ", ".join(str(each.value) for each in kind)
-        raise BadOrder(f"{name}: must be one of {known}") from None
+        raise BadCommand(f"{name}: must be one of {known}") from None

@@ -22,7 +22,7 @@ from typing import Final
 
 from sidecar.emulator import control_fields as read
 from sidecar.emulator.behaviour import Algorithm, Behaviour, Claims
-from sidecar.emulator.refusals import BadOrder, Refusal, refusal
+from sidecar.emulator.refusals import BadCommand, Refusal, refusal
 
 ANY_OPERATION: Final = "*"
 
@@ -146,18 +146,18 @@ class FaultQueue:
 
 
 def from_json(body: Mapping[str, object], operations: Collection[str]) -> Fault:
-    """Return a fault from an admin body. Raises BadOrder, which names the field."""
+    """Return a fault from an admin body. Raises BadCommand, which names the field."""
     read.only(body, {"operation", "kind", "times", "seconds", "message", "status", "retry_after"})
     operation, kind = read.text(body, "operation"), read.text(body, "kind")
     if operation not in (*operations, ANY_OPERATION):
-        raise BadOrder(f"operation: must be one of {', '.join(operations)} or {ANY_OPERATION}")
+        raise BadCommand(f"operation: must be one of {', '.join(operations)} or {ANY_OPERATION}")
     if kind is None or not (_known(kind) or _ERROR_CODE.fullmatch(kind)):
-        raise BadOrder(f"kind: must be an AWS error code or one of {', '.join(kinds())}")
+        raise BadCommand(f"kind: must be an AWS error code or one of {', '.join(kinds())}")
     for name in ("message", "status", "retry_after"):
         if body.get(name) is not None and _known(kind):
-            raise BadOrder(f"{name}: only an AWS error takes it, not {kind}")
+            raise BadCommand(f"{name}: only an AWS error takes it, not {kind}")
     if body.get("seconds") is not None and kind not in SECONDS:
-        raise BadOrder(f"seconds: only {', '.join(SECONDS)} take it, not {kind}")
+        raise BadCommand(f"seconds: only {', '.join(SECONDS)} take it, not {kind}")
     return Fault(
         operation=operation,
         kind=kind,
@@ -173,7 +173,7 @@ def from_text(order: str, operations: Collection[str]) -> Fault:
     """Return a fault from `OPERATION:KIND[=VALUE][*TIMES]`; VALUE is seconds, or an error's retry_after in ms."""
     found = _ORDER.fullmatch(order.strip())
     if found is None:
-        raise BadOrder(f"fault {order!r}: must read OPERATION:KIND[=VALUE][*TIMES]")
+        raise BadCommand(f"fault {order!r}: must read OPERATION:KIND[=VALUE][*TIMES]")
     body: dict[str, object] = {"operation": found["operation"], "kind": found["kind"]}
     if found["value"] is not None:
         body["seconds" if _known(found["kind"]) else "retry_after"] = _figure(found["value"])
@@ -195,7 +195,7 @@ def _times(body: Mapping[str, object]) -> int | None:
     if body.get("times") == "forever":
         return None
     if isinstance(body.get("times"), str):
-        raise BadOrder("times: must be a whole number of at least 1, or forever")
+        raise BadCommand("times: must be a whole number of at least 1, or forever")
     times = read.whole(body, "times", least=1)
     return 1 if times is None else times
 
@@ -205,14 +205,14 @@ def _seconds(body: Mapping[str, object], kind: str) -> float:
     if seconds is None:
         return SECONDS.get(kind, 0.0)
     if kind == "slow" and seconds < 0:
-        raise BadOrder("seconds: must not be negative for slow")
+        raise BadCommand("seconds: must not be negative for slow")
     return seconds
 
 
 def _status(body: Mapping[str, object]) -> int | None:
     status = read.whole(body, "status", least=400)
     if status is not None and status > 599:
-        raise BadOrder("status: must be 400 to 599")
+        raise BadCommand("status: must be 400 to 599")
     return status
 
 

@@ -27,13 +27,13 @@ from sidecar.emulator.callers import Caller
 from sidecar.emulator.records import Slot, hour_of
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
 from sidecar.emulator.state import EmulatorState, Registered
-from sidecar.emulator.usage_request import UsageRequest, asks_dry_run, understood
+from sidecar.emulator.usage_request import UsageRequest, asks_dry_run, parse_usage_request
 
 OPERATION: Final = "MeterUsage"
 
 
 def answer(
-    world: EmulatorState,
+    emulated: EmulatorState,
     caller: Caller,
     region: str,
     body: Mapping[str, object],
@@ -42,15 +42,15 @@ def answer(
 ) -> dict[str, object]:
     """Return the response members. `region` is the one the request was signed for. Raises Refusal."""
     place = Registered(workload=caller.workload, product_code=str(body.get("ProductCode")))
-    with world.lock:
-        known = place in world.metered
+    with emulated.lock:
+        known = place in emulated.metered
         _check_place(caller, region, behaviour, known)
-        request = understood(body)
-        if request.product_code not in world.product_codes:
+        request = parse_usage_request(body)
+        if request.product_code not in emulated.product_codes:
             raise refusal("InvalidProductCodeException", "The product code does not match the product.")
         if not known and (behaviour.dry_run_checks_subscription or not request.dry_run):
-            _check_entitlement(world, caller, request, behaviour)
-        if request.dimension not in world.dimensions:
+            _check_entitlement(emulated, caller, request, behaviour)
+        if request.dimension not in emulated.dimensions:
             raise refusal(
                 "InvalidUsageDimensionException", f"The product has no usage dimension {request.dimension!r}."
             )
@@ -58,8 +58,8 @@ def answer(
         allocations.check(request, behaviour)
         if request.dry_run:
             raise refusal("DryRunOperation", status=behaviour.dry_run_status.value)
-        record_id = _recorded(world, caller, request, behaviour, now)
-        world.metered.add(place)
+        record_id = _recorded(emulated, caller, request, behaviour, now)
+        emulated.metered.add(place)
     return {"MeteringRecordId": record_id}
 
 
@@ -90,16 +90,16 @@ def _off_platform(caller: Caller, behaviour: Behaviour) -> Refusal:
     return refusal(behaviour.meter_off_platform.value)
 
 
-def _check_entitlement(world: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour) -> None:
+def _check_entitlement(emulated: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour) -> None:
     place = Registered(workload=caller.workload, product_code=request.product_code)
-    if (caller.account, request.product_code) not in world.subscriptions:
+    if (caller.account, request.product_code) not in emulated.subscriptions:
         if not request.dry_run:
-            world.meter_denied.add(place)
+            emulated.meter_denied.add(place)
         raise refusal(
             "CustomerNotEntitledException",
             f"Account {caller.account} has no valid subscription to product {request.product_code}.",
         )
-    if place in world.meter_denied and behaviour.reask is Reask.STICKY:
+    if place in emulated.meter_denied and behaviour.reask is Reask.STICKY:
         raise refusal("CustomerNotEntitledException", "This workload was found not entitled when it first metered.")
 
 
@@ -119,9 +119,11 @@ def _out_of_bounds(request: UsageRequest, bounds: str) -> Refusal:
     )
 
 
-def _recorded(world: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour, now: datetime) -> str:
+def _recorded(
+    emulated: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour, now: datetime
+) -> str:
     """Return the id of the record in the request's slot, a new or an equal one."""
-    kept, account, workload = world.records, caller.account, caller.workload
+    kept, account, workload = emulated.records, caller.account, caller.workload
     if behaviour.client_token_checked and kept.token_conflicts(account, workload, request):
         raise refusal("IdempotencyConflictException")
     slot = Slot(

@@ -53,18 +53,18 @@ class MeteringService:
             raise refusal("UnknownOperationException", f"Unknown operation: {target or 'no X-Amz-Target'}.")
         return operation
 
-    def workload(self, world: EmulatorState, incoming: Incoming) -> str | None:
+    def workload(self, emulated: EmulatorState, incoming: Incoming) -> str | None:
         access_key = sigv4.access_key(incoming.headers)
-        return None if access_key is None else world.callers.workload(access_key, world.behaviour)
+        return None if access_key is None else emulated.callers.workload(access_key, emulated.behaviour)
 
-    def perform(self, world: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+    def perform(self, emulated: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
         signed = sigv4.read(incoming.headers, conditions.real_now)
-        caller = world.callers.authenticate(signed, conditions.behaviour, conditions.real_now)
+        caller = emulated.callers.authenticate(signed, conditions.behaviour, conditions.real_now)
         if not caller.allowed:
             raise _not_allowed(caller, operation, incoming.body)
-        ordered_error(world, operation, conditions)
+        ordered_error(emulated, operation, conditions)
         members = OPERATIONS[operation](
-            world, caller, signed.region, _object(incoming.body), conditions.behaviour, conditions.now
+            emulated, caller, signed.region, _object(incoming.body), conditions.behaviour, conditions.now
         )
         return _success(members, conditions.behaviour.body)
 

@@ -82,5 +82,5 @@ def access_denied(*, account: str, role: str, workload: str, action: str) -> Ref
     )
 
 
-class BadOrder(ValueError):
+class BadCommand(ValueError):
     """A control request asks for something the emulator does not have; the text names the field."""

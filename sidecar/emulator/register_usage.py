@@ -49,7 +49,7 @@ class Circumstances:
 
 
 def answer(
-    world: EmulatorState,
+    emulated: EmulatorState,
     caller: Caller,
     region: str,
     body: Mapping[str, object],
@@ -58,18 +58,18 @@ def answer(
 ) -> dict[str, object]:
     """Return the response members. `region` is the one the request was signed for. Raises Refusal."""
     place = Registered(workload=caller.workload, product_code=str(body.get("ProductCode")))
-    with world.lock:
+    with emulated.lock:
         try:
-            question = judge(caller, region, body, _circumstances(world, caller, place, behaviour))
+            question = judge(caller, region, body, _circumstances(emulated, caller, place, behaviour))
         except Refusal as refused:
             if refused.code == "CustomerNotEntitledException":
-                world.denied.add(place)
+                emulated.denied.add(place)
             raise
-        world.registered.setdefault(place, now)
+        emulated.registered.setdefault(place, now)
     superseded = question.public_key_version in behaviour.superseded
     return {
-        "Signature": token(question, world.keys, behaviour, now),
-        "PublicKeyRotationTimestamp": int(world.started_at.timestamp()) if superseded else None,
+        "Signature": token(question, emulated.keys, behaviour, now),
+        "PublicKeyRotationTimestamp": int(emulated.started_at.timestamp()) if superseded else None,
     }
 
 
@@ -132,12 +132,12 @@ def _wrong_version(version: object) -> list[str]:
     return []
 
 
-def _circumstances(world: EmulatorState, caller: Caller, place: Registered, behaviour: Behaviour) -> Circumstances:
+def _circumstances(emulated: EmulatorState, caller: Caller, place: Registered, behaviour: Behaviour) -> Circumstances:
     return Circumstances(
-        product_codes=world.product_codes,
-        key_versions=world.keys.versions(),
-        subscribed=(caller.account, place.product_code) in world.subscriptions,
-        registered=place in world.registered,
-        denied=place in world.denied,
+        product_codes=emulated.product_codes,
+        key_versions=emulated.keys.versions(),
+        subscribed=(caller.account, place.product_code) in emulated.subscriptions,
+        registered=place in emulated.registered,
+        denied=place in emulated.denied,
         behaviour=behaviour,
     )

@@ -52,7 +52,7 @@ class Emulator(EmulatorState):
         timeline: Iterable[object] = (),
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        """Port 0 takes a free one. `timeline` is a list of steps. Raises BadOrder."""
+        """Port 0 takes a free one. `timeline` is a list of steps. Raises BadCommand."""
         super().__init__(
             product_codes=product_codes,
             dimensions=dimensions,

@@ -25,7 +25,7 @@ from sidecar.emulator.clock import EmulatedClock
 from sidecar.emulator.faults import Fault, FaultQueue, from_json
 from sidecar.emulator.keys import DEFAULT_BITS, SigningKeys
 from sidecar.emulator.records import BillLine, UsageRecord, UsageRecords, added, hour_of
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 
 DEFAULT_PRODUCT_CODE: Final = "demo-product"
 CALLS_KEPT: Final = 1000
@@ -96,7 +96,7 @@ class EmulatorState:
         clock_speed: float = 1.0,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        """`clock` is the real one, from which the emulated one is moved. Raises BadOrder."""
+        """`clock` is the real one, from which the emulated one is moved. Raises BadCommand."""
         self.clock = EmulatedClock(clock or SystemClock(), start=clock_start, speed=clock_speed)
         self.started_at = self.clock.now()
         self.product_codes = tuple(product_codes)
@@ -127,12 +127,12 @@ class EmulatorState:
         return [{"version": each, "key": self.public_key(each)} for each in self.keys.versions()]
 
     def subscribe(self, account: str | None = None, product: str | None = None) -> None:
-        """Subscribe an account (the default one) to a product (all). Raises BadOrder."""
+        """Subscribe an account (the default one) to a product (all). Raises BadCommand."""
         with self.lock:
             self.subscriptions |= self._pairs(account, product)
 
     def unsubscribe(self, account: str | None = None, product: str | None = None) -> None:
-        """End the subscription of an account (the default one) to a product (all). Raises BadOrder."""
+        """End the subscription of an account (the default one) to a product (all). Raises BadCommand."""
         with self.lock:
             self.subscriptions -= self._pairs(account, product)
 
@@ -147,7 +147,7 @@ class EmulatorState:
         status: int | None = None,
         retry_after: int | None = None,
     ) -> Fault:
-        """Queue a fault: `times` None means always, `retry_after` is in ms. Raises BadOrder."""
+        """Queue a fault: `times` None means always, `retry_after` is in ms. Raises BadCommand."""
         body = {
             "operation": operation,
             "kind": kind,
@@ -160,7 +160,7 @@ class EmulatorState:
         return self.order_fault(body)
 
     def order_fault(self, body: Mapping[str, object]) -> Fault:
-        """Queue a fault given as an admin body. Raises BadOrder."""
+        """Queue a fault given as an admin body. Raises BadCommand."""
         fault = from_json(body, OPERATIONS)
         self.faults.add(fault)
         return fault
@@ -174,7 +174,7 @@ class EmulatorState:
         return self.callers.define(caller, self.behaviour)
 
     def behave(self, **changes: object) -> Behaviour:
-        """Change settings of Behaviour, by their names and JSON values. Raises BadOrder."""
+        """Change settings of Behaviour, by their names and JSON values. Raises BadCommand."""
         with self.lock:
             self.behaviour = self.behaviour.changed(changes)
             return self.behaviour
@@ -192,7 +192,7 @@ class EmulatorState:
         return self.callers.expire_issued(self.clock.real.now())
 
     def set_clock(self, *, now: datetime | None = None, speed: float | None = None) -> None:
-        """Set the emulated clock to an instant, or change its speed, or both. Raises BadOrder."""
+        """Set the emulated clock to an instant, or change its speed, or both. Raises BadCommand."""
         self.clock.set(now=now, speed=speed)
 
     def calls(self) -> list[Call]:
@@ -261,14 +261,14 @@ class EmulatorState:
 
     def _pairs(self, account: str | None, product: str | None) -> set[tuple[str, str]]:
         if product is not None and product not in self.product_codes:
-            raise BadOrder(f"product: {product} is none of {', '.join(self.product_codes)}")
+            raise BadCommand(f"product: {product} is none of {', '.join(self.product_codes)}")
         products = self.product_codes if product is None else (product,)
         return {(account or self.behaviour.account, each) for each in products}
 
 
 def _dimensions(names: Iterable[str]) -> tuple[str, ...]:
-    """Return each name once. Raises BadOrder."""
+    """Return each name once. Raises BadCommand."""
     found = tuple(dict.fromkeys(names))
     if not all(found) or not 1 <= len(found) <= DIMENSIONS_MAX:
-        raise BadOrder(f"dimensions: must be 1 to {DIMENSIONS_MAX} names, none of them empty")
+        raise BadCommand(f"dimensions: must be 1 to {DIMENSIONS_MAX} names, none of them empty")
     return found

@@ -52,15 +52,15 @@ class SecurityTokenService:
             raise refusal("InvalidAction", f"Could not find operation {action or '(no Action)'}.")
         return action
 
-    def workload(self, world: EmulatorState, incoming: Incoming) -> str | None:
+    def workload(self, emulated: EmulatorState, incoming: Incoming) -> str | None:
         token = _form(incoming).get("WebIdentityToken")
         return workload_of(token) if token else None
 
-    def perform(self, world: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
-        ordered_error(world, operation, conditions)
+    def perform(self, emulated: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+        ordered_error(emulated, operation, conditions)
         form = _form(incoming)
         key = _issue(form, conditions)
-        world.callers.issue(key)
+        emulated.callers.issue(key)
         return _xml(200, _result(key, form, incoming.request_id))
 
     def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:

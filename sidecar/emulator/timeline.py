@@ -5,7 +5,7 @@ Elsewhere: what each verb means (`control`).
 Invariants:
 - A step is `{after: seconds, do: verb, …}`; what remains is the verb's admin body. `after` counts from
   the start of the emulator, not from the step before, and in real seconds.
-- The whole script is understood before its first step is played; a complaint names step and field.
+- The whole script is parsed before its first step is played; a complaint names step and field.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 from sidecar.clock import iso
 from sidecar.emulator import control_fields as read
 from sidecar.emulator.control import Command, parse_command
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.state import EmulatorState
 
 
@@ -32,53 +32,53 @@ class Step:
     after_seconds: float
     verb: str
     body: Mapping[str, object]
-    deed: Command
+    run: Command
 
 
 def load(path: Path) -> list[object]:
-    """Return the steps in a file, not yet understood. Raises BadOrder."""
+    """Return the steps in a file, not yet parsed. Raises BadCommand."""
     try:
         steps = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as problem:
-        raise BadOrder(f"timeline {path}: cannot be read: {problem.strerror}") from problem
+        raise BadCommand(f"timeline {path}: cannot be read: {problem.strerror}") from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise BadOrder(f"timeline {path}: is neither YAML nor JSON") from problem
+        raise BadCommand(f"timeline {path}: is neither YAML nor JSON") from problem
     if not isinstance(steps, list):
-        raise BadOrder(f"timeline {path}: must be a list of steps")
+        raise BadCommand(f"timeline {path}: must be a list of steps")
     return steps
 
 
-def read_steps(world: EmulatorState, steps: Iterable[object]) -> list[Step]:
-    """Return the steps in the order they are due. Raises BadOrder."""
-    found = [_step(world, number, step) for number, step in enumerate(steps, start=1)]
+def read_steps(emulated: EmulatorState, steps: Iterable[object]) -> list[Step]:
+    """Return the steps in the order they are due. Raises BadCommand."""
+    found = [_step(emulated, number, step) for number, step in enumerate(steps, start=1)]
     return sorted(found, key=lambda step: step.after_seconds)
 
 
-def play(world: EmulatorState, steps: Iterable[Step], stopping: threading.Event) -> None:
+def play(emulated: EmulatorState, steps: Iterable[Step], stopping: threading.Event) -> None:
     """Play the steps as they fall due, telling what was done, until the end or until `stopping`."""
-    began = world.clock.monotonic()
+    began = emulated.clock.monotonic()
     for step in steps:
-        while (left := step.after_seconds - (world.clock.monotonic() - began)) > 0:
+        while (left := step.after_seconds - (emulated.clock.monotonic() - began)) > 0:
             if stopping.wait(left):
                 return
-        step.deed()
-        at = iso(world.clock.now())
-        world.tell({"event": "timeline.played", "at": at, "do": step.verb, "with": step.body})
+        step.run()
+        at = iso(emulated.clock.now())
+        emulated.tell({"event": "timeline.played", "at": at, "do": step.verb, "with": step.body})
 
 
-def _step(world: EmulatorState, number: int, step: object) -> Step:
+def _step(emulated: EmulatorState, number: int, step: object) -> Step:
     if not isinstance(step, dict) or not all(isinstance(name, str) for name in step):
-        raise BadOrder(f"step {number}: must read {{after: seconds, do: verb}}")
+        raise BadCommand(f"step {number}: must read {{after: seconds, do: verb}}")
     body = {name: _as_written(value) for name, value in step.items() if name not in ("after", "do")}
     try:
         after, verb = read.number(step, "after"), read.text(step, "do")
         if after is None or after < 0:
-            raise BadOrder("after: must be a number of seconds, 0 or more")
+            raise BadCommand("after: must be a number of seconds, 0 or more")
         if verb is None:
-            raise BadOrder("do: is required")
-        return Step(after_seconds=after, verb=verb, body=body, deed=parse_command(world, verb, body))
-    except BadOrder as complaint:
-        raise BadOrder(f"step {number}: {complaint}") from None
+            raise BadCommand("do: is required")
+        return Step(after_seconds=after, verb=verb, body=body, run=parse_command(emulated, verb, body))
+    except BadCommand as complaint:
+        raise BadCommand(f"step {number}: {complaint}") from None
 
 
 def _as_written(value: object) -> object:

@@ -75,7 +75,7 @@ def asks_dry_run(body: Mapping[str, object]) -> bool:
     return body.get("DryRun") is True
 
 
-def understood(body: Mapping[str, object]) -> UsageRequest:
+def parse_usage_request(body: Mapping[str, object]) -> UsageRequest:
     """Return the request. Raises Refusal: one ValidationException that lists everything wrong."""
     wrong: list[str] = []
     code, dimension, token = body.get("ProductCode"), body.get("UsageDimension"), body.get("ClientToken")

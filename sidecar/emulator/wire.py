@@ -58,22 +58,22 @@ class Service(Protocol):
     def operation(self, incoming: Incoming) -> str:
         """Return the operation asked for. Raises Refusal for an unknown one."""
 
-    def workload(self, world: EmulatorState, incoming: Incoming) -> str | None:
+    def workload(self, emulated: EmulatorState, incoming: Incoming) -> str | None:
         """Return the access key that signed, unverified; None where the request names none."""
 
-    def perform(self, world: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
+    def perform(self, emulated: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
         """Do the work. Raises Refusal."""
 
     def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:
         """Return an error in this service's form."""
 
 
-def ordered_error(world: EmulatorState, operation: str, conditions: Conditions) -> None:
+def ordered_error(emulated: EmulatorState, operation: str, conditions: Conditions) -> None:
     """Raise the AWS error queued for this call, unless its fault is another one already."""
     if conditions.has("expired_token"):
         raise refusal("ExpiredTokenException")
     if conditions.fault is None:
-        fault = world.faults.take(operation, errors=True)
+        fault = emulated.faults.take(operation, errors=True)
         if fault is not None:
             raise fault.as_refusal()
 

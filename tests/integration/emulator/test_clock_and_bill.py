@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from sidecar.emulator import Emulator
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 
 from .conftest import ONE_TRY, PRODUCT, Aws, code, eventually, meter, metered, needs_decimals, register, share
 from .test_admin import admin, post
@@ -76,9 +76,9 @@ def test_a_clock_set_wrongly_is_told_the_field_and_stays(aws: Emulator, body: An
 
 
 def test_a_clock_is_set_wrongly_in_process_too(aws: Emulator) -> None:
-    with pytest.raises(BadOrder, match=r"^speed:"):
+    with pytest.raises(BadCommand, match=r"^speed:"):
         aws.set_clock(speed=float("nan"))
-    with pytest.raises(BadOrder, match=r"^now:"):
+    with pytest.raises(BadCommand, match=r"^now:"):
         aws.set_clock(now=datetime(2026, 1, 1))
 
 

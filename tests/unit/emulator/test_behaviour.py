@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.emulator.behaviour import Behaviour, Claims
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 
 
 def test_a_knob_named_is_turned_and_the_others_stay() -> None:
@@ -46,5 +46,5 @@ def test_what_is_shown_can_be_sent_back() -> None:
     ],
 )
 def test_a_knob_turned_wrongly_is_named(body: dict[str, Any], field: str) -> None:
-    with pytest.raises(BadOrder, match=f"^{field}:"):
+    with pytest.raises(BadCommand, match=f"^{field}:"):
         Behaviour().changed(body)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from sidecar.emulator.clock import SPEED_MAX, EmulatedClock
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 LEAP_DAY = datetime(2028, 2, 29, 12, 0, tzinfo=UTC)
@@ -71,6 +71,6 @@ def test_it_can_be_put_back() -> None:
 @pytest.mark.parametrize("speed", [-0.1, SPEED_MAX + 1, float("nan"), float("inf")])
 def test_a_speed_no_calendar_can_bear_is_refused(speed: float) -> None:
     clock = EmulatedClock(Hand(), start=LEAP_DAY)
-    with pytest.raises(BadOrder, match=r"^speed: must be 0 to 100000"):
+    with pytest.raises(BadCommand, match=r"^speed: must be 0 to 100000"):
         clock.set(now=NOON, speed=speed)
     assert clock.now() == LEAP_DAY

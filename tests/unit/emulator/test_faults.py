@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.emulator.behaviour import Algorithm, Behaviour, Claims
 from sidecar.emulator.faults import FORGING, Fault, FaultQueue, from_json, from_text, kinds
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 
 OPERATIONS = ("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity")
 
@@ -49,7 +49,7 @@ def test_a_fault_can_be_written_in_a_word(order: str, fault: Fault) -> None:
     ],
 )
 def test_a_misspelled_fault_is_told_its_mistake(order: str, names: str) -> None:
-    with pytest.raises(BadOrder, match=names):
+    with pytest.raises(BadCommand, match=names):
         from_text(order, OPERATIONS)
 
 
@@ -67,7 +67,7 @@ def test_a_misspelled_fault_is_told_its_mistake(order: str, names: str) -> None:
     ],
 )
 def test_a_bad_body_is_told_the_field(body: dict[str, Any], field: str) -> None:
-    with pytest.raises(BadOrder, match=f"^{field}:"):
+    with pytest.raises(BadCommand, match=f"^{field}:"):
         from_json(body, OPERATIONS)
 
 

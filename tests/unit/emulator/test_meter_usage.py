@@ -33,7 +33,7 @@ USAGE: dict[str, Any] = {
 
 
 @pytest.fixture
-def world(keys: SigningKeys) -> EmulatorState:
+def emulated(keys: SigningKeys) -> EmulatorState:
     return fresh(keys)
 
 
@@ -42,7 +42,7 @@ def fresh(keys: SigningKeys) -> EmulatorState:
 
 
 def said(
-    world: EmulatorState,
+    emulated: EmulatorState,
     body: Mapping[str, Any],
     caller: Caller = POD,
     region: str = "us-east-1",
@@ -50,17 +50,17 @@ def said(
 ) -> str:
     """The code of a refusal, or the record id."""
     try:
-        members = meter_usage.answer(world, caller, region, body, behaviour or world.behaviour, NOW)
+        members = meter_usage.answer(emulated, caller, region, body, behaviour or emulated.behaviour, NOW)
     except Refusal as refused:
         return refused.code
     return str(members["MeteringRecordId"])
 
 
-def test_the_first_rule_broken_names_the_answer(world: EmulatorState) -> None:
+def test_the_first_rule_broken_names_the_answer(emulated: EmulatorState) -> None:
     """Everything is wrong; repaired one by one, in the order of precedence."""
-    said(world, {**USAGE, "UsageQuantity": 1, "ClientToken": "used", "UsageDimension": "users"})
-    world.metered.clear()
-    world.unsubscribe()
+    said(emulated, {**USAGE, "UsageQuantity": 1, "ClientToken": "used", "UsageDimension": "users"})
+    emulated.metered.clear()
+    emulated.unsubscribe()
     laptop = replace(POD, platform=Platform.NONE)
     wrong: dict[str, Any] = {
         "ProductCode": "prod9",
@@ -70,28 +70,28 @@ def test_the_first_rule_broken_names_the_answer(world: EmulatorState) -> None:
         "ClientToken": "used",
         "UsageAllocations": [{"AllocatedUsageQuantity": 2, "Tags": [{"Key": "ä", "Value": "v"}]}],
     }
-    assert said(world, wrong, laptop, "eu-west-1") == "PlatformNotSupportedException"
-    assert said(world, wrong, POD, "eu-west-1") == "InvalidEndpointRegionException"
-    assert said(world, wrong) == "ValidationException"
+    assert said(emulated, wrong, laptop, "eu-west-1") == "PlatformNotSupportedException"
+    assert said(emulated, wrong, POD, "eu-west-1") == "InvalidEndpointRegionException"
+    assert said(emulated, wrong) == "ValidationException"
     wrong["UsageQuantity"] = 9
-    assert said(world, wrong) == "InvalidProductCodeException"
+    assert said(emulated, wrong) == "InvalidProductCodeException"
     wrong["ProductCode"] = "prod1"
-    assert said(world, wrong) == "CustomerNotEntitledException"
-    world.subscribe()
-    assert said(world, wrong) == "InvalidUsageDimensionException"
+    assert said(emulated, wrong) == "CustomerNotEntitledException"
+    emulated.subscribe()
+    assert said(emulated, wrong) == "InvalidUsageDimensionException"
     wrong["UsageDimension"] = "users"
-    assert said(world, wrong) == "TimestampOutOfBoundsException"
+    assert said(emulated, wrong) == "TimestampOutOfBoundsException"
     wrong["Timestamp"] = NOW.timestamp()
-    assert said(world, wrong) == "InvalidTagException"
+    assert said(emulated, wrong) == "InvalidTagException"
     wrong["UsageAllocations"][0]["Tags"][0]["Key"] = "a"
-    assert said(world, wrong) == "InvalidUsageAllocationsException"
+    assert said(emulated, wrong) == "InvalidUsageAllocationsException"
     wrong["UsageAllocations"][0]["AllocatedUsageQuantity"] = 9
-    assert said(world, {**wrong, "DryRun": True}) == "DryRunOperation"
-    assert said(world, wrong) == "IdempotencyConflictException"
+    assert said(emulated, {**wrong, "DryRun": True}) == "DryRunOperation"
+    assert said(emulated, wrong) == "IdempotencyConflictException"
     wrong["ClientToken"] = "fresh"
-    assert said(world, wrong) == "DuplicateRequestException"
+    assert said(emulated, wrong) == "DuplicateRequestException"
     wrong["Timestamp"] -= 3600
-    assert len(said(world, wrong)) == 36
+    assert len(said(emulated, wrong)) == 36
 
 
 @pytest.mark.parametrize(
@@ -113,38 +113,38 @@ def test_the_first_rule_broken_names_the_answer(world: EmulatorState) -> None:
         {"UsageAllocations": [{"AllocatedUsageQuantity": 7, "Tags": ["k"]}]},
     ],
 )
-def test_what_no_sdk_would_send_is_a_validation_error_too(world: EmulatorState, body: dict[str, Any]) -> None:
-    assert said(world, {**USAGE, **body}) == "ValidationException"
+def test_what_no_sdk_would_send_is_a_validation_error_too(emulated: EmulatorState, body: dict[str, Any]) -> None:
+    assert said(emulated, {**USAGE, **body}) == "ValidationException"
 
 
-def test_a_validation_error_lists_everything_wrong(world: EmulatorState) -> None:
+def test_a_validation_error_lists_everything_wrong(emulated: EmulatorState) -> None:
     with pytest.raises(Refusal) as refused:
-        meter_usage.answer(world, POD, "us-east-1", {"UsageQuantity": -1}, Behaviour(), NOW)
+        meter_usage.answer(emulated, POD, "us-east-1", {"UsageQuantity": -1}, Behaviour(), NOW)
     assert refused.value.message.startswith("4 validation errors detected: Value at 'productCode'")
     assert "Value at 'usageQuantity' failed to satisfy constraint: Member must be an integer from 0" in (
         refused.value.message
     )
 
 
-def test_members_that_are_null_are_absent(world: EmulatorState) -> None:
+def test_members_that_are_null_are_absent(emulated: EmulatorState) -> None:
     nulls = dict.fromkeys(("UsageQuantityAsDecimal", "UsageAllocations", "ClientToken", "DryRun"))
-    assert len(said(world, {**USAGE, **nulls})) == 36
+    assert len(said(emulated, {**USAGE, **nulls})) == 36
 
 
-def test_a_missing_quantity_is_of_either_kind(world: EmulatorState) -> None:
+def test_a_missing_quantity_is_of_either_kind(emulated: EmulatorState) -> None:
     nothing = {name: value for name, value in USAGE.items() if name != "UsageQuantity"}
     parts = [{"AllocatedUsageQuantityAsDecimal": "0.0"}]
-    assert len(said(world, {**nothing, "UsageAllocations": parts})) == 36
-    assert said(world, {**nothing, "UsageAllocations": [{"AllocatedUsageQuantity": 1}]}) == (
+    assert len(said(emulated, {**nothing, "UsageAllocations": parts})) == 36
+    assert said(emulated, {**nothing, "UsageAllocations": [{"AllocatedUsageQuantity": 1}]}) == (
         "InvalidUsageAllocationsException"
     )
 
 
-def test_a_denial_of_metering_is_not_one_of_registration(world: EmulatorState) -> None:
-    world.unsubscribe()
-    assert said(world, USAGE) == "CustomerNotEntitledException"
-    assert (len(world.meter_denied), world.denied) == (1, set())
-    assert said(world, USAGE, behaviour=Behaviour(reask=Reask.STICKY)) == "CustomerNotEntitledException"
+def test_a_denial_of_metering_is_not_one_of_registration(emulated: EmulatorState) -> None:
+    emulated.unsubscribe()
+    assert said(emulated, USAGE) == "CustomerNotEntitledException"
+    assert (len(emulated.meter_denied), emulated.denied) == (1, set())
+    assert said(emulated, USAGE, behaviour=Behaviour(reask=Reask.STICKY)) == "CustomerNotEntitledException"
 
 
 @pytest.mark.parametrize(
@@ -179,10 +179,10 @@ def requests(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 @given(sent=st.lists(requests(), max_size=40))
 def test_the_bill_is_the_sum_of_the_first_accepted_writes(keys: SigningKeys, sent: list[Any]) -> None:
     """A model that knows one rule only: who is answered with an id first has the slot, and keeps it."""
-    world = fresh(keys)
+    emulated = fresh(keys)
     first: dict[tuple[str, str, str, datetime], tuple[Decimal, str]] = {}
     for workload, body in sent:
-        answer = said(world, body, replace(POD, workload=workload))
+        answer = said(emulated, body, replace(POD, workload=workload))
         if len(answer) != 36:
             continue
         hour = datetime.fromtimestamp(body["Timestamp"] // 3600 * 3600, UTC)
@@ -191,13 +191,13 @@ def test_the_bill_is_the_sum_of_the_first_accepted_writes(keys: SigningKeys, sen
         assert first.setdefault(slot, (value, answer)) == (value, answer), "accepted means: equal, and the same id"
     billed = {
         (each.slot.workload, line.product_code, line.dimension, each.slot.hour): (each.quantity, each.record_id)
-        for line in world.bill()
+        for line in emulated.bill()
         for each in line.records
     }
     assert billed == first
-    total = sum((Decimal(str(line.as_json()["total"])) for line in world.bill()), Decimal(0))
+    total = sum((Decimal(str(line.as_json()["total"])) for line in emulated.bill()), Decimal(0))
     assert total == sum((value for value, _ in first.values()), Decimal(0))
     for hour in {NOW - timedelta(hours=age) for age in range(-1, 8)}:
         start = hour.replace(minute=0)
         of_hour = [value for slot, (value, _) in first.items() if slot[3] == start]
-        assert sum(world.recorded(hour).values(), Decimal(0)) == sum(of_hour, Decimal(0))
+        assert sum(emulated.recorded(hour).values(), Decimal(0)) == sum(of_hour, Decimal(0))

@@ -1,4 +1,4 @@
-"""Scripts, understood before they are played."""
+"""Scripts, parsed before they are played."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.emulator.keys import SigningKeys
-from sidecar.emulator.refusals import BadOrder
+from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.state import EmulatorState
 from sidecar.emulator.timeline import load, play, read_steps
 
@@ -34,30 +34,30 @@ class Instantly(threading.Event):
 
 
 @pytest.fixture
-def world(keys: SigningKeys) -> EmulatorState:
+def emulated(keys: SigningKeys) -> EmulatorState:
     return EmulatorState(keys=keys)
 
 
 def test_steps_are_played_in_the_order_they_are_due_and_told(keys: SigningKeys) -> None:
     time, told = Instantly(), []
-    world = EmulatorState(keys=keys, clock=time, on_event=told.append)
+    emulated = EmulatorState(keys=keys, clock=time, on_event=told.append)
     script: list[object] = [
         {"after": 20, "do": "subscribe"},
         {"after": 5.5, "do": "unsubscribe", "product": "demo-product"},
     ]
-    play(world, read_steps(world, script), time)
+    play(emulated, read_steps(emulated, script), time)
     assert [(event["do"], event["at"]) for event in told] == [
         ("unsubscribe", "2027-01-15T08:00:05.500Z"),
         ("subscribe", "2027-01-15T08:00:20.000Z"),
     ]
-    assert world.subscriptions == {("123456789012", "demo-product")}
+    assert emulated.subscriptions == {("123456789012", "demo-product")}
 
 
 def test_a_stopped_emulator_plays_no_further(keys: SigningKeys) -> None:
     time, told = Instantly(), []
-    world = EmulatorState(keys=keys, clock=time, on_event=told.append)
+    emulated = EmulatorState(keys=keys, clock=time, on_event=told.append)
     time.set()
-    play(world, read_steps(world, [{"after": 1, "do": "unsubscribe"}]), time)
+    play(emulated, read_steps(emulated, [{"after": 1, "do": "unsubscribe"}]), time)
     assert told == []
 
 
@@ -80,10 +80,10 @@ def test_a_stopped_emulator_plays_no_further(keys: SigningKeys) -> None:
         ({"after": 1, "do": "clock", "speed": -2}, "step 2: speed"),
     ],
 )
-def test_a_bad_step_is_named_before_anything_is_played(world: EmulatorState, step: Any, names: str) -> None:
-    with pytest.raises(BadOrder, match=names):
-        read_steps(world, [{"after": 0, "do": "unsubscribe"}, step])
-    assert world.subscriptions
+def test_a_bad_step_is_named_before_anything_is_played(emulated: EmulatorState, step: Any, names: str) -> None:
+    with pytest.raises(BadCommand, match=names):
+        read_steps(emulated, [{"after": 0, "do": "unsubscribe"}, step])
+    assert emulated.subscriptions
 
 
 @pytest.mark.parametrize("text", ["- {after: 1, do: rotate}\n", '[{"after": 1, "do": "rotate"}]'])
@@ -95,14 +95,14 @@ def test_a_script_is_yaml_or_json(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(("text", "names"), [("{after: 1}", "a list of steps"), ("[", "neither YAML")])
 def test_another_file_is_no_script(tmp_path: Path, text: str, names: str) -> None:
     (tmp_path / "script").write_text(text)
-    with pytest.raises(BadOrder, match=names):
+    with pytest.raises(BadCommand, match=names):
         load(tmp_path / "script")
 
 
 def test_a_script_counts_real_seconds_however_fast_the_clock_runs(keys: SigningKeys) -> None:
     time, told = Instantly(), []
-    world = EmulatorState(keys=keys, clock=time, clock_speed=3600, on_event=told.append)
-    play(world, read_steps(world, [{"after": 2, "do": "clock", "speed": 0}, {"after": 9, "do": "rotate"}]), time)
+    emulated = EmulatorState(keys=keys, clock=time, clock_speed=3600, on_event=told.append)
+    play(emulated, read_steps(emulated, [{"after": 2, "do": "clock", "speed": 0}, {"after": 9, "do": "rotate"}]), time)
     assert [event["at"] for event in told] == ["2027-01-15T10:00:00.000Z"] * 2
 
 
@@ -110,11 +110,11 @@ def test_a_script_counts_real_seconds_however_fast_the_clock_runs(keys: SigningK
 def test_an_instant_may_be_written_as_yaml_knows_it(keys: SigningKeys, tmp_path: Path, written: str) -> None:
     (tmp_path / "script").write_text(f"- {{after: 0, do: clock, now: {written}, speed: 0}}\n")
     time = Instantly()
-    world = EmulatorState(keys=keys, clock=time)
-    play(world, read_steps(world, load(tmp_path / "script")), time)
-    assert world.clock.now() == datetime(2030, 1, 1, tzinfo=UTC)
+    emulated = EmulatorState(keys=keys, clock=time)
+    play(emulated, read_steps(emulated, load(tmp_path / "script")), time)
+    assert emulated.clock.now() == datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def test_a_missing_script_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadOrder, match="cannot be read"):
+    with pytest.raises(BadCommand, match="cannot be read"):
         load(tmp_path / "absent.yaml")
