@@ -233,6 +233,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "usage.adopted": "Usage that a workload which no longer exists left on this volume was taken over.",
     "usage.claimed": "Usage of a workload that no longer exists was claimed by a sidecar which has not taken it. The"
     " line says how much, and where.",
+    "usage.ids_unread": "The ids that another workload on this volume has kept could not be read while it runs, so that"
+    " what its product sends again to this one may count twice. The line says why.",
     "usage.left_behind": "The workload ended with usage that is not settled. One line for each record, whole. `as_of`:"
     " the disk could not be read any more, and this is what the last pass found; then `rest` is all but the records.",
     "usage.adoption_failed": "The ledger of a workload which no longer exists could not be taken over: it cannot be"

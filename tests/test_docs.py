@@ -23,7 +23,7 @@ from sidecar.api.flask_app import application
 from sidecar.api.router import PRE_STOP
 from sidecar.cli.parser import build_parser
 from sidecar.errors import Exit
-from sidecar.ledger import kept_file, opening, volume
+from sidecar.ledger import kept_file, live_copy, opening, volume
 from sidecar.ledger import records as ledger_records
 from sidecar.settings import SETTINGS
 
@@ -281,7 +281,8 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
         kept_file.replace(kept_file.pass_path(tmp_path, "w"), "{}")
         kept_file.spare_workload_id(tmp_path)
         volume.beside(path, 1).touch(mode=0o600)
-        modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+        with live_copy.copied(path, path):
+            modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
     finally:
         opened.connection.close()
         opened.lock.release()

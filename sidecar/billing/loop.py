@@ -31,6 +31,7 @@ from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
 from sidecar.billing.monitor import LoopMonitor
 from sidecar.billing.open_ledger import OpenLedger
+from sidecar.billing.pause import LOOK_SECONDS, PASS_SECONDS_FOLLOWING, PASS_SECONDS_UNUSABLE, until_next
 from sidecar.billing.pre_stop import PreStop, flush_budget_seconds
 from sidecar.billing.quarantine import Quarantine
 from sidecar.billing.shutdown import Shutdown
@@ -43,14 +44,9 @@ from sidecar.ledger.errors import LedgerError, as_ledger_error
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.volume import was_opened
-from sidecar.metering.schedule import next_due
 from sidecar.remote_clock import FollowedClock
 from sidecar.settings import EntitlementCheck, Settings
 
-PASS_SECONDS: Final = 30.0
-PASS_SECONDS_MIN: Final = 0.5
-PASS_SECONDS_FOLLOWING: Final = 0.2
-"""Beside an emulator's clock, which may run fast or be set."""
 LOAD_SECONDS: Final = 2.0
 """How long an opening gate waits for a ledger whose disk is slow."""
 
@@ -226,21 +222,25 @@ class BillingLoop:
             self._end(Exit.SOFTWARE, f"The {LOOP} loop broke: {type(exc).__name__}. Report this to the vendor.")
 
     def _wait_for_pass(self) -> bool:
-        """Wait for the next pass; False when it is time to stop."""
+        """Wait for the next pass, or until the lock of a ledger in use is free; False when it is time to stop."""
+        left = self._pause_seconds()
+        look = LOOK_SECONDS if self.ledger and self.ledger.others_in_use else left
+        while self._nothing_to_do(min(left, look)) and left > look and not (self.ledger and self.ledger.freed()):
+            left -= look
+        return self._stop_at is None
+
+    def _nothing_to_do(self, seconds: float) -> bool:
+        """Return whether nothing came up within this time. No disk is asked meanwhile: `stop` would wait for it."""
         with self._wake:
             opens_next = self._owner is not None and not self._opening_tried
-            if not self._at_once and self._stop_at is None and not opens_next:
-                self._wake.wait(self._pause_seconds())
-            return self._stop_at is None
+            return not (self._at_once or self._stop_at is not None or opens_next or self._wake.wait(seconds))
 
     def _pause_seconds(self) -> float:
         if self._settings.clock_url:
             return PASS_SECONDS_FOLLOWING
         if self.ledger is None or self.fault is not None:
-            return PASS_SECONDS / 10
-        now = self._clock.now()
-        until_due = next_due(self.snapshot.sealed, now, self.events.workload) - now
-        return max(PASS_SECONDS_MIN, min(PASS_SECONDS, until_due.total_seconds()))
+            return PASS_SECONDS_UNUSABLE
+        return until_next(self.snapshot, self._clock.now(), self.events.workload)
 
     def run_once(self) -> None:
         """Run one pass."""

@@ -1,4 +1,7 @@
-"""Take over usage of workloads that are gone, and delete what nothing waits for, every ten minutes."""
+"""Take over usage of workloads that are gone, and delete what nothing waits for, every ten minutes.
+
+A ledger that was in use is taken over as soon as its lock is free: its product may repeat to ours what it kept.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from sidecar.ledger.ledger import Ledger
 
 MAINTENANCE: Final = "maintenance"
 """The kind of a step without which usage is reported all the same."""
+TAKING_OVER: Final = "taking over"
 INTERVAL: Final = timedelta(minutes=10)
 
 
@@ -24,9 +28,11 @@ class Maintenance:
 
     def run(self, ledger: Ledger, workload: str, now: datetime) -> None:
         """Do what is to be done, where the last time is long enough ago. Raises LedgerError."""
+        step = self._quarantine.run
         if self._ran_at is not None and abs(now - self._ran_at) < INTERVAL:
+            if freed := ledger.freed():
+                step(MAINTENANCE, TAKING_OVER, lambda: self.orphans.update(workload, ledger.adopt(now, freed), freed))
             return
         self._ran_at = now
-        step = self._quarantine.run
-        step(MAINTENANCE, "taking over", lambda: self.orphans.update(workload, ledger.adopt(now)))
+        step(MAINTENANCE, TAKING_OVER, lambda: self.orphans.update(workload, ledger.adopt(now)))
         step(MAINTENANCE, "deleting", lambda: ledger.prune(now))

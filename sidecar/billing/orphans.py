@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 from sidecar import log
@@ -27,6 +28,10 @@ NOT_OURS: Final = ("ledger_locked", "ledger_of_another")
 UNREADABLE_HINT: Final = (
     "The file at `path` is another workload's: it is left as it is, and this workload is metered without it. Keep it"
     " for the seller's support."
+)
+IDS_UNREAD_HINT: Final = (
+    "Another workload uses the ledger at `path`. Until it ends, an event that was sent to it and is sent again to this"
+    " one counts twice. With a kept volume use Recreate or a StatefulSet, so that one pod ends before the next starts."
 )
 UNCONFIGURED_HINT: Final = (
     "Usage of a dimension that is not configured is not billed. Add the dimension to SIDECAR_DIMENSIONS again, as it"
@@ -55,14 +60,21 @@ class OrphanTracker:
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
     """What waits there of dimensions that are not configured, by dimension."""
     _logged: set[object] = field(default_factory=set)
+    _found: dict[Path, AdoptionResult] = field(default_factory=dict)
+    """What was found when each was last looked at."""
 
-    def update(self, workload: str, ledgers: Sequence[AdoptionResult]) -> None:
-        """Log what has changed in the other ledgers, each checked on behalf of `workload`."""
+    def update(self, workload: str, looked_at: Sequence[AdoptionResult], only: Sequence[Path] | None = None) -> None:
+        """Log what has changed in the ledgers that were looked at on behalf of `workload`: all, or `only` these."""
+        before = {} if only is None else self._found
+        self._found = before | {one.path: one for one in looked_at}
+        ledgers = tuple(self._found.values())
         self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
         self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())
         self.claimed = exact_sums((claim.dimension, claim.amount) for one in ledgers for claim in one.claimed)
-        for one in ledgers:
+        for one in looked_at:
             self._log_adoption(workload, one)
+            if one.ids_unread and self._is_new(one.path, one.ids_unread.reason):
+                log.warn("usage.ids_unread", path=str(one.path), reason=one.ids_unread.reason, hint=IDS_UNREAD_HINT)
             if one.claimed and self._is_new(one.path, one.claimed):
                 quantities = _plain(exact_sums((claim.dimension, claim.amount) for claim in one.claimed))
                 path = str(one.path)

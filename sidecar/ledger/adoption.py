@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import DATA_ERRORS
-from sidecar.ledger import balance, claims, records, seen_ids, volume
+from sidecar.ledger import balance, claims, live_copy, records, seen_ids, volume
 from sidecar.ledger.amounts import (
     Share,
     Totals,
@@ -84,6 +84,8 @@ class AdoptionResult:
     """Amounts that are frozen there and were not taken now: another ledger claimed them, or ours cannot keep them."""
     skipped: str = ""
     """The reason why nothing was taken: `ledger_locked`, `ledger_of_another`, …"""
+    ids_unread: LedgerError | None = None
+    """Why the ids of a ledger in use could not be read; None where they were, or were before."""
 
     @property
     def left(self) -> int:
@@ -128,6 +130,23 @@ def adopt(
         lock.release()
 
 
+def read_ids(path: Path, ours: Path, owner: Owner, now: datetime, remember_ids: Callable[[bytes], None]) -> None:
+    """Learn the ids that a ledger in use has kept so far; `ours` is our ledger's path. Raises LedgerError.
+
+    Nothing there says that they were given: they are learned again with those that follow, when its lock is free.
+    """
+    with live_copy.copied(path, ours) as copy:
+        connection = open_known(copy, owner, now)
+        try:
+            if _ids_are_known(connection, now):
+                for entries in seen_ids.everything(connection):
+                    remember_ids(entries)
+        except (*FAILURES, *DATA_ERRORS) as exc:
+            raise as_ledger_error(exc, path) from exc
+        finally:
+            connection.close()
+
+
 def forget_receivers(connection: sqlite3.Connection) -> None:
     """Forget which ledgers were given the ids: this workload runs, and will keep ids that they were not given."""
     connection.execute(sql("ids_given_clear"))
@@ -136,13 +155,18 @@ def forget_receivers(connection: sqlite3.Connection) -> None:
 def _copy_ids(connection: sqlite3.Connection, ours: str, now: datetime, remember_ids: Callable[[bytes], None]) -> None:
     """Copy the ids that may still be sent again, once for each ledger that asks and each life of this one."""
     (given,) = connection.execute(sql("ids_given_to"), {"ledger": ours}).fetchone()
-    _, turned_at = connection.execute(sql("push_state")).fetchone()
-    if given or now.timestamp() - turned_at >= 2 * seen_ids.GENERATION_SECONDS:
+    if given or not _ids_are_known(connection, now):
         return
     for entries in seen_ids.everything(connection):
         remember_ids(entries)
     with transaction(connection):
         connection.execute(sql("ids_give"), {"ledger": ours, "at": instant_text(now)})
+
+
+def _ids_are_known(connection: sqlite3.Connection, now: datetime) -> bool:
+    """Return whether the workload itself would still call a push with one of its ids a duplicate."""
+    _, turned_at = connection.execute(sql("push_state")).fetchone()
+    return bool(now.timestamp() - turned_at < 2 * seen_ids.GENERATION_SECONDS)
 
 
 def _adopt(

@@ -1,7 +1,8 @@
 """Keep one workload's usage and records on disk: every operation that other packages call.
 
 `opening` and `volume` decide whether there can be a ledger; `writer` owns the thread and the connection; `pushes`,
-`sealing`, `records`, `balance`, `adoption` and `unsettled` are what a transaction does.
+`sealing`, `records`, `balance`, `adoption` and `unsettled` are what a transaction does; `neighbours` looks after the
+other ledgers on the volume.
 
 Invariants:
 - Everything happens on the writer's thread, one transaction at a time; callers wait for the disk.
@@ -17,10 +18,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from sidecar.ledger import adoption, audit, balance, opening, records, sealing, seen_ids, unsettled, volume
+from sidecar.ledger import adoption, audit, balance, opening, records, sealing, unsettled, volume
 from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import LedgerError
+from sidecar.ledger.neighbours import Neighbours
 from sidecar.ledger.opening import Opened, Owner
 from sidecar.ledger.pushes import PushRequest, PushResult
 from sidecar.ledger.sealing import MakeRecord, Skipped
@@ -55,6 +57,7 @@ class Ledger:
         self._now = now
         aggregations = {dimension.name: dimension.aggregation for dimension in dimensions}
         self._writer = Writer(opened.connection, self.path, aggregations, replace_file=self._replace_file)
+        self._neighbours = Neighbours(self.path, owner, tuple(self._dimensions), self._writer.run)
 
     @classmethod
     def open(
@@ -282,20 +285,20 @@ class Ledger:
         """
         return self._do(unsettled.entries, self._dimensions)
 
-    def adopt(self, now: datetime) -> tuple[AdoptionResult, ...]:
-        """Take over what may be billed of other workloads' ledgers on this volume."""
-        ours = self._do(opening.ledger_name)
+    # -- other ledgers on this volume --------------------------------------------------------------
 
-        def take(ledger: str, transfers: tuple[adoption.Transfer, ...]) -> None:
-            self._do(adoption.take, ledger, transfers, now)
+    def adopt(self, now: datetime, only: Sequence[Path] | None = None) -> tuple[AdoptionResult, ...]:
+        """Take over what may be billed of other workloads' ledgers, or of `only` these, and learn the ids they know."""
+        return self._neighbours.adopt(now, only)
 
-        def remember_ids(entries: bytes) -> None:
-            self._do(seen_ids.remember, entries)
+    @property
+    def others_in_use(self) -> bool:
+        """Return whether another ledger was in use when `adopt` looked last."""
+        return self._neighbours.in_use
 
-        return tuple(
-            adoption.adopt(path, self._owner, tuple(self._dimensions), ours, now, take, remember_ids)
-            for path in volume.other_ledgers(self.path)
-        )
+    def freed(self) -> tuple[Path, ...]:
+        """Return the other ledgers that were in use when `adopt` looked last, and are not any more. Quick."""
+        return self._neighbours.freed()
 
     # -- private -----------------------------------------------------------------------------------
 

@@ -77,9 +77,15 @@ def remember(connection: sqlite3.Connection, entries: bytes) -> None:
 
 
 def everything(connection: sqlite3.Connection) -> Iterator[bytes]:
-    """Yield every id that is known, with its content, up to COPY_IDS at a time; some may come twice."""
+    """Yield every id that is known, with its content, about COPY_IDS at a time; some may come twice."""
+    logged: list[bytes] = []
     for (entries,) in connection.execute(sql("ids_logged_entries")):
-        yield _whole([entries])
+        logged.append(entries)
+        if sum(map(len, logged)) >= COPY_IDS * ENTRY:
+            yield _whole(logged)
+            logged = []
+    if logged:
+        yield _whole(logged)
     rows = connection.execute(sql("ids_sorted"))
     while page := rows.fetchmany(COPY_IDS):
         yield _whole(part for entry in page for part in entry)

@@ -131,6 +131,15 @@ class Lock:
             self._handle = -1
 
 
+def is_free(path: Path) -> bool:
+    """Return whether no process has the ledger at `path` open."""
+    try:
+        Lock(path).release()
+    except LedgerError:
+        return False
+    return True
+
+
 def set_aside(path: Path, now: datetime) -> Path:
     """Rename an unreadable ledger with its log, and return where it is now. Raises LedgerError."""
     stamp = f"{now:%Y%m%dT%H%M%SZ}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from sidecar.billing import status
 from sidecar.billing.loop import BillingLoop
-from sidecar.ledger import adoption
+from sidecar.billing.pause import PASS_SECONDS
+from sidecar.ledger import adoption, live_copy
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.outcomes import Refused, Unknown
 from tests.fakes.log import Events
@@ -175,3 +177,58 @@ def test_usage_that_was_claimed_and_not_taken_is_named(
     story.at("10:51")
     assert story.loop.orphans.claimed == {}
     assert events.of("usage.adopted")[-1]["quantities"] == {"requests": "5"}
+
+
+def test_an_id_that_the_predecessor_kept_counts_once_while_it_runs(make_story: MakeStory, events: Events) -> None:
+    """A rolling update on a kept volume: the next pod starts before the one before it has ended."""
+    before = make_story()
+    before.use("3", id="a")
+    story = make_story(workload="pod-2")
+    story.use("3", id="a")
+    before.use("2", id="b")
+    before.crash()
+    story.clock.advance(1)
+    story.loop.run_once()
+    assert events.one("usage.adopted")["quantities"] == {"requests": "5"}, "in the next pass, not in ten minutes"
+    story.use("2", id="b")
+    story.use("4", id="c")
+    story.at("11:00:40").at("11:10")
+    assert story.aws.bill() == {"10": "9"}
+    assert events.of("usage.ids_unread") == []
+
+
+def test_the_loop_wakes_as_soon_as_a_predecessor_has_ended(make_story: MakeStory) -> None:
+    before = make_story()
+    story = make_story(workload="pod-2")
+    waiting = threading.Thread(target=story.loop._wait_for_pass, daemon=True)
+    waiting.start()
+    before.crash()
+    waiting.join(PASS_SECONDS / 2)
+    assert not waiting.is_alive()
+
+
+def test_what_one_dead_workload_left_stays_shown_when_another_ends(make_story: MakeStory, events: Events) -> None:
+    gone = make_story(workload="pod-0")
+    gone.use("5")
+    gone.aws.always = Refused(code="InvalidUsageDimensionException")
+    gone.at("11:00:40").at("11:10").crash()
+    before = make_story()
+    before.use("1")
+    story = make_story(workload="pod-2")
+    before.crash()
+    story.at("10:20:30")
+    assert [one["quantity"] for one in story.loop.orphans.orphaned] == ["5"]
+    assert len(events.of("usage.orphaned")) == 2, "once by each sidecar"
+
+
+def test_ids_of_a_predecessor_that_cannot_be_read_are_logged_once(
+    make_story: MakeStory, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_story().use("1", id="a")
+    monkeypatch.setattr(live_copy, "FREE_SHARE", 10**15)
+    story = make_story(workload="pod-2")
+    story.at("10:40").at("10:55")
+    logged = events.one("usage.ids_unread")
+    assert logged["reason"] == "ledger_full"
+    assert Path(logged["path"]).exists()
+    assert "StatefulSet" in logged["hint"]
