@@ -198,6 +198,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "ledger.opened": "The ledger is open: its path, and the number of records in each state.",
     "ledger.passed_over": "A newer version wrote the ledger. It was left untouched, and a new one begun beside it.",
     "ledger.recovered": "The disk keeps usage again.",
+    "ledger.removed": "The ledger of a workload which no longer exists was removed: all of it was settled or taken"
+    " over, longer ago than records are kept. Its totals are in `usage export`.",
     "ledger.set_aside": "A ledger that could not be read was renamed, and a new one begun. Keep the file.",
     "loop.stopped": "A loop of the sidecar broke. The liveness probe restarts the container.",
     "metering.denied": 'AWS answered the first real record with "not entitled".',

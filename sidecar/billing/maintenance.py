@@ -5,16 +5,17 @@ A ledger that was in use is taken over as soon as its lock is free: its product 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
 from sidecar.billing.orphans import OrphanTracker
 from sidecar.billing.quarantine import Quarantine
+from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.ledger import Ledger
 
 MAINTENANCE: Final = "maintenance"
 """The kind of a step without which usage is reported all the same."""
-TAKING_OVER: Final = "taking over"
 INTERVAL: Final = timedelta(minutes=10)
 
 
@@ -26,13 +27,22 @@ class Maintenance:
         self._quarantine = quarantine
         self._ran_at: datetime | None = None
 
+    def begin(self, ledger: Ledger, workload: str, now: datetime) -> None:
+        """Do what the first push has to wait for. Raises LedgerError."""
+        self._adopt(workload, lambda: ledger.adopt_recent(now), only_some=True)
+
     def run(self, ledger: Ledger, workload: str, now: datetime) -> None:
         """Do what is to be done, where the last time is long enough ago. Raises LedgerError."""
-        step = self._quarantine.run
         if self._ran_at is not None and abs(now - self._ran_at) < INTERVAL:
             if freed := ledger.freed():
-                step(MAINTENANCE, TAKING_OVER, lambda: self.orphans.update(workload, ledger.adopt(now, freed), freed))
+                self._adopt(workload, lambda: ledger.adopt(now, freed), only_some=True)
             return
         self._ran_at = now
-        step(MAINTENANCE, TAKING_OVER, lambda: self.orphans.update(workload, ledger.adopt(now)))
-        step(MAINTENANCE, "deleting", lambda: ledger.prune(now))
+        self._adopt(workload, lambda: ledger.adopt(now))
+        self._quarantine.run(MAINTENANCE, "deleting", lambda: ledger.prune(now))
+
+    def _adopt(
+        self, workload: str, adopt: Callable[[], tuple[AdoptionResult, ...]], *, only_some: bool = False
+    ) -> None:
+        update = self.orphans.update
+        self._quarantine.run(MAINTENANCE, "taking over", lambda: update(workload, adopt(), only_some=only_some))

@@ -61,7 +61,7 @@ class OpenLedger:
         self._sent_before = False
 
     def begin(self, now: datetime) -> None:
-        """Read, before the first push, what an earlier process, or a workload that is gone, has left."""
+        """Read, before the first push, what an earlier process has left, and which ids others know."""
         ledger = self.ledger
         waiting = ledger.summary()
         self.snapshot = Snapshot(waiting=waiting)
@@ -70,7 +70,7 @@ class OpenLedger:
         self._events.passed_over(ledger.passed_over)
         self._sent_before = waiting.ever_settled or any(one.attempts for one in ledger.in_state(State.SEALED))
         self._policy.restore(ledger)
-        self._maintenance.run(ledger, self._events.workload, now)
+        self._maintenance.begin(ledger, self._events.workload, now)
 
     @property
     def may_send(self) -> bool:

@@ -63,9 +63,9 @@ class OrphanTracker:
     _found: dict[Path, AdoptionResult] = field(default_factory=dict)
     """What was found when each was last looked at."""
 
-    def update(self, workload: str, looked_at: Sequence[AdoptionResult], only: Sequence[Path] | None = None) -> None:
-        """Log what has changed in the ledgers that were looked at on behalf of `workload`: all, or `only` these."""
-        before = {} if only is None else self._found
+    def update(self, workload: str, looked_at: Sequence[AdoptionResult], *, only_some: bool = False) -> None:
+        """Log what has changed in the ledgers that were looked at on behalf of `workload`: all, or `only_some`."""
+        before = self._found if only_some else {}
         self._found = before | {one.path: one for one in looked_at}
         ledgers = tuple(self._found.values())
         self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
@@ -73,6 +73,8 @@ class OrphanTracker:
         self.claimed = exact_sums((claim.dimension, claim.amount) for one in ledgers for claim in one.claimed)
         for one in looked_at:
             self._log_adoption(workload, one)
+            if one.removed:
+                log.event("ledger.removed", path=str(one.path), gone_workload=one.workload)
             if one.ids_unread and self._is_new(one.path, one.ids_unread.reason):
                 log.warn("usage.ids_unread", path=str(one.path), reason=one.ids_unread.reason, hint=IDS_UNREAD_HINT)
             if one.claimed and self._is_new(one.path, one.claimed):

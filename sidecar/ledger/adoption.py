@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import DATA_ERRORS
-from sidecar.ledger import balance, claims, live_copy, records, seen_ids, volume
+from sidecar.ledger import balance, claims, live_copy, records, removal, seen_ids, volume
 from sidecar.ledger.amounts import (
     Share,
     Totals,
@@ -84,6 +84,10 @@ class AdoptionResult:
     """Amounts that are frozen there and were not taken now: another ledger claimed them, or ours cannot keep them."""
     skipped: str = ""
     """The reason why nothing was taken: `ledger_locked`, `ledger_of_another`, …"""
+    removable: bool = False
+    """Nothing in it is needed any more (`removal`)."""
+    removed: bool = False
+    """It was removed."""
     ids_unread: LedgerError | None = None
     """Why the ids of a ledger in use could not be read; None where they were, or were before."""
 
@@ -197,6 +201,7 @@ def _adopt(
         unconfigured=_unconfigured(connection, dimensions),
         claimed=tuple(_transfer(row) for row in frozen if row not in mine),
         skipped=skipped,
+        removable=removal.is_due(connection, now),
     )
 
 

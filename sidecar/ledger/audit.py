@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from collections.abc import Mapping
 from typing import Final
 
 from sidecar.ledger import records
@@ -46,6 +47,11 @@ def total(balance: Balance) -> str:
             "balanced": balance.balanced,
         }
     )
+
+
+def removed(row: Mapping[str, object]) -> str:
+    """Return what a removed ledger came to, of one dimension, as a line of JSON."""
+    return json.dumps({"record": "removed", **row})
 
 
 def _page_end(text: str) -> tuple[int, str]:

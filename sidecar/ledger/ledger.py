@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from sidecar.ledger import adoption, audit, balance, opening, records, sealing, unsettled, volume
+from sidecar.ledger import adoption, audit, balance, opening, records, removal, sealing, unsettled, volume
 from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import LedgerError
@@ -272,10 +272,13 @@ class Ledger:
         """Return the lines of the audit copy behind `after`, and where the next page begins.
 
         "" is the begin of the first page, and the next one of the last. A line of JSON each: records with requests,
-        answers and links; the totals at the end. Raises ValueError for an `after` that no page gave.
+        answers and links; the totals at the end, those of removed ledgers last.
+        Raises ValueError for an `after` that no page gave.
         """
         lines, following = self._do(audit.page, after)
-        return (lines, following) if lines else (list(map(audit.total, self.balances())), "")
+        if lines:
+            return lines, following
+        return [*map(audit.total, self.balances()), *map(audit.removed, self._do(removal.removed))], ""
 
     def unsettled(self) -> list[dict[str, object]]:
         """Return everything that is neither settled nor rolled forward, as JSON values: enough to bill it by hand.
@@ -290,6 +293,10 @@ class Ledger:
     def adopt(self, now: datetime, only: Sequence[Path] | None = None) -> tuple[AdoptionResult, ...]:
         """Take over what may be billed of other workloads' ledgers, or of `only` these, and learn the ids they know."""
         return self._neighbours.adopt(now, only)
+
+    def adopt_recent(self, now: datetime) -> tuple[AdoptionResult, ...]:
+        """Do the same with those that may know ids, before the first push."""
+        return self._neighbours.adopt_recent(now)
 
     @property
     def others_in_use(self) -> bool:

@@ -4,6 +4,7 @@ Invariants:
 - The ids of a ledger in use are read once, before the first push: what its product repeats to ours counts once. What
   it keeps afterwards is learned when its lock is free.
 - A ledger that was in use is known, so that its lock can be tried often.
+- A ledger that nobody uses is read once a day, unless its file changes.
 """
 
 from __future__ import annotations
@@ -11,18 +12,33 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
-from sidecar.ledger import adoption, opening, seen_ids, volume
+from sidecar.ledger import adoption, opening, removal, seen_ids, volume, wal
 from sidecar.ledger.adoption import AdoptionResult, Transfer
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import Owner
 
 T = TypeVar("T")
-LOCKED = "ledger_locked"
+LOCKED: Final = "ledger_locked"
+IDS_SECONDS: Final = 2 * seen_ids.GENERATION_SECONDS
+"""After that long without a write, none of its ids would be a duplicate."""
+LOOK_AGAIN: Final = timedelta(days=1)
+"""One that has not changed is read again after this: it may have become old enough to be removed."""
+State = tuple[int, int, int]
+"""Which file it is, how long, and when it was written to."""
+
+
+class Look(NamedTuple):
+    """One look at a ledger that nobody uses."""
+
+    looked_at: datetime
+    found: AdoptionResult
+    state: State | None
+    """How its file was afterwards."""
 
 
 class Run(Protocol):
@@ -41,6 +57,8 @@ class Neighbours:
         self._in_use: set[Path] = set()
         self._read: set[Path] = set()
         """Those in use whose ids were read."""
+        self._unchanged: dict[Path, Look] = {}
+        """What was found in those that nobody uses."""
 
     @property
     def in_use(self) -> bool:
@@ -51,16 +69,49 @@ class Neighbours:
         """Return those that were in use when they were last looked at, and are not any more."""
         return tuple(sorted(path for path in self._in_use if path.exists() and volume.is_free(path)))
 
+    def adopt_recent(self, now: datetime) -> tuple[AdoptionResult, ...]:
+        """Do `adopt` for those that may know ids, which is all that the first push has to wait for."""
+        others = volume.other_ledgers(self._path)
+        return self.adopt(now, [path for path in others if volume.written_lately(path, IDS_SECONDS)])
+
     def adopt(self, now: datetime, only: Sequence[Path] | None = None) -> tuple[AdoptionResult, ...]:
-        """Take over what may be billed of the others, or of `only` these, and learn the ids. Raises LedgerError."""
+        """Take over what may be billed of the others, or of `only` these, and learn the ids. Raises LedgerError.
+
+        Of all of them, those that are not needed any more are removed.
+        """
         ours = self._run(opening.ledger_name)
         if ours != self._ours:
             self._ours = ours
             self._read.clear()  # ours was begun again, and knows nothing
-        if only is None:
-            self._in_use.clear()
-            only = tuple(volume.other_ledgers(self._path))
-        return tuple(self._adopt(path, ours, now) for path in only)
+            self._unchanged.clear()
+        if only is not None:
+            return tuple(self._look_at(path, ours, now) for path in only)
+        self._in_use.clear()
+        found = [self._look_at(path, ours, now) for path in volume.other_ledgers(self._path)]
+        if any(one.claimed for one in found):  # one of the others may be needed to tell what became of the claim
+            return tuple(found)
+        return tuple(self._remove(one, now) if one.removable else one for one in found)
+
+    def _look_at(self, path: Path, ours: str, now: datetime) -> AdoptionResult:
+        """Return what is found there, from memory where nothing has changed since the last look."""
+        known, state = self._unchanged.pop(path, None), _state(path)
+        lately = known is not None and abs(now - known.looked_at) < LOOK_AGAIN
+        if known is None or not lately or state is None or state != known.state or not volume.is_free(path):
+            known = Look(now, self._adopt(path, ours, now), _state(path))
+        if not known.found.skipped and not known.found.claimed:
+            self._unchanged[path] = known._replace(found=replace(known.found, amounts=()))
+        return known.found
+
+    def _remove(self, found: AdoptionResult, now: datetime) -> AdoptionResult:
+        def keep(rows: Sequence[removal.Row]) -> None:
+            self._run(partial(removal.keep_totals, rows=rows))
+
+        try:
+            removed = removal.remove(found.path, self._owner, now, keep)
+        except LedgerError:
+            return found  # the next look tries again, or says why it cannot be read
+        self._unchanged.pop(found.path, None)
+        return replace(found, removed=removed)
 
     def _adopt(self, path: Path, ours: str, now: datetime) -> AdoptionResult:
         def take(ledger: str, transfers: tuple[Transfer, ...]) -> None:
@@ -88,3 +139,12 @@ class Neighbours:
 
     def _remember(self, entries: bytes) -> None:
         self._run(partial(seen_ids.remember, entries=entries))
+
+
+def _state(path: Path) -> State | None:
+    """Return the state of a ledger's file; None where it is gone or its log holds something."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return None if wal.path_of(path).exists() else (found.st_ino, found.st_size, found.st_mtime_ns)

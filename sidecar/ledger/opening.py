@@ -106,6 +106,8 @@ def _ready_connection(path: Path, owner: Owner, now: datetime) -> sqlite3.Connec
 
 def open_known(path: Path, owner: Owner, now: datetime) -> sqlite3.Connection:
     """Return a connection to another workload's ledger of the same product and region. Raises LedgerError."""
+    if not path.exists():
+        raise LedgerError("ledger_of_another", f"{path.name} was removed by another process.")
     with _opened(path) as (connection, known):
         integrity.check(connection, known)  # first: a changed byte could make it look like another product's
         row = connection.execute(sql("meta")).fetchone() if known else None

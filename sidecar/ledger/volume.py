@@ -1,7 +1,8 @@
 """Check a ledger's directory and file system, name and lock its file, and set unreadable files aside.
 
 Invariants:
-- One owner: flock on a sibling file, held while the process lives; the kernel releases it when the process dies.
+- One owner: flock on a sibling file, held while the process lives; the kernel releases it when the process dies. A lock
+  counts only on the file that has the name: two could hold locks on different files of one name.
 - No ledger on a network file system: its locks and its fsync may report success without effect.
 - A file that cannot be read is renamed, never deleted, and never over another one.
 
@@ -13,11 +14,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from sidecar.ledger import wal
 from sidecar.ledger.errors import LedgerError, as_ledger_error
 from sidecar.ledger.kept_file import sync_directory, workload_digest
 
@@ -114,7 +117,17 @@ class Lock:
             holder = os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip()
             os.close(self._handle)
             raise LedgerError("ledger_locked", f"{path.name} is held by {holder or 'another process'}.") from exc
+        if not self._has_its_name():
+            self.release()
+            raise LedgerError("ledger_locked", f"{path.name} is being removed by another process.")
         self._write_holder()
+
+    def _has_its_name(self) -> bool:
+        """Return whether the file that is locked is still the one another process would lock."""
+        try:
+            return os.path.samestat(os.fstat(self._handle), os.stat(self._path, follow_symlinks=False))
+        except OSError:
+            return False
 
     def _write_holder(self) -> None:
         """Write the holder into the file. On a full disk the name is missing; the lock holds nevertheless."""
@@ -125,10 +138,20 @@ class Lock:
             pass
 
     def release(self) -> None:
-        """Release the lock. The file stays: with it removed, two could hold locks on different files of one name."""
+        """Release the lock. The file stays."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    def remove(self) -> None:
+        """Delete the file, with its ledger gone, and release the lock. Raises OSError."""
+        self._path.unlink(missing_ok=True)
+        self.release()
+
+
+def written_lately(path: Path, seconds: float) -> bool:
+    """Return whether the ledger at `path`, or its log, was written to within this time, by this machine's clock."""
+    return any(one.stat().st_mtime > time.time() - seconds for one in (path, wal.path_of(path)) if one.exists())
 
 
 def is_free(path: Path) -> bool:

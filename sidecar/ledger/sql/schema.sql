@@ -48,9 +48,11 @@ ON CONFLICT (dimension) DO UPDATE SET
   aggregation = excluded.aggregation, scale = excluded.scale, decimals = excluded.decimals;
 
 -- name: rows_changed
--- The tables with a row that is not what was written, one at most.
+-- The tables with a row that is not what was written, one at most. A key is written with the bucket that counts it.
 SELECT 'meta' FROM meta WHERE as_read IS NOT as_written
 UNION ALL SELECT 'bucket' FROM bucket WHERE as_read IS NOT as_written
+UNION ALL SELECT 'unique_key' FROM (SELECT DISTINCT hour, dimension FROM unique_key) AS k
+  WHERE NOT EXISTS (SELECT 1 FROM bucket AS b WHERE b.hour = k.hour AND b.dimension = k.dimension)
 UNION ALL SELECT 'lifetime' FROM lifetime WHERE as_read IS NOT as_written
 UNION ALL SELECT 'rolled' FROM rolled WHERE as_read IS NOT as_written
 UNION ALL SELECT 'usage_record' FROM usage_record WHERE as_read IS NOT as_written

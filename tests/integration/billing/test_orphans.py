@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from sidecar.billing import status
 from sidecar.billing.loop import BillingLoop
+from sidecar.billing.open_ledger import OpenLedger
 from sidecar.billing.pause import PASS_SECONDS
 from sidecar.ledger import adoption, live_copy
 from sidecar.ledger.errors import LedgerError
+from sidecar.metering.events import PushAccepted
 from sidecar.metering.outcomes import Refused, Unknown
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
@@ -232,3 +235,33 @@ def test_ids_of_a_predecessor_that_cannot_be_read_are_logged_once(
     assert logged["reason"] == "ledger_full"
     assert Path(logged["path"]).exists()
     assert "StatefulSet" in logged["hint"]
+
+
+def test_the_first_push_does_not_wait_for_old_ledgers(
+    make_story: MakeStory, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = make_story()
+    gone.use("3")
+    gone.crash()
+    assert gone.loop.ledger is not None
+    os.utime(gone.loop.ledger.path, (1, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenLedger, "run_pass", lambda *_: None)
+        story = make_story(workload="pod-2")
+    assert story.use("1") == PushAccepted(accepted=1, duplicates=0)
+    assert events.of("usage.adopted") == []
+    story.at("10:21")
+    assert events.one("usage.adopted")["quantities"] == {"requests": "3"}
+
+
+def test_the_removal_of_a_settled_ledger_is_logged(make_story: MakeStory, events: Events) -> None:
+    gone = make_story()
+    gone.use("3")
+    gone.at("11:00:40").at("11:10").crash()
+    story = make_story(workload="pod-2")
+    story.clock.advance(40 * 24 * 3600)
+    story.loop.run_once()
+    logged = events.one("ledger.removed")
+    assert gone.loop.ledger is not None
+    assert (logged["gone_workload"], logged["path"]) == ("pod-1", str(gone.loop.ledger.path))
+    assert not gone.loop.ledger.path.exists()

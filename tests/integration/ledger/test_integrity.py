@@ -77,6 +77,16 @@ def places(content: bytes, most: int, header: int = HEADER) -> list[tuple[int, i
     return [(at, chance.randrange(8)) for at in chosen]
 
 
+@pytest.mark.parametrize("change", ["hour = hour + 1", "dimension = 'other'"])
+def test_a_key_without_the_bucket_that_counts_it_is_corruption(story: Story, change: str) -> None:
+    used(story)
+    connection = raw_connection(story.path)
+    connection.execute(f"UPDATE unique_key SET {change}")
+    connection.commit()
+    connection.close()
+    assert story.open().set_aside is not None
+
+
 def test_a_changed_bit_is_found_or_changes_nothing_that_is_billed(story: Story) -> None:
     content = used(story).read_bytes()
     right = facts(story.open())
