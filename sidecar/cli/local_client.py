@@ -7,6 +7,7 @@ Invariants:
 - Outside Kubernetes overdue metering is unhealthy where `SIDECAR_ON_METERING_OVERDUE=not_ready` says so; under `shut`
   the gate itself is.
 - A response that does not come within a second is a shut gate.
+- Only an address of this machine or pod is asked, whatever the environment says: a gate elsewhere is not this one's.
 """
 
 from __future__ import annotations
@@ -60,15 +61,28 @@ def shown(address: tuple[str, int]) -> str:
 
 
 def connect(addresses: Sequence[tuple[str, int]], timeout: float) -> socket.socket:
-    """Return a connection to the first address that takes one. Raises the OSError of the first where none does."""
+    """Return a connection to the first address of this machine or pod that takes one.
+
+    Raises the OSError of the first address where none does.
+    """
     deadline = time.monotonic() + timeout
     first: OSError | None = None
     for address in addresses:
         try:
-            return socket.create_connection(address, max(0.001, deadline - time.monotonic()))
+            found = socket.create_connection(address, max(0.001, deadline - time.monotonic()))
         except OSError as exc:
             first = first or exc
+            continue
+        if is_here(found.getpeername()[0], found.getsockname()[0]):
+            return found
+        found.close()
+        first = first or OSError(f"{shown(address)} is not an address of this machine or pod")
     raise first or OSError("there is no address to ask")
+
+
+def is_here(peer: str, own: str) -> bool:
+    """Return whether a connection from `own` to `peer` stays on this machine: both ends have one address then."""
+    return peer == own or peer.startswith("127.")
 
 
 def authorization(manifest: str = MANIFEST) -> dict[str, str]:

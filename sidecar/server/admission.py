@@ -16,6 +16,7 @@ RFC 6761, section 6.3 (localhost); RFC 9112, section 3.2.2 (absolute form).
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable
 from typing import Any, Final
@@ -25,6 +26,8 @@ from sidecar.api import probes
 from sidecar.server.http_error import HttpError
 
 LOOPBACK_NAMES: Final = ("localhost", "ip6-localhost", "ip6-loopback")
+LOOPBACK_NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+localhost")
+"""Any name below `localhost`: browsers and resolvers keep it on this machine (RFC 6761)."""
 LOOPBACK_V4: Final = b"\x7f"
 LOOPBACK_V6: Final = b"\x00" * 15 + b"\x01"
 MAPPED_V4: Final = b"\x00" * 10 + b"\xff\xff"
@@ -90,7 +93,7 @@ class Admission:
         return all(self._known(_canonical(_without_port(one)), own_address) for one in named)
 
     def _known(self, host: bytes | str, own_address: str) -> bool:
-        return _is_loopback(host) or host in self._hosts or host == _canonical(own_address)
+        return _is_loopback(host) or host in self._hosts or host == _canonical(own_address.partition("%")[0])
 
     def _proven(self, authorizations: list[str]) -> bool:
         if len(authorizations) != 1 or self._token is None:
@@ -101,13 +104,13 @@ class Admission:
 
 def is_loopback(address: str) -> bool:
     """Return whether only this machine, or this pod, reaches the address."""
-    return _is_loopback(_canonical(address))
+    return _is_loopback(_canonical(address.partition("%")[0]))
 
 
 def _is_loopback(host: bytes | str) -> bool:
     if isinstance(host, bytes):
         return host[:1] == LOOPBACK_V4 if len(host) == 4 else host == LOOPBACK_V6
-    return host in LOOPBACK_NAMES or host.endswith(".localhost")
+    return host in LOOPBACK_NAMES or LOOPBACK_NAME.fullmatch(host) is not None
 
 
 def _foreign(origin: str, host: str) -> bool:
@@ -125,10 +128,11 @@ def _without_port(authority: str) -> str:
 
 def _canonical(host: str) -> bytes | str:
     """Return an address as its bytes, a name in lower case: each has one form then."""
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1].partition("%")[0] if bracketed else host
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
-            address = socket.inet_pton(family, bare.partition("%")[0])
+            address = socket.inet_pton(family, bare)
         except (OSError, ValueError):
             continue
         return address[12:] if address.startswith(MAPPED_V4) and len(address) == 16 else address

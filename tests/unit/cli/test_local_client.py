@@ -283,3 +283,43 @@ def test_the_health_check_imports_next_to_nothing() -> None:
     assert (code, said) == (0, "entitled (some_reason): Do this.")
     assert "sidecar.cli.local_client" in modules
     assert not [name for name in HEAVY if name in modules]
+
+
+@pytest.mark.parametrize(
+    ("peer", "own", "here"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.2", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.2", "10.0.0.1", False),
+        ("fd00::2", "fd00::1", False),
+    ],
+)
+def test_an_address_is_here_where_both_ends_of_a_connection_are(peer: str, own: str, here: bool) -> None:
+    assert local_client.is_here(peer, own) is here
+
+
+class Elsewhere:
+    """A connection to another machine."""
+
+    closed = False
+
+    def getpeername(self) -> tuple[str, int]:
+        return ("192.0.2.77", 8484)
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("192.0.2.2", 40000)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_gate_on_another_machine_is_not_believed(monkeypatch: Env) -> None:
+    there = Elsewhere()
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", "192.0.2.77:8484")
+    monkeypatch.setattr(local_client.socket, "create_connection", lambda *_: there)
+    fine, line = local_client.healthcheck(str(NOWHERE))
+    assert not fine
+    assert "192.0.2.77:8484 is not an address of this machine or pod" in line
+    assert there.closed
