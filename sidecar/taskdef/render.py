@@ -91,7 +91,7 @@ def render(given: Mapping[str, Any], options: RenderOptions) -> tuple[Json, list
     proxy.start_after_proxy(work.definition, sidecar)
     _add_volume(work, sidecar)
     work.problems += rules.find_problems(work.definition, launch_type, mode)
-    work.problems += proxy.find_problems(work.definition, work.options.gate)
+    work.problems += proxy.find_problems(work.definition, work.options.gate, mode)
     work.problems += limits.find_problems(work.definition, launch_type)
     if work.problems:
         raise CannotRender(work.problems)

@@ -9,7 +9,7 @@ import pytest
 from sidecar.taskdef.container import NAME
 from sidecar.taskdef.render import CannotRender, RenderOptions, render
 from tests.ecs.agent_rules import Container, Health, Status, may_start, may_stop
-from tests.unit.taskdef.support import FARGATE_APP, IMAGE, container, merged, refused, with_containers
+from tests.unit.taskdef.support import BRIDGE_APP, FARGATE_APP, IMAGE, container, merged, refused, with_containers
 
 HEALTH = {"command": ["CMD-SHELL", "curl -s http://localhost:9901/server_info"]}
 ENVOY = {"name": "envoy", "image": "e", "essential": True, "user": "1337", "healthCheck": HEALTH}
@@ -22,6 +22,13 @@ def meshed(proxy: dict[str, Any] = ENVOY, ignored: str = "169.254.170.2,169.254.
     return with_containers(proxy) | {"proxyConfiguration": configuration}
 
 
+def waiting_for_proxy(condition: str, proxy: dict[str, Any] = ENVOY) -> dict[str, Any]:
+    """Return a merged definition whose sidecar waits for the proxy by a condition of the seller's."""
+    made = merged(meshed(proxy))
+    container(made)["dependsOn"] = [{"containerName": "envoy", "condition": condition}]
+    return made
+
+
 def without_health_check() -> dict[str, Any]:
     return {key: value for key, value in ENVOY.items() if key != "healthCheck"}
 
@@ -30,7 +37,10 @@ def notes(given: dict[str, Any]) -> str:
     return " ".join(render(given, RenderOptions(gate=["app"], image=IMAGE))[1])
 
 
-@pytest.mark.parametrize(("proxy", "condition"), [(ENVOY, "HEALTHY"), (without_health_check(), "START")])
+@pytest.mark.parametrize(
+    ("proxy", "condition"),
+    [(ENVOY, "HEALTHY"), (without_health_check(), "START"), (ENVOY | {"healthCheck": {"command": ["NONE"]}}, "START")],
+)
 def test_the_sidecar_waits_for_the_proxy(proxy: dict[str, Any], condition: str) -> None:
     made = merged(meshed(proxy))
     assert container(made)["dependsOn"] == [{"containerName": "envoy", "condition": condition}]
@@ -56,11 +66,58 @@ def test_without_a_proxy_the_sidecar_waits_for_nothing() -> None:
     assert "proxy" not in notes(with_containers(ENVOY))
 
 
-def test_a_dependency_of_the_sellers_on_the_proxy_stays() -> None:
+@pytest.mark.parametrize(
+    ("condition", "proxy"), [("START", ENVOY), ("HEALTHY", ENVOY), ("START", without_health_check())]
+)
+def test_a_dependency_of_the_sellers_on_the_proxy_stays(condition: str, proxy: dict[str, Any]) -> None:
+    given = waiting_for_proxy(condition, proxy)
+    assert container(merged(given))["dependsOn"] == [{"containerName": "envoy", "condition": condition}]
+
+
+@pytest.mark.parametrize(
+    ("condition", "proxy", "words"),
+    [
+        ("COMPLETE", ENVOY, "waits for 'envoy' with 'COMPLETE', and the proxy runs as long as the task"),
+        ("SUCCESS", ENVOY | {"essential": False}, "waits for 'envoy' with 'SUCCESS', and the proxy runs as long"),
+        ("HEALTHY", without_health_check(), "waits for 'envoy' with 'HEALTHY', and the proxy has no healthCheck"),
+    ],
+)
+def test_a_condition_that_the_proxy_never_meets_is_refused(condition: str, proxy: dict[str, Any], words: str) -> None:
+    assert f"{NAME}.dependsOn: {words}" in refused(waiting_for_proxy(condition, proxy))
+
+
+def test_one_condition_of_several_that_the_proxy_never_meets_is_refused() -> None:
+    given = waiting_for_proxy("START")
+    container(given)["dependsOn"].append({"containerName": "envoy", "condition": "COMPLETE"})
+    assert "'COMPLETE'" in refused(given)
+
+
+def test_a_condition_on_another_container_is_the_sellers() -> None:
     given = merged(meshed())
-    own = [{"containerName": "envoy", "condition": "START"}]
-    container(given)["dependsOn"] = own
-    assert container(merged(given))["dependsOn"] == own
+    given["containerDefinitions"].append({"name": "migrate", "image": "m", "essential": False})
+    container(given)["dependsOn"].append({"containerName": "migrate", "condition": "SUCCESS"})
+    assert merged(given) == given
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        (BRIDGE_APP, "bridge"),
+        ({key: value for key, value in BRIDGE_APP.items() if key != "networkMode"}, "bridge"),
+        (BRIDGE_APP | {"networkMode": "host"}, "host"),
+        (BRIDGE_APP | {"networkMode": "host", "requiresCompatibilities": ["MANAGED_INSTANCES"]}, "host"),
+    ],
+)
+def test_a_proxy_without_a_network_of_the_task_is_refused(given: dict[str, Any], mode: str) -> None:
+    assert merged(given)
+    envoy = ENVOY | {"memory": 128}
+    meshed_app = given | {
+        "proxyConfiguration": meshed()["proxyConfiguration"],
+        "containerDefinitions": [*given["containerDefinitions"], envoy],
+    }
+    words = f"networkMode: is {mode!r}, and ECS takes a proxyConfiguration with 'awsvpc' alone"
+    assert words in refused(meshed_app)
+    assert merged(meshed_app | {"networkMode": "awsvpc"})
 
 
 @pytest.mark.parametrize(
