@@ -1,11 +1,12 @@
-"""Find what exceeds the limits that ECS counts over a whole task: containers, memory and CPU.
+"""Find what exceeds the limits that ECS sets to a task and its containers: their number, memory and CPU.
 
 Invariants:
 - A size that is no number of ECS's, such as a placeholder of a template, is the seller's: nothing is compared with it.
-- What would fit is never refused: a container without `memoryReservation` counts as nothing.
+- What would fit is never refused: a container without `memoryReservation` counts as nothing, and one may reserve all of
+  its `memory`, which the reference denies and ECS takes (github.com/awsdocs/amazon-ecs-developer-guide/pull/242).
 
-Sources: Amazon ECS API Reference, RegisterTaskDefinition (`cpu`, `memory`) and ContainerDefinition; Amazon ECS
-developer guide, "Amazon ECS service quotas" (containers in a task definition).
+Sources: Amazon ECS API Reference, RegisterTaskDefinition (`cpu`, `memory`) and ContainerDefinition (`memory`,
+`memoryReservation`); Amazon ECS developer guide, "Amazon ECS service quotas" (containers in a task definition).
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ def find_problems(definition: Json, launch_type: str) -> Iterator[Problem]:
         fault = f"has {len(containers)} containers, {NAME!r} among them; ECS takes {CONTAINERS_MAX}. Remove one."
         yield Problem(setting="containerDefinitions", fault=fault)
     yield from _memory(definition, containers)
+    yield from _reserved(containers)
+    if launch_type != FARGATE and not definition.get("memory"):  # on Fargate the task's is missing, see `render`
+        yield from _unsized(containers)
     if launch_type == FARGATE:  # elsewhere AWS names no such rule
         yield from _sum(definition, containers, "cpu", "cpu", "CPU units")
 
@@ -56,6 +60,22 @@ def _memory(definition: Json, containers: list[Json]) -> Iterator[Problem]:
             )
             yield Problem(setting=f"{one['name']}.memory", fault=fault)
     yield from _sum(definition, containers, "memoryReservation", "memory", "MiB")
+
+
+def _reserved(containers: list[Json]) -> Iterator[Problem]:
+    for one in containers:
+        memory, reserved = one.get("memory", 0), one.get("memoryReservation", 0)
+        if 0 < memory < reserved:
+            fault = f"is {reserved} MiB, more than its memory of {memory} MiB. Lower it, or raise memory."
+            yield Problem(setting=f"{one['name']}.memoryReservation", fault=fault)
+
+
+def _unsized(containers: list[Json]) -> Iterator[Problem]:
+    """Yield the containers of a task without `memory` for which ECS knows no size at all; 0 is none."""
+    for one in containers:
+        if not one.get("memory") and not one.get("memoryReservation"):
+            fault = "is missing, as are its memoryReservation and the task's memory; ECS wants one of them. Add one."
+            yield Problem(setting=f"{one['name']}.memory", fault=fault, example="512")
 
 
 def _sum(definition: Json, containers: list[Json], field: str, of_task: str, unit: str) -> Iterator[Problem]:

@@ -8,7 +8,16 @@ import pytest
 
 from sidecar.taskdef.container import NAME
 from sidecar.taskdef.limits import task_size
-from tests.unit.taskdef.support import EC2_APP, FARGATE_APP, container, merged, refused, with_containers, with_sidecar
+from tests.unit.taskdef.support import (
+    BRIDGE_APP,
+    EC2_APP,
+    FARGATE_APP,
+    container,
+    merged,
+    refused,
+    with_containers,
+    with_sidecar,
+)
 
 
 def sized(given: dict[str, Any], of_app: dict[str, Any], **of_task: str) -> dict[str, Any]:
@@ -53,6 +62,56 @@ def test_more_than_the_task_has_is_refused(given: dict[str, Any], words: str) ->
 def test_what_fits_is_not_refused(given: dict[str, Any]) -> None:
     """Hard limits may add up to more than the task has: only reservations are added."""
     assert merged(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        sized(EC2_APP, {"memory": 128, "memoryReservation": 129}),
+        sized(EC2_APP, {"memory": 128, "memoryReservation": 129}, memory="512"),
+        sized(EC2_APP, {"memory": 128, "memoryReservation": 129}, memory="${MEMORY}"),
+        sized(FARGATE_APP, {"memory": 128, "memoryReservation": 129}),
+    ],
+)
+def test_a_container_that_reserves_more_than_its_memory_is_refused(given: dict[str, Any]) -> None:
+    assert "app.memoryReservation: is 129 MiB, more than its memory of 128 MiB. Lower it" in refused(given)
+    fits = sized(given, {"memory": 128, "memoryReservation": 128})
+    assert merged(fits)
+
+
+def test_the_sidecars_own_reservation_is_compared_with_its_memory() -> None:
+    words = f"{NAME}.memoryReservation: is 64 MiB, more than its memory of 32 MiB"
+    assert words in refused(with_sidecar(EC2_APP, memory=32, memoryReservation=64))
+
+
+@pytest.mark.parametrize("sizes", [{}, {"memory": 0}, {"memory": 0, "memoryReservation": 0}])
+def test_a_container_without_any_memory_on_ec2_is_refused(sizes: dict[str, int]) -> None:
+    for given in (EC2_APP, BRIDGE_APP, {**EC2_APP, "requiresCompatibilities": ["MANAGED_INSTANCES"]}):
+        words = refused(sized(given, sizes))
+        assert "app.memory: is missing, as are its memoryReservation and the task's memory; ECS wants one" in words
+        assert NAME not in words
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        sized(EC2_APP, {"memory": 128}),
+        sized(EC2_APP, {"memoryReservation": 128}),
+        sized(EC2_APP, {"memory": 0, "memoryReservation": 128}),
+        sized(EC2_APP, {}, memory="512"),
+        sized(EC2_APP, {}, memory="${MEMORY}"),
+        sized(FARGATE_APP, {}),
+    ],
+)
+def test_one_of_the_three_sizes_is_enough(given: dict[str, Any]) -> None:
+    assert merged(given)
+
+
+def test_on_fargate_the_tasks_missing_memory_is_one_problem() -> None:
+    given = {key: value for key, value in FARGATE_APP.items() if key != "memory"}
+    words = refused(given)
+    assert "memory: is missing; Fargate wants it for the whole task" in words
+    assert "app.memory" not in words
 
 
 @pytest.mark.parametrize("memory", ["512", "0.5 GB"])
