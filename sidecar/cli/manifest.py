@@ -10,7 +10,7 @@ from pathlib import Path
 from sidecar.cli.commands import Commands
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import SETTINGS, EntitlementCheck, describe, manifest, seal, yaml_file
-from sidecar.settings.manifest import NOT_SEALED, SEALED_BY_PRODUCT, Manifest, Product, has_key
+from sidecar.settings.manifest import ENDPOINT_OVERRIDES, SEALED_BY_PRODUCT, Manifest, Product, has_key
 
 
 def add_parsers(commands: Commands) -> None:
@@ -72,7 +72,7 @@ def open_settings(found: Manifest) -> list[str]:
     if all(one.public_keys for one in found.products):
         closed |= {"public_key_version"}
     if not found.allow_endpoint_override:
-        closed |= set(NOT_SEALED)
+        closed |= set(ENDPOINT_OVERRIDES)
     return [setting.name for setting in SETTINGS if setting.name not in closed]
 
 

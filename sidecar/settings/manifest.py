@@ -11,11 +11,12 @@ A YAML file of the form
               …
         entitlement_check: register_usage
         dimensions: [requests]
-    on_denied: exit                  # any lower-case setting may be sealed
+    on_denied: exit                  # any lower-case setting but those of NOT_SEALED may be sealed
     allow_endpoint_override: false   # the default
 
 Invariants:
 - What the manifest names cannot be changed from outside; outside only chooses among its products.
+- It seals content, never a file beside it: `seal` has the digest of the manifest alone. `public_key_file` is refused.
 - An unknown key is an error: a seller must not believe something sealed that is not.
 - A sealed key is used: where the manifest does not say how a product with a key is checked, `register_usage` is sealed,
   since no other check verifies an answer with it.
@@ -43,8 +44,10 @@ SEALED_BY_PRODUCT: Final = ("entitlement_check", "dimensions")
 KEY_KEYS: Final = ("version", "key")
 KEYS_MAX: Final = 16
 """Each may cost two calls of AWS, so a longer list might never be tried to its end."""
-NOT_SEALED: Final = ("endpoint_url", "clock_url")
-"""Settings that are never sealed: `allow_endpoint_override` allows them."""
+ENDPOINT_OVERRIDES: Final = ("endpoint_url", "clock_url")
+"""Settings that `allow_endpoint_override` allows."""
+NOT_SEALED: Final = (*ENDPOINT_OVERRIDES, "public_key_file")
+"""Settings that are never sealed. A key's file could be replaced, and with it the key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,12 @@ def read(document: Mapping[str, object], path: Path, problems: list[Problem]) ->
         elif key in BY_NAME and key not in NOT_SEALED:
             if _checked(path, key, BY_NAME[key].parse, value, problems) is not None:
                 sealed[key] = value
+        elif key == "public_key_file":
+            fault = (
+                "is not a key of the manifest: it seals where the key is, and not the key, so another file in its place"
+                " would open the gate. Write the key itself into public_keys."
+            )
+            problems.append(_problem(path, key, fault, "public_keys: [{version: 1, key: …}]"))
         else:
             problems.append(_problem(path, key, "is not a key of the manifest."))
     if "products" not in document:
@@ -102,7 +111,7 @@ def _with_check(product: Product, sealed: Mapping[str, object]) -> Product:
 
 def has_key(product: Product, sealed: Mapping[str, object]) -> bool:
     """Return whether the manifest seals a public key for the product: its own, or one for all."""
-    return bool(product.public_keys) or any(name in sealed for name in ("public_key", "public_key_file"))
+    return bool(product.public_keys) or "public_key" in sealed
 
 
 def _products(value: object, path: Path, problems: list[Problem]) -> tuple[Product, ...]:

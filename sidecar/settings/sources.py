@@ -337,7 +337,7 @@ def _refuse_other_keys(
 
 
 def _guard_endpoint(found: Collected, given: Mapping[str, RawValue]) -> None:
-    for name in manifest.NOT_SEALED:
+    for name in manifest.ENDPOINT_OVERRIDES:
         url = found.values.get(name)
         if url and found.manifest and not found.manifest.allow_endpoint_override:
             fault = (

@@ -249,6 +249,7 @@ def test_what_a_manifest_leaves_to_outside_is_listed_and_warned_of(
     [
         ({}, "products"),
         (GOOD | {"on_deny": "exit"}, "on_deny"),
+        (GOOD | {"public_key_file": "/etc/key.pem"}, "Write the key itself into public_keys"),
         ("a: [", "is not YAML"),
         ("- a", "no mapping"),
         ({"products": [{"code": "a", "public_keys": [{"version": 1, "key": private_pem()}]}]}, "private key"),

@@ -104,7 +104,7 @@ def test_each_schema_is_a_valid_json_schema(schema: dict[str, Any]) -> None:
 def test_the_schemas_have_every_setting_that_their_file_may_have() -> None:
     names = {one.name for one in SETTINGS}
     assert set(describe.file_schema()["properties"]) == names
-    assert set(describe.manifest_schema()["properties"]) == names - {"endpoint_url", "clock_url"} | {
+    assert set(describe.manifest_schema()["properties"]) == names - set(manifest.NOT_SEALED) | {
         "products",
         "allow_endpoint_override",
     }
@@ -120,6 +120,7 @@ GOOD: list[dict[str, Any]] = [
     {"products": [ONE | {"entitlement_check": "register_usage"}]},
     {"products": [ONE | {"entitlement_check": "meter_usage", "dimensions": ["a", {"name": "b", "scale": "0.5"}]}]},
     {"products": [ONE], "dimensions": "a,b"},
+    {"products": [{"code": "a"}], "public_key": public_pem()},
     {"products": [ONE | {"public_keys": [KEY, KEY | {"version": 2147483647}]}]},
     {"products": [ONE, ONE | {"code": "b"}]},
     {"products": [ONE | {"public_keys": [{"version": 1, "key": base64_of(public_pem())}]}]},
@@ -157,6 +158,9 @@ BAD: list[dict[str, Any]] = [
     {"products": [ONE], "allow_endpoint_override": "false"},
     {"products": [ONE], "allow_endpoint_override": 0},
     {"products": [ONE], "endpoint_url": "http://x"},
+    {"products": [{"code": "a"}], "public_key_file": "/etc/key.pem"},
+    {"products": [ONE], "public_key_file": "/etc/key.pem"},
+    {"products": [ONE | {"public_key_file": "/etc/key.pem"}]},
     {"products": [ONE], "on_denied": "stop"},
     {"products": [ONE], "on_denied": ["exit"]},
     {"products": [ONE], "reask_seconds": -1},

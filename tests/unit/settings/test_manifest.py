@@ -256,12 +256,36 @@ def test_a_sealed_key_implies_the_check_that_uses_it(sealed: Write) -> None:
         assert found.origins["entitlement_check"] == "manifest"
 
 
-def test_a_key_that_is_sealed_for_all_products_is_used_too(sealed: Write, tmp_path: Path) -> None:
+def test_a_key_that_is_sealed_for_all_products_is_used_too(sealed: Write) -> None:
+    path = sealed(products=[{"code": CODE}], public_key=public_pem())
+    assert load({}, manifest=path).origins["entitlement_check"] == "manifest"
+    assert "register_usage" in problem(CHECK, manifest=path).fault
+
+
+@pytest.mark.parametrize("products", [[{"code": CODE}], [product()]])
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_file_of_a_key_cannot_be_sealed(
+    products: list[object], exists: bool, sealed: Write, tmp_path: Path
+) -> None:
+    """A volume over the file would bring another key, and the manifest's digest would stay the same."""
+    if exists:
+        (tmp_path / "key.pem").write_text(public_pem("forged"))
+    path = sealed(products=products, public_key_file=str(tmp_path / "key.pem"))
+    found = next(one for one in problems({}, manifest=path) if "public_key_file" in one.setting)
+    assert found.setting == f"public_key_file in {path}"
+    assert "Write the key itself into public_keys" in found.fault
+
+
+def test_the_file_of_a_key_cannot_be_sealed_for_one_product(sealed: Write, tmp_path: Path) -> None:
+    path = sealed(products=[product(public_key_file=str(tmp_path / "key.pem"))])
+    assert problem({}, manifest=path).setting == f"products[0].public_key_file in {path}"
+
+
+def test_where_no_key_is_sealed_outside_may_name_its_file(sealed: Write, tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(public_pem())
-    for sealing in ({"public_key": public_pem()}, {"public_key_file": str(tmp_path / "key.pem")}):
-        path = sealed(products=[{"code": CODE}], **sealing)
-        assert load({}, manifest=path).origins["entitlement_check"] == "manifest"
-        assert "register_usage" in problem(CHECK, manifest=path).fault
+    found = load({"SIDECAR_PUBLIC_KEY_FILE": str(tmp_path / "key.pem")}, manifest=sealed(products=[{"code": CODE}]))
+    assert [one.pem for one in found.public_keys] == [public_pem()]
+    assert found.origins["public_keys"] == "environment"
 
 
 def test_each_product_has_the_check_of_its_own_key(sealed: Write) -> None:
