@@ -250,6 +250,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "usage.quarantined": "Something could not be processed: a record, a dimension's usage, or a step of the loop. It"
     " stays in the ledger and is tried again; everything else goes on. `what` names it, `error` and `where` say why.",
     "usage.rolled_forward": "The usage of an expired, disputed or rejected record is counted in the open hour.",
+    "usage.unanswered": "The outcome of a record of a workload which no longer runs is unknown. It is sent again if"
+    " that workload comes back in time; otherwise `usage.orphaned` follows.",
     "usage.unconfigured": "Usage of a dimension that is no longer configured waits. The line says how much, and where.",
 }
 """Log event → meaning."""

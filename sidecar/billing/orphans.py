@@ -29,6 +29,10 @@ UNREADABLE_HINT: Final = (
     "The file at `path` is another workload's: it is left as it is, and this workload is metered without it. Keep it"
     " for the seller's support."
 )
+UNANSWERED_HINT: Final = (
+    "AWS may have counted this record. Its own workload sends it again if it comes back while AWS takes it. From"
+    " another one AWS would count it as another record. If it does not come back, it is logged as `usage.orphaned`."
+)
 IDS_UNREAD_HINT: Final = (
     "Another workload uses the ledger at `path`. Until it ends, an event that was sent to it and is sent again to this"
     " one counts twice. With a kept volume use Recreate or a StatefulSet, so that one pod ends before the next starts."
@@ -73,6 +77,9 @@ class OrphanTracker:
         self.claimed = exact_sums((claim.dimension, claim.amount) for one in ledgers for claim in one.claimed)
         for one in looked_at:
             self._log_adoption(workload, one)
+            for record in one.unanswered:
+                if self._is_new(one.path, record.hour, record.dimension):
+                    log.warn("usage.unanswered", workload=workload, **_orphan(one, record), hint=UNANSWERED_HINT)
             if one.removed:
                 log.event("ledger.removed", path=str(one.path), gone_workload=one.workload)
             if one.ids_unread and self._is_new(one.path, one.ids_unread.reason):

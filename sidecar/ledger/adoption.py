@@ -8,7 +8,10 @@ Invariants:
 - Ids are copied before amounts: an event that the product repeats to the next workload is a duplicate there,
   billed or not.
 - Rolled forward: usage that was never sealed, carried remainders, and records that were never sent or
-  definitely refused every time. A record whose outcome is unknown is rejected there: AWS may have billed it.
+  definitely refused every time.
+- A record whose outcome is unknown is never sent in another's name: AWS tells records apart by the pod or task that
+  asks, so that the same request, client token included, may count once more. While AWS takes it, it stays sealed: its
+  own workload may come back and send it again. Then it is rejected there, for a person.
 - An amount that one ledger claimed is taken by no other, unless `claims` moves the claim: after a crash two would
   bill it.
 - Disputed and rejected records stay where they are, for a person.
@@ -48,6 +51,7 @@ from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
 from sidecar.metering.quantities import exact_difference, exact_sum, exact_sums, plain
 from sidecar.metering.records import UsageRecord
+from sidecar.metering.schedule import too_late
 from sidecar.metering.states import Action, Disposition, State, next_state
 from sidecar.settings.dimensions import Dimension
 
@@ -78,6 +82,8 @@ class AdoptionResult:
     amounts: tuple[Transfer, ...] = ()
     orphans: tuple[UsageRecord, ...] = ()
     """Records there that a person must decide about."""
+    unanswered: tuple[UsageRecord, ...] = ()
+    """Records there whose outcome is unknown, and which their own workload may still send again."""
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
     """What could be billed there of dimensions that are not configured here."""
     claimed: tuple[Transfer, ...] = ()
@@ -94,7 +100,7 @@ class AdoptionResult:
     @property
     def left(self) -> int:
         """How many records, dimensions and amounts stay there."""
-        return len(self.orphans) + len(self.unconfigured) + len(self.claimed)
+        return len(self.orphans) + len(self.unanswered) + len(self.unconfigured) + len(self.claimed)
 
 
 Take = Callable[[str, tuple[Transfer, ...]], None]
@@ -198,11 +204,17 @@ def _adopt(
         workload=connection.execute(sql("meta")).fetchone()["workload"],
         amounts=transfers,
         orphans=records.in_state(connection, State.REJECTED) + records.in_state(connection, State.DISPUTED),
+        unanswered=_unanswered(connection, dimensions),
         unconfigured=_unconfigured(connection, dimensions),
         claimed=tuple(_transfer(row) for row in frozen if row not in mine),
         skipped=skipped,
         removable=removal.is_due(connection, now),
     )
+
+
+def _unanswered(connection: sqlite3.Connection, dimensions: Sequence[str]) -> tuple[UsageRecord, ...]:
+    sealed = records.in_state(connection, State.SEALED)
+    return tuple(record for record in sealed if record.dimension in dimensions and not record.definite)
 
 
 def _unconfigured(connection: sqlite3.Connection, dimensions: Sequence[str]) -> dict[str, Decimal]:
@@ -278,6 +290,8 @@ def _freeze_waiting(connection: sqlite3.Connection, dimension: str, ours: str, n
 
 
 def _freeze_record(connection: sqlite3.Connection, record: UsageRecord, ours: str, now: datetime) -> None:
+    if not record.definite and not too_late(record.hour, now):
+        return
     if not record.definite:
         lost = replace(
             record, state=next_state(record.state, Disposition.REJECT), retry_at=None, last_error=OUTCOME_UNKNOWN

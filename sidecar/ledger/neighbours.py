@@ -98,7 +98,7 @@ class Neighbours:
         lately = known is not None and abs(now - known.looked_at) < LOOK_AGAIN
         if known is None or not lately or state is None or state != known.state or not volume.is_free(path):
             known = Look(now, self._adopt(path, ours, now), _state(path))
-        if not known.found.skipped and not known.found.claimed:
+        if not (known.found.skipped or known.found.claimed or known.found.unanswered):
             self._unchanged[path] = known._replace(found=replace(known.found, amounts=()))
         return known.found
 

@@ -112,7 +112,11 @@ def test_orphaned_records_that_wait_for_a_person_are_logged_once(make_story: Mak
     gone.aws.always = Unknown(code="ReadTimeoutError")
     gone.at("12:00:40").at("12:10").crash()
     story = make_story(workload="pod-2")
-    story.at("10:50").at("11:30")
+    story.at("12:20").at("12:40")
+    waits = events.one("usage.unanswered")
+    assert (waits["gone_workload"], waits["quantity"], waits["levelname"]) == ("pod-1", "2", "WARNING")
+    assert [one["quantity"] for one in events.of("usage.orphaned")] == ["5"]
+    story.at("17:00").at("17:20")
     logged = [
         {name: event[name] for name in ("gone_workload", "hour", "dimension", "quantity", "state", "reason")}
         for event in events.of("usage.orphaned")
@@ -265,3 +269,19 @@ def test_the_removal_of_a_settled_ledger_is_logged(make_story: MakeStory, events
     assert gone.loop.ledger is not None
     assert (logged["gone_workload"], logged["path"]) == ("pod-1", str(gone.loop.ledger.path))
     assert not gone.loop.ledger.path.exists()
+
+
+def test_a_lost_answer_is_found_out_by_its_own_workload_beside_another(make_story: MakeStory, events: Events) -> None:
+    """Its container restarts, and another sidecar on the volume takes over in between."""
+    story = make_story()
+    story.use("2")
+    story.aws.answers = [story.aws.lose_the_answer]
+    story.at("11:00:40").at("11:10").crash()
+    other = make_story(workload="pod-2")
+    other.at("11:11")
+    story.begin()
+    story.at("11:40")
+    assert story.records() == {"10 requests": "settled"}
+    other.at("11:50").at("12:00:40").at("12:10")
+    assert (story.aws.bill(), other.aws.bill()) == ({"10": "2"}, {})
+    assert events.of("usage.orphaned") == []

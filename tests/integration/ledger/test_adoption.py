@@ -15,6 +15,7 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import PushAccepted, PushRefused
+from sidecar.metering.schedule import deadline
 from sidecar.metering.states import State
 from tests.integration.ledger.support import OWNER, Story, accepted, balanced, event
 
@@ -61,7 +62,28 @@ def test_what_may_be_billed_is_taken_and_counted_once(story: Story, dead: Story)
     theirs = dead.open()
     assert balanced(theirs)
     assert accepted(theirs) == Decimal("120"), "settled and unknown"
-    assert [one.last_error for one in theirs.in_state(State.REJECTED)] == ["outcome_unknown"]
+    assert [one.quantity for one in theirs.in_state(State.SEALED)] == [20]
+
+
+def test_an_unknown_outcome_waits_for_its_own_workload_while_aws_takes_it(story: Story, dead: Story) -> None:
+    ledger = dead.open()
+    dead.push(ledger, event(quantity="20"))
+    (unknown,) = dead.seal(ledger)
+    ledger.mark_sending([unknown])
+    dead.close()
+    story.now = deadline(unknown.hour) - timedelta(minutes=1)
+    ours = story.open()
+    (found,) = ours.adopt(story.now)
+    assert ([one.quantity for one in found.unanswered], found.amounts, found.left) == ([20], (), 1)
+    assert accepted(ours) == 0, "in the name of another pod AWS would count it again"
+    back = dead.open()
+    (again,) = back.due(story.now)
+    assert (again.request, again.definite) == (unknown.request, False), "the same, to the byte"
+    dead.close()
+    (found,) = ours.adopt(story.now + timedelta(minutes=1))
+    assert ([one.last_error for one in found.orphans], found.unanswered) == (["outcome_unknown"], ())
+    assert accepted(ours) == 0
+    assert dead.open().due(story.now + timedelta(minutes=1)) == ()
 
 
 @pytest.mark.parametrize("step", ["take", "_mark_taken"])
