@@ -174,8 +174,8 @@ PUSH_REASONS: Final[Mapping[str, str]] = {
 LOG_EVENTS: Final[Mapping[str, str]] = {
     "answer.save_failed": "A verified answer could not be written to the state directory. The gate is open.",
     "answer.reopened": "A kept answer opened the gate after a restart, while AWS could not be asked.",
-    "answer.unsigned": "The check is `meter_usage`, whose answers AWS does not sign, and proxy and `AWS_CA_BUNDLE` are"
-    " set: the proxy can answer in AWS's place.",
+    "answer.unsigned": "The check is `meter_usage`, whose answers AWS does not sign, and `AWS_CA_BUNDLE` is set:"
+    " proxy, hosts file or DNS, plus that CA, let another server answer in AWS's place.",
     "child.failed": "A child process ended without a result: `code` says how, `crash` where.",
     "clock.jumped": "The wall clock was changed, or the host was suspended, by `seconds`.",
     "endpoint.ignored": "`AWS_ENDPOINT_URL` or one of its variants is set. The sidecar does not follow it.",

@@ -66,12 +66,15 @@ def _note_path(env: Mapping[str, str], flags: Mapping[str, str]) -> Path:
 
 
 def _warn_of_unsigned_answers(settings: Settings, env: Mapping[str, str]) -> None:
-    """Warn where a proxy may answer in AWS's place: it ends TLS, and no signature proves the answer."""
-    proxy = any(env.get(name, "").strip() for name in ("HTTPS_PROXY", "https_proxy"))
-    if proxy and env.get("AWS_CA_BUNDLE") and settings.entitlement_check is EntitlementCheck.METER_USAGE:
+    """Warn where another server may answer in AWS's place: other certificates than the SDK's prove the answer.
+
+    A proxy is not needed for that: a hosts file or DNS leads to the other server as well.
+    """
+    if env.get("AWS_CA_BUNDLE") and settings.entitlement_check is EntitlementCheck.METER_USAGE:
         hint = (
-            "AWS signs no answer to meter_usage: TLS alone proves it, and a proxy whose certificates AWS_CA_BUNDLE"
-            " trusts can answer in AWS's place. Let the metering host past the proxy (NO_PROXY), or drop AWS_CA_BUNDLE."
+            "AWS signs no answer to meter_usage: TLS alone proves it. A server with a certificate that AWS_CA_BUNDLE"
+            " trusts can answer in AWS's place, reached by proxy, hosts file or DNS. Unset AWS_CA_BUNDLE; where a proxy"
+            " inspects TLS, let the AWS hosts past it (NO_PROXY)."
         )
         log.warn("answer.unsigned", hint=hint)
 

@@ -88,8 +88,8 @@ def _print_product(product: Product, found: Manifest) -> None:
         _warn(f"no entitlement_check is sealed for {product.code}; the settings may then choose meter_usage")
     if check == EntitlementCheck.METER_USAGE.value:
         _warn(
-            f"AWS signs no answer to meter_usage: whoever controls proxy and certificates of the pod can forge the one"
-            f" for {product.code}"
+            f"AWS signs no answer to meter_usage: an operator who sets the pod's CA bundle, and its proxy, hosts file"
+            f" or DNS, can forge the one for {product.code}"
         )
     if product.dimensions is None and "dimensions" not in found.sealed:
         _warn(f"no dimensions are sealed for {product.code}; the settings may then meter any, or none")

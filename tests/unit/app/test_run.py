@@ -1,4 +1,4 @@
-"""The start warns where a proxy can answer in AWS's place."""
+"""The start warns where another server can answer in AWS's place."""
 
 from __future__ import annotations
 
@@ -13,24 +13,29 @@ BUNDLE = {"AWS_CA_BUNDLE": "/ca.pem"}
 UNSIGNED = {"entitlement_check": "meter_usage", "dimensions": "requests"}
 
 
-@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
-def test_a_proxy_with_its_own_certificates_and_an_unsigned_check_is_warned_of(name: str) -> None:
+@pytest.mark.parametrize("env", [{}, PROXY, {"https_proxy": "http://proxy:3128"}, {"NO_PROXY": "*"}])
+def test_certificates_beside_the_sdks_own_and_an_unsigned_check_are_warned_of(env: dict[str, str]) -> None:
+    """With a proxy or without: a hosts file or DNS leads to another server as well."""
     with logged_events() as events:
-        _warn_of_unsigned_answers(settings(**UNSIGNED), {name: "http://proxy:3128", **BUNDLE})
-    assert "NO_PROXY" in events.one("answer.unsigned")["hint"]
+        _warn_of_unsigned_answers(settings(**UNSIGNED), {**env, **BUNDLE})
+    hint = events.one("answer.unsigned")["hint"]
+    assert "AWS_CA_BUNDLE" in hint
+    assert "hosts file" in hint
 
 
 @pytest.mark.parametrize(
     ("check", "env"),
     [
         ({}, {**PROXY, **BUNDLE}),
+        ({}, BUNDLE),
         (UNSIGNED, PROXY),
-        (UNSIGNED, BUNDLE),
-        (UNSIGNED, {**BUNDLE, "HTTPS_PROXY": " "}),
+        (UNSIGNED, {"AWS_CA_BUNDLE": ""}),
         (UNSIGNED, {}),
     ],
 )
-def test_where_one_of_the_three_is_missing_nothing_is_warned_of(check: dict[str, str], env: dict[str, str]) -> None:
+def test_signed_answers_and_the_sdks_own_certificates_are_not_warned_of(
+    check: dict[str, str], env: dict[str, str]
+) -> None:
     with logged_events() as events:
         _warn_of_unsigned_answers(settings(**check), env)
     assert events.names() == []
