@@ -23,6 +23,7 @@ SEAL_PATH: Final = Path(__file__).resolve().parent.parent / "manifest.sha256"
 """In the package's own directory: read-only in the image, and root's."""
 MODE: Final = 0o444
 SIZE_MAX: Final = 1 << 20
+"""In bytes, of the file with the digest."""
 DIGEST: Final = re.compile(r"[0-9a-f]{64}\n")
 
 
@@ -72,4 +73,4 @@ def problem(manifest: Path, seal: Path = SEAL_PATH) -> Problem | None:
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.sha256(file.read(SIZE_MAX)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,20 @@ def test_a_bad_manifest_is_not_sealed(tmp_path: Path, manifest: Path) -> None:
     with pytest.raises(SettingsError):
         seal_manifest(Namespace(file=str(manifest)), tmp_path / "manifest.sha256")
     assert not (tmp_path / "manifest.sha256").exists()
+
+
+LARGE = b"#" * (2 * seal.SIZE_MAX)
+
+
+@pytest.mark.parametrize("change", [LARGE + b"\n", LARGE[:-1], LARGE[:-1] + b"x", LARGE[: seal.SIZE_MAX]])
+def test_every_byte_of_a_large_manifest_counts(change: bytes, manifest: Path, tmp_path: Path) -> None:
+    manifest.write_bytes(LARGE)
+    assert seal.record(manifest, tmp_path / "manifest.sha256") == hashlib.sha256(LARGE).hexdigest()
+    assert seal.problem(manifest, tmp_path / "manifest.sha256") is None
+    manifest.write_bytes(change)
+    found = seal.problem(manifest, tmp_path / "manifest.sha256")
+    assert found is not None
+    assert "sealed with" in found.fault
 
 
 def test_where_the_digest_cannot_be_written_that_is_said(tmp_path: Path, manifest: Path) -> None:
