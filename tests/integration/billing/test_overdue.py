@@ -149,7 +149,7 @@ def test_a_ledger_that_opens_and_fails_at_once_does_not_reset_the_count(
     def full(*_: object) -> None:
         raise LedgerError("ledger_full")
 
-    monkeypatch.setattr(Ledger, "prune", full)
+    monkeypatch.setattr(Ledger, "adopt_recent", full)
     story = make_story(on_metering_overdue="shut")
     story.at("11:21")
     assert story.loop.ledger is None
