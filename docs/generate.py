@@ -55,8 +55,8 @@ def settings() -> str:
         " instance. The AWS SDK reads `HTTPS_PROXY`, `NO_PROXY` (never for link-local addresses), `AWS_CA_BUNDLE`,"
         " `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` itself, and the variables of IRSA and of the task"
         " role. It sees no other variable and no file of a home directory: `AWS_ENDPOINT_URL` and its variants,"
-        " profiles, `REQUESTS_CA_BUNDLE`, `AWS_DATA_PATH` and the like are ignored, and the log events"
-        " `endpoint.ignored` and `sdk_variable.ignored` say so.",
+        " profiles, `REQUESTS_CA_BUNDLE`, `AWS_DATA_PATH`, `AWS_EC2_METADATA_SERVICE_ENDPOINT` and the"
+        " like are ignored, and the log events `endpoint.ignored` and `sdk_variable.ignored` say so.",
         "## JSON Schemas",
         "For editors and builds: [settings.schema.json](settings.schema.json) is the schema of the settings file,"
         " [product-manifest.schema.json](product-manifest.schema.json) that of the product manifest.",

@@ -184,8 +184,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "gate.shut": "The gate has been closed for a minute. Logged once, with everything an operator needs.",
     "server.error": "An error of the HTTP server, in its own words.",
     "server.refused": "The installed gunicorn cannot carry the sidecar's worker. The process ends with exit code 70.",
-    "sdk_variable.ignored": "A variable is set that could move the AWS SDK's host, certificates or credentials. The SDK"
-    " does not see it.",
+    "sdk_variable.ignored": "A variable is set that could move the AWS SDK's host, certificates or credentials, or the"
+    " instance's metadata. Neither the SDK nor the sidecar follows it.",
     "server.debug": "A message of the HTTP server, for debugging.",
     "server.warning": "A warning of the HTTP server, in its own words.",
     "hour.sealed": "An hour was closed for good, with the quantity of each dimension.",

@@ -102,7 +102,9 @@ def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
     if endpoints:
         log.warn("endpoint.ignored", variables=endpoints, hint="Use SIDECAR_ENDPOINT_URL for tests.")
     if others := [name for name in settings.ignored if name not in endpoints]:
-        hint = "Use AWS_CA_BUNDLE for certificates, and IRSA or the task role for credentials."
+        hint = (
+            "Use AWS_CA_BUNDLE for certificates, AWS_REGION for the region, and IRSA or the task role for credentials."
+        )
         log.warn("sdk_variable.ignored", variables=others, hint=hint)
     _warn_of_exposure(settings, listening)
 

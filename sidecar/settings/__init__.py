@@ -53,6 +53,7 @@ IGNORED: Final = (
     ENDPOINTS,
     *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "BOTO_CONFIG"),
     *("AWS_CREDENTIAL_FILE", "AWS_DATA_PATH", "REQUESTS_CA_BUNDLE", "BOTOCORE_EXPERIMENTAL__PLUGINS"),
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",  # and its _MODE
 )
 """Beginnings of names. The SDK does not see these variables (`marketplace.sdk_environment`), and `run` logs what is set
 of them: its user expects something of it."""

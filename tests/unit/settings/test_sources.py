@@ -153,6 +153,13 @@ def test_a_variable_that_could_move_the_sdk_is_listed_and_not_seen(name: str) ->
     assert for_sdk({name: "/x"}, None, in_platform=True).get(name) != "/x"
 
 
+def test_variables_that_move_the_instances_metadata_are_listed() -> None:
+    moved = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE")
+    assert load(needed() | dict.fromkeys(moved, "IPv6")).ignored == moved
+    assert not for_sdk(dict.fromkeys(moved, "IPv6"), None, in_platform=False).keys() & set(moved)
+    assert load(needed() | {"AWS_EC2_METADATA_DISABLED": "true"}).ignored == ()
+
+
 @pytest.mark.parametrize("name", sorted(ALLOWED))
 def test_a_variable_that_the_sdk_sees_is_not_called_ignored(name: str) -> None:
     assert load(needed() | {name: "x"}).ignored == ()
