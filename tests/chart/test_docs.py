@@ -93,6 +93,8 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
         "claim",
         "name",
         "fullname",
+        "partOf",
+        "dashboardUid",
         "labels",
         "image",
         "usesApi",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -693,7 +694,31 @@ class TestTwoCopiesInOneRelease:
         named = {"nameOverride": "one", **values}
         words = refusal(parent, {NAME: named, "second": named})
         assert f"parent/charts/{NAME} and parent/charts/second" in words or f"second and parent/charts/{NAME}" in words
-        assert re.search(rf'both name their [a-z ]+ "rel-one"\. Set ({NAME}|second)\.nameOverride to another', words)
+        taken = r"both name their ([A-Z][A-Za-z]+|pods' part-of label) \"rel-one(-dashboard)?\"\."
+        assert re.search(rf"{taken} Set ({NAME}|second)\.nameOverride to another", words)
+
+    def test_two_names_that_end_as_one_are_refused(self, parent: Path) -> None:
+        """What is compared is the object's name, not what it is made from."""
+        first = {"nameOverride": "one", "dashboard": {"enabled": True}}
+        second = {"nameOverride": "one-dashboard", "config": {"reask_seconds": 1}}
+        words = refusal(parent, {NAME: first, "second": second})
+        assert 'both name their ConfigMap "rel-one-dashboard". Set ' in words
+        render(parent, {NAME: second, "second": {**first, "nameOverride": "two"}})
+
+    @pytest.mark.parametrize("names", [("one", "one"), ("one", "one-dashboard")])
+    def test_whatever_two_copies_render_no_object_is_there_twice(self, names: tuple[str, str], parent: Path) -> None:
+        outcomes = []
+        for first, second in itertools.product(OBJECTS, OBJECTS):
+            values = {NAME: {"nameOverride": names[0], **first}, "second": {"nameOverride": names[1], **second}}
+            done = helm_template(parent, values)
+            outcomes.append(done.returncode)
+            if done.returncode:
+                assert "are two copies of this chart in one release" in done.stderr
+            else:
+                found = [(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(done.stdout) if one]
+                assert len(found) == len(set(found)), (first, second)
+        assert 0 in outcomes
+        assert 1 in outcomes
 
     @pytest.mark.parametrize(
         "second",
@@ -701,6 +726,7 @@ class TestTwoCopiesInOneRelease:
             {"nameOverride": "two", "config": {"reask_seconds": 1}},
             {"nameOverride": "one", "config": {"reask_seconds": 1}, "enabled": False},
             {"nameOverride": "one"},
+            {"nameOverride": "one", "serviceAccount": {"create": True}},
         ],
     )
     def test_two_aliases_that_render_different_objects_are_not(self, second: dict[str, Any], parent: Path) -> None:
@@ -709,9 +735,26 @@ class TestTwoCopiesInOneRelease:
     def test_two_copies_that_create_one_service_account_are_refused(self, parent: Path) -> None:
         account = {"serviceAccount": {"create": True, "name": "metering"}}
         words = refusal(parent, {NAME: account, "second": account})
-        assert 'both name their service account "metering". Set ' in words
+        assert 'both name their ServiceAccount "metering". Set ' in words
         assert "serviceAccount.name to another name" in words
         render(parent, {NAME: account, "second": {"serviceAccount": {"create": True}}})
+
+    def test_a_monitor_that_would_select_another_copys_pods_is_refused(self, parent: Path) -> None:
+        monitor = {"podMonitor": {"enabled": True}}
+        words = refusal(parent, {NAME: {"nameOverride": "one"}, "second": {"nameOverride": "one", **monitor}})
+        assert 'both name their pods\' part-of label "rel-one"' in words
+        render(parent, {NAME: {"nameOverride": "one", **monitor}, "second": {"nameOverride": "one"}})
+
+    def test_pods_of_two_copies_never_have_one_part_of_label(self, tmp_path: Path) -> None:
+        """Neither copy renders an object, and the label is all that tells their pods apart."""
+        chart = self.umbrella(tmp_path, "")
+        words = refusal(chart, {})
+        assert f'both name their pods\' part-of label "rel-{NAME}". Set ' in words
+        assert f".{NAME}.nameOverride to another name" in words
+        render(chart, {"red": {NAME: {"enabled": False}}})
+        found = render(chart, {"red": {NAME: {"nameOverride": "red"}}})
+        labels = [pod_of(one)["metadata"]["labels"] for one in found if one["kind"] == "Deployment"]
+        assert {one["entitlement-sidecar.io/part-of"] for one in labels} == {"rel-red", f"rel-{NAME}"}
 
     @staticmethod
     def umbrella(directory: Path, alias: str) -> Path:

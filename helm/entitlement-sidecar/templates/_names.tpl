@@ -5,7 +5,7 @@ Rules kept here:
 - Only .Release.Name and .Release.Namespace of the release: the framework for EKS add-ons knows no more of it.
 - A name of ours is <release>-<name>, with the same <name> in this chart's own templates and in the parent's. It follows
   .Chart.Name, which under an alias is the alias: two products have two names.
-- Two copies of this chart never render an object of the same name.
+- Two copies of this chart never render an object of the same kind and name, nor give their pods the same label.
 */}}
 
 {{/* What a helper was given, checked, and its name written down in it. Everything else starts here, and takes
@@ -44,10 +44,13 @@ others that look alike. */}}
 {{- end -}}
 
 {{/* claim fails where two copies of this chart in one release take the same name. Every template that renders an object
-includes it with (list <context> "<what is named>" "<name>" "<value that names it>"). What Helm says of the release is
-the one map that all its charts share, and keeps who took what; AWS's check of add-ons refuses to read its name here. */}}
+includes it with (list <context> "<kind>" "<the object's own name>" "<value that names it>"): two names that differ may
+end as one, with a suffix. What Helm says of the release is the one map that all its charts share, and keeps who took
+what; AWS's check of add-ons refuses to read its name here. A copy none of whose templates was rendered has no path, and
+nothing is compared: helm-unittest can leave them out. */}}
 {{- define "entitlement-sidecar.claim" -}}
 {{- $context := index . 0 -}}
+{{- if $context.Template -}}
 {{- $copy := trimSuffix "/templates" $context.Template.BasePath -}}
 {{- $shared := get $context (printf "Rel%s" "ease") -}}
 {{- $taken := default dict (get $shared "entitlementSidecarNames") -}}
@@ -59,11 +62,27 @@ the one map that all its charts share, and keeps who took what; AWS's check of a
 {{- $_ := set $taken $key $copy -}}
 {{- $_ := set $shared "entitlementSidecarNames" $taken -}}
 {{- end -}}
+{{- end -}}
 
 {{- define "entitlement-sidecar.fullname" -}}
 {{- $name := include "entitlement-sidecar.name" . -}}
 {{- $room := int (sub 62 (len $name)) -}}
 {{- printf "%s-%s" (.Release.Name | trunc $room | trimSuffix "-") $name -}}
+{{- end -}}
+
+{{/* partOf: the label by which the pods of this copy are found, and a PodMonitor selects them. */}}
+{{- define "entitlement-sidecar.partOf" -}}
+{{- $fullname := include "entitlement-sidecar.fullname" . -}}
+{{- include "entitlement-sidecar.claim" (list . "pods' part-of label" $fullname "nameOverride") -}}
+{{- $fullname -}}
+{{- end -}}
+
+{{/* dashboardUid: at most 40 characters, as Grafana wants it. One Grafana reads the dashboards of all namespaces, so the hash
+is of both. */}}
+{{- define "entitlement-sidecar.dashboardUid" -}}
+{{- $fullname := include "entitlement-sidecar.fullname" . -}}
+{{- $hash := printf "%s/%s" .Release.Namespace $fullname | sha256sum | trunc 6 -}}
+{{- printf "%s-%s" (trunc 33 $fullname | trimSuffix "-") $hash -}}
 {{- end -}}
 
 {{/* The labels of what this chart renders. It takes (list <context> <more labels>); a label given twice is ours first, then

@@ -111,7 +111,7 @@ checksum/entitlement-sidecar-config: {{ toYaml . | sha256sum }}
 {{- define "entitlement-sidecar.podLabels" -}}
 {{- include "entitlement-sidecar.checked" (list . "podLabels") -}}
 {{- if .context.Values.enabled -}}
-entitlement-sidecar.io/part-of: {{ include "entitlement-sidecar.fullname" .context | quote }}
+entitlement-sidecar.io/part-of: {{ include "entitlement-sidecar.partOf" .context | quote }}
 entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" | quote }}
 {{- end -}}
 {{- end -}}
