@@ -89,7 +89,10 @@ class Lines(logging.Handler):
     def _begin(self) -> None:
         if not self._writing:
             self._writing = True
-            threading.Thread(target=self._work, name="log", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name="log", daemon=True).start()
+            except RuntimeError:  # no thread to be had: the next line tries again
+                self._writing = False
 
     def _work(self) -> None:
         while True:

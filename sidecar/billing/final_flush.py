@@ -124,7 +124,7 @@ class FinalFlush:
         """Wait until something may be sent again before `deadline`, and return it; nothing where nothing may."""
         while True:
             now, clock = self._now(), self._monotonic()
-            waiting = [one for one in submitter.without_quarantined(self._sendable(now)) if not answered(one)]
+            waiting = [one for one in submitter.without_quarantined(self._sendable(now)) if not answered(one, now)]
             if not waiting or clock >= deadline:
                 return []
             if last and not last.made and clock >= last.at:
@@ -143,7 +143,12 @@ class FinalFlush:
             self._sleep(seconds)
 
 
-def answered(record: UsageRecord) -> bool:
-    """Return whether AWS has answered that a person must change something first: nothing changes that in a minute."""
+def answered(record: UsageRecord, now: datetime) -> bool:
+    """Return whether AWS has answered that a person must change something first: nothing changes that in a minute.
+
+    Expired credentials are asked about once more with fresh ones, which is due at once.
+    """
     row = classify(record.last_error or "")
+    if row.once_more and record.retry_at is not None and record.retry_at <= now:
+        return False
     return row.slow and row.definite and row.reason not in NOT_ASKED

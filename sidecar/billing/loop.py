@@ -253,7 +253,7 @@ class BillingLoop:
             opened = self._opened or self._open(now)
             if opened is not None:
                 self._run_open(opened, now, at_once)
-        except (LedgerError, *DATA_ERRORS) as exc:
+        except (LedgerError, OSError, *DATA_ERRORS) as exc:
             self._fail(as_ledger_error(exc, self._settings.state_dir), now)
         self.monitor.end_pass(now)
         self.events.ledger_fault(self.fault)
@@ -298,6 +298,7 @@ class BillingLoop:
         if owner is None or (isinstance(self._clock, FollowedClock) and not self._clock.answered):
             return None  # what counts under this machine's time would be in another year once the emulator's is known
         ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
+        ledger.on_look(self._start_disk_timer)
         self.events.workload, self.events.region = owner.workload, owner.region
         opened = OpenLedger(
             ledger,

@@ -34,8 +34,7 @@ class Maintenance:
     def run(self, ledger: Ledger, workload: str, now: datetime) -> None:
         """Do what is to be done, where the last time is long enough ago. Raises LedgerError."""
         if self._ran_at is not None and abs(now - self._ran_at) < INTERVAL:
-            if freed := ledger.freed():
-                self._adopt(workload, lambda: ledger.adopt(now, freed), only_some=True)
+            self._adopt(workload, lambda: _adopt_freed(ledger, now), only_some=True)
             return
         self._ran_at = now
         self._adopt(workload, lambda: ledger.adopt(now))
@@ -46,3 +45,9 @@ class Maintenance:
     ) -> None:
         update = self.orphans.update
         self._quarantine.run(MAINTENANCE, "taking over", lambda: update(workload, adopt(), only_some=only_some))
+
+
+def _adopt_freed(ledger: Ledger, now: datetime) -> tuple[AdoptionResult, ...]:
+    """Take over what is in ledgers whose workload has ended since they were looked at."""
+    freed = ledger.freed()
+    return ledger.adopt(now, freed) if freed else ()

@@ -48,7 +48,8 @@ class LoopMonitor:
         self.passed_at, self._pass_ended = now, self._clock.monotonic()
 
     def die(self) -> None:
-        """Note that the loop broke."""
+        """Note that the loop broke: it waits for no disk any more."""
+        self.wait(for_disk=False)
         self._died = self._clock.monotonic()
 
     # -- called by any thread ----------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Quarantine:
         """Return whether `work` could be done. Raises what is no data error."""
         try:
             work()
-        except DATA_ERRORS as exc:
+        except (OSError, *DATA_ERRORS) as exc:
             self.add(kind, name, exc)
             return False
         except LedgerError as exc:

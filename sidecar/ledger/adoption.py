@@ -131,7 +131,7 @@ def adopt(
         return AdoptionResult(path=path, skipped=exc.reason)
     try:
         _copy_ids(connection, ours, now, remember_ids)
-        claims.settle(connection, path, owner, ours, now, partial(_mark_taken, connection))
+        claims.settle(connection, path, owner, ours, dimensions, now, partial(_mark_taken, connection))
         return _adopt(connection, path, dimensions, ours, now, take)
     except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
         return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason)

@@ -12,7 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -31,8 +31,19 @@ Mark = Callable[[list[sqlite3.Row], str], None]
 """A function that marks amounts as taken by a named ledger."""
 
 
-def settle(connection: sqlite3.Connection, path: Path, owner: Owner, ours: str, now: datetime, mark: Mark) -> None:
-    """Settle the claims of ledgers that are not in use on what the one at `path` gave away; its lock is held."""
+def settle(
+    connection: sqlite3.Connection,
+    path: Path,
+    owner: Owner,
+    ours: str,
+    dimensions: Sequence[str],
+    now: datetime,
+    mark: Mark,
+) -> None:
+    """Settle the claims of ledgers that are not in use on what the one at `path` gave away; its lock is held.
+
+    Claims move to ours only for our `dimensions`: those of others are left to a ledger that can bill them.
+    """
     if not _claims(connection, ours):
         return
     for other in volume.other_ledgers(path):
@@ -43,7 +54,7 @@ def settle(connection: sqlite3.Connection, path: Path, owner: Owner, ours: str, 
         try:
             claimer = open_known(other, owner, now)
             try:
-                _settle(connection, claimer, ours, now, mark)
+                _settle(connection, claimer, ours, dimensions, now, mark)
             finally:
                 claimer.close()
         except (LedgerError, *FAILURES):
@@ -57,7 +68,14 @@ def _claims(connection: sqlite3.Connection, ours: str) -> list[sqlite3.Row]:
     return [row for row in rows if row["claimed_by"] != ours]
 
 
-def _settle(connection: sqlite3.Connection, claimer: sqlite3.Connection, ours: str, now: datetime, mark: Mark) -> None:
+def _settle(
+    connection: sqlite3.Connection,
+    claimer: sqlite3.Connection,
+    ours: str,
+    dimensions: Sequence[str],
+    now: datetime,
+    mark: Mark,
+) -> None:
     giver, name = ledger_name(connection), ledger_name(claimer)
     claims = [row for row in _claims(connection, ours) if row["claimed_by"] == name]
     taken = [row for row in claims if _count(claimer, "rolled_known", origin=f"{giver}:{row['id']}")]
@@ -65,7 +83,10 @@ def _settle(connection: sqlite3.Connection, claimer: sqlite3.Connection, ours: s
     moves = [
         row
         for row in claims
-        if row not in taken and row["frozen_at"] > since and not _count(claimer, "handed_like", **_content(row))
+        if row not in taken
+        and row["dimension"] in dimensions
+        and row["frozen_at"] > since
+        and not _count(claimer, "handed_like", **_content(row))
     ]
     with transaction(connection):
         mark(taken, name)

@@ -298,6 +298,10 @@ class Ledger:
         """Do the same with those that may know ids, before the first push."""
         return self._neighbours.adopt_recent(now)
 
+    def on_look(self, call: Callable[[], None]) -> None:
+        """Have `call` called before each other ledger is looked at."""
+        self._neighbours.on_look = call
+
     @property
     def others_in_use(self) -> bool:
         """Return whether another ledger was in use when `adopt` looked last."""

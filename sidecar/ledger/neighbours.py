@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -53,6 +54,8 @@ class Neighbours:
     def __init__(self, path: Path, owner: Owner, dimensions: Sequence[str], run: Run) -> None:
         """`path` is our ledger's, `run` works on it."""
         self._path, self._owner, self._dimensions, self._run = path, owner, tuple(dimensions), run
+        self.on_look: Callable[[], None] = lambda: None
+        """Called before each look: many of them take long, and none of them hangs."""
         self._ours = ""
         self._in_use: set[Path] = set()
         self._read: set[Path] = set()
@@ -67,7 +70,7 @@ class Neighbours:
 
     def freed(self) -> tuple[Path, ...]:
         """Return those that were in use when they were last looked at, and are not any more."""
-        return tuple(sorted(path for path in self._in_use if path.exists() and volume.is_free(path)))
+        return tuple(sorted(path for path in self._in_use if os.path.exists(path) and volume.is_free(path)))
 
     def adopt_recent(self, now: datetime) -> tuple[AdoptionResult, ...]:
         """Do `adopt` for those that may know ids, which is all that the first push has to wait for."""
@@ -94,6 +97,7 @@ class Neighbours:
 
     def _look_at(self, path: Path, ours: str, now: datetime) -> AdoptionResult:
         """Return what is found there, from memory where nothing has changed since the last look."""
+        self.on_look()
         known, state = self._unchanged.pop(path, None), _state(path)
         lately = known is not None and abs(now - known.looked_at) < LOOK_AGAIN
         if known is None or not lately or state is None or state != known.state or not volume.is_free(path):

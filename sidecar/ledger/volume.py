@@ -151,7 +151,15 @@ class Lock:
 
 def written_lately(path: Path, seconds: float) -> bool:
     """Return whether the ledger at `path`, or its log, was written to within this time, by this machine's clock."""
-    return any(one.stat().st_mtime > time.time() - seconds for one in (path, wal.path_of(path)) if one.exists())
+    for one in (path, wal.path_of(path)):
+        try:
+            if one.stat().st_mtime > time.time() - seconds:
+                return True
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True  # not known: it is looked at
+    return False
 
 
 def is_free(path: Path) -> bool:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -137,3 +138,22 @@ def test_a_reader_who_is_gone_is_no_error(capfd: pytest.CaptureFixture[str]) -> 
     os.close(writes)
     assert lines.dropped == 1
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_line_that_found_no_thread_is_written_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, writes = os.pipe()
+    made = log.Lines(writes)
+    made.setFormatter(logging.Formatter())
+    monkeypatch.setattr(made, "_has_room", lambda: False)
+
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        made.handle(logging.makeLogRecord({"msg": "first"}))
+    made.handle(logging.makeLogRecord({"msg": "second"}))
+    made.drain(10)
+    os.close(writes)
+    assert os.read(reads, 100) == b"first\nsecond\n"
+    os.close(reads)

@@ -163,6 +163,26 @@ def test_the_flush_is_over_once_aws_has_answered(make_story: MakeStory, code: st
     assert story.aws.sent
 
 
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+def test_expired_credentials_are_tried_again_once_in_the_flush(make_story: MakeStory, code: str) -> None:
+    story = make_story(flush_seconds="30")
+    story.use("1")
+    story.aws.answers = [Refused(code=code)]
+    story.end()
+    assert story.aws.bill() == {"10": "1"}
+    assert len(story.aws.sent) == 2
+
+
+def test_credentials_that_stay_expired_end_the_flush(make_story: MakeStory) -> None:
+    story = make_story(flush_seconds="30")
+    story.use("1")
+    story.aws.always = Refused(code="ExpiredTokenException")
+    began = story.clock.monotonic()
+    story.end()
+    assert len(story.aws.sent) == 2
+    assert story.clock.monotonic() == began
+
+
 @pytest.mark.parametrize("code", ["NoCredentialsError", "SSLError:certificate", "503", "403", "ANewWord"])
 def test_what_no_answer_of_aws_said_is_tried_again_in_the_flush(make_story: MakeStory, code: str) -> None:
     story = make_story(flush_seconds="60")

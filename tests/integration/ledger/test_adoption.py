@@ -17,7 +17,7 @@ from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.schedule import deadline
 from sidecar.metering.states import State
-from tests.integration.ledger.support import OWNER, Story, accepted, balanced, event
+from tests.integration.ledger.support import DIMENSIONS, OWNER, Story, accepted, balanced, event
 
 
 @pytest.fixture
@@ -149,6 +149,21 @@ def test_what_a_dead_ledger_claimed_is_billed_once(
     again.adopt(story.now)
     assert (accepted(again), accepted(ledger), accepted(dead.open())) == (0, Decimal("3.75"), 120)
     assert all(map(balanced, (again, ledger, dead.opened[-1])))
+
+
+def test_a_claim_does_not_move_to_a_ledger_without_the_dimension(
+    story: Story, dead: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(dead)
+    claimed_by("pod-2", "take", story, monkeypatch).close()
+    other = Story(story.directory, owner=replace(OWNER, workload="pod-3"), now=story.now, dimensions=[DIMENSIONS[1]])
+    without = other.open()
+    without.adopt(story.now)
+    assert "requests" not in [one.dimension for one in without.balances()]
+    ledger = story.open()
+    ledger.adopt(story.now)
+    assert accepted(ledger) == Decimal("3.75"), "while the other one still runs"
+    other.close()
 
 
 @pytest.mark.parametrize("step", ["take", "_mark_taken"])

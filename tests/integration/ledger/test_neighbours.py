@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -137,3 +139,29 @@ def test_a_copy_made_beside_a_busy_writer_has_all_it_acknowledged(story: Story, 
     finally:
         writer.kill()
         writer.communicate()
+
+
+def test_each_look_is_announced(story: Story, before: Story) -> None:
+    before.open()
+    Story(story.directory, owner=replace(OWNER, workload="pod-9")).open()
+    ledger, looks = story.open(), []
+    ledger.on_look(lambda: looks.append(1))
+    ledger.adopt(story.now)
+    assert len(looks) == 2
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EMFILE, "no descriptor"), OSError(errno.EIO, "broken")])
+def test_a_directory_that_cannot_be_read_frees_nothing(
+    story: Story, before: Story, monkeypatch: pytest.MonkeyPatch, fault: OSError
+) -> None:
+    before.open()
+    ledger = story.open()
+    ledger.adopt(story.now)
+
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.stat", broken)
+        assert ledger.freed() == ()
+    assert ledger.others_in_use
