@@ -7,8 +7,10 @@ Invariants:
 - The log is damaged if a complete commit with the same salt follows an incomplete frame. No commit follows what a kill
   or a full disk cut off. After a power cut the frames of the last commit, which was not acknowledged, may
   be on disk in any order: where the one that is missing was never written, that is a torn end, too.
-- A header that is not whole before whole frames is damage: SQLite would ignore the log.
-- Frames of an earlier use of the file have another salt, and do not count.
+- A header that is not whole before whole frames is damage: SQLite would ignore the log. It names the byte order of the
+  checksums, so that frames are then tried in both.
+- Frames of an earlier use of the file have another salt, and do not count. No checksum covers the salt: a frame that
+  has another one and fits otherwise was written here, and its salt was changed.
 - `damage` writes nothing. A commit that the disk did not sync and that a shorter one then wrote over would look like
   damage: `cut` takes it out of the log at once.
 
@@ -116,22 +118,31 @@ class Log(NamedTuple):
     computed: Sum = (0, 0)
     ours: bool = True
     """The header is a log's, and of pages as large as a ledger's."""
+    swapped: bool = False
+    """The words in its checksums are big-endian."""
     frames: tuple[Frame, ...] = ()
     whole: int = 0
     """How many of them SQLite reads."""
 
+    @property
+    def good(self) -> bool:
+        """Return whether SQLite takes the header as a log's."""
+        return self.ours and self.computed == self.stored
 
-def _read(handle: int) -> Log:
+
+def _read(handle: int, swapped: bool | None = None) -> Log:
+    """Return what is in a log, read in the byte order that its header names, or in this one."""
     raw = os.pread(handle, HEADER.size, 0)
     if len(raw) < HEADER.size:
         return Log()
     magic, _, page_bytes, _, salt, *stored = HEADER.unpack(raw)
-    swapped = magic == MAGIC | 1
+    swapped = magic == MAGIC | 1 if swapped is None else swapped
     before = (stored[0], stored[1])
     computed = checksum(raw[: HEADER.size - 8], (0, 0), swapped)
     frames = tuple(_frames(handle, swapped))
-    log = Log(salt, before, computed, magic in (MAGIC, MAGIC | 1) and page_bytes == PAGE_BYTES, frames)
-    if not log.ours or computed != before:
+    ours = magic == MAGIC | swapped and page_bytes == PAGE_BYTES
+    log = Log(salt, before, computed, ours, swapped, frames)
+    if not log.good:
         return log
     for number, frame in enumerate(frames):
         if frame.salt != salt or frame.stored != frame.expected(before):
@@ -144,9 +155,8 @@ def _damage(handle: int) -> str | None:
     log = _read(handle)
     if not log.frames:
         return None
-    if not log.ours or log.computed != log.stored:
-        head = Frame(commits=False, salt=log.salt, stored=log.stored, own=(0, 0))
-        whole = any(_commits(log.computed, (head, *log.frames), log.frames[0].salt))
+    if not log.good:
+        whole = _has_commits(log) or _has_commits(_read(handle, swapped=not log.swapped))
         return "its header is not what was written" if whole else None
     if log.whole == len(log.frames):
         return None
@@ -154,10 +164,18 @@ def _damage(handle: int) -> str | None:
     return _behind(log.frames[log.whole :], start, log.salt, log.whole + 1)
 
 
+def _has_commits(log: Log) -> bool:
+    """Return whether frames behind this header, which is not whole, commit."""
+    head = Frame(commits=False, salt=log.salt, stored=log.stored, own=(0, 0))
+    return any(_commits(log.computed, (head, *log.frames), log.frames[0].salt))
+
+
 def _behind(frames: Sequence[Frame], start: Sum, salt: bytes, number: int) -> str | None:
     """Return what is wrong where the first of these frames is not whole, behind one with the checksum `start`."""
     bad = frames[0]
     commits = list(_commits(bad.expected(start), frames, salt))
+    if bad.stored == bad.expected(start) and (bad.commits or any(commits)):
+        return f"the salt of frame {number} is not what was written"
     if not any(commits) or (bad.salt != salt and sum(commits) == 1 and commits[-1]):
         return None
     return f"frame {number} is not what was written, and others were committed behind it"

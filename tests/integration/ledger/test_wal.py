@@ -52,11 +52,17 @@ def frame_at(number: int) -> int:
     return wal.HEADER.size + (number - 1) * wal.FRAME_BYTES
 
 
+def page_at(chance: random.Random, number: int) -> int:
+    """Where one byte of a frame's page is."""
+    return frame_at(number) + chance.randrange(wal.FRAME.size, wal.FRAME_BYTES)
+
+
 def flip(story: Story, at: int, bit: int = 0) -> None:
-    path = wal.path_of(story.path)
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1 << bit
-    path.write_bytes(content)
+    with wal.path_of(story.path).open("r+b") as file:
+        file.seek(at)
+        (before,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([before ^ 1 << bit]))
 
 
 def test_a_log_as_it_was_written_is_read_whole(killed: Path, tmp_path: Path) -> None:
@@ -71,19 +77,53 @@ def test_a_log_as_it_was_written_is_read_whole(killed: Path, tmp_path: Path) -> 
 def test_a_changed_bit_in_the_log_is_found_and_said(killed: Path, tmp_path: Path) -> None:
     """Wherever it is, but in the last commit's last frame: that is where a crash cuts off, too."""
     chance = random.Random(3)
-    last = frames_of(copied(killed, tmp_path / "copy"))
-    places = [*range(wal.HEADER.size), *(frame_at(2) + byte for byte in range(wal.FRAME.size))]
-    places += [frame_at(chance.randrange(1, last - 3)) + chance.randrange(wal.FRAME_BYTES) for _ in range(60)]
-    for at in places:
-        story = copied(killed, tmp_path / "copy")
-        flip(story, at, chance.randrange(8))
-        assert wal.damage(story.path), at
+    story = copied(killed, tmp_path / "copy")
+    *_, near, last, _ = commits(story)
+    places = [(at, chance.randrange(8)) for at in (page_at(chance, number) for number in range(1, last + 1))]
+    places += [(at, bit) for at in range(wal.HEADER.size) for bit in range(8)]
+    for number in (1, 2, *range(near, last + 1)):
+        places += [(frame_at(number) + byte, chance.randrange(8)) for byte in range(wal.FRAME.size)]
+    for at, bit in places:
+        flip(story, at, bit)
+        assert wal.damage(story.path), (at, bit)
+        flip(story, at, bit)
+    assert wal.damage(story.path) is None
+    flip(story, *places[0])
     wrong = wal.path_of(story.path).read_bytes()
     ledger = story.open()
     assert ledger.set_aside is not None
     assert wal.path_of(ledger.set_aside).read_bytes() == wrong, "kept as it was, with its file"
     assert ledger.open_from() == HOUR.next
     assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
+    story.close()
+
+
+def test_a_changed_salt_is_found_in_the_last_frame_too(killed: Path, tmp_path: Path) -> None:
+    """Its checksum does not cover it: all of the frame was written."""
+    story = copied(killed, tmp_path / "copy")
+    for byte in range(8, 16):
+        flip(story, frame_at(frames_of(story)) + byte)
+        assert wal.damage(story.path), byte
+        flip(story, frame_at(frames_of(story)) + byte)
+
+
+def test_a_log_in_the_other_byte_order_is_read_as_well(killed: Path, tmp_path: Path) -> None:
+    """As SQLite writes it on a big-endian machine; where its header is damaged, its frames still count."""
+    story = copied(killed, tmp_path / "copy")
+    content = bytearray(wal.path_of(story.path).read_bytes())
+    content[3] |= 1
+    before = wal.checksum(bytes(content[:24]), (0, 0), swapped=True)
+    struct.pack_into(">II", content, 24, *before)
+    for number in range(1, frames_of(story) + 1):
+        at = frame_at(number)
+        before = wal.checksum(bytes(content[at : at + 8] + content[at + 24 : at + wal.FRAME_BYTES]), before, True)
+        struct.pack_into(">II", content, at + 16, *before)
+    wal.path_of(story.path).write_bytes(content)
+    assert wal.damage(story.path) is None
+    flip(story, 3)
+    assert wal.damage(story.path)
+    flip(story, 3)
+    assert accepted(story.open()) == PUSHED
     story.close()
 
 
