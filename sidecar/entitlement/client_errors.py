@@ -136,7 +136,17 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         AnswerClass.CONFIG,
         "credentials_malformed",
         "A credential holds a line break or another character that no header may have, so nothing was sent. Remove"
-        " static AWS keys from the container. " + ROLE,
+        " static AWS keys from the container. The file that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names must not"
+        " end in a line break. " + ROLE,
+    ),
+    ErrorRow.of(
+        "ContainerTokenUnreadable",
+        SDK,
+        AnswerClass.CONFIG,
+        "container_token_unreadable",
+        "The file that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names cannot be read. Neither IRSA nor the ECS task"
+        " role has such a file. Remove the variable; where EKS Pod Identity sets it, which metering does not support,"
+        " delete the association. " + ROLE,
     ),
     ErrorRow.of(
         "ProxyConnectionError",

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from sidecar.entitlement.answer import AnsweredBy, ErrorRow
 from sidecar.entitlement.classify import classify, classify_exception
+from sidecar.marketplace.container_token import refused_token
 from sidecar.marketplace.request_guard import refused_by_client
 from sidecar.printable import printable
 
@@ -105,9 +106,9 @@ def retry_after_of(exc: ClientError) -> float | None:
 def class_names(exc: Exception) -> tuple[str, ...]:
     """Return an exception's classes, from most to least specific, without those every exception has.
 
-    An error of the HTTP client that certainly sent nothing stands for its cause.
+    An error that certainly sent nothing stands for its cause: of the HTTP client, or of a container's credentials.
     """
-    exc = refused_by_client(exc) or exc
+    exc = refused_by_client(exc) or refused_token(exc) or exc
     names = tuple(kind.__name__ for kind in type(exc).__mro__ if kind not in (Exception, BaseException, object))
     return names or ("Exception",)
 

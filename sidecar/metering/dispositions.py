@@ -205,7 +205,7 @@ ROWS: Final[tuple[Row, ...]] = (
         " PermissionError IsADirectoryError NotADirectoryError InvalidConfigError ProfileNotFound ConfigParseError"
         " ConfigNotFound InvalidEndpointConfigurationError InvalidSTSRegionalEndpointsConfigError"
         " InvalidIMDSEndpointError InvalidIMDSEndpointModeError NoRegionError InvalidRegionError ca_bundle_unreadable"
-        " metadata_unreadable credentials_malformed MalformedCredentials"
+        " metadata_unreadable credentials_malformed MalformedCredentials ContainerTokenUnreadable"
         # the SDK raises these before it signs or sends
         " InfiniteLoopConfigError UnknownCredentialError UnknownTokenProviderError TokenRetrievalError NoAuthTokenError"
         " RefreshWithMFAUnsupportedError SSOError SSOTokenLoadError UnauthorizedSSOTokenError LoginError"

@@ -287,6 +287,7 @@ def slow(name: str) -> Callable[[Rig], CheckResult]:
     return lambda rig: rig.slow(name)
 
 
+CONTAINER: Final = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/"}
 CLIENT: Final = [
     ("NoCredentialsError", CONFIG, "no_credentials", in_environment()),
     ("PartialCredentialsError", CONFIG, "partial_credentials", in_environment(AWS_ACCESS_KEY_ID="AKIDHALF")),
@@ -335,6 +336,12 @@ CLIENT: Final = [
         CONFIG,
         "web_identity_token_unreadable",
         with_irsa(AWS_WEB_IDENTITY_TOKEN_FILE="TMP/empty/token"),
+    ),
+    (
+        "ContainerTokenUnreadable",
+        CONFIG,
+        "container_token_unreadable",
+        in_environment(**CONTAINER, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="TMP/nowhere"),
     ),
     ("child_failed", RETRY, "asking_failed", through_loop(ChildProcess, "/bin/true")),
     ("child_timed_out", RETRY, "asking_timed_out", through_loop(Silent, "/bin/sleep", "60")),
@@ -434,6 +441,39 @@ def test_no_row_is_covered_by_excuses_alone() -> None:
     good = {(each.code, each.asked) for each in ALL}
     for row in ROWS:
         assert any((code, asked) in good for code in row.codes for asked in row.asked), row.reason
+
+
+# -- the token for the credentials endpoint ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\nX-Evil: 1"])
+def test_a_line_break_in_the_endpoints_token_is_a_malformed_credential(end: str, rig: Rig) -> None:
+    page, file = rig.web(Said()), rig.tmp / "authorization"
+    file.write_bytes(f"secret{end}".encode())
+    endpoint = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": page.url + "/"}
+    for given in (
+        {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(file)},
+        {"AWS_CONTAINER_AUTHORIZATION_TOKEN": f"secret{end}"},
+    ):
+        result = rig.ask(page.url, endpoint | given).result
+        assert (result.reason, result.code) == ("credentials_malformed", "MalformedCredentials")
+        assert "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" in result.hint
+        assert "secret" not in repr(result)
+
+
+@pytest.mark.parametrize("path", ["TMP", "TMP/token/below", "TMP/nowhere"])
+def test_the_endpoints_token_is_no_service_account_token(path: str, rig: Rig) -> None:
+    result = in_environment(**CONTAINER, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=path)(rig)
+    assert result.reason == "container_token_unreadable"
+    assert "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" in result.hint
+    assert "fsGroup" not in result.hint
+
+
+def test_a_service_account_token_that_is_missing_keeps_its_reason(rig: Rig) -> None:
+    """Beside the other variable, whose file is not asked for."""
+    both = {**CONTAINER, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "TMP/elsewhere"}
+    result = with_irsa(**both, AWS_WEB_IDENTITY_TOKEN_FILE="TMP/nowhere")(rig)
+    assert result.reason == "web_identity_token_unreadable"
 
 
 # -- asked once more ---------------------------------------------------------------------------------

@@ -173,6 +173,9 @@ CLIENT: Final[Mapping[str, Callable[[Rig], Outcome]]] = {
     "InvalidRegionError": lambda rig: metered(rig, rig.aws().url, region="no region!").outcome,
     "ca_bundle_unreadable": bundle,
     "credentials_malformed": by_irsa(AWS_WEB_IDENTITY_TOKEN_FILE="TMP/empty"),
+    "ContainerTokenUnreadable": by_environment(
+        AWS_CONTAINER_CREDENTIALS_FULL_URI="http://127.0.0.1:9/", AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="TMP/nowhere"
+    ),
     "EndpointConnectionError": lambda rig: metered(rig, dead_url()).outcome,
     "ConnectTimeoutError": lambda rig: rig.slow("ConnectTimeoutError"),
     "MalformedProxy": by_environment(HTTP_PROXY="http://127.0.0.1:x", **KEYS),
@@ -306,6 +309,15 @@ def test_what_never_left_the_host_is_not_a_lost_answer(env: dict[str, str], rig:
         assert classify(result.outcome.code).definite
         assert classify(result.outcome.code).slow, "a person must change something"
     assert not aws.calls()
+
+
+@pytest.mark.parametrize("name", ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN"])
+def test_a_line_break_in_the_endpoints_token_keeps_the_record_sealed(name: str, rig: Rig) -> None:
+    file = rig.tmp / "authorization"
+    file.write_text("secret\n")
+    given = {name: str(file) if name.endswith("FILE") else "secret\n"}
+    play = by_environment(AWS_CONTAINER_CREDENTIALS_FULL_URI="http://127.0.0.1:9/", **given)
+    assert play(rig) == Refused(code="MalformedCredentials", sent=False)
 
 
 def test_blanks_around_a_proxy_do_not_keep_usage_back(rig: Rig) -> None:

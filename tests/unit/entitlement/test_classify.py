@@ -35,6 +35,7 @@ DENY, CONFIG, RETRY, LATER_CONFIG = (
 
 OURS: Final = {
     "MalformedCredentials",
+    "ContainerTokenUnreadable",
     "MalformedProxy",
     "RuntimeError:clock",
     "ca_bundle_unreadable",
