@@ -218,8 +218,8 @@ def http() -> str:
         "A refusal is a problem document (`application/problem+json`, RFC 9457) with `status`, `title`, `detail`, a"
         " `reason` that never changes and, where it is about one of several events, their `index` from 0.",
         "## Who may ask the product's listener",
-        "The probe listener answers anyone who reaches it. The product's listener refuses what a web page in somebody's"
-        " browser could send: a request with an `Origin` that is not its own, one with `Sec-Fetch-Site: cross-site` or"
+        "The probe listener answers anyone who reaches it. The product's listener refuses what a web page in a browser"
+        " could send: a request with an `Origin` that is not its own, one with `Sec-Fetch-Site: cross-site` or"
         " `same-site`, and one whose `Host` is neither a loopback name or address, nor the address it arrived at, nor"
         " one of [`SIDECAR_API_HOSTS`](settings.md). Ports in `Host` are not compared. Clients that are no browser send"
         " no `Origin`, and notice nothing as long as they ask by a name that is known.",

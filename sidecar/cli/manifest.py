@@ -52,7 +52,7 @@ def check(args: argparse.Namespace) -> int:
     sys.stdout.write(f"sealed: {', '.join(sorted(found.sealed)) or 'nothing else'}\n")
     sys.stdout.write(f"open: {', '.join(open_settings(found))}\n")
     if found.allow_endpoint_override:
-        _warn("allow_endpoint_override is for tests; whoever sets SIDECAR_ENDPOINT_URL answers in place of AWS")
+        _warn("allow_endpoint_override is for tests: with SIDECAR_ENDPOINT_URL another server answers in place of AWS")
     return 0
 
 

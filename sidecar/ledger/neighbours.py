@@ -4,7 +4,7 @@ Invariants:
 - The ids of a ledger in use are read once, before the first push: what its product repeats to ours counts once. What
   it keeps afterwards is learned when its lock is free.
 - A ledger that was in use is known, so that its lock can be tried often.
-- A ledger that nobody uses is read once a day, unless its file changes.
+- A ledger that is not in use is read once a day, unless its file changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ State = tuple[int, int, int]
 
 
 class Look(NamedTuple):
-    """One look at a ledger that nobody uses."""
+    """One look at a ledger that is not in use."""
 
     looked_at: datetime
     found: AdoptionResult
@@ -61,7 +61,7 @@ class Neighbours:
         self._read: set[Path] = set()
         """Those in use whose ids were read."""
         self._unchanged: dict[Path, Look] = {}
-        """What was found in those that nobody uses."""
+        """What was found in those that are not in use."""
 
     @property
     def in_use(self) -> bool:

@@ -239,7 +239,7 @@ def _refuse_weak(modulus: int, exponent: int) -> None:
     if modulus.bit_length() < KEY_BITS_MIN:
         raise ValueError(f"is an RSA key of {modulus.bit_length()} bits; at least {KEY_BITS_MIN} are needed. {COPY}")
     if modulus % 2 == 0:
-        raise ValueError(f"is an RSA key with an even modulus, which anybody can factor. {COPY}")
+        raise ValueError(f"is an RSA key with an even modulus, which is easily factored. {COPY}")
     if exponent < KEY_EXPONENT_MIN or exponent % 2 == 0:
         raise ValueError(
             f"is an RSA key with exponent {exponent}; it must be odd and at least {KEY_EXPONENT_MIN}. {COPY}"

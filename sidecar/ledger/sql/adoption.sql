@@ -1,7 +1,7 @@
 -- A ledger whose workload is gone hands over what may be billed by another.
 
 -- name: handed_add
--- Freeze one amount for whoever adopts this ledger.
+-- Freeze one amount for the ledger that adopts this one.
 INSERT INTO handed (dimension, tags, amount, from_hour, why, frozen_at, claimed_by)
 VALUES (:dimension, :tags, :amount, :from_hour, :why, :at, :claimed_by);
 
