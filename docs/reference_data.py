@@ -194,6 +194,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "kubernetes.recovered": "The pod's condition and events are up to date again.",
     "kubernetes.refused": "The API server refuses condition or events. The hint names the verb and resource to grant.",
     "kubernetes.unconfigured": "A token for the API is mounted, but the variables in `missing` are not set.",
+    "ledger.commit_in_doubt": "A ledger is used without its last commit, which is not whole. After a power cut that is"
+    " normal, and its pushes were not acknowledged. Otherwise the disk changed it.",
     "ledger.failed": "The disk does not keep usage, and pushes are refused. `reason` says why.",
     "ledger.opened": "The ledger is open: its path, and the number of records in each state.",
     "ledger.passed_over": "A newer version wrote the ledger. It was left untouched, and a new one begun beside it.",

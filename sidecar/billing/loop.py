@@ -31,6 +31,7 @@ from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
 from sidecar.billing.monitor import LoopMonitor
 from sidecar.billing.open_ledger import OpenLedger
+from sidecar.billing.orphans import commit_in_doubt
 from sidecar.billing.pause import LOOK_SECONDS, PASS_SECONDS_FOLLOWING, PASS_SECONDS_UNUSABLE, until_next
 from sidecar.billing.pre_stop import PreStop, flush_budget_seconds
 from sidecar.billing.quarantine import Quarantine
@@ -297,7 +298,8 @@ class BillingLoop:
                 self._policy.ledger_opened()  # once is enough: a disk that is full now shuts no running product
         if owner is None or (isinstance(self._clock, FollowedClock) and not self._clock.answered):
             return None  # what counts under this machine's time would be in another year once the emulator's is known
-        ledger = Ledger.open(self._settings.state_dir, owner, self._settings.dimensions, now)
+        settings = self._settings
+        ledger = Ledger.open(settings.state_dir, owner, settings.dimensions, now, on_doubt=commit_in_doubt)
         ledger.on_look(self._start_disk_timer)
         self.events.workload, self.events.region = owner.workload, owner.region
         opened = OpenLedger(

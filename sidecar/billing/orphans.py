@@ -37,6 +37,11 @@ IDS_UNREAD_HINT: Final = (
     "Another workload uses the ledger at `path`. Until it ends, an event that was sent to it and is sent again to this"
     " one counts twice. With a kept volume use Recreate or a StatefulSet, so that one pod ends before the next starts."
 )
+DOUBT_HINT: Final = (
+    "The last commit in the log is not whole. After a power cut that is normal, and its pushes were not acknowledged:"
+    " the product sends them again. If there was none, the disk changed it, and up to one commit of acknowledged usage"
+    " is lost: check the disk."
+)
 UNCONFIGURED_HINT: Final = (
     "Usage of a dimension that is not configured is not billed. Add the dimension to SIDECAR_DIMENSIONS again, as it"
     " was, to have it billed."
@@ -76,6 +81,8 @@ class OrphanTracker:
         self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())
         self.claimed = exact_sums((claim.dimension, claim.amount) for one in ledgers for claim in one.claimed)
         for one in looked_at:
+            if one.in_doubt:
+                commit_in_doubt(one.path)
             self._log_adoption(workload, one)
             for record in one.unanswered:
                 if self._is_new(one.path, record.hour, record.dimension):
@@ -118,6 +125,11 @@ class OrphanTracker:
         known = what in self._logged
         self._logged.add(what)
         return not known
+
+
+def commit_in_doubt(path: Path) -> None:
+    """Log that the ledger at `path` is used without its last commit, which is not whole."""
+    log.error("ledger.commit_in_doubt", path=str(path), hint=DOUBT_HINT)
 
 
 def unconfigured(workload: str, path: str, quantities: Mapping[str, Decimal]) -> None:

@@ -94,6 +94,8 @@ class AdoptionResult:
     """Nothing in it is needed any more (`removal`)."""
     removed: bool = False
     """It was removed."""
+    in_doubt: bool = False
+    """Its last commit was not whole, and was left out (`wal`)."""
     ids_unread: LedgerError | None = None
     """Why the ids of a ledger in use could not be read; None where they were, or were before."""
 
@@ -124,17 +126,18 @@ def adopt(
         lock = volume.Lock(path)
     except LedgerError as exc:
         return AdoptionResult(path=path, skipped=exc.reason)
+    in_doubt: list[Path] = []
     try:
-        connection = open_known(path, owner, now)
+        connection = open_known(path, owner, now, in_doubt.append)
     except LedgerError as exc:
         lock.release()
-        return AdoptionResult(path=path, skipped=exc.reason)
+        return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt))
     try:
         _copy_ids(connection, ours, now, remember_ids)
         claims.settle(connection, path, owner, ours, dimensions, now, partial(_mark_taken, connection))
-        return _adopt(connection, path, dimensions, ours, now, take)
+        return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
     except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
-        return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason)
+        return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason, in_doubt=bool(in_doubt))
     finally:
         connection.close()
         lock.release()
@@ -146,7 +149,7 @@ def read_ids(path: Path, ours: Path, owner: Owner, now: datetime, remember_ids: 
     Nothing there says that they were given: they are learned again with those that follow, when its lock is free.
     """
     with live_copy.copied(path, ours) as copy:
-        connection = open_known(copy, owner, now)
+        connection = open_known(copy, owner, now, lambda copy: None)  # a commit may be half copied
         try:
             if _ids_are_known(connection, now):
                 for entries in seen_ids.everything(connection):

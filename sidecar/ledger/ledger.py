@@ -23,7 +23,7 @@ from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.neighbours import Neighbours
-from sidecar.ledger.opening import Opened, Owner
+from sidecar.ledger.opening import OnDoubt, Opened, Owner
 from sidecar.ledger.pushes import PushRequest, PushResult
 from sidecar.ledger.sealing import MakeRecord, Skipped
 from sidecar.ledger.writer import Counters, Writer
@@ -68,11 +68,12 @@ class Ledger:
         now: datetime,
         *,
         mountinfo: Path = volume.MOUNTINFO,
+        on_doubt: OnDoubt = lambda path: None,
     ) -> Self:
         """Return the ledger of `owner`, begun if there is none."""
         try:
             volume.prepare(state_dir, mountinfo)
-            opened = opening.open_ledger(volume.ledger_path(state_dir, owner.workload), owner, now)
+            opened = opening.open_ledger(volume.ledger_path(state_dir, owner.workload), owner, now, on_doubt)
         except LedgerError as exc:
             if exc.reason not in OWNERSHIP:
                 raise

@@ -103,7 +103,7 @@ class Neighbours:
         if known is None or not lately or state is None or state != known.state or not volume.is_free(path):
             known = Look(now, self._adopt(path, ours, now), _state(path))
         if not (known.found.skipped or known.found.claimed or known.found.unanswered):
-            self._unchanged[path] = known._replace(found=replace(known.found, amounts=()))
+            self._unchanged[path] = known._replace(found=replace(known.found, amounts=(), in_doubt=False))
         return known.found
 
     def _remove(self, found: AdoptionResult, now: datetime) -> AdoptionResult:

@@ -5,7 +5,8 @@ Invariants:
   file, and SQLite's own lock stands behind ours.
 - A migration and the record of it commit together: a crash leaves the old shape or the new.
 - A newer file is read once to learn that it is newer, and left as it is; ours begins beside it.
-- A file and its log are checked before anything is written to them.
+- A file and its log are checked before anything is written to them. Where the end of the log is torn, what is left of
+  it is written over before the first commit.
 - After a file was set aside or passed over, the current hour counts as sealed: it may have been sent.
 
 Sources: sqlite.org/pragma.html, sqlite.org/wal.html.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +32,9 @@ from sidecar.metering.hours import Hour
 CACHE_KIB: Final = 1024
 WAL_BYTES_KEPT: Final = 8 * 1024 * 1024
 """The log is cut back to this after a checkpoint."""
+
+OnDoubt = Callable[[Path], object]
+"""A function that is called with a ledger whose last commit is not whole and is left out (`wal`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,21 +59,21 @@ class Opened:
     """The newer version's file, left untouched."""
 
 
-def open_ledger(path: Path, owner: Owner, now: datetime) -> Opened:
+def open_ledger(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None = None) -> Opened:
     """Return the ledger at `path`, or the one begun instead of it. Raises LedgerError."""
     lock = volume.Lock(path)
     try:
-        return _open(path, owner, now, lock)
+        return _open(path, owner, now, lock, on_doubt)
     except BaseException as exc:
         lock.release()
         if not isinstance(exc, LedgerError) or exc.reason != "ledger_newer_schema":
             raise
-    return _open_beside(path, owner, now)
+    return _open_beside(path, owner, now, on_doubt)
 
 
-def _open(path: Path, owner: Owner, now: datetime, lock: volume.Lock) -> Opened:
+def _open(path: Path, owner: Owner, now: datetime, lock: volume.Lock, on_doubt: OnDoubt | None) -> Opened:
     try:
-        return Opened(connection=_ready_connection(path, owner, now), path=path, lock=lock)
+        return Opened(connection=_ready_connection(path, owner, now, on_doubt), path=path, lock=lock)
     except LedgerError as exc:
         if exc.reason != "ledger_corrupt":
             raise
@@ -82,21 +86,22 @@ def replace_unreadable(path: Path, owner: Owner, now: datetime, lock: volume.Loc
     return Opened(connection=_ready_connection(path, owner, now), path=path, lock=lock, set_aside=aside)
 
 
-def _open_beside(path: Path, owner: Owner, now: datetime) -> Opened:
+def _open_beside(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None) -> Opened:
     ours = volume.beside(path, migrations()[-1].version)
     lock = volume.Lock(ours)
     try:
-        return Opened(connection=_ready_connection(ours, owner, now), path=ours, lock=lock, passed_over=path)
+        connection = _ready_connection(ours, owner, now, on_doubt)
+        return Opened(connection=connection, path=ours, lock=lock, passed_over=path)
     except BaseException:
         lock.release()
         raise
 
 
-def _ready_connection(path: Path, owner: Owner, now: datetime) -> sqlite3.Connection:
+def _ready_connection(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None = None) -> sqlite3.Connection:
     """Return a connection to our own ledger at `path`, in the newest shape, begun if there is none."""
-    with _opened(path) as (connection, known):
+    with _opened(path, on_doubt) as (connection, known, log):
         integrity.check(connection, known)
-        _make_durable(connection)
+        _make_durable(connection, path, log)
         migrate(connection, now)
         _identify(connection, path, owner, now, first_hour(path, now, begun=known > 0))
         seen_ids.load(connection)
@@ -104,33 +109,33 @@ def _ready_connection(path: Path, owner: Owner, now: datetime) -> sqlite3.Connec
     return connection
 
 
-def open_known(path: Path, owner: Owner, now: datetime) -> sqlite3.Connection:
+def open_known(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None = None) -> sqlite3.Connection:
     """Return a connection to another workload's ledger of the same product and region. Raises LedgerError."""
     if not path.exists():
         raise LedgerError("ledger_of_another", f"{path.name} was removed by another process.")
-    with _opened(path) as (connection, known):
+    with _opened(path, on_doubt) as (connection, known, log):
         integrity.check(connection, known)  # first: a changed byte could make it look like another product's
         row = connection.execute(sql("meta")).fetchone() if known else None
         if row is None or (row["product_code"], row["region"]) != (owner.product_code, owner.region):
             raise LedgerError("ledger_of_another", f"{path.name} is of another product or region.")
-        _make_durable(connection)
+        _make_durable(connection, path, log)
         migrate(connection, now)
     return connection
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
-    """Yield a connection and the version of the file's schema; close it where the block fails.
+def _opened(path: Path, on_doubt: OnDoubt | None) -> Iterator[tuple[sqlite3.Connection, int, wal.Finding]]:
+    """Yield a connection, the version of the file's schema and what its log is like; close it where the block fails.
 
     Raises LedgerError for every failure of SQLite or the system, and for a newer schema.
     """
-    connection = connect(path)
+    connection, log = connect(path, on_doubt)
     try:
         _set_up(connection)
         known = schema_version(connection)
         if known > migrations()[-1].version:
             raise LedgerError("ledger_newer_schema", f"{path.name} has schema {known}.")
-        yield connection, known
+        yield connection, known, log
     except FAILURES as exc:
         connection.close()
         raise as_ledger_error(exc, path) from exc
@@ -139,21 +144,29 @@ def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
         raise
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection; nothing of the file is changed yet. Raises LedgerError."""
+def connect(path: Path, on_doubt: OnDoubt | None = None) -> tuple[sqlite3.Connection, wal.Finding]:
+    """Return a connection and what the log is like; nothing of the file is changed yet. Raises LedgerError.
+
+    Without `on_doubt`, a ledger whose last commit is in doubt counts as damaged.
+    """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, volume.FILE_MODE)
         try:
             integrity.check_header(os.pread(handle, integrity.HEADER_BYTES, 0))
         finally:
             os.close(handle)
-        if wrong := wal.damage(path):
-            raise corrupt(f"{wal.path_of(path).name}: {wrong}")
+        log = wal.inspect(path)
+        if log.damage:
+            raise corrupt(f"{wal.path_of(path).name}: {log.damage}")
+        if log.in_doubt:  # said before SQLite has the file: it deletes the log when it closes
+            if not on_doubt:
+                raise corrupt(f"{wal.path_of(path).name}: its last commit is not whole")
+            on_doubt(path)
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as exc:
         raise as_ledger_error(exc, path) from exc
     connection.row_factory = sqlite3.Row
-    return connection
+    return connection, log
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
@@ -166,7 +179,9 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
 
 
-def _make_durable(connection: sqlite3.Connection) -> None:
+def _make_durable(connection: sqlite3.Connection, path: Path, log: wal.Finding) -> None:
+    if log.torn:
+        wal.cut(path)
     connection.execute("PRAGMA page_size = 4096")
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":

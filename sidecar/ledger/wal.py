@@ -4,15 +4,17 @@ SQLite ends its recovery at the first frame whose checksum is wrong, without a w
 crash cut off, and a silent loss where the disk changed a frame that was acknowledged.
 
 Invariants:
-- The log is damaged if a complete commit with the same salt follows an incomplete frame. No commit follows what a kill
-  or a full disk cut off. After a power cut the frames of the last commit, which was not acknowledged, may
-  be on disk in any order: where the one that is missing was never written, that is a torn end, too.
+- The log is damaged if commits with the same salt follow a frame that is not whole, and that frame was on disk before
+  the last of them was begun. No commit follows what a kill or a full disk cut off.
+- After a power cut the blocks of the last commit, which was not acknowledged, may be on disk in any order. It looks as
+  one does that was acknowledged and that the disk changed later: such a commit is in doubt. The log is used without
+  it, and its reader must be told.
 - A header that is not whole before whole frames is damage: SQLite would ignore the log. It names the byte order of the
   checksums, so that frames are then tried in both.
 - Frames of an earlier use of the file have another salt, and do not count. No checksum covers the salt: a frame that
   has another one and fits otherwise was written here, and its salt was changed.
-- `damage` writes nothing. A commit that the disk did not sync and that a shorter one then wrote over would look like
-  damage: `cut` takes it out of the log at once.
+- `inspect` writes nothing. What is left of a commit that is not used, behind a shorter one that was written over its
+  start, would look like damage: `cut` takes it out of the log before anything is written.
 
 The checksum is a linear recurrence over pairs of words. Word by word Python needs a quarter of a second for a full log,
 so many frames are added up at once, each in 64 bits of one large integer.
@@ -83,28 +85,40 @@ def path_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def damage(path: Path) -> str | None:
-    """Return what is wrong with the log of the ledger at `path`; None for a good or a torn one. Raises OSError."""
+class Finding(NamedTuple):
+    """What there is to know of a log before it is used."""
+
+    damage: str | None = None
+    """What is wrong with it; None for a good or a torn one."""
+    torn: bool = False
+    """Frames that SQLite does not read lie behind the last whole one: `cut` it before the next commit."""
+    in_doubt: bool = False
+    """The last commit is not whole: it was not acknowledged, or the disk changed it later."""
+
+
+def inspect(path: Path) -> Finding:
+    """Return what is to be known of the log of the ledger at `path`. Raises OSError."""
     try:
         handle = os.open(path_of(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return None
+        return Finding()
     try:
-        return _damage(handle)
+        return _inspect(handle)
     finally:
         os.close(handle)
 
 
 def cut(path: Path) -> None:
-    """Overwrite what follows the last complete frame, so that it is neither used nor damage. Raises OSError.
+    """Overwrite what follows the last whole frame, so that it is neither used nor damage. Raises OSError.
 
     Only between two transactions of the one process that has the ledger open: SQLite writes over what is cut.
     """
     handle = os.open(path_of(path), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         log = _read(handle)
-        for number in range(log.whole, len(log.frames)):
-            os.pwrite(handle, bytes(FRAME.size), HEADER.size + number * FRAME_BYTES)
+        for number, frame in enumerate(log.frames):
+            if log.good and number >= log.whole and frame.salt == log.salt:
+                os.pwrite(handle, bytes(FRAME.size), HEADER.size + number * FRAME_BYTES)
     finally:
         os.close(handle)
 
@@ -151,17 +165,14 @@ def _read(handle: int, swapped: bool | None = None) -> Log:
     return log._replace(whole=len(frames))
 
 
-def _damage(handle: int) -> str | None:
+def _inspect(handle: int) -> Finding:
     log = _read(handle)
-    if not log.frames:
-        return None
-    if not log.good:
-        whole = _has_commits(log) or _has_commits(_read(handle, swapped=not log.swapped))
-        return "its header is not what was written" if whole else None
-    if log.whole == len(log.frames):
-        return None
-    start = log.frames[log.whole - 1].stored if log.whole else log.stored
-    return _behind(log.frames[log.whole :], start, log.salt, log.whole + 1)
+    if not log.frames or log.whole == len(log.frames):
+        return Finding()
+    if log.good:
+        return _behind(log)
+    whole = _has_commits(log) or _has_commits(_read(handle, swapped=not log.swapped))
+    return Finding("its header is not what was written" if whole else None)
 
 
 def _has_commits(log: Log) -> bool:
@@ -170,15 +181,18 @@ def _has_commits(log: Log) -> bool:
     return any(_commits(log.computed, (head, *log.frames), log.frames[0].salt))
 
 
-def _behind(frames: Sequence[Frame], start: Sum, salt: bytes, number: int) -> str | None:
-    """Return what is wrong where the first of these frames is not whole, behind one with the checksum `start`."""
-    bad = frames[0]
-    commits = list(_commits(bad.expected(start), frames, salt))
+def _behind(log: Log) -> Finding:
+    """Return what the first frame that is not whole, and those behind it, tell."""
+    start = log.frames[log.whole - 1].stored if log.whole else log.stored
+    frames = log.frames[log.whole :]
+    bad, number = frames[0], log.whole + 1
+    commits = list(_commits(bad.expected(start), frames, log.salt))
     if bad.stored == bad.expected(start) and (bad.commits or any(commits)):
-        return f"the salt of frame {number} is not what was written"
-    if not any(commits) or (bad.salt != salt and sum(commits) == 1 and commits[-1]):
-        return None
-    return f"frame {number} is not what was written, and others were committed behind it"
+        return Finding(f"the salt of frame {number} is not what was written")
+    ends_earlier = bad.commits and bad.salt == log.salt  # the commit behind it is another one
+    if any(commits) and (ends_earlier or sum(commits) > 1 or not commits[-1]):
+        return Finding(f"frame {number} is not what was written, and others were committed behind it")
+    return Finding(torn=any(frame.salt == log.salt for frame in frames), in_doubt=any(commits))
 
 
 def _commits(computed: Sum, frames: Sequence[Frame], salt: bytes) -> Iterator[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from sidecar.billing import status
 from sidecar.billing.loop import BillingLoop
 from sidecar.billing.open_ledger import OpenLedger
 from sidecar.billing.pause import PASS_SECONDS
-from sidecar.ledger import adoption, live_copy
+from sidecar.ledger import adoption, live_copy, wal
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.outcomes import Refused, Unknown
@@ -22,6 +23,7 @@ from tests.integration.billing.support import (
     REGION,
     WORKLOAD,
     MakeStory,
+    Story,
 )
 
 
@@ -239,6 +241,42 @@ def test_ids_of_a_predecessor_that_cannot_be_read_are_logged_once(
     assert logged["reason"] == "ledger_full"
     assert Path(logged["path"]).exists()
     assert "StatefulSet" in logged["hint"]
+
+
+def without_whole_end(story: Story, target: Path) -> None:
+    """Copy the ledger as a process that is killed leaves it, with a changed bit in its last commit."""
+    shutil.copytree(story.directory, target, dirs_exist_ok=True)
+    log = next(target.glob("ledger-*.sqlite3-wal"))
+    content = bytearray(log.read_bytes())
+    content[wal.HEADER.size + (last_commit(content) + 1) * wal.FRAME_BYTES - 1] ^= 1
+    log.write_bytes(content)
+
+
+def last_commit(content: bytes) -> int:
+    """The number of the first frame of the last commit of a log, counted from 0."""
+    starts = range(wal.HEADER.size, len(content), wal.FRAME_BYTES)
+    ends = [number for number, at in enumerate(starts) if wal.FRAME.unpack_from(content, at)[1]]
+    assert ends[-1] - ends[-2] > 1, "more than one frame"
+    return ends[-2] + 1
+
+
+@pytest.mark.parametrize("workload", [WORKLOAD, "pod-2"])
+def test_a_last_commit_in_doubt_is_an_error_and_the_rest_is_billed(
+    make_story: MakeStory, events: Events, tmp_path: Path, workload: str
+) -> None:
+    """In the workload's own ledger, and in one that it takes over."""
+    killed = make_story()
+    killed.use("3", id="a")
+    killed.use("2", id="b")
+    without_whole_end(killed, tmp_path / "killed")
+    story = Story(tmp_path / "killed", workload)
+    story.at("10:40")
+    logged = events.one("ledger.commit_in_doubt")
+    assert Path(logged["path"]).parent == tmp_path / "killed"
+    assert "power cut" in logged["hint"]
+    story.at("11:00:40").at("11:10")
+    assert story.aws.bill() == {"10": "3"}
+    story.crash()
 
 
 def test_the_first_push_does_not_wait_for_old_ledgers(

@@ -70,7 +70,7 @@ def killed_after(tmp_path: Path, code: str) -> Story:
 @pytest.mark.parametrize("tries", [0, 3])
 def test_what_was_refused_is_not_counted_after_a_crash(tmp_path: Path, tries: int) -> None:
     story = killed_after(tmp_path, f"for _ in range({tries}): assert push(event()) is None")
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path) == wal.Finding()
     ledger = story.open()
     assert (accepted(ledger), ledger.set_aside) == (1, None)
     assert balanced(ledger)
@@ -80,7 +80,7 @@ def test_what_was_refused_is_not_counted_after_a_crash(tmp_path: Path, tries: in
 def test_a_disk_that_syncs_again_keeps_what_it_acknowledges(tmp_path: Path) -> None:
     """Shorter commits lie over the one that failed; what is left of that is neither counted nor damage."""
     story = killed_after(tmp_path, "flag.unlink()\nassert push(event(id='second')) == 1\nassert push(event()) == 1")
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path) == wal.Finding()
     ledger = story.open()
     assert (accepted(ledger), ledger.set_aside) == (3, None)
     assert balanced(ledger)

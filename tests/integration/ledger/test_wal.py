@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.ledger import wal
+from sidecar.ledger.errors import LedgerError
+from sidecar.ledger.opening import open_known
 from sidecar.metering.events import PushAccepted
 from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balanced, child, event
 
@@ -68,7 +70,7 @@ def flip(story: Story, at: int, bit: int = 0) -> None:
 def test_a_log_as_it_was_written_is_read_whole(killed: Path, tmp_path: Path) -> None:
     story = copied(killed, tmp_path / "copy")
     assert frames_of(story) > PUSHED
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path).damage is None
     ledger = story.open()
     assert (accepted(ledger), ledger.set_aside) == (PUSHED, None)
     story.close()
@@ -85,9 +87,9 @@ def test_a_changed_bit_in_the_log_is_found_and_said(killed: Path, tmp_path: Path
         places += [(frame_at(number) + byte, chance.randrange(8)) for byte in range(wal.FRAME.size)]
     for at, bit in places:
         flip(story, at, bit)
-        assert wal.damage(story.path), (at, bit)
+        assert wal.inspect(story.path).damage, (at, bit)
         flip(story, at, bit)
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path).damage is None
     flip(story, *places[0])
     wrong = wal.path_of(story.path).read_bytes()
     ledger = story.open()
@@ -103,7 +105,7 @@ def test_a_changed_salt_is_found_in_the_last_frame_too(killed: Path, tmp_path: P
     story = copied(killed, tmp_path / "copy")
     for byte in range(8, 16):
         flip(story, frame_at(frames_of(story)) + byte)
-        assert wal.damage(story.path), byte
+        assert wal.inspect(story.path).damage, byte
         flip(story, frame_at(frames_of(story)) + byte)
 
 
@@ -119,9 +121,9 @@ def test_a_log_in_the_other_byte_order_is_read_as_well(killed: Path, tmp_path: P
         before = wal.checksum(bytes(content[at : at + 8] + content[at + 24 : at + wal.FRAME_BYTES]), before, True)
         struct.pack_into(">II", content, at + 16, *before)
     wal.path_of(story.path).write_bytes(content)
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path).damage is None
     flip(story, 3)
-    assert wal.damage(story.path)
+    assert wal.inspect(story.path).damage
     flip(story, 3)
     assert accepted(story.open()) == PUSHED
     story.close()
@@ -133,7 +135,7 @@ def test_a_log_cut_off_anywhere_is_a_torn_one(killed: Path, tmp_path: Path) -> N
     for length in [0, 1, 31, 32, 33, *(chance.randrange(size) for _ in range(40)), size - 1]:
         story = copied(killed, tmp_path / "copy")
         os.truncate(wal.path_of(story.path), length)
-        assert wal.damage(story.path) is None, length
+        assert wal.inspect(story.path).damage is None, length
     ledger = story.open()
     assert ledger.set_aside is None
     assert PUSHED - 1 <= accepted(ledger) <= PUSHED
@@ -145,7 +147,7 @@ def test_garbage_behind_the_last_commit_is_a_torn_end(killed: Path, tmp_path: Pa
     story = copied(killed, tmp_path / "copy")
     with wal.path_of(story.path).open("ab") as file:
         file.write(bytes(wal.FRAME_BYTES) + random.Random(1).randbytes(3 * wal.FRAME_BYTES))
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path).damage is None
     assert accepted(story.open()) == PUSHED
     story.close()
 
@@ -157,17 +159,103 @@ def commits(story: Story) -> list[int]:
     return [number for number in found if struct.unpack_from(">II", content, frame_at(number))[1]]
 
 
-def test_a_last_commit_that_a_power_cut_left_with_a_hole_is_torn(killed: Path, tmp_path: Path) -> None:
-    """Nobody was told that it is kept, and the disk may write its frames in any order."""
-    story = copied(killed, tmp_path / "copy")
-    *_, before, last = commits(story)
-    assert last - before > 1, "more than one frame"
+def zero(story: Story, begin: int, end: int) -> None:
+    """Make bytes of the log what they are in a file that grew, and of which they never reached the disk."""
     with wal.path_of(story.path).open("r+b") as file:
-        file.seek(frame_at(before + 1))
-        file.write(bytes(wal.FRAME_BYTES))
-    assert wal.damage(story.path) is None
-    assert accepted(story.open()) == PUSHED - 1
+        file.seek(begin)
+        file.write(bytes(end - begin))
+
+
+@pytest.fixture
+def long_commit(tmp_path: Path) -> tuple[Path, int]:
+    """The files of a ledger with 30 pushes and a long one that was not acknowledged, and the latter's first frame."""
+    story = Story(tmp_path / "live")
+    ledger = story.open()
+    for number in range(30):
+        assert story.push(ledger, event(id=str(number))) == PushAccepted(accepted=1, duplicates=0)
+    first = frames_of(story) + 1
+    story.push(ledger, *(event("gigabytes", id=f"long-{number}") for number in range(900)))
+    assert frames_of(story) > first + 8
+    shutil.copytree(story.directory, tmp_path / "killed")
     story.close()
+    return tmp_path / "killed", first
+
+
+def test_a_block_that_a_power_cut_lost_costs_the_last_commit_alone(
+    long_commit: tuple[Path, int], tmp_path: Path
+) -> None:
+    """Wherever the block of the disk is: its pushes were not acknowledged, but a changed disk looks the same."""
+    files, first = long_commit
+    size = wal.path_of(copied(files, tmp_path / "copy").path).stat().st_size
+    told = 0
+    for block in range(frame_at(first) // 4096, size // 4096 + 1):
+        story = copied(files, tmp_path / "copy")
+        zero(story, max(block * 4096, frame_at(first)), min(block * 4096 + 4096, size))
+        doubts: list[Path] = []
+        ledger = story.open(on_doubt=doubts.append)
+        assert (accepted(ledger), accepted(ledger, "gigabytes"), ledger.set_aside) == (30, 0, None), block
+        assert balanced(ledger)
+        told += doubts == [story.path]
+        story.close()
+    assert told >= 7, "all but those that took the end of the commit"
+
+
+def test_a_changed_bit_in_the_last_commit_is_told_and_costs_nothing_else(
+    long_commit: tuple[Path, int], tmp_path: Path
+) -> None:
+    files, first = long_commit
+    last = frames_of(copied(files, tmp_path / "copy"))
+    chance = random.Random(7)
+    for number in range(first, last):
+        story = copied(files, tmp_path / "copy")
+        flip(story, page_at(chance, number))
+        found = wal.inspect(story.path)
+        assert (found.damage, found.in_doubt) == (None, True), number
+
+
+@pytest.mark.parametrize("lost", [0, 1, 4])
+def test_a_torn_end_that_was_written_over_is_no_damage(
+    long_commit: tuple[Path, int], tmp_path: Path, lost: int
+) -> None:
+    """A shorter commit lies over its start: what is left of it must not look like one behind a changed frame."""
+    files, first = long_commit
+    story = copied(files, tmp_path / "copy")
+    zero(story, frame_at(first + lost), frame_at(first + lost + 1))
+    ledger = story.open()
+    assert story.push(ledger, event(id="new")) == PushAccepted(accepted=1, duplicates=0)
+    again = copied(story.directory, tmp_path / "again")
+    story.close()
+    doubts: list[Path] = []
+    ledger = again.open(on_doubt=doubts.append)
+    assert (accepted(ledger), ledger.set_aside, doubts) == (31, None, [])
+    again.close()
+
+
+def test_a_neighbour_whose_last_commit_is_in_doubt_is_adopted(long_commit: tuple[Path, int], tmp_path: Path) -> None:
+    files, first = long_commit
+    story = copied(files, tmp_path / "copy")
+    flip(story, frame_at(first) + 100)
+    ours = Story(story.directory, owner=replace(OWNER, workload="pod-2"))
+    ledger = ours.open()
+    (adopted,) = ledger.adopt(ours.now)
+    assert (adopted.skipped, adopted.in_doubt) == ("", True)
+    assert [one.amount for one in adopted.amounts] == [30]
+    (adopted,) = ledger.adopt(ours.now)
+    assert not adopted.in_doubt, "told once"
+    ours.close()
+
+
+def test_an_opening_that_cannot_report_a_doubt_leaves_the_log_as_it_is(
+    long_commit: tuple[Path, int], tmp_path: Path
+) -> None:
+    """SQLite deletes the log when it closes the file: the next process would not learn of it."""
+    files, first = long_commit
+    story = copied(files, tmp_path / "copy")
+    flip(story, frame_at(first) + 100)
+    before = wal.path_of(story.path).read_bytes()
+    with pytest.raises(LedgerError, match="its last commit is not whole"):
+        open_known(story.path, OWNER, story.now)
+    assert wal.path_of(story.path).read_bytes() == before
 
 
 def test_a_hole_before_the_last_commit_is_damage(killed: Path, tmp_path: Path) -> None:
@@ -176,7 +264,7 @@ def test_a_hole_before_the_last_commit_is_damage(killed: Path, tmp_path: Path) -
     with wal.path_of(story.path).open("r+b") as file:
         file.seek(frame_at(commits(story)[-3] + 1))
         file.write(bytes(wal.FRAME_BYTES))
-    assert wal.damage(story.path)
+    assert wal.inspect(story.path).damage
 
 
 def test_frames_of_an_earlier_use_of_the_log_do_not_count(story: Story) -> None:
@@ -191,7 +279,7 @@ def test_frames_of_an_earlier_use_of_the_log_do_not_count(story: Story) -> None:
     story.push(ledger, event(id="after"))
     content = wal.path_of(story.path).read_bytes()
     assert len(content) > 20 * wal.FRAME_BYTES, "the old frames are there"
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path).damage is None
     story.close()
 
 
@@ -214,7 +302,7 @@ def test_what_a_full_disk_or_a_rollback_left_is_no_damage(story: Story) -> None:
     spilled()
     assert frames_of(story) > before + 5
     story.push(ledger, event(id="second"))
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path).damage is None
     story.close()
 
 
@@ -233,7 +321,7 @@ def test_the_damaged_log_of_a_neighbour_is_left_alone(killed: Path, tmp_path: Pa
 
 
 def test_a_ledger_without_a_log_has_no_damage(story: Story) -> None:
-    assert wal.damage(story.path) is None
+    assert wal.inspect(story.path).damage is None
 
 
 def test_words_of_the_other_order_are_added_up_as_sqlite_does() -> None:
