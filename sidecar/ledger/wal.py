@@ -111,13 +111,16 @@ def inspect(path: Path) -> Finding:
 def cut(path: Path) -> None:
     """Overwrite what follows the last whole frame, so that it is neither used nor damage. Raises OSError.
 
-    Only between two transactions of the one process that has the ledger open: SQLite writes over what is cut.
+    A damaged log is left as it is: what follows was acknowledged, and the next opening must find it. Only between two
+    transactions of the one process that has the ledger open: SQLite writes over what is cut.
     """
     handle = os.open(path_of(path), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         log = _read(handle)
-        for number, frame in enumerate(log.frames):
-            if log.good and number >= log.whole and frame.salt == log.salt:
+        if not log.good or log.whole == len(log.frames) or _behind(log).damage:
+            return
+        for number in range(log.whole, len(log.frames)):
+            if log.frames[number].salt == log.salt:
                 os.pwrite(handle, bytes(FRAME.size), HEADER.size + number * FRAME_BYTES)
     finally:
         os.close(handle)

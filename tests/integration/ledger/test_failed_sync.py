@@ -36,18 +36,31 @@ story, flag = Story(Path(argv[0])), Path(argv[1])
 ledger = story.open()
 def push(*events): return getattr(story.push(ledger, *events), "accepted", None)
 assert push(event(id="first")) == 1
+"""
+REFUSE = """
 flag.touch()
 refused = story.push(ledger, *[event(id=f"lost-{number}") for number in range(900)])
 assert (refused.status, refused.reason) == (503, "ledger_io_error"), refused
 """
+CHANGE = """
+from sidecar.ledger import wal
+log = wal.path_of(story.path)
+def change(at):
+    with log.open("r+b") as file:
+        file.seek(at); before, = file.read(1); file.seek(at); file.write(bytes([before ^ 1]))
+ends = []
+for number in range(12):
+    assert push(event(id=str(number))) == 1
+    ends.append(log.stat().st_size)
+"""
 
 
-def killed_after(tmp_path: Path, code: str) -> Story:
+def killed_after(tmp_path: Path, code: str, before: str = "") -> Story:
     """The files of a process that did this and was killed, as they are in the page cache."""
     source, shim, flag = tmp_path / "shim.c", tmp_path / "shim.so", tmp_path / "fails"
     source.write_text(SHIM)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
-    whole = f"{BEGIN}{code}\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    whole = f"{BEGIN}{before}{REFUSE}{code}\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     process = subprocess.run(
         [
             sys.executable,
@@ -93,4 +106,26 @@ def test_an_id_that_was_refused_counts_when_it_is_sent_again(tmp_path: Path) -> 
     assert accepted(ledger) == 2
     story.push(ledger, event(id="lost-1"), event(id="lost-2"))
     assert accepted(ledger) == 3
+    story.close()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "3",
+        "wal.HEADER.size + 100",
+        "ends[5] + wal.FRAME.size + 50",
+        "ends[5] + 8",
+        "ends[-2] + wal.FRAME.size + 50",
+        "ends[-1] - 50",
+    ],
+)
+def test_a_failed_sync_does_not_hide_what_the_disk_changed_before(tmp_path: Path, place: str) -> None:
+    """What lies behind the changed bit was acknowledged: it stays for the next opening to find."""
+    story = killed_after(tmp_path, "flag.unlink()\nassert push(event()) == 1", f"{CHANGE}change({place})")
+    assert wal.inspect(story.path).damage
+    wrong = wal.path_of(story.path).read_bytes()
+    ledger = story.open()
+    assert ledger.set_aside is not None
+    assert wal.path_of(ledger.set_aside).read_bytes() == wrong
     story.close()
