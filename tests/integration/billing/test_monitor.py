@@ -102,7 +102,7 @@ def test_a_disk_that_hangs_while_the_ledger_is_opened_is_noticed(
     scene.service.loop._opened = None
     seen = []
 
-    def hangs(*_: object) -> Ledger:
+    def hangs(*_: object, **__: object) -> Ledger:
         seen.append(look(scene, HOURS_3))
         raise OSError(5, "Input/output error")
 
