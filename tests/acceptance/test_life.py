@@ -145,6 +145,7 @@ int fsync(int fd) { for (;;) pause(); }
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="making a disk stick needs a C compiler")
 def test_a_stuck_disk_holds_up_neither_the_gate_nor_a_probe_nor_the_end(aws: Emulator, tmp_path: Path) -> None:
     """Every fsync hangs, as on a dead network disk."""
@@ -241,6 +242,7 @@ def test_by_default_probes_answer_on_ipv4_and_ipv6_and_the_api_on_loopback_only(
         assert listening["api"] == ["127.0.0.1:8485", "[::1]:8485"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reporter", [False, True], ids=["alone", "with a reporter"])
 @pytest.mark.parametrize("more", [{}, {"SIDECAR_DIMENSIONS": "requests"}], ids=["gate alone", "metering"])
 def test_the_idle_worker_has_imported_nothing_heavy(

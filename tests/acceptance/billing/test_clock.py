@@ -282,6 +282,7 @@ def cut_off(path: Path) -> None:
     os.truncate(path, 6000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [damaged, cut_off])
 def test_a_ledger_that_is_damaged_inside_is_set_aside_too(
     aws: Emulator, tmp_path: Path, product: Product, harm: Callable[[Path], None]
@@ -381,6 +382,7 @@ def failing_at(aws: Emulator, sidecar: Metered, words: str) -> None:
     eventually(lambda: (sidecar.metering()["passed_at"] or "")[11:16] == words, SLOW)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_too_long_is_overdue_metering_until_it_has_room(
     aws: Emulator, tmp_path: Path, product: Product, small_disk: Path
 ) -> None:

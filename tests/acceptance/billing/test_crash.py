@@ -154,6 +154,7 @@ def test_a_push_that_was_not_acknowledged_and_is_sent_again_counts_once(
     settled_in_the_end(aws, again, product)
 
 
+@pytest.mark.slow
 def test_an_id_billed_hours_ago_by_another_process_counts_once(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
     assert product.use(sidecar, 7, "order-1") == 200

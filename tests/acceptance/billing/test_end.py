@@ -125,6 +125,7 @@ def test_ctrl_c_reaches_master_and_worker_and_loses_nothing(aws: Emulator, tmp_p
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.slow
 def test_the_smallest_budget_is_kept_and_loses_nothing(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_FLUSH_SECONDS="1")
     aws.fault("MeterUsage", "slow", times=None, seconds=3)
@@ -140,6 +141,7 @@ def test_the_smallest_budget_is_kept_and_loses_nothing(aws: Emulator, tmp_path: 
     assert waiting(again) == 0
 
 
+@pytest.mark.slow
 def test_pushes_are_accepted_until_the_last_seal_and_refused_after(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -296,6 +298,7 @@ def on_such_a_disk(sidecar: Metered, more: dict[str, str]) -> Metered:
     return sidecar
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a slow disk is played by a C shim")
 def test_on_a_slow_disk_the_end_comes_in_time_and_nothing_is_lost(
     aws: Emulator, tmp_path: Path, product: Product

@@ -345,6 +345,7 @@ def test_overdue_metering_acts_as_set_until_a_record_is_accepted(
     assert billed(aws) == product.owed
 
 
+@pytest.mark.slow
 def test_an_overdue_gate_opens_again_in_a_new_worker(aws: Emulator, tmp_path: Path, product: Product) -> None:
     """AWS takes the record in the new worker's first pass, before it could find out that it is overdue."""
     with overdue(aws, tmp_path, product, "shut") as sidecar:

@@ -87,6 +87,7 @@ def test_a_key_without_the_bucket_that_counts_it_is_corruption(story: Story, cha
     assert story.open().set_aside is not None
 
 
+@pytest.mark.slow
 def test_a_changed_bit_is_found_or_changes_nothing_that_is_billed(story: Story) -> None:
     content = used(story).read_bytes()
     right = facts(story.open())
@@ -105,7 +106,8 @@ def test_a_changed_bit_is_found_or_changes_nothing_that_is_billed(story: Story) 
     assert found > 60, "most places are in rows"
 
 
-def test_a_neighbours_changed_bit_keeps_nobody_from_working(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_neighbours_changed_bit_does_not_stop_this_ledger(tmp_path: Path) -> None:
     theirs = Story(tmp_path, owner=OTHER)
     content = used(theirs).read_bytes()
     skipped = 0
@@ -139,6 +141,7 @@ WRONG = {"INTEGER": (-1, 2**62), "TEXT": ("?", "NaN"), "BLOB": (b"",)}
 """Values of the right type that mean nothing in most columns."""
 
 
+@pytest.mark.slow
 def test_a_value_that_means_nothing_is_corruption_not_a_crash(story: Story) -> None:
     """As if the row had been written so: neither SQLite nor the comparison with what was written finds it."""
     content = used(story).read_bytes()

@@ -271,6 +271,7 @@ class Simulation:
 STEPS = ("push",) * 5 + ("seal", "send", "pass_time") * 2 + ("act", "restart", "jump", "end")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), min_size=10, max_size=30))
 def test_the_ledger_agrees_with_the_model_after_every_step(
@@ -283,6 +284,7 @@ def test_the_ledger_agrees_with_the_model_after_every_step(
     simulation.story.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), min_size=5, max_size=20))
 def test_an_adopted_ledger_and_its_adopter_hold_what_one_held(
