@@ -27,6 +27,8 @@ from tests.acceptance.billing.metered import (
 )
 from tests.acceptance.support import eventually
 
+pytestmark = pytest.mark.slow  # each test kills a sidecar and starts it again
+
 FAULTS = ("", "", "drop_after", "drop_before", "slow", "InternalServiceErrorException")
 LIVES = 5
 SEEDS = int(os.environ.get("CRASH_SEEDS", "3"))

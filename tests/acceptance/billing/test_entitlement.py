@@ -22,6 +22,8 @@ from tests.acceptance.billing.metered import (
 )
 from tests.acceptance.support import eventually
 
+pytestmark = pytest.mark.slow  # each test starts a sidecar several times
+
 
 def by_metering(aws: Emulator, directory: Path, **given: str | None) -> Metered:
     """A product with custom dimensions alone: AWS signs nothing, so there is no public key."""
