@@ -29,7 +29,7 @@ from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
 ABOUT = (
     "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage and\n"
     "AssumeRoleWithWebIdentity at POST /, everything that can be turned under /_emulator/.\n"
-    "It proves nothing and bills nobody.\n"
+    "It proves nothing, and nothing is billed.\n"
 )
 
 _METERING = MeteringService()

@@ -225,7 +225,7 @@ def _key_export(emulator: Emulator, args: argparse.Namespace) -> str:
 
 def _subscriptions(emulator: Emulator) -> str:
     pairs = [f"account {account} to {product}" for account, product in sorted(emulator.subscriptions)]
-    return ", ".join(pairs) or f"nobody (account {emulator.behaviour.account} is not)"
+    return ", ".join(pairs) or f"no account ({emulator.behaviour.account} is not subscribed)"
 
 
 def _fail(status: int, complaint: str) -> int:
@@ -271,7 +271,7 @@ def _sentence(event: Mapping[str, Any]) -> str:
     if event["event"] == "timeline.played":
         details = f" {json.dumps(event['with'])}" if event["with"] else ""
         return f"{event['at']}  timeline: {event['do']}{details}"
-    return f"{event['at']}  {event['operation']} by {event['workload'] or 'nobody'}: {event['answer']}"
+    return f"{event['at']}  {event['operation']} by {event['workload'] or 'an unknown caller'}: {event['answer']}"
 
 
 class _EndSignals:

@@ -3,8 +3,8 @@
 Invariants:
 - `POD_UID` is `metadata.uid`: the same after a container restarts, another for each new pod, and so exactly what AWS
   Marketplace meters.
-- A projected service-account token names the pod that it was issued to. Whoever edits the pod's variables does not edit
-  that, so it decides; `POD_UID` that says otherwise is an error. No token is verified here, none is kept or logged.
+- A projected service-account token names the pod that it was issued to. An edit of the pod's variables does not change
+  it, so it decides; `POD_UID` that says otherwise is an error. No token is verified here, none is kept or logged.
 
 Sources: kubernetes.io, "Downward API"; "Managing Service Accounts", bound service account tokens (claim
 `kubernetes.io`: `pod.uid`).
