@@ -37,7 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Without them each of a thousand interpreters would compile the SDK again, which doubles the time it takes to start.
     """
-    if sys.dont_write_bytecode and sys.pycache_prefix is None and config.getini("cache_dir"):
+    has_cache = config.pluginmanager.hasplugin("cacheprovider")
+    if sys.dont_write_bytecode and sys.pycache_prefix is None and has_cache:
         sys.pycache_prefix = str(config.rootpath / config.getini("cache_dir") / "bytecode")
         sys.dont_write_bytecode = False
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
