@@ -293,7 +293,7 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
 
 def test_the_reference_says_how_long_the_ledger_keeps_records() -> None:
     page = PAGES["state-directory.md"]
-    assert f"| {ledger_records.KEPT.days} days after their hour" in page
+    assert f"| {ledger_records.RETENTION.days} days after their hour" in page
     assert f"| the newest {ledger_records.ATTEMPTS_KEPT:,} |".replace(",", " ") in page
 
 

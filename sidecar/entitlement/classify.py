@@ -35,7 +35,7 @@ CLOCK_WORDS: Final = re.compile(r"expired|not yet current|earlier than|later tha
 """How AWS words a signature refused for its date."""
 
 ACCEPTED: Final = ("registered", "AWS Marketplace confirmed this workload; its answer verified.")
-KEPT: Final = (
+KEPT_ANSWER: Final = (
     "kept_answer",
     "AWS cannot be reached; an answer AWS gave this same workload before verified again. It is asked on.",
 )

@@ -86,7 +86,7 @@ class GateEvents:
     @staticmethod
     def _event(result: CheckResult) -> tuple[str, log.Speak]:
         if result.verdict is AnswerClass.ACCEPTED:
-            return ("answer.reopened", log.warn) if result.kept else ("registration.accepted", log.event)
+            return ("answer.reopened", log.warn) if result.from_kept_answer else ("registration.accepted", log.event)
         if result.asked == AnsweredBy.TOKEN.value:
             return "token.rejected", log.error
         if result.verdict is AnswerClass.DENY:

@@ -173,7 +173,7 @@ def _reopened(method: CheckMethod, result: CheckResult) -> CheckResult:
     except TokenRejected as exc:
         return replace(result, kept_refused=exc.reason)
     reason, hint = found.explanation
-    accepted = replace(result, answer=AnswerClass.ACCEPTED.value, reason=reason, kept=True, **found.facts)  # type: ignore[arg-type]
+    accepted = replace(result, answer=AnswerClass.ACCEPTED.value, reason=reason, from_kept_answer=True, **found.facts)  # type: ignore[arg-type]
     return replace(accepted, hint=f"{hint} Last fault: {result.reason}.")
 
 

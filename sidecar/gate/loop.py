@@ -268,7 +268,8 @@ class EntitlementLoop:
 
     def _read_kept_status(self, child: ChildProcess, result: CheckResult) -> None:
         """Log an answer that could not be kept; the gate is open already."""
-        if result.verdict is not AnswerClass.ACCEPTED or result.kept or self.identity.workload_kind == "nameless":
+        fresh = result.verdict is AnswerClass.ACCEPTED and not result.from_kept_answer
+        if not fresh or self.identity.workload_kind == "nameless":
             return
         status, _ = read_message(child, KeptStatus.from_json, time.monotonic() + KEPT_STATUS_SECONDS)
         status = status or KeptStatus(kept=False, fault="the state directory does not answer")
@@ -312,7 +313,7 @@ class EntitlementLoop:
         verdict = result.verdict
         self._attempt = self._attempt + 1 if verdict is self._last_class else 0
         self._last_class = verdict
-        effective = AnswerClass.RETRY if result.kept else verdict
+        effective = AnswerClass.RETRY if result.from_kept_answer else verdict
         delay = retry.retry_delay_seconds(
             effective, self._attempt, self._chance(), self._settings.reask_seconds, result.retry_after_seconds
         )

@@ -126,7 +126,7 @@ class CheckResult:
     """The error's code, as AWS or the SDK says it; empty for an accepted answer."""
     asked: str = ""
     request_id: str = ""
-    kept: bool = False
+    from_kept_answer: bool = False
     """Whether a kept answer, not a fresh one, opened the gate."""
     kept_refused: str = ""
     """Why a kept answer did not open it; empty where there was none."""

@@ -67,7 +67,7 @@ class RegisterUsageCheck:
         verified = kept_answer.verify_kept(
             kept_answer.from_text(text), self.workload, product, self.request.public_keys
         )
-        return Allowed(explanation=answers.KEPT, asked=AnsweredBy.REGISTER_USAGE, facts=_facts(verified))
+        return Allowed(explanation=answers.KEPT_ANSWER, asked=AnsweredBy.REGISTER_USAGE, facts=_facts(verified))
 
     def _with_key(self, marketplace: Marketplace, key: PublicKey) -> Allowed | NotAllowed:
         """Ask with one key version, once more where the first answer may be a leftover."""

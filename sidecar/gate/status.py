@@ -29,7 +29,7 @@ def document(loop: EntitlementLoop, settings: Settings) -> dict[str, dict[str, o
             "public_key_version": result.public_key_version,
             "public_key_superseded_at": result.rotation_at,
             "public_key_weak_bits": result.weak_key_bits,
-            "kept_answer": result.kept,
+            "kept_answer": result.from_kept_answer,
             "aws_error": result.code or None,
             "aws_request_id": result.request_id or None,
         },
@@ -74,7 +74,7 @@ def metrics(loop: EntitlementLoop) -> list[Metric]:
             "public_key_superseded", "1 when AWS has rotated the public key this image ships.", bool(result.rotation_at)
         ),
         gauge("public_key_weak", "1 when the key is shorter than 2048 bits.", bool(result.weak_key_bits)),
-        gauge("kept_answer", "1 while the gate is open on a kept answer.", result.kept),
+        gauge("kept_answer", "1 while the gate is open on a kept answer.", result.from_kept_answer),
     ]
     if state.checked_at:
         found.append(gauge("checked_timestamp_seconds", "When AWS was last asked.", state.checked_at.timestamp()))

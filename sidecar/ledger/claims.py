@@ -20,11 +20,11 @@ from typing import Final
 from sidecar.ledger import volume
 from sidecar.ledger.errors import FAILURES, LedgerError
 from sidecar.ledger.opening import Owner, ledger_name, open_known, transaction
-from sidecar.ledger.records import KEPT
+from sidecar.ledger.records import RETENTION
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
 
-PROVABLE: Final = KEPT - timedelta(days=1)
+PROVABLE: Final = RETENTION - timedelta(days=1)
 """How long a ledger certainly remembers what it took."""
 
 Mark = Callable[[list[sqlite3.Row], str], None]

@@ -27,7 +27,7 @@ from sidecar.metering.sealed_request import Repair, SealedRequest
 from sidecar.metering.states import Action, IllegalTransition, State, next_state
 
 FINAL: Final = frozenset([State.SETTLED, State.ROLLED_FORWARD])
-KEPT: Final = timedelta(days=35)
+RETENTION: Final = timedelta(days=35)
 """Records nothing waits for are kept for a month's bill and some days."""
 ATTEMPTS_KEPT: Final = 20_000
 PAGE: Final = 200
@@ -219,12 +219,12 @@ def _add_attempt(connection: sqlite3.Connection, record: UsageRecord, now: datet
 
 
 def prune(connection: sqlite3.Connection, now: datetime) -> None:
-    """Delete records and links that nothing waits for and that are older than KEPT, and the oldest attempts."""
-    before = {"hour": Hour.at(now - KEPT).number}
+    """Delete records and links that nothing waits for and that are older than RETENTION, and the oldest attempts."""
+    before = {"hour": Hour.at(now - RETENTION).number}
     connection.execute(sql("attempts_prune"), {"keep": ATTEMPTS_KEPT})
     for name in ("records_prune", "requests_prune", "late_prune", "rolled_prune"):
         connection.execute(sql(name), before)
-    connection.execute(sql("handed_prune"), {"at": instant_text(now - KEPT)})
+    connection.execute(sql("handed_prune"), {"at": instant_text(now - RETENTION)})
 
 
 @decoding()

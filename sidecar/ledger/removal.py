@@ -21,7 +21,7 @@ from sidecar.ledger.balance import balances
 from sidecar.ledger.errors import FAILURES, as_ledger_error, decoding
 from sidecar.ledger.kept_file import sync_directory
 from sidecar.ledger.opening import Owner, open_known
-from sidecar.ledger.records import KEPT
+from sidecar.ledger.records import RETENTION
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
@@ -33,7 +33,7 @@ Row = Mapping[str, object]
 
 def is_due(connection: sqlite3.Connection, now: datetime) -> bool:
     """Return whether nothing in a ledger is needed any more. What does not add up is kept."""
-    before = {"hour": Hour.at(now - KEPT).number, "at": instant_text(now - KEPT)}
+    before = {"hour": Hour.at(now - RETENTION).number, "at": instant_text(now - RETENTION)}
     if connection.execute(sql("needed_still"), before).fetchone()[0]:
         return False
     return all(one.balanced and not one.waiting for one in balances(connection, {}))

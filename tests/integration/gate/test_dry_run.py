@@ -207,7 +207,7 @@ def restarted(rig: Rig, env: dict[str, str] | None = None, **changed: Any) -> Ch
 
 def test_a_kept_pass_opens_the_gate_of_the_same_workload(kept: Rig) -> None:
     result = restarted(kept)
-    assert (result.answer, result.reason, result.kept) == ("accepted", "kept_pass", True)
+    assert (result.answer, result.reason, result.from_kept_answer) == ("accepted", "kept_pass", True)
     assert result.code == "EndpointConnectionError"
     assert "aws_unreachable" in result.hint
     assert result.kept_refused == ""
@@ -219,7 +219,7 @@ def test_without_one_the_gate_stays_shut(rig: Rig) -> None:
 
 
 def test_a_dimension_that_is_set_no_more_is_no_obstacle(kept: Rig) -> None:
-    assert restarted(kept, dimensions=TWO[:1]).kept
+    assert restarted(kept, dimensions=TWO[:1]).from_kept_answer
 
 
 def test_a_dimension_that_is_new_is(kept: Rig) -> None:
@@ -261,7 +261,7 @@ def test_it_is_not_looked_at_where_aws_answered(code: str, kept: Rig) -> None:
     aws = both(kept)
     aws.fault("MeterUsage", code)
     result = asked(kept, aws.url, dimensions=TWO)
-    assert (result.answer, result.kept) == (result.answer, False)
+    assert (result.answer, result.from_kept_answer) == (result.answer, False)
     assert result.answer in ("deny", "config")
     assert result.kept_refused == ""
 
@@ -270,7 +270,7 @@ def test_it_is_not_looked_at_where_aws_answered(code: str, kept: Rig) -> None:
 def test_it_opens_where_aws_could_not_say_yes_or_no(code: str, kept: Rig) -> None:
     aws = both(kept)
     aws.fault("MeterUsage", code)
-    assert asked(kept, aws.url, dimensions=TWO).kept
+    assert asked(kept, aws.url, dimensions=TWO).from_kept_answer
 
 
 def test_neither_kind_of_kept_answer_stands_in_for_the_other(kept: Rig) -> None:

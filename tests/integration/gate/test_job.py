@@ -46,7 +46,7 @@ def test_a_yes_says_which_workload_was_confirmed_where_and_as_whom(rig: Rig) -> 
     assert (result.credential_source, result.role) == ("IRSA (web identity)", ROLE)
     assert result.public_key_version == 1
     assert result.request_id
-    assert not result.kept
+    assert not result.from_kept_answer
 
 
 def test_a_key_version_that_aws_has_superseded_is_reported_with_its_instant(rig: Rig) -> None:

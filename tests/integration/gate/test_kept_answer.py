@@ -42,7 +42,7 @@ def restarted(rig: Rig, env: dict[str, str] | None = None, **changed: Any) -> Ch
 
 def test_a_kept_answer_opens_the_gate_of_the_same_workload(kept: Rig) -> None:
     result = restarted(kept)
-    assert (result.answer, result.reason, result.kept) == ("accepted", "kept_answer", True)
+    assert (result.answer, result.reason, result.from_kept_answer) == ("accepted", "kept_answer", True)
     assert "aws_unreachable" in result.hint
     assert result.code == "EndpointConnectionError"
     assert result.public_key_version == 1
@@ -50,7 +50,7 @@ def test_a_kept_answer_opens_the_gate_of_the_same_workload(kept: Rig) -> None:
 
 
 def test_it_does_so_at_any_age(kept: Rig) -> None:
-    assert restarted(kept, clock=Shifted(365 * 86_400)).kept
+    assert restarted(kept, clock=Shifted(365 * 86_400)).from_kept_answer
 
 
 def test_it_is_not_kept_again_and_stays_as_it_is(kept: Rig) -> None:
@@ -71,18 +71,18 @@ def test_a_fresh_answer_takes_its_place(kept: Rig) -> None:
 
 def test_without_a_kept_answer_the_gate_stays_shut(rig: Rig) -> None:
     result = restarted(rig)
-    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, "")
+    assert (result.answer, result.from_kept_answer, result.kept_refused) == ("retry", False, "")
 
 
 def test_a_workload_of_another_name_does_not_even_find_it(kept: Rig) -> None:
     result = restarted(kept, {"POD_UID": "pod-2"})
-    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, "")
+    assert (result.answer, result.from_kept_answer, result.kept_refused) == ("retry", False, "")
 
 
 def test_a_copy_under_another_workloads_name_opens_nothing(kept: Rig) -> None:
     kept_file(kept, "pod-2").write_bytes(kept_file(kept).read_bytes())
     result = restarted(kept, {"POD_UID": "pod-2"})
-    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, "kept_other_workload")
+    assert (result.answer, result.from_kept_answer, result.kept_refused) == ("retry", False, "kept_other_workload")
 
 
 def changed_key(rig: Rig) -> dict[str, Any]:
@@ -104,12 +104,12 @@ CHANGED: Final[dict[str, tuple[Callable[[Rig], dict[str, Any]], str]]] = {
 def test_after_a_change_of_settings_it_opens_nothing_and_says_why(case: str, kept: Rig) -> None:
     change, reason = CHANGED[case]
     result = restarted(kept, **change(kept))
-    assert (result.answer, result.reason, result.kept) == ("retry", "aws_unreachable", False)
+    assert (result.answer, result.reason, result.from_kept_answer) == ("retry", "aws_unreachable", False)
     assert result.kept_refused == reason
 
 
 def test_a_key_version_added_in_front_leaves_it_good(kept: Rig) -> None:
-    assert restarted(kept, public_keys=kept.public_keys(3, 1)).kept
+    assert restarted(kept, public_keys=kept.public_keys(3, 1)).from_kept_answer
 
 
 def edited(**changed: object) -> Callable[[str], str]:
@@ -137,14 +137,14 @@ def test_a_broken_kept_answer_opens_nothing_and_says_why(case: str, kept: Rig) -
     change, reason = BROKEN[case]
     kept_file(kept).write_text(change(kept_file(kept).read_text()))
     result = restarted(kept)
-    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, reason)
+    assert (result.answer, result.from_kept_answer, result.kept_refused) == ("retry", False, reason)
 
 
 def test_a_kept_answer_that_cannot_be_read_is_said_to_be_so(kept: Rig) -> None:
     kept_file(kept).unlink()
     kept_file(kept).mkdir()
     result = restarted(kept)
-    assert (result.answer, result.kept) == ("retry", False)
+    assert (result.answer, result.from_kept_answer) == ("retry", False)
     assert result.kept_refused == "kept_unreadable"
 
 
@@ -176,14 +176,14 @@ def test_it_is_not_looked_at_where_aws_gave_another_answer(code: str, kept: Rig)
     aws.fault("RegisterUsage", code, times=None)
     result = kept.ask(aws.url).result
     assert result.answer in ("deny", "config")
-    assert (result.kept, result.kept_refused) == (False, "")
+    assert (result.from_kept_answer, result.kept_refused) == (False, "")
 
 
 def test_it_is_not_looked_at_where_the_clock_is_wrong(kept: Rig) -> None:
     aws = kept.aws()
     aws.fault("RegisterUsage", "InvalidSignatureException", message="Signature expired: x is now earlier than y")
     result = kept.ask(aws.url).result
-    assert (result.reason, result.kept) == ("clock_skew", False)
+    assert (result.reason, result.from_kept_answer) == ("clock_skew", False)
 
 
 @pytest.mark.parametrize("forgery", ["wrong_nonce", "wrong_key", "missing_signature", "alg_none"])
@@ -191,7 +191,7 @@ def test_it_is_not_looked_at_where_an_answer_did_not_verify(forgery: str, kept: 
     aws = kept.aws()
     aws.fault("RegisterUsage", forgery, times=None)
     result = kept.ask(aws.url).result
-    assert (result.answer, result.kept) == ("deny", False)
+    assert (result.answer, result.from_kept_answer) == ("deny", False)
 
 
 @pytest.mark.parametrize(
@@ -199,23 +199,23 @@ def test_it_is_not_looked_at_where_an_answer_did_not_verify(forgery: str, kept: 
 )
 def test_it_is_not_looked_at_where_nobody_was_asked_for_a_mistake_here(env: dict[str, str], kept: Rig) -> None:
     result = kept.ask(dead_url(), {**KEYS, **env}).result
-    assert (result.answer, result.kept) == ("config", False)
+    assert (result.answer, result.from_kept_answer) == ("config", False)
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalServiceErrorException", "ServiceUnavailable"])
 def test_it_opens_where_aws_is_too_busy_or_broken_to_answer(code: str, kept: Rig) -> None:
     aws = kept.aws()
     aws.fault("RegisterUsage", code, times=None)
-    assert kept.ask(aws.url).result.kept
+    assert kept.ask(aws.url).result.from_kept_answer
 
 
 def test_it_opens_behind_a_broken_proxy_or_broken_tls(kept: Rig) -> None:
-    assert restarted(kept, {"HTTP_PROXY": "http://127.0.0.1:9"}).kept
-    assert kept.ask(kept.web(Said(), tls=True).url).result.kept
+    assert restarted(kept, {"HTTP_PROXY": "http://127.0.0.1:9"}).from_kept_answer
+    assert kept.ask(kept.web(Said(), tls=True).url).result.from_kept_answer
 
 
 def test_it_opens_where_sts_cannot_be_reached(kept: Rig) -> None:
-    assert kept.ask(dead_url(), kept.irsa).result.kept
+    assert kept.ask(dead_url(), kept.irsa).result.from_kept_answer
 
 
 # -- how it is kept ----------------------------------------------------------------------------------
@@ -229,14 +229,14 @@ def test_a_workload_without_a_name_keeps_nothing_and_finds_nothing(rig: Rig) -> 
     again = rig.ask(dead_url(), {**KEYS, "POD_UID": ""})
     assert again.identity == asked.identity
     result = again.result
-    assert (result.answer, result.kept, result.kept_refused) == ("retry", False, "")
+    assert (result.answer, result.from_kept_answer, result.kept_refused) == ("retry", False, "")
 
 
 def test_a_workload_named_by_its_operator_keeps_its_answer(rig: Rig) -> None:
     asked = rig.ask(rig.aws().url, {**KEYS, "POD_UID": ""}, workload_id="ours")
     assert asked.keep is not None
     assert asked.keep().kept
-    assert restarted(rig, {"POD_UID": ""}, workload_id="ours").kept
+    assert restarted(rig, {"POD_UID": ""}, workload_id="ours").from_kept_answer
 
 
 def test_only_its_owner_may_read_it_whatever_the_umask(rig: Rig) -> None:
@@ -303,7 +303,7 @@ def test_real_children_keep_and_reopen(rig: Rig) -> None:
         result = read(second)
     finally:
         second.close()
-    assert (result.reason, result.kept) == ("kept_answer", True)
+    assert (result.reason, result.from_kept_answer) == ("kept_answer", True)
 
 
 def _in(seconds: float) -> float:
@@ -318,7 +318,7 @@ def test_a_pod_cannot_take_the_kept_answer_of_another_by_its_name(kept: Rig) -> 
     kept.token_file.write_text(f"e30.{claims.rstrip('=')}.e30")
     for env, name in (({}, None), ({"POD_UID": ""}, "pod-1")):
         result = kept.ask(dead_url(), {**kept.irsa, **env}, workload_id=name).result
-        assert (result.answer, result.reason, result.kept) == ("config", "bad_settings", False)
+        assert (result.answer, result.reason, result.from_kept_answer) == ("config", "bad_settings", False)
         assert "pod-2" in result.settings_fault
     kept.token_file.write_text("of no pod")
-    assert kept.ask(dead_url(), kept.irsa).result.kept
+    assert kept.ask(dead_url(), kept.irsa).result.from_kept_answer

@@ -15,12 +15,12 @@ import pytest
 from sidecar.ledger import neighbours
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
-from sidecar.ledger.records import KEPT
+from sidecar.ledger.records import RETENTION
 from sidecar.ledger.volume import Lock
 from sidecar.metering.states import State
 from tests.integration.ledger.support import OWNER, Story, accepted, audit_copy, balanced, event, settle
 
-LATER = KEPT + timedelta(days=1, hours=2)
+LATER = RETENTION + timedelta(days=1, hours=2)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_settled_ledger_is_removed_after_its_audit_time(story: Story, dead: St
 
 def test_a_ledger_within_its_audit_time_stays(story: Story, dead: Story) -> None:
     all_settled(dead)
-    ledger = later(story, dead, KEPT - timedelta(hours=2))
+    ledger = later(story, dead, RETENTION - timedelta(hours=2))
     (found,) = ledger.adopt(story.now)
     assert (found.removed, dead.path.exists(), removed_totals(ledger)) == (False, True, {})
 

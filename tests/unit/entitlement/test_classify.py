@@ -297,7 +297,7 @@ def test_a_reason_belongs_to_one_class_unless_it_is_the_clock() -> None:
 
 
 def test_the_reasons_of_a_yes_are_no_rows() -> None:
-    said = {one[0] for one in (answers.ACCEPTED, answers.KEPT, answers.DRY_RUN_PASSED, answers.KEPT_PASS)}
+    said = {one[0] for one in (answers.ACCEPTED, answers.KEPT_ANSWER, answers.DRY_RUN_PASSED, answers.KEPT_PASS)}
     assert len(said) == 4
     assert said.isdisjoint(row.reason for row in ROWS)
     assert all(row.answer is not AnswerClass.ACCEPTED for row in ROWS)

@@ -27,7 +27,7 @@ ACCEPTED = CheckResult(
     public_key_version=1,
     host=HOST,
 )
-REOPENED = replace(ACCEPTED, reason="kept_answer", kept=True)
+REOPENED = replace(ACCEPTED, reason="kept_answer", from_kept_answer=True)
 DENY = CheckResult(
     answer="deny", reason="customer_not_entitled", hint="Subscribe.", code="X", asked="RegisterUsage", host=HOST
 )

@@ -46,7 +46,7 @@ def say(result: CheckResult, **changes: Any) -> None:
     ("result", "name", "level"),
     [
         (ACCEPTED, "registration.accepted", "INFO"),
-        (replace(ACCEPTED, kept=True), "answer.reopened", "WARNING"),
+        (replace(ACCEPTED, from_kept_answer=True), "answer.reopened", "WARNING"),
         (DENIAL, "registration.denied", "ERROR"),
         (replace(DENIAL, asked="token"), "token.rejected", "ERROR"),
         (replace(DENIAL, answer="config"), "registration.refused", "ERROR"),

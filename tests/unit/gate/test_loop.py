@@ -137,7 +137,7 @@ def test_a_gate_opened_by_a_kept_answer_is_checked_until_aws_accepts(story: Stor
     loop = story.loop(reporting(ACCEPTED, kept=KEPT))
     loop.check_once()
     assert loop.next_ask_at is None
-    assert not loop.result.kept
+    assert not loop.result.from_kept_answer
 
 
 def test_after_a_fresh_acceptance_no_check_is_scheduled(story: Story) -> None:
