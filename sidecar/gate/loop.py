@@ -283,13 +283,12 @@ class EntitlementLoop:
             self.next_ask_at = None
             self._end(Exit.CONFIG, result.settings_fault)
             return
-        now = self._clock.now()
         verdict = result.verdict
         if verdict is AnswerClass.ACCEPTED:
             self._observer.before_open()
         before = self._answered
         late = self._clock.monotonic() - self._asking_since >= self._settings.startup_retry_seconds
-        state = next_state(before, verdict, result.reason, result.hint, now, late)
+        state = next_state(before, verdict, result.reason, result.hint, self._clock.now(), late)
         self.counts.answers[verdict.value] += 1
         self._schedule(result)
         if not (before.entitled and verdict is not AnswerClass.ACCEPTED):
