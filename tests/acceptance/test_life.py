@@ -155,7 +155,7 @@ def test_a_stuck_disk_holds_up_neither_the_gate_nor_a_probe_nor_the_end(aws: Emu
     with Sidecar(aws, tmp_path, LD_PRELOAD=str(shim)) as sidecar:
         sidecar.shows("entitled")
         assert not list(tmp_path.glob("answer-*.json"))
-        assert list(tmp_path.glob("answer-*.new")), "the child is stuck in fsync"
+        eventually(lambda: list(tmp_path.glob("answer-*.new")))  # the child is stuck; the gate was first
         assert sidecar.probe("/healthz")[0] == 200
         assert "does not answer" in sidecar.logged("answer.save_failed")["fault"]
         assert sidecar.probe()[0] == 200
