@@ -34,7 +34,8 @@ class Maintenance:
     def run(self, ledger: Ledger, workload: str, now: datetime) -> None:
         """Do what is to be done, where the last time is long enough ago. Raises LedgerError."""
         if self._ran_at is not None and abs(now - self._ran_at) < INTERVAL:
-            self._adopt(workload, lambda: _adopt_freed(ledger, now), only_some=True)
+            if freed := ledger.freed():
+                self._adopt(workload, lambda: ledger.adopt(now, freed), only_some=True)
             return
         self._ran_at = now
         self._adopt(workload, lambda: ledger.adopt(now))
@@ -44,10 +45,5 @@ class Maintenance:
         self, workload: str, adopt: Callable[[], tuple[AdoptionResult, ...]], *, only_some: bool = False
     ) -> None:
         update = self.orphans.update
-        self._quarantine.run(MAINTENANCE, "taking over", lambda: update(workload, adopt(), only_some=only_some))
-
-
-def _adopt_freed(ledger: Ledger, now: datetime) -> tuple[AdoptionResult, ...]:
-    """Take over what is in ledgers whose workload has ended since they were looked at."""
-    freed = ledger.freed()
-    return ledger.adopt(now, freed) if freed else ()
+        name = "taking over from some" if only_some else "taking over"  # some of them say nothing of the others
+        self._quarantine.run(MAINTENANCE, name, lambda: update(workload, adopt(), only_some=only_some))

@@ -165,6 +165,24 @@ def test_a_neighbours_ledger_that_cannot_be_digested_is_left_alone_and_named(
     assert events.of("usage.quarantined") == []
 
 
+def test_a_look_that_failed_stays_quarantined_until_one_succeeds(make_story: MakeStory, events: Events) -> None:
+    story = make_story()
+    ledger: Any = story.loop.ledger
+
+    def broken(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    working, ledger.adopt = ledger.adopt, broken
+    story.at("10:40")
+    assert put_aside(story) == [("maintenance", "taking over")]
+    story.at("10:41").at("10:42")
+    assert put_aside(story) == [("maintenance", "taking over")], "the passes between look at nothing"
+    ledger.adopt = working
+    story.at("10:51")
+    assert put_aside(story) == []
+    assert len(events.of("usage.quarantined")) == 1
+
+
 def test_a_failure_of_the_disk_is_put_aside_nowhere(make_story: MakeStory) -> None:
     quarantine = Quarantine(make_story().clock.now)
 
