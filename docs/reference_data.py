@@ -433,6 +433,9 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
 
 EXPORT_FIELDS: Final[Mapping[str, str]] = {
     "record": "`usage`",
+    "workload": "the task or pod that the record is about",
+    "product_code": "product code",
+    "region": "AWS Region",
     "hour": "start of the hour",
     "dimension": "dimension",
     "state": "[state](records.md)",

@@ -23,6 +23,7 @@ from typing import Final, TextIO
 from sidecar import log
 from sidecar.billing.loop import BillingLoop
 from sidecar.child import process
+from sidecar.clock import iso
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.hold import Hold, Shown
 from sidecar.errors import Exit, Problem, SettingsError
@@ -174,7 +175,8 @@ def _show(out: TextIO, records: Sequence[UsageRecord], as_json: bool) -> None:
         for record in records
     ]
     if as_json:
-        out.write(json.dumps({"records": rows}) + "\n")
+        hours = [{"hour": iso(record.hour.start)} for record in records]
+        out.write(json.dumps({"records": [hour | row for hour, row in zip(hours, rows, strict=True)]}) + "\n")
         return
     out.write("DIMENSION\tQUANTITY\tSTATE\tRECORD_ID\tLAST_ERROR\n")
     for row in rows:

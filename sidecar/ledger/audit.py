@@ -1,6 +1,7 @@
 """Write the audit copy: each record as a line of JSON with its requests, answers and links, then the totals.
 
 Invariants:
+- A line of a record says whose it is: lines of many ledgers can be read together.
 - A page ends at a record and names it; the next page begins behind that one, whatever was added meanwhile.
 """
 
@@ -31,7 +32,8 @@ def page(connection: sqlite3.Connection, after: str) -> tuple[list[str], str]:
     """
     found = records.page(connection, _page_end(after) if after else records.START)
     following = f"{found[-1].hour.number}:{found[-1].dimension}" if found else ""
-    return [_line(connection, record) for record in found], following
+    owner = connection.execute(sql("meta")).fetchone()
+    return [_line(connection, owner, record) for record in found], following
 
 
 def total(balance: Balance) -> str:
@@ -62,10 +64,13 @@ def _page_end(text: str) -> tuple[int, str]:
 
 
 @decoding()
-def _line(connection: sqlite3.Connection, record: UsageRecord) -> str:
+def _line(connection: sqlite3.Connection, owner: sqlite3.Row, record: UsageRecord) -> str:
     key = {"hour": record.hour.number, "dimension": record.dimension}
     fields: dict[str, object] = {
         "record": "usage",
+        "workload": owner["workload"],
+        "product_code": owner["product_code"],
+        "region": owner["region"],
         "hour": record.hour.start.isoformat(),
         "dimension": record.dimension,
         "state": record.state.value,

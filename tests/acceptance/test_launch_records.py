@@ -40,7 +40,9 @@ def test_every_dimension_receives_one_record_of_quantity_one(aws: Emulator, tmp_
     assert done.returncode == 0, done.stderr
     assert aws.recorded(AT) == dict.fromkeys(("requests", "gb", "seats"), Decimal(1))
     billed = {record.record_id for record in aws.usage_records()}
-    assert {record["metering_record_id"] for record in json.loads(done.stdout)["records"]} == billed
+    records = json.loads(done.stdout)["records"]
+    assert {record["metering_record_id"] for record in records} == billed
+    assert all(record["hour"].endswith(":00:00.000Z") for record in records)
 
 
 def test_nothing_is_sent_without_a_yes(aws: Emulator, tmp_path: Path) -> None:
