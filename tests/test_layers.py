@@ -38,6 +38,7 @@ LEVELS = {
     "settings": 2,
     "remote_clock": 2,
     "errors": 1,
+    "proof": 1,
     "clock": 1,
     "log": 1,
     "termination_log": 1,
@@ -50,8 +51,8 @@ LEVELS = {
 """Imports go to a lower number; packages of one number are strangers to one another; the emulator stands outside."""
 
 PACKAGES_OF = {
-    "jwt": {"entitlement", "emulator"},
-    "cryptography": {"entitlement", "emulator"},
+    "jwt": {"entitlement", "emulator", "proof"},
+    "cryptography": {"entitlement", "emulator", "proof"},
     "botocore": {"marketplace"},
     "boto3": {"cli"},
     "sqlite3": {"ledger"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from .tokens import (
     compact,
     hs256,
     pem,
+    ps256,
     ps384,
     pss,
     rs256,
@@ -101,6 +103,14 @@ def swapped_payload(keys: Keys) -> str:
     return f"{head}.{b64(compact(CLAIMS))}.{signature}"
 
 
+def padded(keys: Keys) -> str:
+    """Each part with its padding, as the load balancers of AWS write theirs."""
+    head, body = (base64.urlsafe_b64encode(compact(one)).decode() for one in (HEADER, {**CLAIMS, "a": "b"}))
+    signed = f"{head}.{body}"
+    assert "=" in signed
+    return f"{signed}.{base64.urlsafe_b64encode(ps256(keys.ours, signed.encode())).decode()}"
+
+
 def detached(keys: Keys) -> str:
     head, _, signature = token(keys.ours, header={**HEADER, "b64": False, "crit": ["b64"]}).split(".")
     return f"{head}..{signature}"
@@ -116,9 +126,6 @@ NO_TIMES: Final[dict[str, object]] = {
     "true": True,
     "null": None,
     "list": [IAT],
-    "NaN": float("nan"),
-    "infinite": float("inf"),
-    "minus infinite": float("-inf"),
     "negative": -1,
 }
 
@@ -180,6 +187,7 @@ FORGED: Final[dict[str, tuple[Forge, str]]] = {
     "crit unknown": (header(crit=["exp"], exp=1), MALFORMED),
     "crit empty": (header(crit=[]), MALFORMED),
     "crit text": (header(crit="b64"), MALFORMED),
+    "b64 true": (header(b64=True), MALFORMED),
     "b64 false": (header(b64=False), MALFORMED),
     "b64 false and critical": (header(b64=False, crit=["b64"]), MALFORMED),
     "detached": (detached, MALFORMED),
@@ -208,6 +216,10 @@ FORGED: Final[dict[str, tuple[Forge, str]]] = {
     "space in the middle": (text(lambda good: good.replace(".", ". ", 1)), MALFORMED),
     "Bearer before": (text(lambda good: "Bearer " + good), MALFORMED),
     "quotes around": (text(lambda good: f'"{good}"'), MALFORMED),
+    "too little padding": (text(lambda good: good + "="), MALFORMED),
+    "too much padding": (text(lambda good: good + "======"), MALFORMED),
+    "a line break in the signature": (text(lambda good: good[:-8] + "\n" + good[-8:]), MALFORMED),
+    "a plus in the signature": (text(lambda good: good[:-8] + "+" + good[-7:]), MALFORMED),
     "junk in the signature": (text(lambda good: good[:-4] + "!!!!" + good[-4:]), MALFORMED),
     # Payloads.
     "payload empty": (raw(b""), MALFORMED),
@@ -219,6 +231,9 @@ FORGED: Final[dict[str, tuple[Forge, str]]] = {
     "payload text": (raw(json.dumps("prod1")), MALFORMED),
     "payload deep": (raw("[" * 5000 + "]" * 5000), MALFORMED),
     "payload not UTF-8": (raw(b'{"nonce":"\xff\xfe"}'), MALFORMED),
+    "payload with NaN": (raw('{"nonce":NaN}'), MALFORMED),
+    "payload with a byte order mark": (raw(b"\xef\xbb\xbf" + compact(CLAIMS)), MALFORMED),
+    "payload in UTF-16": (raw(compact(CLAIMS).decode().encode("utf-16")), MALFORMED),
     "payload number too long": (raw('{"nonce":' + "9" * 5000 + "}"), MALFORMED),
     # Claims.
     "no claims": (lambda keys: token(keys.ours, {}), PRODUCT),
@@ -273,9 +288,10 @@ FORGED: Final[dict[str, tuple[Forge, str]]] = {
     "iat true": (claims(iat=True), IAT_WRONG),
     "iat null": (claims(iat=None), IAT_WRONG),
     "iat list": (claims(iat=[IAT]), IAT_WRONG),
-    "iat NaN": (claims(iat=float("nan")), IAT_WRONG),
-    "iat infinite": (claims(iat=float("inf")), IAT_WRONG),
-    "iat minus infinite": (claims(iat=float("-inf")), IAT_WRONG),
+    "iat NaN": (claims(iat=float("nan")), MALFORMED),
+    "iat infinite": (claims(iat=float("inf")), MALFORMED),
+    "iat minus infinite": (claims(iat=float("-inf")), MALFORMED),
+    "iat beyond every float": (claims(iat=10**400), IAT_WRONG),
     "iat in milliseconds": (claims(iat=IAT * 1000), IAT_WRONG),
     "iat beyond every calendar": (claims(iat=1e300), IAT_WRONG),
     "iat before every calendar": (claims(iat=-1e18), IAT_WRONG),
@@ -346,6 +362,7 @@ GOOD: Final[dict[str, Forge]] = {
     "claims nobody asked for": claims(iss="aws", aud=["x"], jti="y"),
     "a header without typ": lambda keys: token(keys.ours, header={"alg": "PS256"}),
     "a kid": header(kid="1"),
+    "padded": padded,
     "spaces in the JSON": lambda keys: token(keys.ours, json.dumps(dict(CLAIMS), indent=2).encode()),
 }
 

@@ -1,0 +1,1 @@
+"""Tokens with their verdicts, for every language that verifies a proof."""
