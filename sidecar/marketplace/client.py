@@ -141,6 +141,13 @@ class Marketplace:
         if not self.region:
             raise NoRegionError()  # with an endpoint given, the SDK would sign for no region
         if self._client is None:
+            session = self.session()
+            self._client = session.create_client(SERVICE, region_name=self.region, endpoint_url=self.endpoint_url)
+        return self._client
+
+    def session(self) -> Any:
+        """Return the SDK's session, which has the credentials. Raises what the SDK raises."""
+        if self._session is None:
             config = Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
@@ -152,8 +159,7 @@ class Marketplace:
             session.register("before-send", guard)
             session.register("before-parse", _whole)
             self._session = session
-            self._client = session.create_client(SERVICE, region_name=self.region, endpoint_url=self.endpoint_url)
-        return self._client
+        return self._session
 
     def ready(self) -> Any:
         """Return the client, its credentials fetched where there are any. Raises what the SDK raises."""
@@ -188,11 +194,15 @@ class Marketplace:
         return next(reversed(self.hosts.values()), "") or self.host()
 
     def _would_call(self, service: str) -> str:
-        """Return the host the SDK resolves, found by an unsigned request that is kept from leaving."""
+        """Return the host the SDK resolves."""
+        return urlsplit(self.endpoint(service)).netloc or f"the {service} endpoint of {self.region}"
+
+    def endpoint(self, service: str) -> str:
+        """Return the URL the SDK resolves, found by an unsigned request that is kept from leaving; empty: none."""
         found: list[str] = []
 
         def stop(request: Any, **_: Any) -> Any:
-            found.append(urlsplit(request.url).netloc)
+            found.append(str(request.url))
             return AWSResponse(request.url, 200, {}, BytesIO(b"{}"))
 
         try:
@@ -202,7 +212,7 @@ class Marketplace:
             DRY_CALLS[service](client)
         except (BotoCoreError, ResponseParserError, OSError, ValueError, AttributeError):
             pass  # the request was seen, or the region is beyond what the SDK knows
-        return found[0] if found else f"the {service} endpoint of {self.region}"
+        return found[0] if found else ""
 
     def partition(self) -> str:
         """Return `aws`, `aws-us-gov`, `aws-cn` …"""

@@ -18,7 +18,8 @@ resolver, which a test walks.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 LINK_LOCAL: Final = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23")
@@ -51,6 +52,18 @@ def take(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) ->
     """Replace this process's environment by what the SDK may see of `env`. Only in the child."""
     os.environ.clear()
     os.environ.update(for_sdk(env, endpoint_url, in_platform))
+
+
+@contextmanager
+def applied(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) -> Iterator[None]:
+    """Let this process's environment be what the SDK may see of `env`, for a while. Not where other threads read it."""
+    before = dict(os.environ)
+    take(env, endpoint_url, in_platform)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def for_sdk(env: Mapping[str, str], endpoint_url: str | None, in_platform: bool) -> dict[str, str]:

@@ -1,0 +1,88 @@
+"""Run `doctor`: print each check with what was seen, the rule and the fix.
+
+Invariants:
+- Nothing is registered or billed, nothing is written, and no lock or port is taken: a sidecar may run beside it.
+- stdout has the result alone; progress goes to stderr, and only to a terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+from sidecar.cli import local_client
+from sidecar.cli.commands import Commands
+from sidecar.errors import Exit
+
+if TYPE_CHECKING:
+    from sidecar.doctor.context import Context
+
+STATUS_SECONDS: Final = 5.0
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command `doctor`."""
+    command = commands.add(
+        "doctor",
+        _doctor,
+        "check settings, identity, network, AWS and disk, and say how to mend what fails; registers and bills nothing",
+        "0 nothing fails, 1 otherwise",
+        "kubectl exec POD -c entitlement-sidecar -- entitlement-sidecar doctor",
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from sidecar.doctor.context import Context
+
+    context = Context(manifest_path=args.manifest_path, read_status=lambda: read_status(args.manifest_path))
+    return run(context, args.json)
+
+
+def run(context: Context, as_json: bool, out: TextIO | None = None, progress: TextIO | None = None) -> int:
+    """Print the diagnosis. Returns 0 where nothing fails, else 1."""
+    from sidecar.doctor.diagnosis import diagnose
+
+    out, progress = out or sys.stdout, progress or sys.stderr
+    shows = progress.isatty()
+
+    def begun(id_: str) -> None:
+        if shows:
+            progress.write(f"\r\x1b[Kchecking {id_} …")
+            progress.flush()
+
+    diagnosis = diagnose(context, begun=begun)
+    if shows:
+        progress.write("\r\x1b[K")
+        progress.flush()
+    document = diagnosis.as_json()
+    out.write(json.dumps(document, ensure_ascii=False) + "\n" if as_json else table(document))
+    return Exit.OK if diagnosis.ok else Exit.FAILED
+
+
+def table(document: Mapping[str, object]) -> str:
+    """Return the document of `--json` as lines: check, status and what was seen, apart by tabs; rule and fix below."""
+    checks = document["checks"]
+    assert isinstance(checks, list)
+    text = "CHECK\tSTATUS\tSEEN\n"
+    for one in checks:
+        text += f"{one['id']}\t{one['status']}\t{' '.join(one['seen'].split())}\n"
+        if one["status"] in ("fail", "warn"):
+            text += f"\trule\t{one['rule']}\n"
+        text += "".join(f"\tfix\t{line}\n" for line in one["fix"].splitlines() if line.strip())
+    failing = [one["id"] for one in checks if one["status"] == "fail"]
+    return text + (f"{len(failing)} failing: {', '.join(failing)}\n" if failing else "nothing fails\n")
+
+
+def read_status(manifest: Path) -> Mapping[str, object]:
+    """Return the status of the sidecar of this container. Raises OSError, ValueError or SettingsError."""
+    addresses = local_client.listener_addresses("api_bind", str(manifest))
+    headers = local_client.authorization(str(manifest))
+    status, found = local_client.get_json(addresses, "GET /v1/status", STATUS_SECONDS, headers)
+    if status != 200:
+        raise ValueError(f"{local_client.shown(addresses[0])} answers {status} ({found.get('reason')})")
+    return found

@@ -1,0 +1,45 @@
+"""Hold the table of checks, in the order in which they run and are shown.
+
+Invariants:
+- The ids are those of the contract and never change: scripts read them.
+- A check that needs another is not run where that one failed: its finding says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Final, cast
+
+from sidecar.doctor.checks import settings
+from sidecar.doctor.context import Context
+from sidecar.doctor.finding import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A row of the table."""
+
+    id: str
+    module: ModuleType
+    """Has `RULE`, a sentence; `FIXES`, what is seen → the fix; and `check(context)`, which returns a finding."""
+    needs: tuple[str, ...] = ()
+    """Ids of earlier checks without which this one says nothing new."""
+
+    @property
+    def rule(self) -> str:
+        """What must be true."""
+        return cast(str, self.module.RULE)
+
+    @property
+    def fixes(self) -> Mapping[str, str]:
+        """What is seen → the fix; words in braces stand for what is found."""
+        return cast(Mapping[str, str], self.module.FIXES)
+
+    @property
+    def run(self) -> Callable[[Context], Finding]:
+        return cast(Callable[[Context], Finding], self.module.check)
+
+
+CHECKS: Final[tuple[Check, ...]] = (Check(id="settings", module=settings),)
