@@ -428,6 +428,7 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "kubernetes.reachable": "whether the API server answers",
     "kubernetes.refused": "what it refuses: code, verb, resource, and what to grant",
     "loops": "each loop of the sidecar: `running` or `stopped`",
+    "history": "the last 50 changes of the gate since this worker started, oldest first: `at`, `status` and `reason`",
 }
 """Field of `GET /v1/status` → meaning."""
 

@@ -14,6 +14,7 @@ from sidecar.billing.protocol import Metering
 from sidecar.clock import Clock, iso
 from sidecar.entitlement.status import GateState
 from sidecar.gate import status as gate_status
+from sidecar.gate.history import GateHistory
 from sidecar.gate.loop import LOOP, EntitlementLoop
 from sidecar.settings import Settings
 
@@ -34,11 +35,12 @@ class StatusView:
         gate: EntitlementLoop,
         clock: Clock,
         metering: Metering,
+        history: GateHistory,
         reporter: PodStatusReporter | None = None,
     ) -> None:
         self.product_code, self.usage, self._metering = settings.product_code, metering.usage, metering
         self._settings, self._gate, self._clock = settings, gate, clock
-        self._reporter = reporter
+        self._history, self._reporter = history, reporter
         self._started_at = clock.now()
         self.http_counters: Any = None
 
@@ -72,6 +74,7 @@ class StatusView:
             "metering": self._metering.status(),
             "kubernetes": self._reporter.status() if self._reporter else None,
             "loops": {name: "running" if running else "stopped" for name, running in self._loops().items()},
+            "history": self._history.as_json(),
         }
 
     def metrics(self) -> Sequence[Metric]:

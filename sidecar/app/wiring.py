@@ -23,6 +23,7 @@ from sidecar.billing.protocol import Metering
 from sidecar.child.process import ChildProcess
 from sidecar.clock import Clock
 from sidecar.errors import Exit, ExitProcess
+from sidecar.gate.history import GateHistory
 from sidecar.gate.loop import EntitlementLoop
 from sidecar.gate.messages import CheckRequest, WorkloadIdentity
 from sidecar.gate.observer import GateObserver
@@ -45,6 +46,7 @@ class Sidecar(GateObserver):
     ) -> None:
         """`first`: the child that asks AWS already, forked before the arbiter."""
         self._settings, self._restart_state = settings, restart_state
+        self._reporter: PodStatusReporter | None = None
         self._request, self._first = request, first
         self._arbiter = os.getpid()
 
@@ -62,9 +64,11 @@ class Sidecar(GateObserver):
             first=self._first,
             observer=self,
         )
+        self._clock, self._history = clock, GateHistory()
+        self.changed()
         self._metering = metering(self._settings, clock, self._gate, end, self.changed)
         self._reporter = pod_status_reporter(self._gate, self._metering, clock, self._restart_state)
-        view = StatusView(self._settings, self._gate, clock, self._metering, self._reporter)
+        view = StatusView(self._settings, self._gate, clock, self._metering, self._history, self._reporter)
         view.http_counters = http_counters
         self.identified(self._gate.identity)
         if self._reporter:
@@ -97,7 +101,8 @@ class Sidecar(GateObserver):
         self._metering.loop.send_now()
 
     def changed(self) -> None:
-        """Write the pod's condition and events."""
+        """Keep the gate's state in its history; write the pod's condition and events."""
+        self._history.note(self._gate.state, self._clock.now())
         if self._reporter:
             self._reporter.changed()
 
