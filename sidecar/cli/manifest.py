@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sidecar.cli.commands import Commands
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import SETTINGS, EntitlementCheck, describe, manifest, seal, yaml_file
-from sidecar.settings.manifest import ENDPOINT_OVERRIDES, SEALED_BY_PRODUCT, Manifest, Product, has_key
+from sidecar.settings import EntitlementCheck, describe, manifest, seal, yaml_file
+from sidecar.settings.manifest import Manifest, Product, has_key
 
 
 def add_parsers(commands: Commands) -> None:
@@ -50,7 +50,7 @@ def check(args: argparse.Namespace) -> int:
     for product in found.products:
         _print_product(product, found)
     sys.stdout.write(f"sealed: {', '.join(sorted(found.sealed)) or 'nothing else'}\n")
-    sys.stdout.write(f"open: {', '.join(open_settings(found))}\n")
+    sys.stdout.write(f"open: {', '.join(manifest.open_settings(found))}\n")
     if found.allow_endpoint_override:
         _warn("allow_endpoint_override is for tests: with SIDECAR_ENDPOINT_URL another server answers in place of AWS")
     return 0
@@ -61,19 +61,6 @@ def seal_manifest(args: argparse.Namespace, seal_path: Path = seal.SEAL_PATH) ->
     check(argparse.Namespace(file=args.file, schema=False))
     sys.stdout.write(f"sealed {args.file} with SHA-256 {seal.record(Path(args.file), seal_path)}\n")
     return 0
-
-
-def open_settings(found: Manifest) -> list[str]:
-    """Return the settings that outside decides: what is sealed neither for all products nor for each of them."""
-    by_product = {name for name in SEALED_BY_PRODUCT if all(getattr(one, name) is not None for one in found.products)}
-    closed = found.sealed.keys() | by_product | {"product_code"}
-    if all(has_key(one, found.sealed) for one in found.products):
-        closed |= {"public_key", "public_key_file"}
-    if all(one.public_keys for one in found.products):
-        closed |= {"public_key_version"}
-    if not found.allow_endpoint_override:
-        closed |= set(ENDPOINT_OVERRIDES)
-    return [setting.name for setting in SETTINGS if setting.name not in closed]
 
 
 def _print_product(product: Product, found: Manifest) -> None:

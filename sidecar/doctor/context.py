@@ -26,7 +26,7 @@ from sidecar.marketplace.client import SERVICE, Marketplace
 from sidecar.platform import ecs, eks, identity, imds
 from sidecar.printable import one_line
 from sidecar.remote_clock import clock_for
-from sidecar.settings import MANIFEST_PATH, EntitlementCheck, Settings
+from sidecar.settings import MANIFEST_PATH, EntitlementCheck, PublicKey, Settings, sources, yaml_file
 from sidecar.settings.seal import SEAL_PATH
 
 STS: Final = "sts"
@@ -112,6 +112,20 @@ class Context:
             return Settings.load(self.env, manifest_path=self.manifest_path, seal_path=self.seal_path), ()
         except SettingsError as exc:
             return None, exc.problems
+
+    @property
+    def public_keys(self) -> tuple[PublicKey, ...]:
+        """The public keys, newest first, as far as they can be read; also where another setting is wrong."""
+        return self._collected.public_keys
+
+    @property
+    def entitlement_check(self) -> object:
+        """The check that is set, also where another setting is wrong; None where this one is."""
+        return self._collected.values.get("entitlement_check")
+
+    @cached_property
+    def _collected(self) -> sources.Collected:
+        return sources.collect(self.env, {}, self.manifest_path, yaml_file.read, self.seal_path)
 
     @property
     def operations(self) -> tuple[str, ...]:

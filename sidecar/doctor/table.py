@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, cast
 
-from sidecar.doctor.checks import settings
+from sidecar.doctor.checks import manifest, public_key, region, settings, workload
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding
 
@@ -42,4 +42,10 @@ class Check:
         return cast(Callable[[Context], Finding], self.module.check)
 
 
-CHECKS: Final[tuple[Check, ...]] = (Check(id="settings", module=settings),)
+CHECKS: Final[tuple[Check, ...]] = (
+    Check(id="settings", module=settings),
+    Check(id="manifest", module=manifest),
+    Check(id="public_key", module=public_key),
+    Check(id="workload", module=workload),
+    Check(id="region", module=region),
+)

@@ -27,8 +27,8 @@ from sidecar.emulator.sts import SecurityTokenService
 from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
 
 ABOUT = (
-    "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage and\n"
-    "AssumeRoleWithWebIdentity at POST /, everything that can be turned under /_emulator/.\n"
+    "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage and two operations\n"
+    "of STS at POST /, everything that can be turned under /_emulator/.\n"
     "It proves nothing, and nothing is billed.\n"
 )
 

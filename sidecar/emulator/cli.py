@@ -58,7 +58,7 @@ examples:
     curl -X POST http://127.0.0.1:8486/_emulator/unsubscribe
 
 a fault is OPERATION:KIND[=VALUE][*TIMES]
-  OPERATION  RegisterUsage, MeterUsage, AssumeRoleWithWebIdentity or *
+  OPERATION  RegisterUsage, MeterUsage, AssumeRoleWithWebIdentity, GetCallerIdentity or *
   KIND       any AWS error code; drop_before, drop_after, slow, hang, empty_200, html_200, html_503,
              expired_token, clock_skew, missing_record_id; or a forged token: wrong_nonce, wrong_product,
              wrong_version, wrong_key, truncated, missing_signature, no_iat, iat_offset, exp_past, nbf_ahead,

@@ -9,7 +9,7 @@ Invariants:
   IncompleteSignatureException.
 - A time more than 15 minutes off is InvalidSignatureException, "Signature expired" or "Signature not yet
   current" (AWS IAM User Guide, "Troubleshoot Signature Version 4 signed requests").
-- The service signs as `aws-marketplace` (metering service model, `signingName`).
+- The metering service signs as `aws-marketplace` (its model, `signingName`), STS as `sts`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Signed:
     session_token: str | None
 
 
-def read(headers: Mapping[str, str], now: datetime) -> Signed:
+def read(headers: Mapping[str, str], now: datetime, for_service: str = SERVICE) -> Signed:
     """Return the signer a request names. Header names are lower-case. Raises Refusal."""
     authorization = headers.get("authorization", "")
     if not authorization:
@@ -47,8 +47,9 @@ def read(headers: Mapping[str, str], now: datetime) -> Signed:
     scope = _credential_scope(authorization)
     _check_time(headers.get("x-amz-date", ""), now)
     access_key, _date, region, service = scope
-    if service != SERVICE:
-        raise refusal("InvalidSignatureException", f"Credential should be scoped to correct service: '{SERVICE}'.")
+    if service != for_service:
+        scoped = f"Credential should be scoped to correct service: '{for_service}'."
+        raise refusal("InvalidSignatureException", scoped)
     return Signed(access_key=access_key, region=region, session_token=headers.get("x-amz-security-token"))
 
 

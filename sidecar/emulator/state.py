@@ -32,7 +32,7 @@ CALLS_KEPT: Final = 1000
 DEFAULT_DIMENSION: Final = "requests"
 DIMENSIONS_MAX: Final = 24
 """Of a product (seller guide, `container-metering-meterusage`)."""
-OPERATIONS: Final = ("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity")
+OPERATIONS: Final = ("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity", "GetCallerIdentity")
 """What this AWS does; a fault can be ordered for each."""
 
 Event = Mapping[str, object]

@@ -1,10 +1,13 @@
-"""Answer AssumeRoleWithWebIdentity: temporary credentials for a web identity token, as IRSA uses them.
+"""Answer AssumeRoleWithWebIdentity: temporary credentials for a web identity token, as IRSA uses them; and
+GetCallerIdentity, which says whose credentials signed a request.
 
 Elsewhere: what the issued key may do (`callers`).
 
-Invariants (AWS STS API Reference, "AssumeRoleWithWebIdentity"; query protocol, version 2011-06-15):
-- The request is unsigned and form-encoded; the answer is XML. `Expiration` is now plus DurationSeconds
-  (3600; 900 to 43200).
+Invariants (AWS STS API Reference, "AssumeRoleWithWebIdentity", "GetCallerIdentity"; query protocol, version
+2011-06-15):
+- Requests are form-encoded, answers are XML. GetCallerIdentity is signed, for the service `sts`, and needs no
+  permission; the other is unsigned.
+- `Expiration` is now plus DurationSeconds (3600; 900 to 43200).
 - The token may be any text and proves nothing here. One that Kubernetes issued (claim `kubernetes.io`,
   `pod.uid`) names the pod, and the key belongs to that workload. Any other text is a workload of its own,
   named after a digest of it: the same token is the same workload.
@@ -27,12 +30,23 @@ from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from sidecar.clock import iso
-from sidecar.emulator.callers import IssuedKey
+from sidecar.emulator import sigv4
+from sidecar.emulator.callers import Caller, IssuedKey
 from sidecar.emulator.refusals import Refusal, refusal
 from sidecar.emulator.state import EmulatorState
 from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, retry_after_header
 
 OPERATION: Final = "AssumeRoleWithWebIdentity"
+IDENTITY: Final = "GetCallerIdentity"
+SERVICE: Final = "sts"
+CODES: Final[Mapping[str, str]] = {
+    "UnrecognizedClientException": "InvalidClientTokenId",
+    "ExpiredTokenException": "ExpiredToken",
+    "InvalidSignatureException": "SignatureDoesNotMatch",
+    "IncompleteSignatureException": "IncompleteSignature",
+    "MissingAuthenticationTokenException": "MissingAuthenticationToken",
+}
+"""What a service of the query protocol calls the faults of a signed request."""
 XML_NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 DURATION_SECONDS: Final = 3600
 DURATION_SECONDS_MIN: Final = 900
@@ -44,20 +58,25 @@ _KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
 class SecurityTokenService:
-    """The one operation of STS that a pod needs."""
+    """The operation of STS that a pod needs, and the one that tells who is asking."""
 
     def operation(self, incoming: Incoming) -> str:
         action = _form(incoming).get("Action", "")
-        if action != OPERATION:
+        if action not in (OPERATION, IDENTITY):
             raise refusal("InvalidAction", f"Could not find operation {action or '(no Action)'}.")
         return action
 
     def workload(self, emulated: EmulatorState, incoming: Incoming) -> str | None:
         token = _form(incoming).get("WebIdentityToken")
-        return workload_of(token) if token else None
+        if token:
+            return workload_of(token)
+        access_key = sigv4.access_key(incoming.headers)
+        return emulated.callers.workload(access_key, emulated.behaviour) if access_key else None
 
     def perform(self, emulated: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
         ordered_error(emulated, operation, conditions)
+        if operation == IDENTITY:
+            return _identity(emulated, incoming, conditions)
         form = _form(incoming)
         key = _issue(form, conditions)
         emulated.callers.issue(key)
@@ -82,6 +101,35 @@ def workload_of(token: str) -> str:
     if isinstance(uid, str) and uid:
         return uid
     return "token-" + hashlib.sha256(token.encode("utf-8")).hexdigest()[:12]
+
+
+def _identity(emulated: EmulatorState, incoming: Incoming, conditions: Conditions) -> Reply:
+    """Return whose credentials signed the request. Raises Refusal, by STS's names of codes."""
+    try:
+        signed = sigv4.read(incoming.headers, conditions.real_now, SERVICE)
+        caller = emulated.callers.authenticate(signed, conditions.behaviour, conditions.real_now)
+    except Refusal as refused:
+        raise refusal(CODES.get(refused.code, refused.code), refused.message, status=403) from refused
+    return _xml(200, _answer(IDENTITY, _tags(_who(caller)), incoming.request_id))
+
+
+def _who(caller: Caller) -> dict[str, str]:
+    return {
+        "Arn": f"arn:aws:sts::{caller.account}:assumed-role/{caller.role}/{caller.workload}",
+        "UserId": f"{_role_id(caller.role)}:{caller.workload}",
+        "Account": caller.account,
+    }
+
+
+def _role_id(role: str) -> str:
+    return f"AROA{hashlib.sha256(role.encode()).hexdigest()[:17].upper()}"
+
+
+def _answer(operation: str, result: str, request_id: str) -> str:
+    return (
+        f'<{operation}Response xmlns="{XML_NAMESPACE}"><{operation}Result>{result}</{operation}Result>'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
+    )
 
 
 def _issue(form: Mapping[str, str], conditions: Conditions) -> IssuedKey:
@@ -124,16 +172,13 @@ def _result(key: IssuedKey, form: Mapping[str, str], request_id: str) -> str:
     user = _tags(
         {
             "Arn": f"arn:aws:sts::{key.account}:assumed-role/{key.role}/{session}",
-            "AssumedRoleId": f"AROA{hashlib.sha256(key.role.encode()).hexdigest()[:17].upper()}:{session}",
+            "AssumedRoleId": f"{_role_id(key.role)}:{session}",
         }
     )
     result = f"<Credentials>{credentials}</Credentials><AssumedRoleUser>{user}</AssumedRoleUser>" + _tags(
         {"SubjectFromWebIdentityToken": key.workload}
     )
-    return (
-        f'<{OPERATION}Response xmlns="{XML_NAMESPACE}"><{OPERATION}Result>{result}</{OPERATION}Result>'
-        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{OPERATION}Response>"
-    )
+    return _answer(OPERATION, result, request_id)
 
 
 def _invalid(member: str, constraint: str) -> Refusal:

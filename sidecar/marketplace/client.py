@@ -221,6 +221,14 @@ class Marketplace:
         except (AttributeError, BotoCoreError):  # no session, or an unknown region: only hints want it
             return "aws-cn" if self.region.startswith("cn-") else "aws"
 
+    def knows_region(self) -> bool:
+        """Return whether the SDK's rules know the region, or a pattern that it fits."""
+        try:
+            self.session().get_partition_for_region(self.region)
+        except BotoCoreError:
+            return False
+        return True
+
     def _remember_host(self, request: Any, event_name: str = "", **_: Any) -> None:
         service = "sts" if ".sts." in f"{event_name}." else SERVICE
         self.hosts.pop(service, None)  # the last one called stands last

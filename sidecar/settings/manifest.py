@@ -36,7 +36,7 @@ from typing import Any, Final
 from sidecar.errors import Problem
 from sidecar.settings import parsers
 from sidecar.settings.dimensions import Dimension
-from sidecar.settings.table import BY_NAME, EntitlementCheck, PublicKey
+from sidecar.settings.table import BY_NAME, SETTINGS, EntitlementCheck, PublicKey
 
 PRODUCT_KEYS: Final = ("code", "public_keys", "entitlement_check", "dimensions")
 SEALED_BY_PRODUCT: Final = ("entitlement_check", "dimensions")
@@ -112,6 +112,19 @@ def _with_check(product: Product, sealed: Mapping[str, object]) -> Product:
 def has_key(product: Product, sealed: Mapping[str, object]) -> bool:
     """Return whether the manifest seals a public key for the product: its own, or one for all."""
     return bool(product.public_keys) or "public_key" in sealed
+
+
+def open_settings(found: Manifest) -> list[str]:
+    """Return the settings that outside decides: what is sealed neither for all products nor for each of them."""
+    by_product = {name for name in SEALED_BY_PRODUCT if all(getattr(one, name) is not None for one in found.products)}
+    closed = found.sealed.keys() | by_product | {"product_code"}
+    if all(has_key(one, found.sealed) for one in found.products):
+        closed |= {"public_key", "public_key_file"}
+    if all(one.public_keys for one in found.products):
+        closed |= {"public_key_version"}
+    if not found.allow_endpoint_override:
+        closed |= set(ENDPOINT_OVERRIDES)
+    return [setting.name for setting in SETTINGS if setting.name not in closed]
 
 
 def _products(value: object, path: Path, problems: list[Problem]) -> tuple[Product, ...]:

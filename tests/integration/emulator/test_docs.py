@@ -76,7 +76,7 @@ def test_every_flag_is_documented_and_explained() -> None:
 
 
 def test_every_operation_can_be_given_faults() -> None:
-    assert set(state.OPERATIONS) == {*metering_api.OPERATIONS, sts.OPERATION}
+    assert set(state.OPERATIONS) == {*metering_api.OPERATIONS, sts.OPERATION, sts.IDENTITY}
 
 
 def test_the_forgeries_are_those_of_the_behaviour() -> None:

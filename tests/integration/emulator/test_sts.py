@@ -8,6 +8,8 @@ from typing import Any
 import boto3
 import jwt
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sidecar.emulator import Emulator
@@ -15,6 +17,7 @@ from sidecar.emulator import Emulator
 from .conftest import ONE_TRY, PRODUCT, code
 
 ROLE = "arn:aws:iam::123456789012:role/team/app"
+UNSIGNED_CONFIG = Config(signature_version=UNSIGNED)
 
 
 def pod_token(uid: str) -> str:
@@ -137,16 +140,43 @@ def test_sts_refuses_on_order_in_its_own_form(aws: Emulator, irsa: Any, kind: st
     assert aws.registrations() == []
 
 
+def sts_client(aws: Emulator, **credentials: str) -> Any:
+    keys = credentials or {"aws_access_key_id": "pod-b", "aws_secret_access_key": "x"}
+    return boto3.client("sts", endpoint_url=aws.url, region_name="us-east-1", config=ONE_TRY, **keys)
+
+
 def test_another_action_of_sts_is_unknown(aws: Emulator, irsa: Any) -> None:
-    sts = boto3.client(
-        "sts",
-        endpoint_url=aws.url,
-        region_name="us-east-1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-        config=ONE_TRY,
-    )
-    assert code(sts.get_caller_identity) == "InvalidAction"
+    assert code(sts_client(aws).get_session_token) == "InvalidAction"
+
+
+def test_sts_says_who_is_asking(aws: Emulator) -> None:
+    aws.define_caller(access_key="pod-b", account="999999999999", role="app", workload="pod-b")
+    answer = sts_client(aws).get_caller_identity()
+    assert answer["Account"] == "999999999999"
+    assert answer["Arn"] == "arn:aws:sts::999999999999:assumed-role/app/pod-b"
+    assert [(call.operation, call.workload, call.answer) for call in aws.calls()] == [
+        ("GetCallerIdentity", "pod-b", "ok")
+    ]
+
+
+def test_who_may_nothing_may_still_ask_who_it_is(aws: Emulator) -> None:
+    aws.behave(allowed=False)
+    assert code(sts_client(aws).get_caller_identity) == "ok"
+
+
+def test_sts_refuses_a_stolen_and_an_expired_key_by_its_own_codes(aws: Emulator, irsa: Any) -> None:
+    ask(irsa())
+    key = aws.state()["callers"][0]["access_key"]  # type: ignore[index]
+    stolen = sts_client(aws, aws_access_key_id=key, aws_secret_access_key="guess")
+    assert code(stolen.get_caller_identity) == "InvalidClientTokenId"
+    aws.behave(issued_keys_expired=True)
+    pod = boto3.Session().client("sts", endpoint_url=aws.url, config=ONE_TRY)
+    assert code(pod.get_caller_identity) == "ExpiredToken"
+
+
+def test_an_unsigned_request_has_no_identity(aws: Emulator) -> None:
+    unsigned = boto3.client("sts", endpoint_url=aws.url, region_name="us-east-1", config=ONE_TRY.merge(UNSIGNED_CONFIG))
+    assert code(unsigned.get_caller_identity) == "MissingAuthenticationToken"
 
 
 @pytest.mark.parametrize("seconds", [900, 43200])
