@@ -126,6 +126,7 @@ MOVES: Final[Mapping[str, str]] = {
     "roll_forward": "its usage is counted in the open hour",
     "retry": "a person sends it again: `usage retry`",
     "confirm": "a person has AWS's receipt: `usage retry --confirm`",
+    "accept_aws": "a person accepts the quantity that AWS billed: `usage retry --accept-aws`",
 }
 """What moves a record → in words."""
 
@@ -218,6 +219,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "record.held": "AWS could neither accept nor refuse the record. It is sent again at `retry_at`.",
     "record.rejected": "AWS refused the record, or may have billed it. A person must decide.",
     "record.repaired": "AWS refused tags or client token. A new request was sealed, and is sent at once.",
+    "record.resolved": "A person decided about a record that waited: `act`, and the record as it is then. With"
+    " `aws_quantity`, AWS billed that instead of `quantity`.",
     "record.settled": "Billed: account, role, region, product, workload, hour, quantity and AWS's metering record id."
     " `used_in` names the earlier hours in which some of it was used.",
     "region.disagreed": "The environment names another region than the task's.",
@@ -357,8 +360,9 @@ ROUTES: Final[Mapping[str, Route]] = {
     ),
     "POST /v1/usage/retry": Route(
         "Decide about records that wait for a person: rejected and disputed ones.",
-        '`{"act"?, "hour"?, "dimension"?, "metering_record_id"?}`. `act` is `retry` (the default), `roll_forward` or'
-        " `confirm`. Without `hour` and `dimension` it is about all that wait; `confirm` needs the other three.",
+        '`{"act"?, "hour"?, "dimension"?, "metering_record_id"?, "quantity"?}`. `act` is `retry` (the default),'
+        " `roll_forward`, `confirm` or `accept_aws`. Without `hour` and `dimension` it is about all that wait;"
+        " `confirm` needs both and `metering_record_id`, `accept_aws` both and `quantity`, which is what AWS billed.",
         {
             "200": f"the records as they are then: {RECORDS_BODY}",
             "400": "the body says no decision (`bad_request`)",
@@ -418,6 +422,8 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "metering.quantities.*.accepted": "what the product reported",
     "metering.quantities.*.settled": "what AWS accepted",
     "metering.quantities.*.waiting": "what is on its way",
+    "metering.quantities.*.written_off": "of what is settled, what AWS did not bill: `usage retry --accept-aws`",
+    "metering.quantities.*.over_billed": "what AWS billed above what is settled: `usage retry --accept-aws`",
     "metering.held": "why records wait for AWS: each error with its reason, hint and oldest hour",
     "metering.quarantined": "what could not be processed and waits in the ledger: kind, what, error, since",
     "metering.claimed": "usage of workloads that no longer exist which a sidecar claimed and has not taken yet",
@@ -440,7 +446,8 @@ EXPORT_FIELDS: Final[Mapping[str, str]] = {
     "hour": "start of the hour",
     "dimension": "dimension",
     "state": "[state](records.md)",
-    "quantity": "quantity of the record, as an exact decimal",
+    "quantity": "quantity of the record as it was sealed, as an exact decimal",
+    "aws_quantity": "what AWS billed, where a person accepted that instead: `usage retry --accept-aws`",
     "metering_record_id": "AWS's receipt",
     "last_error": "[error](metering-answers.md) of the last answer",
     "attempts": "how often the record was sent",
@@ -459,6 +466,8 @@ TOTAL_FIELDS: Final[Mapping[str, str]] = {
     "accepted": "what the product reported, ever",
     "settled": "what AWS accepted, ever",
     "waiting": "what is on its way",
+    "written_off": "of what is settled, what AWS did not bill: a person accepted its smaller quantities",
+    "over_billed": "what AWS billed above what is settled: a person accepted its larger quantities",
     "events": "number of events, ever",
     "balanced": "whether accepted = settled + waiting, to the last digit",
 }

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from sidecar.api.reply import Reply, refusal
 from sidecar.clock import iso
 from sidecar.errors import SidecarError
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import plain
+from sidecar.metering.quantities import ZERO, micros_to_decimal, parse_micros, plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, IllegalTransition, State
 from sidecar.metering.timestamps import read_instant
@@ -33,9 +34,15 @@ from sidecar.strict_json import Repeated, parse, shown
 
 EXPORT_PATH: Final = "/v1/usage/export"
 JSON_LINES: Final = "application/x-ndjson"
-ACTS: Final[Mapping[str, Action]] = {act.value: act for act in (Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM)}
+DECISIONS: Final = (Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM, Action.ACCEPT_AWS)
+ACTS: Final[Mapping[str, Action]] = {act.value: act for act in DECISIONS}
 """The decisions an operator may make."""
-FIELDS: Final = ("act", "hour", "dimension", "metering_record_id")
+FIELDS: Final = ("act", "hour", "dimension", "metering_record_id", "quantity")
+ONLY: Final[Mapping[str, tuple[Action, str]]] = {
+    "metering_record_id": (Action.CONFIRM, "to confirm"),
+    "quantity": (Action.ACCEPT_AWS, "to accept AWS's"),
+}
+"""Field → the one decision that takes it, and needs it with hour and dimension, since it is of one record."""
 
 
 class Malformed(ValueError):
@@ -50,6 +57,7 @@ class Decision:
     hour: Hour | None = None
     dimension: str | None = None
     record_id: str | None = None
+    quantity: Decimal | None = None
 
 
 def add(app: Flask, usage: UsagePort) -> None:
@@ -82,7 +90,8 @@ def add(app: Flask, usage: UsagePort) -> None:
     def retry() -> Response:
         """Apply a decision and return the records as they are then. An empty body retries all."""
         decision = read_decision(request.get_data())
-        return _records(usage.apply_action(decision.act, decision.hour, decision.dimension, decision.record_id))
+        one = (decision.hour, decision.dimension, decision.record_id, decision.quantity)
+        return _records(usage.apply_action(decision.act, *one))
 
     @app.get(EXPORT_PATH)
     def export() -> Response:
@@ -116,22 +125,32 @@ def as_json(record: UsageRecord) -> dict[str, object]:
         "attempts": record.attempts,
         "retry_at": iso(record.retry_at) if record.retry_at else None,
         "rolled_to": _hour_text(record.rolled_to) if record.rolled_to else None,
+        "aws_quantity": None if record.aws_quantity is None else plain(record.aws_quantity),
     }
 
 
 def read_decision(body: bytes) -> Decision:
     """Return the decision in a body. Raises Malformed."""
     fields = _fields(body)
+    quantity = _quantity(fields.pop("quantity")) if "quantity" in fields else None
     texts = {name: _text(name, value) for name, value in fields.items()}
+    given = {*texts, *(["quantity"] if quantity is not None else ())}
     act = ACTS.get(texts.get("act", Action.RETRY.value))
     if act is None:
         raise Malformed(f"act is {shown(fields['act'])}; it is one of {', '.join(ACTS)}.")
-    if act is Action.CONFIRM and (missing := [name for name in FIELDS[1:] if name not in texts]):
-        raise Malformed(f"{missing[0]} is missing: to confirm takes hour, dimension and metering_record_id.")
-    if act is not Action.CONFIRM and "metering_record_id" in texts:
-        raise Malformed(f"metering_record_id is {shown(texts['metering_record_id'])}; only to confirm takes one.")
-    hour = _hour(texts["hour"]) if "hour" in texts else None
-    return Decision(act=act, hour=hour, dimension=texts.get("dimension"), record_id=texts.get("metering_record_id"))
+    for field, (taker, words) in ONLY.items():
+        if act is taker and (missing := [name for name in ("hour", "dimension", field) if name not in given]):
+            raise Malformed(f"{missing[0]} is missing: {words} takes hour, dimension and {field}.")
+        if act is not taker and field in given:
+            value = texts.get(field) or plain(quantity or ZERO)
+            raise Malformed(f"{field} is {shown(value)}; only {words} takes one.")
+    return Decision(
+        act=act,
+        hour=_hour(texts["hour"]) if "hour" in texts else None,
+        dimension=texts.get("dimension"),
+        record_id=texts.get("metering_record_id"),
+        quantity=quantity,
+    )
 
 
 def _fields(body: bytes) -> dict[str, object]:
@@ -154,6 +173,13 @@ def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise Malformed(f"{name} is {shown(value)}, not text.")
     return value
+
+
+def _quantity(value: object) -> Decimal:
+    try:
+        return micros_to_decimal(parse_micros(value))
+    except ValueError as exc:
+        raise Malformed(f"quantity {exc}") from None
 
 
 def _hour(words: str) -> Hour:

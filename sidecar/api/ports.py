@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.api.metrics import Metric
@@ -50,12 +51,18 @@ class UsagePort(Protocol):
         """Yield every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
 
     def apply_action(
-        self, action: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+        self,
+        action: Action,
+        hour: Hour | None,
+        dimension: str | None,
+        record_id: str | None,
+        quantity: Decimal | None = None,
     ) -> Sequence[UsageRecord]:
         """Apply an operator's decision to the rejected and disputed records, and return them as they are afterwards.
 
-        `hour`, `dimension`: None for all. `record_id`: AWS's metering record id, for `Action.CONFIRM`. Waits for the
-        disk. Raises SidecarError, and IllegalTransition where nothing was changed.
+        `hour`, `dimension`: None for all. `record_id`: AWS's metering record id, for `Action.CONFIRM`. `quantity`: what
+        AWS billed, for `Action.ACCEPT_AWS`. Waits for the disk. Raises SidecarError, and IllegalTransition where
+        nothing was changed.
         """
 
     def export(self, after: str) -> tuple[Sequence[str], str]:

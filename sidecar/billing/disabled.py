@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sidecar.api.metrics import Metric
@@ -50,7 +51,12 @@ class DisabledUsage:
         return iter(())
 
     def apply_action(
-        self, action: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+        self,
+        action: Action,
+        hour: Hour | None,
+        dimension: str | None,
+        record_id: str | None,
+        quantity: Decimal | None = None,
     ) -> Sequence[UsageRecord]:
         return ()
 

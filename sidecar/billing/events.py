@@ -29,7 +29,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.postponed import Postponed
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.states import Disposition, State
+from sidecar.metering.states import Action, Disposition, State
 
 EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
     Disposition.SETTLE: ("record.settled", log.event),
@@ -101,6 +101,22 @@ class BillingEvents:
                 into_hour=iso(stored.rolled_to.start),
                 dimension=stored.dimension,
                 quantity=plain(stored.quantity),
+            )
+
+    def resolved(self, action: Action, records: Sequence[UsageRecord]) -> None:
+        """Log what a person decided, for each record it applied to as it is now."""
+        for record in records:
+            billed = None if record.aws_quantity is None else plain(record.aws_quantity)
+            log.warn(
+                "record.resolved",
+                workload=self.workload,
+                act=action.value,
+                hour=iso(record.hour.start),
+                dimension=record.dimension,
+                state=record.state.value,
+                quantity=plain(record.quantity),
+                aws_quantity=billed,
+                metering_record_id=record.record_id,
             )
 
     def opened(self, path: Path, states: Mapping[State, int]) -> None:

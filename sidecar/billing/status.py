@@ -64,6 +64,8 @@ def document(loop: BillingLoop, settings: Settings, fault: Fault | None) -> dict
                 "accepted": plain(one.accepted),
                 "settled": plain(one.settled),
                 "waiting": plain(one.waiting),
+                "written_off": plain(one.written_off),
+                "over_billed": plain(one.over_billed),
             }
             for one in snapshot.balances
         },
@@ -107,6 +109,18 @@ def metrics(loop: BillingLoop, refusals: Mapping[str, int], fault: Fault | None,
             kind="counter",
             help="Quantity AWS gave a record id for, ever.",
             samples=[({"dimension": one.dimension}, float(one.settled)) for one in balances],
+        ),
+        Metric(
+            name="usage_quantity_written_off_total",
+            kind="counter",
+            help="Of what is settled, what AWS did not bill: a person accepted its smaller quantities.",
+            samples=[({"dimension": one.dimension}, float(one.written_off)) for one in balances],
+        ),
+        Metric(
+            name="usage_quantity_over_billed_total",
+            kind="counter",
+            help="What AWS billed above what is settled: a person accepted its larger quantities.",
+            samples=[({"dimension": one.dimension}, float(one.over_billed)) for one in balances],
         ),
         Metric(
             name="usage_quantity_waiting",

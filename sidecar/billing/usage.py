@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from sidecar.billing.loop import STUCK, BillingLoop
@@ -70,15 +71,21 @@ class LedgerUsage:
         return self._ledger().records()
 
     def apply_action(
-        self, action: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+        self,
+        action: Action,
+        hour: Hour | None,
+        dimension: str | None,
+        record_id: str | None,
+        quantity: Decimal | None = None,
     ) -> Sequence[UsageRecord]:
-        ledger = self._ledger()
+        ledger, now = self._ledger(), self._clock.now()
         found = [
-            ledger.apply_action(record.hour, record.dimension, action, self._clock.now(), record_id=record_id)
+            ledger.apply_action(record.hour, record.dimension, action, now, record_id=record_id, quantity=quantity)
             for state in FOR_A_PERSON
             for record in ledger.in_state(state)
             if hour in (None, record.hour) and dimension in (None, record.dimension)
         ]
+        self._loop.events.resolved(action, found)
         self._loop.send_now()
         return found
 

@@ -34,6 +34,7 @@ COLUMNS: Final = {
     "QUANTITY": "quantity",
     "RECORD_ID": "metering_record_id",
     "LAST_ERROR": "last_error",
+    "AWS_QUANTITY": "aws_quantity",
 }
 """Column of the table → field of a record."""
 EMPTY_CELL: Final = "-"

@@ -65,6 +65,12 @@ def _add_retry(actions: Commands) -> None:
     act.add_argument(
         "--confirm", metavar="RECORD_ID", help="AWS has it: its metering record id; takes --hour and --dimension"
     )
+    act.add_argument(
+        "--accept-aws",
+        metavar="QUANTITY",
+        help="AWS billed this much, and that is right: settled so, the difference written off; takes --hour and"
+        " --dimension",
+    )
 
 
 def _add_export(actions: Commands) -> None:
@@ -129,7 +135,9 @@ def _retry(args: argparse.Namespace) -> int:
     from sidecar.cli import usage
 
     act = "confirm" if args.confirm is not None else "roll_forward" if args.roll_forward else "retry"
+    act = act if args.accept_aws is None else "accept_aws"
     given = {"hour": args.hour, "dimension": args.dimension, "metering_record_id": args.confirm}
+    given["quantity"] = args.accept_aws
     return usage.retry({"act": act} | {name: value for name, value in given.items() if value is not None})
 
 

@@ -24,6 +24,8 @@ from sidecar.metering.rollup import Bucket, roll_up
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 Share = tuple[Tags, Decimal]
+ACCEPTED_SINCE: Final = 4
+"""The version of the schema that has the table `accepted_aws`."""
 TAG_SETS_MAX: Final = 10_000
 """Tag sets of one hour that are read into memory: four times what AWS takes. A product that tags with a request's id
 makes a hundred thousand, and sealing an hour must not run out of memory."""
@@ -68,11 +70,15 @@ class Totals:
         connection.execute(sql("lifetime_save"), values)
 
 
-def check_rows(connection: sqlite3.Connection) -> None:
-    """Compare every row that is billed from with what was written. Raises sqlite3.DatabaseError."""
-    changed = connection.execute(sql("rows_changed")).fetchone()
-    if changed is not None:
-        raise corrupt(f"a row of {changed[0]} is not what was written")
+def check_rows(connection: sqlite3.Connection, version: int = ACCEPTED_SINCE) -> None:
+    """Compare every row that is billed from with what was written, in the schema `version`.
+
+    Raises sqlite3.DatabaseError.
+    """
+    for name in ("rows_changed", *(["rows_changed_since_4"] if version >= ACCEPTED_SINCE else ())):
+        changed = connection.execute(sql(name)).fetchone()
+        if changed is not None:
+            raise corrupt(f"a row of {changed[0]} is not what was written")
 
 
 @decoding()

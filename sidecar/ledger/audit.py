@@ -45,6 +45,8 @@ def total(balance: Balance) -> str:
             "accepted": plain(balance.accepted),
             "settled": plain(balance.settled),
             "waiting": plain(balance.waiting),
+            "written_off": plain(balance.written_off),
+            "over_billed": plain(balance.over_billed),
             "events": balance.events,
             "balanced": balance.balanced,
         }
@@ -75,6 +77,7 @@ def _line(connection: sqlite3.Connection, owner: sqlite3.Row, record: UsageRecor
         "dimension": record.dimension,
         "state": record.state.value,
         "quantity": plain(record.quantity),
+        "aws_quantity": None if record.aws_quantity is None else plain(record.aws_quantity),
         "metering_record_id": record.record_id,
         "last_error": record.last_error,
         "attempts": record.attempts,

@@ -2,6 +2,8 @@
 
 Invariants:
 - accepted = settled + waiting for each dimension, at every instant, computed from the rows themselves.
+- Settled is our quantity, also where a person accepted that AWS billed another one: what is written off or over-billed
+  there is named beside it. AWS billed settled − written_off + over_billed.
 - What was acknowledged in micros is counted a second time, apart from the buckets, and must agree.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -17,7 +19,7 @@ from sidecar.ledger.amounts import dimension_of, hours_of, open_amount, read_amo
 from sidecar.ledger.errors import decoding
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import MICROS_PER_UNIT, exact_sum, floor_to
+from sidecar.metering.quantities import MICROS_PER_UNIT, ZERO, exact_difference, exact_sum, floor_to
 from sidecar.metering.states import State
 from sidecar.settings.dimensions import Dimension
 
@@ -39,6 +41,10 @@ class Balance:
     """Micros that are in buckets or were sealed, of sums."""
     merged: int
     """Tag sets that were merged into the untagged share, ever."""
+    written_off: Decimal = ZERO
+    """Of what is settled, what AWS did not bill: a person accepted its smaller quantities."""
+    over_billed: Decimal = ZERO
+    """What AWS billed above what is settled: a person accepted its larger quantities."""
 
     @property
     def balanced(self) -> bool:
@@ -64,9 +70,33 @@ class LedgerSummary:
     """Size of the file and its log."""
 
 
-@decoding()
 def balances(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> tuple[Balance, ...]:
     """Return the balance of every dimension that was ever counted; one that is not configured counts as it did last."""
+    found = differences(connection)
+    nothing = (ZERO, ZERO)
+    return tuple(
+        replace(one, written_off=found.get(one.dimension, nothing)[0], over_billed=found.get(one.dimension, nothing)[1])
+        for one in totals(connection, configured)
+    )
+
+
+@decoding()
+def differences(connection: sqlite3.Connection) -> dict[str, tuple[Decimal, Decimal]]:
+    """Return what was written off and what was over-billed, by dimension, where a person accepted AWS's quantities."""
+    found: dict[str, tuple[Decimal, Decimal]] = {}
+    for name, sealed, billed in connection.execute(sql("accepted_aws")).fetchall():
+        more = exact_difference(read_amount(sealed), read_amount(billed))
+        written_off, over_billed = found.get(name, (ZERO, ZERO))
+        found[name] = (
+            exact_sum((written_off, max(more, ZERO))),
+            exact_sum((over_billed, max(-more, ZERO))),
+        )
+    return found
+
+
+@decoding()
+def totals(connection: sqlite3.Connection, configured: Mapping[str, Dimension]) -> tuple[Balance, ...]:
+    """Return the same without differences, of which a schema before the fourth knows none."""
     return tuple(_balance(connection, row, configured) for row in connection.execute(sql("lifetimes")).fetchall())
 
 

@@ -12,11 +12,11 @@ Sources: sqlite.org/pragma.html (integrity_check), sqlite.org/fileformat2.html (
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sidecar.ledger import balance, records, unsettled
-from sidecar.ledger.amounts import check_rows
+from sidecar.ledger.amounts import ACCEPTED_SINCE, check_rows
 from sidecar.ledger.errors import corrupt
 from sidecar.ledger.statements import sql
 
@@ -54,16 +54,18 @@ def check(connection: sqlite3.Connection, version: int) -> None:
 
 def _check(connection: sqlite3.Connection, version: int) -> None:
     if version:
-        _check_tables(connection)
+        _check_tables(connection, [*CHECKED, *(["accepted_aws"] if version >= ACCEPTED_SINCE else ())])
     if version >= ROWS_SINCE:
-        check_rows(connection)
+        check_rows(connection, version)
         if connection.execute(sql("meta")).fetchone() is not None:  # else its beginning was cut off: nothing is in it
             _decode(connection)
+            if version >= ACCEPTED_SINCE:
+                balance.differences(connection)
 
 
-def _check_tables(connection: sqlite3.Connection) -> None:
+def _check_tables(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
     present = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    for table in CHECKED:
+    for table in tables:
         if table not in present:
             raise corrupt(f"there is no table {table}")
         (result,) = connection.execute(f"PRAGMA integrity_check('{table}')").fetchone()
@@ -76,5 +78,5 @@ def _decode(connection: sqlite3.Connection) -> None:
     unsettled.entries(connection, {})
     records.open_records(connection)
     balance.summary(connection, 0)
-    balance.balances(connection, {})
+    balance.totals(connection, {})
     records.failing_since(connection)

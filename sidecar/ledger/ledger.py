@@ -15,10 +15,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from sidecar.ledger import adoption, audit, balance, opening, records, removal, sealing, unsettled, volume
+from sidecar.ledger import adoption, audit, balance, opening, records, removal, sealing, unsettled, volume, wal
 from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import LedgerError
@@ -185,8 +186,7 @@ class Ledger:
         stays; else it is raised.
         """
         self._now = now
-        dimensions = tuple(self._dimensions.values())
-        return self._do(sealing.seal, hour, now, dimensions, make, also=also, skipped=skipped)
+        return self._do(sealing.seal, hour, now, tuple(self._dimensions.values()), make, also=also, skipped=skipped)
 
     def seal_last(
         self,
@@ -226,14 +226,17 @@ class Ledger:
         return self._do(records.save, record, now, outcome=outcome, detail=detail, roll_forward=roll_forward)
 
     def apply_action(
-        self, hour: Hour, dimension: str, action: Action, now: datetime, *, record_id: str | None = None
+        self,
+        hour: Hour,
+        dimension: str,
+        action: Action,
+        now: datetime,
+        *,
+        record_id: str | None = None,
+        quantity: Decimal | None = None,
     ) -> UsageRecord:
-        """Apply what a person decided about a disputed or rejected record.
-
-        `Action.CONFIRM` settles it with AWS's `record_id`, and needs one; nothing else takes one.
-        Raises IllegalTransition.
-        """
-        return self._do(records.apply_action, hour, dimension, action, now, record_id)
+        """Do `records.apply_action`: what a person decided about a disputed or rejected record."""
+        return self._do(records.apply_action, hour, dimension, action, now, record_id, quantity)
 
     def find(self, hour: Hour, dimension: str) -> UsageRecord | None:
         """Return one record that was sealed."""
@@ -328,8 +331,7 @@ class Ledger:
         )
 
     def _size(self) -> int:
-        parts = (self.path, self.path.with_name(self.path.name + "-wal"))
-        return sum(part.stat().st_size for part in parts if part.exists())
+        return sum(part.stat().st_size for part in (self.path, wal.path_of(self.path)) if part.exists())
 
     def _begin(self, connection: sqlite3.Connection, now: datetime) -> None:
         adoption.forget_receivers(connection)

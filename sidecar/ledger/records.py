@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from sidecar.ledger.amounts import Totals, dimension_of, open_amount, read_amount, record_shares, roll
@@ -21,8 +22,8 @@ from sidecar.ledger.errors import decoding
 from sidecar.ledger.sealing import freeze, instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
-from sidecar.metering.quantities import exact_sum
-from sidecar.metering.records import UsageRecord, rolled_forward, sent_again
+from sidecar.metering.quantities import exact_sum, plain
+from sidecar.metering.records import UsageRecord, accepted_as_billed, rolled_forward, sent_again
 from sidecar.metering.sealed_request import Repair, SealedRequest
 from sidecar.metering.states import Action, IllegalTransition, State, next_state
 
@@ -32,6 +33,8 @@ RETENTION: Final = timedelta(days=35)
 ATTEMPTS_KEPT: Final = 20_000
 PAGE: Final = 200
 """Records read at once while pushes wait."""
+BY_A_PERSON: Final = "by a person"
+"""Who made a decision, as the audit trail says it."""
 START: Final = (-1, "")
 """Before the first record, as (hour, dimension)."""
 
@@ -52,10 +55,17 @@ def record_of(row: sqlite3.Row) -> UsageRecord:
         record_id=row["record_id"],
         rolled_to=None if row["rolled_to"] is None else Hour.numbered(row["rolled_to"]),
         repairs=tuple(Repair(word) for word in row["repairs"].split()),
+        aws_quantity=_aws_quantity(row),
     )
     if record.retry_at is not None and record.retry_at.utcoffset() is None:
         raise ValueError("retry_at has no offset from UTC")
     return record
+
+
+def _aws_quantity(row: sqlite3.Row) -> Decimal | None:
+    """Return AWS's quantity, where a person accepted it. A file is read before it gets the newest schema."""
+    text = row["aws_quantity"] if "aws_quantity" in row.keys() else None  # noqa: SIM118  (`in row` looks at values)
+    return None if text is None else read_amount(text)
 
 
 def _request_of(row: sqlite3.Row) -> SealedRequest:
@@ -152,14 +162,19 @@ def apply_action(
     action: Action,
     now: datetime,
     record_id: str | None = None,
+    quantity: Decimal | None = None,
+    by: str = BY_A_PERSON,
 ) -> UsageRecord:
-    """Apply what a person decided about a disputed or rejected record; `record_id` is AWS's receipt, for CONFIRM alone.
+    """Apply what a person decided about a disputed or rejected record; `by` says in the audit trail who did.
 
+    `record_id` is AWS's receipt, for CONFIRM alone, `quantity` what AWS billed, for ACCEPT_AWS alone.
     Raises IllegalTransition.
     """
+    wrong = f"{action.value} of {dimension} in {hour}"
     if (action is Action.CONFIRM) != bool(record_id and record_id.strip()):
-        wrong = f"{action.value} of {dimension} in {hour}"
         raise IllegalTransition(f"{wrong}: a metering record id confirms, nothing else.")
+    if (action is Action.ACCEPT_AWS) != (quantity is not None):
+        raise IllegalTransition(f"{wrong}: AWS's quantity is accepted by accept_aws, by nothing else.")
     record = find(connection, hour, dimension)
     if record is None:
         raise IllegalTransition(f"there is no record of {dimension} in {hour}.")
@@ -168,8 +183,17 @@ def apply_action(
         record = sent_again(record, now)
     elif action is Action.CONFIRM:
         record = replace(record, state=state, retry_at=None, last_error=None, record_id=record_id)
+    elif quantity is not None:
+        record = accepted_as_billed(record, quantity)
+        by = f"{by}: AWS billed {plain(quantity)}, sealed were {plain(record.quantity)}"
+        _accept(connection, record, quantity, now)
     rolls = action is Action.ROLL_FORWARD
-    return save(connection, record, now, outcome=action.value, detail="by a person", roll_forward=rolls)
+    return save(connection, record, now, outcome=action.value, detail=by, roll_forward=rolls)
+
+
+def _accept(connection: sqlite3.Connection, record: UsageRecord, quantity: Decimal, now: datetime) -> None:
+    values = {"sealed": plain(record.quantity), "billed": plain(quantity), "at": instant_text(now)}
+    connection.execute(sql("accepted_aws_add"), {**_key(record), **values})
 
 
 def _roll_forward(connection: sqlite3.Connection, record: UsageRecord, now: datetime) -> UsageRecord:

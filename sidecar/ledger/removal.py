@@ -87,6 +87,8 @@ def _totals(connection: sqlite3.Connection, now: datetime) -> list[Row]:
             "events": one.events,
             "accepted": plain(one.accepted),
             "settled": plain(one.settled),
+            "written_off": plain(one.written_off),
+            "over_billed": plain(one.over_billed),
             "removed_at": instant_text(now),
         }
         for one in balances(connection, {})

@@ -3,7 +3,7 @@
 `states` has the moves that are allowed, `decide` those that an answer brings about.
 
 Invariants:
-- Hour, dimension and quantity of a record never change.
+- Hour, dimension and quantity of a record never change, also where AWS's quantity was accepted: that stands beside it.
 - A repair is made at most once for a record; each request of a record has another client token.
 """
 
@@ -38,6 +38,8 @@ class UsageRecord:
     rolled_to: Hour | None = None
     repairs: tuple[Repair, ...] = ()
     """Made so far, in order; their count numbers the request in force."""
+    aws_quantity: Decimal | None = None
+    """What AWS billed for the hour, where a person accepted that instead of `quantity`."""
 
 
 def rolled_forward(record: UsageRecord, into: Hour) -> UsageRecord:
@@ -48,6 +50,20 @@ def rolled_forward(record: UsageRecord, into: Hour) -> UsageRecord:
 def sent_again(record: UsageRecord, now: datetime) -> UsageRecord:
     """Return the record once a person wants its request sent again. Raises IllegalTransition."""
     return replace(record, state=next_state(record.state, Action.RETRY), retry_at=now)
+
+
+def accepted_as_billed(record: UsageRecord, quantity: Decimal) -> UsageRecord:
+    """Return the record once a person accepted the quantity that AWS billed. Raises IllegalTransition.
+
+    AWS certainly holds nothing where it refused every attempt: there it has no quantity that could be accepted.
+    """
+    state = next_state(record.state, Action.ACCEPT_AWS)
+    if record.definite:
+        raise IllegalTransition(
+            f"AWS refused every attempt of {record.dimension} in {record.hour}, and so billed nothing for it:"
+            " there is no quantity to accept."
+        )
+    return replace(record, state=state, retry_at=None, last_error=None, aws_quantity=quantity)
 
 
 def can_repair(record: UsageRecord, repair: Repair) -> bool:

@@ -52,6 +52,8 @@ class Action(Enum):
     RETRY = "retry"
     CONFIRM = "confirm"
     """A person has AWS's receipt for it."""
+    ACCEPT_AWS = "accept_aws"
+    """A person found that the quantity AWS holds for the hour is right."""
 
 
 TRANSITIONS: Final[Mapping[tuple[State, Disposition | Action], State]] = {
@@ -66,9 +68,11 @@ TRANSITIONS: Final[Mapping[tuple[State, Disposition | Action], State]] = {
     (State.DISPUTED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
     (State.DISPUTED, Action.RETRY): State.SEALED,
     (State.DISPUTED, Action.CONFIRM): State.SETTLED,
+    (State.DISPUTED, Action.ACCEPT_AWS): State.SETTLED,
     (State.REJECTED, Action.ROLL_FORWARD): State.ROLLED_FORWARD,
     (State.REJECTED, Action.RETRY): State.SEALED,
     (State.REJECTED, Action.CONFIRM): State.SETTLED,
+    (State.REJECTED, Action.ACCEPT_AWS): State.SETTLED,
 }
 """(state, move) → next state. What is absent is illegal."""
 

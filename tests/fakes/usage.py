@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
@@ -31,7 +32,7 @@ class FakeUsage:
     kept: list[UsageEvent] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     owed: list[Callable[[], None]] = field(default_factory=list)
-    acts: list[tuple[Action, Hour | None, str | None, str | None]] = field(default_factory=list)
+    acts: list[tuple[object, ...]] = field(default_factory=list)
 
     def _whole(self) -> None:
         if self.broken:
@@ -67,10 +68,15 @@ class FakeUsage:
         return iter(self.found)
 
     def apply_action(
-        self, action: Action, hour: Hour | None, dimension: str | None, record_id: str | None
+        self,
+        action: Action,
+        hour: Hour | None,
+        dimension: str | None,
+        record_id: str | None,
+        quantity: Decimal | None = None,
     ) -> Sequence[UsageRecord]:
         self._whole()
-        self.acts.append((action, hour, dimension, record_id))
+        self.acts.append((action, hour, dimension, record_id, *([quantity] if quantity is not None else ())))
         return self.found
 
     def export(self, after: str) -> tuple[Sequence[str], str]:

@@ -15,6 +15,10 @@ SELECT amount FROM handed WHERE dimension = :dimension AND taken_by IS NULL
 UNION ALL
 SELECT quantity FROM usage_record WHERE dimension = :dimension AND state NOT IN ('settled', 'rolled_forward');
 
+-- name: accepted_aws
+-- What was sealed and what AWS billed, where a person accepted AWS's quantity.
+SELECT dimension, sealed, billed FROM accepted_aws;
+
 -- name: states_count
 -- How many records are in each state.
 SELECT state, count(*) FROM usage_record GROUP BY state;

@@ -33,6 +33,11 @@ WHERE hour = :hour AND dimension = :dimension;
 UPDATE usage_record SET sending = 1
 WHERE hour = :hour AND dimension = :dimension AND client_token = :client_token AND state = 'sealed';
 
+-- name: accepted_aws_add
+-- A person accepts AWS's quantity of a record; both stay known.
+INSERT INTO accepted_aws (hour, dimension, sealed, billed, accepted_at)
+VALUES (:hour, :dimension, :sealed, :billed, :at);
+
 -- name: attempt_add
 -- One line of the audit trail.
 INSERT INTO attempt (hour, dimension, client_token, at, outcome, detail)

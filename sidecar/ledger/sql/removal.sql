@@ -10,11 +10,13 @@ OR EXISTS (SELECT 1 FROM meta WHERE written_at >= :at);
 
 -- name: removed_rows
 -- What this ledger keeps of those that were removed.
-SELECT ledger, workload, dimension, events, accepted, settled, removed_at FROM removed ORDER BY removed_at, ledger, dimension;
+SELECT ledger, workload, dimension, events, accepted, settled, written_off, over_billed, removed_at
+FROM removed ORDER BY removed_at, ledger, dimension;
 
 -- name: removed_keep
 -- Keep what a ledger came to that is about to be removed; once more after a crash.
-INSERT INTO removed (ledger, workload, dimension, events, accepted, settled, removed_at)
-VALUES (:ledger, :workload, :dimension, :events, :accepted, :settled, :removed_at)
+INSERT INTO removed (ledger, workload, dimension, events, accepted, settled, written_off, over_billed, removed_at)
+VALUES (:ledger, :workload, :dimension, :events, :accepted, :settled, :written_off, :over_billed, :removed_at)
 ON CONFLICT (ledger, dimension) DO UPDATE SET
-  events = excluded.events, accepted = excluded.accepted, settled = excluded.settled, removed_at = excluded.removed_at;
+  events = excluded.events, accepted = excluded.accepted, settled = excluded.settled,
+  written_off = excluded.written_off, over_billed = excluded.over_billed, removed_at = excluded.removed_at;

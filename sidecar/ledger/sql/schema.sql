@@ -58,3 +58,7 @@ UNION ALL SELECT 'rolled' FROM rolled WHERE as_read IS NOT as_written
 UNION ALL SELECT 'usage_record' FROM usage_record WHERE as_read IS NOT as_written
 UNION ALL SELECT 'handed' FROM handed WHERE as_read IS NOT as_written
 LIMIT 1;
+
+-- name: rows_changed_since_4
+-- The same for what the fourth schema brought.
+SELECT 'accepted_aws' FROM accepted_aws WHERE as_read IS NOT as_written LIMIT 1;

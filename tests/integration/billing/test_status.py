@@ -79,7 +79,9 @@ def test_status_says_what_waits_for_a_person(make_scene: MakeScene) -> None:
     assert "rejected" in str(status["hint"])
     assert "usage retry" in str(status["hint"])
     assert status["oldest_unsettled_hour"] == "2026-01-02T10:00:00.000Z"
-    assert status["quantities"] == {"requests": {"accepted": "3", "settled": "0", "waiting": "3"}}
+    assert status["quantities"] == {
+        "requests": {"accepted": "3", "settled": "0", "waiting": "3", "written_off": "0", "over_billed": "0"}
+    }
 
 
 def test_status_and_metrics_say_that_usage_waits_for_an_hour_far_ahead(make_scene: MakeScene) -> None:

@@ -167,5 +167,5 @@ def test_the_commands_are_its_clients(
     assert usage.report({"dimension": "other", "quantity": "7"}) == Exit.REFUSED
     assert usage.show(as_json=False) == usage.export() == Exit.OK
     out, err = capsys.readouterr()
-    assert out.splitlines() == ["accepted", "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR"]
+    assert out.splitlines() == ["accepted", "\t".join(usage.COLUMNS)]
     assert "dimension_unknown" in err

@@ -26,8 +26,9 @@ from tests.integration.ledger.support import OWNER, Story, balanced, event
 
 ROOT: Final = Path(__file__).parents[3]
 PAGE: Final = ROOT / "docs" / "howto" / "resolve-records.md"
-COMMAND: Final = re.compile(r"`(?:entitlement-sidecar )?(usage retry[^`]*|--(?:confirm|roll-forward)[^`]*)`")
+COMMAND: Final = re.compile(r"`(?:entitlement-sidecar )?(usage retry[^`]*|--(?:confirm|roll-forward|accept-aws)[^`]*)`")
 BECOMES: Final = {"retry": State.SEALED, "roll_forward": State.ROLLED_FORWARD, "confirm": State.SETTLED}
+BECOMES |= {"accept_aws": State.SETTLED}
 FINAL: Final = (Disposition.DISPUTE, Disposition.REJECT, Disposition.REPAIR)
 """A repair is made once; AWS may refuse the repaired request, too."""
 BY_CODE: Final = {row.reason: row.codes[0] for row in ROWS if row.disposition in FINAL}
@@ -63,9 +64,13 @@ class Person:
         """Type it, with the record's own hour and dimension; return what the sidecar reads, and makes of it."""
         options = command.removeprefix("usage retry")
         named = {"H": f"{record.hour.start:%Y-%m-%dT%H:%M:%SZ}", "D": record.dimension, "RECORD_ID": "m-1"}
+        named["QUANTITY"] = "5"
         argv = [named.get(word, word) for word in shlex.split(options)]
         if "--confirm" in argv:
             argv += ["m-1"] * (argv[-1] == "--confirm")
+        if "--accept-aws" in argv:
+            argv += ["5"] * (argv[-1] == "--accept-aws")
+        if {"--confirm", "--accept-aws"} & {*argv}:
             argv += [] if "--hour" in argv else ["--hour", named["H"], "--dimension", named["D"]]
         with Peer([http_answer(200, {"records": []})]) as peer:
             self.monkeypatch.setenv("SIDECAR_API_BIND", f"127.0.0.1:{peer.port}")
@@ -73,8 +78,9 @@ class Person:
         decision = read_decision(peer.requests[0].body)
         assert decision.hour in (None, record.hour)
         assert decision.dimension in (None, record.dimension)
-        now, receipt = self.story.now, decision.record_id
-        return decision, self.ledger.apply_action(record.hour, record.dimension, decision.act, now, record_id=receipt)
+        given = {"record_id": decision.record_id, "quantity": decision.quantity}
+        act = self.ledger.apply_action
+        return decision, act(record.hour, record.dimension, decision.act, self.story.now, **given)
 
     def waiting(self, state: State) -> UsageRecord:
         """Return a record that waits for a decision, in an hour of its own."""

@@ -211,15 +211,17 @@ class Simulation:
             return
         record, what = (
             self.chance.choice(records),
-            self.chance.choice((Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM)),
+            self.chance.choice((Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM, Action.ACCEPT_AWS)),
         )
         receipt = "by-hand" if what is Action.CONFIRM else None
+        billed = Decimal(self.chance.randrange(9)) if what is Action.ACCEPT_AWS else None
+        act = self.ledger.apply_action
         try:
-            self.ledger.apply_action(record.hour, record.dimension, what, self.story.now, record_id=receipt)
+            act(record.hour, record.dimension, what, self.story.now, record_id=receipt, quantity=billed)
         except IllegalTransition:
-            assert record.state is State.SEALED
+            assert record.state is State.SEALED or (billed is not None and record.definite)
             return
-        if what is Action.CONFIRM:
+        if what in (Action.CONFIRM, Action.ACCEPT_AWS):
             self.model.settle(record)
 
     def restart(self) -> None:

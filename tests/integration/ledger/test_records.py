@@ -111,6 +111,90 @@ def test_a_repair_is_a_new_request_and_the_old_one_stays(story: Story) -> None:
     assert [answer["outcome"] for answer in line["answers"]] == ["InvalidTagException"]
 
 
+def waiting(story: Story, ledger: Ledger, state: State, *, definite: bool = False) -> UsageRecord:
+    story.push(ledger, event(quantity="3"))
+    (record,) = story.seal(ledger)
+    told = replace(record, state=state, retry_at=None, definite=definite, last_error="told")
+    return ledger.save(told, story.now, outcome="told")
+
+
+@pytest.mark.parametrize("state", [State.DISPUTED, State.REJECTED])
+@pytest.mark.parametrize(
+    ("billed", "written_off", "over_billed"), [("1.5", "1.5", "0"), ("5", "0", "2"), ("3", "0", "0"), ("0", "3", "0")]
+)
+def test_accepting_what_aws_billed_names_the_difference(
+    story: Story, state: State, billed: str, written_off: str, over_billed: str
+) -> None:
+    ledger = story.open()
+    record = waiting(story, ledger, state)
+    ledger.apply_action(record.hour, "requests", Action.ACCEPT_AWS, story.now, quantity=Decimal(billed))
+    story.close()
+    ledger = story.open()
+    found = ledger.find(record.hour, "requests")
+    assert found is not None
+    assert (found.state, found.quantity, found.aws_quantity) == (State.SETTLED, 3, Decimal(billed))
+    (one,) = (one for one in ledger.balances() if one.dimension == "requests")
+    assert (one.accepted, one.settled, one.waiting, one.balanced) == (3, 3, 0, True)
+    assert (one.written_off, one.over_billed) == (Decimal(written_off), Decimal(over_billed))
+    lines = [json.loads(line) for line in audit_copy(ledger)]
+    assert (lines[0]["quantity"], lines[0]["aws_quantity"]) == ("3", billed)
+    assert lines[0]["answers"][-1]["outcome"] == "accept_aws"
+    assert lines[0]["answers"][-1]["detail"] == f"by a person: AWS billed {billed}, sealed were 3"
+    (total,) = (line for line in lines if line["dimension"] == "requests" and line["record"] == "total")
+    assert (total["written_off"], total["over_billed"]) == (written_off, over_billed)
+
+
+def test_what_aws_refused_every_time_has_no_quantity_to_accept(story: Story) -> None:
+    ledger = story.open()
+    record = waiting(story, ledger, State.REJECTED, definite=True)
+    with pytest.raises(IllegalTransition, match="billed nothing"):
+        ledger.apply_action(record.hour, "requests", Action.ACCEPT_AWS, story.now, quantity=Decimal(3))
+    assert ledger.find(record.hour, "requests") == record
+
+
+@pytest.mark.parametrize("act", [Action.ACCEPT_AWS, Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM])
+def test_a_quantity_that_was_accepted_is_final(story: Story, act: Action) -> None:
+    ledger = story.open()
+    record = waiting(story, ledger, State.DISPUTED)
+    ledger.apply_action(record.hour, "requests", Action.ACCEPT_AWS, story.now, quantity=Decimal(2))
+    given = {Action.ACCEPT_AWS: {"quantity": Decimal(1)}, Action.CONFIRM: {"record_id": "m-1"}}.get(act, {})
+    with pytest.raises(IllegalTransition):
+        ledger.apply_action(record.hour, "requests", act, story.now, **given)  # type: ignore[arg-type]
+    found = ledger.find(record.hour, "requests")
+    assert found is not None
+    assert found.aws_quantity == 2
+
+
+def test_a_quantity_is_of_accepting_alone(story: Story) -> None:
+    ledger = story.open()
+    record = waiting(story, ledger, State.DISPUTED)
+    with pytest.raises(IllegalTransition, match="AWS's quantity"):
+        ledger.apply_action(record.hour, "requests", Action.RETRY, story.now, quantity=Decimal(2))
+    with pytest.raises(IllegalTransition, match="AWS's quantity"):
+        ledger.apply_action(record.hour, "requests", Action.ACCEPT_AWS, story.now)
+
+
+def test_what_was_written_off_stays_known_when_its_record_is_deleted(story: Story) -> None:
+    ledger = story.open()
+    record = waiting(story, ledger, State.DISPUTED)
+    ledger.apply_action(record.hour, "requests", Action.ACCEPT_AWS, story.now, quantity=Decimal(2))
+    ledger.prune(story.now + timedelta(days=40))
+    assert ledger.find(record.hour, "requests") is None
+    (one,) = (one for one in ledger.balances() if one.dimension == "requests")
+    assert (one.settled, one.written_off, one.balanced) == (3, 1, True)
+
+
+def test_a_changed_byte_in_an_accepted_quantity_is_found(story: Story) -> None:
+    ledger = story.open()
+    record = waiting(story, ledger, State.DISPUTED)
+    ledger.apply_action(record.hour, "requests", Action.ACCEPT_AWS, story.now, quantity=Decimal("2.5"))
+    story.close()
+    data = story.path.read_bytes()
+    at = data.index(b"requests32.5")  # the row's columns, one behind the other: dimension, sealed, billed
+    story.path.write_bytes(data[: at + 9] + b"7" + data[at + 10 :])
+    assert story.open().set_aside is not None
+
+
 def test_a_frozen_request_cannot_be_changed_even_by_hand(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,6 +24,7 @@ TEN = Hour(datetime(2026, 11, 20, 10, tzinfo=UTC))
 SETTLED = UsageRecord(
     hour=TEN, dimension="requests", state=State.SETTLED, quantity=Decimal("7.500"), record_id="r-1", attempts=2
 )
+SETTLED = replace(SETTLED, aws_quantity=Decimal("5.0"))
 REJECTED = UsageRecord(
     hour=TEN.next,
     dimension="gigabytes",
@@ -63,6 +65,7 @@ def test_records_are_shown_whole_and_in_their_order() -> None:
                 "attempts": 2,
                 "retry_at": None,
                 "rolled_to": None,
+                "aws_quantity": "5",
             },
             {
                 "hour": "2026-11-20T11:00:00Z",
@@ -74,6 +77,7 @@ def test_records_are_shown_whole_and_in_their_order() -> None:
                 "attempts": 0,
                 "retry_at": "2026-01-02T12:00:00.005Z",
                 "rolled_to": "2026-11-20T12:00:00Z",
+                "aws_quantity": None,
             },
         ]
     }
@@ -114,6 +118,14 @@ HOUR = "2026-11-20T10:00:00Z"
             {"act": "confirm", "hour": HOUR, "dimension": "requests", "metering_record_id": "r-1"},
             (Action.CONFIRM, TEN, "requests", "r-1"),
         ),
+        (
+            {"act": "accept_aws", "hour": HOUR, "dimension": "requests", "quantity": "2.50"},
+            (Action.ACCEPT_AWS, TEN, "requests", None, Decimal("2.5")),
+        ),
+        (
+            {"act": "accept_aws", "hour": HOUR, "dimension": "requests", "quantity": 0},
+            (Action.ACCEPT_AWS, TEN, "requests", None, Decimal(0)),
+        ),
     ],
 )
 def test_a_decision_is_passed_on_as_it_was_made(body: Any, asked: tuple[object, ...]) -> None:
@@ -125,6 +137,8 @@ def test_a_decision_is_passed_on_as_it_was_made(body: Any, asked: tuple[object, 
 
 
 CONFIRM = {"act": "confirm", "hour": HOUR, "dimension": "requests", "metering_record_id": "r-1"}
+
+ACCEPT: dict[str, Any] = {"act": "accept_aws", "hour": HOUR, "dimension": "requests", "quantity": "1"}
 
 
 @pytest.mark.parametrize(
@@ -145,6 +159,14 @@ CONFIRM = {"act": "confirm", "hour": HOUR, "dimension": "requests", "metering_re
         ({name: value for name, value in CONFIRM.items() if name != "hour"}, ["hour is missing"]),
         ({name: value for name, value in CONFIRM.items() if name != "dimension"}, ["dimension is missing"]),
         ({name: value for name, value in CONFIRM.items() if name != "metering_record_id"}, ["id is missing"]),
+        *(
+            ({**ACCEPT, "quantity": one}, ["quantity"])
+            for one in (-1, "1e3", "", None, True, "1.0000001", 10**10)
+        ),
+        *(({k: v for k, v in ACCEPT.items() if k != name}, [f"{name} is missing"]) for name in ACCEPT if name != "act"),
+        ({**ACCEPT, "act": "retry"}, ["quantity is", "only to accept AWS's"]),
+        ({**CONFIRM, "quantity": "1"}, ['quantity is "1"', "only to accept AWS's"]),
+        ({**ACCEPT, "metering_record_id": "r-1"}, ["only to confirm"]),
         ([], ["an array, not an object"]),
         (b'{"act": "retry", "act": "confirm"}', ['"act" is given twice']),
         (b"act=retry", ["not JSON"]),

@@ -28,7 +28,7 @@ RECORD = {
     "last_error": None,
     "attempts": 1,
 }
-HEADER = "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR\n"
+HEADER = "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR\tAWS_QUANTITY\n"
 
 
 @pytest.fixture(autouse=True)
@@ -236,15 +236,15 @@ def test_an_incomplete_report_is_a_usage_error(argv: tuple[str, ...]) -> None:
 
 
 def test_records_are_a_table_with_a_dash_for_an_empty_cell(at: Any, capsys: Capture) -> None:
-    odd = RECORD | {"dimension": "a\tb\nc", "metering_record_id": None, "last_error": ""}
+    odd = RECORD | {"dimension": "a\tb\nc", "metering_record_id": None, "last_error": "", "aws_quantity": "5"}
     with Peer([http_answer(200, {"records": [RECORD, odd]})]) as peer:
         at(peer)
         assert code("usage") == Exit.OK
     assert sent(peer) == [("GET", "/v1/usage", None)]
     assert capsys.readouterr().out == (
         HEADER
-        + "2026-11-20T10:00:00Z\trequests\tsettled\t7.5\tr-1\t-\n"
-        + "2026-11-20T10:00:00Z\ta b c\tsettled\t7.5\t-\t-\n"
+        + "2026-11-20T10:00:00Z\trequests\tsettled\t7.5\tr-1\t-\t-\n"
+        + "2026-11-20T10:00:00Z\ta b c\tsettled\t7.5\t-\t-\t5\n"
     )
 
 
@@ -273,6 +273,10 @@ RETRIED = http_answer(200, {"records": [RECORD | {"state": "sealed"}]})
     [
         ((), {"act": "retry"}),
         (("--hour", "H", "--dimension", "D"), {"act": "retry", "hour": "H", "dimension": "D"}),
+        (
+            ("--hour", "H", "--dimension", "D", "--accept-aws", "2.5"),
+            {"act": "accept_aws", "hour": "H", "dimension": "D", "quantity": "2.5"},
+        ),
         (("--roll-forward",), {"act": "roll_forward"}),
         (("--roll-forward", "--hour", "H"), {"act": "roll_forward", "hour": "H"}),
         (
