@@ -87,6 +87,10 @@ OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "`/entitled`, `/readyz`",
         "The disk under `SIDECAR_STATE_DIR` does not answer. Look at the node's kernel log and the volume.",
     ),
+    "nothing_signed": (
+        "`POST /v1/proof`",
+        "AWS signs the answers of `RegisterUsage` alone, and the entitlement is checked in another way.",
+    ),
     "bad_settings": (
         "termination message",
         "The settings contradict the task or pod, such as a `SIDECAR_WORKLOAD_ID` that is not the pod's uid. The"
@@ -212,6 +216,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "metering.stopped": "The final flush is over. `running_hour` says whether the running hour was sealed.",
     "listener.exposed": "The product's listener is reachable from outside the pod or task, and no token is set.",
     "pricing.mixed": "Dimensions are set, and AWS is asked by `RegisterUsage`. AWS names the two as alternatives.",
+    "proof.refused": "AWS did not sign the product's nonce, or what it signed did not verify. The gate stays as it is.",
+    "proof.signed": "AWS signed the product's nonce, and the answer verified.",
     "public_key.superseded": "AWS has rotated the public key. Ship an image with the newer one.",
     "public_key.weak": "The public key is shorter than 2048 bits.",
     "record.disputed": "AWS holds another quantity for the hour. A person must decide.",
@@ -334,6 +340,24 @@ ROUTES: Final[Mapping[str, Route]] = {
         " `SIDECAR_GRACE_SECONDS` the running hour is sealed and sent `SIDECAR_FLUSH_SECONDS` before that time is over,"
         " even where the product still runs; pushes are then refused (503 `shutting_down`).",
         {"202": '`{"stopping": true}`, also where it is known already'},
+    ),
+    "POST /v1/proof": Route(
+        "Have AWS sign the product's own nonce. For a product that believes AWS rather than a listener:"
+        " [Prove the entitlement](../howto/prove-entitlement.md).",
+        '`{"nonce"}`: 16 to 255 characters, used once. AWS signs that text exactly. The answer takes as long as AWS'
+        " does, at most half a minute. It changes nothing at the gate. The pause is of proofs alone, not of rechecks.",
+        {
+            "200": '`{"token"}`, a JWT that verified here for this product, key and nonce. Verify it in the product',
+            "400": "the body is not such an object (`bad_request`)",
+            "403": "the gate is closed with `denied`, or AWS refuses now: reason and hint are those of the"
+            " [table](reasons.md)",
+            "409": "AWS signs nothing, since `SIDECAR_ENTITLEMENT_CHECK` is not `register_usage` (`nothing_signed`)",
+            "422": "the nonce is too short or too long (`nonce_length`)",
+            "429": "AWS was asked about another nonce within the last 15 seconds, or is being asked (`asked_just_now`);"
+            " `Retry-After` says when to ask again. The same nonce has the same answer for that long",
+            "502": "the answer did not verify (`token_nonce` and the like), and is not handed out",
+            "503": "the gate is not open yet, with its reason, or AWS could not be asked; `Retry-After`",
+        },
     ),
     "POST /v1/recheck": Route(
         "Ask AWS again now, whatever the pause.",
@@ -485,6 +509,7 @@ HTTP_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "internal_error": ("500", "A route broke. The log event `request.failed` says where."),
     "loop_stopped": ("503", "A loop of the sidecar stopped. Restart the container."),
     "method_not_allowed": ("405", "The route does not take that method. See the `Allow` header."),
+    "nonce_length": ("422", "The nonce of a proof has 16 to 255 characters."),
     "not_found": ("404", "There is no such route on this listener."),
     "token_refused": ("401", "The token of `SIDECAR_API_TOKEN_FILE` is missing, or is another one."),
     "too_busy": ("503", "Too many requests at once. Ask again in a second."),

@@ -12,8 +12,9 @@ from __future__ import annotations
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from sidecar.api import flask_usage, problem
+from sidecar.api import flask_proof, flask_usage, problem
 from sidecar.api.flask_usage import response
+from sidecar.api.json_body import Malformed
 from sidecar.api.ports import StatusPort
 from sidecar.api.reply import WSGI, refusal
 
@@ -53,5 +54,10 @@ def application(view: StatusPort) -> WSGI:
         detail = DETAILS.get(code, problem.TITLES[code] + ".")
         return response(refusal(code, REASONS.get(code, "bad_request"), detail, allow))
 
+    @app.errorhandler(Malformed)
+    def malformed(exc: Malformed) -> Response:
+        return response(refusal(400, "bad_request", str(exc)))
+
     flask_usage.add(app, view.usage)
+    flask_proof.add(app, view.proofs)
     return app

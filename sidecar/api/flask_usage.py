@@ -21,6 +21,7 @@ from urllib.parse import quote
 from flask import Flask, Response, request
 
 from sidecar.api import push
+from sidecar.api.json_body import Malformed, read_object
 from sidecar.api.ports import UsagePort
 from sidecar.api.reply import Reply, refusal
 from sidecar.clock import iso
@@ -30,7 +31,7 @@ from sidecar.metering.quantities import ZERO, micros_to_decimal, parse_micros, p
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, IllegalTransition, State
 from sidecar.metering.timestamps import read_instant
-from sidecar.strict_json import Repeated, parse, shown
+from sidecar.strict_json import shown
 
 EXPORT_PATH: Final = "/v1/usage/export"
 JSON_LINES: Final = "application/x-ndjson"
@@ -43,10 +44,6 @@ ONLY: Final[Mapping[str, tuple[Action, str]]] = {
     "quantity": (Action.ACCEPT_AWS, "to accept AWS's"),
 }
 """Field → the one decision that takes it, and needs it with hour and dimension, since it is of one record."""
-
-
-class Malformed(ValueError):
-    """A request that cannot be read. The text becomes the detail of a 400."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +67,6 @@ def add(app: Flask, usage: UsagePort) -> None:
     @app.errorhandler(IllegalTransition)
     def illegal(exc: IllegalTransition) -> Response:
         return response(refusal(409, "illegal_transition", f"Nothing was changed: {exc}"))
-
-    @app.errorhandler(Malformed)
-    def malformed(exc: Malformed) -> Response:
-        return response(refusal(400, "bad_request", str(exc)))
 
     @app.get(push.PATH)
     def records() -> Response:
@@ -131,7 +124,7 @@ def as_json(record: UsageRecord) -> dict[str, object]:
 
 def read_decision(body: bytes) -> Decision:
     """Return the decision in a body. Raises Malformed."""
-    fields = _fields(body)
+    fields = read_object(body, FIELDS)
     quantity = _quantity(fields.pop("quantity")) if "quantity" in fields else None
     texts = {name: _text(name, value) for name, value in fields.items()}
     given = {*texts, *(["quantity"] if quantity is not None else ())}
@@ -151,22 +144,6 @@ def read_decision(body: bytes) -> Decision:
         record_id=texts.get("metering_record_id"),
         quantity=quantity,
     )
-
-
-def _fields(body: bytes) -> dict[str, object]:
-    try:
-        found = parse(body.decode() or "{}")
-    except UnicodeDecodeError:
-        raise Malformed("The body is not UTF-8.") from None
-    except ValueError as exc:
-        raise Malformed(f"The body {exc}") from None
-    if isinstance(found, Repeated):
-        raise Malformed(f"{shown(found.name)} is given twice.")
-    if not isinstance(found, dict):
-        raise Malformed(f"The body is {shown(found)}, not an object.")
-    if unknown := [name for name in found if name not in FIELDS]:
-        raise Malformed(f"{shown(unknown[0])} is not a field; there are {', '.join(FIELDS)}.")
-    return found
 
 
 def _text(name: str, value: object) -> str:

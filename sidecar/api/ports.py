@@ -1,15 +1,17 @@
-"""Define what the routes need from the rest of the process: two protocols that `app` and `billing` implement.
+"""Define what the routes need from the rest of the process: protocols that `app`, `gate` and `billing` implement.
 
 Invariants:
 - Everything in `StatusPort` reads memory and returns at once; probes are answered from it.
-- What waits for a disk is in `UsagePort`, and its docstring says so.
+- What waits for a disk is in `UsagePort`, what waits for AWS in `ProofPort`; their docstrings say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.api.metrics import Metric
@@ -73,11 +75,58 @@ class UsagePort(Protocol):
         """
 
 
+class NoProof(Enum):
+    """Why a proof was not given."""
+
+    NOTHING_SIGNED = "nothing_signed"
+    """The entitlement is checked in a way that AWS does not sign."""
+    DENIED = "denied"
+    """AWS says no, now or when the gate asked."""
+    UNAVAILABLE = "unavailable"
+    """The gate is not open yet, AWS could not be asked, or someone here must change something."""
+    UNVERIFIED = "unverified"
+    """AWS, or what answers in its place, gave a token that does not prove this nonce."""
+    TOO_SOON = "too_soon"
+    """AWS was asked about another nonce a moment ago."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofRefused:
+    """A proof that was not given."""
+
+    why: NoProof
+    reason: str
+    hint: str
+    retry_after_seconds: int | None = None
+    """None: asking again changes nothing by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofSigned:
+    """AWS's verified signature over the product's nonce."""
+
+    token: str = field(repr=False)
+
+
+Proof = ProofSigned | ProofRefused
+
+
+class ProofPort(Protocol):
+    """Answers to the product's own nonces."""
+
+    def prove(self, nonce: str) -> Proof:
+        """Return AWS's signature over this nonce, or why there is none. Waits for AWS, at most half a minute."""
+
+
 class StatusPort(Protocol):
     """The state that the routes read, and what they may start: a recheck, the end."""
 
     product_code: str
     usage: UsagePort
+
+    @property
+    def proofs(self) -> ProofPort:
+        """Return what answers the product's nonces."""
 
     def gate_state(self) -> GateState:
         """Return the current state of the gate."""

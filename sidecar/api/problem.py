@@ -32,6 +32,7 @@ TITLES: Final[Mapping[int, str]] = {
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
+    502: "Bad Gateway",
     503: "Service Unavailable",
 }
 """Status → phrase, for every status that a route or the HTTP server answers with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from sidecar.gate.loop import LOOP, EntitlementLoop
 from sidecar.settings import Settings
 
 if TYPE_CHECKING:
+    from sidecar.gate.proof import Proofs
     from sidecar.pod_status.reporter import PodStatusReporter
 
 METERING: Final = "metering"
@@ -43,6 +45,24 @@ class StatusView:
         self._history, self._reporter = history, reporter
         self._started_at = clock.now()
         self.http_counters: Any = None
+        self._proofs: Proofs | None = None
+        self._making_proofs = threading.Lock()
+        self._proof_counts = {"signed": 0, "refused": 0}
+
+    @property
+    def proofs(self) -> Proofs:
+        """Return what answers the product's nonces; imported when the first route beyond probes and pushes is asked."""
+        from sidecar.gate.proof import Proofs
+
+        with self._making_proofs:
+            if self._proofs is None:
+                self._proofs = Proofs(self._settings, self._gate, self._clock, self._proof_counts)
+            return self._proofs
+
+    def stop_proofs(self) -> None:
+        """Kill the child that asks for a proof, where one does. Returns at once."""
+        if self._proofs:
+            self._proofs.stop()
 
     def gate_state(self) -> GateState:
         return self._gate.state
@@ -80,6 +100,12 @@ class StatusView:
     def metrics(self) -> Sequence[Metric]:
         return [
             *gate_status.metrics(self._gate),
+            Metric(
+                name="proofs_total",
+                kind="counter",
+                help="Questions to AWS for the product's own nonce, by outcome.",
+                samples=[({"outcome": name}, float(count)) for name, count in self._proof_counts.items()],
+            ),
             *self._metering.metrics(),
             *self._process_metrics(),
             *self._http_metrics(),

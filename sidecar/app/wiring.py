@@ -68,7 +68,7 @@ class Sidecar(GateObserver):
         self.changed()
         self._metering = metering(self._settings, clock, self._gate, end, self.changed)
         self._reporter = pod_status_reporter(self._gate, self._metering, clock, self._restart_state)
-        view = StatusView(self._settings, self._gate, clock, self._metering, self._history, self._reporter)
+        self._view = view = StatusView(self._settings, self._gate, clock, self._metering, self._history, self._reporter)
         view.http_counters = http_counters
         self.identified(self._gate.identity)
         if self._reporter:
@@ -80,6 +80,7 @@ class Sidecar(GateObserver):
     def stop(self) -> None:
         """Stop asking, and send the last usage. Returns at once."""
         self._gate.stop()
+        self._view.stop_proofs()
         self._metering.loop.stop()
         if self._reporter:
             self._reporter.stop()

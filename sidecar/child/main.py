@@ -20,6 +20,7 @@ from typing import Final
 
 JOBS: Final[Mapping[str, str]] = {
     "check": "sidecar.gate.job",
+    "proof": "sidecar.gate.proof_job",
     "submit": "sidecar.billing.job",
     "report": "sidecar.pod_status.job",
 }

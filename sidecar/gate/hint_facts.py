@@ -1,4 +1,4 @@
-"""Tell what a hint says of this workload: its service account, how a region gets here, and what follows a denial.
+"""Tell what a hint says of this workload and of who was asked: service account, region, host, role, what follows.
 
 Invariants:
 - A remedy is one that can help here: a pod without a role is not told to be recreated before it has one, and a sidecar
@@ -12,12 +12,17 @@ Sources: EKS user guide, "IAM roles for service accounts"; amazon-eks-pod-identi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.entitlement.hold import ENDS
 from sidecar.platform import ecs, eks
 from sidecar.platform.identity import REGION_VARIABLES
 from sidecar.settings import OnDenied
+
+if TYPE_CHECKING:
+    from sidecar.gate.method import NotAllowed
+    from sidecar.marketplace.client import Marketplace
+    from sidecar.marketplace.sdk_errors import CallFailed
 
 ROLE_VARIABLE: Final = "AWS_ROLE_ARN"
 """Set by the webhook of IRSA, in pods that were created after their service account got its annotation."""
@@ -33,6 +38,36 @@ def hint_facts(env: Mapping[str, str], on_denied: str, reask_seconds: int) -> di
         "service_account": f"the service account {namespace}/{account}" if known else "",
         "subject": f"system:serviceaccount:{namespace}:{account}" if known else "",
         "region_fix": _region_fix(env, namespace, account),
+    }
+
+
+def caller_of(marketplace: Marketplace, refused: CallFailed | None) -> dict[str, str]:
+    """Return the fields of a result that say who was asked, and as whom."""
+    credentials = marketplace.credential_source()
+    return {
+        "host": marketplace.host(),
+        "partition": marketplace.partition(),
+        "credential_source": credentials.name,
+        "credential_caution": credentials.caution,
+        "role": credentials.role or (refused.caller if refused else ""),
+    }
+
+
+def answer_facts(
+    region: str, caller: Mapping[str, str], marketplace: Marketplace, found: NotAllowed
+) -> Mapping[str, str]:
+    """Return what an answer of AWS adds to the placeholders of its hint. `caller`: as `caller_of` returns it."""
+    skew = found.reply.skew_seconds if found.reply else None
+    direction = "ahead of" if skew and skew > 0 else "behind"
+    return {
+        "host": marketplace.last_host(),
+        "metering_host": caller["host"],
+        "sts_host": marketplace.sts_host(),
+        "region": region,
+        "role": caller["role"],
+        "partition": caller["partition"],
+        "skew": f"This host is {abs(skew)} s {direction} AWS." if skew else "",
+        "dimension": found.dimension,
     }
 
 

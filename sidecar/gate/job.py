@@ -21,7 +21,7 @@ from sidecar.entitlement import classify as answers
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy, ErrorRow
 from sidecar.entitlement.registration import WorkloadId
 from sidecar.errors import PlatformError, SettingsError, TokenRejected
-from sidecar.gate.hint_facts import hint_facts
+from sidecar.gate.hint_facts import answer_facts, caller_of, hint_facts
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity
 from sidecar.gate.method import Allowed, CheckMethod, NotAllowed
 from sidecar.ledger import kept_file as answer_file
@@ -118,9 +118,9 @@ class CheckJob:
         marketplace = Marketplace(region=region, endpoint_url=self.request.endpoint_url, env=self.env)
         method = self._method(workload)
         found = method.ask(marketplace)
-        caller = _caller(marketplace, found)
+        caller = caller_of(marketplace, found.reply if isinstance(found, NotAllowed) else None)
         if isinstance(found, NotAllowed):
-            facts = _facts(region, caller, marketplace, found)
+            facts = answer_facts(region, caller, marketplace, found)
             return self._stand_in(workload, method, found, facts, caller), None
         keep = (lambda: self._keep(method.answer_path, found.to_keep)) if workload.keeps_answers else None
         return _accepted(found, caller), keep
@@ -185,32 +185,3 @@ def _accepted(found: Allowed, caller: Mapping[str, str]) -> CheckResult:
 
 def _refused(row: ErrorRow, code: str, hint: str) -> CheckResult:
     return CheckResult(answer=row.answer.value, reason=row.reason, hint=hint, code=code)
-
-
-def _caller(marketplace: Marketplace, found: Allowed | NotAllowed) -> dict[str, str]:
-    """Return the fields of the result that say who was asked, and as whom."""
-    credentials = marketplace.credential_source()
-    caller = found.reply.caller if isinstance(found, NotAllowed) and found.reply else ""
-    return {
-        "host": marketplace.host(),
-        "partition": marketplace.partition(),
-        "credential_source": credentials.name,
-        "credential_caution": credentials.caution,
-        "role": credentials.role or caller,
-    }
-
-
-def _facts(region: str, caller: Mapping[str, str], marketplace: Marketplace, found: NotAllowed) -> Mapping[str, str]:
-    """Return what the placeholders of a hint are filled with."""
-    skew = found.reply.skew_seconds if found.reply else None
-    direction = "ahead of" if skew and skew > 0 else "behind"
-    return {
-        "host": marketplace.last_host(),
-        "metering_host": caller["host"],
-        "sts_host": marketplace.sts_host(),
-        "region": region,
-        "role": caller["role"],
-        "partition": caller["partition"],
-        "skew": f"This host is {abs(skew)} s {direction} AWS." if skew else "",
-        "dimension": found.dimension,
-    }

@@ -83,15 +83,25 @@ class RegisterUsageCheck:
             public_key_version=PublicKeyVersion(key.version),
             nonce=make_nonce(self.new_random(NONCE_BYTES), self.workload),
         )
-        try:
-            public_key = token.public_key(key.pem)
-            reply = register_usage(marketplace, asked, self.host_clock.now())
-            if isinstance(reply, CallFailed):
-                return NotAllowed(row=reply.row, code=reply.code, hint=reply.row.hint, reply=reply)
-            verified = token.verify(reply.token, public_key, asked, self.clock.now())
-        except TokenRejected as exc:
-            return NotAllowed(row=answers.classify(exc.reason, AnsweredBy.TOKEN), code=exc.reason, hint=exc.hint)
-        return _yes(verified, reply)
+        found = ask_once(marketplace, asked, key, self.clock, self.host_clock)
+        return found if isinstance(found, NotAllowed) else _yes(*found)
+
+
+def ask_once(
+    marketplace: Marketplace, asked: Registration, key: PublicKey, clock: Clock, host_clock: Clock
+) -> tuple[VerifiedRegistration, Signed] | NotAllowed:
+    """Ask AWS this one question. Returns what verified, with the answer, or why nothing did.
+
+    `clock` tells the marketplace's time, `host_clock` this host's.
+    """
+    try:
+        public_key = token.public_key(key.pem)
+        reply = register_usage(marketplace, asked, host_clock.now())
+        if isinstance(reply, CallFailed):
+            return NotAllowed(row=reply.row, code=reply.code, hint=reply.row.hint, reply=reply)
+        return token.verify(reply.token, public_key, asked, clock.now()), reply
+    except TokenRejected as exc:
+        return NotAllowed(row=answers.classify(exc.reason, AnsweredBy.TOKEN), code=exc.reason, hint=exc.hint)
 
 
 def _yes(verified: VerifiedRegistration, signed: Signed) -> Allowed:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sidecar.api.metrics import Metric
+from sidecar.api.ports import Proof, ProofSigned
 from sidecar.entitlement.status import GateState, Status
 from tests.fakes.clock import NOON
 from tests.fakes.config import PRODUCT
@@ -19,6 +20,18 @@ PENDING = GateState(status=Status.PENDING, reason="asking", hint="Wait.", checke
 def gate_state(status: Status, **changes: Any) -> GateState:
     given = {"status": status, "reason": "some_reason", "hint": "Do this.", "checked_at": NOON} | changes
     return replace(PENDING, **given)
+
+
+@dataclass(kw_only=True)
+class FakeProofs:
+    """Gives one answer to every nonce, and remembers the nonces."""
+
+    answer: Proof = field(default_factory=lambda: ProofSigned(token="a.b.c"))
+    nonces: list[str] = field(default_factory=list)
+
+    def prove(self, nonce: str) -> Proof:
+        self.nonces.append(nonce)
+        return self.answer
 
 
 @dataclass(kw_only=True)
@@ -37,6 +50,7 @@ class FakeView:
     document: Mapping[str, object] = field(default_factory=lambda: {"version": "test"})
     broken: Exception | None = None
     rechecks: int = 0
+    proofs: FakeProofs = field(default_factory=lambda: FakeProofs())
     pre_stops: int = 0
 
     def _whole(self) -> None:

@@ -20,8 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sidecar.billing.messages import Submission
 from sidecar.child import process
+from sidecar.child.process import JobRequest
 from sidecar.clock import Clock, SystemClock
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
@@ -162,7 +162,7 @@ class Rig:
         """Ask once, in a real child that inherits the environment."""
         return self.spawned(self.request(url, **changed), env)
 
-    def spawned(self, request: CheckRequest | Submission, env: Mapping[str, str] = KEYS) -> process.ChildProcess:
+    def spawned(self, request: JobRequest, env: Mapping[str, str] = KEYS) -> process.ChildProcess:
         """A real child with this question."""
         with self.monkeypatch.context() as here:
             for name, value in self.env(**env).items():

@@ -159,10 +159,7 @@ ACCEPT: dict[str, Any] = {"act": "accept_aws", "hour": HOUR, "dimension": "reque
         ({name: value for name, value in CONFIRM.items() if name != "hour"}, ["hour is missing"]),
         ({name: value for name, value in CONFIRM.items() if name != "dimension"}, ["dimension is missing"]),
         ({name: value for name, value in CONFIRM.items() if name != "metering_record_id"}, ["id is missing"]),
-        *(
-            ({**ACCEPT, "quantity": one}, ["quantity"])
-            for one in (-1, "1e3", "", None, True, "1.0000001", 10**10)
-        ),
+        *(({**ACCEPT, "quantity": one}, ["quantity"]) for one in (-1, "1e3", "", None, True, "1.0000001", 10**10)),
         *(({k: v for k, v in ACCEPT.items() if k != name}, [f"{name} is missing"]) for name in ACCEPT if name != "act"),
         ({**ACCEPT, "act": "retry"}, ["quantity is", "only to accept AWS's"]),
         ({**CONFIRM, "quantity": "1"}, ['quantity is "1"', "only to accept AWS's"]),

@@ -14,6 +14,7 @@ from sidecar.billing.messages import JOB as SUBMIT
 from sidecar.child.main import JOBS
 from sidecar.child.process import fork
 from sidecar.gate.messages import JOB as CHECK
+from sidecar.gate.proof_messages import JOB as PROOF
 from sidecar.pod_status.messages import JOB as REPORT
 
 
@@ -33,7 +34,7 @@ def test_each_job_is_a_module_with_run(job: str) -> None:
 
 
 def test_each_request_names_a_job_and_each_job_is_named() -> None:
-    assert {CHECK, SUBMIT, REPORT} == set(JOBS)
+    assert {CHECK, PROOF, SUBMIT, REPORT} == set(JOBS)
 
 
 @pytest.mark.parametrize(
