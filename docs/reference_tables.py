@@ -141,7 +141,7 @@ def metrics() -> str:
             one.kind,
             ", ".join(f"`{label}`" for label in labels.get(one.name, ())),
             cell(one.help),
-            cell(when.get(one.name, "")).replace(" for 0m", ""),
+            when.get(one.name, "").replace("|", "\\|").replace(" for 0m", ""),
         )
         for one in source_scan.metrics()
     )

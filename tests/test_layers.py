@@ -40,6 +40,7 @@ LEVELS = {
     "remote_clock": 2,
     "errors": 1,
     "proof": 1,
+    "attempts": 1,
     "clock": 1,
     "log": 1,
     "termination_log": 1,

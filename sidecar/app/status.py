@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 METERING: Final = "metering"
 KUBERNETES: Final = "kubernetes"
 """Loops that are imported only where they run."""
+CHECK: Final = "entitlement_check"
+"""The operation of the entitlement loop in metrics; that of the billing loop has the loop's name."""
+PYTHON: Final = ".".join(str(part) for part in sys.version_info[:3])
 
 
 class StatusView:
@@ -106,10 +110,47 @@ class StatusView:
                 help="Questions to AWS for the product's own nonce, by outcome.",
                 samples=[({"outcome": name}, float(count)) for name, count in self._proof_counts.items()],
             ),
+            *self._attempt_metrics(),
             *self._metering.metrics(),
             *self._process_metrics(),
             *self._http_metrics(),
         ]
+
+    def _attempt_metrics(self) -> list[Metric]:
+        """Return attempts and last successes: of checks, and of usage where there is any to submit."""
+        of = {CHECK: self._gate.counts.attempts}
+        if self.usage.dimensions:
+            of[METERING] = self._metering.attempts
+        counts = [
+            ({"operation": operation, "outcome": outcome}, float(count))
+            for operation, attempts in of.items()
+            for outcome, count in attempts.by_outcome().items()
+        ]
+        successes = [
+            ({"operation": operation}, attempts.accepted_at.timestamp())
+            for operation, attempts in of.items()
+            if attempts.accepted_at
+        ]
+        return [
+            Metric(
+                name="aws_attempts_total",
+                kind="counter",
+                help="Attempts to ask AWS, by what came of them: entitlement checks, and records submitted.",
+                samples=counts,
+            ),
+            Metric(
+                name="aws_accepted_timestamp_seconds",
+                kind="gauge",
+                help="When AWS last accepted one in this process.",
+                samples=successes,
+            ),
+        ]
+
+    def _passed_at(self) -> Mapping[str, datetime]:
+        """Return when each loop last ended a pass; those that have not are missing."""
+        reporter = self._reporter.passed_at if self._reporter else None
+        found = {LOOP: self._gate.counts.passed_at, METERING: self._metering.passed_at, KUBERNETES: reporter}
+        return {name: at for name, at in found.items() if at}
 
     def _loops(self) -> Mapping[str, bool]:
         """Loop → whether it runs; metering's only where there is one."""
@@ -123,14 +164,21 @@ class StatusView:
     def _process_metrics(self) -> list[Metric]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         loops = [({"loop": name}, float(running)) for name, running in self._loops().items()]
+        passes = [({"loop": name}, at.timestamp()) for name, at in self._passed_at().items()]
         return [
             Metric(
                 name="build_info",
                 kind="gauge",
-                help="Always 1; the version is a label.",
-                samples=[({"version": sidecar.__version__}, 1.0)],
+                help="Always 1; versions and product code are labels.",
+                samples=[({"version": sidecar.__version__, "python": PYTHON, "product_code": self.product_code}, 1.0)],
             ),
             Metric(name="loop_running", kind="gauge", help="1 while the loop lives.", samples=loops),
+            Metric(
+                name="loop_passed_timestamp_seconds",
+                kind="gauge",
+                help="When the loop last ended a pass. Metering has one every 30 seconds, the others when due.",
+                samples=passes,
+            ),
             counter("log_lines_dropped_total", "Log lines that no reader took in time.", log.LINES.dropped),
             gauge("start_timestamp_seconds", "When this worker started.", self._started_at.timestamp()),
             counter("cpu_seconds_total", "CPU time of the worker.", usage.ru_utime + usage.ru_stime),

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sidecar.api.metrics import Metric
+from sidecar.attempts import Attempts
 from sidecar.clock import Clock
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
@@ -91,9 +92,10 @@ class DisabledMetering:
 
     fault: tuple[str, str] | None = None
     for_a_person: Mapping[str, int] = {}
+    passed_at: datetime | None = None
 
     def __init__(self, clock: Clock) -> None:
-        self.loop, self.usage = DisabledLoop(), DisabledUsage(clock)
+        self.loop, self.usage, self.attempts = DisabledLoop(), DisabledUsage(clock), Attempts()
 
     def status(self) -> Mapping[str, object] | None:
         return None

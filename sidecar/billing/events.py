@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import log
+from sidecar.attempts import Attempts
 from sidecar.billing import orphans
 from sidecar.billing.messages import SubmissionResult
 from sidecar.clock import iso
@@ -52,6 +53,8 @@ class BillingEvents:
     """Number of `usage.left_behind` logged."""
     dispositions: dict[str, int] = field(default_factory=lambda: {one.value: 0 for one in Disposition})
     """Decisions logged, by disposition."""
+    attempts: Attempts = field(default_factory=Attempts)
+    """Records submitted, by what came of each."""
     _fault: str = ""
     _postponed_to: Hour | None = None
     _unconfigured: Mapping[str, Decimal] = field(default_factory=dict)

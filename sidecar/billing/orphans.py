@@ -68,6 +68,8 @@ class OrphanTracker:
     """What was given away there and is not known to be taken, by dimension."""
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
     """What waits there of dimensions that are not configured, by dimension."""
+    unanswered: int = 0
+    """Number of records there whose answer was lost, while their own workload may still send them again."""
     _logged: set[object] = field(default_factory=set)
     _found: dict[Path, AdoptionResult] = field(default_factory=dict)
     """What was found when each was last looked at."""
@@ -80,6 +82,7 @@ class OrphanTracker:
         self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
         self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())
         self.claimed = exact_sums((claim.dimension, claim.amount) for one in ledgers for claim in one.claimed)
+        self.unanswered = sum(len(one.unanswered) for one in ledgers)
         for one in looked_at:
             if one.in_doubt:
                 commit_in_doubt(one.path)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sidecar.api.metrics import Metric
 from sidecar.api.ports import UsagePort
+from sidecar.attempts import Attempts
 
 
 class Loop(Protocol):
@@ -61,6 +62,14 @@ class Metering(Protocol):
     @property
     def fault(self) -> tuple[str, str] | None:
         """Return reason and hint, where usage cannot be stored, or is overdue and that makes the sidecar not ready."""
+
+    @property
+    def attempts(self) -> Attempts:
+        """Return the records submitted, by what came of each."""
+
+    @property
+    def passed_at(self) -> datetime | None:
+        """Return when the loop's last pass ended."""
 
     def status(self) -> Mapping[str, object] | None:
         """Return `metering` of `GET /v1/status`; None where nothing is metered."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from sidecar import log
 from sidecar.api.metrics import Metric
+from sidecar.attempts import Attempts
 from sidecar.billing import status
 from sidecar.billing.gate_policy import Gate
 from sidecar.billing.loop import STUCK, BillingLoop
@@ -92,6 +94,16 @@ class MeteringService:
         if overdue and self._settings.on_metering_overdue is OnMeteringOverdue.NOT_READY:
             return OVERDUE
         return None
+
+    @property
+    def attempts(self) -> Attempts:
+        """Return the records submitted, by what came of each."""
+        return self.loop.events.attempts
+
+    @property
+    def passed_at(self) -> datetime | None:
+        """Return when the loop's last pass ended."""
+        return self.loop.monitor.passed_at
 
     def status(self) -> Mapping[str, object]:
         """Return `metering` of `GET /v1/status`."""

@@ -168,6 +168,14 @@ def _waiting_metrics(loop: BillingLoop, now: datetime) -> Iterator[Metric]:
         help="Quantity of workloads that are gone which a sidecar claimed and has not taken.",
         samples=[({"dimension": name}, float(amount)) for name, amount in loop.orphans.claimed.items()],
     )
+    unanswered = loop.orphans.unanswered
+    yield gauge("usage_unanswered", "Records of workloads that are gone, sent without an answer.", unanswered)
+    yield Metric(
+        name="usage_quantity_unconfigured",
+        kind="gauge",
+        help="Quantity of dimensions that are not configured, which is not billed.",
+        samples=[({"dimension": name}, float(amount)) for name, amount in _unconfigured(loop).items()],
+    )
     yield gauge("usage_rolled_forward_waiting", "Amounts for a later hour.", waiting.rolled)
     yield gauge("ledger_bytes", "Size of the ledger and its log.", waiting.bytes)
     if waiting.last_settled_at:
@@ -181,8 +189,7 @@ def _hints(loop: BillingLoop) -> Iterator[str]:
         yield f"Some records are {' or '.join(waiting)}: see `entitlement-sidecar usage`, then `usage retry`."
     if found := loop.snapshot.postponed:
         yield f"{_listed(found.quantities)} wait for {iso(found.open_hour.start)}. {postponed.HINT}"
-    everywhere = (loop.snapshot.unconfigured, loop.orphans.unconfigured)
-    if waits := exact_sums(pair for one in everywhere for pair in one.items()):
+    if waits := _unconfigured(loop):
         yield f"{_listed(waits)} wait. {UNCONFIGURED_HINT}"
     if loop.quarantine:
         yield f"{', '.join(one.name for one in loop.quarantine)}: {QUARANTINE_HINT}"
@@ -190,6 +197,12 @@ def _hints(loop: BillingLoop) -> Iterator[str]:
         yield f"{_listed(claimed)} wait. {CLAIMED_HINT}"
     if orphaned := loop.orphans.orphaned:
         yield f"Rejected or disputed records of workloads that are gone: {len(orphaned)}. {ORPHANED_HINT}"
+
+
+def _unconfigured(loop: BillingLoop) -> Mapping[str, Decimal]:
+    """Return what waits of dimensions that are not configured, by dimension: ours, and of workloads that are gone."""
+    everywhere = (loop.snapshot.unconfigured, loop.orphans.unconfigured)
+    return exact_sums(pair for one in everywhere for pair in one.items())
 
 
 def _held(sealed: Iterable[UsageRecord]) -> list[dict[str, object]]:

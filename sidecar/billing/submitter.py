@@ -23,6 +23,7 @@ from sidecar.billing.quarantine import Quarantine
 from sidecar.child.process import CHILD_FAILED, ChildProcess
 from sidecar.errors import DATA_ERRORS
 from sidecar.ledger.ledger import Ledger
+from sidecar.metering.attempts import attempt_outcome
 from sidecar.metering.decide import Decision, Policy, decide, decide_if_late
 from sidecar.metering.outcomes import Refused, Settled
 from sidecar.metering.records import UsageRecord
@@ -111,6 +112,8 @@ class Submitter:
             for record in batch:
                 self.submit([record], now, deadline)
             return
+        for result in results:
+            self._events.attempts.add(attempt_outcome(result.outcome), now)
         pairs = list(zip(batch, results, strict=True))
         for record, result in pairs:
             self._try(record, partial(self._decide, record, result, now))

@@ -18,7 +18,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Final
 
 from sidecar import log, termination_log
@@ -31,6 +31,7 @@ from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.hold import Hold, Shown, with_hold
 from sidecar.entitlement.status import GateState, Status, initial_state, next_state
 from sidecar.errors import Exit, ExitProcess
+from sidecar.gate.counts import Counts
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity, read_result
 from sidecar.gate.observer import GateObserver
@@ -42,15 +43,6 @@ RECHECK_SECONDS: Final = 15
 """Between two checks that a person asks for."""
 KEPT_STATUS_SECONDS: Final = 10.0
 """A child whose disk is stuck is ended after this."""
-
-
-@dataclass(kw_only=True)
-class Counts:
-    """Numbers of checks, for `/metrics`; written by this loop alone."""
-
-    answers: dict[str, int] = field(default_factory=lambda: {answer.value: 0 for answer in AnswerClass})
-    seconds_last: float = 0.0
-    not_kept: int = 0
 
 
 class EntitlementLoop:
@@ -289,7 +281,7 @@ class EntitlementLoop:
         before = self._answered
         late = self._clock.monotonic() - self._asking_since >= self._settings.startup_retry_seconds
         state = next_state(before, verdict, result.reason, result.hint, self._clock.now(), late)
-        self.counts.answers[verdict.value] += 1
+        self.counts.answered(result, self._clock.now())
         self._schedule(result)
         if not (before.entitled and verdict is not AnswerClass.ACCEPTED):
             self.result = result

@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 
 from sidecar import log
@@ -96,6 +97,8 @@ class PodStatusReporter:
         self.refused: dict[tuple[int, str, str], str] = {}
         """What the API server refuses now: code, verb, resource → hint."""
         self.stopped_loop: str | None = None
+        self.passed_at: datetime | None = None
+        """When the last write ended."""
 
     # -- called by others ------------------------------------------------------------------------
 
@@ -149,6 +152,7 @@ class PodStatusReporter:
         try:
             while self._sleep():
                 self.publish()
+                self.passed_at = self._clock.now()
             if self._attempt == 0:
                 self.publish()
         except Exception as exc:  # the outermost edge of the thread: /healthz shows it

@@ -8,6 +8,8 @@ import source_scan
 
 from tests.chart.support import CHART, ROOT, of_kind, render
 
+COMPARED = {"over ": ">", "older than ": "< time() -", "": "=="}
+"""Words of the guide → the alert's operator."""
 NAMED = re.compile(r"entitlement_sidecar_([a-z_]+)")
 
 
@@ -25,11 +27,12 @@ def test_the_alert_rule_has_the_alerts_of_the_guide_alone() -> None:
     (rules,) = of_kind(render(CHART, {"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"]
     alerts = [(one["expr"], one["for"]) for one in rules["rules"]]
     guide = (ROOT / "docs" / "howto" / "alerts.md").read_text()
-    rows = re.findall(r"^\| `(.*?)` \| (over )?(\d+)(?: for (\d+) minutes)? \|", guide, re.MULTILINE)
+    row = r"^\| `(.*?)` \| (over |older than )?(\d+)(?: seconds)?(?: for (\d+) minutes)? \|"
+    rows = re.findall(row, guide, re.MULTILINE)
     assert len(rows) == guide.count("\n|") - 2, "each row says when"
     assert len(rows) == len(alerts)
     for (metric, over, number, minutes), (expression, lasting) in zip(rows, alerts, strict=True):
         name, _, labels = metric.replace("\\|", "|").rstrip("}").partition("{")
         chosen = ", ".join(['namespace="ns"', *([labels] if labels else [])])
-        assert expression == f"entitlement_sidecar_{name}{{{chosen}}} {'>' if over else '=='} {number}"
+        assert expression == f"entitlement_sidecar_{name}{{{chosen}}} {COMPARED[over]} {number}"
         assert not minutes or lasting == f"{minutes}m"

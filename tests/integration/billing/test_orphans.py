@@ -118,6 +118,7 @@ def test_orphaned_records_that_wait_for_a_person_are_logged_once(make_story: Mak
     waits = events.one("usage.unanswered")
     assert (waits["gone_workload"], waits["quantity"], waits["levelname"]) == ("pod-1", "2", "WARNING")
     assert [one["quantity"] for one in events.of("usage.orphaned")] == ["5"]
+    assert story.loop.orphans.unanswered == 1
     story.at("17:00").at("17:20")
     logged = [
         {name: event[name] for name in ("gone_workload", "hour", "dimension", "quantity", "state", "reason")}
@@ -132,6 +133,7 @@ def test_orphaned_records_that_wait_for_a_person_are_logged_once(make_story: Mak
     assert "CloudTrail" in first["hint"]
     assert first["levelname"] == "ERROR"
     assert [one["quantity"] for one in story.loop.orphans.orphaned] == ["5", "2"]
+    assert story.loop.orphans.unanswered == 0
     assert len(events.of("usage.adopted")) == 1
 
 

@@ -58,6 +58,13 @@ def test_metrics_show_the_age_of_the_oldest_waiting_hour(make_scene: MakeScene) 
     one.aws.always = Refused(code="EndpointConnectionError")
     one.at("11:00:30").at("12:30")
     found = one.samples()
+    attempts = one.service.attempts
+    assert attempts.by_outcome()["failed"] == sum(attempts.by_outcome().values()) > 0
+    assert attempts.accepted_at is None
+    one.aws.always = None
+    one.at("13:30")
+    assert attempts.by_outcome()["accepted"] == 1
+    assert attempts.accepted_at == one.service.passed_at == one.clock.now()
     assert found["usage_oldest_unsettled_seconds{}"] == timedelta(hours=1, minutes=30).total_seconds()
     assert found["usage_records{state=sealed}"] == 1
 
@@ -114,8 +121,11 @@ def test_status_names_usage_of_unconfigured_dimensions(
     one = make_scene()
     assert "5 of b wait" in str(one.service.status()["hint"])
     assert "SIDECAR_DIMENSIONS" in str(one.service.status()["hint"])
+    assert one.samples()["usage_quantity_unconfigured{dimension=b}"] == 5
     gone(one)
-    assert make_scene(dimensions="b,requests").service.status()["hint"] is None
+    after = make_scene(dimensions="b,requests")
+    assert after.service.status()["hint"] is None
+    assert "usage_quantity_unconfigured{dimension=b}" not in after.samples()
 
 
 def test_status_and_metrics_count_orphaned_records(
