@@ -54,7 +54,7 @@ LEVELS = {
 
 PACKAGES_OF = {
     "jwt": {"entitlement", "emulator", "proof"},
-    "cryptography": {"entitlement", "emulator", "proof"},
+    "cryptography": {"entitlement", "emulator", "proof", "doctor"},
     "botocore": {"marketplace"},
     "boto3": {"doctor"},
     "sqlite3": {"ledger"},

@@ -20,6 +20,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar.clock import SystemClock
+from sidecar.doctor.network import Network
 from sidecar.errors import PlatformError, Problem, SettingsError
 from sidecar.marketplace import sdk_environment
 from sidecar.marketplace.client import SERVICE, Marketplace
@@ -212,6 +213,11 @@ class Context:
     def _endpoint(self, service: str) -> str:
         parts = urlsplit(self.marketplace.endpoint(service))
         return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+
+    @cached_property
+    def network(self) -> Network:
+        """The lookups and connections of this diagnosis; each is made once."""
+        return Network()
 
     def marketplace_now(self) -> datetime:
         """Return AWS's time as `run` takes it: this host's, or an emulator's where the settings name its clock."""

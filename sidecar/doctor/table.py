@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, cast
 
-from sidecar.doctor.checks import manifest, public_key, region, settings, workload
+from sidecar.doctor.checks import clock, dns, manifest, proxy, public_key, region, settings, tcp, tls, workload
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding
 
@@ -48,4 +48,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(id="public_key", module=public_key),
     Check(id="workload", module=workload),
     Check(id="region", module=region),
+    Check(id="dns", module=dns, needs=("settings", "region")),
+    Check(id="tcp", module=tcp, needs=("settings", "region")),
+    Check(id="tls", module=tls, needs=("settings", "region")),
+    Check(id="proxy", module=proxy, needs=("settings", "region")),
+    Check(id="clock", module=clock, needs=("settings",)),
 )

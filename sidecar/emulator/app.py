@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 
 from flask import Flask, Response, request
@@ -42,6 +42,11 @@ def create_app(emulated: EmulatorState, stopping: threading.Event) -> Flask:
     # A dropped connection leaves Flask as the ConnectionError it is; the HTTP server knows what it means.
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.register_blueprint(admin.blueprint(emulated))
+
+    @app.after_request
+    def dated(response: Response) -> Response:
+        response.headers.setdefault("Date", _date(emulated.clock.real.now()))
+        return response
 
     @app.get("/")
     def about() -> Response:
@@ -125,6 +130,13 @@ def _for_metering(incoming: Incoming) -> bool:
 
 def _response(reply: Reply, incoming: Incoming, emulated: EmulatorState, fault: Fault | None) -> Response:
     """HTTP; the Date header follows the clock that judged the signature, for clients that compare it."""
-    dated = format_datetime((emulated.clock.real.now() + _skew(fault)).replace(microsecond=0), usegmt=True)
-    headers = {"Date": dated, "x-amzn-RequestId": incoming.request_id, **reply.headers}
+    headers = {
+        "Date": _date(emulated.clock.real.now() + _skew(fault)),
+        "x-amzn-RequestId": incoming.request_id,
+        **reply.headers,
+    }
     return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=headers)
+
+
+def _date(instant: datetime) -> str:
+    return format_datetime(instant.replace(microsecond=0), usegmt=True)

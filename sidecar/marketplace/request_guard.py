@@ -7,24 +7,21 @@ hour whose request never left is not treated as possibly billed.
 Invariants:
 - Nothing of a proxy's URL or of a header is repeated in an error: both hold secrets.
 - A proxy that is not used for this host (NO_PROXY) is not judged.
-- The proxy is the one the SDK would use, found by the SDK's own function.
+- The proxy is the one the SDK would use (`proxy`).
 
-Sources: botocore's httpsession (`ProxyConfiguration`) and utils (`get_environ_proxies`); RFC 9110 §5.5 (field values).
+Sources: RFC 9110 §5.5 (field values).
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, HTTPClientError
-from botocore.utils import get_environ_proxies
 from urllib3.exceptions import LocationValueError
-from urllib3.util import parse_url
 
-SCHEMES: Final = ("http", "https")
-PORT_MAX: Final = 65_535
+from sidecar.marketplace import proxy
+
 FIELD_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 """What the headers of a signed request may hold. RFC 9110 lets tabs and Latin-1 through; no credential has either."""
 
@@ -46,27 +43,11 @@ def guard(request: Any, **_: Any) -> None:
 
     Raises MalformedProxy or MalformedCredentials.
     """
-    proxy = get_environ_proxies(request.url).get(urlsplit(request.url).scheme)
-    if proxy and not is_proxy(proxy):
+    written = proxy.written_for(request.url)
+    if written and not proxy.is_proxy(written):
         raise MalformedProxy()
     if not all(map(_is_field_value, request.headers.values())):
         raise MalformedCredentials()
-
-
-def is_proxy(written: str) -> bool:
-    """Return whether this names a proxy that the SDK can use: `http://HOST:PORT`, or `HOST:PORT`."""
-    scheme, mark, _ = written.partition("://")
-    if mark and scheme not in SCHEMES:
-        return False  # the SDK takes any other text before `://`, HTTP in capitals included, for a host
-    try:
-        url = parse_url(written if mark else f"http://{written}")
-        name, password = (unquote(part or "") for part in (url.auth or "").partition(":")[::2])
-        (name + password).encode("ascii")  # as the SDK does for `Proxy-Authorization`
-        host = (url.host or "").strip("[]")
-        host.encode("ascii" if ":" in host else "idna")
-    except (LocationValueError, ValueError):
-        return False
-    return bool(host) and (url.port is None or 0 < url.port <= PORT_MAX)
 
 
 def refused_by_client(exc: Exception) -> BotoCoreError | None:

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import http.server
 import json
-import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar
+from tests.fakes.tls import Relay, tls_context
 
 TASK = "arn:aws:ecs:eu-central-1:123456789012:task/cluster/0123456789abcdef"
 
@@ -101,89 +94,6 @@ def test_a_task_whose_metadata_does_not_answer_is_held_not_guessed(aws: Emulator
         assert sidecar.logged("registration.held")["reason"] == "task_metadata_unreadable"
         assert sidecar.probe()[0] == 503
     assert [call for call in aws.calls() if call.operation == "RegisterUsage"] == []
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that only its own bundle trusts, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private authority")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    bundle, secret = directory / "ca.pem", directory / "ca.key"
-    bundle.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return bundle, secret
-
-
-class Relay:
-    """A TLS front or a CONNECT proxy before a plain server; counts what came through it."""
-
-    def __init__(self, target: int, tls: ssl.SSLContext | None = None, proxy: bool = False) -> None:
-        self._target, self._tls, self._proxy = target, tls, proxy
-        self.heads: list[bytes] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-
-    def __enter__(self) -> Relay:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        try:
-            if self._tls:
-                client = self._tls.wrap_socket(client, server_side=True)
-            if self._proxy:
-                self.heads.append(client.recv(4096))
-                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            with socket.create_connection(("127.0.0.1", self._target)) as server:
-                back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
-                back.start()
-                self._pump(client, server)
-                back.join(5)
-        except OSError:
-            pass
-        finally:
-            client.close()
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-
-def tls_context(directory: Path) -> tuple[ssl.SSLContext, Path]:
-    bundle, key = certificate(directory)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(bundle, key)
-    return context, bundle
 
 
 def test_a_private_ca_is_trusted_where_aws_ca_bundle_names_it_and_not_otherwise(aws: Emulator, tmp_path: Path) -> None:

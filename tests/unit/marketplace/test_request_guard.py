@@ -7,11 +7,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ConnectionClosedError, HTTPClientError
 from urllib3.exceptions import LocationParseError
 
+from sidecar.marketplace.proxy import is_proxy
 from sidecar.marketplace.request_guard import (
     MalformedCredentials,
     MalformedProxy,
     guard,
-    is_proxy,
     refused_by_client,
 )
 
