@@ -12,7 +12,21 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, cast
 
-from sidecar.doctor.checks import clock, dns, manifest, proxy, public_key, region, settings, tcp, tls, workload
+from sidecar.doctor.checks import (
+    clock,
+    credentials,
+    dns,
+    iam,
+    identity,
+    manifest,
+    proxy,
+    public_key,
+    region,
+    settings,
+    tcp,
+    tls,
+    workload,
+)
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding
 
@@ -48,9 +62,12 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(id="public_key", module=public_key),
     Check(id="workload", module=workload),
     Check(id="region", module=region),
+    Check(id="credentials", module=credentials),
+    Check(id="identity", module=identity, needs=("settings", "region", "credentials")),
     Check(id="dns", module=dns, needs=("settings", "region")),
     Check(id="tcp", module=tcp, needs=("settings", "region")),
     Check(id="tls", module=tls, needs=("settings", "region")),
     Check(id="proxy", module=proxy, needs=("settings", "region")),
     Check(id="clock", module=clock, needs=("settings",)),
+    Check(id="iam", module=iam, needs=("settings", "region", "credentials", "tcp", "tls")),
 )

@@ -10,6 +10,7 @@ from typing import Final
 
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding, failed, passed, warned
+from sidecar.doctor.masking import masked
 from sidecar.errors import SettingsError
 from sidecar.platform import ecs, eks, identity
 from sidecar.platform.identity import Workload
@@ -39,13 +40,13 @@ def check(context: Context) -> Finding:
         workload = identity.identify_workload(pod, context.task, named, lambda: "a UUID in SIDECAR_STATE_DIR")
     except SettingsError as exc:
         problem = "\n".join(map(str, exc.problems))
-        return failed(RULE, CONTRADICTED, FIXES[CONTRADICTED].format(problem=problem))
+        return failed(RULE, CONTRADICTED, masked(FIXES[CONTRADICTED].format(problem=problem)))
     return _judged(workload, context.env)
 
 
 def _judged(workload: Workload, env: Mapping[str, str]) -> Finding:
-    labels = ", ".join(f"{name} {value}" for name, value in workload.labels.items())
-    seen = f"{_kind(workload, env)} {workload.id}" + (f" ({labels})" if labels else "")
+    labels = ", ".join(f"{name} {value}" for name, value in workload.labels.items() if name != "account")
+    seen = masked(f"{_kind(workload, env)} {workload.id}") + (f" ({labels})" if labels else "")
     if workload.kind in ("pod", "task"):
         return passed(RULE, seen)
     if eks.in_kubernetes(env):

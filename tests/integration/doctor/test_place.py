@@ -7,7 +7,7 @@ import json
 
 from sidecar.doctor.finding import Status
 
-from .support import POD, TASK_ARN, Container
+from .support import ACCOUNT, POD, TASK_ARN, Container
 
 # -- workload
 
@@ -40,10 +40,11 @@ def test_a_name_that_contradicts_the_pod_fails(container: Container) -> None:
     assert "SIDECAR_WORKLOAD_ID" in found.fix
 
 
-def test_a_task_passes_with_its_arn(container: Container) -> None:
+def test_a_task_passes_with_its_arn_and_its_account_is_masked(container: Container) -> None:
     found = container.task().check("workload")
     assert found.status is Status.PASS
-    assert TASK_ARN in found.seen
+    assert TASK_ARN.replace(ACCOUNT, "********9012") in found.seen
+    assert ACCOUNT not in found.seen
 
 
 def test_an_agent_that_describes_no_task_fails(container: Container) -> None:
