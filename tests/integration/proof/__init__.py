@@ -1,0 +1,1 @@
+"""Verifying a proof in the languages of the examples."""
