@@ -186,7 +186,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "endpoint.ignored": "`AWS_ENDPOINT_URL` or one of its variants is set. The sidecar does not follow it.",
     "gate.held": "Metering keeps the gate closed, as the settings say.",
     "gate.opened": "The gate opened.",
-    "gate.shut": "The gate has been closed for a minute. Logged once, with everything an operator needs.",
+    "gate.shut": "The gate has been closed for a minute. Logged once each time it closes, with everything an operator"
+    " needs: `status`, `reason`, `hint`, and `command`, which finds out more: `entitlement-sidecar doctor`.",
     "server.error": "An error of the HTTP server, in its own words.",
     "server.refused": "The installed gunicorn cannot carry the sidecar's worker. The process ends with exit code 70.",
     "sdk_variable.ignored": "A variable is set that could move the AWS SDK's host, certificates or credentials, or the"

@@ -2,8 +2,8 @@
 
 Invariants:
 - Every answer is one event, named by its class, with everything a person needs beside it.
-- A gate that has been shut for a minute is explained once, in full: the workload, its region, its role, the host that
-  was asked, the answer, and what to do.
+- A gate that has been shut for a minute is explained in full, once each time it shuts: the workload, its region, its
+  role, the host that was asked, the answer, what to do, and the command that finds out more.
 - A caution that stays the same is logged once.
 """
 
@@ -19,6 +19,8 @@ from sidecar.entitlement.status import GateState
 from sidecar.gate.messages import CheckResult, WorkloadIdentity
 
 SHUT_SECONDS: Final = 60
+DOCTOR: Final = "entitlement-sidecar doctor"
+"""The command to run in the sidecar's container: it checks everything that can keep a gate shut."""
 
 
 @dataclass(kw_only=True)
@@ -26,7 +28,9 @@ class GateEvents:
     """Logs what happened to the gate."""
 
     product_code: str
-    shut_logged: bool = False
+    shut_since: float | None = None
+    """When the gate shut, by the monotonic clock; None while it is open."""
+    _explained: bool = False
     _logged: set[str] = field(default_factory=set)
 
     def answer(
@@ -53,16 +57,26 @@ class GateEvents:
         if opened:
             log.event("gate.opened", reason=result.reason, workload=identity.workload)
 
-    def shut_for_long(self, seconds: float, state: GateState, identity: WorkloadIdentity, result: CheckResult) -> None:
-        """Log everything known, once, when the gate has been shut for a minute."""
-        if self.shut_logged or state.entitled or seconds < SHUT_SECONDS:
+    def explains_at(self) -> float | None:
+        """Return when a gate that stays shut is explained; None where it is open, or was explained."""
+        return None if self.shut_since is None or self._explained else self.shut_since + SHUT_SECONDS
+
+    def shut_for_long(self, now: float, state: GateState, identity: WorkloadIdentity, result: CheckResult) -> None:
+        """Log everything known, once, when the gate has been shut for a minute. `now`: by the monotonic clock."""
+        if state.entitled:
+            self.shut_since, self._explained = None, False
             return
-        self.shut_logged = True
+        if self.shut_since is None:
+            self.shut_since = now
+        if self._explained or now - self.shut_since < SHUT_SECONDS:
+            return
+        self._explained = True
         log.error(
             "gate.shut",
             status=state.status.value,
             reason=state.reason,
             hint=state.hint,
+            command=DOCTOR,
             **self._who(identity, result),
             workload_kind=identity.workload_kind,
             labels=identity.labels,

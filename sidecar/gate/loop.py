@@ -69,8 +69,8 @@ class EntitlementLoop:
         self._wake = threading.Condition()
         self._child: ChildProcess | None = None
         self._stopping = self._recheck_wanted = False
-        self._events = GateEvents(product_code=settings.product_code)
-        self._opened_at = self._asking_since = self._asked_at = clock.monotonic()
+        self._asking_since = self._asked_at = clock.monotonic()
+        self._events = GateEvents(product_code=settings.product_code, shut_since=self._asking_since)
         self._attempt = 0
         self._last_class: AnswerClass | None = None
         self.next_ask_at: float | None = self._asked_at
@@ -128,6 +128,7 @@ class EntitlementLoop:
         with self._wake:
             self._hold, self._hold_shown = hold, shown
             before, self.state = self.state, with_hold(self._answered, hold, shown)
+            self._wake.notify_all()  # the minute after which a shut gate is explained begins or ends
         self._restart_state.update(hold=hold.value if hold else None)
         self._observer.changed()
         if self._answered.entitled and not self.state.entitled and self.state != before:
@@ -172,15 +173,13 @@ class EntitlementLoop:
                 now = self._clock.monotonic()
                 if self.next_ask_at is not None and now >= self.next_ask_at:
                     break
-                self._events.shut_for_long(now - self._opened_at, self.state, self.identity, self.result)
+                self._events.shut_for_long(now, self.state, self.identity, self.result)
                 self._wake.wait(self._wait_seconds(now))
             self._recheck_wanted = False
             return not self._stopping
 
     def _wait_seconds(self, now: float) -> float | None:
-        waits = [] if self.next_ask_at is None else [self.next_ask_at - now]
-        if not self._events.shut_logged and not self.state.entitled:
-            waits.append(self._opened_at + SHUT_SECONDS - now)
+        waits = [at - now for at in (self.next_ask_at, self._events.explains_at()) if at is not None]
         return max(0.0, min(waits)) if waits else None
 
     def check_once(self) -> None:

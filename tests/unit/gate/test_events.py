@@ -87,16 +87,33 @@ def test_the_opening_is_an_event_of_its_own(events: Events) -> None:
 
 @pytest.mark.parametrize(("seconds", "said"), [(0, 0), (SHUT_SECONDS - 0.1, 0), (SHUT_SECONDS, 1), (3600, 1)])
 def test_a_shut_gate_is_explained_after_a_minute(events: Events, seconds: float, said: int) -> None:
-    gate_events = GateEvents(product_code=PRODUCT)
-    gate_events.shut_for_long(seconds, DENIED, POD, DENIAL)
-    gate_events.shut_for_long(seconds + 1000, DENIED, POD, DENIAL) if said else None
+    gate_events = GateEvents(product_code=PRODUCT, shut_since=100.0)
+    gate_events.shut_for_long(100.0 + seconds, DENIED, POD, DENIAL)
+    gate_events.shut_for_long(100.0 + seconds + 1000, DENIED, POD, DENIAL) if said else None
     assert len(events.of("gate.shut")) == said
-    assert gate_events.shut_logged is bool(said)
+    assert gate_events.explains_at() == (None if said else 100.0 + SHUT_SECONDS)
+
+
+def test_the_explanation_names_the_command_that_finds_out_more(events: Events) -> None:
+    GateEvents(product_code=PRODUCT, shut_since=0.0).shut_for_long(SHUT_SECONDS, DENIED, POD, DENIAL)
+    said = events.one("gate.shut")
+    assert said["command"] == "entitlement-sidecar doctor"
+    assert (said["status"], said["reason"], said["hint"]) == (DENIED.status.value, DENIED.reason, DENIED.hint)
+
+
+def test_a_gate_that_shuts_again_is_explained_again_after_a_minute_of_its_own(events: Events) -> None:
+    gate_events = GateEvents(product_code=PRODUCT, shut_since=0.0)
+    shown = [(100, DENIED, 1), (200, OPEN, 1), (300, DENIED, 1), (359, DENIED, 1), (360, DENIED, 2), (900, DENIED, 2)]
+    for now, state, times in shown:
+        gate_events.shut_for_long(now, state, POD, DENIAL)
+        assert len(events.of("gate.shut")) == times, now
 
 
 def test_an_open_gate_is_never_explained(events: Events) -> None:
-    GateEvents(product_code=PRODUCT).shut_for_long(3600, OPEN, POD, ACCEPTED)
+    gate_events = GateEvents(product_code=PRODUCT, shut_since=0.0)
+    gate_events.shut_for_long(3600, OPEN, POD, ACCEPTED)
     assert events.names() == []
+    assert gate_events.explains_at() is None
 
 
 WARY = replace(ACCEPTED, rotation_at="2026-01-01T00:00:00Z", weak_key_bits=1024)

@@ -25,6 +25,21 @@ def test_a_hold_shuts_an_open_gate_and_its_end_opens_it_again(story: Story, even
     assert len(events.of("gate.opened")) == 2
 
 
+def test_a_gate_that_metering_holds_for_a_minute_is_explained(story: Story, events: Events) -> None:
+    """The loop has nothing to ask and sleeps; the hold wakes it, so that its minute is counted."""
+    loop = story.loop(reporting(ACCEPTED, kept=KEPT))
+    loop.start()
+    assert events.wait_for("gate.opened")
+    for _ in range(200):
+        loop.set_hold(Hold.METERING_OVERDUE)
+        if events.wait_for("gate.shut", 0.05):
+            break
+        story.clock.advance(61)
+    loop.stop()
+    said = events.one("gate.shut")
+    assert (said["reason"], said["command"]) == ("metering_overdue", "entitlement-sidecar doctor")
+
+
 def test_a_denial_by_metering_shows_as_denied(story: Story) -> None:
     loop = story.after(ACCEPTED)
     loop.set_hold(Hold.FIRST_METER_DENIED)
