@@ -284,8 +284,8 @@ ENTITLED_BODY: Final = (
     ' "checked_at": "2026-11-20T10:00:00.000Z", "metering_overdue_since": null}`'
 )
 RECORDS_BODY: Final = (
-    '`{"records": [{"hour", "dimension", "state", "quantity", "metering_record_id", "last_error", "attempts",'
-    ' "retry_at", "rolled_to"}]}`'
+    '`{"records": [{"workload", "hour", "dimension", "state", "quantity", "metering_record_id", "last_error",'
+    ' "attempts", "retry_at", "rolled_to", "aws_quantity"}]}`'
 )
 NOT_KEPT: Final = "the ledger cannot be used: [its reason](push-refusals.md); `Retry-After` says when to ask again"
 
@@ -322,7 +322,7 @@ ROUTES: Final[Mapping[str, Route]] = {
         {"200": "a JSON object with [these fields](#fields-of-get-v1status)"},
     ),
     "GET /v1/usage": Route(
-        "List the usage records, oldest first.",
+        "List the usage records, oldest first, then those of workloads that are gone which wait for a person.",
         "`?state=`: only records in that [state](records.md).",
         {"200": RECORDS_BODY, "400": "`state` is no state (`bad_request`)", "503": NOT_KEPT},
     ),
@@ -385,13 +385,18 @@ ROUTES: Final[Mapping[str, Route]] = {
     ),
     "POST /v1/usage/retry": Route(
         "Decide about records that wait for a person: rejected and disputed ones.",
-        '`{"act"?, "hour"?, "dimension"?, "metering_record_id"?, "quantity"?}`. `act` is `retry` (the default),'
+        '`{"act"?, "hour"?, "dimension"?, "workload"?, "metering_record_id"?, "quantity"?}`. `act`'
+        " is `retry` (the default),"
         " `roll_forward`, `confirm` or `accept_aws`. Without `hour` and `dimension` it is about all that wait;"
-        " `confirm` needs both and `metering_record_id`, `accept_aws` both and `quantity`, which is what AWS billed.",
+        " `confirm` needs both and `metering_record_id`, `accept_aws` both and `quantity`, which is what AWS billed."
+        " `workload` names one that is gone: its records wait in its own ledger on this volume.",
         {
             "200": f"the records as they are then: {RECORDS_BODY}",
             "400": "the body says no decision (`bad_request`)",
-            "409": "no rule allows it, and nothing was changed (`illegal_transition`)",
+            "404": "no other ledger of that workload is on this volume (`workload_not_found`)",
+            "409": "nothing was changed: no rule allows it (`illegal_transition`); that workload's ledger is in use"
+            " (`ledger_locked`) or of another product or region (`ledger_of_another`); its records cannot be sent again"
+            " from here (`workload_gone`); the dimension is not set here (`dimension_unconfigured`)",
             "503": NOT_KEPT,
         },
     ),

@@ -4,6 +4,7 @@
     ├── SettingsError   the operator or the seller must change a setting
     ├── TokenRejected   AWS's answer does not prove what it claims
     ├── LedgerError     the disk does not keep what it should (see `ledger.errors`)
+    ├── DecisionRefused a person asked for what cannot be done here
     └── PlatformError   the task or pod is not placed or described as AWS needs
 
 Invariants:
@@ -85,6 +86,15 @@ class SettingsError(SidecarError):
 
 class TokenRejected(SidecarError):
     """A token that does not prove our registration. The reason may be logged, the token may not."""
+
+
+class DecisionRefused(SidecarError):
+    """A person's decision about records that cannot be made here; given again it is refused again."""
+
+    def __init__(self, status: int, reason: str, hint: str) -> None:
+        """`status` is HTTP's: 404 or 409."""
+        super().__init__(reason, hint)
+        self.status = status
 
 
 class PlatformError(SidecarError):

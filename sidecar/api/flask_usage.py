@@ -1,6 +1,6 @@
 """Serve the usage records, an operator's decisions about them, and the audit copy.
 
-How usage comes in: `push`. What a decision does: `UsagePort.apply_action`.
+How usage comes in: `push`. What a decision does: `UsagePort.resolve`.
 
 Invariants:
 - These routes wait for the disk, so they run in the thread pool and never where probes are answered.
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from typing import Final
 from urllib.parse import quote
 
@@ -25,10 +25,11 @@ from sidecar.api.json_body import Malformed, read_object
 from sidecar.api.ports import UsagePort
 from sidecar.api.reply import Reply, refusal
 from sidecar.clock import iso
-from sidecar.errors import SidecarError
+from sidecar.errors import DecisionRefused, SidecarError
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import ZERO, micros_to_decimal, parse_micros, plain
 from sidecar.metering.records import UsageRecord
+from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, IllegalTransition, State
 from sidecar.metering.timestamps import read_instant
 from sidecar.strict_json import shown
@@ -38,23 +39,12 @@ JSON_LINES: Final = "application/x-ndjson"
 DECISIONS: Final = (Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM, Action.ACCEPT_AWS)
 ACTS: Final[Mapping[str, Action]] = {act.value: act for act in DECISIONS}
 """The decisions an operator may make."""
-FIELDS: Final = ("act", "hour", "dimension", "metering_record_id", "quantity")
+FIELDS: Final = ("act", "hour", "dimension", "workload", "metering_record_id", "quantity")
 ONLY: Final[Mapping[str, tuple[Action, str]]] = {
     "metering_record_id": (Action.CONFIRM, "to confirm"),
     "quantity": (Action.ACCEPT_AWS, "to accept AWS's"),
 }
 """Field → the one decision that takes it, and needs it with hour and dimension, since it is of one record."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """An action, and the records it is for."""
-
-    act: Action = Action.RETRY
-    hour: Hour | None = None
-    dimension: str | None = None
-    record_id: str | None = None
-    quantity: Decimal | None = None
 
 
 def add(app: Flask, usage: UsagePort) -> None:
@@ -64,15 +54,23 @@ def add(app: Flask, usage: UsagePort) -> None:
     def unavailable(exc: SidecarError) -> Response:
         return response(refusal(503, exc.reason, exc.hint, (("Retry-After", str(push.RETRY_AFTER_SECONDS)),)))
 
+    @app.errorhandler(DecisionRefused)
+    def refused(exc: DecisionRefused) -> Response:
+        return response(refusal(exc.status, exc.reason, f"Nothing was changed: {exc.hint}"))
+
     @app.errorhandler(IllegalTransition)
     def illegal(exc: IllegalTransition) -> Response:
         return response(refusal(409, "illegal_transition", f"Nothing was changed: {exc}"))
 
     @app.get(push.PATH)
     def records() -> Response:
-        """Return every record, oldest first; with `?state=` those in that state."""
+        """Return every record, oldest first, then those of workloads that are gone which wait for a person.
+
+        With `?state=` those in that state.
+        """
         state = _state(request.args.get("state"))
-        return _records(one for one in usage.records() if state in (None, one.state))
+        own = ((usage.workload, record) for record in usage.records())
+        return _records(one for one in chain(own, usage.orphans()) if state in (None, one[1].state))
 
     @app.post(push.PATH)
     def push_is_deferred() -> Response:
@@ -83,8 +81,8 @@ def add(app: Flask, usage: UsagePort) -> None:
     def retry() -> Response:
         """Apply a decision and return the records as they are then. An empty body retries all."""
         decision = read_decision(request.get_data())
-        one = (decision.hour, decision.dimension, decision.record_id, decision.quantity)
-        return _records(usage.apply_action(decision.act, *one))
+        whose = decision.workload or usage.workload
+        return _records((whose, record) for record in usage.resolve(decision))
 
     @app.get(EXPORT_PATH)
     def export() -> Response:
@@ -106,9 +104,10 @@ def response(reply: Reply) -> Response:
     return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=list(reply.headers))
 
 
-def as_json(record: UsageRecord) -> dict[str, object]:
-    """Return one record, as `GET /v1/usage` shows it."""
+def as_json(workload: str, record: UsageRecord) -> dict[str, object]:
+    """Return one record of a workload, as `GET /v1/usage` shows it."""
     return {
+        "workload": workload or None,
         "hour": _hour_text(record.hour),
         "dimension": record.dimension,
         "state": record.state.value,
@@ -122,7 +121,7 @@ def as_json(record: UsageRecord) -> dict[str, object]:
     }
 
 
-def read_decision(body: bytes) -> Decision:
+def read_decision(body: bytes) -> Resolution:
     """Return the decision in a body. Raises Malformed."""
     fields = read_object(body, FIELDS)
     quantity = _quantity(fields.pop("quantity")) if "quantity" in fields else None
@@ -137,10 +136,11 @@ def read_decision(body: bytes) -> Decision:
         if act is not taker and field in given:
             value = texts.get(field) or plain(quantity or ZERO)
             raise Malformed(f"{field} is {shown(value)}; only {words} takes one.")
-    return Decision(
-        act=act,
+    return Resolution(
+        action=act,
         hour=_hour(texts["hour"]) if "hour" in texts else None,
         dimension=texts.get("dimension"),
+        workload=texts.get("workload"),
         record_id=texts.get("metering_record_id"),
         quantity=quantity,
     )
@@ -180,6 +180,6 @@ def _state(words: str | None) -> State | None:
         raise Malformed(f"state is {shown(words)}; it is one of {states}.") from None
 
 
-def _records(records: Iterable[UsageRecord]) -> Response:
-    body = json.dumps({"records": [as_json(record) for record in records]}, ensure_ascii=False)
+def _records(records: Iterable[tuple[str, UsageRecord]]) -> Response:
+    body = json.dumps({"records": [as_json(*one) for one in records]}, ensure_ascii=False)
     return response(Reply(status=200, body=body.encode()))

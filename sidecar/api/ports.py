@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,9 +19,8 @@ from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
 
 if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
-    from sidecar.metering.hours import Hour
     from sidecar.metering.records import UsageRecord
-    from sidecar.metering.states import Action
+    from sidecar.metering.resolution import Resolution
 
 
 class UsagePort(Protocol):
@@ -52,19 +50,20 @@ class UsagePort(Protocol):
     def records(self) -> Iterator[UsageRecord]:
         """Yield every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
 
-    def apply_action(
-        self,
-        action: Action,
-        hour: Hour | None,
-        dimension: str | None,
-        record_id: str | None,
-        quantity: Decimal | None = None,
-    ) -> Sequence[UsageRecord]:
-        """Apply an operator's decision to the rejected and disputed records, and return them as they are afterwards.
+    @property
+    def workload(self) -> str:
+        """Return whose records these are; empty while that is not known."""
 
-        `hour`, `dimension`: None for all. `record_id`: AWS's metering record id, for `Action.CONFIRM`. `quantity`: what
-        AWS billed, for `Action.ACCEPT_AWS`. Waits for the disk. Raises SidecarError, and IllegalTransition where
-        nothing was changed.
+    def orphans(self) -> Sequence[tuple[str, UsageRecord]]:
+        """Return records that wait for a person in ledgers of workloads that are gone, each with its workload.
+
+        Reads memory: what the last look at those ledgers found.
+        """
+
+    def resolve(self, resolution: Resolution) -> Sequence[UsageRecord]:
+        """Apply a person's decision to rejected and disputed records, and return them as they are afterwards.
+
+        Waits for the disk. Raises SidecarError, DecisionRefused and IllegalTransition where nothing was changed.
         """
 
     def export(self, after: str) -> tuple[Sequence[str], str]:

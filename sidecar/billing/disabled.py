@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sidecar.api.metrics import Metric
@@ -18,15 +17,15 @@ from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
 
 if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
-    from sidecar.metering.hours import Hour
     from sidecar.metering.records import UsageRecord
-    from sidecar.metering.states import Action
+    from sidecar.metering.resolution import Resolution
 
 
 class DisabledUsage:
     """An `api.ports.UsagePort` without dimensions."""
 
     dimensions: Mapping[str, Dimension] = {}
+    workload = ""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -51,14 +50,10 @@ class DisabledUsage:
     def records(self) -> Iterator[UsageRecord]:
         return iter(())
 
-    def apply_action(
-        self,
-        action: Action,
-        hour: Hour | None,
-        dimension: str | None,
-        record_id: str | None,
-        quantity: Decimal | None = None,
-    ) -> Sequence[UsageRecord]:
+    def orphans(self) -> Sequence[tuple[str, UsageRecord]]:
+        return ()
+
+    def resolve(self, resolution: Resolution) -> Sequence[UsageRecord]:
         return ()
 
     def export(self, after: str) -> tuple[Sequence[str], str]:

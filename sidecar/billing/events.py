@@ -30,7 +30,8 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.postponed import Postponed
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.states import Action, Disposition, State
+from sidecar.metering.resolution import Resolution
+from sidecar.metering.states import Disposition, State
 
 EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
     Disposition.SETTLE: ("record.settled", log.event),
@@ -106,14 +107,14 @@ class BillingEvents:
                 quantity=plain(stored.quantity),
             )
 
-    def resolved(self, action: Action, records: Sequence[UsageRecord]) -> None:
+    def resolved(self, resolution: Resolution, records: Sequence[UsageRecord]) -> None:
         """Log what a person decided, for each record it applied to as it is now."""
         for record in records:
             billed = None if record.aws_quantity is None else plain(record.aws_quantity)
             log.warn(
                 "record.resolved",
-                workload=self.workload,
-                act=action.value,
+                workload=resolution.workload or self.workload,
+                act=resolution.action.value,
                 hour=iso(record.hour.start),
                 dimension=record.dimension,
                 state=record.state.value,

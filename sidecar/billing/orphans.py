@@ -10,8 +10,9 @@ Invariants:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -52,9 +53,9 @@ CLAIMED_HINT: Final = (
     " give the log line `usage.claimed` to the seller's support, and keep the file at `path`."
 )
 ORPHANED_HINT: Final = (
-    "Look up in CloudTrail (MeterUsage) or in the AWS Marketplace bill whether AWS counted the hour. If not, give the"
-    " log line `usage.orphaned` to the seller's support, who can bill it by hand; keep the file at `path`, which holds"
-    " the record with its request."
+    "Look up in CloudTrail (MeterUsage) or in the AWS Marketplace bill whether AWS counted the hour. If not, bill it in"
+    " the open hour: `usage retry --workload W --roll-forward`. If it did, `usage retry --workload W` with `--confirm`,"
+    " or with `--accept-aws` where AWS's quantity is right."
 )
 
 
@@ -70,16 +71,20 @@ class OrphanTracker:
     """What waits there of dimensions that are not configured, by dimension."""
     unanswered: int = 0
     """Number of records there whose answer was lost, while their own workload may still send them again."""
+    records: Sequence[tuple[str, UsageRecord]] = ()
+    """What `orphaned` has, as records, each with its workload."""
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    """Held while what was found changes: the loop's thread does that, and one that brings a person's decision."""
     _logged: set[object] = field(default_factory=set)
     _found: dict[Path, AdoptionResult] = field(default_factory=dict)
     """What was found when each was last looked at."""
 
     def update(self, workload: str, looked_at: Sequence[AdoptionResult], *, only_some: bool = False) -> None:
         """Log what has changed in the ledgers that were looked at on behalf of `workload`: all, or `only_some`."""
-        before = self._found if only_some else {}
-        self._found = before | {one.path: one for one in looked_at}
-        ledgers = tuple(self._found.values())
-        self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
+        with self._guard:
+            before = self._found if only_some else {}
+            self._found = before | {one.path: one for one in looked_at}
+            ledgers = self._list_orphans()
         self.unconfigured = exact_sums(pair for one in ledgers for pair in one.unconfigured.items())
         self.claimed = exact_sums((claim.dimension, claim.amount) for one in ledgers for claim in one.claimed)
         self.unanswered = sum(len(one.unanswered) for one in ledgers)
@@ -103,6 +108,20 @@ class OrphanTracker:
         for orphan in self.orphaned:
             if self._is_new(*orphan.values()):
                 log.error("usage.orphaned", workload=workload, **orphan, hint=ORPHANED_HINT)
+
+    def resolved(self, waiting: Mapping[Path, tuple[UsageRecord, ...]]) -> None:
+        """Take note of what still waits in some ledgers after a person's decision. Any thread may call it."""
+        with self._guard:
+            for path, left in waiting.items():
+                if known := self._found.get(path):
+                    self._found[path] = replace(known, orphans=left)
+            self._list_orphans()
+
+    def _list_orphans(self) -> tuple[AdoptionResult, ...]:
+        ledgers = tuple(self._found.values())
+        self.orphaned = tuple(_orphan(one, record) for one in ledgers for record in one.orphans)
+        self.records = tuple((one.workload, record) for one in ledgers for record in one.orphans)
+        return ledgers
 
     def _log_adoption(self, workload: str, found: AdoptionResult) -> None:
         """Log what was taken over, what had to be left, and what cannot be read and may hold usage."""
@@ -141,7 +160,7 @@ def unconfigured(workload: str, path: str, quantities: Mapping[str, Decimal]) ->
 
 
 def _orphan(found: AdoptionResult, record: UsageRecord) -> dict[str, object]:
-    """Return what a person has to know of a record that no command reaches."""
+    """Return what a person has to know of a record of a workload that is gone."""
     return {
         "gone_workload": found.workload,
         "path": str(found.path),

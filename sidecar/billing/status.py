@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 from sidecar.api.metrics import Metric, counter, gauge
 from sidecar.billing.loop import BillingLoop
@@ -18,19 +17,16 @@ from sidecar.billing.orphans import CLAIMED_HINT, ORPHANED_HINT, UNCONFIGURED_HI
 from sidecar.billing.quarantine import HINT as QUARANTINE_HINT
 from sidecar.billing.snapshot import Snapshot
 from sidecar.clock import iso
+from sidecar.ledger.gone_records import FOR_A_PERSON
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering import postponed
 from sidecar.metering.dispositions import classify
 from sidecar.metering.quantities import exact_sums, plain
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.states import State
 from sidecar.settings import Settings
 
 Fault = tuple[str, str]
 """Reason and hint."""
-
-FOR_A_PERSON: Final = (State.REJECTED, State.DISPUTED)
-"""Records in these states wait for a person."""
 
 
 def for_a_person(snapshot: Snapshot) -> dict[str, int]:

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Final
 
 from sidecar.billing.loop import STUCK, BillingLoop
-from sidecar.billing.status import FOR_A_PERSON
+from sidecar.billing.orphans import commit_in_doubt
 from sidecar.clock import Clock
 from sidecar.errors import SidecarError
+from sidecar.ledger.gone_records import FOR_A_PERSON
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
-from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.states import Action
+from sidecar.metering.resolution import Resolution
 from sidecar.settings import Dimension, Settings
 
 WORKLOAD_UNKNOWN: Final = (
@@ -70,22 +69,34 @@ class LedgerUsage:
     def records(self) -> Iterator[UsageRecord]:
         return self._ledger().records()
 
-    def apply_action(
-        self,
-        action: Action,
-        hour: Hour | None,
-        dimension: str | None,
-        record_id: str | None,
-        quantity: Decimal | None = None,
-    ) -> Sequence[UsageRecord]:
+    @property
+    def workload(self) -> str:
+        return self._loop.events.workload
+
+    def orphans(self) -> Sequence[tuple[str, UsageRecord]]:
+        return self._loop.orphans.records
+
+    def resolve(self, resolution: Resolution) -> Sequence[UsageRecord]:
         ledger, now = self._ledger(), self._clock.now()
-        found = [
-            ledger.apply_action(record.hour, record.dimension, action, now, record_id=record_id, quantity=quantity)
-            for state in FOR_A_PERSON
-            for record in ledger.in_state(state)
-            if hour in (None, record.hour) and dimension in (None, record.dimension)
-        ]
-        self._loop.events.resolved(action, found)
+        if resolution.workload not in (None, self.workload):
+            results = ledger.neighbours.resolve(resolution, now, commit_in_doubt)
+            found = tuple(record for one in results for record in one.changed)
+            self._loop.orphans.resolved({one.path: one.waiting for one in results})
+        else:
+            found = tuple(
+                ledger.apply_action(
+                    record.hour,
+                    record.dimension,
+                    resolution.action,
+                    now,
+                    record_id=resolution.record_id,
+                    quantity=resolution.quantity,
+                )
+                for state in FOR_A_PERSON
+                for record in ledger.in_state(state)
+                if resolution.covers(record)
+            )
+        self._loop.events.resolved(resolution, found)
         self._loop.send_now()
         return found
 

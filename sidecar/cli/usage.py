@@ -35,6 +35,7 @@ COLUMNS: Final = {
     "RECORD_ID": "metering_record_id",
     "LAST_ERROR": "last_error",
     "AWS_QUANTITY": "aws_quantity",
+    "WORKLOAD": "workload",
 }
 """Column of the table → field of a record."""
 EMPTY_CELL: Final = "-"

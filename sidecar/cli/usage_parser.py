@@ -56,6 +56,11 @@ def _add_retry(actions: Commands) -> None:
     )
     retry.add_argument("--hour", metavar="H", help="start of the hour in UTC (default: all that wait)")
     retry.add_argument("--dimension", metavar="D", help="only this one (default: all that wait)")
+    retry.add_argument(
+        "--workload",
+        metavar="W",
+        help="those that this workload, which is gone, left on the volume (default: our own)",
+    )
     act = retry.add_mutually_exclusive_group()
     act.add_argument(
         "--roll-forward",
@@ -137,7 +142,7 @@ def _retry(args: argparse.Namespace) -> int:
     act = "confirm" if args.confirm is not None else "roll_forward" if args.roll_forward else "retry"
     act = act if args.accept_aws is None else "accept_aws"
     given = {"hour": args.hour, "dimension": args.dimension, "metering_record_id": args.confirm}
-    given["quantity"] = args.accept_aws
+    given |= {"workload": args.workload, "quantity": args.accept_aws}
     return usage.retry({"act": act} | {name: value for name, value in given.items() if value is not None})
 
 

@@ -1,7 +1,6 @@
 """Take over what may be billed of a workload that is gone, each amount exactly once.
 
-Two files cannot commit together, so there are three steps, each safe to repeat after a crash: the old
-ledger freezes what it gives away; ours takes each frozen amount once, by its number; the old one notes that.
+How amounts go from one file to another: `handover`.
 
 Invariants:
 - Only a ledger whose lock is free, of the same product and region, of a schema we know.
@@ -14,13 +13,13 @@ Invariants:
   own workload may come back and send it again. Then it is rejected there, for a person.
 - An amount that one ledger claimed is taken by no other, unless `claims` moves the claim: after a crash two would
   bill it.
-- Disputed and rejected records stay where they are, for a person.
+- Disputed and rejected records stay where they are, for a person (`gone_records`).
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -29,9 +28,8 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import DATA_ERRORS
-from sidecar.ledger import balance, claims, live_copy, records, removal, seen_ids, volume
+from sidecar.ledger import balance, claims, gone_records, handover, live_copy, records, removal, seen_ids, volume
 from sidecar.ledger.amounts import (
-    Share,
     Totals,
     amount_of,
     buckets_of,
@@ -40,16 +38,15 @@ from sidecar.ledger.amounts import (
     hours_of,
     read_amount,
     record_shares,
-    roll,
     shares_of,
 )
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, decoding
-from sidecar.ledger.opening import Owner, ledger_name, open_known, transaction
-from sidecar.ledger.pushes import tags_of, tags_text
+from sidecar.ledger.handover import Take, Transfer, freeze_amounts
+from sidecar.ledger.opening import Owner, open_known, transaction
+from sidecar.ledger.pushes import tags_of
 from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
-from sidecar.metering.events import Tags
-from sidecar.metering.quantities import exact_difference, exact_sum, exact_sums, plain
+from sidecar.metering.quantities import exact_sum, exact_sums
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import too_late
 from sidecar.metering.states import Action, Disposition, State, next_state
@@ -58,18 +55,6 @@ from sidecar.settings.dimensions import Dimension
 NEVER: Final = 2**40
 """The number of no hour: what is handed over is counted in none of this ledger's."""
 OUTCOME_UNKNOWN: Final = "outcome_unknown"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Transfer:
-    """One amount of a dimension on its way from another ledger."""
-
-    number: int
-    dimension: str
-    tags: Tags
-    amount: Decimal
-    from_hour: int
-    why: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,10 +90,6 @@ class AdoptionResult:
         return len(self.orphans) + len(self.unanswered) + len(self.unconfigured) + len(self.claimed)
 
 
-Take = Callable[[str, tuple[Transfer, ...]], None]
-"""A function that puts amounts of a named ledger on disk in ours, each once."""
-
-
 def adopt(
     path: Path,
     owner: Owner,
@@ -134,7 +115,7 @@ def adopt(
         return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt))
     try:
         _copy_ids(connection, ours, now, remember_ids)
-        claims.settle(connection, path, owner, ours, dimensions, now, partial(_mark_taken, connection))
+        claims.settle(connection, path, owner, ours, dimensions, now, partial(handover.mark_taken, connection))
         return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
     except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
         return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason, in_doubt=bool(in_doubt))
@@ -192,25 +173,16 @@ def _adopt(
 ) -> AdoptionResult:
     with transaction(connection):
         freeze(connection, dimensions, ours, now)
-    frozen = connection.execute(sql("handed_waiting")).fetchall()
-    mine = [row for row in frozen if row["claimed_by"] == ours and row["dimension"] in dimensions]
-    transfers, skipped = tuple(map(_transfer, mine)), ""
-    if transfers:
-        try:
-            take(ledger_name(connection), transfers)
-        except LedgerError as exc:
-            mine, transfers, skipped = [], (), exc.reason
-        with transaction(connection):
-            _mark_taken(connection, mine, ours)
+    passed = handover.pass_on(connection, dimensions, ours, take)
     return AdoptionResult(
         path=path,
         workload=connection.execute(sql("meta")).fetchone()["workload"],
-        amounts=transfers,
-        orphans=records.in_state(connection, State.REJECTED) + records.in_state(connection, State.DISPUTED),
+        amounts=passed.taken,
+        orphans=gone_records.waiting(connection),
         unanswered=_unanswered(connection, dimensions),
         unconfigured=_unconfigured(connection, dimensions),
-        claimed=tuple(_transfer(row) for row in frozen if row not in mine),
-        skipped=skipped,
+        claimed=passed.left,
+        skipped=passed.failure.reason if passed.failure else "",
         removable=removal.is_due(connection, now),
     )
 
@@ -242,45 +214,16 @@ def freeze(connection: sqlite3.Connection, dimensions: Sequence[str], ours: str,
                 _freeze_record(connection, record, ours, now)
 
 
-def take(connection: sqlite3.Connection, ledger: str, transfers: Iterable[Transfer], now: datetime) -> None:
-    """Do the second step, in ours: have each amount wait for the next sealing, unless it was taken before."""
-    for transfer in transfers:
-        origin = f"{ledger}:{transfer.number}"
-        if connection.execute(sql("rolled_known"), {"origin": origin}).fetchone()[0]:
-            continue
-        roll(
-            connection,
-            transfer.dimension,
-            [(transfer.tags, transfer.amount)],
-            from_hour=transfer.from_hour,
-            origin=origin,
-            why=transfer.why,
-            now=now,
-        )
-        totals = Totals.of(connection, transfer.dimension)
-        totals.accepted = exact_sum((totals.accepted, transfer.amount))
-        totals.save(connection)
-
-
-def _mark_taken(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row], taker: str) -> None:
-    """Do the third step, there: what was taken no longer waits there, nor counts as accepted there."""
-    for transfer in map(_transfer, rows):
-        connection.execute(sql("handed_taken"), {"id": transfer.number, "taken_by": taker})
-        totals = Totals.of(connection, transfer.dimension)
-        totals.accepted = exact_difference(totals.accepted, transfer.amount)
-        totals.save(connection)
-
-
 def _freeze_usage(connection: sqlite3.Connection, dimension: Dimension, ours: str, now: datetime) -> None:
     totals = Totals.of(connection, dimension.name)
     for hour in hours_of(connection, dimension.name):
         buckets = buckets_of(connection, dimension.name, hour)
-        _freeze_amounts(connection, dimension.name, shares_of(dimension, buckets), hour, "open", ours, now)
+        freeze_amounts(connection, dimension.name, shares_of(dimension, buckets), hour, "open", ours, now)
         totals.sealed += sum(bucket.sum for bucket in buckets)
         totals.accepted = exact_sum((totals.accepted, amount_of(dimension, buckets)))
         delete_buckets(connection, dimension.name, hour)
     last_sealed = open_from(connection).number - 1
-    _freeze_amounts(connection, dimension.name, [((), totals.carry)], last_sealed, "carried", ours, now)
+    freeze_amounts(connection, dimension.name, [((), totals.carry)], last_sealed, "carried", ours, now)
     totals.carry = Decimal(0)
     totals.save(connection)
 
@@ -288,7 +231,7 @@ def _freeze_usage(connection: sqlite3.Connection, dimension: Dimension, ours: st
 def _freeze_waiting(connection: sqlite3.Connection, dimension: str, ours: str, now: datetime) -> None:
     for row in connection.execute(sql("rolled_waiting"), {"dimension": dimension}).fetchall():
         share = (tags_of(row["tags"]), read_amount(row["amount"]))
-        _freeze_amounts(connection, dimension, [share], row["from_hour"], "rolled_forward", ours, now)
+        freeze_amounts(connection, dimension, [share], row["from_hour"], "rolled_forward", ours, now)
     connection.execute(sql("rolled_hand_over"), {"dimension": dimension, "never": NEVER})
 
 
@@ -302,40 +245,7 @@ def _freeze_record(connection: sqlite3.Connection, record: UsageRecord, ours: st
         records.save(connection, lost, now, outcome=OUTCOME_UNKNOWN, detail="adopted")
         return
     shares, why = record_shares(record), record.state.value
-    _freeze_amounts(connection, record.dimension, shares, record.hour.number, why, ours, now)
+    freeze_amounts(connection, record.dimension, shares, record.hour.number, why, ours, now)
     expired = next_state(record.state, Disposition.EXPIRE) if record.state is State.SEALED else record.state
     gone = replace(record, state=next_state(expired, Action.ROLL_FORWARD), retry_at=None)
     records.save(connection, gone, now, outcome=Action.ROLL_FORWARD.value, detail="adopted")
-
-
-def _freeze_amounts(
-    connection: sqlite3.Connection,
-    dimension: str,
-    shares: Iterable[Share],
-    from_hour: int,
-    why: str,
-    ours: str,
-    now: datetime,
-) -> None:
-    for tags, share in shares:
-        if share:
-            values = {
-                "tags": tags_text(tags),
-                "amount": plain(share),
-                "from_hour": from_hour,
-                "why": why,
-                "claimed_by": ours,
-            }
-            connection.execute(sql("handed_add"), {"dimension": dimension, "at": instant_text(now), **values})
-
-
-@decoding()
-def _transfer(row: sqlite3.Row) -> Transfer:
-    return Transfer(
-        number=row["id"],
-        dimension=row["dimension"],
-        tags=tags_of(row["tags"]),
-        amount=read_amount(row["amount"]),
-        from_hour=row["from_hour"],
-        why=row["why"],
-    )

@@ -58,7 +58,7 @@ class Ledger:
         self._now = now
         aggregations = {dimension.name: dimension.aggregation for dimension in dimensions}
         self._writer = Writer(opened.connection, self.path, aggregations, replace_file=self._replace_file)
-        self._neighbours = Neighbours(self.path, owner, tuple(self._dimensions), self._writer.run)
+        self.neighbours = Neighbours(self.path, owner, tuple(self._dimensions), self._writer.run)
 
     @classmethod
     def open(
@@ -296,24 +296,24 @@ class Ledger:
 
     def adopt(self, now: datetime, only: Sequence[Path] | None = None) -> tuple[AdoptionResult, ...]:
         """Take over what may be billed of other workloads' ledgers, or of `only` these, and learn the ids they know."""
-        return self._neighbours.adopt(now, only)
+        return self.neighbours.adopt(now, only)
 
     def adopt_recent(self, now: datetime) -> tuple[AdoptionResult, ...]:
         """Do the same with those that may know ids, before the first push."""
-        return self._neighbours.adopt_recent(now)
+        return self.neighbours.adopt_recent(now)
 
     def on_look(self, call: Callable[[], None]) -> None:
         """Have `call` called before each other ledger is looked at."""
-        self._neighbours.on_look = call
+        self.neighbours.on_look = call
 
     @property
     def others_in_use(self) -> bool:
         """Return whether another ledger was in use when `adopt` looked last."""
-        return self._neighbours.in_use
+        return self.neighbours.in_use
 
     def freed(self) -> tuple[Path, ...]:
         """Return the other ledgers that were in use when `adopt` looked last, and are not any more. Quick."""
-        return self._neighbours.freed()
+        return self.neighbours.freed()
 
     # -- private -----------------------------------------------------------------------------------
 

@@ -18,10 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from sidecar.ledger import adoption, opening, removal, seen_ids, volume, wal
-from sidecar.ledger.adoption import AdoptionResult, Transfer
+from sidecar.errors import DecisionRefused
+from sidecar.ledger import adoption, gone_records, handover, opening, removal, seen_ids, volume, wal
+from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.errors import LedgerError
-from sidecar.ledger.opening import Owner
+from sidecar.ledger.gone_records import Resolved
+from sidecar.ledger.handover import Transfer
+from sidecar.ledger.opening import OnDoubt, Owner
+from sidecar.metering.resolution import Resolution
 
 T = TypeVar("T")
 LOCKED: Final = "ledger_locked"
@@ -117,10 +121,37 @@ class Neighbours:
         self._unchanged.pop(found.path, None)
         return replace(found, removed=removed)
 
-    def _adopt(self, path: Path, ours: str, now: datetime) -> AdoptionResult:
-        def take(ledger: str, transfers: tuple[Transfer, ...]) -> None:
-            self._run(lambda connection: adoption.take(connection, ledger, transfers, now))
+    def resolve(self, resolution: Resolution, now: datetime, on_doubt: OnDoubt) -> tuple[Resolved, ...]:
+        """Apply a person's decision to the records of a workload that is gone, in each of its ledgers.
 
+        It has two where an older version found a newer one's. Any thread may call it.
+        Raises as `gone_records.resolve` does, and DecisionRefused where no such workload has a ledger here.
+        """
+        stem = volume.ledger_path(self._path.parent, resolution.workload or "").stem
+        paths = [path for path in volume.other_ledgers(self._path) if path.name.startswith(f"{stem}.")]
+        if not paths:
+            hint = f"No other workload {resolution.workload} has a ledger on this volume; `usage` names those that do."
+            raise DecisionRefused(404, "workload_not_found", hint)
+        decide = partial(
+            gone_records.resolve,
+            owner=self._owner,
+            resolution=resolution,
+            ours=self._run(opening.ledger_name),
+            dimensions=self._dimensions,
+            now=now,
+            take=self._take_at(now),
+            on_doubt=on_doubt,
+        )
+        return tuple(decide(path) for path in paths)
+
+    def _take_at(self, now: datetime) -> handover.Take:
+        def take(ledger: str, transfers: tuple[Transfer, ...]) -> None:
+            self._run(lambda connection: handover.take(connection, ledger, transfers, now))
+
+        return take
+
+    def _adopt(self, path: Path, ours: str, now: datetime) -> AdoptionResult:
+        take = self._take_at(now)
         found = adoption.adopt(path, self._owner, self._dimensions, ours, now, take, self._remember)
         if found.skipped != LOCKED:
             self._in_use.discard(path)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
-from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.states import Action
+from sidecar.metering.resolution import Resolution
 from sidecar.settings import Dimension
 from tests.fakes.clock import NOON
 
@@ -32,7 +30,9 @@ class FakeUsage:
     kept: list[UsageEvent] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     owed: list[Callable[[], None]] = field(default_factory=list)
-    acts: list[tuple[object, ...]] = field(default_factory=list)
+    workload: str = "pod-1"
+    orphaned: Sequence[tuple[str, UsageRecord]] = ()
+    acts: list[Resolution] = field(default_factory=list)
 
     def _whole(self) -> None:
         if self.broken:
@@ -67,16 +67,12 @@ class FakeUsage:
         self._whole()
         return iter(self.found)
 
-    def apply_action(
-        self,
-        action: Action,
-        hour: Hour | None,
-        dimension: str | None,
-        record_id: str | None,
-        quantity: Decimal | None = None,
-    ) -> Sequence[UsageRecord]:
+    def orphans(self) -> Sequence[tuple[str, UsageRecord]]:
+        return self.orphaned
+
+    def resolve(self, resolution: Resolution) -> Sequence[UsageRecord]:
         self._whole()
-        self.acts.append((action, hour, dimension, record_id, *([quantity] if quantity is not None else ())))
+        self.acts.append(resolution)
         return self.found
 
     def export(self, after: str) -> tuple[Sequence[str], str]:

@@ -14,10 +14,12 @@ from sidecar.billing import status
 from sidecar.billing.loop import BillingLoop
 from sidecar.billing.open_ledger import OpenLedger
 from sidecar.billing.pause import PASS_SECONDS
-from sidecar.ledger import adoption, live_copy, wal
+from sidecar.ledger import handover, live_copy, wal
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.outcomes import Refused, Unknown
+from sidecar.metering.resolution import Resolution
+from sidecar.metering.states import Action, State
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
     REGION,
@@ -171,7 +173,7 @@ def test_usage_that_was_claimed_and_not_taken_is_named(
         raise LedgerError("ledger_full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, "take", full)
+        patch.setattr(handover, "take", full)
         story = make_story(workload="pod-2")
         story.at("10:40")
     logged = events.one("usage.claimed")
@@ -325,3 +327,33 @@ def test_a_lost_answer_is_found_out_by_its_own_workload_beside_another(make_stor
     other.at("11:50").at("12:00:40").at("12:10")
     assert (story.aws.bill(), other.aws.bill()) == ({"10": "2"}, {})
     assert events.of("usage.orphaned") == []
+
+
+def test_orphaned_records_are_shown_and_a_decision_takes_them_away(make_story: MakeStory, events: Events) -> None:
+    gone = make_story()
+    gone.use("5")
+    gone.aws.always = Refused(code="InvalidUsageDimensionException")
+    gone.at("11:00:40").at("11:10").crash()
+    story = make_story(workload="pod-2")
+    story.at("12:20")
+    ((whose, record),) = story.usage.orphans()
+    assert (whose, record.quantity, story.usage.workload) == ("pod-1", 5, "pod-2")
+    (changed,) = story.usage.resolve(Resolution(action=Action.ROLL_FORWARD, workload="pod-1"))
+    assert changed.state is State.ROLLED_FORWARD
+    assert (story.usage.orphans(), story.loop.orphans.orphaned) == ((), ())
+    logged = events.one("record.resolved")
+    assert (logged["workload"], logged["act"], logged["quantity"]) == ("pod-1", "roll_forward", "5")
+    story.at("13:00:40").at("13:10")
+    assert story.aws.bill() == {"12": "5"}
+    assert story.usage.orphans() == ()
+    story.balanced()
+
+
+def test_a_decision_about_our_own_workload_by_name_is_our_own(make_story: MakeStory) -> None:
+    story = make_story()
+    story.use("5")
+    story.aws.answers = [Refused(code="InvalidUsageDimensionException")]
+    story.at("11:00:40").at("11:10")
+    (record,) = story.usage.resolve(Resolution(workload="pod-1"))
+    assert record.state is State.SEALED
+    assert story.at("11:11").records()["10 requests"] == "settled"

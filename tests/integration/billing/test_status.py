@@ -142,7 +142,7 @@ def test_status_and_metrics_count_orphaned_records(
     assert one.samples()["usage_records_orphaned{}"] == 1
     status = one.service.status()
     assert "gone: 1. " in str(status["hint"])
-    assert "`usage.orphaned`" in str(status["hint"])
+    assert "`usage retry --workload W --roll-forward`" in str(status["hint"])
     (orphan,) = status["orphaned"]  # type: ignore[misc]
     assert (orphan["gone_workload"], orphan["quantity"], orphan["state"]) == ("pod-0", "3", "rejected")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sidecar.metering.outcomes import Refused
-from sidecar.metering.states import Action, State
+from sidecar.metering.resolution import Resolution
+from sidecar.metering.states import State
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
     MakeStory,
@@ -127,7 +128,7 @@ def test_a_disputed_record_sent_again_too_late_is_not_billed_later(
     story.aws.billed["requests", hour("10:00").number] = ("9", "receipt-of-another")
     story.use("5")
     story.at("11:00:30").at("11:10").at("16:30")
-    story.usage.apply_action(Action.RETRY, None, None, None)
+    story.usage.resolve(Resolution())
     story.at("16:31").at("17:00:30").at("17:10")
     assert story.aws.bill() == {"10": "9"}
     assert (story.record("10:00").state, story.record("10:00").last_error) == (State.REJECTED, "outcome_unknown")
@@ -142,7 +143,7 @@ def test_a_rejected_record_is_sent_again_only_when_a_person_says_so(make_story: 
     assert story.record("10:00").state is State.REJECTED
     story.at("11:40")
     assert len(story.aws.sent) == 1, "what waits for a person is not sent by itself"
-    (record,) = story.usage.apply_action(Action.RETRY, None, None, None)
+    (record,) = story.usage.resolve(Resolution())
     assert record.state is State.SEALED
     story.at("11:41")
     assert story.aws.bill() == {"10": "5"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger import adoption, seen_ids
+from sidecar.ledger import adoption, handover, seen_ids
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.volume import ledger_path
@@ -86,7 +86,7 @@ def test_an_unknown_outcome_waits_for_its_own_workload_while_aws_takes_it(story:
     assert dead.open().due(story.now + timedelta(minutes=1)) == ()
 
 
-@pytest.mark.parametrize("step", ["take", "_mark_taken"])
+@pytest.mark.parametrize("step", ["take", "mark_taken"])
 def test_a_crash_between_two_files_takes_nothing_twice(
     story: Story, dead: Story, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_crash_between_two_files_takes_nothing_twice(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, step, dies)
+        patch.setattr(handover, step, dies)
         with pytest.raises(KeyboardInterrupt):
             ledger.adopt(story.now)
     assert balanced(ledger)
@@ -117,7 +117,7 @@ def claimed_by(workload: str, step: str, story: Story, patch: pytest.MonkeyPatch
     made = Story(story.directory, owner=replace(OWNER, workload=workload), now=story.now)
     ledger = made.open()
     with patch.context() as broken:
-        broken.setattr(adoption, step, dies)
+        broken.setattr(handover, step, dies)
         with pytest.raises(KeyboardInterrupt):
             ledger.adopt(made.now)
     return made
@@ -133,7 +133,7 @@ def test_the_successors_come_before_and_behind_the_dead(dead: Story) -> None:
 
 
 @pytest.mark.parametrize("workload", SUCCESSORS)
-@pytest.mark.parametrize("step", ["take", "_mark_taken"])
+@pytest.mark.parametrize("step", ["take", "mark_taken"])
 def test_what_a_dead_ledger_claimed_is_billed_once(
     story: Story, dead: Story, step: str, workload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +166,7 @@ def test_a_claim_does_not_move_to_a_ledger_without_the_dimension(
     other.close()
 
 
-@pytest.mark.parametrize("step", ["take", "_mark_taken"])
+@pytest.mark.parametrize("step", ["take", "mark_taken"])
 def test_a_claim_of_a_ledger_in_use_stays(
     story: Story, dead: Story, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +186,7 @@ def test_a_claim_stays_where_what_was_taken_cannot_be_read(
     story: Story, dead: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_behind(dead)
-    first = claimed_by("pod-2", "_mark_taken", story, monkeypatch)
+    first = claimed_by("pod-2", "mark_taken", story, monkeypatch)
     first.close()
     content = first.path.read_bytes()
     ledger = story.open()
@@ -217,7 +217,7 @@ def test_what_an_older_version_took_and_gave_on_is_not_taken_again(
 ) -> None:
     """It deleted where an amount came from when that was handed on."""
     left_behind(dead)
-    first = claimed_by("pod-2", "_mark_taken", story, monkeypatch)
+    first = claimed_by("pod-2", "mark_taken", story, monkeypatch)
     ledger = first.opened[-1]
     ledger._do(adoption.freeze, ["requests", "gigabytes"], "pod-3's ledger", story.now)
     ledger._do(lambda connection: connection.execute("DELETE FROM rolled"))
@@ -236,7 +236,7 @@ def test_amounts_that_found_no_room_are_named_and_taken_later(
         raise LedgerError("ledger_full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, "take", full)
+        patch.setattr(handover, "take", full)
         (found,) = ledger.adopt(story.now)
     assert (found.skipped, found.amounts, accepted(ledger)) == ("ledger_full", (), 0)
     assert sum(one.amount for one in found.claimed if one.dimension == "requests") == Decimal("3.75")

@@ -12,13 +12,14 @@ from typing import Final
 import pytest
 
 from sidecar.__main__ import main
-from sidecar.api.flask_usage import ACTS, Decision, read_decision
-from sidecar.billing.usage import FOR_A_PERSON
+from sidecar.api.flask_usage import ACTS, read_decision
+from sidecar.ledger.gone_records import FOR_A_PERSON
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.decide import OUTCOME_UNKNOWN, Policy, decide, decide_if_late
 from sidecar.metering.dispositions import ROWS
 from sidecar.metering.outcomes import Refused
 from sidecar.metering.records import UsageRecord
+from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Disposition, State
 from tests.fakes.config import NOWHERE
 from tests.fakes.peer import Peer, http_answer
@@ -60,11 +61,11 @@ class Person:
     ledger: Ledger
     monkeypatch: pytest.MonkeyPatch
 
-    def decides(self, command: str, record: UsageRecord) -> tuple[Decision, UsageRecord]:
+    def decides(self, command: str, record: UsageRecord) -> tuple[Resolution, UsageRecord]:
         """Type it, with the record's own hour and dimension; return what the sidecar reads, and makes of it."""
         options = command.removeprefix("usage retry")
         named = {"H": f"{record.hour.start:%Y-%m-%dT%H:%M:%SZ}", "D": record.dimension, "RECORD_ID": "m-1"}
-        named["QUANTITY"] = "5"
+        named |= {"QUANTITY": "5", "W": OWNER.workload}
         argv = [named.get(word, word) for word in shlex.split(options)]
         if "--confirm" in argv:
             argv += ["m-1"] * (argv[-1] == "--confirm")
@@ -80,7 +81,7 @@ class Person:
         assert decision.dimension in (None, record.dimension)
         given = {"record_id": decision.record_id, "quantity": decision.quantity}
         act = self.ledger.apply_action
-        return decision, act(record.hour, record.dimension, decision.act, self.story.now, **given)
+        return decision, act(record.hour, record.dimension, decision.action, self.story.now, **given)
 
     def waiting(self, state: State) -> UsageRecord:
         """Return a record that waits for a decision, in an hour of its own."""
@@ -116,7 +117,7 @@ def test_the_pages_name_each_kind_of_decision(person: Person) -> None:
     found = set()
     for command in documented():
         decision, record = person.decides(command, record)
-        found.add(decision.act)
+        found.add(decision.action)
         record = person.waiting(State.REJECTED)
     assert found == set(ACTS.values())
 
@@ -125,7 +126,7 @@ def test_the_pages_name_each_kind_of_decision(person: Person) -> None:
 @pytest.mark.parametrize("command", documented())
 def test_a_decision_in_the_documentation_can_be_made(person: Person, command: str, state: State) -> None:
     decision, record = person.decides(command, person.waiting(state))
-    assert record.state is BECOMES[decision.act.value]
+    assert record.state is BECOMES[decision.action.value]
     assert balanced(person.ledger)
 
 

@@ -127,7 +127,7 @@ def test_none_is_removed_while_it_may_say_what_became_of_a_claim(
         raise LedgerError("ledger_full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("sidecar.ledger.adoption.take", full)
+        patch.setattr("sidecar.ledger.handover.take", full)
         assert [one.removed for one in ours.adopt(story.now)] == [False, False]
     assert sum(one.removed for one in ours.adopt(story.now)) == 1
 

@@ -12,9 +12,10 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from sidecar.api.flask_app import application
-from sidecar.errors import SidecarError
+from sidecar.errors import DecisionRefused, SidecarError
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
+from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, IllegalTransition, State
 from tests.fakes.clock import NOON
 from tests.fakes.usage import FakeUsage
@@ -56,6 +57,7 @@ def test_records_are_shown_whole_and_in_their_order() -> None:
     assert json.loads(found.data) == {
         "records": [
             {
+                "workload": "pod-1",
                 "hour": "2026-11-20T10:00:00Z",
                 "dimension": "requests",
                 "state": "settled",
@@ -68,6 +70,7 @@ def test_records_are_shown_whole_and_in_their_order() -> None:
                 "aws_quantity": "5",
             },
             {
+                "workload": "pod-1",
                 "hour": "2026-11-20T11:00:00Z",
                 "dimension": "gigabytes",
                 "state": "rejected",
@@ -81,6 +84,14 @@ def test_records_are_shown_whole_and_in_their_order() -> None:
             },
         ]
     }
+
+
+def test_records_of_workloads_that_are_gone_follow_with_their_own() -> None:
+    asking = client(FakeUsage(found=[SETTLED], orphaned=[("pod-0", REJECTED)]))
+    found = asking.get("/v1/usage").get_json()["records"]
+    assert [(one["workload"], one["state"]) for one in found] == [("pod-1", "settled"), ("pod-0", "rejected")]
+    found = asking.get("/v1/usage?state=rejected").get_json()["records"]
+    assert [one["workload"] for one in found] == ["pod-0"]
 
 
 def test_no_record_is_an_empty_list() -> None:
@@ -108,27 +119,28 @@ HOUR = "2026-11-20T10:00:00Z"
 @pytest.mark.parametrize(
     ("body", "asked"),
     [
-        (b"", (Action.RETRY, None, None, None)),
-        ({}, (Action.RETRY, None, None, None)),
-        ({"act": "retry"}, (Action.RETRY, None, None, None)),
-        ({"act": "roll_forward", "hour": HOUR}, (Action.ROLL_FORWARD, TEN, None, None)),
-        ({"dimension": "requests"}, (Action.RETRY, None, "requests", None)),
-        ({"hour": "2026-11-20T12:00:00+02:00"}, (Action.RETRY, TEN, None, None)),
+        (b"", Resolution()),
+        ({}, Resolution()),
+        ({"act": "retry"}, Resolution()),
+        ({"act": "roll_forward", "hour": HOUR}, Resolution(action=Action.ROLL_FORWARD, hour=TEN)),
+        ({"act": "roll_forward", "workload": "w"}, Resolution(action=Action.ROLL_FORWARD, workload="w")),
+        ({"dimension": "requests"}, Resolution(dimension="requests")),
+        ({"hour": "2026-11-20T12:00:00+02:00"}, Resolution(hour=TEN)),
         (
             {"act": "confirm", "hour": HOUR, "dimension": "requests", "metering_record_id": "r-1"},
-            (Action.CONFIRM, TEN, "requests", "r-1"),
+            Resolution(action=Action.CONFIRM, hour=TEN, dimension="requests", record_id="r-1"),
         ),
         (
             {"act": "accept_aws", "hour": HOUR, "dimension": "requests", "quantity": "2.50"},
-            (Action.ACCEPT_AWS, TEN, "requests", None, Decimal("2.5")),
+            Resolution(action=Action.ACCEPT_AWS, hour=TEN, dimension="requests", quantity=Decimal("2.5")),
         ),
         (
             {"act": "accept_aws", "hour": HOUR, "dimension": "requests", "quantity": 0},
-            (Action.ACCEPT_AWS, TEN, "requests", None, Decimal(0)),
+            Resolution(action=Action.ACCEPT_AWS, hour=TEN, dimension="requests", quantity=Decimal(0)),
         ),
     ],
 )
-def test_a_decision_is_passed_on_as_it_was_made(body: Any, asked: tuple[object, ...]) -> None:
+def test_a_decision_is_passed_on_as_it_was_made(body: Any, asked: Resolution) -> None:
     usage = FakeUsage(found=[SETTLED])
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     found = client(usage).post("/v1/usage/retry", data=data)
@@ -152,6 +164,8 @@ ACCEPT: dict[str, Any] = {"act": "accept_aws", "hour": HOUR, "dimension": "reque
         ({"hour": "10"}, ["hour"]),
         ({"hour": 10}, ["hour is 10, not text"]),
         ({"dimension": ""}, ['dimension is ""']),
+        ({"workload": ""}, ['workload is ""']),
+        ({"workload": 1}, ["workload is 1, not text"]),
         ({"dimension": ["requests"]}, ["dimension is an array"]),
         ({"dimensions": "requests"}, ['"dimensions" is not a field']),
         ({"metering_record_id": "r-1"}, ["only to confirm"]),
@@ -183,6 +197,12 @@ def test_an_illegal_transition_is_409() -> None:
     usage = FakeUsage(broken=IllegalTransition("a record that is settled cannot retry."))
     detail = refused(client(usage).post("/v1/usage/retry"), 409, "illegal_transition")
     assert "a record that is settled cannot retry." in detail
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "workload_not_found"), (409, "ledger_locked")])
+def test_a_decision_that_cannot_be_made_here_says_why(status: int, reason: str) -> None:
+    usage = FakeUsage(broken=DecisionRefused(status, reason, "Run it there."))
+    assert refused(client(usage).post("/v1/usage/retry"), status, reason) == "Nothing was changed: Run it there."
 
 
 # -- GET /v1/usage/export

@@ -28,7 +28,7 @@ RECORD = {
     "last_error": None,
     "attempts": 1,
 }
-HEADER = "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR\tAWS_QUANTITY\n"
+HEADER = "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR\tAWS_QUANTITY\tWORKLOAD\n"
 
 
 @pytest.fixture(autouse=True)
@@ -236,15 +236,21 @@ def test_an_incomplete_report_is_a_usage_error(argv: tuple[str, ...]) -> None:
 
 
 def test_records_are_a_table_with_a_dash_for_an_empty_cell(at: Any, capsys: Capture) -> None:
-    odd = RECORD | {"dimension": "a\tb\nc", "metering_record_id": None, "last_error": "", "aws_quantity": "5"}
+    odd = RECORD | {
+        "dimension": "a\tb\nc",
+        "metering_record_id": None,
+        "last_error": "",
+        "aws_quantity": "5",
+        "workload": "pod-0",
+    }
     with Peer([http_answer(200, {"records": [RECORD, odd]})]) as peer:
         at(peer)
         assert code("usage") == Exit.OK
     assert sent(peer) == [("GET", "/v1/usage", None)]
     assert capsys.readouterr().out == (
         HEADER
-        + "2026-11-20T10:00:00Z\trequests\tsettled\t7.5\tr-1\t-\t-\n"
-        + "2026-11-20T10:00:00Z\ta b c\tsettled\t7.5\t-\t-\t5\n"
+        + "2026-11-20T10:00:00Z\trequests\tsettled\t7.5\tr-1\t-\t-\t-\n"
+        + "2026-11-20T10:00:00Z\ta b c\tsettled\t7.5\t-\t-\t5\tpod-0\n"
     )
 
 
@@ -273,6 +279,7 @@ RETRIED = http_answer(200, {"records": [RECORD | {"state": "sealed"}]})
     [
         ((), {"act": "retry"}),
         (("--hour", "H", "--dimension", "D"), {"act": "retry", "hour": "H", "dimension": "D"}),
+        (("--workload", "W", "--roll-forward"), {"act": "roll_forward", "workload": "W"}),
         (
             ("--hour", "H", "--dimension", "D", "--accept-aws", "2.5"),
             {"act": "accept_aws", "hour": "H", "dimension": "D", "quantity": "2.5"},

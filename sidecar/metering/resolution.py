@@ -1,0 +1,31 @@
+"""Define what a person decided about records that wait: the act, and which records it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sidecar.metering.hours import Hour
+from sidecar.metering.records import UsageRecord
+from sidecar.metering.states import Action
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolution:
+    """One decision."""
+
+    action: Action = Action.RETRY
+    hour: Hour | None = None
+    """None for every hour."""
+    dimension: str | None = None
+    """None for every dimension."""
+    record_id: str | None = None
+    """AWS's receipt, for `Action.CONFIRM`."""
+    quantity: Decimal | None = None
+    """What AWS billed, for `Action.ACCEPT_AWS`."""
+    workload: str | None = None
+    """Whose records; None for this workload's."""
+
+    def covers(self, record: UsageRecord) -> bool:
+        """Return whether it is for this record of that workload."""
+        return self.hour in (None, record.hour) and self.dimension in (None, record.dimension)
