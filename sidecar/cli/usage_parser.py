@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from sidecar.cli import reconcile_parser
 from sidecar.cli.commands import Commands
 
 
@@ -26,6 +27,7 @@ def add_parsers(commands: Commands) -> None:
     _add_retry(actions)
     _add_export(actions)
     _add_test_records(actions)
+    reconcile_parser.add_parser(actions)
 
 
 def _add_report(commands: Commands) -> None:

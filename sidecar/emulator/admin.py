@@ -13,9 +13,10 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from sidecar.emulator import reports
 from sidecar.emulator.control import VERBS, parse_command
 from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.state import EmulatorState
@@ -42,6 +43,15 @@ def blueprint(emulated: EmulatorState) -> Blueprint:
     @routes.get("/bill")
     def bill() -> ResponseReturnValue:
         return jsonify({"lines": [line.as_json() for line in emulated.bill()]})
+
+    @routes.get("/cloudtrail")
+    def cloudtrail() -> ResponseReturnValue:
+        return jsonify(reports.cloudtrail(emulated.usage_records(), emulated.behaviour.region))
+
+    @routes.get("/daily-usage")
+    def daily_usage() -> ResponseReturnValue:
+        text = reports.daily_usage(emulated.usage_records(), emulated.behaviour.region)
+        return Response(text, content_type="text/csv; charset=utf-8")
 
     @routes.get("/clock")
     def clock() -> ResponseReturnValue:

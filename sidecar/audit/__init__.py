@@ -1,0 +1,1 @@
+"""Compare what AWS billed with what was used."""
