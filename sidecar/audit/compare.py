@@ -158,13 +158,12 @@ class _Matching:
 def compare_hour(rows: Iterable[Row], against_billed: bool = True) -> HourResult:
     """Compare the rows of one hour and dimension. `against_billed`: whether there are data of AWS's to compare with."""
     merged = merge(rows)
-    doubtful = {one.record_id for one in merged.contradictions}
     settled, billed = list(merged.settled.values()), list(merged.billed.values())
     found = list(merged.contradictions)
     if against_billed:
-        for record_id in doubtful:
-            merged.settled.pop(record_id, None)
-            merged.billed.pop(record_id, None)
+        for name in merged.doubtful:
+            merged.settled.pop(name, None)
+            merged.billed.pop(name, None)
         found += _Matching(merged=merged).run()
     return HourResult(settled=settled, billed=billed, differences=found)
 

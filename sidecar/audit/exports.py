@@ -1,8 +1,8 @@
 """Read our side: lines of `usage export`, of the sidecar's log, and the documents of `usage --json`.
 
 Invariants:
-- Settled is what has AWS's metering record id. A record that was rolled forward counts where it went, in the later
-  record, and not where it came from.
+- Settled is what has AWS's metering record id, or AWS's quantity where a person accepted that: then that one counts.
+- A record that was rolled forward counts where it went, in the later record, and not where it came from.
 - Each line is a JSON object. Other log events, totals and open hours are ignored and counted.
 
 Sources: `docs/reference/http.md` (lines of the audit copy), `docs/reference/log-events.md` (`record.settled`).
@@ -125,12 +125,13 @@ def _row(fields: Mapping[str, object], origin: str, tokens: str = "", product: s
     state = text(fields, "state")
     if state not in RANK:
         raise Unreadable(f"state is {shown(state)}; it is one of {', '.join(RANK)}.")
-    record_id = text(fields, "metering_record_id", required=state == SETTLED)
+    accepted = fields.get("aws_quantity") if state == SETTLED else None
+    record_id = text(fields, "metering_record_id", required=state == SETTLED and accepted is None)
     return Row(
         hour=hour_start(text(fields, "hour")),
         dimension=text(fields, "dimension"),
         state=state,
-        quantity=micros(fields.get("quantity"), "quantity"),
+        quantity=micros(fields.get("quantity"), "quantity") if accepted is None else micros(accepted, "aws_quantity"),
         record_id=record_id if state == SETTLED else "",
         tokens=tokens,
         workload=text(fields, "workload", required=False),

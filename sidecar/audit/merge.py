@@ -36,19 +36,21 @@ class Merged:
     """The records of one hour and dimension, each once."""
 
     settled: dict[str, Row] = field(default_factory=dict)
-    """By metering record id."""
+    """By metering record id; by first client token where a person accepted what AWS billed without one."""
     unsettled: dict[str, Row] = field(default_factory=dict)
     """By first client token, or by file and line where there is none."""
     billed: dict[str, Row] = field(default_factory=dict)
     """By metering record id, or by file and event where there is none."""
     contradictions: list[Difference] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)
+    """What contradictions are about, as it is named above."""
 
     def add(self, row: Row) -> None:
         """Add a row to those of its sort."""
         if row.state == BILLED:
             self._put(self.billed, row.record_id or row.origin, row)
         elif row.state == SETTLED:
-            self._put(self.settled, row.record_id, row)
+            self._put(self.settled, row.record_id or _first_token(row) or row.origin, row)
         else:
             self._keep_furthest(row)
 
@@ -58,6 +60,7 @@ class Merged:
             rows[name] = row
         elif fault := _contradiction(known, row):
             self.contradictions.append(fault)
+            self.doubtful.add(name)
         elif any(not getattr(known, one) and getattr(row, one) for one in FILLED):
             rows[name] = known._replace(**{one: getattr(known, one) or getattr(row, one) for one in FILLED})
 
@@ -69,9 +72,10 @@ class Merged:
 
     def forget_superseded(self) -> None:
         """Forget lines about records that another line says are settled; both final states at once contradict."""
-        for settled in self.settled.values():
+        for name, settled in self.settled.items():
             other = self.unsettled.pop(_first_token(settled), None)
             if other is not None and other.state == ROLLED_FORWARD:
+                self.doubtful.add(name)
                 note = "One line says settled, another rolled_forward; both are final. Which ledger was restored?"
                 self.contradictions.append(
                     hour_difference(

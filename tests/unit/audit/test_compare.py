@@ -87,6 +87,11 @@ def test_without_a_record_id_the_quantity_decides() -> None:
     assert kinds(ours("a", 3), billed("", 4)) == [Kind.BILLED_UNKNOWN, Kind.NOT_BILLED]
 
 
+def test_an_accepted_quantity_belongs_to_the_billing_that_was_accepted() -> None:
+    assert found(ours("", 5, tokens="t"), billed("theirs", 5)) == []
+    assert kinds(ours("", 5, tokens="t"), billed("theirs", 6)) == [Kind.BILLED_UNKNOWN, Kind.NOT_BILLED]
+
+
 def test_a_client_token_decides_before_the_quantity() -> None:
     assert kinds(ours("a", 3), billed("x", 4, tokens="token-a")) == [Kind.OTHER_QUANTITY]
     assert kinds(ours("a", 3), billed("a", 3), billed("x", 3, tokens="token-a")) == [Kind.BILLED_TWICE]

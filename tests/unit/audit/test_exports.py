@@ -86,6 +86,12 @@ def test_the_documents_of_usage_and_of_test_records_are_read() -> None:
     assert [one if isinstance(one, str) else one.record_id for one in found] == ["r-1", "open_hour"]
 
 
+def test_a_quantity_of_aws_that_was_accepted_takes_the_place_of_ours() -> None:
+    found = row({**EXPORTED, "aws_quantity": "5", "metering_record_id": None})
+    assert (found.state, found.quantity, found.record_id) == ("settled", 5_000_000, "")
+    assert row({**EXPORTED, "aws_quantity": None}).quantity == 7_000_001
+
+
 @pytest.mark.parametrize("state", ["sealed", "rejected", "disputed", "expired", "rolled_forward"])
 def test_a_record_that_is_not_settled_has_no_record_id(state: str) -> None:
     assert row({**EXPORTED, "state": state}).record_id == ""

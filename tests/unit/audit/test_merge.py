@@ -55,5 +55,11 @@ def test_two_final_states_of_one_record_contradict() -> None:
     assert [one.kind for one in merged.contradictions] == [Kind.CONTRADICTION]
 
 
+def test_an_accepted_quantity_supersedes_the_dispute_and_counts_once() -> None:
+    accepted = ours("", tokens="t")
+    merged = merge([waiting("disputed", tokens="t"), accepted, accepted._replace(origin="later")])
+    assert (list(merged.settled), merged.unsettled, merged.contradictions) == (["t"], {}, [])
+
+
 def test_two_events_without_a_record_id_stay_two() -> None:
     assert len(merge([billed("", origin="1"), billed("", origin="2")]).billed) == 2
