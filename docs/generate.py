@@ -90,6 +90,31 @@ def reasons() -> str:
     )
 
 
+def doctor() -> str:
+    return page(
+        "Doctor's checks",
+        "For an operator who reads the output of `entitlement-sidecar doctor`: every check, in the order in which they"
+        " run. *Rule* is what must be true, *Needs* names the checks without which it is skipped.",
+        tables.doctor_checks(),
+        "A check is `pass`; `warn`, where it works and should be changed all the same; `fail`; or `skip`, where it does"
+        " not apply or needs one that failed. The command ends with 1 where one fails, else with 0. Account numbers are"
+        " masked up to their last four digits.",
+        "## The document of `--json`",
+        "```json\n"
+        '{"ok": false, "checks": [{"id": "region", "status": "fail", "seen": "…", "rule": "…", "fix": "…"}]}\n```',
+        "`ok` is false where a check fails. `fix` is empty where nothing is to be done; several are a line each.",
+        "## Fixes",
+        "Words in capitals stand for what the check found. Some fixes come whole from what was found: the hint of a"
+        " [reason](reasons.md), or the fault of a [setting](settings.md).",
+        tables.doctor_fixes(),
+        see={
+            "../howto/troubleshoot.md": "Troubleshoot: how to run it in a pod or task, and symptoms",
+            "commands.md": "Commands: `doctor`",
+            "reasons.md": "Reasons",
+        },
+    )
+
+
 def statuses() -> str:
     return page(
         "Statuses",
@@ -278,6 +303,7 @@ def schema(made: Callable[[], object]) -> Callable[[], str]:
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": settings,
     "reasons.md": reasons,
+    "doctor.md": doctor,
     "statuses.md": statuses,
     "records.md": records,
     "metering-answers.md": metering_answers,

@@ -19,6 +19,7 @@ from sidecar.api import metrics as metrics_page
 from sidecar.api import probes
 from sidecar.billing.usage import WORKLOAD_UNKNOWN
 from sidecar.cli.parser import build_parser
+from sidecar.doctor.table import CHECKS, Check
 from sidecar.entitlement.classify import UNKNOWN as UNKNOWN_REASON
 from sidecar.entitlement.error_table import ROWS as REASON_ROWS
 from sidecar.entitlement.status import TRANSITIONS as STATUS_TRANSITIONS
@@ -38,6 +39,12 @@ PUSH_STATUSES = {**EVENT_REASONS, "id_conflict": 409, **dict.fromkeys((WORKLOAD_
 """Reason of a refused push → HTTP status."""
 UNVERIFIED = "Check that the public key matches its version and that nothing rewrites answers of AWS."
 PROGRAM = "entitlement-sidecar"
+FIX_FOUND = {
+    "{problem}": "the fault of each setting, with an example",
+    "{hint}": "the hint of the [reason](reasons.md)",
+    "{region_fix}": "what sets the region here: the hint of [`no_region`](reasons.md)",
+}
+"""A fix of doctor's that is found, not fixed → where it comes from."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -53,6 +60,31 @@ def cell(text: str) -> str:
 
 def settings() -> str:
     return describe.markdown()
+
+
+def doctor_checks() -> str:
+    rows = (
+        (f"[`{check.id}`](#{check.id})", cell(check.rule), ", ".join(f"`{id_}`" for id_ in check.needs))
+        for check in CHECKS
+    )
+    return table(("Check", "Rule", "Needs"), rows)
+
+
+def doctor_fixes() -> str:
+    """Return a section for each check: what is seen, and the fix."""
+    return "\n".join(f"### `{check.id}`\n\n{_fixes(check)}" for check in CHECKS)
+
+
+def _fixes(check: Check) -> str:
+    return table(("Seen", "Fix"), ((cell(seen), _fix(fix)) for seen, fix in check.fixes.items()))
+
+
+def _fix(fix: str) -> str:
+    """Return a fix with its placeholders in capitals; one that is nothing else says where it comes from."""
+    if re.fullmatch(r"\{\w+\}", fix):
+        return FIX_FOUND[fix]
+    filled = re.sub(r"(?<!\{)\{(\w+)\}(?!\})", lambda found: found[1].upper(), fix)
+    return "<br>".join(cell(line) for line in filled.replace("{{", "{").replace("}}", "}").splitlines())
 
 
 def statuses() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,10 +38,19 @@ def add_parser(commands: Commands) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from sidecar.doctor.context import Context
+    return run(context_of(args.manifest_path), args.json)
 
-    context = Context(manifest_path=args.manifest_path, read_status=lambda: read_status(args.manifest_path))
-    return run(context, args.json)
+
+def context_of(manifest_path: Path) -> Context:
+    """Return what doctor looks at in this container."""
+    from sidecar.doctor.context import Context
+    from sidecar.doctor.environment import with_first_process
+
+    return Context(
+        env=with_first_process(os.environ),
+        manifest_path=manifest_path,
+        read_status=lambda: read_status(manifest_path),
+    )
 
 
 def run(context: Context, as_json: bool, out: TextIO | None = None, progress: TextIO | None = None) -> int:

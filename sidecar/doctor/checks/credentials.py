@@ -63,7 +63,8 @@ FIXES: Final[Mapping[str, str]] = {
     " annotation eks.amazonaws.com/skip-containers does not name this container.",
     HALF_IRSA: "Remove {set} from the container: set by hand it keeps the webhook from injecting both. Then recreate"
     " the pod.",
-    NO_TASK_ROLE: credentials.NO_TASK_ROLE,
+    NO_TASK_ROLE: "Set taskRoleArn in the task definition (executionRoleArn is the agent's own), register it again, and"
+    " update the service: aws ecs update-service --cluster CLUSTER --service SERVICE --task-definition FAMILY.",
     NODE_ROLE: "Metering does not accept the node's role. EKS: IRSA for the pod's service account. ECS: taskRoleArn.",
     OUTSIDE: "Run it in a pod on Amazon EKS with IRSA or in an Amazon ECS task with a task role. For the emulator set"
     " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text.",

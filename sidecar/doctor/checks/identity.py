@@ -41,7 +41,7 @@ FIXES: Final[Mapping[str, str]] = {
     EXPIRED: "Restart the pod or task, and check the node's clock and the volume of the service-account token.",
     DENIED: "Let the VPC endpoint's policy for STS allow sts:GetCallerIdentity; nothing else can deny it.",
     REFUSED: "{hint}",
-    NOT_NEEDED: "Nothing, unless credentials.aws fails too: `run` asks STS only for IRSA.",
+    NOT_NEEDED: "{hint}",
 }
 INSTANCE: Final = re.compile(r"i-[0-9a-f]{8,17}")
 """The session name of an instance's own role."""

@@ -13,8 +13,8 @@ from sidecar.settings import Settings
 RULE: Final = "Every setting has a value that `run` accepts; with a wrong one it ends with exit code 78."
 FIXES: Final[Mapping[str, str]] = {
     "a setting is wrong": "{problem}",
-    "a variable of the AWS SDK is set that is ignored": "Remove {names} from the container: the sidecar ignores them,"
-    " so that nobody can aim it at another host or account.",
+    "a variable of the AWS SDK is set that is ignored": "Remove {names} from the container: the sidecar ignores such"
+    " variables, which could aim it at another host or account.",
 }
 IGNORED: Final = "a variable of the AWS SDK is set that is ignored"
 

@@ -46,7 +46,7 @@ def test_only_irsa_and_the_task_role_are_accepted(method: str | None, env: dict[
 
 def test_a_node_role_in_a_task_means_that_the_task_has_none_of_its_own() -> None:
     found = judged(Resolved(env=TASK, method="iam-role", operations=OPERATIONS))
-    assert "set taskRoleArn" in found.fix
+    assert "Set taskRoleArn" in found.fix
     assert "not accepted for RegisterUsage and MeterUsage" in found.seen
 
 
