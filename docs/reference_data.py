@@ -171,6 +171,10 @@ PUSH_REASONS: Final[Mapping[str, str]] = {
     "key_out_of_range": "Send a `key` of 1 to 256 characters.",
     "hour_sealed": "The hour is closed, and a `max`, `last` or `unique` dimension cannot be added to later. Send such"
     " events within their hour.",
+    "too_many_tag_sets": "One hour of one dimension takes 10 000 tag sets (AWS takes 2 500 of them). Tag by what the"
+    " bill is split by. Tag sets that the hour has are still taken.",
+    "too_many_keys": "One hour of one dimension takes 1 000 000 distinct keys. Count users or devices, not requests."
+    " Keys that the hour has are still taken.",
     "workload_unknown": "The sidecar does not know yet which task or pod is metered, or in which region. Send it again"
     " in a second; `GET /v1/status` says what is missing.",
 }

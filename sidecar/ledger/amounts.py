@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from sidecar.ledger.bounds import TAG_SETS_MAX
 from sidecar.ledger.errors import corrupt, decoding
 from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.statements import sql
@@ -26,9 +27,6 @@ from sidecar.settings.dimensions import Aggregation, Dimension
 Share = tuple[Tags, Decimal]
 ACCEPTED_SINCE: Final = 4
 """The version of the schema that has the table `accepted_aws`."""
-TAG_SETS_MAX: Final = 10_000
-"""Tag sets of one hour that are read into memory: four times what AWS takes. A product that tags with a request's id
-makes a hundred thousand, and sealing an hour must not run out of memory."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -109,7 +107,7 @@ def dimensions_known(connection: sqlite3.Connection) -> dict[str, Dimension]:
 def buckets_of(connection: sqlite3.Connection, dimension: str, hour: int) -> list[Bucket]:
     """Return what came in for one hour, by tags; nothing for an hour without usage.
 
-    Beyond TAG_SETS_MAX tag sets the smallest are in the untagged bucket.
+    Beyond TAG_SETS_MAX tag sets, which an older version may have left, the smallest are in the untagged bucket.
     """
     where = {"hour": hour, "dimension": dimension}
     rows = connection.execute(sql("buckets_of"), {**where, "most": TAG_SETS_MAX + 1}).fetchall()

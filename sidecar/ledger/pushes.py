@@ -7,7 +7,8 @@ Invariants:
 - A duplicate is one even if its hour was sealed since; only new events need an open hour.
 - The last value is the last to arrive of events that do not say when they happened, whatever the clock says meanwhile;
   one that does say replaces nothing newer.
-- A sum that would leave 64 bits is refused (422); STRICT refuses the row, nothing wraps.
+- A sum that would leave 64 bits is refused (422); STRICT refuses the row, nothing wraps. So is a tag set or a key above
+  what an hour may have (`bounds`).
 
 The order of refusals is the contract's: 422 before 409.
 """
@@ -22,6 +23,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sidecar.ledger import seen_ids
+from sidecar.ledger.bounds import Bounds, TooMany
+from sidecar.ledger.push_refusals import HOUR, first_beyond, known_ids, sum_out_of_range
 from sidecar.ledger.seen_ids import GENERATION_SECONDS, ID
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import PushAccepted, PushRefused, Tags, UsageEvent, content_digest, id_digest, key_digest
@@ -30,13 +33,10 @@ from sidecar.metering.late_events import hour_for
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.settings.dimensions import Aggregation
 
-SUM_MAX: Final = 2**63 - 1
-"""Micros one hour, dimension and tag set can hold: SQLite's integer."""
 NO_INTEGER: Final = 3091
 """SQLITE_CONSTRAINT_DATATYPE: a sum left 64 bits, became a REAL, and STRICT refused it."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
-HOUR: Final = 3_600_000_000
 
 
 class PreparedEvent(NamedTuple):
@@ -158,10 +158,11 @@ class PushGroup:
             _add(self.late, (hour, dimension, origin), micros)
         _add(self.totals, dimension, summed)
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Write everything that was counted. Raises sqlite3.IntegrityError where a sum leaves 64 bits."""
+    def write(self, connection: sqlite3.Connection, counts: Bounds) -> None:
+        """Write everything that was counted. Raises TooMany, and sqlite3.IntegrityError where a sum leaves 64 bits."""
         if not self.buckets:
             return
+        counts.admit(connection, self.buckets, self.keys)
         run = connection.execute
         if self.entries and not self._ids_kept:
             seen_ids.insert(connection, sorted(self.entries))  # all of them are new: `add` has looked
@@ -177,26 +178,30 @@ class PushGroup:
 
 
 def apply_group(
-    connection: sqlite3.Connection, requests: Sequence[PushRequest], aggregations: Mapping[str, Aggregation]
+    connection: sqlite3.Connection,
+    requests: Sequence[PushRequest],
+    aggregations: Mapping[str, Aggregation],
+    counts: Bounds,
 ) -> list[PushResult]:
     """Judge and write a group inside the caller's transaction; return one result for each request."""
     now = max(request.now for request in requests)
     open_from, turned_at = _push_state(connection)
     if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
         seen_ids.rotate(connection, now, forget=now > turned_at)
+    counts.drop_before(open_from)
     connection.execute("SAVEPOINT together")
-    results = _all_new(connection, requests, aggregations, open_from)
+    results = _all_new(connection, requests, aggregations, open_from, counts)
     if results is not None:
         connection.execute("RELEASE together")
         return results
     connection.execute("ROLLBACK TO together")
-    group = PushGroup(open_from, aggregations, _known(connection, requests))
+    group = PushGroup(open_from, aggregations, known_ids(connection, requests))
     results = [group.add(request) for request in requests]
     try:
-        group.write(connection)
-    except (sqlite3.IntegrityError, OverflowError):
-        connection.execute("ROLLBACK TO together")
-        results = [_alone(connection, request, aggregations, open_from) for request in requests]
+        group.write(connection, counts)
+    except (TooMany, sqlite3.IntegrityError, OverflowError) as exc:
+        _roll_back(connection, "together", exc, counts)
+        results = [_alone(connection, request, aggregations, open_from, counts) for request in requests]
     connection.execute("RELEASE together")
     return results
 
@@ -206,6 +211,7 @@ def _all_new(
     requests: Sequence[PushRequest],
     aggregations: Mapping[str, Aggregation],
     open_from: int,
+    counts: Bounds,
 ) -> list[PushResult] | None:
     """Do the common case in one step less: every id is new and nothing is refused. Return None in any other case."""
     entries = sorted(event.entry for request in requests for event in request.events if event.entry is not None)
@@ -216,24 +222,43 @@ def _all_new(
     if any(isinstance(result, PushRefused) for result in results):
         return None
     try:
-        group.write(connection)
-    except (sqlite3.IntegrityError, OverflowError):
+        group.write(connection, counts)
+    except (TooMany, sqlite3.IntegrityError, OverflowError) as exc:
+        _forget(exc, counts)
         return None
     return results
 
 
+def _roll_back(connection: sqlite3.Connection, savepoint: str, exc: Exception, counts: Bounds) -> None:
+    connection.execute(f"ROLLBACK TO {savepoint}")
+    _forget(exc, counts)
+
+
+def _forget(exc: Exception, counts: Bounds) -> None:
+    """Forget what was counted and is not written; where it is too many, nothing was counted."""
+    if not isinstance(exc, TooMany):
+        counts.forget()
+
+
 def _alone(
-    connection: sqlite3.Connection, request: PushRequest, aggregations: Mapping[str, Aggregation], open_from: int
+    connection: sqlite3.Connection,
+    request: PushRequest,
+    aggregations: Mapping[str, Aggregation],
+    open_from: int,
+    counts: Bounds,
 ) -> PushResult:
     """Judge and write one request by itself, so that only the one that is out of range is refused."""
     connection.execute("SAVEPOINT alone")
-    group = PushGroup(open_from, aggregations, _known(connection, [request]))
+    group = PushGroup(open_from, aggregations, known_ids(connection, [request]))
     result = group.add(request)
     try:
-        group.write(connection)
-    except (sqlite3.IntegrityError, OverflowError) as exc:
+        group.write(connection, counts)
+    except TooMany as exc:
         connection.execute("ROLLBACK TO alone")
-        refusal = _out_of_range(connection, request, aggregations, open_from)
+        result = exc.refusal(first_beyond(connection, request, open_from, exc))
+    except (sqlite3.IntegrityError, OverflowError) as exc:
+        _roll_back(connection, "alone", exc, counts)
+        refusal = sum_out_of_range(connection, request, aggregations, open_from)
         if refusal is None and getattr(exc, "sqlite_errorcode", NO_INTEGER) != NO_INTEGER:
             raise
         result = refusal or PushRefused(status=422, reason="quantity_out_of_range", detail="The sums leave 64 bits.")
@@ -244,34 +269,6 @@ def _alone(
 def _push_state(connection: sqlite3.Connection) -> tuple[int, int]:
     open_from, turned_at = connection.execute(sql("push_state")).fetchone()
     return int(open_from), int(turned_at)
-
-
-def _known(connection: sqlite3.Connection, requests: Iterable[PushRequest]) -> dict[bytes, bytes]:
-    entries = (event.entry for request in requests for event in request.events if event.entry is not None)
-    return seen_ids.lookup(connection, entries)
-
-
-def _out_of_range(
-    connection: sqlite3.Connection, request: PushRequest, aggregations: Mapping[str, Aggregation], open_from: int
-) -> PushRefused | None:
-    """Return a refusal for the first event at which a sum leaves 64 bits; None where none does."""
-    sums: dict[tuple[int, str, str], int] = {}
-    known = _known(connection, [request])
-    for index, event in enumerate(request.events):
-        if aggregations[event.dimension] is not Aggregation.SUM:
-            continue
-        if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
-            continue
-        bucket = (max(event.at // HOUR, open_from), event.dimension, event.tags)
-        if bucket not in sums:
-            values = dict(zip(("hour", "dimension", "tags"), bucket, strict=True))
-            row = connection.execute(sql("bucket_sum"), values).fetchone()
-            sums[bucket] = row["sum"] if row else 0
-        sums[bucket] += event.micros
-        if sums[bucket] > SUM_MAX:
-            rule = f"quantity takes the hour's sum of {json.dumps(event.dimension)} above {SUM_MAX // MICROS_PER_UNIT}."
-            return PushRefused(status=422, reason="quantity_out_of_range", detail=f"Event {index}: {rule}", index=index)
-    return None
 
 
 def _conflict(index: int) -> PushRefused:

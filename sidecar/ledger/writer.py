@@ -25,6 +25,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from sidecar.ledger import wal
+from sidecar.ledger.bounds import Bounds
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
 from sidecar.ledger.opening import rollback, transaction
 from sidecar.ledger.pushes import PushRequest, PushResult, apply_group
@@ -95,6 +96,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = connection
         self._path = path
         self._aggregations = aggregations
+        self._bounds = Bounds()
         self._replace_file = replace_file
         self._queue: SimpleQueue[_Job] = SimpleQueue()
         self._pending: list[_Push] = []
@@ -221,9 +223,12 @@ class Writer:
             return [unavailable(LedgerError("shutting_down"))] * len(group)
         try:
             return self._transact(
-                lambda connection: apply_group(connection, [push.request for push in group], self._aggregations)
+                lambda connection: apply_group(
+                    connection, [push.request for push in group], self._aggregations, self._bounds
+                )
             )
         except BaseException as exc:
+            self._bounds.forget()
             return [unavailable(self._failed(exc))] * len(group)
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:

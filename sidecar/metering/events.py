@@ -63,6 +63,8 @@ REASONS: Final[Mapping[str, int]] = {
     "key_not_allowed": 422,
     "key_out_of_range": 422,
     "hour_sealed": 422,
+    "too_many_tag_sets": 422,
+    "too_many_keys": 422,
 }
 """Reason → HTTP status."""
 

@@ -28,6 +28,21 @@ WHERE bucket.hour = pushed.hour AND bucket.dimension = pushed.dimension AND buck
 -- Count a key of an hour and dimension once.
 INSERT INTO unique_key (hour, dimension, key) VALUES (:hour, :dimension, :key) ON CONFLICT DO NOTHING;
 
+-- name: tag_sets_count
+-- How many tag sets one hour and dimension has.
+SELECT count(*) FROM bucket WHERE hour = :hour AND dimension = :dimension AND tags <> '[]';
+
+-- name: tag_sets_known
+-- How many of the tag sets in :tags, a JSON array, one hour and dimension has.
+SELECT count(*) FROM json_each(:tags) AS asked CROSS JOIN bucket
+ON bucket.hour = :hour AND bucket.dimension = :dimension AND bucket.tags = asked.value;
+
+-- name: unique_keys_known
+-- How many of the keys in :keys, 16 bytes each, one hour and dimension has.
+WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
+SELECT count(*) FROM number CROSS JOIN unique_key AS k
+ON k.hour = :hour AND k.dimension = :dimension AND k.key = substr(:keys, 1 + i * 16, 16);
+
 -- name: late_add
 -- Link [hour, dimension, from_hour, events, sum] rows to the sealed hour they belonged to.
 INSERT INTO late (hour, dimension, from_hour, events, sum)
