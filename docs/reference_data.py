@@ -325,6 +325,12 @@ ROUTES: Final[Mapping[str, Route]] = {
         "",
         {"200": "a JSON object with [these fields](#fields-of-get-v1status)"},
     ),
+    "GET /v1/log": Route(
+        "Show the last log events of this process, at most 1 000 and 192 KiB, oldest first. For `support-bundle`, and"
+        " where the runtime keeps no log.",
+        "",
+        {"200": "JSON Lines: [log events](log-events.md)"},
+    ),
     "GET /v1/usage": Route(
         "List the usage records, oldest first, then those of workloads that are gone which wait for a person.",
         "`?state=`: only records in that [state](records.md).",

@@ -5,6 +5,7 @@ Invariants:
 - Never a token, a key, a credential or a request's body.
 - No thread waits for the reader of stdout: a stuck log agent shuts no gate, and delays no probe and no end. What it
   does not take is dropped and counted.
+- The last lines stay in memory, bounded in number and bytes, for `GET /v1/log`: also those that no reader took.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ class Speak(Protocol):
 
 
 LINES_WAITING_MAX: Final = 1000
+LINES_KEPT_MAX: Final = 1000
+BYTES_KEPT_MAX: Final = 192 * 1024
+"""An idle sidecar logs a few lines an hour, of some 300 bytes each; the objects around 1000 lines take 40 KB more."""
 PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
@@ -48,6 +52,27 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class LastLines:
+    """The last lines of the log, oldest first. Used with the lock of the handler that writes them."""
+
+    def __init__(self, lines_max: int = LINES_KEPT_MAX, bytes_max: int = BYTES_KEPT_MAX) -> None:
+        """Keep at most so many lines, and bytes."""
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._lines_max, self._bytes_max = lines_max, bytes_max
+
+    def add(self, line: bytes) -> None:
+        """Keep a line, and forget the oldest where there are too many."""
+        self._lines.append(line)
+        self._bytes += len(line)
+        while len(self._lines) > self._lines_max or self._bytes > self._bytes_max:
+            self._bytes -= len(self._lines.popleft())
+
+    def text(self) -> bytes:
+        """Return them all."""
+        return b"".join(self._lines)
+
+
 class Lines(logging.Handler):
     """Writes lines to a file descriptor without ever waiting for its reader.
 
@@ -60,12 +85,14 @@ class Lines(logging.Handler):
         self._handle = handle
         self._waiting: deque[bytes] = deque()
         self._writing = False
+        self._last = LastLines()
         self.dropped = 0
         os.register_at_fork(after_in_child=self._forget)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called with the handler's lock held, so nothing here may wait."""
         line = self.format(record).encode() + b"\n"
+        self._last.add(line)
         if not self._writing and len(line) <= select.PIPE_BUF and self._has_room():
             self._write(line)
         elif len(self._waiting) >= LINES_WAITING_MAX:
@@ -73,6 +100,11 @@ class Lines(logging.Handler):
         else:
             self._waiting.append(line)
             self._begin()
+
+    def last(self) -> bytes:
+        """Return the last lines, oldest first."""
+        with self._guard():
+            return self._last.text()
 
     def drain(self, seconds: float) -> None:
         """Wait a moment for queued lines to be written; a slower reader loses them."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from sidecar.api import flask_proof, flask_usage, problem
+from sidecar import log
+from sidecar.api import flask_log, flask_proof, flask_usage, problem
 from sidecar.api.flask_usage import response
 from sidecar.api.json_body import Malformed
 from sidecar.api.ports import StatusPort
@@ -58,6 +59,7 @@ def application(view: StatusPort) -> WSGI:
     def malformed(exc: Malformed) -> Response:
         return response(refusal(400, "bad_request", str(exc)))
 
+    flask_log.add(app, log.LINES.last)
     flask_usage.add(app, view.usage)
     flask_proof.add(app, view.proofs)
     return app

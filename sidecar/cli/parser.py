@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import __version__
-from sidecar.cli import doctor, ecs_render, manifest, settings, usage_parser
+from sidecar.cli import doctor, ecs_render, manifest, settings, support_bundle, usage_parser
 from sidecar.cli.commands import Commands
 from sidecar.cli.output import run_printing
 
@@ -138,6 +138,7 @@ def _add_clients(commands: Commands) -> None:
 
 def _add_checks(commands: Commands) -> None:
     doctor.add_parser(commands)
+    support_bundle.add_parser(commands)
     verify = commands.add(
         "verify",
         _verify,

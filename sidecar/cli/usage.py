@@ -107,14 +107,14 @@ def _report(body: bytes, pause: Pause) -> None:
 def _push(body: bytes, pause: Pause) -> ClientResponse:
     for seconds in RETRY_SECONDS:
         try:
-            return _request("POST", "/v1/usage", body)
+            return request("POST", "/v1/usage", body)
         except NoResponse:
             pause(seconds)
-    return _request("POST", "/v1/usage", body)
+    return request("POST", "/v1/usage", body)
 
 
 def _show(as_json: bool) -> None:
-    response = _request("GET", "/v1/usage")
+    response = request("GET", "/v1/usage")
     if as_json:
         _read(response)
         _write(json_text(response.body) + b"\n")
@@ -123,7 +123,7 @@ def _show(as_json: bool) -> None:
 
 
 def _retry(body: bytes) -> None:
-    response = _request("POST", "/v1/usage/retry", body)
+    response = request("POST", "/v1/usage/retry", body)
     if _records(response):
         sys.stdout.write(_table(response))
     else:
@@ -135,12 +135,12 @@ def _export(elapsed: Callable[[], float]) -> None:
     count, shown_at, shown = 0, elapsed(), False
     while target is not None:
         try:
-            response = _request("GET", target)
+            response = request("GET", target)
         except CommandFailed as exc:
             raise CommandFailed(exc.code, f"{exc}\nthe export ended after {count} lines and is incomplete") from exc
         _write(json_text(response.body))
         count += response.body.count(b"\n")
-        target = _next_page(response, target, count)
+        target = next_page(response, target, count)
         if sys.stderr.isatty() or elapsed() - shown_at > PROGRESS_SECONDS:
             sys.stderr.write(f"{count} lines\n")
             shown_at, shown = elapsed(), True
@@ -148,7 +148,7 @@ def _export(elapsed: Callable[[], float]) -> None:
         sys.stderr.write(f"{count} lines, complete\n")
 
 
-def _next_page(response: ClientResponse, target: str, count: int) -> str | None:
+def next_page(response: ClientResponse, target: str, count: int) -> str | None:
     """Return the target of the next page, or None after the last. Raises CommandFailed for any other link."""
     if not response.link:
         return None
@@ -192,7 +192,7 @@ def _read(response: ClientResponse) -> Mapping[str, object]:
     return found
 
 
-def _request(method: str, target: str, body: bytes | None = None) -> ClientResponse:
+def request(method: str, target: str, body: bytes | None = None) -> ClientResponse:
     """Send a request to the sidecar of this container. Raises CommandFailed for every status but 200, SettingsError."""
     addresses = local_client.listener_addresses("api_bind")
     headers = {"Content-Type": "application/json", "Connection": "close"}

@@ -157,3 +157,29 @@ def test_a_line_that_found_no_thread_is_written_with_the_next(monkeypatch: pytes
     os.close(writes)
     assert os.read(reads, 100) == b"first\nsecond\n"
     os.close(reads)
+
+
+def kept(*lengths: int, lines_max: int = 3, bytes_max: int = 100) -> list[int]:
+    last = log.LastLines(lines_max, bytes_max)
+    for number, length in enumerate(lengths):
+        last.add(bytes([number]) * length)
+    text = last.text()
+    return [number for number in range(len(lengths)) if bytes([number]) in text]
+
+
+def test_the_last_lines_are_bounded_in_number_and_bytes() -> None:
+    assert kept(10, 10) == [0, 1]
+    assert kept(10, 10, 10, 10) == [1, 2, 3]
+    assert kept(60, 60, 40) == [1, 2]
+    assert kept(10, 10, 101) == [], "a line that is longer than all the room pushes the others out, and itself"
+    assert kept(10, 10, 101, 5) == [3]
+
+
+@pytest.mark.usefixtures("started")
+def test_a_line_is_kept_in_memory_as_it_was_written(capfd: pytest.CaptureFixture[str]) -> None:
+    log.start("info")
+    log.LOGGER.debug("not.logged")
+    log.event("gate.opened", workload="6f1c")
+    written, _ = capfd.readouterr()
+    assert log.LINES.last().decode().endswith(written)
+    assert b"not.logged" not in log.LINES.last()

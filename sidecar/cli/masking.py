@@ -1,0 +1,99 @@
+"""Mask what is secret in a text that leaves this machine.
+
+A second barrier: what is collected for a support bundle has no secrets in it to begin with.
+
+Invariants:
+- A secret is found by its value, as it stands in the environment and in the files that the environment names, however
+  it is quoted; and by its form, where no source is known: a signed token, an access key, a password in a URL.
+- What is too short to be told from a word is found by its form alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+MASK: Final = b"[masked]"
+SHORTEST: Final = 6
+"""Characters of a secret that is found by its value."""
+FILE_BYTES_MAX: Final = 65_536
+SECRET_NAME: Final = re.compile(
+    r"SECRET|TOKEN|PASSW|CREDENTIALS_RELATIVE_URI|API_?KEY|ACCESS_KEY|PRIVATE", re.IGNORECASE
+)
+TOKEN_FILES: Final = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "SIDECAR_API_TOKEN_FILE",
+)
+"""Variables that name a file with a secret in it."""
+MOUNTED_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
+FORMS: Final = (
+    re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),
+    re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"),
+    re.compile(rb"(?<=://)[^\s/@\"']+(?=@)"),
+    re.compile(rb"(?<=Bearer )[A-Za-z0-9._~+/=-]{8,}"),
+)
+"""JSON Web Tokens; AWS access key ids; user and password in a URL; a bearer token."""
+
+
+class Masking:
+    """What is secret here."""
+
+    def __init__(self, env: Mapping[str, str], token_files: Iterable[Path] = ()) -> None:
+        """`token_files`: files with a secret that no variable names."""
+        named = (Path(env[name]) for name in TOKEN_FILES if env.get(name))
+        files = (_content(path) for path in (*named, *token_files, Path(MOUNTED_TOKEN)))
+        values = {*_in_environment(env), *files}
+        texts = {form for value in values if len(value) >= SHORTEST for form in _forms(value)}
+        self._known = sorted(texts, key=len, reverse=True)
+
+    def masked(self, content: bytes) -> bytes:
+        """Return the content with everything secret replaced."""
+        for secret in self._known:
+            content = content.replace(secret, MASK)
+        for form in FORMS:
+            content = form.sub(MASK, content)
+        return content
+
+
+def _in_environment(env: Mapping[str, str]) -> Iterator[str]:
+    for name, value in env.items():
+        if SECRET_NAME.search(name) and not name.endswith("_FILE"):
+            yield value.strip()
+        if "://" in value and "@" in value:
+            yield from _passwords(value)
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Yield the password in a URL, as it is written and decoded."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return
+    if password:
+        yield from (password, unquote(password))
+
+
+def _forms(secret: str) -> tuple[bytes, ...]:
+    """Return the ways in which a text can be written: plain, in JSON, in a URL."""
+    in_json = (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+    written = (
+        secret,
+        *in_json,
+        quote(secret, errors="surrogateescape"),
+        quote(secret, safe="", errors="surrogateescape"),
+    )
+    return tuple(one.encode("utf-8", "surrogateescape") for one in written)
+
+
+def _content(path: Path) -> str:
+    """Return what is in a file; empty where it cannot be read, since no part has it from there either."""
+    try:
+        with path.open("rb") as file:
+            return file.read(FILE_BYTES_MAX).decode("utf-8", "surrogateescape").strip()
+    except OSError:
+        return ""
