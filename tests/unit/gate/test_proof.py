@@ -291,6 +291,7 @@ def test_a_refusal_has_the_reason_of_the_error_table(
     refused = found.refused()
     assert (refused.why, refused.reason) == (why, result.reason)
     assert refused.hint.startswith(result.hint)
+    assert refused.retry_after_seconds == (None if why is NoProof.DENIED else PAUSE_SECONDS)
     logged = events.one("proof.refused")
     assert logged["reason"] == result.reason
     assert logged["aws_error"] == (None if result is FORGED else result.code)
@@ -345,6 +346,15 @@ def test_the_child_has_half_a_minute(desk: Open) -> None:
     desk(child).prove()
     assert len(child.deadlines) == 1
     assert BUDGET_SECONDS == 30
+
+
+def test_a_child_that_starts_while_the_process_stops_is_killed(desk: Open) -> None:
+    child = FakeChild()
+    found = desk(child)
+    found.proofs.stop()
+    assert found.refused().reason == "asking_failed"
+    assert child.killed
+    assert child.closed
 
 
 def test_stopping_kills_the_child_that_asks(desk: Open) -> None:
