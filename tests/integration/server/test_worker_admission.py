@@ -73,6 +73,13 @@ def test_a_route_needs_the_token_and_a_probe_does_not(guarded: Server) -> None:
     assert guarded.ask("api", "/healthz")[0] == 200
 
 
+def test_a_proof_needs_the_token_too(guarded: Server) -> None:
+    nonce = b'{"nonce": "0123456789abcdef"}'
+    assert guarded.ask("api", "/v1/proof", method="POST", body=nonce)[0] == 401
+    known = f"Authorization: Bearer {TOKEN}\r\n"
+    assert guarded.ask("api", "/v1/proof", method="POST", headers=known, body=nonce)[0] == 200
+
+
 def test_a_push_without_the_token_is_refused_and_with_it_kept(guarded: Server) -> None:
     assert guarded.ask("api", "/v1/usage", method="POST", body=EVENT)[0] == 401
     proof = f"Authorization: Bearer {TOKEN}\r\n"
