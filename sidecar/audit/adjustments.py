@@ -13,19 +13,21 @@ Sources: AWS Marketplace API Reference, Agreement Service, BatchCreateBillingAdj
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import ROUND_DOWN, Decimal, InvalidOperation, localcontext
-from itertools import groupby
+from decimal import Decimal
 from typing import Final
 
 from sidecar.audit.overbilled import Overbilled
 from sidecar.audit.rows import units
-from sidecar.metering.quantities import MICROS_PER_UNIT, plain
+from sidecar.metering.quantities import EXACT, floor_to, plain
+from sidecar.settings.dimensions import PLACES
 
 OPERATION: Final = "BatchCreateBillingAdjustmentRequest"
 ENTRIES: Final = "billingAdjustmentRequestEntries"
 REASON: Final = "INCORRECT_METERING"
-AMOUNT_PLACES: Final = Decimal("0.00000001")
+AMOUNT_PLACES: Final = 8
+RATE: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 DESCRIPTION_MAX: Final = 500
 EVIDENCE_MAX: Final = 50
 """Findings that are listed of one entry."""
@@ -43,79 +45,94 @@ UNKNOWN: Final[Mapping[str, str]] = {
 """Field that is null → how to complete it."""
 
 
+class Invoice:
+    """What was billed too much on one invoice, added up as it comes."""
+
+    def __init__(self, first: Overbilled) -> None:
+        self._first, self.key = first, _key(first)
+        self._amount: Decimal | None = Decimal(0)
+        self._quantities: dict[str, int] = {}
+        self._notes: set[str] = set()
+        self._digest = hashlib.sha256()
+        self._findings: list[dict[str, object]] = []
+        self._count = 0
+
+    def add(self, row: Overbilled) -> None:
+        """Add a finding."""
+        micros = int(row.micros)
+        self._amount = _more(self._amount, micros, row.rate)
+        self._quantities[row.dimension] = self._quantities.get(row.dimension, 0) + micros
+        self._digest.update("\x1f".join((*row[:-1], "\x1e")).encode())
+        self._count += 1
+        if row.note and len(self._notes) < EVIDENCE_MAX:
+            self._notes.add(row.note)
+        if len(self._findings) < EVIDENCE_MAX:
+            self._findings.append(_finding(row))
+
+    def entry(self) -> dict[str, str | None]:
+        """Return the entry of the request."""
+        return {
+            "agreementId": self._first.agreement or None,
+            "originalInvoiceId": None,
+            "adjustmentAmount": plain(floor_to(self._amount, AMOUNT_PLACES)) if self._amount else None,
+            "currencyCode": self._first.currency or None,
+            "adjustmentReasonCode": REASON,
+            "description": self._description(),
+            "clientToken": f"reconcile-{self._digest.hexdigest()[:40]}",
+        }
+
+    def review(self, number: int) -> dict[str, object]:
+        """Return what a person should know about the entry of that number."""
+        return {
+            "entry": number,
+            "month": self._first.month,
+            "account": self._first.account or None,
+            "missing": {name: UNKNOWN[name] for name, value in self.entry().items() if value is None},
+            "notes": sorted(self._notes),
+            "findings": self._findings,
+            "findings_left_out": self._count - len(self._findings),
+        }
+
+    def _description(self) -> str:
+        parts = ", ".join(f"{units(micros)} of {dimension}" for dimension, micros in sorted(self._quantities.items()))
+        words = f"Billed more than was used in {self._first.month}: {parts}."
+        return words if len(words) <= DESCRIPTION_MAX else words[: DESCRIPTION_MAX - 1] + "…"
+
+
 def draft(found: Iterable[Overbilled]) -> dict[str, object]:
     """Return the document for what AWS billed too much, which comes by month, account, agreement and currency."""
-    entries, review = [], []
-    for rows in _invoices(found):
-        entry, about = _entry(rows)
-        entries.append(entry)
-        review.append({"entry": len(entries), **about})
+    invoices = list(_invoices(found))
     return {
         "made_by": MADE_BY,
         "operation": OPERATION,
         "sent": False,
         "note": NOTE,
-        "request": {ENTRIES: entries},
-        "review": review,
+        "request": {ENTRIES: [one.entry() for one in invoices]},
+        "review": [one.review(number) for number, one in enumerate(invoices, start=1)],
     }
 
 
-def _invoices(found: Iterable[Overbilled]) -> Iterator[list[Overbilled]]:
-    groups = groupby(found, key=lambda row: (row.month, row.account, row.agreement, row.currency))
-    return (list(rows) for _, rows in groups)
+def _invoices(found: Iterable[Overbilled]) -> Iterator[Invoice]:
+    invoice: Invoice | None = None
+    for row in found:
+        if invoice is None or invoice.key != _key(row):
+            if invoice is not None:
+                yield invoice
+            invoice = Invoice(row)
+        invoice.add(row)
+    if invoice is not None:
+        yield invoice
 
 
-def _entry(rows: list[Overbilled]) -> tuple[dict[str, str | None], dict[str, object]]:
-    first = rows[0]
-    entry: dict[str, str | None] = {
-        "agreementId": first.agreement or None,
-        "originalInvoiceId": None,
-        "adjustmentAmount": _amount(rows),
-        "currencyCode": first.currency or None,
-        "adjustmentReasonCode": REASON,
-        "description": _description(rows),
-        "clientToken": _token(rows),
-    }
-    missing = {name: UNKNOWN[name] for name, value in entry.items() if value is None}
-    about: dict[str, object] = {
-        "month": first.month,
-        "account": first.account or None,
-        "missing": missing,
-        "notes": sorted({row.note for row in rows if row.note}),
-        "findings": [_finding(row) for row in rows[:EVIDENCE_MAX]],
-        "findings_left_out": max(0, len(rows) - EVIDENCE_MAX),
-    }
-    return entry, about
+def _key(row: Overbilled) -> tuple[str, str, str, str]:
+    return row.month, row.account, row.agreement, row.currency
 
 
-def _amount(rows: Iterable[Overbilled]) -> str | None:
-    """Return the amount, exact and then cut; None where a price is unknown or is none."""
-    with localcontext(prec=200):
-        total = Decimal(0)
-        for row in rows:
-            try:
-                total += Decimal(int(row.micros)) / MICROS_PER_UNIT * Decimal(row.rate)
-            except InvalidOperation:
-                return None
-        if not total.is_finite() or total <= 0:
-            return None
-        return plain(total.quantize(AMOUNT_PLACES, ROUND_DOWN))
-
-
-def _description(rows: list[Overbilled]) -> str:
-    quantities: dict[str, int] = {}
-    for row in rows:
-        quantities[row.dimension] = quantities.get(row.dimension, 0) + int(row.micros)
-    parts = ", ".join(f"{units(micros)} of {dimension}" for dimension, micros in sorted(quantities.items()))
-    words = f"Billed more than was used in {rows[0].month}: {parts}."
-    return words if len(words) <= DESCRIPTION_MAX else words[: DESCRIPTION_MAX - 1] + "…"
-
-
-def _token(rows: Iterable[Overbilled]) -> str:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update("\x1f".join((*row[:-1], "\x1e")).encode())
-    return f"reconcile-{digest.hexdigest()[:40]}"
+def _more(amount: Decimal | None, micros: int, rate: str) -> Decimal | None:
+    """Return the amount with another one added, exactly; None once a price is unknown or is none."""
+    if amount is None or not RATE.fullmatch(rate):
+        return None
+    return EXACT.fma(Decimal(micros).scaleb(-PLACES), Decimal(rate), amount)
 
 
 def _finding(row: Overbilled) -> dict[str, object]:

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -110,6 +111,8 @@ def opened(name: str, reading: Reading) -> Iterator[tuple[IO[bytes], IO[bytes]]]
 
 
 def _stdin() -> io.BufferedReader:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "stdin is closed")
     return open(sys.stdin.fileno(), "rb", closefd=False)
 
 

@@ -28,6 +28,10 @@ NOTHING: Final = (
     "Nothing was compared with AWS: give --cloudtrail, --daily-usage or both. Only the exports were compared with each"
     " other."
 )
+NO_REGION: Final = (
+    "{} settled records name no Region, and so fit no line of the feed. Export again with this version, or add the log."
+)
+EMPTY: Final = "No record is in what was read and compared. Are the files, the days and the product those you mean?"
 PRODUCTS: Final = "The feed has more than one product: {}. Give --product-id, or what they share by name is added up."
 ALWAYS: Final = Period()
 
@@ -69,6 +73,8 @@ def reconcile(inputs: Inputs, spill: Spill, advance: Advance) -> Outcome:
         _compare_days(spill, outcome, used)
     if not inputs.compared:
         outcome.notes.append(NOTHING)
+    if not any(reading.rows for reading in outcome.readings.values()):
+        outcome.notes.append(EMPTY)
     return outcome
 
 
@@ -96,7 +102,7 @@ def _read(inputs: Inputs, spill: Spill, outcome: Outcome, advance: Advance) -> N
 def _compare_hours(inputs: Inputs, spill: Spill, outcome: Outcome) -> days.Used:
     """Compare hour by hour, and return our usage by day."""
     used: days.Used = {}
-    against = bool(inputs.cloudtrail)
+    against, placeless = bool(inputs.cloudtrail), 0
     spill.find_several()
     for rows in spill.hours():
         result = compare_hour(rows, against_billed=against)
@@ -104,10 +110,13 @@ def _compare_hours(inputs: Inputs, spill: Spill, outcome: Outcome) -> days.Used:
         outcome.add(Source.CLOUDTRAIL.value, result.billed)
         for row in result.settled:
             days.add_used(used, row)
+            placeless += not row.region
         if result.differences:
             spill.add_differences(outcome.count(result.differences))
             if not inputs.daily_usage:  # the feed has prices and agreements; two lists would credit twice
                 spill.add_overbilled(map(overbilled_by_hour, result.differences))
+    if placeless and inputs.daily_usage:
+        outcome.notes.append(NO_REGION.format(placeless))
     return used
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -86,6 +87,9 @@ def _run(args: argparse.Namespace) -> int:
     from sidecar.audit.reconcile import Inputs
     from sidecar.cli import reconcile
 
+    if args.first and args.last and args.first > args.last:
+        sys.stderr.write(f"usage reconcile: --from {args.first} is after --to {args.last}\n")
+        return 2
     inputs = Inputs(
         exports=args.exports,
         cloudtrail=args.cloudtrail,

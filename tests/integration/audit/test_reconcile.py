@@ -193,6 +193,15 @@ def test_events_of_another_product_are_not_ours(files: Files, tmp_path: Path, co
     assert kinds(compare(first, second, "--cloudtrail", both, "--product-code", "other")) != {}
 
 
+def test_records_without_a_region_are_noted_where_the_feed_is_compared(files: Files, compare: Compare) -> None:
+    first, second, trail, feed = files
+    for path in (first, second):
+        path.write_text(path.read_text().replace('"region": "us-east-1", ', ""))
+    assert compare(first, second, "--cloudtrail", trail)["equal"]
+    found = compare(first, second, "--daily-usage", feed)
+    assert any("12 settled records name no Region" in note for note in found["notes"])
+
+
 def test_without_anything_of_aws_the_result_says_that_nothing_was_compared(files: Files, run: Run) -> None:
     code, _, err = run(*files[:2])
     assert code == 0

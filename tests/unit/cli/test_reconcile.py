@@ -108,11 +108,19 @@ def test_what_cannot_be_read_is_65_and_nothing_is_compared(export: Path, tmp_pat
         ["x", "--to", "2025-13-01"],
         ["x", "--feed-column", "color=blue"],
         ["x", "--feed-column", "day="],
+        ["x", "--from", "2025-11-02", "--to", "2025-11-01"],
     ],
 )
 def test_a_wrong_flag_is_a_usage_error(arguments: list[str], capsys: Capture) -> None:
     assert code(*arguments) == 2
-    assert "usage:" in capsys.readouterr().err
+    assert "usage" in capsys.readouterr().err
+
+
+def test_files_without_any_record_are_noted(tmp_path: Path, trail: Path, capsys: Capture) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    assert code(empty, "--cloudtrail", trail, "--to", "2025-11-01") == Exit.OK
+    assert "No record is in what was read" in capsys.readouterr().err
 
 
 def test_stdin_is_an_input_once(export: Path, trail: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
