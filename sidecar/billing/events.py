@@ -51,7 +51,7 @@ class BillingEvents:
     workload: str = ""
     region: str = ""
     left_behind: int = 0
-    """Number of `usage.left_behind` logged."""
+    """Number of entries that the final flush has tried and not settled; at the end, of `usage.left_behind` logged."""
     dispositions: dict[str, int] = field(default_factory=lambda: {one.value: 0 for one in Disposition})
     """Decisions logged, by disposition."""
     attempts: Attempts = field(default_factory=Attempts)
@@ -205,9 +205,13 @@ class BillingEvents:
     def _entry(self, entry: Mapping[str, object]) -> dict[str, object]:
         return {"workload": self.workload, "product_code": self.product_code, "region": self.region, "left": entry}
 
+    def count_left(self, number: int) -> None:
+        """Take note of how much the final flush has not settled so far."""
+        self.left_behind = number
+
     def unsettled(self, entries: Sequence[Mapping[str, object]]) -> None:
         """Log what is not settled at the end, whole."""
-        self.left_behind += len(entries)
+        self.left_behind = len(entries)
         for entry in entries:
             hint = (
                 "The next start of this workload settles it, or another on this volume. Where the volume ends with the"

@@ -5,6 +5,7 @@ Invariants:
   is submitted. Where only this container ends, the running hour stays open.
 - A part of the budget is reserved for the running hour: closed hours may not use it up.
 - Each step runs whatever became of those before it.
+- What a try did not settle is counted while the flush still runs, so that a scrape sees it before the process ends.
 - What AWS has not answered is sent again while the budget lasts, with a last try just before its end. Once AWS has
   answered everything the flush is over: a long budget costs nothing while AWS answers.
 """
@@ -70,13 +71,16 @@ class FinalFlush:
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         sleep_seconds_max: float | None = None,
+        on_left: Callable[[int], None] = lambda _number: None,
     ) -> None:
         """Flush `ledger`. `submitter`: None where nothing may be sent. `sleep_seconds_max` is for a fast `now`.
 
-        `step` does what it is given, and says whether it could be done; it does not raise.
+        `on_left` is called with the number of entries that are not settled, after each try that left some, and at the
+        end. `step` does what it is given, and says whether it could be done; it does not raise.
         """
         self._ledger, self._sealer, self._submitter, self._step = ledger, sealer, submitter, step
         self._now, self._monotonic, self._sleep, self._sleep_seconds_max = now, monotonic, sleep, sleep_seconds_max
+        self._on_left = on_left
 
     def run(self, began: float, budget_seconds: float, task_keeps_running: bool) -> None:
         """Flush until the budget, which began at `began` (monotonic), is used up."""
@@ -93,6 +97,10 @@ class FinalFlush:
         elif not self._step("sealing the running hour", lambda: self._sealer.seal_running(later)):
             self._step("stopping pushes", self._ledger.stop_pushes)
         self._step("submitting the running hour", lambda: self._settle(later, deadline, last_try_at))
+        self._count_left()
+
+    def _count_left(self) -> None:
+        self._step("counting what is left", lambda: self._on_left(len(self._ledger.unsettled())))
 
     def _expire(self, now: datetime) -> None:
         if self._submitter:
@@ -122,6 +130,8 @@ class FinalFlush:
 
     def _wait_for_next(self, submitter: Submitter, deadline: float, last: LastTry | None) -> list[UsageRecord]:
         """Wait until something may be sent again before `deadline`, and return it; nothing where nothing may."""
+        if self._sendable(self._now()):
+            self._count_left()
         while True:
             now, clock = self._now(), self._monotonic()
             waiting = [one for one in submitter.without_quarantined(self._sendable(now)) if not answered(one, now)]

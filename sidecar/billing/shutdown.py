@@ -71,6 +71,7 @@ class Shutdown:
             monotonic=self._monotonic,
             sleep=self._sleep,
             sleep_seconds_max=self._sleep_seconds_max,
+            on_left=self._events.count_left,
         )
         self._step("flushing", lambda: flush.run(began, self._budget_seconds, keeps_running))
         self._events.stopped(keeps_running)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.api.metrics import Metric
+from sidecar.billing import status
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
-from sidecar.metering.outcomes import Outcome, Refused
+from sidecar.metering.outcomes import Outcome, Refused, Unknown
 from sidecar.metering.quantities import parse_micros
 from sidecar.metering.sealed_request import SealedRequest
 from tests.fakes.log import Events
@@ -30,6 +32,51 @@ def test_the_end_settles_the_closed_hour_and_the_running_one(make_story: MakeSto
     refused.push([UsageEvent(dimension="requests", micros=parse_micros("1"))], story.clock.now(), answers.append)
     assert isinstance(answers[0], PushRefused)
     assert answers[0].status == 503
+
+
+def left_while_it_waits(story: Story) -> list[float]:
+    """End the workload; return what the metric said whenever the flush slept."""
+    seen: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        (found,) = (one for one in metrics(story) if one.name == "usage_left_behind_total")
+        seen.append(found.samples[0][1])
+        story.clock.advance(seconds)
+
+    story.loop._shutdown._sleep = sleep
+    story.end()
+    return seen
+
+
+def metrics(story: Story) -> list[Metric]:
+    return status.metrics(story.loop, {}, None, story.clock.now())
+
+
+def test_a_scrape_during_the_final_flush_sees_what_aws_has_not_taken(make_story: MakeStory, events: Events) -> None:
+    story = make_story(flush_seconds="60")
+    story.use("1")
+    story.clock.advance(3600)
+    story.use("2")
+    story.aws.always = Unknown(code="ReadTimeoutError")
+    seen = left_while_it_waits(story)
+    assert seen
+    assert set(seen) == {2}, "the closed hour and the running one"
+    assert len(events.of("usage.left_behind")) == story.loop.events.left_behind == 2
+
+
+def test_what_the_final_flush_settles_is_not_counted_as_left(make_story: MakeStory, events: Events) -> None:
+    story = make_story(flush_seconds="60")
+    story.use("1")
+    assert left_while_it_waits(story) == []
+    assert (events.of("usage.left_behind"), story.loop.events.left_behind) == ([], 0)
+
+
+def test_what_a_later_try_settles_is_no_longer_counted(make_story: MakeStory, events: Events) -> None:
+    story = make_story(flush_seconds="60")
+    story.use("1")
+    story.aws.answers = [Refused(code="ThrottlingException")]
+    assert left_while_it_waits(story)[0] == 1
+    assert (events.of("usage.left_behind"), story.loop.events.left_behind) == ([], 0)
 
 
 def test_a_restart_after_the_end_rolls_the_rest_of_the_hour_into_the_next(make_story: MakeStory) -> None:
