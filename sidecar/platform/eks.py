@@ -86,13 +86,21 @@ NAMELESS_POD: Final = Pod(uid="", name="", namespace="", service_account="", nod
 def _pod_of_token(path: Path) -> str | None:
     """Return the pod's uid in a projected token; None where there is no such token, or it names no pod."""
     try:
+        uid = token_claims(path)["kubernetes.io"]["pod"]["uid"]
+    except (LookupError, TypeError):
+        return None
+    return uid.strip() or None if isinstance(uid, str) else None
+
+
+def token_claims(path: Path) -> Mapping[str, Any]:
+    """Return what a token says, not verified; empty where there is none, or it cannot be read."""
+    try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                return None
+                return {}
             payload = file.read(TOKEN_BYTES_MAX).split(b".")[1]
         claims: Any = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
-        uid = claims["kubernetes.io"]["pod"]["uid"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return uid.strip() or None if isinstance(uid, str) else None
+        return {}
+    return claims if isinstance(claims, dict) else {}

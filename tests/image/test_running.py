@@ -81,6 +81,20 @@ def test_it_becomes_entitled_with_one_volume_and_nothing_else(
         assert "answer.save_failed" not in sidecar.logs()
 
 
+def test_doctor_runs_beside_it_with_what_was_left_of_the_sdk(
+    image: str, env: dict[str, str], volume: tuple[str, ...]
+) -> None:
+    with Running(image, env=env, flags=(*LOCKED_DOWN, *volume)) as sidecar:
+        sidecar.await_healthy()
+        checks = {
+            one["id"]: one
+            for one in json.loads(sidecar.exec("entitlement-sidecar", "doctor", "--json").stdout)["checks"]
+        }
+    assert checks["identity"]["status"] == "pass", checks
+    assert checks["iam"]["status"] == "pass", checks
+    assert [one for one in checks.values() if "the check broke" in one["seen"]] == []
+
+
 def test_it_tells_the_cluster_with_what_was_left_of_the_kubernetes_client(
     image: str, env: dict[str, str], tmp_path: Path
 ) -> None:

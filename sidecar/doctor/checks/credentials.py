@@ -21,6 +21,7 @@ from sidecar.doctor.context import IRSA_VARIABLES, Context
 from sidecar.doctor.finding import Finding, failed, passed, warned
 from sidecar.doctor.hints import failure_hint
 from sidecar.doctor.masking import masked
+from sidecar.doctor.web_identity import WebIdentity
 from sidecar.entitlement.answer import AnsweredBy
 from sidecar.marketplace import credentials
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed
@@ -44,6 +45,7 @@ NO_TASK_ROLE: Final = "a task without a task role"
 NODE_ROLE: Final = "the node's role"
 OUTSIDE: Final = "no credentials, outside EKS and ECS"
 ADDRESS: Final = "a credentials address that the SDK refuses"
+AUDIENCE: Final = "a service-account token for another audience"
 REFUSED: Final = "the SDK or STS refuses"
 FIXES: Final[Mapping[str, str]] = {
     STATIC: "Remove AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN from the container: they win over"
@@ -70,6 +72,8 @@ FIXES: Final[Mapping[str, str]] = {
     " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text.",
     ADDRESS: "Remove AWS_CONTAINER_CREDENTIALS_FULL_URI from the container: it names {host}. The SDK asks loopback and"
     " the addresses of ECS and EKS alone, and neither IRSA nor the task role needs the variable.",
+    AUDIENCE: "Remove the annotation eks.amazonaws.com/audience from serviceaccount {account} -n {namespace}, or the"
+    " audience from the token's volume, and recreate the pod: STS wants sts.amazonaws.com.",
     REFUSED: "{hint}",
 }
 
@@ -85,6 +89,8 @@ class Resolved:
     """Why none could be resolved, where one was tried."""
     failure_hint: str = ""
     operations: tuple[str, ...] = ()
+    token: WebIdentity | None = None
+    """What the token of IRSA says of itself, where there is one."""
     emulated: bool = False
     """Whether the settings name another endpoint than AWS's."""
 
@@ -113,6 +119,7 @@ def _resolve(context: Context) -> Resolved:
         failure=failure,
         failure_hint=hint,
         operations=context.operations,
+        token=WebIdentity.of(context.env.get(IRSA_VARIABLES[1], "")),
         emulated=bool(context.settings and context.settings.endpoint_url),
     )
 
@@ -124,7 +131,8 @@ def judged(found: Resolved) -> Finding:
     """Return the finding about what the SDK resolved."""
     env = found.env
     if found.failure is not None:
-        return failed(RULE, f"{found.failure.code}; {_environment(env)}", _failure_fix(found))
+        said = f"; {found.token}" if found.token else ""
+        return failed(RULE, f"{found.failure.code}; {_environment(env)}{said}", _failure_fix(found))
     if found.method is None:
         why = _why_none(env)
         return failed(RULE, f"{why}; {_environment(env)}", _filled(why, env))
@@ -182,6 +190,8 @@ def _failure_fix(found: Resolved) -> str:
         return _filled(POD_IDENTITY, env)
     if failure.code == "ValueError" and env.get(FULL) and not env.get(RELATIVE):
         return _filled(ADDRESS, env)
+    if failure.asked is AnsweredBy.STS and found.token and not found.token.for_sts:
+        return f"{_filled(AUDIENCE, env)}\n{found.failure_hint}"
     return found.failure_hint
 
 

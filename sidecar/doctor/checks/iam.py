@@ -27,8 +27,9 @@ NO_DRY_RUN: Final = "RegisterUsage has no dry run, and a real call would bill"
 REFUSED: Final = "AWS refuses the dry run, or refused a sidecar that runs here"
 STATEMENT: Final = '{"Effect": "Allow", "Action": "aws-marketplace:OPERATION", "Resource": "*"}'
 FIXES: Final[Mapping[str, str]] = {
-    NO_DRY_RUN: "The role's policy needs this statement; `entitlement-sidecar run` shows whether it is enough: "
-    + STATEMENT.replace("OPERATION", "RegisterUsage"),
+    NO_DRY_RUN: f"The role's policy needs this statement: {STATEMENT.replace('OPERATION', 'RegisterUsage')}\n"
+    "From a machine with your own credentials: aws iam simulate-principal-policy --policy-source-arn ROLE_ARN"
+    " --action-names aws-marketplace:RegisterUsage",
     REFUSED: "{hint}",
     "permission is missing": "{hint} Statement: " + STATEMENT,
 }

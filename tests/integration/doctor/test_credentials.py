@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from sidecar.doctor.finding import Status
 from tests.ports import free_port
 
-from .support import REGION, ROLE, SECRET_KEY, Container, text
+from .support import POD, REGION, ROLE, SECRET_KEY, Container, text
 
 POD_IDENTITY_MOUNT = "pods.eks.amazonaws.com"
 TOKEN = "token-of-the-container-that-nobody-may-see"
@@ -187,6 +189,30 @@ def test_a_trust_policy_that_refuses_fails_with_the_subject_it_needs(container: 
     assert found.seen.startswith("AccessDenied")
     assert "system:serviceaccount:shop:product" in found.fix
     assert "123456789012" not in text(found)
+
+
+def token_for(container: Container, audience: str) -> None:
+    claims = {"aud": [audience], "exp": 1_900_000_000, "kubernetes.io": {"pod": {"uid": POD}}}
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+    Path(container.env["AWS_WEB_IDENTITY_TOKEN_FILE"]).write_text(f"e30.{payload}.c2ln")
+
+
+def test_a_token_for_another_audience_that_sts_refuses_fails_with_what_sets_it(container: Container) -> None:
+    container.aws().fault("AssumeRoleWithWebIdentity", "InvalidIdentityToken", times=None)
+    token_for(container.irsa(), "vault.example")
+    found = container.check("credentials")
+    assert found.status is Status.FAIL
+    assert "its token is for vault.example, valid until 2030-03-17T17:46:40.000Z" in found.seen
+    assert "eks.amazonaws.com/audience" in found.fix
+
+
+def test_a_token_for_sts_that_is_refused_has_no_wrong_audience(container: Container) -> None:
+    container.aws().fault("AssumeRoleWithWebIdentity", "InvalidIdentityToken", times=None)
+    token_for(container.irsa(), "sts.amazonaws.com")
+    found = container.check("credentials")
+    assert found.status is Status.FAIL
+    assert "eks.amazonaws.com/audience" not in found.fix
+    assert "OIDC provider" in found.fix
 
 
 def test_an_sts_that_cannot_be_reached_fails(container: Container) -> None:
