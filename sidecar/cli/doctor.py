@@ -1,7 +1,8 @@
 """Run `doctor`: print each check with what was seen, the rule and the fix.
 
 Invariants:
-- Nothing is registered or billed, nothing is written, and no lock or port is taken: a sidecar may run beside it.
+- Nothing is registered or billed and no lock is taken: a sidecar may run beside it. What is written is a small file in
+  the state directory, removed at once; a port is bound for a moment where no sidecar answers.
 - stdout has the result alone; progress goes to stderr, and only to a terminal.
 """
 
@@ -50,6 +51,7 @@ def context_of(manifest_path: Path) -> Context:
         env=with_first_process(os.environ),
         manifest_path=manifest_path,
         read_status=lambda: read_status(manifest_path),
+        read_gate=lambda: read_gate(manifest_path),
     )
 
 
@@ -96,3 +98,9 @@ def read_status(manifest: Path) -> Mapping[str, object]:
     if status != 200:
         raise ValueError(f"{local_client.shown(addresses[0])} answers {status} ({found.get('reason')})")
     return found
+
+
+def read_gate(manifest: Path) -> tuple[int, Mapping[str, object]]:
+    """Return status and body of `/entitled`. Raises what `read_status` raises."""
+    addresses = local_client.listener_addresses("probe_bind", str(manifest))
+    return local_client.get_json(addresses, "GET /entitled", STATUS_SECONDS)

@@ -2,7 +2,7 @@
 
 Invariants:
 - Each thing is read once, when a check first asks for it; what cannot be read is a fault beside it, not an exception.
-- Nothing is written and no lock is taken: a sidecar may run beside it.
+- No lock is taken and nothing of a sidecar is changed: one may run beside it.
 - The SDK is asked in the environment that it has under `run` (`marketplace.sdk_environment`), and asks the same
   hosts.
 """
@@ -25,6 +25,7 @@ from sidecar.errors import PlatformError, Problem, SettingsError
 from sidecar.marketplace import sdk_environment
 from sidecar.marketplace.client import SERVICE, Marketplace
 from sidecar.platform import ecs, eks, identity, imds
+from sidecar.pod_status.access import API_MOUNT
 from sidecar.printable import one_line
 from sidecar.remote_clock import clock_for
 from sidecar.settings import MANIFEST_PATH, EntitlementCheck, PublicKey, Settings, sources, yaml_file
@@ -79,6 +80,10 @@ def _no_sidecar() -> Mapping[str, object]:
     raise OSError("not asked")
 
 
+def _no_gate() -> tuple[int, Mapping[str, object]]:
+    raise OSError("not asked")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What the checks look at. Properties are read once, on first use."""
@@ -89,11 +94,15 @@ class Context:
     seal_path: Path = SEAL_PATH
     read_status: Callable[[], Mapping[str, object]] = _no_sidecar
     """Asks a running sidecar for its status. Raises OSError, ValueError or SettingsError where none answers."""
+    read_gate: Callable[[], tuple[int, Mapping[str, object]]] = _no_gate
+    """Asks the probe listener for `/entitled`: status and body. Raises what `read_status` raises."""
     now: Callable[[], datetime] = field(default_factory=lambda: SystemClock().now)
     """This host's time."""
     read_instance_region: Callable[[Mapping[str, str]], str | None] = imds.read_region
     tokens: tuple[Path, ...] = eks.TOKENS
     """Where the pod's service-account tokens are mounted."""
+    api_mount: Path = API_MOUNT
+    """Where the token for the cluster's API is mounted, if it is."""
 
     # -- settings ----------------------------------------------------------------------------------
 

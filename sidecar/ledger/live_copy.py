@@ -34,27 +34,36 @@ CHUNK: Final = 1024 * 1024
 @contextmanager
 def copied(path: Path, ours: Path) -> Iterator[Path]:
     """Yield where a copy of the ledger at `path` is, beside ours, until the block ends. Raises LedgerError."""
-    copy = ours.with_name(ours.name + SUFFIX)
+    with copied_to(path, ours.with_name(ours.name + SUFFIX)) as copy:
+        yield copy
+
+
+@contextmanager
+def copied_to(path: Path, copy: Path) -> Iterator[Path]:
+    """Yield `copy`, a copy of the ledger at `path`, until the block ends. Raises LedgerError."""
     try:
-        remove(ours)
+        _remove(copy)
         _copy(path, copy)
         yield copy
     except OSError as exc:
         raise as_ledger_error(exc, path) from exc
     finally:
-        remove(ours)
+        _remove(copy)
 
 
 def remove(ours: Path) -> None:
     """Delete the copy beside `ours`, if there is one."""
-    copy = ours.with_name(ours.name + SUFFIX)
+    _remove(ours.with_name(ours.name + SUFFIX))
+
+
+def _remove(copy: Path) -> None:
     for part in (copy, wal.path_of(copy)):
         part.unlink(missing_ok=True)
 
 
 def _copy(path: Path, copy: Path) -> None:
     log, log_copy = wal.path_of(path), wal.path_of(copy)
-    free = os.statvfs(path.parent)
+    free = os.statvfs(copy.parent)
     size = sum(part.stat().st_size for part in (path, log) if part.exists())
     if size * FREE_SHARE > free.f_bavail * free.f_frsize:
         raise LedgerError("ledger_full", f"{path.name} has {size} bytes, which is more than half of what is free.")

@@ -123,6 +123,15 @@ def open_known(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None
     return connection
 
 
+def open_copy(path: Path, now: datetime, on_doubt: OnDoubt) -> sqlite3.Connection:
+    """Return a connection to a copy of any workload's ledger, in the newest shape. Raises LedgerError."""
+    with _opened(path, on_doubt) as (connection, known, log):
+        integrity.check(connection, known)
+        _make_durable(connection, path, log)
+        migrate(connection, now)
+    return connection
+
+
 @contextmanager
 def _opened(path: Path, on_doubt: OnDoubt | None) -> Iterator[tuple[sqlite3.Connection, int, wal.Finding]]:
     """Yield a connection, the version of the file's schema and what its log is like; close it where the block fails.

@@ -6,7 +6,8 @@ Invariants:
 - No ledger on a network file system: its locks and its fsync may report success without effect.
 - A file that cannot be read is renamed, never deleted, and never over another one.
 
-Sources: flock(2), proc_pid_mountinfo(5), sqlite.org/wal.html ("does not work over a network filesystem").
+Sources: flock(2), proc_pid_mountinfo(5), proc_locks(5), sqlite.org/wal.html ("does not work over a network
+filesystem").
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sidecar.ledger.errors import LedgerError, as_ledger_error
 from sidecar.ledger.kept_file import sync_directory, workload_digest
 
 MOUNTINFO: Final = Path("/proc/self/mountinfo")
+LOCKS: Final = Path("/proc/locks")
 NETWORK: Final = frozenset(
     ["nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "ocfs2", "gfs2"]
 )
@@ -58,8 +60,13 @@ def prepare(state_dir: Path, mountinfo: Path = MOUNTINFO) -> None:
         kind = file_system(state_dir.resolve(), mountinfo.read_text("utf-8", "replace") if mountinfo.exists() else "")
     except OSError as exc:
         raise as_ledger_error(exc, state_dir) from exc
-    if kind in NETWORK or (kind.startswith("fuse.") and kind not in LOCAL_FUSE):
+    if is_network(kind):
         raise LedgerError("ledger_on_network_file_system", f"{state_dir} is on {kind}.")
+
+
+def is_network(kind: str) -> bool:
+    """Return whether a type of file system is another machine's, so that no ledger may be there."""
+    return kind in NETWORK or (kind.startswith("fuse.") and kind not in LOCAL_FUSE)
 
 
 def was_opened(state_dir: Path, workload: str) -> bool:
@@ -72,7 +79,7 @@ def was_opened(state_dir: Path, workload: str) -> bool:
 
 def ownership(state_dir: Path) -> str:
     """Return whose the directory is, and as whom we run: the first thing to look at where it cannot be written."""
-    found = next((one for one in (state_dir, *state_dir.parents) if one.exists()), Path("/"))
+    found = next((one for one in (state_dir, *state_dir.parents) if os.path.exists(one)), Path("/"))
     try:
         stat = found.stat()
     except OSError as exc:
@@ -169,6 +176,21 @@ def is_free(path: Path) -> bool:
     except LedgerError:
         return False
     return True
+
+
+def holder(path: Path, locks: Path = LOCKS) -> str:
+    """Return the process that holds the lock of the ledger at `path`, by the kernel's list of locks.
+
+    Takes no lock. Empty where none holds it; a process of another container is not in that list.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        inode = lock.stat().st_ino
+        rows = [line.split() for line in locks.read_text("ascii", "replace").splitlines()]
+        held = any("FLOCK" in row and any(field.endswith(f":{inode}") for field in row) for row in rows)
+        return lock.read_text("utf-8", "replace").strip()[:200] or "a process" if held else ""
+    except OSError:
+        return ""
 
 
 def set_aside(path: Path, now: datetime) -> Path:

@@ -37,6 +37,9 @@ class Container:
     running: ExitStack
     status: Mapping[str, object] | None = None
     """What a sidecar that runs here answers; None: there is none."""
+    gate: Mapping[str, object] | None = None
+    """What it answers to `/entitled`; None: nothing listens."""
+    api_mount: Path = Path("/nowhere")
     manifest: Path = field(init=False)
     seal: Path = field(init=False)
     env: dict[str, str] = field(init=False)
@@ -71,6 +74,8 @@ class Container:
             manifest_path=self.manifest,
             seal_path=self.seal,
             read_status=self._read_status,
+            read_gate=self._read_gate,
+            api_mount=self.api_mount,
             read_instance_region=lambda env: None,
             tokens=(),
         )
@@ -126,6 +131,11 @@ class Container:
         if self.status is None:
             raise ConnectionRefusedError("no sidecar listens")
         return self.status
+
+    def _read_gate(self) -> tuple[int, Mapping[str, object]]:
+        if self.gate is None:
+            raise ConnectionRefusedError("no sidecar listens")
+        return 200, self.gate
 
 
 def text(finding: Finding) -> str:

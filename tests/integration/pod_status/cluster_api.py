@@ -41,6 +41,8 @@ class ClusterApi:
     fault: Callable[[str, str], Answer | None] = lambda _method, _path: None
     connections: int = 0
     hangs: bool = False
+    denied: set[str] = field(default_factory=set)
+    """Rights that the account does not have, such as `patch pods/status`."""
     over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -127,6 +129,8 @@ class ClusterApi:
             return 415, None
         if said := self.fault(method, path):
             return said
+        if (method, path) == ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"):
+            return self._review(body)
         if (method, path) == ("PATCH", "/api/v1/namespaces/shop/pods/product-1/status"):
             return self._patch_status(body)
         if (method, path) == ("POST", "/api/v1/namespaces/shop/events"):
@@ -134,6 +138,12 @@ class ClusterApi:
         if method == "PATCH" and path.startswith("/api/v1/namespaces/shop/events/"):
             return self._count(path.rpartition("/")[2], body)
         return 404, None
+
+    def _review(self, body: dict[str, Any]) -> Answer:
+        asked = body["spec"]["resourceAttributes"]
+        resource = "/".join(part for part in (asked["resource"], asked.get("subresource")) if part)
+        allowed = asked["namespace"] == "shop" and f"{asked['verb']} {resource}" not in self.denied
+        return 201, {**body, "status": {"allowed": allowed}}
 
     def _patch_status(self, body: dict[str, Any]) -> Answer:
         if body["metadata"].get("uid", UID) != UID:

@@ -1,0 +1,88 @@
+"""Check whether a sidecar answers on both listeners and what it shows, or whether their ports are free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sidecar.doctor.context import Context
+from sidecar.doctor.finding import Finding, failed, passed, skipped, warned
+from sidecar.errors import SettingsError
+from sidecar.printable import one_line
+from sidecar.server import listeners
+from sidecar.settings import Settings
+
+RULE: Final = (
+    "One sidecar answers on the probe listener and on the product's listener, and its gate is open; where none runs,"
+    " both ports are free."
+)
+TAKEN: Final = "a port is taken, or cannot be listened on"
+HALF: Final = "only one of the listeners answers"
+OTHER: Final = "the sidecar of another product answers"
+STOPPED: Final = "a loop of the sidecar has stopped"
+SHUT: Final = "the gate is shut"
+PENDING: Final = "the gate is not open yet"
+OVERDUE: Final = "usage is overdue"
+FIXES: Final[Mapping[str, str]] = {
+    TAKEN: "Stop what listens there (`ss -ltnp` on the node, or in a shared network namespace), or set {settings} to"
+    " another address, and the product and the probes with it.",
+    HALF: "Compare SIDECAR_PROBE_BIND, SIDECAR_API_BIND and SIDECAR_API_TOKEN_FILE here with those of the sidecar that"
+    " runs; where they agree, restart its container.",
+    OTHER: "Give this sidecar ports of its own (SIDECAR_PROBE_BIND, SIDECAR_API_BIND), or correct"
+    " SIDECAR_PRODUCT_CODE.",
+    STOPPED: "Restart the container, and keep its log for the product's vendor: it says why.",
+    SHUT: "{hint}",
+    PENDING: "{hint}",
+    OVERDUE: "entitlement-sidecar usage shows what AWS answers for each record.",
+}
+
+
+def check(context: Context) -> Finding:
+    """Return what answers on the two listeners."""
+    settings = context.settings
+    if settings is None:
+        return skipped(RULE, "not checked: the settings do not name them")
+    try:
+        gate, gate_fault = dict(context.read_gate()[1]), ""
+    except (OSError, ValueError, SettingsError) as exc:
+        gate, gate_fault = {}, one_line(str(exc))
+    running = context.running
+    if not gate and running.status is None:
+        return _nothing_runs(settings, gate_fault)
+    if not gate or "entitled" not in gate:
+        return failed(RULE, f"only the product's listener answers; probe: {gate_fault or 'no gate'}", FIXES[HALF])
+    if running.status is None:
+        return failed(RULE, f"only the probe listener answers; product's: {running.fault}", FIXES[HALF])
+    return _runs(settings, gate, running.status)
+
+
+def _nothing_runs(settings: Settings, fault: str) -> Finding:
+    """Return whether the ports are free; they are bound and released at once."""
+    try:
+        bound = listeners.listen(settings)
+    except SettingsError as exc:
+        names = " or ".join(dict.fromkeys(problem.setting for problem in exc.problems))
+        seen = f"no sidecar answers ({fault}), and " + "; ".join(map(str, exc.problems))
+        return failed(RULE, seen, FIXES[TAKEN].format(settings=names))
+    addresses = ", ".join(f"{one.name} {one.address}" for one in bound)
+    for one in bound:
+        one.sock.close()
+    return passed(RULE, f"no sidecar runs here, and the ports are free: {addresses}")
+
+
+def _runs(settings: Settings, gate: Mapping[str, object], status: Mapping[str, object]) -> Finding:
+    shown, hint = str(gate.get("status")), one_line(str(gate.get("hint")))
+    seen = f"sidecar {status.get('version')}, since {status.get('started_at')}: {shown} ({gate.get('reason')})"
+    if gate.get("product_code") != settings.product_code:
+        return failed(RULE, f"{seen}, of product {gate.get('product_code')}", FIXES[OTHER])
+    loops = status.get("loops")
+    stopped = [name for name, state in loops.items() if state != "running"] if isinstance(loops, dict) else []
+    if stopped:
+        return failed(RULE, f"{seen}; stopped: {', '.join(stopped)}", FIXES[STOPPED])
+    if shown == "pending":
+        return warned(RULE, seen, FIXES[PENDING].format(hint=hint))
+    if gate.get("entitled") is not True:
+        return failed(RULE, seen, FIXES[SHUT].format(hint=hint))
+    if since := gate.get("metering_overdue_since"):
+        return warned(RULE, f"{seen}; usage is overdue since {since}", FIXES[OVERDUE])
+    return passed(RULE, seen)

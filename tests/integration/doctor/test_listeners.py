@@ -1,0 +1,118 @@
+"""What answers on the two listeners: nothing, a sidecar in each state, or something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar.cli import doctor
+from sidecar.doctor.finding import Finding, Status
+from tests.fakes.peer import Peer, http_answer
+from tests.ports import free_port
+
+from .support import PRODUCT, Container
+
+GATE: dict[str, Any] = {
+    "entitled": True,
+    "status": "entitled",
+    "reason": "registered",
+    "hint": "Confirmed.",
+    "product_code": PRODUCT,
+    "metering_overdue_since": None,
+}
+STATUS: dict[str, Any] = {"version": "1.2.3", "started_at": "2026-01-02T12:00:00.000Z", "loops": {"gate": "running"}}
+
+
+def runs(container: Container, document: dict[str, Any] | None = None, /, **gate: Any) -> Finding:
+    """What is found where a sidecar answers on both listeners."""
+    container.gate, container.status = GATE | gate, STATUS | (document or {})
+    return container.check("listeners")
+
+
+def bound(container: Container) -> Container:
+    """Let the listeners have ports of their own."""
+    return container.set(SIDECAR_PROBE_BIND=f"127.0.0.1:{free_port()}", SIDECAR_API_BIND=f"127.0.0.1:{free_port()}")
+
+
+# -- a sidecar runs
+
+
+def test_a_sidecar_whose_gate_is_open_passes_with_status_and_reason(container: Container) -> None:
+    found = runs(container)
+    assert found.status is Status.PASS
+    assert found.seen == "sidecar 1.2.3, since 2026-01-02T12:00:00.000Z: entitled (registered)"
+
+
+def test_a_gate_that_is_not_open_yet_is_a_warning(container: Container) -> None:
+    found = runs(container, entitled=False, status="pending", reason="asking", hint="AWS is being asked.")
+    assert (found.status, found.fix) == (Status.WARN, "AWS is being asked.")
+
+
+@pytest.mark.parametrize("status", ["denied", "misconfigured", "unavailable"])
+def test_a_gate_that_is_shut_fails_with_its_hint(container: Container, status: str) -> None:
+    found = runs(container, entitled=False, status=status, reason="because", hint="Do\nthis.")
+    assert (found.status, found.fix) == (Status.FAIL, "Do this.")
+    assert f"{status} (because)" in found.seen
+
+
+def test_a_loop_that_has_stopped_fails(container: Container) -> None:
+    found = runs(container, {"loops": {"gate": "running", "metering": "stopped"}})
+    assert found.status is Status.FAIL
+    assert "stopped: metering" in found.seen
+
+
+def test_usage_that_is_overdue_is_a_warning(container: Container) -> None:
+    found = runs(container, metering_overdue_since="2026-01-02T10:00:00.000Z")
+    assert found.status is Status.WARN
+    assert "overdue since 2026-01-02T10:00:00.000Z" in found.seen
+
+
+def test_the_sidecar_of_another_product_fails(container: Container) -> None:
+    found = runs(container, product_code="prod2")
+    assert found.status is Status.FAIL
+    assert "of product prod2" in found.seen
+
+
+@pytest.mark.parametrize("answers", ["probe", "product"])
+def test_a_sidecar_that_answers_on_one_listener_alone_fails(container: Container, answers: str) -> None:
+    container.gate = GATE if answers == "probe" else None
+    container.status = STATUS if answers == "product" else None
+    found = container.check("listeners")
+    assert found.status is Status.FAIL
+    assert f"only the {'probe' if answers == 'probe' else 'product'}" in found.seen
+
+
+def test_what_answers_on_the_probe_port_without_a_gate_fails(container: Container) -> None:
+    container.gate, container.status = {"hello": "world"}, STATUS
+    assert container.check("listeners").status is Status.FAIL
+
+
+# -- no sidecar runs
+
+
+def test_free_ports_pass_and_are_free_afterwards(container: Container) -> None:
+    bound(container)
+    for _ in range(2):
+        found = container.check("listeners")
+        assert found.status is Status.PASS
+        assert container.env["SIDECAR_PROBE_BIND"] in found.seen
+        assert container.env["SIDECAR_API_BIND"] in found.seen
+
+
+@pytest.mark.parametrize("setting", ["SIDECAR_PROBE_BIND", "SIDECAR_API_BIND"])
+def test_a_port_that_something_else_has_fails_by_its_setting(container: Container, setting: str) -> None:
+    server = container.running.enter_context(Peer([http_answer(200, "hello")]))
+    found = bound(container).set(**{setting: f"127.0.0.1:{server.port}"}).check("listeners")
+    assert found.status is Status.FAIL
+    assert f"{setting}: cannot listen on 127.0.0.1:{server.port}" in found.seen
+    assert f"set {setting} to another address" in found.fix
+
+
+def test_the_command_asks_the_listeners_of_its_own_settings(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = container.running.enter_context(Peer([http_answer(200, GATE)]))
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{server.port}")
+    assert doctor.read_gate(container.manifest) == (200, GATE)
+    assert [one.target for one in server.requests] == ["/entitled"]
