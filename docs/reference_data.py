@@ -219,6 +219,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     " ledger failed, or its open hour lies in the future.",
     "metering.recovered": "Usage can be reported again.",
     "metering.stopped": "The final flush is over. `running_hour` says whether the running hour was sealed.",
+    "ledger.unused": "No dimension is set, and these ledgers stand in the state directory. Usage that waits in them is"
+    " not billed.",
     "listener.exposed": "The product's listener is reachable from outside the pod or task, and no token is set.",
     "pricing.mixed": "Dimensions are set, and AWS is asked by `RegisterUsage`. AWS names the two as alternatives.",
     "proof.refused": "AWS did not sign the product's nonce, or what it signed did not verify. The gate stays as it is.",
@@ -444,7 +446,8 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "aws.credential_source": "kind of the credentials",
     "aws.credential_caution": "why AWS may refuse these credentials",
     "aws.role": "role that they belong to",
-    "metering": "usage; `null` where no dimension is set",
+    "metering": "usage; `null` where no dimension is set"
+    " (there with `unused_ledgers` and `hint` where an older ledger stands in the state directory)",
     "metering.dimensions": "names of the dimensions",
     "metering.ledger": "the ledger",
     "metering.ledger.path": "its file",

@@ -113,7 +113,7 @@ def metering(
 ) -> Metering:
     """Return metering as the settings want it. `changed`: what waits may be other than before."""
     if not settings.dimensions:
-        return DisabledMetering(clock)
+        return DisabledMetering(clock, settings.state_dir)
     from sidecar.billing.service import MeteringService
 
     return MeteringService(settings, clock, gate, end, changed=changed)

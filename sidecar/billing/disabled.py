@@ -1,15 +1,21 @@
 """Stand in for metering where no dimension is set.
 
 Invariants:
-- No ledger, no thread and no disk: a product that is not metered pays nothing for metering.
+- No ledger, and no import of one: a product that is not metered pays nothing for metering.
+- Ledgers that an earlier version of the product left are named, once: their usage waits until the dimensions are set
+  again. One thread lists the directory and ends: a disk that hangs keeps nobody waiting.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from sidecar import log
 from sidecar.api.metrics import Metric
 from sidecar.attempts import Attempts
 from sidecar.clock import Clock
@@ -19,6 +25,23 @@ from sidecar.settings import Dimension
 if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
     from sidecar.metering.records import UsageRecord
     from sidecar.metering.resolution import Resolution
+
+
+UNUSED_HINT: Final = (
+    "SIDECAR_DIMENSIONS is empty, so usage that waits in these ledgers is not billed. Set the dimensions as they were"
+    " before, and it is; `entitlement-sidecar usage` shows it then. If nothing waits there, delete the files."
+)
+NAMED_MAX: Final = 20
+"""Ledgers that are named; a volume that many pods used may have more."""
+
+
+def unused_ledgers(state_dir: Path) -> list[str]:
+    """Return the ledgers that stand in a directory, in the order of their names; none where it cannot be read."""
+    try:
+        names = sorted(os.listdir(state_dir))
+    except OSError:
+        return []
+    return [str(state_dir / name) for name in names if name.startswith("ledger-") and name.endswith(".sqlite3")]
 
 
 class DisabledUsage:
@@ -66,7 +89,19 @@ class DisabledLoop:
     stopped_loop: str | None = None
     overdue_since: datetime | None = None
 
-    def start(self) -> None: ...
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self.unused: Sequence[str] = ()
+        """Ledgers that nothing is billed from."""
+
+    def start(self) -> None:
+        threading.Thread(target=self.look, name="unused-ledgers", daemon=True).start()
+
+    def look(self) -> None:
+        """Log the ledgers that stand there, where there are any."""
+        self.unused = found = unused_ledgers(self._state_dir)
+        if found:
+            log.warn("ledger.unused", paths=found[:NAMED_MAX], count=len(found), hint=UNUSED_HINT)
 
     def set_identity(self, workload: str, region: str) -> None: ...
 
@@ -89,11 +124,15 @@ class DisabledMetering:
     for_a_person: Mapping[str, int] = {}
     passed_at: datetime | None = None
 
-    def __init__(self, clock: Clock) -> None:
-        self.loop, self.usage, self.attempts = DisabledLoop(), DisabledUsage(clock), Attempts()
+    def __init__(self, clock: Clock, state_dir: Path) -> None:
+        self.loop, self.usage, self.attempts = DisabledLoop(state_dir), DisabledUsage(clock), Attempts()
 
     def status(self) -> Mapping[str, object] | None:
-        return None
+        """Return what is left from when something was metered; None where nothing is."""
+        found = self.loop.unused
+        if not found:
+            return None
+        return {"dimensions": [], "unused_ledgers": list(found[:NAMED_MAX]), "hint": UNUSED_HINT}
 
     def metrics(self) -> Sequence[Metric]:
         return ()

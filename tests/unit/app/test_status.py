@@ -24,7 +24,7 @@ def story(tmp_path: Path) -> Story:
 
 
 def by_name(story: Story, loop: EntitlementLoop) -> dict[str, Metric]:
-    view = StatusView(settings(), loop, story.clock, DisabledMetering(story.clock), GateHistory())
+    view = StatusView(settings(), loop, story.clock, DisabledMetering(story.clock, Path("/nowhere")), GateHistory())
     return {one.name: one for one in view.metrics()}
 
 
