@@ -199,7 +199,7 @@ def routes() -> Iterator[str]:
     """Yield method and path of every route, as the router and Flask have them."""
     yield from (f"GET {path}" for path in probes.ROUTES)
     yield f"POST {PRE_STOP}"
-    view: Any = SimpleNamespace(usage=None, proofs=None)
+    view: Any = SimpleNamespace(usage=None)
     for rule in application(view).url_map.iter_rules():  # type: ignore[attr-defined]
         yield from (f"{method} {rule.rule}" for method in rule.methods - {"HEAD", "OPTIONS"})
 

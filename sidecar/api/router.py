@@ -4,8 +4,8 @@ Invariants:
 - The listener is known from the socket that accepted the connection (`sidecar.listener`), never from a header; a client
   of the probe listener reaches the probe routes and nothing else.
 - A push of usage waits for a disk, so the server gets its reply later (`deferred_handler`).
-- Probe routes are plain WSGI and quick, and so is the pre-stop hook, which has no time to lose. Flask serves the rest,
-  and is imported at the first request for it.
+- Probe routes are plain WSGI and quick, and so is the pre-stop hook, which has no time to lose. A proof is plain WSGI
+  and waits for AWS, in the thread pool. Flask serves the rest, and is imported at the first request for it.
 - Errors are problem documents; no reply shows a traceback.
 """
 
@@ -21,6 +21,7 @@ from sidecar.api.reply import API, LISTENER, WSGI, DeferredHandler, Environ, Rep
 
 READS: Final = ("GET", "HEAD")
 PRE_STOP: Final = "/v1/pre-stop"
+PROOF: Final = "/v1/proof"
 
 
 class Router:
@@ -55,6 +56,8 @@ class Router:
             return send(refusal(404, "not_found", "A path begins with one slash."), start_response)
         if environ.get(LISTENER) == API and path == PRE_STOP:
             return send(self._pre_stop(environ["REQUEST_METHOD"]), start_response)
+        if environ.get(LISTENER) == API and path == PROOF and environ["REQUEST_METHOD"] == "POST":
+            return send(self._proof(environ["wsgi.input"].read()), start_response)
         if environ.get(LISTENER) == API:
             return self._application()(environ, start_response)
         return send(refusal(404, "not_found", "This listener has " + ", ".join(probes.ROUTES)), start_response)
@@ -69,6 +72,11 @@ class Router:
             return refusal(405, "method_not_allowed", "Use POST.", (("Allow", "POST"),))
         self._view.prepare_stop()
         return Reply(202, b'{"stopping": true}')
+
+    def _proof(self, body: bytes) -> Reply:
+        from sidecar.api import proof
+
+        return proof.reply(self._view.proofs, body)
 
     def _application(self) -> WSGI:
         if self._flask is None:

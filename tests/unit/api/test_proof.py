@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
-from werkzeug.test import Client, TestResponse
 
-from sidecar.api.flask_app import application
-from sidecar.api.flask_proof import HTTP_STATUS
 from sidecar.api.ports import NoProof, ProofRefused
+from sidecar.api.proof import HTTP_STATUS
+from sidecar.api.reply import API, LISTENER
+from sidecar.api.router import Router
 from sidecar.proof import new_nonce
 from tests.fakes.view import FakeProofs, FakeView
+from tests.unit.api.support import RouterReply
 
+ROOT = Path(__file__).parents[3]
 NONCE = "n" * 16
 
 
-def post(body: object, proofs: FakeProofs | None = None) -> TestResponse:
+def post(body: object, proofs: FakeProofs | None = None) -> RouterReply:
     view = FakeView(proofs=proofs or FakeProofs())
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Client(application(view)).post("/v1/proof", data=data)
+    return RouterReply(Router(view), "/v1/proof", "POST", API, **{"wsgi.input": BytesIO(data)})
 
 
-def refused(found: TestResponse, status: int, reason: str) -> str:
-    assert (found.status_code, found.content_type) == (status, "application/problem+json")
-    body = json.loads(found.data)
-    assert (body["status"], body["reason"]) == (status, reason)
-    return str(body["detail"])
+def refused(found: RouterReply, status: int, reason: str) -> str:
+    assert found.refused(status, reason)
+    return str(found.json["detail"])
 
 
 def test_the_token_is_the_whole_answer_and_no_cache_may_keep_it() -> None:
     found = post({"nonce": NONCE})
-    assert (found.status_code, found.content_type) == (200, "application/json")
-    assert json.loads(found.data) == {"token": "a.b.c"}
+    assert (found.status, found.headers["Content-Type"]) == (200, "application/json")
+    assert found.json == {"token": "a.b.c"}
     assert found.headers["Cache-Control"] == "no-store"
 
 
@@ -44,8 +48,8 @@ def test_the_token_is_the_whole_answer_and_no_cache_may_keep_it() -> None:
 )
 def test_the_nonce_is_handed_on_exactly_as_it_was_sent(nonce: str) -> None:
     proofs = FakeProofs()
-    assert post({"nonce": nonce}, proofs).status_code == 200
-    assert post(json.dumps({"nonce": nonce}, ensure_ascii=False).encode(), proofs).status_code == 200
+    assert post({"nonce": nonce}, proofs).status == 200
+    assert post(json.dumps({"nonce": nonce}, ensure_ascii=False).encode(), proofs).status == 200
     assert proofs.nonces == [nonce, nonce]
 
 
@@ -93,7 +97,7 @@ def test_a_refusal_has_its_status_reason_and_hint_and_nothing_of_the_nonce(why: 
     assert refused(found, HTTP_STATUS[why], "some_reason") == "Do this."
     assert found.headers["Retry-After"] == "9"
     assert found.headers["Cache-Control"] == "no-store"
-    assert NONCE not in found.text
+    assert NONCE.encode() not in found.body
 
 
 def test_a_refusal_for_good_has_no_retry_after() -> None:
@@ -101,7 +105,27 @@ def test_a_refusal_for_good_has_no_retry_after() -> None:
     assert "Retry-After" not in post({"nonce": NONCE}, FakeProofs(answer=answer)).headers
 
 
-@pytest.mark.parametrize("method", ["get", "put", "delete"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_only_post_asks_for_a_proof(method: str) -> None:
-    found = getattr(Client(application(FakeView())), method)("/v1/proof")
-    refused(found, 405, "method_not_allowed")
+    found = RouterReply(Router(FakeView()), "/v1/proof", method, API)
+    assert found.refused(405, "method_not_allowed")
+    assert set(found.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
+def test_a_proof_waits_for_aws_so_no_poller_answers_it() -> None:
+    router = Router(FakeView())
+    assert not router.is_nonblocking({LISTENER: API, "PATH_INFO": "/v1/proof"})
+    assert router.deferred_handler(API, "POST", "/v1/proof") is None
+
+
+def test_a_proof_needs_no_flask() -> None:
+    program = """
+import sys
+from tests.unit.api.test_proof import post, NONCE
+for name in [name for name in sys.modules if name.split(".")[0] in ("flask", "werkzeug")]:
+    raise SystemExit(name + " came with the test")
+assert post({"nonce": NONCE}).status == 200
+assert "flask" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,6 +1,7 @@
-"""Serve `POST /v1/proof`: AWS's signature over the product's own nonce.
+"""Answer `POST /v1/proof`: AWS's signature over the product's own nonce.
 
 Invariants:
+- No Flask: a product asks at each start, so that each pod would hold Flask's twelve megabytes for one answer.
 - This route waits for AWS, so it runs in the thread pool and never where probes are answered.
 - The nonce is signed exactly as it was sent; it and the token are in no log, and no cache may keep the token.
 - Nothing here opens or shuts the gate.
@@ -14,19 +15,14 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from flask import Flask, Response, request
-
-from sidecar.api.flask_usage import response
 from sidecar.api.json_body import Malformed, read_object
 from sidecar.api.ports import NoProof, ProofPort, ProofRefused
 from sidecar.api.reply import Reply, refusal
 from sidecar.strict_json import shown
 
-PATH: Final = "/v1/proof"
 NONCE_CHARACTERS_MIN: Final = 16
 NONCE_CHARACTERS_MAX: Final = 255
 EXAMPLE: Final = "Send 32 random bytes as base64url: 43 characters."
-NO_STORE: Final = (("Cache-Control", "no-store"),)
 HTTP_STATUS: Final[Mapping[NoProof, int]] = {
     NoProof.NOTHING_SIGNED: 409,
     NoProof.DENIED: 403,
@@ -40,20 +36,17 @@ class NonceLength(ValueError):
     """A nonce that is too short or too long. The text becomes the detail of a 422."""
 
 
-def add(app: Flask, proofs: ProofPort) -> None:
-    """Add the route and its error handler to the application."""
-
-    @app.errorhandler(NonceLength)
-    def nonce_length(exc: NonceLength) -> Response:
-        return response(refusal(422, "nonce_length", str(exc), NO_STORE))
-
-    @app.post(PATH)
-    def prove() -> Response:
-        """Return the token over the nonce in the body, or why there is none."""
-        found = proofs.prove(read_nonce(request.get_data()))
-        if isinstance(found, ProofRefused):
-            return response(_refused(found))
-        return response(Reply(200, json.dumps({"token": found.token}).encode(), headers=NO_STORE))
+def reply(proofs: ProofPort, body: bytes) -> Reply:
+    """Return the token over the nonce in a body, or why there is none. Waits for AWS."""
+    try:
+        found = proofs.prove(read_nonce(body))
+    except NonceLength as exc:
+        return refusal(422, "nonce_length", str(exc))
+    except Malformed as exc:
+        return refusal(400, "bad_request", str(exc))
+    if isinstance(found, ProofRefused):
+        return _refused(found)
+    return Reply(200, json.dumps({"token": found.token}).encode())
 
 
 def read_nonce(body: bytes) -> str:
@@ -74,5 +67,5 @@ def read_nonce(body: bytes) -> str:
 
 def _refused(found: ProofRefused) -> Reply:
     after = found.retry_after_seconds
-    headers = NO_STORE if after is None else (*NO_STORE, ("Retry-After", str(after)))
+    headers = () if after is None else (("Retry-After", str(after)),)
     return refusal(HTTP_STATUS[found.why], found.reason, found.hint, headers)
