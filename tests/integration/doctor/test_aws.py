@@ -10,7 +10,7 @@ from sidecar.doctor.diagnosis import diagnose
 from sidecar.doctor.finding import Finding, Status
 from sidecar.emulator import Emulator
 
-from .support import SECRET_KEY, Container, text
+from .support import ROLE, SECRET_KEY, Container, text
 from .test_credentials import TOKEN, credentials_endpoint
 
 CHECKED = ("identity", "iam")
@@ -69,6 +69,41 @@ def test_an_sts_out_of_reach_fails_with_irsa_and_warns_without(container: Contai
     found = container.check("identity")
     assert found.status is Status.WARN
     assert "not needed" in found.seen
+
+
+def as_task(container: Container) -> Container:
+    """Give the container credentials as a task has them, so that STS is asked for the identity alone."""
+    return container.task().set(AWS_CONTAINER_CREDENTIALS_FULL_URI=credentials_endpoint(container))
+
+
+def test_the_role_of_a_node_fails(container: Container) -> None:
+    container.aws().define_caller(access_key="ASIAOFTHETASK", workload="i-0123456789abcdef0", role="node")
+    found = as_task(container).check("identity")
+    assert found.status is Status.FAIL
+    assert "the node's role" in found.seen
+
+
+def test_another_role_than_the_one_of_irsa_fails(container: Container) -> None:
+    container.aws()
+    found = as_task(container).set(AWS_ROLE_ARN=ROLE).check("identity")
+    assert found.status is Status.FAIL
+    assert "another role than AWS_ROLE_ARN (app)" in found.seen
+
+
+def test_a_user_fails(container: Container) -> None:
+    """STS's answer for access keys of a user; the emulator knows roles alone."""
+    who = "<Arn>arn:aws:iam::123456789012:user/jane</Arn><UserId>AIDA</UserId><Account>123456789012</Account>"
+    result = f"<GetCallerIdentityResult>{who}</GetCallerIdentityResult>"
+    body = f'<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">{result}'
+    url = container.serve(f"{body}</GetCallerIdentityResponse>".encode(), content_type="text/xml")
+    found = as_task(container).set(SIDECAR_ENDPOINT_URL=url).check("identity")
+    assert found.status is Status.FAIL
+    assert found.seen.startswith("a user or the account's root: account ********9012")
+
+
+def test_a_role_of_another_account_than_the_tasks_is_a_warning(container: Container) -> None:
+    container.aws().define_caller(access_key="ASIAOFTHETASK", account="999999999999")
+    assert as_task(container).check("identity").status is Status.WARN
 
 
 # -- iam
