@@ -112,7 +112,7 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
         "probeBind",
     }
     internal |= {"containerBody", "securityContext", "ownEnv", "probes", "mounts", "ports"}
-    internal |= {"podArguments", "podMetered", "podWaits"}
+    internal |= {"pullSecrets", "podArguments", "podMetered", "podWaits"}
     internal |= {"joinAccount", "joinEqual", "joinInit", "joinMap", "joinNew", "joinWait"}
     text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
     defined = set(re.findall(r'define "entitlement-sidecar\.(\w+)"', text))

@@ -105,15 +105,26 @@ that of the one object, then of extraLabels. */}}
 {{- end -}}
 {{- end -}}
 
+{{/* global.imageRegistry takes precedence, as in the field's charts: it is how a customer names a mirror for all of them. */}}
 {{- define "entitlement-sidecar.image" -}}
 {{- $image := .Values.image -}}
 {{- $name := $image.repository -}}
-{{- if $image.registry -}}
-{{- $name = printf "%s/%s" (trimSuffix "/" $image.registry) $image.repository -}}
+{{- $registry := default $image.registry (default dict .Values.global).imageRegistry -}}
+{{- if $registry -}}
+{{- $name = printf "%s/%s" (trimSuffix "/" $registry) $image.repository -}}
 {{- end -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" $name (default .Chart.AppVersion $image.tag) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The names of pull secrets, ours and those of global.imagePullSecrets (names, or objects with a name), as JSON. */}}
+{{- define "entitlement-sidecar.pullSecrets" -}}
+{{- $names := list -}}
+{{- range concat (default list (default dict .Values.global).imagePullSecrets) .Values.imagePullSecrets -}}
+{{- if kindIs "map" . -}}{{- $names = append $names .name -}}{{- else -}}{{- $names = append $names . -}}{{- end -}}
+{{- end -}}
+{{- toJson (uniq $names) -}}
 {{- end -}}

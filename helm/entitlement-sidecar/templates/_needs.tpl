@@ -25,8 +25,8 @@ Every helper writes its name into the dict it was given, and the last one of a p
 {{- if $values.podMonitor.enabled -}}
 {{- $_ := set $needs "podLabels" "podMonitor.enabled is true" -}}
 {{- end -}}
-{{- if $values.imagePullSecrets -}}
-{{- $_ := set $needs "imagePullSecrets" "imagePullSecrets is set" -}}
+{{- if include "entitlement-sidecar.pullSecrets" . | fromJsonArray -}}
+{{- $_ := set $needs "imagePullSecrets" "imagePullSecrets is set, or global.imagePullSecrets" -}}
 {{- end -}}
 {{- toJson $needs -}}
 {{- end -}}
@@ -36,8 +36,8 @@ Every helper writes its name into the dict it was given, and the last one of a p
 {{- if ne .Values.mesh "none" -}}
 {{- $_ := set $needs "gateOnlyPodAnnotations" (printf "mesh is %s" .Values.mesh) -}}
 {{- end -}}
-{{- if .Values.imagePullSecrets -}}
-{{- $_ := set $needs "imagePullSecrets" "imagePullSecrets is set" -}}
+{{- if include "entitlement-sidecar.pullSecrets" . | fromJsonArray -}}
+{{- $_ := set $needs "imagePullSecrets" "imagePullSecrets is set, or global.imagePullSecrets" -}}
 {{- end -}}
 {{- toJson $needs -}}
 {{- end -}}

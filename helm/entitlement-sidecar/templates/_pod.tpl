@@ -126,7 +126,7 @@ entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" | quot
 {{- define "entitlement-sidecar.imagePullSecrets" -}}
 {{- include "entitlement-sidecar.checked" (list . "imagePullSecrets") -}}
 {{- if .context.Values.enabled -}}
-{{- range $index, $name := .context.Values.imagePullSecrets -}}
+{{- range $index, $name := include "entitlement-sidecar.pullSecrets" .context | fromJsonArray -}}
 {{- if $index }}
 {{ end -}}
 - name: {{ $name | quote }}
