@@ -446,8 +446,7 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "aws.credential_source": "kind of the credentials",
     "aws.credential_caution": "why AWS may refuse these credentials",
     "aws.role": "role that they belong to",
-    "metering": "usage; `null` where no dimension is set"
-    " (there with `unused_ledgers` and `hint` where an older ledger stands in the state directory)",
+    "metering": "usage; `null` where no dimension is set",
     "metering.dimensions": "names of the dimensions",
     "metering.ledger": "the ledger",
     "metering.ledger.path": "its file",
@@ -472,6 +471,8 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "metering.claimed": "usage of workloads that no longer exist which a sidecar claimed and has not taken yet",
     "metering.orphaned": "rejected and disputed records of workloads that no longer exist",
     "metering.hint": "what keeps usage from being billed until a person acts, and the next step",
+    "unused_ledgers": "ledgers in the state directory while no dimension is set: usage in them is not billed"
+    " (`ledger.unused` in the log says what to do)",
     "kubernetes": "condition and events of the pod; `null` where they are not asked for",
     "kubernetes.condition": "`True` or `False` as the pod has it; `null` before the first write",
     "kubernetes.reachable": "whether the API server answers",

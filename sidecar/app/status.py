@@ -96,6 +96,7 @@ class StatusView:
             "started_at": iso(self._started_at),
             **gate_status.document(self._gate, self._settings),
             "metering": self._metering.status(),
+            "unused_ledgers": list(self._metering.unused_ledgers),
             "kubernetes": self._reporter.status() if self._reporter else None,
             "loops": {name: "running" if running else "stopped" for name, running in self._loops().items()},
             "history": self._history.as_json(),

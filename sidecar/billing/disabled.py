@@ -128,11 +128,11 @@ class DisabledMetering:
         self.loop, self.usage, self.attempts = DisabledLoop(state_dir), DisabledUsage(clock), Attempts()
 
     def status(self) -> Mapping[str, object] | None:
-        """Return what is left from when something was metered; None where nothing is."""
-        found = self.loop.unused
-        if not found:
-            return None
-        return {"dimensions": [], "unused_ledgers": list(found[:NAMED_MAX]), "hint": UNUSED_HINT}
+        return None
+
+    @property
+    def unused_ledgers(self) -> Sequence[str]:
+        return self.loop.unused[:NAMED_MAX]
 
     def metrics(self) -> Sequence[Metric]:
         return ()

@@ -56,6 +56,10 @@ class Metering(Protocol):
         """Return what the routes call."""
 
     @property
+    def unused_ledgers(self) -> Sequence[str]:
+        """Return ledgers that stand in the state directory while nothing is metered, so that nobody bills from them."""
+
+    @property
     def for_a_person(self) -> Mapping[str, int]:
         """Return the number of records that wait for a person, by state."""
 

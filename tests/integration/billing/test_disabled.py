@@ -34,16 +34,14 @@ def test_an_older_ledger_is_named_with_what_to_do(make_story: MakeStory, events:
     logged = events.one("ledger.unused")
     assert (logged["paths"], logged["count"], logged["levelname"]) == ([path], 1, "WARNING")
     assert "SIDECAR_DIMENSIONS" in logged["hint"]
-    status = found.status()
-    assert status is not None
-    assert (status["unused_ledgers"], status["hint"], status["dimensions"]) == ([path], logged["hint"], [])
+    assert (found.unused_ledgers, found.status()) == ([path], None)
 
 
 def test_without_a_ledger_nothing_is_said(tmp_path: Path, events: Events) -> None:
     (tmp_path / "answer-x.json").write_text("{}")
     (tmp_path / "ledger-x.sqlite3.lock").write_text("")
     for directory in (tmp_path, tmp_path / "missing", tmp_path / "answer-x.json"):
-        assert started(directory).status() is None
+        assert list(started(directory).unused_ledgers) == []
     assert events.of("ledger.unused") == []
 
 
@@ -60,7 +58,7 @@ def test_a_directory_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch
     monkeypatch.setattr("os.listdir", lambda _: go.wait(10) and [])
     made = DisabledMetering(FakeClock(), tmp_path)
     made.loop.start()
-    assert (made.status(), made.loop.stopped()) == (None, True)
+    assert (made.unused_ledgers, made.loop.stopped()) == ((), True)
     go.set()
 
 
