@@ -24,6 +24,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import reference_tables as tables  # noqa: E402
 
+from sidecar.api import openapi  # noqa: E402
 from sidecar.settings import describe  # noqa: E402
 
 NOTICE: Final = "<!-- Generated from the code by `python docs/generate.py`. Change the code, then run it again. -->\n\n"
@@ -240,6 +241,8 @@ def http() -> str:
         " address) has the probe routes and nothing else. The *product's listener* (`127.0.0.1:8485`) has all of"
         " them. Probe routes answer from memory: they never wait for AWS, for a disk or for another client.",
         tables.routes(),
+        "A running sidecar describes the same as OpenAPI 3.1 at `GET /openapi.json`; [here](openapi.json) is that"
+        " document, for generators of clients.",
         "A refusal is a problem document (`application/problem+json`, RFC 9457) with `status`, `title`, `detail`, a"
         " `reason` that never changes and, where it is about one of several events, their `index` from 0.",
         "## Who may ask the product's listener",
@@ -315,6 +318,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "commands.md": commands,
     "settings.schema.json": schema(describe.file_schema),
     "product-manifest.schema.json": schema(describe.manifest_schema),
+    "openapi.json": schema(openapi.document),
 }
 """File below docs/reference → what makes it."""
 

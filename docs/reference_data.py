@@ -7,7 +7,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 STATUSES: Final[Mapping[str, str]] = {
     "pending": "The first check has not ended, or AWS could not be asked yet. Retries go on.",
@@ -275,146 +275,6 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
 """Log event → meaning."""
 
 
-class Route(NamedTuple):
-    """What one route takes and answers."""
-
-    does: str
-    takes: str
-    answers: Mapping[str, str]
-    """HTTP status → when, and with which body."""
-
-
-ENTITLED_BODY: Final = (
-    "`{"
-    '"entitled": true, "status": "entitled", "reason": "registered", "hint": "…", "product_code": "…",'
-    ' "checked_at": "2026-11-20T10:00:00.000Z", "metering_overdue_since": null}`'
-)
-RECORDS_BODY: Final = (
-    '`{"records": [{"workload", "hour", "dimension", "state", "quantity", "metering_record_id", "last_error",'
-    ' "attempts", "retry_at", "rolled_to", "aws_quantity"}]}`'
-)
-NOT_KEPT: Final = "the ledger cannot be used: [its reason](push-refusals.md); `Retry-After` says when to ask again"
-
-ROUTES: Final[Mapping[str, Route]] = {
-    "GET /entitled": Route(
-        "Say whether the product may run. For startup and readiness probes, and for the product.",
-        "",
-        {
-            "200": f"`entitled`. {ENTITLED_BODY}",
-            "403": "`denied`, with the same body",
-            "503": "`pending`, `unavailable` or `misconfigured`, with the same body; `Retry-After` says when to ask",
-        },
-    ),
-    "GET /healthz": Route(
-        "Say whether the process and its loops run. For the liveness probe. Entitlement does not show here.",
-        "",
-        {"200": '`{"healthy": true}`', "503": "a loop stopped (`loop_stopped`); the detail names it"},
-    ),
-    "GET /metrics": Route(
-        "Show the [metrics](metrics.md). For Prometheus.", "", {"200": "Prometheus text format 0.0.4"}
-    ),
-    "GET /readyz": Route(
-        "Say whether the gate is open and usage can be kept. For people and alerts. A pod's readiness probe asks"
-        " `/entitled`, so that a full disk stops no traffic.",
-        "",
-        {
-            "200": '`{"ready": true}`',
-            "503": "the gate is closed, or usage cannot be kept or reported: the reason says which",
-        },
-    ),
-    "GET /v1/status": Route(
-        "Show everything: workload, region, role, what AWS said, ledger, records, quantities, loops, and what to do.",
-        "",
-        {"200": "a JSON object with [these fields](#fields-of-get-v1status)"},
-    ),
-    "GET /v1/log": Route(
-        "Show the last log events of this process, at most 1 000 and 192 KiB, oldest first. For `support-bundle`, and"
-        " where the runtime keeps no log.",
-        "",
-        {"200": "JSON Lines: [log events](log-events.md)"},
-    ),
-    "GET /v1/usage": Route(
-        "List the usage records, oldest first, then those of workloads that are gone which wait for a person.",
-        "`?state=`: only records in that [state](records.md).",
-        {"200": RECORDS_BODY, "400": "`state` is no state (`bad_request`)", "503": NOT_KEPT},
-    ),
-    "GET /v1/usage/export": Route(
-        "Export the audit copy: what was accepted, sealed, sent and answered.",
-        "`?after=`: as the `Link` of the page before has it.",
-        {
-            "200": 'JSON Lines (`application/x-ndjson`). `Link` with `rel="next"` leads to the next page',
-            "400": "`after` is not one of ours (`bad_request`)",
-            "503": NOT_KEPT,
-        },
-    ),
-    "POST /v1/pre-stop": Route(
-        "Settle closed hours at once: the pod has begun to end.",
-        "No body. The preStop hook of the sidecar's container (`entitlement-sidecar pre-stop`) sends it. With"
-        " `SIDECAR_GRACE_SECONDS` the running hour is sealed and sent `SIDECAR_FLUSH_SECONDS` before that time is over,"
-        " even where the product still runs; pushes are then refused (503 `shutting_down`).",
-        {"202": '`{"stopping": true}`, also where it is known already'},
-    ),
-    "POST /v1/proof": Route(
-        "Have AWS sign the product's own nonce. For a product that believes AWS rather than a listener:"
-        " [Prove the entitlement](../howto/prove-entitlement.md).",
-        '`{"nonce"}`: 16 to 255 characters, used once. AWS signs that text exactly. The answer takes as long as AWS'
-        " does, at most half a minute. It changes nothing at the gate. The pause is of proofs alone, not of rechecks.",
-        {
-            "200": '`{"token"}`, a JWT that verified here for this product, key and nonce. Verify it in the product',
-            "400": "the body is not such an object (`bad_request`)",
-            "403": "the gate is closed with `denied`, or AWS refuses now: reason and hint are those of the"
-            " [table](reasons.md)",
-            "409": "AWS signs nothing, since `SIDECAR_ENTITLEMENT_CHECK` is not `register_usage` (`nothing_signed`)",
-            "422": "the nonce is too short or too long (`nonce_length`)",
-            "429": "AWS was asked about another nonce within the last 15 seconds, or is being asked (`asked_just_now`);"
-            " `Retry-After` says when to ask again. The same nonce has the same answer for that long",
-            "502": "the answer did not verify (`token_nonce` and the like), and is not handed out",
-            "503": "the gate is not open yet, with its reason, or AWS could not be asked; `Retry-After`",
-        },
-    ),
-    "POST /v1/recheck": Route(
-        "Ask AWS again now, whatever the pause.",
-        "No body.",
-        {
-            "202": '`{"asked": true}`',
-            "429": "AWS was asked within the last 15 seconds (`asked_just_now`); `Retry-After` says when to ask again",
-        },
-    ),
-    "POST /v1/usage": Route(
-        "Report usage. The answer comes after the events are on disk.",
-        'One event, or an array of 1 to 1 000: `{"dimension", "quantity", "id"?, "at"?, "tags"?, "key"?}`.'
-        " All are kept, or none. The `Content-Type` is not checked; `Content-Encoding` may be `gzip` or `deflate`.",
-        {
-            "200": '`{"accepted": n, "duplicates": m}`; n + m is the number of events sent',
-            "400": "malformed; the [reasons](push-refusals.md) of this and the other statuses",
-            "404": "unknown dimension",
-            "409": "a known `id` with other content",
-            "413": "too many events, or too large",
-            "422": "a value out of range",
-            "503": "not known to be kept: send the same events again, with their `id`s; `Retry-After` says when."
-            " Without an `id` the outcome is unknown: after `ledger_io_error` and a crash the events may be counted",
-        },
-    ),
-    "POST /v1/usage/retry": Route(
-        "Decide about records that wait for a person: rejected and disputed ones.",
-        '`{"act"?, "hour"?, "dimension"?, "workload"?, "metering_record_id"?, "quantity"?}`. `act`'
-        " is `retry` (the default),"
-        " `roll_forward`, `confirm` or `accept_aws`. Without `hour` and `dimension` it is about all that wait;"
-        " `confirm` needs both and `metering_record_id`, `accept_aws` both and `quantity`, which is what AWS billed."
-        " `workload` names one that is gone: its records wait in its own ledger on this volume.",
-        {
-            "200": f"the records as they are then: {RECORDS_BODY}",
-            "400": "the body says no decision (`bad_request`)",
-            "404": "no other ledger of that workload is on this volume (`workload_not_found`)",
-            "409": "nothing was changed: no rule allows it (`illegal_transition`); that workload's ledger is in use"
-            " (`ledger_locked`) or of another product or region (`ledger_of_another`); its records cannot be sent again"
-            " from here (`workload_gone`); the dimension is not set here (`dimension_unconfigured`)",
-            "503": NOT_KEPT,
-        },
-    ),
-}
-"""Method and path → what the route does."""
-
 STATUS_FIELDS: Final[Mapping[str, str]] = {
     "version": "version of the sidecar",
     "started_at": "when this worker started",
@@ -516,31 +376,6 @@ TOTAL_FIELDS: Final[Mapping[str, str]] = {
     "balanced": "whether accepted = settled + waiting, to the last digit",
 }
 """Field of a dimension's last line in the audit copy → meaning."""
-
-HTTP_REASONS: Final[Mapping[str, tuple[str, str]]] = {
-    "asked_just_now": ("429", "AWS was asked within the last 15 seconds. Wait as long as `Retry-After` says."),
-    "bad_request": ("400", "The request is not valid HTTP/1.1, or a query or body says nothing that the route takes."),
-    "body_too_large": ("413", "The body is longer than the listener reads."),
-    "cross_origin": ("403", "A web page of another origin sent it. [Who may ask](#who-may-ask-the-products-listener)."),
-    "expectation_failed": ("417", "`Expect` asks for something other than `100-continue`."),
-    "headers_too_large": ("431", "The header fields are too long or too many."),
-    "host_refused": ("403", "`Host` is none of the listener's names. Add it to `SIDECAR_API_HOSTS`."),
-    "illegal_transition": ("409", "No rule allows that move of a record. Nothing was changed."),
-    "internal_error": ("500", "A route broke. The log event `request.failed` says where."),
-    "loop_stopped": ("503", "A loop of the sidecar stopped. Restart the container."),
-    "method_not_allowed": ("405", "The route does not take that method. See the `Allow` header."),
-    "nonce_length": ("422", "The nonce of a proof has 16 to 255 characters."),
-    "not_found": ("404", "There is no such route on this listener."),
-    "token_refused": ("401", "The token of `SIDECAR_API_TOKEN_FILE` is missing, or is another one."),
-    "too_busy": ("503", "Too many requests at once. Ask again in a second."),
-    "unsupported_content_coding": (
-        "415",
-        "`Content-Encoding` is neither `gzip` nor `deflate`; `Accept-Encoding` has both.",
-    ),
-    "unsupported_transfer_coding": ("501", "The only transfer coding that is read is `chunked`."),
-    "uri_too_long": ("414", "The request line is too long."),
-}
-"""Reason of a refusal by router or HTTP server → status, meaning. A route has its own besides."""
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "Done.",

@@ -17,7 +17,10 @@ import source_scan
 
 from sidecar.api import metrics as metrics_page
 from sidecar.api import probes
-from sidecar.billing.usage import WORKLOAD_UNKNOWN
+from sidecar.api.operations import OPERATIONS
+from sidecar.api.operations.operation import Operation
+from sidecar.api.operations.refusals import PUSH as PUSH_STATUSES
+from sidecar.api.operations.refusals import REFUSALS
 from sidecar.cli.parser import build_parser
 from sidecar.doctor.table import CHECKS, Check
 from sidecar.entitlement.classify import UNKNOWN as UNKNOWN_REASON
@@ -28,15 +31,12 @@ from sidecar.ledger.errors import REASONS as LEDGER_REASONS
 from sidecar.metering.decide import LATE, OUTCOME_UNKNOWN
 from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
 from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION
-from sidecar.metering.events import REASONS as EVENT_REASONS
 from sidecar.metering.states import TRANSITIONS as RECORD_TRANSITIONS
 from sidecar.metering.states import State
 from sidecar.pod_status.changes import MEANINGS as POD_EVENTS
 from sidecar.pod_status.changes import NORMAL
 from sidecar.settings import SETTINGS, describe
 
-PUSH_STATUSES = {**EVENT_REASONS, "id_conflict": 409, **dict.fromkeys((WORKLOAD_UNKNOWN[0], *LEDGER_REASONS), 503)}
-"""Reason of a refused push → HTTP status."""
 UNVERIFIED = "Check that the public key matches its version and that nothing rewrites answers of AWS."
 PROGRAM = "entitlement-sidecar"
 FIX_FOUND = {
@@ -202,20 +202,20 @@ def log_events() -> str:
 
 def routes() -> str:
     rows = (
-        (f"[`{name}`](#{_anchor(name)})", "both" if name.split()[1] in probes.ROUTES else "product", cell(one.does))
-        for name, one in data.ROUTES.items()
+        (f"[`{one.name}`](#{_anchor(one.name)})", "both" if one.is_probe else "product", cell(one.does))
+        for one in OPERATIONS
     )
     return table(("Route", "Listener", "What it is for"), rows)
 
 
 def route_sections() -> str:
-    return "\n".join(_route(name, one) for name, one in data.ROUTES.items())
+    return "\n".join(_route(one) for one in OPERATIONS)
 
 
-def _route(name: str, route: data.Route) -> str:
-    takes = f"{route.takes}\n\n" if route.takes else ""
-    answers = table(("Status", "Answer"), ((status, cell(text)) for status, text in route.answers.items()))
-    return f"### `{name}`\n\n{route.does}\n\n{takes}{answers}"
+def _route(one: Operation) -> str:
+    takes = f"{one.takes}\n\n" if one.takes else ""
+    answers = table(("Status", "Answer"), ((str(status), cell(found.when)) for status, found in one.answers.items()))
+    return f"### `{one.name}`\n\n{one.does}\n\n{takes}{answers}"
 
 
 def status_fields() -> str:
@@ -246,7 +246,7 @@ def status_names() -> list[str]:
 
 
 def http_reasons() -> str:
-    rows = ((f"`{reason}`", status, text) for reason, (status, text) in data.HTTP_REASONS.items())
+    rows = ((f"`{reason}`", str(one.status), one.meaning) for reason, one in REFUSALS.items())
     return table(("Reason", "HTTP", "Meaning"), rows)
 
 

@@ -20,6 +20,7 @@ import source_scan
 
 from sidecar.api import probes, push
 from sidecar.api.flask_app import application
+from sidecar.api.operations import OPERATIONS, refusals
 from sidecar.api.router import PRE_STOP
 from sidecar.cli.parser import build_parser
 from sidecar.errors import Exit
@@ -194,6 +195,8 @@ def test_no_text_is_kept_for_a_word_the_code_does_not_have() -> None:
 
 # -- HTTP
 
+OPERATION = {one.name: one for one in OPERATIONS}
+
 
 def routes() -> Iterator[str]:
     """Yield method and path of every route, as the router and Flask have them."""
@@ -210,12 +213,12 @@ def test_every_route_stands_in_the_reference_and_no_other() -> None:
 
 
 def test_a_probe_route_names_the_statuses_it_answers_with() -> None:
-    assert set(data.ROUTES["GET /entitled"].answers) == {str(one) for one in probes.HTTP_STATUS.values()}
+    assert set(OPERATION["GET /entitled"].answers) == set(probes.HTTP_STATUS.values())
 
 
 def test_a_push_names_the_statuses_of_its_refusals() -> None:
-    refused = {str(status) for status in reference_tables.PUSH_STATUSES.values()}
-    assert set(data.ROUTES["POST /v1/usage"].answers) == {"200"} | refused
+    refused = set(reference_tables.PUSH_STATUSES.values())
+    assert set(OPERATION["POST /v1/usage"].answers) == {200} | refused
 
 
 def test_every_field_of_the_status_stands_in_the_reference_and_no_other() -> None:
@@ -235,6 +238,12 @@ def test_every_field_of_the_audit_copy_stands_in_the_reference_and_no_other() ->
 def test_an_object_that_is_there_twice_is_refused() -> None:
     with pytest.raises(source_scan.Unreadable):
         source_scan.document_fields("status")
+
+
+def test_the_gates_own_reasons_are_those_of_the_reference() -> None:
+    shown = {reason for reason, (where, _) in data.OTHER_REASONS.items() if "`/entitled`" in where}
+    assert set(refusals.GATE_ITSELF) == shown
+    assert set(refusals.ANSWERS) == set(first_column("reasons.md", "Reason | Said"))
 
 
 # -- commands

@@ -13,7 +13,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from sidecar import log
-from sidecar.api import flask_log, flask_usage, problem
+from sidecar.api import flask_log, flask_openapi, flask_usage, problem
 from sidecar.api.flask_usage import response
 from sidecar.api.json_body import Malformed
 from sidecar.api.ports import StatusPort
@@ -66,4 +66,5 @@ def application(view: StatusPort) -> WSGI:
 
     flask_log.add(app, log.LINES.last)
     flask_usage.add(app, view.usage)
+    flask_openapi.add(app)
     return app
