@@ -346,8 +346,9 @@ def _spelled(option: argparse.Action) -> str:
     value = option.metavar or (
         "{" + ",".join(map(str, option.choices)) + "}" if option.choices else option.dest.upper()
     )
+    value = f"{value}…" if option.nargs == "+" else str(value)
     if not option.option_strings:
-        return str(value)
+        return value
     return option.option_strings[-1] + (f" {value}" if option.nargs != 0 else "")
 
 

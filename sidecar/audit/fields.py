@@ -34,11 +34,16 @@ AWS_TIME: Final = re.compile(
 def text(fields: Mapping[str, object], name: str, *, required: bool = True) -> str:
     """Return a field's text; "" where it is absent and not required. Raises Unreadable."""
     value = fields.get(name)
-    if isinstance(value, str) and (value or not required):
+    if isinstance(value, str) and (value or not required) and _whole(value):
         return value
     if value is None and not required:
         return ""
     raise Unreadable(f"{name} is {shown(value) if name in fields else 'missing'}; it must be text.")
+
+
+def _whole(words: str) -> bool:
+    """Return False for half a surrogate pair, which JSON can spell and no file can hold."""
+    return words.isascii() or not any("\ud800" <= one <= "\udfff" for one in words)
 
 
 def micros(value: object, name: str) -> int:

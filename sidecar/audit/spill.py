@@ -2,20 +2,18 @@
 
 Invariants:
 - Rows are appended without an index and sorted once, by SQLite's merge sort, which works in files.
-- Nothing here outlives the command; a crash loses a temporary file and no more.
+- Nothing here outlives the process, however it ends: the file has no name.
 
-Sources: SQLite, "PRAGMA cache_size", "PRAGMA temp_store".
+Sources: SQLite, "Temporary Databases", "PRAGMA cache_size", "PRAGMA temp_store".
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Final
 
 from sidecar.audit.feed import FeedRow
@@ -23,7 +21,8 @@ from sidecar.audit.overbilled import Overbilled
 from sidecar.audit.rows import Difference, Row
 
 CACHE_KIB: Final = 16 * 1024
-FILE: Final = "rows.sqlite"
+TEMPORARY: Final = ""
+"""SQLite's name for a file of its own, in TMPDIR, that has no name in the directory and ends with the process."""
 
 
 class SpillFailed(Exception):
@@ -34,24 +33,23 @@ class SpillFailed(Exception):
 def temporary_spill() -> Iterator[Spill]:
     """Give a place for rows that is removed afterwards. Raises SpillFailed."""
     try:
-        with tempfile.TemporaryDirectory(prefix="reconcile-") as directory, closing(Spill(Path(directory))) as spill:
+        with closing(Spill()) as spill:
             yield spill
     except sqlite3.Error as exc:
         fix = "Set TMPDIR to a directory with more room."
-        raise SpillFailed(f"{tempfile.gettempdir()}: rows cannot be kept there: {exc}. {fix}") from exc
+        raise SpillFailed(f"rows cannot be kept in a temporary file: {exc}. {fix}") from exc
 
 
 class Spill:
     """The rows of one comparison, on disk."""
 
-    def __init__(self, directory: Path) -> None:
-        """`directory`: a temporary one, in which nobody else writes."""
-        self._connection = sqlite3.connect(directory / FILE, isolation_level=None)
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect(TEMPORARY, isolation_level=None)
         for statement in (
+            "PRAGMA temp_store = FILE",
             f"PRAGMA cache_size = -{CACHE_KIB}",
             "PRAGMA journal_mode = OFF",
             "PRAGMA synchronous = OFF",
-            "PRAGMA temp_store = FILE",
             _table("line", Row._fields),
             _table("feed", FeedRow._fields),
             _table("revision", FeedRow._fields),

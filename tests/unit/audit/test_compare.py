@@ -148,7 +148,7 @@ def injected(number: int, fault: str) -> list[Row]:
     }[fault]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(FAULTS), max_size=12), st.randoms(use_true_random=False))
 def test_injected_differences_are_found_exactly(faults: list[str], chance: random.Random) -> None:
     rows = [row for number, fault in enumerate(faults) for row in injected(number, fault)]

@@ -165,19 +165,28 @@ def test_a_temporary_file_that_cannot_grow_is_said(export: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
     run = "import sys; from sidecar.__main__ import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", limit + run, "usage", "reconcile", str(export)]
-    export.write_text("".join(json.dumps({**RECORD, "metering_record_id": f"r-{n}"}) + "\n" for n in range(20_000)))
+    line = json.dumps({**RECORD, "dimension": "d" * 2000, "metering_record_id": "r"}) + "\n"
+    export.write_text(line * 12_000)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (Exit.REFUSED, "")
     assert "TMPDIR" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_nothing_temporary_is_left(export: Path, trail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = tmp_path / "tmp"
-    empty.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(empty))
-    assert code(export, "--cloudtrail", trail) == Exit.OK
-    assert os.listdir(empty) == []
+def test_rows_go_to_a_file_without_a_name_in_tmpdir(export: Path, tmp_path: Path) -> None:
+    look = (
+        "import os, sys; from sidecar.audit import spill; from sidecar.audit.rows import Row\n"
+        "with spill.temporary_spill() as rows:\n"
+        "    rows.add(Row(n, 'd' * 1000, 'settled', 1) for n in range(30_000))\n"
+        "    print([os.readlink(one) for n in range(3, 20) if os.path.islink(one := f'/proc/self/fd/{n}')])\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    before = sorted(os.listdir(tmp_path))
+    command = [sys.executable, "-c", look]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    assert f"{tmp_path}/" in done.stdout
+    assert "(deleted)" in done.stdout
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
