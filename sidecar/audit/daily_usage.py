@@ -25,6 +25,7 @@ from sidecar.strict_json import shown
 DAY: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?:[T ].*)?")
 QUANTITY: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 OTHER_PRODUCT: Final = "other_product"
+OTHER_ACCOUNT: Final = "other_account"
 
 
 class FeedRows:
@@ -37,11 +38,12 @@ class FeedRows:
         advance: Advance,
         columns: Mapping[str, str],
         product: str = "",
+        account: str = "",
     ) -> None:
-        """`columns`: names that differ from AWS's; `product`: the only product id that is compared, if not empty."""
+        """`columns`: names that differ from AWS's; `product`, `account`: the only ones compared, if not empty."""
         self._reading, self._period, self._advance = reading, period, advance
         self._names = {**COLUMNS, **columns}
-        self._product = product
+        self._product, self._account = product, account
         self.products: set[str] = set()
 
     def read(self, name: str) -> Iterator[FeedRow]:
@@ -103,6 +105,8 @@ class FeedRows:
         reason = "" if self._period.has_day(row.day) else OUTSIDE
         if self._product and row.product != self._product:
             reason = OTHER_PRODUCT
+        elif self._account and row.account != self._account:
+            reason = OTHER_ACCOUNT
         elif not reason and row.product:
             self.products.add(row.product)
         if reason:

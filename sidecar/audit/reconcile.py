@@ -49,6 +49,8 @@ class Inputs:
     """Product codes of CloudTrail events that are compared; none means those in the exports."""
     product_id: str = ""
     """The only product of the feed that is compared; "" means all."""
+    account: str = ""
+    """The only hashed account of the feed that is compared; "" means all."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Columns of the feed that have another name than AWS's."""
 
@@ -92,7 +94,14 @@ def _read(inputs: Inputs, spill: Spill, outcome: Outcome, advance: Advance) -> N
             spill.add(billed.read(name))
     if inputs.daily_usage:
         readings[Source.DAILY_USAGE.value] = Reading()
-        feed = FeedRows(readings[Source.DAILY_USAGE.value], inputs.period, advance, inputs.columns, inputs.product_id)
+        feed = FeedRows(
+            readings[Source.DAILY_USAGE.value],
+            inputs.period,
+            advance,
+            inputs.columns,
+            inputs.product_id,
+            inputs.account,
+        )
         for name in inputs.daily_usage:
             spill.add_feed(feed.read(name))
         if len(feed.products) > 1:

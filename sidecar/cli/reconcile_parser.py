@@ -55,6 +55,12 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
         "--product-id", default="", metavar="P", help="compare lines of this product id of the feed (default: all)"
     )
     command.add_argument(
+        "--feed-account",
+        default="",
+        metavar="A",
+        help="compare lines of this hashed account of the feed (default: all)",
+    )
+    command.add_argument(
         "--feed-column",
         type=_column,
         action="append",
@@ -97,6 +103,7 @@ def _run(args: argparse.Namespace) -> int:
         period=Period(first=args.first, last=args.last),
         product_codes=frozenset(args.product_code),
         product_id=args.product_id,
+        account=args.feed_account,
         columns=dict(args.feed_column),
     )
     return reconcile.run(inputs, html=args.html, adjust=args.adjustments, as_json=args.json)

@@ -85,6 +85,14 @@ def test_lines_outside_the_period_or_of_another_product_are_ignored(path: Path) 
     assert dict(reading.ignored) == {"outside_period": 1, "other_product": 1}
 
 
+def test_one_account_can_be_compared_alone(path: Path) -> None:
+    text = f"{HEADER},end_user_account_id\n{LINE},hash-1\n{LINE},hash-2\n"
+    reading = Reading()
+    assert [row.account for row in read(path, text, reading, account="hash-2")] == ["hash-2"]
+    assert dict(reading.ignored) == {"other_account": 1}
+    assert len(read(path, text, Reading())) == 2
+
+
 def test_quantities_are_exact() -> None:
     assert feed_quantity("0.1", "q") == 100_000
     assert feed_quantity("-3.50", "q") == -3_500_000
