@@ -18,7 +18,7 @@ MISSING: Final = "the name does not exist"
 SILENT: Final = "no name server answers"
 FIXES: Final[Mapping[str, str]] = {
     MISSING: "Check that AWS_REGION is a region of AWS Marketplace and that no private DNS zone hides {host}:"
-    " `getent hosts {host}` in this container and on the node must agree.",
+    " `getent hosts {host}` on the node shows whether it is this container's name server alone that does not know it.",
     SILENT: "Let this workload reach its name server (UDP and TCP port 53): the cluster's DNS pods and network policy,"
     " or the VPC's DNS settings (enableDnsSupport) and the task's security group.",
 }

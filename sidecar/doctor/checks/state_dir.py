@@ -46,10 +46,10 @@ def check(context: Context) -> Finding:
     there = next(one for one in (path, *path.parents) if os.path.exists(one))
     kind, seen = kind_of(there), f"{path}: "
     if there != path:
-        seen += "does not exist, and is created at the start; "
+        seen += "not there yet, `run` creates it; "
     if not there.is_dir():
         return broken(settings, RULE, f"{path}: {there} is no directory", FIXES[NO_DIRECTORY].format(path=path))
-    seen += f"{kind or 'unknown kind of volume'}{_note(kind)}; {volume.ownership(path)}"
+    seen += f"{kind or 'unknown kind of volume'}{_note(kind)}; {volume.ownership(path).rstrip('.')}"
     facts = {"path": path, "uid": os.geteuid(), "gid": os.getegid()}
     if not os.access(there, WRITE, effective_ids=True) and not is_read_only(there):
         return broken(settings, RULE, seen, FIXES[NOT_WRITABLE].format(**facts))

@@ -86,7 +86,7 @@ def test_a_directory_on_a_local_volume_passes_with_its_owner_and_mode(container:
 def test_a_directory_that_is_created_at_the_start_is_none_yet(container: Container) -> None:
     found = container.set(SIDECAR_STATE_DIR=str(container.directory / "a" / "b"), **DIMENSION).check("state_dir")
     assert found.status is not Status.FAIL
-    assert "is created at the start" in found.seen
+    assert "`run` creates it" in found.seen
     assert not (container.directory / "a").exists()
     assert container.check("disk").status is Status.SKIP
 
@@ -161,7 +161,8 @@ def test_a_kind_of_volume_is_judged_by_the_table_of_mounts(
 # -- the disk
 
 
-def test_a_disk_with_room_passes_and_is_left_as_it_was(container: Container) -> None:
+def test_a_disk_with_room_passes_and_is_left_as_it_was(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "SLOW_SECONDS", 60.0)  # this machine may be busy
     found = container.set(**DIMENSION).check("disk")
     assert found.status is Status.PASS
     assert "MiB" in found.seen
