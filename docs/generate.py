@@ -46,8 +46,8 @@ def settings() -> str:
         " `on_denied` in the file that `SIDECAR_CONFIG` names and in the product manifest. The product manifest"
         " comes first: what it names cannot be changed from outside. Then come the flag, the environment, the file"
         " and the default.",
-        "`healthcheck`, `wait`, `exec`, `recheck`, `report` and `usage` cannot see the flags of another process. Where"
-        " listeners move, set them in the environment or in the file.",
+        "`healthcheck`, `wait`, `exec`, `recheck`, `report`, `usage` and `doctor` cannot see the flags of another"
+        " process. Where listeners move, set them in the environment or in the file.",
         tables.settings(),
         "An unknown `SIDECAR_*` variable is an error, except those that Kubernetes injects for a Service named"
         " `sidecar`. All wrong settings are listed at once, and the process ends with exit code 78.",

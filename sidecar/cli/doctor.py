@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sidecar.doctor.context import Context
 
 STATUS_SECONDS: Final = 5.0
+COLUMN: Final = 12
+"""Characters, on a terminal; elsewhere columns are apart by tabs, for `cut` and `column`."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -72,7 +74,11 @@ def run(context: Context, as_json: bool, out: TextIO | None = None, progress: Te
         progress.write("\r\x1b[K")
         progress.flush()
     document = diagnosis.as_json()
-    out.write(json.dumps(document, ensure_ascii=False) + "\n" if as_json else table(document))
+    if as_json:
+        out.write(json.dumps(document, ensure_ascii=False) + "\n")
+    else:
+        text = table(document)
+        out.write(text.expandtabs(COLUMN) if out.isatty() else text)
     return Exit.OK if diagnosis.ok else Exit.FAILED
 
 

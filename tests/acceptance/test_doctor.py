@@ -111,7 +111,15 @@ def test_a_denied_sidecar_is_explained_beside_it(aws: Emulator, tmp_path: Path) 
     assert "aws-marketplace:RegisterUsage" in checks["iam"]["fix"]
 
 
-@pytest.mark.parametrize("wrong", [{"SIDECAR_ON_DENIED": "explode"}, {"AWS_ROLE_ARN": None}], ids=["setting", "role"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"SIDECAR_ON_DENIED": "explode"},
+        {"AWS_ROLE_ARN": None},
+        {"SIDECAR_STATE_DIR": "/etc/passwd", "SIDECAR_DIMENSIONS": "requests"},
+    ],
+    ids=["setting", "role", "disk"],
+)
 def test_what_is_wrong_is_a_line_with_a_fix_and_no_traceback(
     aws: Emulator, tmp_path: Path, wrong: dict[str, str | None]
 ) -> None:

@@ -60,3 +60,14 @@ def test_no_progress_goes_to_a_file(context: Context) -> None:
     doctor.run(context, True, out, progress)
     assert progress.getvalue() == ""
     assert json.loads(out.getvalue())["ok"] is False
+
+
+def test_columns_are_aligned_on_a_terminal_and_apart_by_tabs_elsewhere(context: Context) -> None:
+    terminal, file = Terminal(), io.StringIO()
+    for out in (terminal, file):
+        doctor.run(context, False, out, io.StringIO())
+    assert "\t" not in terminal.getvalue()
+    starts = [line.index(" skip ") for line in terminal.getvalue().splitlines() if " skip " in line]
+    assert starts
+    assert set(starts) == {doctor.COLUMN - 1}
+    assert "\nsettings\tfail\t" in file.getvalue()
