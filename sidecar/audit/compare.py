@@ -11,11 +11,12 @@ Sources: AWS Marketplace API Reference, MeterUsage (identical requests are idemp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.audit.merge import Merged, merge
+from sidecar.audit.pool import Pool
 from sidecar.audit.rows import DISPUTED, ROLLED_FORWARD, Difference, Kind, Row, hour_difference
 
 UNKNOWN: Final = "No export has it. Is the export of a pod missing, or did something else meter this product?"
@@ -54,17 +55,48 @@ class _Matching:
     """Which rows are still without a partner."""
 
     merged: Merged
-    settled: list[Row] = field(default_factory=list)
+    settled: Pool = field(default_factory=Pool)
     """Ours, without a billing so far."""
-    partnered: list[Row] = field(default_factory=list)
+    partnered: Pool = field(default_factory=Pool)
     """Ours, with their billing."""
-    unsettled: list[Row] = field(default_factory=list)
+    unsettled: Pool = field(default_factory=Pool)
+    disputed: list[Row] = field(default_factory=list)
+    """Those of `unsettled` of which AWS holds another quantity."""
     found: list[Difference] = field(default_factory=list)
 
     def run(self) -> list[Difference]:
         """Pair what belongs together, and return what is left or differs."""
-        self.unsettled = list(self.merged.unsettled.values())
         rest = self._by_record_id()
+        if rest:
+            rest = self._by_content(rest)
+        self.found += [_unknown(billed) for billed in rest if billed.quantity]
+        self.found += [
+            hour_difference(Kind.NOT_BILLED, ours, NOT_BILLED, ours=ours.quantity, state=ours.state)
+            for ours in self.settled.rows()
+            if ours.quantity
+        ]
+        return self.found
+
+    def _by_record_id(self) -> list[Row]:
+        """Pair by metering record id, and return the billings that are left: none, as a rule."""
+        rest = dict(self.merged.billed)
+        partnered = []
+        for record_id, ours in self.merged.settled.items():
+            billed = rest.pop(record_id, None)
+            if billed is None:
+                self.settled.add(ours)
+                continue
+            partnered.append(ours)
+            if billed.quantity != ours.quantity:
+                self.found.append(_other(ours, billed, OTHER_QUANTITY))
+        if rest:
+            self.partnered = Pool(partnered)
+            self.unsettled = Pool(self.merged.unsettled.values())
+            self.disputed = [row for row in self.merged.unsettled.values() if row.state == DISPUTED]
+        return list(rest.values())
+
+    def _by_content(self, rest: list[Row]) -> list[Row]:
+        """Pair what has no record id in common, the surest sign first; return what is left."""
         steps: tuple[Callable[[Row], bool], ...] = (
             self._by_token,
             self._by_quantity,
@@ -75,83 +107,62 @@ class _Matching:
         )
         for step in steps:
             rest = [billed for billed in rest if not step(billed)]
-        self.found += [_unknown(billed) for billed in rest if billed.quantity]
-        self.found += [
-            hour_difference(Kind.NOT_BILLED, ours, NOT_BILLED, ours=ours.quantity, state=ours.state)
-            for ours in self.settled
-            if ours.quantity
-        ]
-        return self.found
-
-    def _by_record_id(self) -> list[Row]:
-        rest = dict(self.merged.billed)
-        for record_id, ours in self.merged.settled.items():
-            billed = rest.pop(record_id, None)
-            if billed is None:
-                self.settled.append(ours)
-                continue
-            self.partnered.append(ours)
-            if billed.quantity != ours.quantity:
-                self.found.append(_other(ours, billed, OTHER_QUANTITY))
-        return list(rest.values())
+        return rest
 
     def _by_token(self, billed: Row) -> bool:
-        if not billed.tokens:
-            return False
-        if ours := _take(self.settled, lambda row: billed.tokens in row.tokens.split()):
-            self.partnered.append(ours)
+        if ours := self.settled.with_token(billed.tokens):
+            self._partner(ours)
             if ours.quantity != billed.quantity:
                 self.found.append(_other(ours, billed, OTHER_TOKEN_QUANTITY))
-            return True
-        if ours := _find(self.partnered, lambda row: billed.tokens in row.tokens.split()):
+        elif ours := self.partnered.with_token(billed.tokens):
             self.found.append(_twice(ours, billed, AGAIN))
-            return True
-        ours = _take(self.unsettled, lambda row: billed.tokens in row.tokens.split())
-        return ours is not None and self._unsettled(ours, billed)
+        elif ours := self.unsettled.with_token(billed.tokens):
+            self._unsettled(ours, billed)
+        return ours is not None
 
     def _by_quantity(self, billed: Row) -> bool:
-        ours = _take(self.settled, lambda row: _alike(row, billed))
+        ours = self.settled.with_quantity(billed.quantity, lambda row: _fits(row, billed))
         if ours:
-            self.partnered.append(ours)
+            self._partner(ours)
         return ours is not None
 
     def _by_rolled_forward(self, billed: Row) -> bool:
-        ours = _take(self.unsettled, lambda row: row.state == ROLLED_FORWARD and _alike(row, billed))
-        return ours is not None and self._unsettled(ours, billed)
+        return self._unsettled(self._waiting((ROLLED_FORWARD,), billed), billed)
 
     def _by_unsettled(self, billed: Row) -> bool:
-        ours = _take(self.unsettled, lambda row: row.state in UNSETTLED and _alike(row, billed))
-        return ours is not None and self._unsettled(ours, billed)
+        return self._unsettled(self._waiting(UNSETTLED, billed), billed)
 
     def _by_dispute(self, billed: Row) -> bool:
-        ours = _take(self.unsettled, lambda row: row.state == DISPUTED and _fits(row, billed))
-        return ours is not None and self._unsettled(ours, billed)
+        ours = next((row for row in self.disputed if self.unsettled.has(row) and _fits(row, billed)), None)
+        return self._unsettled(ours, billed)
 
     def _by_repetition(self, billed: Row) -> bool:
-        ours = _find(self.partnered, lambda row: bool(row.quantity) and _alike(row, billed))
+        ours = (
+            self.partnered.with_quantity(billed.quantity, lambda row: _fits(row, billed)) if billed.quantity else None
+        )
         if ours:
             self.found.append(_twice(ours, billed, AGAIN))
         return ours is not None
 
-    def _unsettled(self, ours: Row, billed: Row) -> bool:
-        """Name the billing of a record that the ledger does not count as billed."""
+    def _partner(self, ours: Row) -> None:
+        self.settled.remove(ours)
+        self.partnered.add(ours)
+
+    def _waiting(self, states: Container[str], billed: Row) -> Row | None:
+        """Return a record that is not settled, in one of these states, with the quantity of a billing."""
+        return self.unsettled.with_quantity(billed.quantity, lambda row: row.state in states and _fits(row, billed))
+
+    def _unsettled(self, ours: Row | None, billed: Row) -> bool:
+        """Name the billing of a record that the ledger does not count as billed. Returns whether there is a record."""
+        if ours is None:
+            return False
+        self.unsettled.remove(ours)
         if ours.state == DISPUTED:
             self.found.append(_other(ours, billed, DISPUTE))
         elif ours.state == ROLLED_FORWARD and billed.quantity:
             self.found.append(_twice(ours, billed, ROLLED))
         elif billed.quantity:
-            note = UNSETTLED.get(ours.state, UNKNOWN)
-            self.found.append(
-                hour_difference(
-                    Kind.BILLED_UNKNOWN,
-                    billed,
-                    note,
-                    billed=billed.quantity,
-                    state=ours.state,
-                    workload=ours.workload,
-                    origins=(ours.origin, billed.origin),
-                )
-            )
+            self.found.append(_not_settled(ours, billed))
         return True
 
 
@@ -168,18 +179,6 @@ def compare_hour(rows: Iterable[Row], against_billed: bool = True) -> HourResult
     return HourResult(settled=settled, billed=billed, differences=found)
 
 
-def _find(rows: list[Row], fits: Callable[[Row], bool]) -> Row | None:
-    return next((row for row in rows if fits(row)), None)
-
-
-def _take(rows: list[Row], fits: Callable[[Row], bool]) -> Row | None:
-    """Return the first row that fits, and remove it."""
-    for at, row in enumerate(rows):
-        if fits(row):
-            return rows.pop(at)
-    return None
-
-
 def _fits(ours: Row, billed: Row) -> bool:
     """Return whether both can be of one product, Region and account; what is unknown fits all."""
     return all(
@@ -192,12 +191,20 @@ def _fits(ours: Row, billed: Row) -> bool:
     )
 
 
-def _alike(ours: Row, billed: Row) -> bool:
-    return ours.quantity == billed.quantity and _fits(ours, billed)
-
-
 def _unknown(billed: Row) -> Difference:
     return hour_difference(Kind.BILLED_UNKNOWN, billed, UNKNOWN, billed=billed.quantity)
+
+
+def _not_settled(ours: Row, billed: Row) -> Difference:
+    return hour_difference(
+        Kind.BILLED_UNKNOWN,
+        billed,
+        UNSETTLED.get(ours.state, UNKNOWN),
+        billed=billed.quantity,
+        state=ours.state,
+        workload=ours.workload,
+        origins=(ours.origin, billed.origin),
+    )
 
 
 def _other(ours: Row, billed: Row, note: str) -> Difference:
