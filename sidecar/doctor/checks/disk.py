@@ -55,7 +55,7 @@ MIB: Final = 1024 * 1024
 def check(context: Context) -> Finding:
     """Return free space, free inodes and the time of a sync."""
     settings = context.settings
-    if settings is None or not settings.state_dir.is_dir():
+    if settings is None or not os.path.isdir(settings.state_dir):
         return skipped(RULE, "there is no directory yet (state_dir)")
     path = settings.state_dir
     if is_read_only(path):

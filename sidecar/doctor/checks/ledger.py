@@ -5,6 +5,7 @@ Each is copied and the copy is read: a sidecar that has one open is not disturbe
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from datetime import datetime
@@ -59,7 +60,7 @@ LEDGERS_MAX: Final = 20
 def check(context: Context) -> Finding:
     """Return what is in this workload's ledger, and in those of others on the volume."""
     settings = context.settings
-    if settings is None or not settings.state_dir.is_dir():
+    if settings is None or not os.path.isdir(settings.state_dir):
         return skipped(RULE, "there is no directory yet (state_dir)")
     own = own_ledger(context, settings)
     paths = sorted(volume.other_ledgers(settings.state_dir / "none"), key=lambda path: not _is(own, path))

@@ -46,8 +46,8 @@ def check(context: Context) -> Finding:
     there = next(one for one in (path, *path.parents) if os.path.exists(one))
     kind, seen = kind_of(there), f"{path}: "
     if there != path:
-        seen += "not there yet, `run` creates it; "
-    if not there.is_dir():
+        seen += "not there yet, `run` creates it; " if os.access(there, WRITE, effective_ids=True) else "not seen; "
+    if not os.path.isdir(there):
         return broken(settings, RULE, f"{path}: {there} is no directory", FIXES[NO_DIRECTORY].format(path=path))
     seen += f"{kind or 'unknown kind of volume'}{_note(kind)}; {volume.ownership(path).rstrip('.')}"
     facts = {"path": path, "uid": os.geteuid(), "gid": os.getegid()}

@@ -199,6 +199,18 @@ def test_without_room_for_a_copy_it_is_a_warning(metered: Container, monkeypatch
     assert "TMPDIR" in seen.fix
 
 
+def test_where_no_temporary_directory_can_be_written_the_copy_is_beside_the_ledger_for_a_moment(
+    metered: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose root file system is read-only."""
+    monkeypatch.setattr("tempfile.tempdir", str(metered.directory / "none"))
+    story, _ = used(metered)
+    story.close()
+    before = sorted(story.directory.iterdir())
+    assert found(metered).status is Status.PASS
+    assert sorted(story.directory.iterdir()) == before
+
+
 def test_no_id_and_no_amount_of_the_customer_is_needed_to_read_a_finding(metered: Container) -> None:
     used(metered)[0].close()
     assert POD not in text(found(metered)), "a file's name says which workload's it is"

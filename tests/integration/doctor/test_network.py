@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.doctor.checks import tcp
+from sidecar.doctor.checks import dns, tcp
 from sidecar.doctor.finding import Finding, Status
 from sidecar.doctor.network import Lookup, Network, Peer, is_private
 from sidecar.doctor.route import routes
@@ -91,6 +91,22 @@ def test_a_name_that_does_not_exist_fails_and_the_rest_is_not_tried(container: C
     assert statuses(seen) == "dns:fail tcp:skip tls:skip proxy:skip clock:skip"
     assert "nothing.invalid" in seen["dns"].seen
     assert "getent hosts nothing.invalid" in seen["dns"].fix
+
+
+def test_the_name_of_a_proxy_that_does_not_exist_fails_by_its_variable(container: Container) -> None:
+    seen = found(container.set(HTTPS_PROXY="http://proxy.invalid:3128"))
+    assert statuses(seen) == "dns:fail tcp:skip tls:skip proxy:skip clock:skip"
+    assert "Correct HTTPS_PROXY: there is no proxy.invalid" in seen["dns"].fix
+
+
+def test_an_endpoint_that_aws_does_not_have_fails_by_the_variable_that_asks_for_it(container: Container) -> None:
+    context = container.set(AWS_USE_FIPS_ENDPOINT="true").context()
+    host = routes(context)[0].aws.host
+    context.network.lookups[host] = Lookup(fault="Name or service not known")
+    seen = dns.check(context)
+    assert host == "metering.marketplace-fips.us-east-1.amazonaws.com"
+    assert seen.status is Status.FAIL
+    assert seen.fix.startswith("Remove AWS_USE_FIPS_ENDPOINT")
 
 
 def test_an_address_that_a_vpc_endpoint_may_have_is_told_from_a_public_one() -> None:
@@ -256,8 +272,10 @@ def test_a_proxy_that_is_reached_over_tls_opens_a_tunnel_too(container: Containe
     tls, bundle = tls_context(container.directory)
     where = front(container, tls)
     proxy = container.running.enter_context(Relay(int(where.partition(":")[2]), tls, proxy=True))
-    container.set(AWS_CA_BUNDLE=str(bundle), https_proxy=f"https://127.0.0.1:{proxy.port}")
-    assert statuses(found(container)) == "dns:pass tcp:pass tls:pass proxy:pass clock:pass"
+    url = f"https://127.0.0.1:{proxy.port}"
+    seen = found(container.set(AWS_CA_BUNDLE=str(bundle), https_proxy=url, HTTPS_PROXY="http://proxy.invalid"))
+    assert statuses(seen) == "dns:pass tcp:pass tls:pass proxy:pass clock:pass"
+    assert f"{url} (https_proxy)" in seen["proxy"].seen, "in lower case it wins"
 
 
 @pytest.mark.parametrize(

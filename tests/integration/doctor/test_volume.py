@@ -122,6 +122,22 @@ def test_a_directory_that_this_user_may_not_write_fails_with_the_group_to_set(co
     assert beside.status is Status.SKIP
 
 
+@needs_root
+def test_a_directory_behind_one_that_this_user_may_not_enter_fails(container: Container) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        context = container.set(SIDECAR_STATE_DIR=f"{directory}/state", **DIMENSION).context()
+        assert context.settings
+        context.settings.state_dir.mkdir()
+        os.seteuid(65_532)
+        try:
+            found, beside = state_dir.check(context), disk.check(context)
+        finally:
+            os.seteuid(0)
+    assert found.status is Status.FAIL
+    assert "(mode 700); the sidecar runs as user 65532" in found.seen
+    assert beside.status is Status.SKIP
+
+
 @needs_mounts
 def test_memory_passes_and_says_when_it_ends(mounted: Mapping[tuple[str, str], Finding]) -> None:
     found = mounted["memory", "state_dir"]
