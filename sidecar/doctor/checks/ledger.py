@@ -45,8 +45,8 @@ FIXES: Final[Mapping[str, str]] = {
     UNBALANCED: "Keep {path} and send the output of `entitlement-sidecar usage export` to the seller's support.",
     IN_DOUBT: "Compare the end of the product's own usage with `entitlement-sidecar usage`: the last push may be"
     " missing in {path}; pushed again with the same ids it counts once.",
-    PERSON: "entitlement-sidecar usage, then entitlement-sidecar usage retry --workload W --hour H --dimension D with"
-    " --roll-forward or --confirm RECORD_ID",
+    PERSON: "entitlement-sidecar usage shows them; then entitlement-sidecar usage retry --hour H --dimension D"
+    " (--workload W for another workload) with one of --confirm RECORD_ID, --accept-aws QUANTITY, --roll-forward.",
     LATE: "Mend what this report finds on the way to AWS; `entitlement-sidecar usage` has AWS's last answer for each"
     " record. After six hours AWS takes an hour no more.",
     NO_DIMENSION: "Set SIDECAR_DIMENSIONS to the dimensions again until what waits in {path} is billed.",
