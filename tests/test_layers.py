@@ -62,6 +62,8 @@ PACKAGES_OF = {
     "kubernetes": {"pod_status"},
     "flask": {"api", "emulator"},
     "werkzeug": {"api", "emulator"},
+    "jinja2": {"api"},
+    "markupsafe": {"api"},
     "gunicorn": {"server"},
     "yaml": {"settings", "emulator"},
 }

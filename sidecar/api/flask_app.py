@@ -13,7 +13,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from sidecar import log
-from sidecar.api import flask_log, flask_openapi, flask_usage, problem
+from sidecar.api import flask_log, flask_openapi, flask_page, flask_usage, problem
 from sidecar.api.flask_usage import response
 from sidecar.api.json_body import Malformed
 from sidecar.api.ports import StatusPort
@@ -65,6 +65,7 @@ def application(view: StatusPort) -> WSGI:
         return response(refusal(400, "bad_request", str(exc)))
 
     flask_log.add(app, log.LINES.last)
+    flask_page.add(app, view)
     flask_usage.add(app, view.usage)
     flask_openapi.add(app)
     return app

@@ -19,6 +19,7 @@ from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
 
 if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
+    from sidecar.metering.hours import Hour
     from sidecar.metering.records import UsageRecord
     from sidecar.metering.resolution import Resolution
 
@@ -49,6 +50,12 @@ class UsagePort(Protocol):
 
     def records(self) -> Iterator[UsageRecord]:
         """Yield every record, oldest first, open hours last. Waits for the disk. Raises SidecarError."""
+
+    def recent_records(self, since: Hour) -> Sequence[UsageRecord]:
+        """Return the records of hours from `since` on, and of earlier ones those that AWS has not accepted.
+
+        Oldest first, open hours last. Waits for the disk. Raises SidecarError.
+        """
 
     @property
     def workload(self) -> str:
@@ -147,6 +154,9 @@ class StatusPort(Protocol):
 
     def status(self) -> Mapping[str, object]:
         """Return the document of `GET /v1/status`."""
+
+    def settings(self) -> Sequence[tuple[str, str, str]]:
+        """Return every setting as variable, value and source, keys as fingerprints."""
 
     def prepare_stop(self) -> None:
         """Note that the workload has begun to end."""

@@ -102,6 +102,11 @@ class StatusView:
             "history": self._history.as_json(),
         }
 
+    def settings(self) -> Sequence[tuple[str, str, str]]:
+        from sidecar.settings import describe  # only where a person looks
+
+        return list(describe.rows(self._settings))
+
     def metrics(self) -> Sequence[Metric]:
         return [
             *gate_status.metrics(self._gate),

@@ -23,6 +23,7 @@ from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.settings import Dimension
 
 if TYPE_CHECKING:  # a product that is not metered pays nothing for metering
+    from sidecar.metering.hours import Hour
     from sidecar.metering.records import UsageRecord
     from sidecar.metering.resolution import Resolution
 
@@ -72,6 +73,9 @@ class DisabledUsage:
 
     def records(self) -> Iterator[UsageRecord]:
         return iter(())
+
+    def recent_records(self, since: Hour) -> Sequence[UsageRecord]:
+        return ()
 
     def orphans(self) -> Sequence[tuple[str, UsageRecord]]:
         return ()

@@ -20,14 +20,20 @@ from sidecar.errors import SidecarError
 from sidecar.ledger.gone_records import FOR_A_PERSON
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
+from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
+from sidecar.metering.states import State
 from sidecar.settings import Dimension, Settings
 
 WORKLOAD_UNKNOWN: Final = (
     "workload_unknown",
     "It is not known yet who is metered, and where; GET /v1/status says what is missing. Send it again in a second.",
 )
+
+
+UNSETTLED: Final = (State.SEALED, State.EXPIRED, *FOR_A_PERSON)
+"""A record in one of these states has not been accepted by AWS, and its hour is closed."""
 
 
 class LedgerUsage:
@@ -68,6 +74,11 @@ class LedgerUsage:
 
     def records(self) -> Iterator[UsageRecord]:
         return self._ledger().records()
+
+    def recent_records(self, since: Hour) -> Sequence[UsageRecord]:
+        ledger = self._ledger()
+        waiting = [one for state in UNSETTLED for one in ledger.in_state(state) if one.hour < since]
+        return [*sorted(waiting, key=lambda one: (one.hour, one.dimension)), *ledger.records(since)]
 
     @property
     def workload(self) -> str:

@@ -246,9 +246,9 @@ class Ledger:
         """Return every record in a state, oldest first; for `open` what the open hours come to so far."""
         return self._do(records.open_records) if state is State.OPEN else self._do(records.in_state, state)
 
-    def records(self) -> Iterator[UsageRecord]:
-        """Yield every record, oldest first, then the open hours; pushes go on between its pages."""
-        after = records.START
+    def records(self, since: Hour | None = None) -> Iterator[UsageRecord]:
+        """Yield every record from `since` on, oldest first, then the open hours; pushes go on between its pages."""
+        after = (since.number, "") if since else records.START
         while page := self._do(records.page, after):
             yield from page
             after = (page[-1].hour.number, page[-1].dimension)

@@ -21,11 +21,12 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 def effective(settings: Settings) -> str:
     """Return every setting with its value and source, tab-separated."""
-    rows = [("SETTING", "VALUE", "FROM"), *_rows(settings)]
-    return "".join("\t".join(row) + "\n" for row in rows)
+    lines = [("SETTING", "VALUE", "FROM"), *rows(settings)]
+    return "".join("\t".join(line) + "\n" for line in lines)
 
 
-def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
+def rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield the variable of every setting, its value, and its source; keys as fingerprints."""
     for setting in SETTINGS:
         if setting.name in KEY_NAMES:
             continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
+from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.settings import Dimension
@@ -27,6 +28,8 @@ class FakeUsage:
     found: Sequence[UsageRecord] = ()
     pages: Mapping[str, tuple[Sequence[str], str]] = field(default_factory=dict)
     broken: Exception | None = None
+    on_read: Callable[[], object] = lambda: None
+    """Called, and waited for, before records are read for the page."""
     kept: list[UsageEvent] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     owed: list[Callable[[], None]] = field(default_factory=list)
@@ -66,6 +69,11 @@ class FakeUsage:
     def records(self) -> Iterator[UsageRecord]:
         self._whole()
         return iter(self.found)
+
+    def recent_records(self, since: Hour) -> Sequence[UsageRecord]:
+        self._whole()
+        self.on_read()
+        return self.found
 
     def orphans(self) -> Sequence[tuple[str, UsageRecord]]:
         return self.orphaned

@@ -48,6 +48,7 @@ class FakeView:
     wait: int = 0
     samples: Sequence[Metric] = ()
     document: Mapping[str, object] = field(default_factory=lambda: {"version": "test"})
+    setting_rows: Sequence[tuple[str, str, str]] = ()
     broken: Exception | None = None
     rechecks: int = 0
     proofs: FakeProofs = field(default_factory=lambda: FakeProofs())
@@ -79,6 +80,9 @@ class FakeView:
     def status(self) -> Mapping[str, object]:
         self._whole()
         return self.document
+
+    def settings(self) -> Sequence[tuple[str, str, str]]:
+        return self.setting_rows
 
     def prepare_stop(self) -> None:
         self.pre_stops += 1

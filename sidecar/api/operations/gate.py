@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 from sidecar.api.operations import refusals
-from sidecar.api.operations.operation import RETRY_AFTER, Answer, Body, Operation
+from sidecar.api.operations.operation import RETRY_AFTER, Answer, Body, Operation, Query
 from sidecar.api.operations.schemas import ref, shown, taken
 
 NO_STORE: Final = "Cache-Control"
@@ -161,6 +161,31 @@ OPERATIONS: Final = (
                 detail="AWS has not answered yet.",
                 headers=(RETRY_AFTER,),
             ),
+        },
+    ),
+    Operation(
+        method="GET",
+        path="/",
+        id="getPage",
+        does="Show all of it to a person: [the status page](../howto/status-page.md).",
+        takes="`?refresh=on`: the page reloads itself every 15 seconds where scripts are off.",
+        query=(
+            Query(
+                name="refresh",
+                description="`on`: the page reloads itself every 15 seconds where scripts are off.",
+                schema={"type": "string"},
+                example="on",
+            ),
+        ),
+        answers={
+            200: Answer(
+                when="one HTML file that fetches nothing else, with a strict `Content-Security-Policy`",
+                body=Body(
+                    schema={"type": "string"},
+                    example='<!doctype html>\n<html lang="en">…</html>\n',
+                    media_type="text/html; charset=utf-8",
+                ),
+            )
         },
     ),
     Operation(
