@@ -116,7 +116,7 @@ def _manifest(parts: Sequence[Part], shown: Mapping[str, bytes], now: datetime, 
         for part in parts
     ]
     document = {"version": __version__, "written_at": iso(now), "sidecar_answered": answered, "parts": rows}
-    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _diagnose(manifest_path: Path) -> object:

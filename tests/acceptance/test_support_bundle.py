@@ -54,8 +54,8 @@ def sidecar(aws: Emulator, tmp_path: Path) -> Sidecar:
 
 
 def bundle(sidecar: Sidecar, **env: str) -> tuple[int, bytes]:
-    """Run `support-bundle -` in the sidecar's environment, and more."""
-    line = [sys.executable, "-m", "sidecar", "support-bundle", "-"]
+    """Run `support-bundle -` in the environment of the sidecar, and more. It writes no file: it could not."""
+    line = ["prlimit", "--fsize=0", sys.executable, "-B", "-m", "sidecar", "support-bundle", "-"]
     done = subprocess.run(line, env=sidecar.env | env, capture_output=True, timeout=120, check=False)
     return done.returncode, done.stdout
 

@@ -144,3 +144,9 @@ def test_a_terminal_gets_no_archive(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert code("-") == Exit.FAILED
     assert "> bundle.tar.gz" in capsys.readouterr().err
+
+
+def test_a_note_that_is_no_utf_8_does_not_end_the_bundle() -> None:
+    parts = [Part(name="settings.txt", content=None, note="SIDECAR_STATE_DIR: '/\udcff' is wrong.")]
+    found = unpacked(support_bundle.archive(parts, Masking({"A_TOKEN": "\udcffx\udcffx\udcffx"}), NOON, answered=False))
+    assert "\udcff" in json.loads(found["entitlement-sidecar-support/manifest.json"])["parts"][0]["missing"]
