@@ -175,8 +175,8 @@ PUSH_REASONS: Final[Mapping[str, str]] = {
     " bill is split by. Tag sets that the hour has are still taken.",
     "too_many_keys": "One hour of one dimension takes 1 000 000 distinct keys. Count users or devices, not requests."
     " Keys that the hour has are still taken.",
-    "workload_unknown": "The sidecar does not know yet which task or pod is metered, or in which region. Send it again"
-    " in a second; `GET /v1/status` says what is missing.",
+    "workload_unknown": "The sidecar does not know yet which task or pod is metered. Send it again in a second;"
+    " `GET /v1/status` says what is missing.",
 }
 """Reason of a refused push → what to do. Those of the ledger have their text in the code."""
 

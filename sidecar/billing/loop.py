@@ -27,6 +27,7 @@ from sidecar import log
 from sidecar.billing.events import BillingEvents
 from sidecar.billing.final_flush import RESERVED, last_words
 from sidecar.billing.gate_policy import FAILING_HINT, Gate, GatePolicy
+from sidecar.billing.known_owner import KnownOwner
 from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
 from sidecar.billing.monitor import LoopMonitor
@@ -43,7 +44,6 @@ from sidecar.clock import Clock, ClockJumpDetector
 from sidecar.errors import DATA_ERRORS, Exit, ExitProcess
 from sidecar.ledger.errors import LedgerError, as_ledger_error
 from sidecar.ledger.ledger import Ledger
-from sidecar.ledger.opening import Owner
 from sidecar.ledger.volume import was_opened
 from sidecar.remote_clock import FollowedClock
 from sidecar.settings import EntitlementCheck, Settings
@@ -88,8 +88,7 @@ class BillingLoop:
         self._stop_at: float | None = None
         self._pre_stop = PreStop(settings, self.stop, lambda: self._stop_at is not None)
         self._at_once = False
-        self._owner: Owner | None = None
-        """Whose ledger it is, once workload and region are known."""
+        self._known = KnownOwner(settings.product_code)
         self._opening_tried = False
         """The first attempt to open the ledger follows the identity at once, later ones after a pause."""
         self._jumps = ClockJumpDetector()
@@ -123,10 +122,9 @@ class BillingLoop:
         threading.Thread(target=self._run, name=LOOP, daemon=True).start()
 
     def set_identity(self, workload: str, region: str) -> None:
-        """Set which workload is metered, and where; empty texts are ignored. The first call holds: it does not move."""
+        """Set which workload is metered, and where (`known_owner`); empty texts are ignored."""
         with self._wake:
-            if self._owner is None and workload and region:
-                self._owner = Owner(workload=workload, product_code=self._settings.product_code, region=region)
+            if self._known.learn(workload, region):
                 self._wake.notify_all()
 
     def wait_until_loaded(self) -> None:
@@ -224,16 +222,16 @@ class BillingLoop:
 
     def _wait_for_pass(self) -> bool:
         """Wait for the next pass, or until the lock of a ledger in use is free; False when it is time to stop."""
-        left = self._pause_seconds()
-        look = LOOK_SECONDS if self.ledger and self.ledger.others_in_use else left
-        while self._nothing_to_do(min(left, look)) and left > look and not (self.ledger and self.ledger.freed()):
+        left, found = self._pause_seconds(), self.ledger
+        look = LOOK_SECONDS if found and found.others_in_use else left
+        while self._nothing_to_do(min(left, look)) and left > look and not (found and self.monitor.watch(found.freed)):
             left -= look
         return self._stop_at is None
 
     def _nothing_to_do(self, seconds: float) -> bool:
         """Return whether nothing came up within this time. No disk is asked meanwhile: `stop` would wait for it."""
         with self._wake:
-            opens_next = self._owner is not None and not self._opening_tried
+            opens_next = self._known.complete and not self._opening_tried  # without a region a pause later
             return not (self._at_once or self._stop_at is not None or opens_next or self._wake.wait(seconds))
 
     def _pause_seconds(self) -> float:
@@ -282,6 +280,7 @@ class BillingLoop:
 
     def _run_open(self, opened: OpenLedger, now: datetime, at_once: bool) -> None:
         opened.ledger.check(now)
+        opened.place(self._known.owner, now)
         self.fault = None
         opened.run_pass(now, at_once, lambda: self._stop_at is not None)
         self._changed()
@@ -291,7 +290,7 @@ class BillingLoop:
         self.monitor.wait(for_disk=not aws_is_waited_for and self._stop_at is None)
 
     def _open(self, now: datetime) -> OpenLedger | None:
-        owner = self._owner
+        owner = self._known.owner
         if owner is not None and not self._opening_tried:
             self._opening_tried = True
             if was_opened(self._settings.state_dir, owner.workload):
@@ -300,7 +299,7 @@ class BillingLoop:
             return None  # what counts under this machine's time would be in another year once the emulator's is known
         settings = self._settings
         ledger = Ledger.open(settings.state_dir, owner, settings.dimensions, now, on_doubt=commit_in_doubt)
-        ledger.on_look(self._start_disk_timer)
+        ledger.neighbours.on_look = self._start_disk_timer
         self.events.workload, self.events.region = owner.workload, owner.region
         opened = OpenLedger(
             ledger,

@@ -10,11 +10,13 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from sidecar.clock import Clock
 
+T = TypeVar("T")
 STUCK_SECONDS: Final = 10.0
 """A disk that takes longer for one step does not answer."""
 STALLED_SECONDS: Final = 900.0
@@ -41,6 +43,14 @@ class LoopMonitor:
     def wait(self, for_disk: bool) -> None:
         """Note that from here on the disk is waited for, or something that may take longer."""
         self.disk_waiting_since = self._clock.monotonic() if for_disk else None
+
+    def watch(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, which waits for the disk between two passes."""
+        self.wait(for_disk=True)
+        try:
+            return work()
+        finally:
+            self.wait(for_disk=False)
 
     def end_pass(self, now: datetime) -> None:
         """Note that a pass is finished."""

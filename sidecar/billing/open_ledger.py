@@ -2,6 +2,7 @@
 
 Invariants:
 - A step that cannot digest its data is put aside and named (`quarantine`); the steps after it run all the same.
+- Usage is kept before the region is known. What needs a region waits for it: sending, and the ledgers of others.
 - Nothing is sent before the gate first opened, for this process or for an earlier one of the same workload.
 """
 
@@ -20,6 +21,7 @@ from sidecar.billing.snapshot import Snapshot
 from sidecar.billing.submitter import Submitter
 from sidecar.child.process import ChildProcess
 from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.opening import Owner
 from sidecar.metering import postponed
 from sidecar.metering.states import State
 from sidecar.settings import Settings
@@ -70,12 +72,20 @@ class OpenLedger:
         self._events.passed_over(ledger.passed_over)
         self._sent_before = waiting.ever_settled or any(one.attempts for one in ledger.in_state(State.SEALED))
         self._policy.restore(ledger)
-        self._maintenance.begin(ledger, self._events.workload, now)
+        if self._events.region:
+            self._maintenance.begin(ledger, self._events.workload, now)
+
+    def place(self, owner: Owner | None, now: datetime) -> None:
+        """Take note of the region where it was not known: records are sent from now on. Raises LedgerError."""
+        if owner and owner.region and not self._events.region:
+            self.ledger.set_region(owner.region)
+            self._events.region = owner.region
+            self._maintenance.begin(self.ledger, owner.workload, now)
 
     @property
     def may_send(self) -> bool:
-        """Return whether the gate has opened: for this process, or for an earlier one of the same workload."""
-        return self._gate.has_opened or self._sent_before
+        """Return whether the region is known, and the gate has opened, for this process or an earlier one."""
+        return bool(self._events.region) and (self._gate.has_opened or self._sent_before)
 
     def run_pass(self, now: datetime, at_once: bool, stopping: Callable[[], bool]) -> None:
         """Seal what has closed, submit what is due, and read what is left; `at_once`: whatever the pause.
@@ -88,7 +98,8 @@ class OpenLedger:
         if self.may_send:
             step(STEP, "sending", lambda: self.submitter.submit_due(now, at_once, stopping))
         self._on_wait(False)
-        self._maintenance.run(self.ledger, self._events.workload, now)
+        if self._events.region:
+            self._maintenance.run(self.ledger, self._events.workload, now)
         self._on_wait(False)
         step(STEP, "reading the ledger", lambda: self._refresh_snapshot(now))
         self._judge(now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from sidecar.api.metrics import Metric, counter, gauge
 from sidecar.billing.loop import BillingLoop
@@ -25,6 +26,7 @@ from sidecar.metering.quantities import exact_sums, plain
 from sidecar.metering.records import UsageRecord
 from sidecar.settings import Settings
 
+REGION_HINT: Final = "The region is not known yet: usage is kept, and sent once `region` is there."
 Fault = tuple[str, str]
 """Reason and hint."""
 
@@ -185,6 +187,8 @@ def _waiting_metrics(loop: BillingLoop, now: datetime) -> Iterator[Metric]:
 
 def _hints(loop: BillingLoop) -> Iterator[str]:
     """Yield what keeps usage from being billed until a person acts, and the next step."""
+    if loop.ledger and not loop.events.region:
+        yield REGION_HINT
     if waiting := [name for name, count in for_a_person(loop.snapshot).items() if count]:
         yield f"Some records are {' or '.join(waiting)}: see `entitlement-sidecar usage`, then `usage retry`."
     if found := loop.snapshot.postponed:

@@ -28,7 +28,7 @@ from sidecar.settings import Dimension, Settings
 
 WORKLOAD_UNKNOWN: Final = (
     "workload_unknown",
-    "It is not known yet who is metered, and where; GET /v1/status says what is missing. Send it again in a second.",
+    "It is not known yet which task or pod is metered; GET /v1/status says what is missing. Send it again in a second.",
 )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -93,6 +94,11 @@ class Ledger:
         """Finish what is queued and release the file. Later pushes are refused (503)."""
         self._writer.close()
         self._lock.release()
+
+    def set_region(self, region: str) -> None:
+        """Note the region, where it was not known when the ledger was opened. Raises where it is another's."""
+        self._do(opening.set_region, self.path, region)
+        self._owner = self.neighbours.owner = replace(self._owner, region=region)
 
     # -- pushes ------------------------------------------------------------------------------------
 
@@ -302,10 +308,6 @@ class Ledger:
         """Do the same with those that may know ids, before the first push."""
         return self.neighbours.adopt_recent(now)
 
-    def on_look(self, call: Callable[[], None]) -> None:
-        """Have `call` called before each other ledger is looked at."""
-        self.neighbours.on_look = call
-
     @property
     def others_in_use(self) -> bool:
         """Return whether another ledger was in use when `adopt` looked last."""
@@ -314,8 +316,6 @@ class Ledger:
     def freed(self) -> tuple[Path, ...]:
         """Return the other ledgers that were in use when `adopt` looked last, and are not any more. Quick."""
         return self.neighbours.freed()
-
-    # -- private -----------------------------------------------------------------------------------
 
     def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction on the writer's thread and wait for the disk."""

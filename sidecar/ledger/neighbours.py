@@ -57,7 +57,7 @@ class Neighbours:
 
     def __init__(self, path: Path, owner: Owner, dimensions: Sequence[str], run: Run) -> None:
         """`path` is our ledger's, `run` works on it."""
-        self._path, self._owner, self._dimensions, self._run = path, owner, tuple(dimensions), run
+        self._path, self.owner, self._dimensions, self._run = path, owner, tuple(dimensions), run
         self.on_look: Callable[[], None] = lambda: None
         """Called before each look: many of them take long, and none of them hangs."""
         self._ours = ""
@@ -115,7 +115,7 @@ class Neighbours:
             self._run(partial(removal.keep_totals, rows=rows))
 
         try:
-            removed = removal.remove(found.path, self._owner, now, keep)
+            removed = removal.remove(found.path, self.owner, now, keep)
         except LedgerError:
             return found  # the next look tries again, or says why it cannot be read
         self._unchanged.pop(found.path, None)
@@ -134,7 +134,7 @@ class Neighbours:
             raise DecisionRefused(404, "workload_not_found", hint)
         decide = partial(
             gone_records.resolve,
-            owner=self._owner,
+            owner=self.owner,
             resolution=resolution,
             ours=self._run(opening.ledger_name),
             dimensions=self._dimensions,
@@ -152,7 +152,7 @@ class Neighbours:
 
     def _adopt(self, path: Path, ours: str, now: datetime) -> AdoptionResult:
         take = self._take_at(now)
-        found = adoption.adopt(path, self._owner, self._dimensions, ours, now, take, self._remember)
+        found = adoption.adopt(path, self.owner, self._dimensions, ours, now, take, self._remember)
         if found.skipped != LOCKED:
             self._in_use.discard(path)
             self._read.discard(path)  # the next process that uses it keeps other ids
@@ -165,7 +165,7 @@ class Neighbours:
         if path in self._read:
             return None
         try:
-            adoption.read_ids(path, self._path, self._owner, now, self._remember)
+            adoption.read_ids(path, self._path, self.owner, now, self._remember)
         except LedgerError as exc:
             if exc.reason != "ledger_of_another":
                 return exc

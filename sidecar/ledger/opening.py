@@ -39,7 +39,7 @@ OnDoubt = Callable[[Path], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """The workload, product and region a ledger belongs to."""
+    """The workload, product and region a ledger belongs to; the region is empty while it is not known."""
 
     workload: str
     product_code: str
@@ -116,7 +116,8 @@ def open_known(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None
     with _opened(path, on_doubt) as (connection, known, log):
         integrity.check(connection, known)  # first: a changed byte could make it look like another product's
         row = connection.execute(sql("meta")).fetchone() if known else None
-        if row is None or (row["product_code"], row["region"]) != (owner.product_code, owner.region):
+        regions = (owner.region, "")  # empty: its workload never knew it, and the volume is in this one
+        if row is None or row["product_code"] != owner.product_code or row["region"] not in regions:
             raise LedgerError("ledger_of_another", f"{path.name} is of another product or region.")
         _make_durable(connection, path, log)
         migrate(connection, now)
@@ -248,8 +249,18 @@ def _identify(connection: sqlite3.Connection, path: Path, owner: Owner, now: dat
             "turned_at": int(now.timestamp()),
         }
         connection.execute(sql("meta_first"), first)
-    elif (row["workload"], row["product_code"], row["region"]) != (owner.workload, owner.product_code, owner.region):
+    elif (row["workload"], row["product_code"]) != (owner.workload, owner.product_code):
         raise LedgerError("ledger_of_another", f"{path.name} is for {row['product_code']} in {row['region']}.")
+    elif owner.region:
+        set_region(connection, path, owner.region)
+
+
+def set_region(connection: sqlite3.Connection, path: Path, region: str) -> None:
+    """Note the region of our own ledger, where it was begun before that was known. Raises LedgerError for another."""
+    connection.execute(sql("meta_place"), {"region": region})
+    found = connection.execute(sql("meta")).fetchone()["region"]
+    if found != region:
+        raise LedgerError("ledger_of_another", f"{path.name} is for {found}, and this workload runs in {region}.")
 
 
 def ledger_name(connection: sqlite3.Connection) -> str:

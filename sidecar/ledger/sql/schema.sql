@@ -29,6 +29,10 @@ VALUES (1, :ledger, :workload, :product_code, :region, :at, :open_from, :turned_
 -- Whose ledger this is and how far it is sealed.
 SELECT ledger, workload, product_code, region, open_from, turned_at FROM meta;
 
+-- name: meta_place
+-- The region became known after the ledger was begun.
+UPDATE meta SET region = :region WHERE region = '';
+
 -- name: meta_written
 -- Prove that the ledger can be written. The number differs each time: SQLite writes no page that stays the same.
 UPDATE meta SET written_at = :at, writes = writes + 1;

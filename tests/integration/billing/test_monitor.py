@@ -202,3 +202,17 @@ def test_the_probe_that_finds_usage_overdue_already_sees_the_gate_shut() -> None
 
     for path in ("/entitled", "/readyz"):
         assert RouterReply(Router(View(now=gate_state(Status.ENTITLED))), path).status == 503
+
+
+def test_a_disk_that_hangs_between_two_passes_is_noticed_as_soon() -> None:
+    """The locks of other ledgers are tried there, and a lock's file stands on the disk."""
+    clock = FakeClock()
+    monitor = LoopMonitor(clock)
+
+    def hangs() -> bool:
+        clock.advance(STUCK_SECONDS + 1)
+        return monitor.stuck
+
+    assert monitor.watch(hangs)
+    clock.advance(STUCK_SECONDS + 1)
+    assert not monitor.stuck

@@ -145,7 +145,7 @@ def test_each_look_is_announced(story: Story, before: Story) -> None:
     before.open()
     Story(story.directory, owner=replace(OWNER, workload="pod-9")).open()
     ledger, looks = story.open(), []
-    ledger.on_look(lambda: looks.append(1))
+    ledger.neighbours.on_look = lambda: looks.append(1)
     ledger.adopt(story.now)
     assert len(looks) == 2
 
