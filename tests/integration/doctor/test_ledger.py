@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +14,13 @@ import pytest
 
 from sidecar.doctor.checks import ledger as check
 from sidecar.doctor.finding import Finding, Status
-from sidecar.ledger import volume
+from sidecar.ledger import volume, wal
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
 from sidecar.metering.states import State
-from tests.integration.ledger.support import Story, event, settle
+from tests.integration.ledger.support import Story, event, raw_connection, settle
 from tests.integration.ledger.test_inspection import cut_off, write_later_version
+from tests.integration.ledger.test_wal import flip, frame_at, frames_of
 
 from .support import POD, PRODUCT, REGION, Container, is_mended, text
 
@@ -147,6 +150,35 @@ def test_a_ledger_that_this_user_may_not_read_fails(metered: Container) -> None:
     story.path.unlink()
     story.path.mkdir()
     assert found(own).status is Status.FAIL
+
+
+def test_a_last_commit_that_is_not_whole_is_a_warning_and_the_log_stays_as_it_is(metered: Container) -> None:
+    """As after a power cut: one page of a long commit did not reach the disk."""
+    story, ledger = used(metered)
+    first = frames_of(story) + 1
+    story.push(ledger, *(event("gigabytes", id=f"long-{number}") for number in range(900)))
+    left = metered.directory / "left"
+    shutil.copytree(story.directory, left)
+    story.close()
+    killed = Story(left, OWNER)
+    flip(killed, frame_at(first) + 200)
+    log = wal.path_of(killed.path).read_bytes()
+    seen = found(metered.set(SIDECAR_STATE_DIR=str(left)))
+    assert seen.status is Status.WARN
+    assert "its last commit is not whole" in seen.seen
+    assert "requests: 3 accepted" in seen.seen
+    assert wal.path_of(killed.path).read_bytes() == log
+
+
+def test_a_ledger_that_does_not_add_up_fails(metered: Container) -> None:
+    story, _ = used(metered)
+    story.close()
+    with closing(raw_connection(story.path)) as connection:
+        connection.execute("DELETE FROM bucket")
+        connection.commit()
+    seen = found(metered)
+    assert seen.status is Status.FAIL
+    assert "usage export" in seen.fix
 
 
 # -- others on the volume

@@ -214,6 +214,14 @@ def test_a_volume_without_room_is_found(
     assert is_mended(found)
 
 
+def test_a_volume_that_takes_no_file_fails(container: Container) -> None:
+    """/proc has no room for files of others, and gives neither of the usual reasons."""
+    found = container.set(SIDECAR_STATE_DIR="/proc", **DIMENSION).check("disk")
+    assert found.status is Status.FAIL
+    assert "a small file could not be written" in found.seen
+    assert "dmesg" in found.fix
+
+
 def test_a_slow_sync_is_a_warning(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "SLOW_SECONDS", -1.0)
     found = container.set(**DIMENSION).check("disk")
