@@ -212,6 +212,7 @@ def metrics() -> str:
         tables.alerts(),
         see={
             "../howto/alerts.md": "Set up alerts",
+            "../howto/runbook.md": "Runbook of the alerts",
             "../howto/troubleshoot.md": "Troubleshoot",
             "log-events.md": "Log events",
         },

@@ -6,6 +6,8 @@ import re
 
 import source_scan
 
+from sidecar.billing.loop import LOOP
+from sidecar.billing.monitor import STALLED_SECONDS
 from tests.chart.support import CHART, ROOT, of_kind, render
 
 COMPARED = {"over ": ">", "older than ": "< time() -", "": "=="}
@@ -36,3 +38,9 @@ def test_the_alert_rule_has_the_alerts_of_the_guide_alone() -> None:
         chosen = ", ".join(['namespace="ns"', *([labels] if labels else [])])
         assert expression == f"entitlement_sidecar_{name}{{{chosen}}} {COMPARED[over]} {number}"
         assert not minutes or lasting == f"{minutes}m"
+
+
+def test_a_silent_loop_is_alerted_when_the_sidecar_itself_calls_it_stalled() -> None:
+    (alert,) = [one for one in source_scan.alerts() if one.metric == "loop_passed_timestamp_seconds"]
+    assert alert.condition == f"< time() - {STALLED_SECONDS:.0f}"
+    assert alert.labels == f'loop="{LOOP}"'
