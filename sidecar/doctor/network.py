@@ -13,16 +13,24 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, TypeVar
+
+from sidecar.printable import one_line
 
 T = TypeVar("T")
 STEP_SECONDS: Final = 3.0
 """For a name, for one address, for one answer. What takes longer than that is no path to bill over."""
 ADDRESSES_MAX: Final = 3
 """Addresses that are tried of a name: with more, a firewall that drops everything would cost too long."""
+OPENSSL: Final[Mapping[str, str]] = {
+    "WRONG_VERSION_NUMBER": "what answers does not speak TLS",
+    "RECORD_LAYER_FAILURE": "what answers does not speak TLS",
+    "UNEXPECTED_EOF_WHILE_READING": "the connection is closed during the handshake",
+}
+"""OpenSSL's reason → what it means here; the others say it themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +100,16 @@ class Network:
         return socket.create_connection((found.address, peer.port), self.seconds)
 
 
+def reason_of(exc: OSError, seconds: float) -> str:
+    """Return why a connection failed, in one line; `seconds`: how long an answer was waited for."""
+    if isinstance(exc, TimeoutError):
+        return f"no answer within {seconds:g} s"
+    reason = getattr(exc, "reason", None)  # OpenSSL's
+    if isinstance(reason, str):
+        return OPENSSL.get(reason, one_line(reason))
+    return one_line(exc.strerror or str(exc) or type(exc).__name__)
+
+
 def is_private(address: str) -> bool:
     """Return whether an address is inside a network, as a VPC endpoint's is; a loopback address is not meant."""
     found = ip_address(address.partition("%")[0])
@@ -122,9 +140,7 @@ def _attempt(addresses: tuple[str, ...], port: int, seconds: float) -> Attempt:
             socket.create_connection((address, port), seconds).close()
         except OSError as exc:
             refused = isinstance(exc, ConnectionRefusedError)
-            silent = isinstance(exc, TimeoutError)
-            reason = f"no answer within {seconds:g} s" if silent else exc.strerror or type(exc).__name__
-            faults.append(f"{shown(address, port)}: {reason}")
+            faults.append(f"{shown(address, port)}: {reason_of(exc, seconds)}")
             continue
         return Attempt(address=address, seconds=time.monotonic() - begun, faults=tuple(faults))
     return Attempt(faults=tuple(faults), refused=refused)

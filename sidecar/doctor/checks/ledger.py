@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.clock import iso
+from sidecar.doctor.checks.state_dir import MEMORY, kind_of
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding, Status, failed, passed, skipped, warned
 from sidecar.errors import SettingsError
@@ -104,7 +105,7 @@ def _one(context: Context, settings: Settings, path: Path, own: bool) -> Finding
 def _inspected(path: Path, state_dir: Path, now: datetime) -> Inspection:
     """Inspect a ledger with the help of the first directory that has room for a copy. Raises LedgerError."""
     fault: LedgerError | None = None
-    for parent in (None, state_dir):
+    for parent in _places(state_dir):
         try:
             with tempfile.TemporaryDirectory(dir=parent, prefix=".doctor-") as directory:
                 return inspection.inspect(path, Path(directory), now)
@@ -116,6 +117,15 @@ def _inspected(path: Path, state_dir: Path, now: datetime) -> Inspection:
             fault = exc
     assert fault
     raise fault
+
+
+def _places(state_dir: Path) -> list[Path]:
+    """Return where a copy may be, the best first: a copy in memory would count against the container's limit."""
+    try:
+        places = [Path(tempfile.gettempdir()), state_dir]
+    except FileNotFoundError:  # nothing but the state directory can be written
+        return [state_dir]
+    return sorted(places, key=lambda place: kind_of(place) in MEMORY)
 
 
 def _unreadable(path: Path, exc: LedgerError, own: bool) -> Finding:

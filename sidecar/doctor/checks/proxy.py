@@ -8,9 +8,9 @@ from typing import Final
 from sidecar.doctor.checks.dns import NOTHING
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding, failed, passed, skipped
+from sidecar.doctor.network import reason_of
 from sidecar.doctor.route import Route, TunnelRefused, connected, routes
 from sidecar.marketplace import trust
-from sidecar.printable import one_line
 
 RULE: Final = "A proxy of HTTPS_PROXY that NO_PROXY does not except opens a tunnel (CONNECT) to each AWS host."
 MALFORMED: Final = "the variable names no proxy"
@@ -65,5 +65,5 @@ def _tunnel(context: Context, route: Route, where: str) -> Finding:
         fix = FIXES[BY_STATUS.get(exc.status, REFUSED)]
         return failed(RULE, f"{where}: answers {exc.status} to CONNECT {target}", fix.format(**facts))
     except OSError as exc:
-        seen = f"{where}: {one_line(exc.strerror or str(exc))}"
+        seen = f"{where}: {reason_of(exc, context.network.seconds)}"
         return failed(RULE, seen, FIXES[REFUSED].format(**facts))

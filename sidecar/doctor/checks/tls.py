@@ -18,6 +18,7 @@ from sidecar.doctor.checks.dns import NOTHING
 from sidecar.doctor.checks.tcp import name_of
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding, failed, passed, skipped
+from sidecar.doctor.network import reason_of
 from sidecar.doctor.route import Route, TunnelRefused, connected, routes, secured
 from sidecar.marketplace import trust
 from sidecar.printable import one_line
@@ -72,7 +73,7 @@ def _one(context: Context, route: Route, trusted: ssl.SSLContext, any_: ssl.SSLC
     except ssl.SSLCertVerificationError as exc:
         return _not_verified(context, route, exc, any_)
     except OSError as exc:
-        seen = f"{name}: {one_line(getattr(exc, 'reason', None) or exc.strerror or str(exc))}"
+        seen = f"{name}: {reason_of(exc, context.network.seconds)}"
         return failed(RULE, seen, FIXES[NO_TLS].format(host=route.aws.host))
     by = ", verified with AWS_CA_BUNDLE" if context.env.get(trust.BUNDLE) else ""
     return passed(RULE, f"{name}: {version}, {_described(shown)}{by}")

@@ -243,6 +243,19 @@ def test_where_no_temporary_directory_can_be_written_the_copy_is_beside_the_ledg
     assert sorted(story.directory.iterdir()) == before
 
 
+def test_a_copy_is_not_made_in_memory_where_there_is_a_disk(
+    metered: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, temporary = Path(metered.env["SIDECAR_STATE_DIR"]), metered.directory / "temporary"
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    table = metered.directory / "mountinfo"
+    monkeypatch.setattr("sidecar.ledger.volume.MOUNTINFO", table)
+    table.write_text("1 0 8:1 / / rw - ext4 /dev/vda rw\n")
+    assert check._places(state) == [temporary, state]
+    table.write_text(f"1 0 8:1 / / rw - ext4 /dev/vda rw\n2 1 0:9 / {temporary} rw - tmpfs none rw\n")
+    assert check._places(state) == [state, temporary]
+
+
 def test_no_id_and_no_amount_of_the_customer_is_needed_to_read_a_finding(metered: Container) -> None:
     used(metered)[0].close()
     assert POD not in text(found(metered)), "a file's name says which workload's it is"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.doctor.checks import dns, tcp
+from sidecar.doctor.checks import clock, dns, tcp, tls
 from sidecar.doctor.finding import Finding, Status
 from sidecar.doctor.network import Lookup, Network, Peer, is_private
 from sidecar.doctor.route import routes
@@ -58,8 +58,8 @@ def test_an_endpoint_over_http_passes_and_has_no_certificate(container: Containe
 
 
 def test_tls_passes_with_the_bundle_that_trusts_it_and_shows_the_issuer(container: Container) -> None:
-    tls, bundle = tls_context(container.directory)
-    front(container, tls)
+    tls_, bundle = tls_context(container.directory)
+    front(container, tls_)
     seen = found(container.set(AWS_CA_BUNDLE=str(bundle)))
     assert statuses(seen) == "dns:pass tcp:pass tls:pass proxy:skip clock:pass"
     assert "TLSv1.3, certificate of a private authority, issued by a private authority" in seen["tls"].seen
@@ -199,8 +199,8 @@ def test_what_did_not_answer_is_not_waited_for_again() -> None:
 
 
 def test_a_certificate_of_an_unknown_issuer_fails_with_its_issuer(container: Container) -> None:
-    tls, _ = tls_context(container.directory)
-    where = front(container, tls)
+    tls_, _ = tls_context(container.directory)
+    where = front(container, tls_)
     seen = found(container)
     assert statuses(seen) == "dns:pass tcp:pass tls:fail proxy:skip clock:pass"
     assert (
@@ -222,8 +222,8 @@ def test_a_certificate_of_an_unknown_issuer_fails_with_its_issuer(container: Con
 def test_a_certificate_that_is_not_good_here_fails(
     container: Container, made: dict[str, tuple[int, int] | str], says: str, fix: str
 ) -> None:
-    tls, bundle = tls_context(container.directory, **made)  # type: ignore[arg-type]
-    front(container, tls)
+    tls_, bundle = tls_context(container.directory, **made)  # type: ignore[arg-type]
+    front(container, tls_)
     seen = found(container.set(AWS_CA_BUNDLE=str(bundle)))
     assert seen["tls"].status is Status.FAIL
     assert says in seen["tls"].seen
@@ -235,13 +235,24 @@ def test_a_server_without_tls_fails(container: Container) -> None:
     port = container.aws().port
     seen = found(container.set(SIDECAR_ENDPOINT_URL=f"https://127.0.0.1:{port}"))
     assert statuses(seen) == "dns:pass tcp:pass tls:fail proxy:skip clock:skip"
+    assert "what answers does not speak TLS" in seen["tls"].seen
     assert "Let TLS to 127.0.0.1 through" in seen["tls"].fix
+
+
+def test_a_server_that_takes_the_connection_and_is_silent_fails_within_bounded_time(container: Container) -> None:
+    server = container.running.enter_context(Server([None]))
+    context = container.set(SIDECAR_ENDPOINT_URL=f"https://127.0.0.1:{server.port}").context()
+    context.network.seconds = 0.2
+    seen = tls.check(context)
+    assert seen.status is Status.FAIL
+    assert "no answer within 0.2 s" in seen.seen
+    assert clock.check(context).status is Status.SKIP
 
 
 @pytest.mark.parametrize("content", [None, "no certificate\n"], ids=["missing", "not PEM"])
 def test_a_bundle_that_cannot_be_used_fails(container: Container, content: str | None) -> None:
-    tls, _ = tls_context(container.directory)
-    front(container, tls)
+    tls_, _ = tls_context(container.directory)
+    front(container, tls_)
     bundle = container.directory / "bundle.pem"
     if content:
         bundle.write_text(content)
@@ -255,8 +266,8 @@ def test_a_bundle_that_cannot_be_used_fails(container: Container, content: str |
 
 
 def test_a_proxy_that_opens_a_tunnel_passes_and_the_certificate_behind_it_is_seen(container: Container) -> None:
-    tls, bundle = tls_context(container.directory)
-    where = front(container, tls)
+    tls_, bundle = tls_context(container.directory)
+    where = front(container, tls_)
     proxy = container.running.enter_context(Relay(int(where.partition(":")[2]), proxy=True))
     container.set(AWS_CA_BUNDLE=str(bundle), HTTPS_PROXY=f"http://me:{PASSWORD}@127.0.0.1:{proxy.port}")
     seen = found(container)
@@ -269,9 +280,9 @@ def test_a_proxy_that_opens_a_tunnel_passes_and_the_certificate_behind_it_is_see
 
 
 def test_a_proxy_that_is_reached_over_tls_opens_a_tunnel_too(container: Container) -> None:
-    tls, bundle = tls_context(container.directory)
-    where = front(container, tls)
-    proxy = container.running.enter_context(Relay(int(where.partition(":")[2]), tls, proxy=True))
+    tls_, bundle = tls_context(container.directory)
+    where = front(container, tls_)
+    proxy = container.running.enter_context(Relay(int(where.partition(":")[2]), tls_, proxy=True))
     url = f"https://127.0.0.1:{proxy.port}"
     seen = found(container.set(AWS_CA_BUNDLE=str(bundle), https_proxy=url, HTTPS_PROXY="http://proxy.invalid"))
     assert statuses(seen) == "dns:pass tcp:pass tls:pass proxy:pass clock:pass"
@@ -315,8 +326,8 @@ def test_a_proxy_that_is_no_url_fails_and_is_not_shown(container: Container) -> 
 
 
 def test_a_host_that_no_proxy_excepts_is_asked_directly(container: Container) -> None:
-    tls, bundle = tls_context(container.directory)
-    front(container, tls)
+    tls_, bundle = tls_context(container.directory)
+    front(container, tls_)
     container.set(AWS_CA_BUNDLE=str(bundle), HTTPS_PROXY="http://proxy.invalid:3128", NO_PROXY="127.0.0.1")
     seen = found(container)
     assert statuses(seen) == "dns:pass tcp:pass tls:pass proxy:pass clock:pass"
