@@ -178,6 +178,28 @@ def test_the_recording_has_what_the_dashboard_is_for(expression: str, prometheus
     assert ask(prometheus, f"{PREFIX}{expression}")
 
 
+NOT_RECORDED = ("usage_quantity_claimed", "usage_quantity_unconfigured")
+"""Without a sample where there is nothing of the kind."""
+
+
+@pytest.mark.parametrize("alert", source_scan.alerts(), ids=lambda one: one.name)
+def test_an_alert_looks_at_series_that_there_are(alert: source_scan.Alert, prometheus: str) -> None:
+    labels = ", ".join(filter(None, ['namespace="ns"', alert.labels]))
+    found = ask(prometheus, f"{PREFIX}{alert.metric}{{{labels}}}")
+    assert bool(found) != (alert.metric in NOT_RECORDED)
+
+
+def test_what_the_recording_shows_would_be_alerted(prometheus: str) -> None:
+    """In the first scrape the ledger is not open yet."""
+    found = {
+        alert.name
+        for alert in source_scan.alerts()
+        if ask(prometheus, f"{PREFIX}{alert.metric}{{{alert.labels}}} {alert.condition}".replace("time()", str(BEGAN)))
+    }
+    assert {"EntitlementGateShut", "UsageReportedLate", "UsageWaitsForAPerson"} <= found
+    assert not found & {"EntitlementSidecarLoopStopped", "UsageQuarantined", "UsageLeftBehind"}
+
+
 # -- Grafana's schema
 
 
