@@ -2,7 +2,7 @@
 
 Invariants:
 - Nothing is registered or billed and no lock is taken: a sidecar may run beside it. What is written is a small file in
-  the state directory, removed at once; a port is bound for a moment where no sidecar answers.
+  the state directory, removed at once. Where no sidecar answers its ports are bound for a moment, and not listened on.
 - stdout has the result alone; progress goes to stderr, and only to a terminal.
 """
 

@@ -35,12 +35,15 @@ class Listening:
         return Address(host=host, port=port)
 
 
-def listen(settings: Settings) -> tuple[Listening, ...]:
-    """Bind and return every socket. Raises SettingsError naming each address that cannot be bound."""
+def listen(settings: Settings, backlog: int | None = BACKLOG) -> tuple[Listening, ...]:
+    """Bind and return every socket. Raises SettingsError naming each address that cannot be bound.
+
+    Without a backlog they are bound alone, which keeps no other process from listening there.
+    """
     problems: list[Problem] = []
     found = [
-        *_named(PROBE, settings.probe_bind, "SIDECAR_PROBE_BIND", True, problems),
-        *_named(API, settings.api_bind, "SIDECAR_API_BIND", settings.api_bind_given, problems),
+        *_named(PROBE, settings.probe_bind, "SIDECAR_PROBE_BIND", True, problems, backlog),
+        *_named(API, settings.api_bind, "SIDECAR_API_BIND", settings.api_bind_given, problems, backlog),
     ]
     for name, setting in ((PROBE, "SIDECAR_PROBE_BIND"), (API, "SIDECAR_API_BIND")):
         if not problems and not any(one.name == name for one in found):
@@ -53,12 +56,17 @@ def listen(settings: Settings) -> tuple[Listening, ...]:
 
 
 def _named(
-    name: str, addresses: Sequence[Address], setting: str, given: bool, problems: list[Problem]
+    name: str,
+    addresses: Sequence[Address],
+    setting: str,
+    given: bool,
+    problems: list[Problem],
+    backlog: int | None,
 ) -> list[Listening]:
     found = []
     for address in addresses:
         try:
-            found.append(Listening(name=name, sock=_bind(address)))
+            found.append(Listening(name=name, sock=_bind(address, backlog)))
         except (OSError, UnicodeError) as exc:
             if getattr(exc, "errno", None) in NO_FAMILY and not given:
                 continue
@@ -67,28 +75,29 @@ def _named(
     return found
 
 
-def _bind(address: Address) -> socket.socket:
+def _bind(address: Address, backlog: int | None) -> socket.socket:
     if address.host == "::":
         try:
-            return _listening(socket.AF_INET6, ("::", address.port), both=True)
+            return _listening(socket.AF_INET6, ("::", address.port), backlog, both=True)
         except OSError as exc:
             if exc.errno not in NO_FAMILY:
                 raise
-            return _listening(socket.AF_INET, ("0.0.0.0", address.port))
+            return _listening(socket.AF_INET, ("0.0.0.0", address.port), backlog)
     family, _, _, _, where = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    return _listening(family, where)
+    return _listening(family, where, backlog)
 
 
-def _listening(family: int, where: tuple[object, ...], both: bool = False) -> socket.socket:
+def _listening(family: int, where: tuple[object, ...], backlog: int | None, both: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
         sock.bind(where)
-        sock.listen(BACKLOG)
+        if backlog is not None:
+            sock.listen(backlog)
     except OSError:
         sock.close()
         raise

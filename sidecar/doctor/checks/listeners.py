@@ -57,9 +57,9 @@ def check(context: Context) -> Finding:
 
 
 def _nothing_runs(settings: Settings, fault: str) -> Finding:
-    """Return whether the ports are free; they are bound and released at once."""
+    """Return whether the ports are free. They are bound for a moment, which keeps no sidecar from starting."""
     try:
-        bound = listeners.listen(settings)
+        bound = listeners.listen(settings, backlog=None)
     except SettingsError as exc:
         names = " or ".join(dict.fromkeys(problem.setting for problem in exc.problems))
         seen = f"no sidecar answers ({fault}), and " + "; ".join(map(str, exc.problems))

@@ -231,7 +231,7 @@ def test_without_room_for_a_copy_it_is_a_warning(metered: Container, monkeypatch
     assert "TMPDIR" in seen.fix
 
 
-def test_where_no_temporary_directory_can_be_written_the_copy_is_beside_the_ledger_for_a_moment(
+def test_without_a_temporary_directory_the_copy_is_beside_the_ledger_for_a_moment(
     metered: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a container whose root file system is read-only."""

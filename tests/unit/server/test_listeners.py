@@ -112,3 +112,17 @@ def test_a_name_that_cannot_be_one_is_an_error_too(host: str) -> None:
 def test_sockets_are_not_handed_to_what_is_executed() -> None:
     with listening() as found:
         assert not any(one.sock.get_inheritable() for one in found)
+
+
+def test_bound_without_a_backlog_keeps_no_other_process_from_listening() -> None:
+    where = {"probe_bind": f"127.0.0.1:{free_port()}", "api_bind": f"127.0.0.1:{free_port()}"}
+    looking = listen(settings(**where), backlog=None)
+    try:
+        assert not any(reached(one.address.host, one.address.port) for one in looking)
+        with listening(**where) as found:
+            assert all(reached(one.address.host, one.address.port) for one in found)
+            with pytest.raises(SettingsError):
+                listen(settings(**where), backlog=None)
+    finally:
+        for one in looking:
+            one.sock.close()
