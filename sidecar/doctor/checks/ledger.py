@@ -15,7 +15,7 @@ from typing import Final
 from sidecar.clock import iso
 from sidecar.doctor.checks.state_dir import MEMORY, kind_of
 from sidecar.doctor.context import Context
-from sidecar.doctor.finding import Finding, Status, failed, passed, skipped, warned
+from sidecar.doctor.finding import Finding, failed, passed, skipped, warned
 from sidecar.errors import SettingsError
 from sidecar.ledger import inspection, kept_file, volume
 from sidecar.ledger.errors import REASONS, LedgerError
@@ -138,7 +138,12 @@ def _unreadable(path: Path, exc: LedgerError, own: bool) -> Finding:
         fix = FIXES[DAMAGED].format(path=path)
     else:
         fix = FIXES[UNREADABLE].format(hint=REASONS[exc.reason])
-    return Finding(status=Status.FAIL if own else Status.WARN, seen=seen, rule=RULE, fix=fix)
+    return _wrong(own, seen, fix)
+
+
+def _wrong(own: bool, seen: str, fix: str) -> Finding:
+    """Return a failure for this workload's ledger; what is wrong with another's keeps this sidecar from nothing."""
+    return failed(RULE, seen, fix) if own else warned(RULE, seen, fix)
 
 
 def _judged(context: Context, settings: Settings, found: Inspection, own: bool) -> Finding:
@@ -150,7 +155,7 @@ def _judged(context: Context, settings: Settings, found: Inspection, own: bool) 
         of = f"{owner.product_code} in {owner.region}"
         return failed(RULE, f"{seen}; it is for {of}", FIXES[ANOTHER].format(path=path, owner=of))
     if not all(one.balanced for one in found.balances):
-        return failed(RULE, f"{seen}; it does not add up", FIXES[UNBALANCED].format(path=path))
+        return _wrong(own, f"{seen}; it does not add up", FIXES[UNBALANCED].format(path=path))
     if any(found.summary.states.get(state) for state in FOR_A_PERSON):
         return warned(RULE, seen, FIXES[PERSON])
     if found.in_doubt:

@@ -170,12 +170,16 @@ def test_a_last_commit_that_is_not_whole_is_a_warning_and_the_log_stays_as_it_is
     assert wal.path_of(killed.path).read_bytes() == log
 
 
-def test_a_ledger_that_does_not_add_up_fails(metered: Container) -> None:
-    story, _ = used(metered)
-    story.close()
+def lose_usage(story: Story) -> None:
     with closing(raw_connection(story.path)) as connection:
         connection.execute("DELETE FROM bucket")
         connection.commit()
+
+
+def test_a_ledger_that_does_not_add_up_fails(metered: Container) -> None:
+    story, _ = used(metered)
+    story.close()
+    lose_usage(story)
     seen = found(metered)
     assert seen.status is Status.FAIL
     assert "usage export" in seen.fix
@@ -198,8 +202,11 @@ def test_another_workloads_usage_passes_since_it_is_taken_over(metered: Containe
     assert "requests: 3 accepted, 3 waiting" in seen.seen
 
 
-def test_another_workloads_damaged_ledger_is_a_warning_beside_our_own(metered: Container) -> None:
-    other(metered, cut_off)
+@pytest.mark.parametrize("change", [cut_off, lose_usage])
+def test_another_workloads_damaged_ledger_is_a_warning_beside_our_own(
+    metered: Container, change: Callable[[Story], None]
+) -> None:
+    other(metered, change)
     used(metered)[0].close()
     seen = found(metered)
     assert seen.status is Status.WARN
