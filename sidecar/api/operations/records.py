@@ -6,7 +6,7 @@ from typing import Final
 
 from sidecar.api.operations.operation import RETRY_AFTER, Answer, Body, Operation, Query
 from sidecar.api.operations.refusals import NOT_KEPT
-from sidecar.api.operations.schemas import AMOUNT, HOUR, NAME, TEXT, one_of, ref, taken
+from sidecar.api.operations.schemas import NAME, ONE_HOUR, REPORTED, TEXT, one_of, ref, taken
 from sidecar.metering.states import State
 
 RECORDS_BODY: Final = (
@@ -79,7 +79,7 @@ OPERATIONS: Final = (
             Query(
                 name="after",
                 description="As the `Link` of the page before has it.",
-                schema=TEXT,
+                schema={"type": "string", "pattern": "^(?:[0-9]{1,12}:[\\s\\S]+)?$"},
                 example="494698:requests",
             ),
         ),
@@ -109,14 +109,14 @@ OPERATIONS: Final = (
         request=Body(
             schema={
                 "oneOf": [
-                    taken(act=one_of("retry", "roll_forward"), hour=HOUR, dimension=NAME, workload=NAME),
+                    taken(act=one_of("retry", "roll_forward"), hour=ONE_HOUR, dimension=NAME, workload=NAME),
                     taken(
                         "act",
                         "hour",
                         "dimension",
                         "metering_record_id",
                         act={"const": "confirm"},
-                        hour=HOUR,
+                        hour=ONE_HOUR,
                         dimension=NAME,
                         workload=NAME,
                         metering_record_id=NAME,
@@ -127,10 +127,10 @@ OPERATIONS: Final = (
                         "dimension",
                         "quantity",
                         act={"const": "accept_aws"},
-                        hour=HOUR,
+                        hour=ONE_HOUR,
                         dimension=NAME,
                         workload=NAME,
-                        quantity=AMOUNT,
+                        quantity=REPORTED,
                     ),
                 ]
             },

@@ -29,6 +29,19 @@ BOOLEAN: Final[Schema] = {"type": "boolean"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
 AMOUNT: Final[Schema] = {"type": "string", "pattern": f"^{DIGITS.pattern}$", "description": "An exact decimal."}
+REPORTED: Final[Schema] = {
+    "type": "string",
+    "pattern": "^[0-9]{1,10}(?:\\.[0-9]{1,6})?$",
+    "description": f"An exact decimal, at most {plain(DECIMAL_MAX)}.",
+}
+"""A quantity in a request. Zeros in front are read too, up to 40 characters."""
+ONE_HOUR: Final[Schema] = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):00:00Z$",
+    "description": "The start of an hour in UTC.",
+}
+"""An hour in a request."""
 HOUR: Final[Schema] = {"type": "string", "format": "date-time", "description": "The start of an hour in UTC."}
 STABLE_NAME: Final[Schema] = {
     "type": "string",
@@ -92,11 +105,7 @@ EVENT: Final[Schema] = taken(
         "description": "Read as an exact decimal, never as a float: at most six places, 40 characters.",
         "oneOf": [
             {"type": "number", "minimum": 0, "maximum": float(DECIMAL_MAX)},
-            {
-                "type": "string",
-                "pattern": "^[0-9]{1,10}(?:\\.[0-9]{1,6})?$",
-                "description": f"At most {plain(DECIMAL_MAX)}.",
-            },
+            REPORTED,
         ],
     },
     id={
