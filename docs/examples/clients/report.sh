@@ -1,0 +1,62 @@
+#!/bin/sh
+# Report usage from the product with curl: each batch counts once, whatever happens on the way.
+#
+#   report.sh [URL [SECONDS]] < batches    # a line is a batch: a JSON array of events, each with its own id
+#
+# exit: 0 everything counts, 65 refused, 69 not known to be kept: send it again with the same ids
+set -u
+url=${1:-http://127.0.0.1:8485}
+seconds=${2:-600}
+work=$(mktemp -d) || exit 69
+trap 'rm -rf "$work"' EXIT
+
+# The token goes through a pipe: other processes of the machine see a command line.
+options() {
+    [ -z "${SIDECAR_API_TOKEN_FILE:-}" ] || printf 'header = "Authorization: Bearer %s"\n' "$(cat "$SIDECAR_API_TOKEN_FILE")"
+}
+
+post() {
+    options | curl --config - --silent --show-error --noproxy '*' --max-time 10 --header 'Content-Type: application/json' \
+        --data-binary "@$work/batch" --dump-header "$work/head" --output "$work/answer" --write-out '%{http_code}' \
+        "$url/v1/usage" 2>"$work/error"
+}
+
+# A random pause up to $2 seconds, behind the $1 seconds that the sidecar asks for.
+pause() {
+    awk -v after="${1:-0}" -v most="$2" -v seed="$(od -An -N4 -tu4 /dev/urandom)" \
+        'BEGIN { srand(seed); printf "%.3f", after + rand() * most }'
+}
+
+send() {
+    tenths=1
+    ends=$(($(date +%s) + seconds))
+    while :; do
+        : >"$work/head"
+        : >"$work/answer"
+        status=$(post) || status=lost # perhaps kept: the ids make sure that it counts once
+        case $status in
+        2??)
+            cat "$work/answer"
+            echo
+            return 0
+            ;;
+        lost | 429 | 5??) ;;
+        *)
+            echo "refused: $(cat "$work/answer")" >&2
+            return 65
+            ;;
+        esac
+        after=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]\{1,\}\).*/\1/p' "$work/head")
+        if [ $(($(date +%s) + ${after:-0})) -ge "$ends" ]; then
+            echo "not known to be kept: $(cat "$work/answer" "$work/error")" >&2
+            return 69
+        fi
+        sleep "$(pause "$after" "$((tenths / 10)).$((tenths % 10))")"
+        [ $((tenths *= 2)) -le 100 ] || tenths=100
+    done
+}
+
+while IFS= read -r batch; do
+    printf '%s' "$batch" >"$work/batch"
+    send || exit
+done
