@@ -34,6 +34,10 @@ IN_USE: Final = (
     " Where it is gone, another sidecar is reading its ledger: try again in a moment."
 )
 OF_ANOTHER: Final = "The records of that workload are of another product or region; decide there."
+REGION_UNKNOWN: Final = (
+    "The region of this workload is not known yet, and records are decided about in their own; `GET /v1/status` says"
+    " what is missing."
+)
 NOT_SENT: Final = (
     "AWS takes the pod or task from the credentials that ask, so a record of a workload that is gone cannot be sent"
     " again from this one. Use --roll-forward where AWS has not billed it, --confirm or --accept-aws where it has."
@@ -75,6 +79,8 @@ def resolve(
     Raises DecisionRefused, IllegalTransition and LedgerError; nothing was changed there, except where ours could not
     keep what was rolled forward: the next adoption takes it.
     """
+    if not owner.region:
+        raise DecisionRefused(409, "region_unknown", REGION_UNKNOWN)
     if resolution.action is Action.RETRY:
         raise DecisionRefused(409, "workload_gone", NOT_SENT)
     try:

@@ -152,13 +152,15 @@ OPERATIONS: Final = (
             409: Answer(
                 when="nothing was changed: no rule allows it (`illegal_transition`); that workload's ledger is in use"
                 " (`ledger_locked`) or of another product or region (`ledger_of_another`); its records cannot be sent"
-                " again from here (`workload_gone`); the dimension is not set here (`dimension_unconfigured`)",
+                " again from here (`workload_gone`); the dimension is not set here (`dimension_unconfigured`); our own"
+                " region is not known yet (`region_unknown`)",
                 reasons=(
                     "illegal_transition",
                     "ledger_locked",
                     "ledger_of_another",
                     "workload_gone",
                     "dimension_unconfigured",
+                    "region_unknown",
                 ),
                 detail="Nothing was changed: settled cannot retry.",
             ),

@@ -182,6 +182,17 @@ def test_another_product_or_region_is_left_alone(story: Story, gone: Story, owne
     assert found_there(gone, record).state is State.REJECTED
 
 
+def test_before_our_own_region_is_known_nothing_is_decided(story: Story, gone: Story) -> None:
+    record = waits(gone)
+    story.owner = replace(OWNER, region="")
+    ledger = story.open()
+    assert refused(story, ledger, CONFIRM) == (409, "region_unknown")
+    assert found_there(gone, record).state is State.REJECTED
+    gone.close()
+    ledger.set_region(OWNER.region)
+    assert decide(ledger, story, CONFIRM).changed[0].state is State.SETTLED
+
+
 def test_a_dimension_that_is_not_set_here_is_not_rolled_forward(story: Story, gone: Story) -> None:
     record = waits(gone)
     story.dimensions = [one for one in DIMENSIONS if one.name != "gigabytes"]
