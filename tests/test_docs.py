@@ -21,6 +21,7 @@ import source_scan
 from sidecar.api import probes, push
 from sidecar.api.flask_app import application
 from sidecar.api.operations import OPERATIONS, refusals
+from sidecar.api.operations.schemas import STATUS
 from sidecar.api.router import PRE_STOP
 from sidecar.cli.parser import build_parser
 from sidecar.errors import Exit
@@ -227,6 +228,19 @@ def test_every_field_of_the_status_stands_in_the_reference_and_no_other() -> Non
     assert {"entitlement.reason", "metering.ledger.writable", "kubernetes.refused"} <= set(names)
     assert first_column("http.md", "Field") == names
     assert set(data.STATUS_FIELDS) == set(names)
+
+
+def fields(schema: Any, before: str = "") -> Iterator[str]:
+    """Yield the fields of an object that a JSON Schema names, as the reference writes them."""
+    for name, inner in schema.get("properties", {}).items():
+        yield before + name
+        yield from fields(inner, f"{before}{name}.")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from fields(schema["additionalProperties"], f"{before}*.")
+
+
+def test_the_openapi_document_has_every_field_of_the_status_and_no_other() -> None:
+    assert {*fields(STATUS), "workload.*"} == set(reference_tables.status_names())
 
 
 def test_every_field_of_the_audit_copy_stands_in_the_reference_and_no_other() -> None:

@@ -31,6 +31,7 @@ def application(view: StatusPort) -> WSGI:
     app = Flask("sidecar.api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # refused as on every other route: no browser may ask for leave
     app.url_map.merge_slashes = False  # a redirect would repeat the client's Host
 
     @app.get("/v1/status")

@@ -24,7 +24,12 @@ from sidecar.api.operations.schemas import SCHEMAS, ref
 VERSION: Final = "3.1.1"
 BEARER: Final = "token"
 MARKDOWN_LINK: Final = re.compile(r"\[([^\]]+)\]\([^)]+\)")
-SHARED_HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 405: "Allow", 415: "Accept-Encoding"}
+SHARED_HEADERS: Final[Mapping[int, str]] = {
+    401: "WWW-Authenticate",
+    405: "Allow",
+    415: "Accept-Encoding",
+    503: "Retry-After",
+}
 """Status of a refusal that any route may give → its header."""
 BY_STATUS: Final[Mapping[int, list[str]]] = {
     status: [reason for reason in BY_SERVER if REFUSALS[reason].status == status]

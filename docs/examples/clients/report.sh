@@ -46,7 +46,7 @@ send() {
             return 65
             ;;
         esac
-        after=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]\{1,\}\).*/\1/p' "$work/head")
+        after=$(tr 'A-Z' 'a-z' <"$work/head" | sed -n 's/^retry-after: *\([0-9]\{1,\}\).*/\1/p')
         if [ $(($(date +%s) + ${after:-0})) -ge "$ends" ]; then
             echo "not known to be kept: $(cat "$work/answer" "$work/error")" >&2
             return 69

@@ -29,6 +29,7 @@ STATUS_EXAMPLE: Final = json.loads("""
     "credential_caution": null, "role": "arn:aws:iam::123456789012:role/product"
   },
   "metering": null,
+  "unused_ledgers": [],
   "kubernetes": null,
   "loops": {"entitlement": "running"},
   "history": [{"at": "2026-11-20T10:00:00.000Z", "status": "entitled", "reason": "registered"}]

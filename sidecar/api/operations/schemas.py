@@ -199,7 +199,9 @@ STATUS: Final[Schema] = shown(
             last_settled_at=or_null(INSTANT),
             overdue_since=or_null(INSTANT),
             passed_at=or_null(INSTANT),
-            quantities=named(shown(accepted=AMOUNT, settled=AMOUNT, waiting=AMOUNT)),
+            quantities=named(
+                shown(accepted=AMOUNT, settled=AMOUNT, waiting=AMOUNT, written_off=AMOUNT, over_billed=AMOUNT)
+            ),
             held=some({"type": "object"}),
             orphaned=some({"type": "object"}),
             claimed=named(AMOUNT),
@@ -207,6 +209,7 @@ STATUS: Final[Schema] = shown(
             hint=or_null(TEXT),
         )
     ),
+    unused_ledgers=some(TEXT),
     kubernetes=or_null(shown(condition=or_null(TEXT), reachable=BOOLEAN, refused=some({"type": "object"}))),
     loops=named(one_of("running", "stopped")),
     history=some(shown(at=INSTANT, status=one_of(*(one.value for one in Status)), reason=STABLE_NAME)),

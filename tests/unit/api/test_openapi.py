@@ -177,11 +177,13 @@ def test_a_missing_and_a_wrong_method_are_answered_as_described() -> None:
     router = Router(FakeView())
     missing = RouterReply(router, "/nothing", listener=API)
     assert conforms(missing.json, shared["NotFound"]["content"]["application/problem+json"]["schema"])
-    for path in ("/entitled", "/v1/status", PRE_STOP):
-        wrong = RouterReply(router, path, "DELETE", listener=API)
-        assert wrong.status == 405
-        assert set(shared["MethodNotAllowed"]["headers"]) <= set(wrong.headers)
-        assert conforms(wrong.json, shared["MethodNotAllowed"]["content"]["application/problem+json"]["schema"])
+    for path, item in DOCUMENT["paths"].items():
+        methods = {method.upper() for method in item} | ({"HEAD"} if "get" in item else set())
+        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - methods:
+            wrong = RouterReply(router, path, method, listener=API)
+            assert (wrong.status, set(wrong.headers["Allow"].split(", "))) == (405, methods), (method, path)
+            if method != "HEAD":
+                assert conforms(wrong.json, shared["MethodNotAllowed"]["content"]["application/problem+json"]["schema"])
 
 
 # -- the tables that other packages have
@@ -203,8 +205,8 @@ def test_the_servers_reasons_are_the_servers() -> None:
 
 
 def test_the_servers_headers_are_described() -> None:
-    for one in (admission.TOKEN_REFUSED, http_error.unsupported_coding("br")):
-        assert [name for name, _ in one.headers] == [openapi.SHARED_HEADERS[one.status]]
+    for one in (admission.TOKEN_REFUSED, http_error.unsupported_coding("br"), response.TOO_BUSY):
+        assert f"\r\n{openapi.SHARED_HEADERS[one.status]}: ".encode() in response.error_response(one).parts[0]
 
 
 def test_a_refused_push_has_the_status_of_the_table() -> None:

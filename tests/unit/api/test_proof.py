@@ -109,7 +109,7 @@ def test_a_refusal_for_good_has_no_retry_after() -> None:
 def test_only_post_asks_for_a_proof(method: str) -> None:
     found = RouterReply(Router(FakeView()), "/v1/proof", method, API)
     assert found.refused(405, "method_not_allowed")
-    assert set(found.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+    assert set(found.headers["Allow"].split(", ")) == {"POST"}
 
 
 def test_a_proof_waits_for_aws_so_no_poller_answers_it() -> None:
