@@ -309,3 +309,20 @@ def test_old_settled_records_are_deleted_and_totals_are_not(story: Story) -> Non
     assert [record.dimension for record in ledger.records()] == [waits.dimension]
     assert (accepted(ledger, "requests"), accepted(ledger, "peak")) == (3, 5)
     assert balanced(ledger)
+
+
+def test_records_since_an_hour_leave_out_those_before_it(story: Story) -> None:
+    ledger = story.open()
+    sealed = []
+    for quantity in ("1", "2", "3"):
+        story.push(ledger, event(quantity=quantity), event("peak", quantity))
+        sealed += story.seal(ledger)
+    story.push(ledger, event(quantity="4"))
+    since = sealed[-1].hour
+    found = list(ledger.records(since))
+    assert [(one.hour, one.dimension) for one in found] == [
+        (since, "peak"),
+        (since, "requests"),
+        (since.next, "requests"),
+    ]
+    assert len(list(ledger.records())) == 7
