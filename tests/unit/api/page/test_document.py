@@ -205,18 +205,22 @@ def test_the_sample_document_has_the_fields_of_the_real_one() -> None:
             at = at[part]
 
 
-def test_the_page_is_imported_at_the_first_request_for_flask() -> None:
+def test_the_page_is_imported_at_the_first_request_for_it() -> None:
     program = """
 import sys
 import sidecar.app.wiring
 from sidecar.api import probes
+from sidecar.api.reply import API
 from tests.fakes.view import FakeView
 from sidecar.api.router import Router
 from tests.unit.api.support import RouterReply
 for path in probes.ROUTES:
     RouterReply(Router(FakeView()), path)
-early = [name for name in sys.modules if name.startswith(("sidecar.api.page", "jinja2", "sidecar.settings.describe"))]
-assert not early, early
+def loaded(*names):
+    return [name for name in sys.modules if name.startswith(names)]
+assert not loaded("sidecar.api.page", "jinja2", "sidecar.settings.describe")
+assert RouterReply(Router(FakeView()), "/v1/status", listener=API).status == 200
+assert not loaded("sidecar.api.page", "sidecar.settings.describe")
 """
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
