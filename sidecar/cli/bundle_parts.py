@@ -24,6 +24,7 @@ from typing import Final
 
 from sidecar import __version__
 from sidecar.cli import usage
+from sidecar.cli.masking import is_url, without_secrets
 from sidecar.cli.usage import CommandFailed, NoResponse
 from sidecar.clock import iso
 from sidecar.errors import SettingsError
@@ -131,9 +132,13 @@ def make(name: str, maker: Callable[[], Made]) -> Part:
 def environment(env: Mapping[str, str]) -> dict[str, object]:
     """Return the variables on the allowlist, and the names of those that are set and not shown."""
     return {
-        "variables": {name: value for name, value in sorted(env.items()) if name in SHOWN},
+        "variables": {name: _shown(name, value) for name, value in sorted(env.items()) if name in SHOWN},
         "set_and_not_shown": [name for name in NAMED if env.get(name)],
     }
+
+
+def _shown(name: str, value: str) -> str:
+    return without_secrets(value) if is_url(name, value) else value
 
 
 def versions() -> dict[str, object]:

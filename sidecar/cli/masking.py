@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 MASK: Final = b"[masked]"
 SHORTEST: Final = 6
@@ -24,6 +24,7 @@ FILE_BYTES_MAX: Final = 65_536
 SECRET_NAME: Final = re.compile(
     r"SECRET|TOKEN|PASSW|CREDENTIALS_RELATIVE_URI|API_?KEY|ACCESS_KEY|PRIVATE", re.IGNORECASE
 )
+SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 TOKEN_FILES: Final = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -64,18 +65,40 @@ def _in_environment(env: Mapping[str, str]) -> Iterator[str]:
     for name, value in env.items():
         if SECRET_NAME.search(name) and not name.endswith("_FILE"):
             yield value.strip()
-        if "://" in value and "@" in value:
-            yield from _passwords(value)
+        if is_url(name, value):
+            yield from _of_url(value)
 
 
-def _passwords(url: str) -> Iterator[str]:
-    """Yield the password in a URL, as it is written and decoded."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return
-    if password:
-        yield from (password, unquote(password))
+def is_url(name: str, value: str) -> bool:
+    """Return whether a variable holds a URL, or a proxy, which may be written without a scheme."""
+    return "://" in value or (name.lower().endswith("_proxy") and name.lower() != "no_proxy")
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL, or a proxy that is written without a scheme, without its user, password and query."""
+    scheme, rest = _split(url)
+    credentials, at, rest = rest.rpartition("@")
+    rest, mark, query = rest.partition("?")
+    mask = MASK.decode()
+    return f"{scheme}{mask if credentials else ''}{at}{rest}{mark}{mask if query else ''}"
+
+
+def _of_url(url: str) -> Iterator[str]:
+    """Yield what is secret in a URL, as it is written and decoded; a user's name alone is found by its form."""
+    credentials, _, rest = _split(url)[1].rpartition("@")
+    password, query = credentials.partition(":")[2], rest.partition("?")[2]
+    for one in (credentials if password else "", password, query):
+        if one:
+            yield from (one, unquote(one))
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Return the scheme with its mark, empty where there is none, and the rest.
+
+    What is behind it is not parsed: a password with `/` or `@` in it makes it no URL, and is a password all the same.
+    """
+    scheme = SCHEME.match(url)
+    return (scheme[0], url[scheme.end() :]) if scheme else ("", url)
 
 
 def _forms(secret: str) -> tuple[bytes, ...]:

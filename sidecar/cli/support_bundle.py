@@ -120,12 +120,10 @@ def _manifest(parts: Sequence[Part], shown: Mapping[str, bytes], now: datetime, 
 
 
 def _diagnose(manifest_path: Path) -> object:
-    from sidecar.cli.doctor import read_status
-    from sidecar.doctor.context import Context
+    from sidecar.cli.doctor import context_of
     from sidecar.doctor.diagnosis import diagnose
 
-    context = Context(manifest_path=manifest_path, read_status=lambda: read_status(manifest_path))
-    return diagnose(context, begun=lambda id_: _progress(f"checking {id_} …")).as_json()
+    return diagnose(context_of(manifest_path), begun=lambda id_: _progress(f"checking {id_} …")).as_json()
 
 
 def _token_files(env: Mapping[str, str], manifest_path: Path) -> list[Path]:

@@ -100,7 +100,9 @@ def test_a_bundle_has_every_part_and_no_secret(sidecar: Sidecar) -> None:
 def has_every_answer(found: dict[str, bytes], sidecar: Sidecar) -> None:
     status, doctor = json.loads(found["status.json"]), json.loads(found["doctor.json"])
     assert status["entitlement"]["status"] == "entitled"
-    assert {"settings", "workload"} <= {one["id"] for one in doctor["checks"]}
+    checks = {one["id"]: one for one in doctor["checks"]}
+    assert {"settings", "workload"} <= checks.keys()
+    assert checks["listeners"]["status"] == "pass", checks["listeners"]
     assert b"entitlement_sidecar_entitled 1" in found["metrics.txt"]
     assert [json.loads(line)["quantity"] for line in found["usage-records.jsonl"].splitlines()] == ["3"]
     assert any(json.loads(line)["record"] == "total" for line in found["usage-export.jsonl"].splitlines())

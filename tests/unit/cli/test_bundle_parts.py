@@ -92,6 +92,12 @@ def test_the_environment_is_an_allowlist() -> None:
     }
 
 
+def test_a_proxy_and_a_url_are_shown_without_what_may_be_secret() -> None:
+    env = {"HTTPS_PROXY": "joe:pa55@proxy:3128", "AWS_ENDPOINT_URL": "https://h/?X=pa55", "NO_PROXY": "a@b,.svc"}
+    shown = {"AWS_ENDPOINT_URL": "https://h/?[masked]", "HTTPS_PROXY": "[masked]@proxy:3128", "NO_PROXY": "a@b,.svc"}
+    assert bundle_parts.environment(env)["variables"] == shown
+
+
 def test_the_state_directory_is_listed_and_not_read(tmp_path: Path) -> None:
     (tmp_path / "answer-1.json").write_text('{"token": "abc"}')
     (tmp_path / "answer-1.json").chmod(0o000)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sidecar.cli.masking import MASK, Masking
+from sidecar.cli.masking import MASK, Masking, without_secrets
 
 JWT = "eyJhbGciOiJQUzI1NiJ9.eyJub25jZSI6ImFiYyJ9.c2lnbmF0dXJl"
 SECRET = 'wJalrXUtnFEMI/K7MDENG+bPxRfi"CY\\é'
@@ -67,6 +67,32 @@ def test_a_secret_is_known_by_its_form_where_no_source_is(text: str, masked: str
 def test_a_password_of_a_proxy_is_masked_alone_and_decoded() -> None:
     masking = Masking({"HTTPS_PROXY": "http://user:s%40cret99@proxy:3128"})
     assert masking.masked(b"s%40cret99 and s@cret99") == MASK + b" and " + MASK
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("http://joe:pa55word@proxy:3128", "http://[masked]@proxy:3128"),
+        ("joe:pa55word@proxy:3128", "[masked]@proxy:3128"),
+        ("http://joe:pa55/word@proxy:3128", "http://[masked]@proxy:3128"),
+        ("http://joe:pa55@word@proxy:3128", "http://[masked]@proxy:3128"),
+        ("joe:pa55://word@proxy:3128", "[masked]@proxy:3128"),
+        ("https://127.0.0.1/creds?id=pa55word", "https://127.0.0.1/creds?[masked]"),
+        ("http://proxy:3128", "http://proxy:3128"),
+        ("proxy:3128", "proxy:3128"),
+    ],
+)
+def test_a_url_is_shown_without_user_password_and_query(written: str, shown: str) -> None:
+    assert without_secrets(written) == shown
+
+
+@pytest.mark.parametrize(
+    "proxy", ["joe:pa55word@proxy:3128", "http://joe:pa55/word@proxy", "http://joe:pa55@word@proxy"]
+)
+def test_a_password_of_a_proxy_that_is_no_url_is_masked_elsewhere_too(proxy: str) -> None:
+    password = proxy.rpartition("@")[0].partition("joe:")[2]
+    masking = Masking({"https_proxy": proxy})
+    assert masking.masked(f"refused: {password}.".encode()) == b"refused: " + MASK + b"."
 
 
 @pytest.mark.parametrize(
