@@ -89,7 +89,7 @@ def _salt(log: Path) -> bytes:
 
 def _copy_file(source: Path, target: Path) -> None:
     """Copy a file and sync the source: what was read is on disk, and is not taken back."""
-    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # for a pipe of that name
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         writing = os.open(target, flags, volume.FILE_MODE)

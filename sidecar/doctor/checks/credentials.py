@@ -205,12 +205,19 @@ def _filled(why: str, env: Mapping[str, str]) -> str:
         "{set}": _names(env, IRSA_VARIABLES),
         "{account}": env.get("SERVICE_ACCOUNT") or "ACCOUNT",
         "{namespace}": env.get("POD_NAMESPACE") or "NAMESPACE",
-        "{host}": urlsplit(env.get(FULL, "")).hostname or "no host",
+        "{host}": _host(env.get(FULL, "")),
     }
     text = FIXES[why]
     for place, value in places.items():
         text = text.replace(place, value)
     return text
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "no host"
+    except ValueError:  # such as a bracket that is not closed
+        return "no host"
 
 
 def _names(env: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -126,6 +127,13 @@ def test_what_cannot_be_read_is_an_error_and_stays_where_it_is(
 def test_a_ledger_that_is_not_there_is_an_error(story: Story) -> None:
     with pytest.raises(LedgerError, match="ledger_missing_directory"):
         look(story)
+
+
+def test_a_pipe_with_the_name_of_a_ledger_is_an_error_and_nothing_waits_for_it(story: Story) -> None:
+    pipe = story.path.with_name("ledger-pipe.sqlite3")
+    os.mkfifo(pipe)
+    with pytest.raises(LedgerError):
+        look(story, pipe)
 
 
 def test_a_directory_that_takes_no_copy_is_an_error(story: Story) -> None:

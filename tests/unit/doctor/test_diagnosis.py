@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from sidecar.doctor.context import Context
-from sidecar.doctor.diagnosis import diagnose
+from sidecar.doctor.diagnosis import CHECK_SECONDS, LAST_SECONDS, TOTAL_SECONDS, diagnose
 from sidecar.doctor.finding import Finding, Status, failed, passed, warned
-from sidecar.doctor.table import Check
+from sidecar.doctor.table import CHECKS, Check
 
 RULE = "It is so."
 CONTEXT = Context(env={})
@@ -43,6 +43,24 @@ def test_a_check_that_does_not_end_fails_and_the_next_one_runs() -> None:
     assert found["stuck"].status is Status.FAIL
     assert "did not end within" in found["stuck"].seen
     assert found["next"].status is Status.PASS
+
+
+def test_once_the_time_is_over_a_check_that_hangs_ends_soon() -> None:
+    never, clock = threading.Event(), iter([0.0, 60.0])
+    found = diagnose(CONTEXT, [row("a", never.wait)], monotonic=lambda: next(clock)).findings
+    never.set()
+    assert found["a"].seen == f"the check did not end within {LAST_SECONDS:g} s"
+
+
+def test_a_minute_is_enough_for_the_diagnosis_whatever_hangs() -> None:
+    assert TOTAL_SECONDS + len(CHECKS) * LAST_SECONDS < 60
+    assert CHECK_SECONDS < TOTAL_SECONDS
+
+
+def test_once_the_time_is_over_a_quick_check_still_runs() -> None:
+    clock = iter([0.0, 60.0])
+    found = diagnose(CONTEXT, [row("a", passed(RULE, "fine"))], monotonic=lambda: next(clock)).findings
+    assert found["a"].status is Status.PASS
 
 
 def test_what_needs_a_failed_check_is_skipped_and_says_which_along_a_chain() -> None:

@@ -6,6 +6,9 @@ import pytest
 
 from sidecar.doctor.checks.credentials import Resolved, judged
 from sidecar.doctor.finding import Status
+from sidecar.entitlement.answer import AnsweredBy
+from sidecar.marketplace.sdk_errors import call_failed
+from tests.fakes.clock import NOON
 
 OPERATIONS = ("RegisterUsage", "MeterUsage")
 IRSA = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/app", "AWS_WEB_IDENTITY_TOKEN_FILE": "/token"}
@@ -58,3 +61,10 @@ def test_access_keys_are_a_warning_only_where_the_endpoint_is_not_aws() -> None:
 
 def test_a_node_role_is_not_excused_by_another_endpoint() -> None:
     assert judged(Resolved(env={}, method="iam-role", emulated=True)).status is Status.FAIL
+
+
+def test_a_credentials_address_that_is_no_url_is_named_as_one_without_a_host() -> None:
+    refused = call_failed(ValueError("Unsupported host"), AnsweredBy.METER_USAGE, NOON)
+    found = judged(Resolved(env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://[bad"}, failure=refused))
+    assert found.status is Status.FAIL
+    assert "it names no host" in found.fix
