@@ -32,8 +32,9 @@ class Speak(Protocol):
 
 LINES_WAITING_MAX: Final = 1000
 LINES_KEPT_MAX: Final = 1000
-BYTES_KEPT_MAX: Final = 192 * 1024
-"""An idle sidecar logs a few lines an hour, of some 300 bytes each; the objects around 1000 lines take 40 KB more."""
+BYTES_KEPT_MAX: Final = 1024 * 1024
+"""Room for LINES_KEPT_MAX lines with a hint each, of some 700 bytes. It is taken line by line: an idle sidecar logs a
+few an hour, of some 300 bytes."""
 PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 

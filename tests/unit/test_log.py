@@ -183,3 +183,10 @@ def test_a_line_is_kept_in_memory_as_it_was_written(capfd: pytest.CaptureFixture
     written, _ = capfd.readouterr()
     assert log.LINES.last().decode().endswith(written)
     assert b"not.logged" not in log.LINES.last()
+
+
+def test_a_thousand_events_with_a_long_hint_are_kept() -> None:
+    last = log.LastLines()
+    for _ in range(log.LINES_KEPT_MAX + 1):
+        last.add(b"x" * 999 + b"\n")
+    assert last.text().count(b"\n") == log.LINES_KEPT_MAX == 1000

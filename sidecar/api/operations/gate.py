@@ -54,7 +54,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/v1/log",
         id="getLog",
-        does="Show the last log events of this process, at most 1 000 and 192 KiB, oldest first. For `support-bundle`,"
+        does="Show the last log events of this process, at most 1 000 and 1 MiB, oldest first. For `support-bundle`,"
         " and where the runtime keeps no log.",
         answers={
             200: Answer(
