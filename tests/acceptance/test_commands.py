@@ -169,14 +169,14 @@ def test_the_demo_cleans_up_when_told_to_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["doctor", "nonsense"])
+@pytest.mark.parametrize("command", ["docter", "nonsense"])
 def test_a_command_that_does_not_exist_is_refused_like_any_other(command: str, tmp_path: Path) -> None:
     done = Sidecar(None, tmp_path).command(command)
     assert done.returncode == 2
     assert "invalid choice" in done.stderr
 
 
-@pytest.mark.parametrize("route", ["POST /v1/usages", "POST /v1/proof", "GET /openapi.json", "GET /"])
+@pytest.mark.parametrize("route", ["POST /v1/usages", "POST /v1/proofs", "GET /openapi.yaml"])
 def test_a_route_that_does_not_exist_is_refused_like_any_other(aws: Emulator, tmp_path: Path, route: str) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
