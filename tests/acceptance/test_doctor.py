@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sidecar.doctor.checks.state_dir import LAYERS, kind_of
 from sidecar.emulator import Emulator
 from sidecar.ledger.volume import ledger_path
@@ -100,6 +102,7 @@ def test_before_a_sidecar_starts_nothing_is_left_behind(aws: Emulator, tmp_path:
         sidecar.shows("entitled")
 
 
+@pytest.mark.slow
 def test_a_denied_sidecar_is_explained_beside_it(aws: Emulator, tmp_path: Path) -> None:
     aws.behave(allowed=False)
     with Sidecar(aws, tmp_path) as sidecar:

@@ -98,6 +98,7 @@ def test_a_token_of_another_day_is_refused_when_a_stub_replays_it(aws: Emulator)
         verify(aws, proof.ask(second, place), second)
 
 
+@pytest.mark.slow
 def test_before_the_gate_is_open_there_is_no_proof_and_no_question(aws: Emulator, tmp_path: Path) -> None:
     aws.unsubscribe()
     with Sidecar(aws, tmp_path) as sidecar:
@@ -110,6 +111,7 @@ def test_before_the_gate_is_open_there_is_no_proof_and_no_question(aws: Emulator
         assert sidecar.probe()[0] == 403
 
 
+@pytest.mark.slow
 def test_a_forged_answer_is_never_handed_out_and_the_gate_stays_open(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")

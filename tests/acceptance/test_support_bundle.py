@@ -116,6 +116,7 @@ def has_every_answer(found: dict[str, bytes], sidecar: Sidecar) -> None:
     assert shown["set_and_not_shown"] == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
 
 
+@pytest.mark.slow
 def test_without_a_sidecar_the_bundle_says_what_is_missing(sidecar: Sidecar) -> None:
     code, data = bundle(sidecar)
     assert code == 69

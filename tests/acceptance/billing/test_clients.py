@@ -63,10 +63,10 @@ def client(make: Callable[[Path], list[str]], *programs: str, slow: bool) -> obj
 
 
 def clients(slow: bool) -> list[object]:
-    """Return the clients; `slow`: whether all but Python's are marked so, else those alone that a compiler makes."""
+    """Return the clients: all but Python's are marked slow; the shell's, which starts at once, only where `slow`."""
     return [
         client(python, slow=False),
-        client(node, "node", slow=slow),
+        client(node, "node", slow=True),
         client(curl, "curl", "sh", "awk", "od", slow=slow),
         client(go, "go", slow=True),
         client(java, "java", "javac", slow=True),
@@ -159,6 +159,7 @@ def test_usage_counts_once_through_kills_and_lost_answers(
         assert counted(sidecar) == used(sent)
 
 
+@pytest.mark.slow
 def test_a_client_with_a_new_id_for_each_attempt_would_count_twice(aws: Emulator, tmp_path: Path) -> None:
     """The test above can fail: this is what it looks for."""
     with Metered(aws, tmp_path) as sidecar:
