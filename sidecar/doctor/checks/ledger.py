@@ -150,8 +150,8 @@ def _judged(context: Context, settings: Settings, found: Inspection, own: bool) 
     seen, path, owner = f"{_name(found.path, own)}: {_contents(found)}", found.path, found.owner
     if owner is None or found.summary is None:
         return passed(RULE, seen)
-    ours = (settings.product_code, context.region.name if context.region else owner.region)
-    if own and (owner.product_code, owner.region) != ours:
+    region = context.region.name if context.region and owner.region else owner.region  # empty: not known when it began
+    if own and (owner.product_code, owner.region) != (settings.product_code, region):
         of = f"{owner.product_code} in {owner.region}"
         return failed(RULE, f"{seen}; it is for {of}", FIXES[ANOTHER].format(path=path, owner=of))
     if not all(one.balanced for one in found.balances):

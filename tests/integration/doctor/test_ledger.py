@@ -140,6 +140,12 @@ def test_a_ledger_of_this_workload_for_another_product_or_region_fails(
     assert next(iter(other.values())) in seen.fix
 
 
+def test_a_ledger_that_was_begun_before_its_region_was_known_passes(metered: Container) -> None:
+    story, _ = used(metered, replace(OWNER, region=""))
+    story.close()
+    assert found(metered).status is Status.PASS
+
+
 def test_a_ledger_that_this_user_may_not_read_fails(metered: Container) -> None:
     story, _ = used(metered)
     story.close()
