@@ -30,6 +30,8 @@ WORKLOAD_ID = re.compile(r"[\x21-\x7e]{1,512}")
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?")
 """A DNS name, with the underscores that Docker and Compose allow."""
 
+KEY_BYTES_MAX = 65_536
+"""Of a file with a public key: one of 8192 bits, in base64 of PEM, has 2 000."""
 PEM = re.compile(r"\A-----BEGIN (RSA )?PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END (RSA )?PUBLIC KEY-----\s*\Z")
 RSA_OID = bytes.fromhex("06092a864886f70d010101")
 """DER of 1.2.840.113549.1.1.1, rsaEncryption: PS256 needs an RSA key."""
@@ -186,6 +188,15 @@ def _address(written: str) -> Address:
         raise ValueError(f"{written!r} is not HOST:PORT, [IPV6]:PORT or :PORT with a port up to 65535.")
     host = match[1] or match[2] or "::"
     return Address(host="127.0.0.1" if host == "localhost" else host, port=int(match[3]))
+
+
+def key_text(file: Path) -> str:
+    """Return what a file with a public key holds. Raises OSError, and ValueError for what is no text or too large."""
+    with file.open("rb") as opened:
+        content = opened.read(KEY_BYTES_MAX + 1)
+    if len(content) > KEY_BYTES_MAX:
+        raise ValueError(f"is larger than {KEY_BYTES_MAX} bytes; a public key is one page.")
+    return content.decode("ascii")
 
 
 def public_key(value: object) -> str:

@@ -288,7 +288,7 @@ def _outside_key(found: Collected, given: Mapping[str, RawValue]) -> PublicKey |
 
 def _key_from(file: Path, written: str, problems: list[Problem]) -> str | None:
     try:
-        return parsers.public_key(file.read_text(encoding="ascii"))
+        return parsers.public_key(parsers.key_text(file))
     except OSError as exc:
         fault = f"names {file}, which cannot be read: {exc.strerror}."
     except UnicodeDecodeError:

@@ -93,6 +93,13 @@ def test_a_key_may_be_in_a_file(tmp_path: Path) -> None:
     assert (found.pem, found.version) == (public_pem(), 1)
 
 
+def test_a_key_file_that_is_no_key_by_its_size_is_not_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "key.pem").open("wb") as file:
+        file.truncate(1 << 40)  # a hole: it takes no room, and no memory holds it
+    found = problem({"SIDECAR_PRODUCT_CODE": PRODUCT, "SIDECAR_PUBLIC_KEY_FILE": str(tmp_path / "key.pem")})
+    assert "is larger than 65536 bytes" in found.fault
+
+
 def test_the_token_of_the_api_is_read_from_its_file(tmp_path: Path) -> None:
     for name in ("flag", "environment", "file"):
         (tmp_path / name).write_text(f" {name}-token-of-the-test\r\n")
