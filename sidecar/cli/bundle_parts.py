@@ -27,6 +27,7 @@ from sidecar.cli import usage
 from sidecar.cli.masking import is_url, without_secrets
 from sidecar.cli.usage import CommandFailed, NoResponse
 from sidecar.clock import iso
+from sidecar.doctor.network import within
 from sidecar.errors import SettingsError
 from sidecar.printable import one_line
 from sidecar.settings import SETTINGS, Settings, describe
@@ -36,6 +37,10 @@ RECORDS_MAX: Final = 5000
 EXPORT_BYTES_MAX: Final = 4 * 1024 * 1024
 EXPORT_SECONDS_MAX: Final = 30.0
 FILES_MAX: Final = 1000
+PART_SECONDS: Final = 15.0
+"""For a part; a disk or a pipe that does not answer ends here, and only its part is missing."""
+LONGER: Final[Mapping[str, float]] = {"usage-export.jsonl": EXPORT_SECONDS_MAX + PART_SECONDS, "doctor.json": 75.0}
+"""Parts with a bound of their own, which is below this."""
 SHOWN: Final = frozenset(
     [
         *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_EXECUTION_ENV"),
@@ -116,10 +121,13 @@ def makers(
     }
 
 
-def make(name: str, maker: Callable[[], Made]) -> Part:
-    """Return a part, or why it is missing."""
+def make(name: str, maker: Callable[[], Made], seconds: float | None = None) -> Part:
+    """Return a part, or why it is missing; `seconds`: how long it may take, by default what its name says."""
+    seconds = seconds or LONGER.get(name, PART_SECONDS)
     try:
-        content, note = maker()
+        content, note = within(seconds, maker)
+    except TimeoutError:
+        return Part(name=name, content=None, note=f"it did not end within {seconds:g} s")
     except (CommandFailed, SettingsError) as exc:
         return Part(name=name, content=None, note=str(exc))
     except OSError as exc:

@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -114,9 +115,12 @@ def _forms(secret: str) -> tuple[bytes, ...]:
 
 
 def _content(path: Path) -> str:
-    """Return what is in a file; empty where it cannot be read, since no part has it from there either."""
+    """Return what is in a file; empty where it cannot be read, since no part has it from there either.
+
+    A pipe is not waited for.
+    """
     try:
-        with path.open("rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             return file.read(FILE_BYTES_MAX).decode("utf-8", "surrogateescape").strip()
     except OSError:
         return ""

@@ -128,12 +128,14 @@ def _diagnose(manifest_path: Path) -> object:
 
 def _token_files(env: Mapping[str, str], manifest_path: Path) -> list[Path]:
     """Return the file of the API token, which a settings file or the manifest may name."""
+    from sidecar.cli.bundle_parts import PART_SECONDS
+    from sidecar.doctor.network import within
     from sidecar.errors import SettingsError
     from sidecar.settings import Settings
 
     try:
-        found = Settings.load(env, {}, manifest_path).api_token_file
-    except SettingsError:
+        found = within(PART_SECONDS, lambda: Settings.load(env, {}, manifest_path)).api_token_file
+    except (SettingsError, TimeoutError):
         return []
     return [found] if found else []
 

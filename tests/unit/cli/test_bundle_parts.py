@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,13 @@ def test_a_part_that_cannot_be_had_says_why(error: Exception, why: str) -> None:
     assert part.content is None
     assert why in part.note
     assert "hunter2" not in part.note
+
+
+def test_a_part_that_hangs_is_missing_and_ends_nothing() -> None:
+    never = threading.Event()
+    part = make("state-directory.txt", lambda: (b"", str(never.wait())), seconds=0.05)
+    never.set()
+    assert (part.content, part.note) == (None, "it did not end within 0.05 s")
 
 
 def test_the_environment_is_an_allowlist() -> None:

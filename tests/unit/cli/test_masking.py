@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -48,6 +49,11 @@ def test_a_file_that_no_variable_names_may_be_given(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("0123456789abcdef")
     assert Masking({}, [file, tmp_path / "absent"]).masked(b"0123456789abcdef") == MASK
+
+
+def test_a_token_file_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    assert Masking({"SIDECAR_API_TOKEN_FILE": str(tmp_path / "token")}).masked(b"text") == b"text"
 
 
 @pytest.mark.parametrize(
