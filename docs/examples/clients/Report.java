@@ -61,6 +61,9 @@ public final class Report {
 
     /** Posts one batch, in which every event has its own id, until it is kept. Returns the sidecar's answer. */
     public String send(String batch) throws Refused, NotKnown, InterruptedException {
+        if (!identified(batch)) {
+            throw new Refused("a batch is an array of events, each with an id; without one it could count twice");
+        }
         Instant ends = Instant.now().plus(limit);
         for (long backoff = BACKOFF_MILLIS; ; backoff = Math.min(2 * backoff, BACKOFF_MILLIS_MAX)) {
             String last;
@@ -86,6 +89,38 @@ public final class Report {
             }
             Thread.sleep(pause);
         }
+    }
+
+    /** Says whether the batch is an array in which each object has an id. A key of such an object is at depth 2. */
+    private static boolean identified(String batch) {
+        boolean quoted = false;
+        boolean hasId = false;
+        int depth = 0;
+        int start = 0;
+        String word = "";
+        for (int i = 0; i < batch.length(); i++) {
+            char c = batch.charAt(i);
+            if (quoted && c == '\\') {
+                i++;
+            } else if (c == '"') {
+                word = quoted ? batch.substring(start, i) : word;
+                start = i + 1;
+                quoted = !quoted;
+            } else if (quoted) {
+                continue;
+            } else if (c == ':' && depth == 2 && word.equals("id")) {
+                hasId = !batch.substring(i + 1, Math.min(i + 81, batch.length())).stripLeading().startsWith("null");
+            } else if (c == '[' || c == '{') {
+                depth++;
+                if (depth == 1 && c == '{') {
+                    return false;
+                }
+                hasId = hasId && depth != 2;
+            } else if ((c == ']' || c == '}') && depth-- == 2 && !hasId) {
+                return false;
+            }
+        }
+        return true;
     }
 
     private HttpRequest request(String batch) throws IOException {

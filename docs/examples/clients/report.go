@@ -49,6 +49,10 @@ var client = &http.Client{Timeout: attemptTimeout, Transport: &http.Transport{}}
 // send posts one batch, in which every event has its own id, until it is kept or refused. Where ctx ends first, nobody
 // knows whether the events count: keep them, and send them again with the same ids.
 func send(ctx context.Context, url string, batch []byte) (Kept, error) {
+	if !identified(batch) {
+		detail := "a batch is an array of events, each with an id; without one it could count twice"
+		return Kept{}, &Refused{Reason: "no_id", Detail: detail}
+	}
 	for backoff := backoffFirst; ; backoff = min(2*backoff, backoffMax) {
 		kept, after, err := post(ctx, url, batch)
 		var refused *Refused
@@ -64,6 +68,20 @@ func send(ctx context.Context, url string, batch []byte) (Kept, error) {
 		case <-pause.C:
 		}
 	}
+}
+
+// identified says whether the batch is an array of objects of which each has an id.
+func identified(batch []byte) bool {
+	var events []map[string]json.RawMessage
+	if json.Unmarshal(batch, &events) != nil || events == nil {
+		return false
+	}
+	for _, event := range events {
+		if id := string(event["id"]); id == "" || id == "null" || id == `""` {
+			return false
+		}
+	}
+	return true
 }
 
 // post makes one attempt. It returns how long the sidecar wants to be left alone, where the attempt failed.
@@ -124,5 +142,9 @@ func main() {
 			os.Exit(69)
 		}
 		_ = json.NewEncoder(os.Stdout).Encode(kept)
+	}
+	if err := lines.Err(); err != nil {
+		fmt.Fprintln(os.Stderr, "refused: nothing from this line on was sent; a line is at most 1 MiB:", err)
+		os.Exit(65)
 	}
 }

@@ -26,7 +26,10 @@ export class NotKnown extends Error {}
 
 /** Return { accepted, duplicates }. Throws Refused and NotKnown. Every event has its own id. */
 export async function send(events, url = 'http://127.0.0.1:8485', seconds = 600) {
-  if (!events.every((event) => event?.id)) throw new Refused(0, { reason: 'no_id', detail: 'it could count twice' })
+  if (!Array.isArray(events) || !events.every((event) => event?.id)) {
+    const detail = 'a batch is an array of events, each with an id; without one it could count twice'
+    throw new Refused(0, { reason: 'no_id', detail })
+  }
   const body = JSON.stringify(events)
   const ends = Date.now() + seconds * 1000
   for (let backoff = BACKOFF_MS; ; backoff = Math.min(2 * backoff, BACKOFF_MS_MAX)) {

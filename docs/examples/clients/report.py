@@ -42,8 +42,8 @@ class Reporter:
 
     def send(self, events: list) -> dict:
         """Return {"accepted": n, "duplicates": m}. Raises Refused and NotKnown. Every event has its own id."""
-        if not all(isinstance(event, dict) and event.get("id") for event in events):
-            raise ValueError("an event without an id could count twice")
+        if not isinstance(events, list) or not all(isinstance(event, dict) and event.get("id") for event in events):
+            raise ValueError("a batch is a list of events, each with an id; without one it could count twice")
         body, ends = json.dumps(events).encode(), time.monotonic() + self._seconds
         backoff, last = BACKOFF_SECONDS, ""
         while True:
@@ -87,7 +87,7 @@ def _seconds(words: str | None) -> float:
 
 def main(arguments: list[str]) -> int:
     reporter = Reporter(*arguments[:1], *(float(one) for one in arguments[1:2]))
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:
         try:
             print(json.dumps(reporter.send(json.loads(line))), flush=True)
         except (Refused, ValueError) as refused:

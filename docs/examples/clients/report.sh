@@ -21,6 +21,31 @@ post() {
         "$url/v1/usage" 2>"$work/error"
 }
 
+# An event without an id of its own would count twice when it is sent again. Walks through the batch: a key of an object
+# in the array is at depth 2.
+identified() {
+    LC_ALL=C awk '
+        { text = text $0 "\n" }
+        END {
+            for (i = 1; i <= length(text); i++) {
+                c = substr(text, i, 1)
+                if (quoted && c == "\\") i++
+                else if (c == "\"") {
+                    if (quoted) word = substr(text, start, i - start)
+                    start = i + 1
+                    quoted = !quoted
+                } else if (quoted) continue
+                else if (c == ":" && depth == 2 && word == "id") {
+                    value = substr(text, i + 1, 80)
+                    has_id = value !~ /^[ \t]*null/
+                } else if (c == "[" || c == "{") {
+                    if (++depth == 1 && c == "{") exit 1
+                    if (depth == 2) has_id = 0
+                } else if ((c == "]" || c == "}") && depth-- == 2 && !has_id) exit 1
+            }
+        }' "$work/batch"
+}
+
 # A random pause up to $2 seconds, behind the $1 seconds that the sidecar asks for.
 pause() {
     awk -v after="${1:-0}" -v most="$2" -v seed="$(od -An -N4 -tu4 /dev/urandom)" \
@@ -56,7 +81,11 @@ send() {
     done
 }
 
-while IFS= read -r batch; do
+while IFS= read -r batch || [ -n "$batch" ]; do # the last line, too, where no line break ends it
     printf '%s' "$batch" >"$work/batch"
+    identified || {
+        echo "refused: a batch is an array of events, each with an id; without one it could count twice" >&2
+        exit 65
+    }
     send || exit
 done

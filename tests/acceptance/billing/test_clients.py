@@ -217,3 +217,39 @@ def test_a_client_retries_what_passes_and_shows_what_does_not(
         assert (done.returncode, done.stdout) == (69, "")
         assert "not known to be kept" in done.stderr
         assert 1 <= len(sidecar.requests) <= 3
+
+
+WITHOUT_IDS = [
+    '[{"dimension": "requests", "quantity": 3}]',
+    '[{"dimension": "requests", "quantity": 3, "id": null}]',
+    '[{"id": "a", "dimension": "requests", "quantity": 3}, {"dimension": "requests", "quantity": 3}]',
+    '[{"dimension": "requests", "quantity": 3, "tags": {"id": "a"}}]',
+    '[{"dimension": "requests", "quantity": 3, "key": "\\"id\\": 1, \\\\"}]',
+    '{"dimension": "requests", "quantity": 3, "id": "order-17"}',
+    "null",
+]
+"""Batches in which an event has no id of its own, or which are no array."""
+WITH_IDS = '[{"id": "a", "tags": {"k": "]}\\"{"}, "quantity": 3}, {"quantity": 3, "tags": {}, "id" : "b"}]'
+
+
+@pytest.mark.parametrize("make", clients(slow=False))
+def test_a_batch_is_sent_whole_with_its_ids_or_not_at_all(tmp_path: Path, make: Callable[[Path], list[str]]) -> None:
+    """Without an id a repeated event counts twice; a line that is passed over does not count at all."""
+    command = make(tmp_path)
+    with Peer([http_answer(400, {"reason": "body_malformed"})] * len(WITHOUT_IDS)) as sidecar:
+        for batch in WITHOUT_IDS:
+            done = run(command, sidecar.url, batch + "\n", seconds="1")
+            assert (done.returncode, done.stdout) == (65, ""), batch
+            assert done.stderr.startswith("refused: "), batch
+        assert [one for one in sidecar.requests if one.body != b"null"] == []
+
+    with Peer([KEPT, KEPT]) as sidecar:
+        done = run(command, sidecar.url, f"{BATCH}{WITH_IDS}", seconds="5")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [json.loads(one.body) for one in sidecar.requests] == [json.loads(BATCH), json.loads(WITH_IDS)]
+
+    too_long = json.dumps([{"id": "a", "key": "x" * 2**20}])
+    with Peer([http_answer(413, {"reason": "body_too_large"})]) as sidecar:
+        done = run(command, sidecar.url, f"{too_long}\n", seconds="5")
+        assert (done.returncode, done.stdout) == (65, "")
+        assert "refused: " in done.stderr
