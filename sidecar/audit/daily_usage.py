@@ -48,7 +48,10 @@ class FeedRows:
 
     def read(self, name: str) -> Iterator[FeedRow]:
         """Yield the lines that are compared. Raises TooManyFaults."""
+        faults = len(self._reading.faults)
         with opened(name, self._reading) as (content, raw):
+            if len(self._reading.faults) > faults:
+                return  # it was not opened: its header lacks nothing
             try:
                 yield from self._rows(name, content, raw)
             except (csv.Error, UnicodeDecodeError) as exc:

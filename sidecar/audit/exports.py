@@ -39,6 +39,7 @@ class OurRows:
     def read(self, name: str) -> Iterator[Row]:
         """Yield the records in a file. Raises TooManyFaults."""
         exported, totals = False, self._reading.ignored[TOTAL]
+        before = self._reading.lines, len(self._reading.faults)
         for row in parsed(name, self._reading, self._advance, parse_line):
             exported = exported or bool(row.tokens)
             if row.product:
@@ -52,6 +53,10 @@ class OurRows:
             self._reading.notes.append(
                 f"{name}: the export has no totals at its end, so it is incomplete. Export again."
             )
+        if (self._reading.lines, len(self._reading.faults)) == before:
+            self._reading.notes.append(
+                f"{name}: is empty; an export has totals at its end. Did the command that wrote it fail? Export again."
+            )
 
 
 def parse_line(line: bytes, origin: str) -> Iterator[Row | str]:
@@ -60,12 +65,12 @@ def parse_line(line: bytes, origin: str) -> Iterator[Row | str]:
         yield OTHER_EVENT
         return
     fields = _object(line)
-    if "records" in fields:
-        yield from _document(fields["records"], origin)
-    elif fields.get("event") == "record.settled":
+    if fields.get("event") == "record.settled":
         yield _logged(fields, origin)
-    elif "event" in fields:
+    elif "event" in fields:  # some have a field `records` of another form
         yield OTHER_EVENT
+    elif "records" in fields:
+        yield from _document(fields["records"], origin)
     elif fields.get("record") == "usage":
         yield _exported(fields, origin)
     elif fields.get("record") in (TOTAL, REMOVED):

@@ -100,3 +100,11 @@ def test_quantities_are_exact() -> None:
     for wrong in ("1e3", "", "1,000", "0.0000001", "NaN", " 1", "9" * 50):
         with pytest.raises(Unreadable):
             feed_quantity(wrong, "q")
+
+
+def test_a_file_that_cannot_be_opened_is_one_fault(tmp_path: Path) -> None:
+    reading = Reading()
+    feed = FeedRows(reading, Period(), advance=lambda *_: None, columns={})
+    assert list(feed.read(str(tmp_path / "missing.csv"))) == []
+    (fault,) = reading.faults
+    assert "No such file" in fault

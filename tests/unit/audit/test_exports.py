@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.audit.exports import parse_line
-from sidecar.audit.input_files import Unreadable
+from sidecar.audit.exports import OurRows, parse_line
+from sidecar.audit.input_files import Period, Reading, Unreadable
 from sidecar.audit.rows import Row
 from tests.unit.audit.support import HOUR
 
@@ -106,8 +107,10 @@ def test_a_record_that_is_not_settled_has_no_record_id(state: str) -> None:
         ({"event": "record.held", "record": 1}, "other_log_event"),
         ({"event": "gate.opened"}, "other_log_event"),
         ({"event": "x", "text": 'about "record.settled"'}, "other_log_event"),
+        ({"event": "hour.sealed", "hour": "2025-11-24T16:00:00Z", "records": {"requests": "7"}}, "other_log_event"),
+        ({"event": "ledger.opened", "path": "/l.sqlite3", "records": {}}, "other_log_event"),
     ],
-    ids=["total", "removed", "new", "held", "gate", "text"],
+    ids=["total", "removed", "new", "held", "gate", "text", "sealed", "opened"],
 )
 def test_other_lines_are_ignored_with_a_reason(line: object, reason: str) -> None:
     assert parse(line) == [reason]
@@ -144,3 +147,29 @@ def test_a_line_that_breaks_a_rule_is_refused_by_name(name: str) -> None:
     line, words = BAD[name]
     with pytest.raises(Unreadable, match=words):
         parse(line)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "is empty"),
+        ([EXPORTED], "no totals"),
+        ([EXPORTED, {"record": "total", "dimension": "requests"}], ""),
+        ([LOGGED], ""),
+    ],
+    ids=["empty", "cut", "whole", "log"],
+)
+def test_an_export_that_did_not_come_whole_is_noted(tmp_path: Path, lines: list[object], words: str) -> None:
+    """A shell makes the file before `kubectl exec` fails: the usage of that pod is missing, whatever is equal."""
+    path = tmp_path / "export.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    reading = Reading()
+    list(OurRows(reading, Period(), advance=lambda *_: None).read(str(path)))
+    assert reading.faults == []
+    assert [words in note for note in reading.notes] == ([True] if words else [])
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_empty(tmp_path: Path) -> None:
+    reading = Reading()
+    list(OurRows(reading, Period(), advance=lambda *_: None).read(str(tmp_path / "missing")))
+    assert (len(reading.faults), reading.notes) == (1, [])
