@@ -5,6 +5,8 @@ Invariants:
   quantity. Two CloudTrail events with one metering record id are one billing: AWS answers a repeated request with the
   id of the first.
 - A quantity of 0 that only one side has is no difference: it costs nothing.
+- Usage that waits and that AWS did not bill is a difference: it was used. Known are only records of exports, whose
+  client tokens say that no other line is about the same record.
 
 Sources: AWS Marketplace API Reference, MeterUsage (identical requests are idempotent and return the record id).
 """
@@ -17,7 +19,7 @@ from typing import Final
 
 from sidecar.audit.merge import Merged, merge
 from sidecar.audit.pool import Pool
-from sidecar.audit.rows import DISPUTED, ROLLED_FORWARD, Difference, Kind, Row, hour_difference
+from sidecar.audit.rows import DISPUTED, ROLLED_FORWARD, Difference, Kind, Row, Source, hour_difference
 
 UNKNOWN: Final = "No export has it. Is the export of a pod missing, or did something else meter this product?"
 NOT_BILLED: Final = (
@@ -37,6 +39,13 @@ UNSETTLED: Final[Mapping[str, str]] = {
     "rejected": "Our record is rejected. `usage retry --confirm` with this metering record id settles it.",
 }
 """State of our record → what a billing of it means."""
+WAITING: Final[Mapping[str, str]] = {
+    "sealed": UNSETTLED["sealed"],
+    "expired": UNSETTLED["expired"],
+    "rejected": "Our record is rejected and waits for a person: `usage retry`.",
+    "disputed": "Our record is disputed and waits for a person: `usage retry`.",
+}
+"""State of our record → what it means that AWS billed nothing for it."""
 
 
 @dataclass(kw_only=True)
@@ -48,6 +57,8 @@ class HourResult:
     billed: list[Row]
     """What AWS billed, each once."""
     differences: list[Difference]
+    waiting: list[Difference]
+    """Usage that AWS has not billed, as far as is known: a difference where there are data of AWS's."""
 
 
 @dataclass(kw_only=True)
@@ -80,6 +91,7 @@ class _Matching:
     def _by_record_id(self) -> list[Row]:
         """Pair by metering record id, and return the billings that are left: none, as a rule."""
         rest = dict(self.merged.billed)
+        self.unsettled = Pool(self.merged.unsettled.values())
         partnered = []
         for record_id, ours in self.merged.settled.items():
             billed = rest.pop(record_id, None)
@@ -91,7 +103,6 @@ class _Matching:
                 self.found.append(_other(ours, billed, OTHER_QUANTITY))
         if rest:
             self.partnered = Pool(partnered)
-            self.unsettled = Pool(self.merged.unsettled.values())
             self.disputed = [row for row in self.merged.unsettled.values() if row.state == DISPUTED]
         return list(rest.values())
 
@@ -170,13 +181,26 @@ def compare_hour(rows: Iterable[Row], against_billed: bool = True) -> HourResult
     """Compare the rows of one hour and dimension. `against_billed`: whether there are data of AWS's to compare with."""
     merged = merge(rows)
     settled, billed = list(merged.settled.values()), list(merged.billed.values())
-    found = list(merged.contradictions)
+    found, unsettled = list(merged.contradictions), list(merged.unsettled.values())
     if against_billed:
         for name in merged.doubtful:
             merged.settled.pop(name, None)
             merged.billed.pop(name, None)
-        found += _Matching(merged=merged).run()
-    return HourResult(settled=settled, billed=billed, differences=found)
+        matching = _Matching(merged=merged)
+        found += matching.run()
+        unsettled = matching.unsettled.rows()
+    source = Source.CLOUDTRAIL if against_billed else Source.DAILY_USAGE
+    return HourResult(settled=settled, billed=billed, differences=found, waiting=_waiting(unsettled, settled, source))
+
+
+def _waiting(unsettled: Iterable[Row], settled: Iterable[Row], source: Source) -> list[Difference]:
+    """Return usage that waits. A line about a record that another line says is settled is older: it is left out."""
+    done = {row.workload for row in settled if row.workload}
+    return [
+        hour_difference(Kind.NOT_BILLED, row, WAITING[row.state], source=source, ours=row.quantity, state=row.state)
+        for row in unsettled
+        if row.quantity and row.state in WAITING and row.tokens and row.workload not in done
+    ]
 
 
 def _fits(ours: Row, billed: Row) -> bool:

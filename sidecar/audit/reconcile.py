@@ -124,6 +124,8 @@ def _compare_hours(inputs: Inputs, spill: Spill, outcome: Outcome) -> days.Used:
             spill.add_differences(outcome.count(result.differences))
             if not inputs.daily_usage:  # the feed has prices and agreements; two lists would credit twice
                 spill.add_overbilled(map(overbilled_by_hour, result.differences))
+        if result.waiting and inputs.compared:
+            spill.add_differences(outcome.count(result.waiting))
     if placeless and inputs.daily_usage:
         outcome.notes.append(NO_REGION.format(placeless))
     return used

@@ -54,7 +54,7 @@ class Kind(Enum):
     BILLED_UNKNOWN = "billed_unknown"
     """AWS billed it, and no export has it."""
     NOT_BILLED = "not_billed"
-    """We settled it, and AWS's data do not have it."""
+    """It was used, and AWS's data do not have it."""
     OTHER_QUANTITY = "other_quantity"
     BILLED_TWICE = "billed_twice"
     CONTRADICTION = "contradiction"

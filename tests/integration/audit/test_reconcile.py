@@ -146,7 +146,10 @@ def test_a_record_that_waits_is_named_with_its_state_once_aws_billed_it(
     pod = pods[0]
     (lost,) = pod.hour("5", submit=False)
     export = pod.export(tmp_path / "e")
-    assert compare(export, "--cloudtrail", fetched(aws, "cloudtrail", tmp_path / "t"))["equal"]
+    for flag, name in (("--cloudtrail", "cloudtrail"), ("--daily-usage", "daily-usage")):
+        (one,) = compare(export, flag, fetched(aws, name, tmp_path / name))["differences"]
+        assert (one["kind"], one["state"], one["ours"], one["billed"]) == ("not_billed", "sealed", "5", None)
+    assert compare(export)["equal"], "without data of AWS's nothing says that it is not billed"
     pod.bill(lost)
     trail = fetched(aws, "cloudtrail", tmp_path / "t")
     (one,) = compare(export, "--cloudtrail", trail)["differences"]

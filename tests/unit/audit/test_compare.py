@@ -16,7 +16,8 @@ from tests.unit.audit.support import MICROS, billed, ours, waiting
 
 
 def found(*rows: Row) -> list[Difference]:
-    return compare_hour(rows).differences
+    result = compare_hour(rows)
+    return result.differences + result.waiting
 
 
 def kinds(*rows: Row) -> list[Kind]:
@@ -74,8 +75,19 @@ def test_a_billed_record_that_is_not_settled_is_unknown_with_its_state(state: st
 
 
 @pytest.mark.parametrize("state", ["sealed", "rejected", "expired", "disputed"])
-def test_an_unbilled_record_that_is_not_settled_makes_no_difference(state: str) -> None:
-    assert found(waiting(state)) == []
+def test_usage_that_waits_and_is_not_billed_is_a_difference(state: str) -> None:
+    (one,) = found(waiting(state), ours("a"), billed("a"))
+    assert (one.kind, one.state, one.ours, one.billed) == (Kind.NOT_BILLED, state, 7 * MICROS, None)
+    assert (one.workload, one.excess) == ("pod-w-1", -7 * MICROS)
+    assert one.note
+
+
+@pytest.mark.parametrize("state", ["sealed", "rejected", "expired", "disputed"])
+def test_an_older_line_about_a_settled_record_is_no_difference(state: str) -> None:
+    logged = ours("a", tokens="", workload="pod-w-1")
+    assert found(waiting(state), logged, billed("a")) == []
+    assert found(waiting(state, tokens=""), ours("a"), billed("a")) == []
+    assert found(waiting(state, quantity=0)) == []
 
 
 def test_a_disputed_record_shows_the_quantity_that_aws_holds() -> None:
