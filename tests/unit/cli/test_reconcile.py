@@ -164,7 +164,7 @@ def test_a_file_in_a_directory_that_is_missing_is_refused_first(export: Path, tm
 def test_a_temporary_file_that_cannot_grow_is_said(export: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
     run = "import sys; from sidecar.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", limit + run, "usage", "reconcile", str(export)]
+    command = [sys.executable, "-B", "-c", limit + run, "usage", "reconcile", str(export)]  # -B: no module is cut
     line = json.dumps({**RECORD, "dimension": "d" * 2000, "metering_record_id": "r"}) + "\n"
     export.write_text(line * 12_000)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
