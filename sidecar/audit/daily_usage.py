@@ -63,6 +63,8 @@ class FeedRows:
         places = self._places(name, next(rows, []))
         size = size_of(raw)
         for cells in rows if places else ():
+            if not cells:  # an empty line, as editors leave one at the end
+                continue
             self._reading.lines += 1
             if self._reading.lines % 4096 == 0:
                 self._advance(name, 0, size)

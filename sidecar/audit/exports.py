@@ -3,9 +3,11 @@
 Invariants:
 - Settled is what has AWS's metering record id, or AWS's quantity where a person accepted that: then that one counts.
 - A record that was rolled forward counts where it went, in the later record, and not where it came from.
+- What a person settled stands in a log as `record.resolved`: `--confirm` and `--accept-aws` are read there too.
 - Each line is a JSON object. Other log events, totals and open hours are ignored and counted.
 
-Sources: `docs/reference/http.md` (lines of the audit copy), `docs/reference/log-events.md` (`record.settled`).
+Sources: `docs/reference/http.md` (lines of the audit copy), `docs/reference/log-events.md` (`record.settled`,
+`record.resolved`).
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ OTHER_LINE: Final = "other_record"
 OPEN: Final = "open_hour"
 TOTAL: Final = "total"
 REMOVED: Final = "removed"
-SETTLED_EVENT: Final = b'"record.settled"'
-NAMES: Final = (b'"record"', b'"records"', SETTLED_EVENT)
+SETTLED_EVENTS: Final = ("record.settled", "record.resolved")
+NAMES: Final = (b'"record"', b'"records"', *(f'"{name}"'.encode() for name in SETTLED_EVENTS))
 """A line without any of these is a log event about something else."""
 
 
@@ -65,7 +67,7 @@ def parse_line(line: bytes, origin: str) -> Iterator[Row | str]:
         yield OTHER_EVENT
         return
     fields = _object(line)
-    if fields.get("event") == "record.settled":
+    if fields.get("event") in SETTLED_EVENTS and fields.get("state", SETTLED) == SETTLED:
         yield _logged(fields, origin)
     elif "event" in fields:  # some have a field `records` of another form
         yield OTHER_EVENT

@@ -36,7 +36,7 @@ class Merged:
     """The records of one hour and dimension, each once."""
 
     settled: dict[str, Row] = field(default_factory=dict)
-    """By metering record id; by first client token where a person accepted what AWS billed without one."""
+    """By metering record id; by workload where a person accepted what AWS billed without one: it has one such record."""
     unsettled: dict[str, Row] = field(default_factory=dict)
     """By first client token, or by file and line where there is none."""
     billed: dict[str, Row] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Merged:
         if row.state == BILLED:
             self._put(self.billed, row.record_id or row.origin, row)
         elif row.state == SETTLED:
-            self._put(self.settled, row.record_id or _first_token(row) or row.origin, row)
+            self._put(self.settled, row.record_id or row.workload or _first_token(row) or row.origin, row)
         else:
             self._keep_furthest(row)
 

@@ -40,6 +40,12 @@ def test_quoted_cells_and_times_are_read(path: Path) -> None:
     assert row.usage, "a line without an id is a usage of its own"
 
 
+def test_an_empty_line_is_no_fault(path: Path) -> None:
+    reading = Reading()
+    assert len(read(path, f"{HEADER}\n{LINE}\n\n", reading)) == 1
+    assert reading.faults == []
+
+
 def test_columns_of_another_name_can_be_given(path: Path) -> None:
     reading = Reading()
     text = f"{HEADER}\n{LINE}\n".replace("dimension_key", "dimension")

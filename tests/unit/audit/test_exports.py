@@ -81,6 +81,23 @@ def test_a_settled_log_event_is_read() -> None:
     assert (found.hour, found.quantity, found.record_id, found.account) == (HOUR, 7_000_000, "r-1", "1")
 
 
+@pytest.mark.parametrize(
+    ("fields", "quantity", "record_id"),
+    [({}, 7_000_000, "r-1"), ({"aws_quantity": "5", "metering_record_id": None}, 5_000_000, "")],
+    ids=["confirmed", "accepted"],
+)
+def test_what_a_person_settled_is_read_from_the_log(fields: dict[str, Any], quantity: int, record_id: str) -> None:
+    resolved = {**LOGGED, "event": "record.resolved", "state": "settled", "aws_quantity": None, **fields}
+    found = row(resolved)
+    assert (found.state, found.quantity, found.record_id) == ("settled", quantity, record_id)
+
+
+@pytest.mark.parametrize("state", ["sealed", "rolled_forward"])
+def test_another_decision_of_a_person_is_ignored(state: str) -> None:
+    resolved = {**LOGGED, "event": "record.resolved", "state": state, "metering_record_id": None}
+    assert parse(resolved) == ["other_log_event"]
+
+
 def test_the_documents_of_usage_and_of_test_records_are_read() -> None:
     record = {"hour": "2025-11-24T16:00:00Z", "dimension": "d", "state": "settled", "quantity": "1"}
     found = parse({"records": [{**record, "metering_record_id": "r-1"}, {**record, "state": "open"}]})

@@ -57,8 +57,9 @@ def test_two_final_states_of_one_record_contradict() -> None:
 
 def test_an_accepted_quantity_supersedes_the_dispute_and_counts_once() -> None:
     accepted = ours("", tokens="t")
-    merged = merge([waiting("disputed", tokens="t"), accepted, accepted._replace(origin="later")])
-    assert (list(merged.settled), merged.unsettled, merged.contradictions) == (["t"], {}, [])
+    merged = merge([waiting("disputed", tokens="t"), accepted, accepted._replace(origin="later", tokens="")])
+    assert (len(merged.settled), merged.unsettled, merged.contradictions) == (1, {}, [])
+    assert len(merge([accepted, accepted._replace(workload="pod-2", tokens="u")]).settled) == 2
 
 
 def test_two_events_without_a_record_id_stay_two() -> None:
