@@ -72,6 +72,7 @@ def metrics() -> list[MetricDefinition]:
     return sorted(found)
 
 
+@cache
 def metric_labels() -> dict[str, tuple[str, ...]]:
     """Return the label names of each metric that has any."""
     found: dict[str, tuple[str, ...]] = {}
@@ -101,6 +102,7 @@ def _labels(node: ast.AST, function: ast.FunctionDef) -> set[str]:
     return found
 
 
+@cache
 def log_events() -> dict[str, set[str]]:
     """Return every event that the code logs, with its levels."""
     found: dict[str, set[str]] = {}
@@ -132,11 +134,17 @@ def document_fields(*keys: str) -> list[str]:
 
     `*` stands for keys that are not known here.
     """
-    objects = [node for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.Dict)]
-    found = [fields for fields in (list(_fields(one)) for one in objects) if set(keys) <= set(fields)]
+    found = [fields for fields in _objects() if set(keys) <= set(fields)]
     if len(found) != 1:
         raise Unreadable(f"{len(found)} objects in the code have the fields {', '.join(keys)}")
     return found[0]
+
+
+@cache
+def _objects() -> tuple[list[str], ...]:
+    """Return the fields of every object in the code."""
+    nodes = (node for tree in trees().values() for node in ast.walk(tree))
+    return tuple(list(_fields(node)) for node in nodes if isinstance(node, ast.Dict))
 
 
 def _fields(node: ast.Dict) -> Iterator[str]:
