@@ -3,7 +3,7 @@
 Invariants:
 - One entry for each account, agreement, currency and month, since an entry is about one invoice.
 - What is unknown is null and named in `review`: a draft is completed by a person, never guessed. AWS refuses null, so a
-  draft that nobody completed cannot be sent by mistake.
+  draft that is incomplete cannot be sent by mistake.
 - An amount is cut to eight decimal places, never rounded up: no more is given back than was billed.
 - The same findings make the same client token, so that a request sent twice counts once.
 

@@ -3,7 +3,7 @@
 Invariants:
 - No ledger, and no import of one: a product that is not metered pays nothing for metering.
 - Ledgers that an earlier version of the product left are named, once: their usage waits until the dimensions are set
-  again. One thread lists the directory and ends: a disk that hangs keeps nobody waiting.
+  again. One thread lists the directory and ends: a disk that hangs delays nothing.
 """
 
 from __future__ import annotations

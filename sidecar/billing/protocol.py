@@ -57,7 +57,7 @@ class Metering(Protocol):
 
     @property
     def unused_ledgers(self) -> Sequence[str]:
-        """Return ledgers that stand in the state directory while nothing is metered, so that nobody bills from them."""
+        """Return ledgers in the state directory while nothing is metered: their usage is not billed."""
 
     @property
     def for_a_person(self) -> Mapping[str, int]:

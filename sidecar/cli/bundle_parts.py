@@ -109,15 +109,15 @@ def makers(
     """Return name → what makes the part, the quick ones first. `diagnose` returns doctor's document."""
     return {
         "settings.txt": lambda: (describe.effective(Settings.load(env, {}, manifest_path)).encode(), ""),
-        "environment.json": lambda: (_json(environment(env)), ""),
-        "versions.json": lambda: (_json(versions()), ""),
+        "environment.json": lambda: (json_bytes(environment(env)), ""),
+        "versions.json": lambda: (json_bytes(versions()), ""),
         "state-directory.txt": lambda: state_directory(Settings.load(env, {}, manifest_path).state_dir),
         "status.json": lambda: (_pretty(sidecar.get("/v1/status").body), ""),
         "metrics.txt": lambda: (sidecar.get("/metrics").body, ""),
         "log.jsonl": lambda: (sidecar.get("/v1/log").body, ""),
         "usage-records.jsonl": lambda: records(sidecar.get("/v1/usage").body),
         "usage-export.jsonl": lambda: export(sidecar.get),
-        "doctor.json": lambda: (_json(diagnose()), ""),
+        "doctor.json": lambda: (json_bytes(diagnose()), ""),
     }
 
 
@@ -219,9 +219,10 @@ def _left_out(lines: int, unread: bool) -> Iterator[str]:
         yield f"it took too long, and newer lines are missing: {whole}"
 
 
-def _json(document: object) -> bytes:
+def json_bytes(document: object) -> bytes:
+    """Return JSON for a person to read; half a character is written as its escape."""
     return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _pretty(body: bytes) -> bytes:
-    return _json(json.loads(body))
+    return json_bytes(json.loads(body))

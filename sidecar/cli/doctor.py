@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from sidecar.cli import local_client
 from sidecar.cli.commands import Commands
+from sidecar.cli.progress import Progress
 from sidecar.errors import Exit
 
 if TYPE_CHECKING:
@@ -61,18 +62,9 @@ def run(context: Context, as_json: bool, out: TextIO | None = None, progress: Te
     """Print the diagnosis. Returns 0 where nothing fails, else 1."""
     from sidecar.doctor.diagnosis import diagnose
 
-    out, progress = out or sys.stdout, progress or sys.stderr
-    shows = progress.isatty()
-
-    def begun(id_: str) -> None:
-        if shows:
-            progress.write(f"\r\x1b[Kchecking {id_} …")
-            progress.flush()
-
-    diagnosis = diagnose(context, begun=begun)
-    if shows:
-        progress.write("\r\x1b[K")
-        progress.flush()
+    out, shown = out or sys.stdout, Progress(progress)
+    diagnosis = diagnose(context, begun=lambda id_: shown.show(f"checking {id_}"))
+    shown.clear()
     document = diagnosis.as_json()
     if as_json:
         out.write(json.dumps(document, ensure_ascii=False) + "\n")

@@ -21,38 +21,32 @@ from sidecar.audit.input_files import STDIN
 from sidecar.audit.outcome import Outcome
 from sidecar.audit.reconcile import Inputs, reconcile
 from sidecar.audit.spill import Spill, SpillFailed, temporary_spill
+from sidecar.cli.progress import Progress
 from sidecar.clock import SystemClock
 from sidecar.errors import Exit
 from sidecar.ledger import kept_file
 
 PROGRESS_SECONDS: Final = 0.2
-CLEAR: Final = "\r\x1b[K"
 MARKS: Final = {"--html": page.MADE_BY, "--adjustments": f'{{\n  "made_by": "{adjustments.MADE_BY}"'}
 """Flag → what a file that this command wrote begins with."""
 REFUSED: Final = "nothing was compared: what is named above could not be read"
 
 
-class Progress:
-    """Shows how far reading is, on a terminal."""
+class Reading:
+    """Shows how far reading is."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self.progress = Progress()
         self._shown_at = 0.0
 
     def advance(self, name: str, done: int, size: int) -> None:
         """Show that so much of a file has been read."""
         now = time.monotonic()
-        if not self._terminal or now - self._shown_at < PROGRESS_SECONDS:
+        if now - self._shown_at < PROGRESS_SECONDS:
             return
         self._shown_at = now
         percent = f" {min(done * 100 // size, 100)} %" if size else ""
-        sys.stderr.write(f"{CLEAR}{Path(name).name}{percent} …")
-        sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Remove what was shown."""
-        if self._terminal:
-            sys.stderr.write(CLEAR)
+        self.progress.show(f"{Path(name).name}{percent}")
 
 
 def run(inputs: Inputs, *, html: Path | None = None, adjust: Path | None = None, as_json: bool = False) -> int:
@@ -69,9 +63,9 @@ def run(inputs: Inputs, *, html: Path | None = None, adjust: Path | None = None,
 
 
 def _run(inputs: Inputs, spill: Spill, files: Mapping[str, Path | None], as_json: bool) -> int:
-    progress = Progress()
-    outcome = reconcile(inputs, spill, progress.advance)
-    progress.clear()
+    reading = Reading()
+    outcome = reconcile(inputs, spill, reading.advance)
+    reading.progress.clear()
     if outcome.faults:
         return _refuse([*outcome.faults, REFUSED])
     try:

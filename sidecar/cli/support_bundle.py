@@ -14,7 +14,6 @@ import contextlib
 import errno
 import gzip
 import io
-import json
 import os
 import sys
 import tarfile
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sidecar.cli.commands import Commands
+from sidecar.cli.progress import Progress
 from sidecar.errors import Exit
 
 if TYPE_CHECKING:
@@ -76,11 +76,13 @@ def write_bundle(out: BinaryIO, env: Mapping[str, str], manifest_path: Path) -> 
 
     now = SystemClock().now()
     sidecar = bundle_parts.RunningSidecar()
+    progress = Progress()
     parts = []
-    for name, maker in bundle_parts.makers(manifest_path, env, sidecar, lambda: _diagnose(manifest_path)).items():
-        _progress(f"collecting {name} …")
+    makers = bundle_parts.makers(manifest_path, env, sidecar, lambda: _diagnose(manifest_path, progress))
+    for name, maker in makers.items():
+        progress.show(f"collecting {name}")
         parts.append(bundle_parts.make(name, maker))
-    _progress("")
+    progress.clear()
     out.write(archive(parts, Masking(env, _token_files(env, manifest_path)), now, sidecar.answered))
     out.flush()
     return sidecar.answered
@@ -104,6 +106,7 @@ def archive(parts: Sequence[Part], masking: Masking, now: datetime, answered: bo
 
 def _manifest(parts: Sequence[Part], shown: Mapping[str, bytes], now: datetime, answered: bool) -> bytes:
     from sidecar import __version__
+    from sidecar.cli.bundle_parts import json_bytes
     from sidecar.clock import iso
 
     rows = [
@@ -116,14 +119,14 @@ def _manifest(parts: Sequence[Part], shown: Mapping[str, bytes], now: datetime, 
         for part in parts
     ]
     document = {"version": __version__, "written_at": iso(now), "sidecar_answered": answered, "parts": rows}
-    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    return json_bytes(document)
 
 
-def _diagnose(manifest_path: Path) -> object:
+def _diagnose(manifest_path: Path, progress: Progress) -> object:
     from sidecar.cli.doctor import context_of
     from sidecar.doctor.diagnosis import diagnose
 
-    return diagnose(context_of(manifest_path), begun=lambda id_: _progress(f"checking {id_} …")).as_json()
+    return diagnose(context_of(manifest_path), begun=lambda id_: progress.show(f"checking {id_}")).as_json()
 
 
 def _token_files(env: Mapping[str, str], manifest_path: Path) -> list[Path]:
@@ -138,12 +141,6 @@ def _token_files(env: Mapping[str, str], manifest_path: Path) -> list[Path]:
     except (SettingsError, TimeoutError):
         return []
     return [found] if found else []
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -159,7 +159,7 @@ class Proofs:
         began = self._clock.monotonic()
         try:
             result = self._result(nonce)
-        except Exception as exc:  # the outermost edge: whoever shares the question must have an answer
+        except Exception as exc:  # the outermost edge: each request that shares the question must have an answer
             log.error("child.failed", code=CHILD_FAILED, crash=type(exc).__name__)
             result = _missing(CHILD_FAILED)
         found = _proof(result)

@@ -36,7 +36,7 @@ public final class Report {
         }
     }
 
-    /** Time is up, and nobody knows whether the events count. Keep them, and send them again with the same ids. */
+    /** Time is up, and whether the events count is unknown. Keep them, and send them again with the same ids. */
     public static final class NotKnown extends Exception {
         private static final long serialVersionUID = 1;
 

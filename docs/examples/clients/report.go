@@ -46,8 +46,8 @@ type Kept struct {
 // No proxy: what is reported goes to the sidecar beside the product.
 var client = &http.Client{Timeout: attemptTimeout, Transport: &http.Transport{}}
 
-// send posts one batch, in which every event has its own id, until it is kept or refused. Where ctx ends first, nobody
-// knows whether the events count: keep them, and send them again with the same ids.
+// send posts one batch, in which every event has its own id, until it is kept or refused. Where ctx ends first, whether
+// the events count is unknown: keep them, and send them again with the same ids.
 func send(ctx context.Context, url string, batch []byte) (Kept, error) {
 	if !identified(batch) {
 		detail := "a batch is an array of events, each with an id; without one it could count twice"

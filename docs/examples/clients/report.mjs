@@ -21,7 +21,7 @@ export class Refused extends Error {
   }
 }
 
-/** Time is up, and nobody knows whether the events count. Keep them, and send them again with the same ids. */
+/** Time is up, and whether the events count is unknown. Keep them, and send them again with the same ids. */
 export class NotKnown extends Error {}
 
 /** Return { accepted, duplicates }. Throws Refused and NotKnown. Every event has its own id. */

@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 class NotKnown(Exception):
-    """Time is up, and nobody knows whether the events count. Keep them, and send them again with the same ids."""
+    """Time is up, and whether the events count is unknown. Keep them, and send them again with the same ids."""
 
 
 class Reporter:

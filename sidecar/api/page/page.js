@@ -1,5 +1,5 @@
 "use strict";
-// Follows the sidecar: fetches this page again, shows what changed, and says when nobody answers.
+// Follows the sidecar: fetches this page again, shows what changed, and says when it does not answer.
 // A part that did not change stays as it is; focus, scrolling, opened tables and selected text are kept.
 (() => {
   const root = document.documentElement;

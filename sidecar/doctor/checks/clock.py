@@ -21,8 +21,8 @@ from sidecar.marketplace import trust
 from sidecar.remote_clock import FollowedClock
 
 RULE: Final = (
-    "This host's clock agrees with AWS's: it refuses a signature that is five minutes off, a registration's answer is"
-    " refused at fifteen, and the hours that are billed begin and end by this clock."
+    "This host's clock agrees with AWS's: AWS refuses a signature that is five minutes off, the sidecar refuses an"
+    " answer that is fifteen minutes off, and the hours that are billed begin and end by this clock."
 )
 WARN_SECONDS: Final = 5.0
 FAIL_SECONDS: Final = 300.0

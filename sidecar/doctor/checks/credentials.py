@@ -61,8 +61,8 @@ FIXES: Final[Mapping[str, str]] = {
     NOT_INJECTED: "kubectl get serviceaccount {account} -n {namespace} -o yaml must show the annotation"
     " eks.amazonaws.com/role-arn. If not: kubectl annotate serviceaccount {account} -n {namespace}"
     " eks.amazonaws.com/role-arn=ROLE_ARN.\nThen recreate the pod: a pod gets credentials when it is created, never"
-    " later, and one created in the same second as its account may get none.\nIf it still has none, see that the pod's"
-    " annotation eks.amazonaws.com/skip-containers does not name this container.",
+    " later, and one created in the same second as its account may get none.\nIf it still has none, check that the"
+    " pod's annotation eks.amazonaws.com/skip-containers does not name this container.",
     HALF_IRSA: "Remove {set} from the container: set by hand it keeps the webhook from injecting both. Then recreate"
     " the pod.",
     NO_TASK_ROLE: "Set taskRoleArn in the task definition (executionRoleArn is the agent's own), register it again, and"

@@ -21,7 +21,8 @@ SILENT: Final = "no name server answers"
 FIXES: Final[Mapping[str, str]] = {
     MISSING: "Check that AWS_REGION is a region of AWS Marketplace and that no private DNS zone hides {host}:"
     " `getent hosts {host}` on the node shows whether it is this container's name server alone that does not know it.",
-    PROXY: "Correct {variable}: there is no {host}. Or add the AWS hosts to NO_PROXY where they are reached directly.",
+    PROXY: "Correct {variable}: {host} does not exist. Or add the AWS hosts to NO_PROXY where they are reached"
+    " directly.",
     VARIANT: "Remove {variables} from the container: in this region AWS may have no such endpoint as {host}.",
     SILENT: "Let this workload reach its name server (UDP and TCP port 53): the cluster's DNS pods and network policy,"
     " or the VPC's DNS settings (enableDnsSupport) and the task's security group.",

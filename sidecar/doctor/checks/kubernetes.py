@@ -20,7 +20,7 @@ VARIABLES: Final = "variables of the pod are missing"
 NOT_INSTALLED: Final = "the package is not in the image"
 SILENT: Final = "the API server does not answer"
 TOKEN: Final = "the API server does not accept the token"  # noqa: S105 - what is seen, not a secret
-REFUSED: Final = "the API server refuses to be asked"
+REFUSED: Final = "the API server refuses the question"
 RIGHTS: Final = "a right is missing"
 FIXES: Final[Mapping[str, str]] = {
     VARIABLES: "Add to the sidecar's container, from the downward API: {names} (POD_NAME is metadata.name,"

@@ -25,11 +25,10 @@ PENDING: Final = "the gate is not open yet"
 OVERDUE: Final = "usage is overdue"
 FIXES: Final[Mapping[str, str]] = {
     TAKEN: "Stop what listens there (`ss -ltnp` on the node, or in a shared network namespace), or set {settings} to"
-    " another address, and the product and the probes with it.",
+    " another address, and change the product and the probes to match.",
     HALF: "Compare SIDECAR_PROBE_BIND, SIDECAR_API_BIND and SIDECAR_API_TOKEN_FILE here with those of the sidecar that"
     " runs; where they agree, restart its container.",
-    OTHER: "Give this sidecar ports of its own (SIDECAR_PROBE_BIND, SIDECAR_API_BIND), or correct"
-    " SIDECAR_PRODUCT_CODE.",
+    OTHER: "Give this sidecar other ports (SIDECAR_PROBE_BIND, SIDECAR_API_BIND), or correct SIDECAR_PRODUCT_CODE.",
     STOPPED: "Restart the container, and keep its log for the product's vendor: it says why.",
     SHUT: "{hint}",
     PENDING: "{hint}",

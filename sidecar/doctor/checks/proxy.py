@@ -12,7 +12,7 @@ from sidecar.doctor.network import reason_of
 from sidecar.doctor.route import Route, TunnelRefused, connected, routes
 from sidecar.marketplace import trust
 
-RULE: Final = "A proxy of HTTPS_PROXY that NO_PROXY does not except opens a tunnel (CONNECT) to each AWS host."
+RULE: Final = "The proxy in HTTPS_PROXY opens a tunnel (CONNECT) to each AWS host that NO_PROXY does not except."
 MALFORMED: Final = "the variable names no proxy"
 CREDENTIALS: Final = "the proxy wants other credentials (407)"
 FORBIDDEN: Final = "the proxy does not allow this host (403)"

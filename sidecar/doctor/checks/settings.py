@@ -14,7 +14,7 @@ RULE: Final = "Every setting has a value that `run` accepts; with a wrong one it
 FIXES: Final[Mapping[str, str]] = {
     "a setting is wrong": "{problem}",
     "a variable of the AWS SDK is set that is ignored": "Remove {names} from the container: the sidecar ignores such"
-    " variables, which could aim it at another host or account.",
+    " variables, which could direct it to another host or account.",
 }
 IGNORED: Final = "a variable of the AWS SDK is set that is ignored"
 

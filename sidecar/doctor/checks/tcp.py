@@ -15,7 +15,7 @@ RULE: Final = "Each AWS host that is asked, or the proxy before it, takes a TCP 
 REFUSED: Final = "the connection is refused"
 SILENT: Final = "no address answers"
 FIRST_SILENT: Final = "only a later address answers"
-PROXY: Final = "the proxy takes no connection"
+PROXY: Final = "the proxy accepts no connection"
 FIXES: Final[Mapping[str, str]] = {
     REFUSED: "Nothing listens at {peer}, or a firewall rejects: compare SIDECAR_ENDPOINT_URL where it is set, and allow"
     " egress to TCP port {port}.",

@@ -32,8 +32,8 @@ NO_TLS: Final = "there is no TLS, or it breaks off"
 FIXES: Final[Mapping[str, str]] = {
     BUNDLE: "Mount a readable PEM file with certificates at {bundle}, or remove AWS_CA_BUNDLE.",
     ISSUER: "Where a proxy or firewall opens TLS with its own CA: mount a PEM bundle with that CA and set"
-    " AWS_CA_BUNDLE=/path/to/bundle.pem, or except {host} from inspection. Where there is none, find out who answers.",
-    TIME: "Set this host's clock (`chronyc tracking` on the node); where it is right, the one who issued this"
+    " AWS_CA_BUNDLE=/path/to/bundle.pem, or except {host} from inspection. Otherwise find out what answers there.",
+    TIME: "Set this host's clock (`chronyc tracking` on the node); where it is right, the issuer of this"
     " certificate must renew it.",
     NAME: "Let {host} resolve to AWS or its VPC endpoint: what answers is {subject}.",
     NO_TLS: "Let TLS to {host} through: a firewall that filters by server name must allow it, and what answers there"

@@ -96,7 +96,7 @@ def test_a_name_that_does_not_exist_fails_and_the_rest_is_not_tried(container: C
 def test_the_name_of_a_proxy_that_does_not_exist_fails_by_its_variable(container: Container) -> None:
     seen = found(container.set(HTTPS_PROXY="http://proxy.invalid:3128"))
     assert statuses(seen) == "dns:fail tcp:skip tls:skip proxy:skip clock:skip"
-    assert "Correct HTTPS_PROXY: there is no proxy.invalid" in seen["dns"].fix
+    assert "Correct HTTPS_PROXY: proxy.invalid does not exist" in seen["dns"].fix
 
 
 def test_an_endpoint_that_aws_does_not_have_fails_by_the_variable_that_asks_for_it(container: Container) -> None:

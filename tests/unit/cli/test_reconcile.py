@@ -196,8 +196,8 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
 
     for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", stream)
-        progress = reconcile.Progress()
-        progress.advance("dir/export.jsonl", 50, 200)
-        progress.clear()
+        reading = reconcile.Reading()
+        reading.advance("dir/export.jsonl", 50, 200)
+        reading.progress.clear()
         assert ("export.jsonl 25 %" in stream.getvalue()) is shown
         assert bool(stream.getvalue()) is shown
