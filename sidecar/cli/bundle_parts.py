@@ -36,6 +36,7 @@ RECORDS_MAX: Final = 5000
 """Of the newest; some seven weeks of five dimensions."""
 EXPORT_BYTES_MAX: Final = 4 * 1024 * 1024
 EXPORT_SECONDS_MAX: Final = 30.0
+STATUS: Final = "status.json"
 FILES_MAX: Final = 1000
 PART_SECONDS: Final = 15.0
 """For a part; a disk or a pipe that does not answer ends here, and only its part is missing."""
@@ -112,7 +113,7 @@ def makers(
         "environment.json": lambda: (json_bytes(environment(env)), ""),
         "versions.json": lambda: (json_bytes(versions()), ""),
         "state-directory.txt": lambda: state_directory(Settings.load(env, {}, manifest_path).state_dir),
-        "status.json": lambda: (_pretty(sidecar.get("/v1/status").body), ""),
+        STATUS: lambda: (_pretty(sidecar.get("/v1/status").body), ""),
         "metrics.txt": lambda: (sidecar.get("/metrics").body, ""),
         "log.jsonl": lambda: (sidecar.get("/v1/log").body, ""),
         "usage-records.jsonl": lambda: records(sidecar.get("/v1/usage").body),

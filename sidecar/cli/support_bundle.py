@@ -69,7 +69,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def write_bundle(out: BinaryIO, env: Mapping[str, str], manifest_path: Path) -> bool:
-    """Collect every part and write the archive. Returns whether a sidecar answered."""
+    """Collect every part and write the archive. Returns whether a sidecar told its status."""
     from sidecar.cli import bundle_parts
     from sidecar.cli.masking import Masking
     from sidecar.clock import SystemClock
@@ -85,7 +85,7 @@ def write_bundle(out: BinaryIO, env: Mapping[str, str], manifest_path: Path) -> 
     progress.clear()
     out.write(archive(parts, Masking(env, _token_files(env, manifest_path)), now, sidecar.answered))
     out.flush()
-    return sidecar.answered
+    return any(part.name == bundle_parts.STATUS and part.content is not None for part in parts)
 
 
 def archive(parts: Sequence[Part], masking: Masking, now: datetime, answered: bool) -> bytes:

@@ -20,6 +20,7 @@ from sidecar.cli.masking import Masking
 from sidecar.errors import Exit
 from tests.fakes.clock import NOON
 from tests.fakes.config import NOWHERE
+from tests.fakes.peer import Peer, http_answer
 from tests.ports import free_port
 
 PARTS = [
@@ -80,6 +81,19 @@ def test_without_a_sidecar_the_bundle_has_the_rest_and_the_code_is_69(
     assert "entitlement-sidecar-support/doctor.json" in found
     assert "manifest.json in it says why" in capsys.readouterr().err
     assert [one.name for one in tmp_path.iterdir()] == ["bundle.tar.gz"]
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_sidecar_that_refuses_its_status_has_said_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    """With another token than the sidecar's, only the probe routes answer."""
+    with Peer([http_answer(status, {"reason": "token_refused", "detail": "Another token."})] * 9) as peer:
+        monkeypatch.setenv("SIDECAR_API_BIND", peer.url.removeprefix("http://"))
+        found = code(str(tmp_path / "bundle.tar.gz"))
+    assert found == (Exit.OK if status == 200 else Exit.UNAVAILABLE)
+    assert ("manifest.json in it says why" in capsys.readouterr().err) == (status != 200)
 
 
 @pytest.mark.usefixtures("alone")
