@@ -36,7 +36,7 @@ class Merged:
     """The records of one hour and dimension, each once."""
 
     settled: dict[str, Row] = field(default_factory=dict)
-    """By metering record id; by workload where a person accepted what AWS billed without one: it has one such record."""
+    """By metering record id; by workload where a person accepted what AWS billed without one: it has one of these."""
     unsettled: dict[str, Row] = field(default_factory=dict)
     """By first client token, or by file and line where there is none."""
     billed: dict[str, Row] = field(default_factory=dict)
