@@ -9,8 +9,6 @@ from sidecar.api.operations import refusals
 from sidecar.api.operations.operation import RETRY_AFTER, Answer, Body, Operation, Query
 from sidecar.api.operations.schemas import ref, shown, taken
 
-NO_STORE: Final = "Cache-Control"
-
 STATUS_EXAMPLE: Final = json.loads("""
 {
   "version": "1.0.0",

@@ -63,9 +63,9 @@ def client(make: Callable[[Path], list[str]], *programs: str, slow: bool) -> obj
 
 
 def clients(slow: bool) -> list[object]:
-    """Return the clients: all but Python's are marked slow; the shell's, which starts at once, only where `slow`."""
+    """Return the clients; `slow`: whether all are marked so, else those alone that take long to start."""
     return [
-        client(python, slow=False),
+        client(python, slow=slow),
         client(node, "node", slow=True),
         client(curl, "curl", "sh", "awk", "od", slow=slow),
         client(go, "go", slow=True),
