@@ -43,6 +43,7 @@ SHARING_MAX: Final = 1
 """Threads that wait for the answer to another's question, beside the one that asks."""
 SIGNED: Final = "signed"
 REFUSED: Final = "refused"
+ENDING: Final = "This sidecar is ending; ask the one that follows."
 AGAIN: Final = "Ask for the proof again when Retry-After says."
 
 
@@ -183,9 +184,10 @@ class Proofs:
             child.close()
         if result is not None:
             return result
+        if self._stopping:
+            return ProofResult(answer=AnswerClass.RETRY.value, reason="shutting_down", hint=ENDING)
         code = failure.code if failure else CHILD_FAILED
-        if not self._stopping:
-            log.error("child.failed", code=code, crash=failure.crash if failure else None)
+        log.error("child.failed", code=code, crash=failure.crash if failure else None)
         return _missing(code)
 
     def _log(self, found: Proof, result: ProofResult, seconds: float) -> None:

@@ -352,7 +352,9 @@ def test_a_child_that_starts_while_the_process_stops_is_killed(desk: Open) -> No
     child = FakeChild()
     found = desk(child)
     found.proofs.stop()
-    assert found.refused().reason == "asking_failed"
+    refused = found.refused()
+    assert (refused.why, refused.reason) == (NoProof.UNAVAILABLE, "shutting_down")
+    assert "memory" not in refused.hint
     assert child.killed
     assert child.closed
 
