@@ -16,7 +16,7 @@ from typing import Final
 from sidecar.billing.loop import STUCK, BillingLoop
 from sidecar.billing.orphans import commit_in_doubt
 from sidecar.clock import Clock
-from sidecar.errors import SidecarError
+from sidecar.errors import DecisionRefused, SidecarError
 from sidecar.ledger.gone_records import FOR_A_PERSON
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
@@ -107,6 +107,8 @@ class LedgerUsage:
                 for record in ledger.in_state(state)
                 if resolution.covers(record)
             )
+        if resolution.names_one and not found:
+            raise DecisionRefused(404, *_nothing_waits(resolution))
         self._loop.events.resolved(resolution, found)
         self._loop.send_now()
         return found
@@ -124,3 +126,13 @@ class LedgerUsage:
         """Return why there is no ledger."""
         fault = self._loop.fault
         return (fault.reason, fault.hint) if fault else WORKLOAD_UNKNOWN
+
+
+def _nothing_waits(resolution: Resolution) -> tuple[str, str]:
+    """Return reason and hint for a decision about one record that does not wait for any."""
+    hour = f"{resolution.hour.start:%Y-%m-%dT%H:%M:%SZ}" if resolution.hour else "?"
+    hint = (
+        f"No record of hour {hour} and dimension {resolution.dimension} waits for a person. `usage` shows the state of"
+        " each: a record that is settled already needs no decision."
+    )
+    return "record_not_found", hint

@@ -26,6 +26,11 @@ class Resolution:
     workload: str | None = None
     """Whose records; None for this workload's."""
 
+    @property
+    def names_one(self) -> bool:
+        """Return whether it is about one record, which it names by hour and dimension."""
+        return self.action in (Action.CONFIRM, Action.ACCEPT_AWS)
+
     def covers(self, record: UsageRecord) -> bool:
         """Return whether it is for this record of that workload."""
         return self.hour in (None, record.hour) and self.dimension in (None, record.dimension)

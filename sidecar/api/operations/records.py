@@ -145,8 +145,9 @@ OPERATIONS: Final = (
                 detail='act is "again"; it is one of retry, roll_forward, confirm, accept_aws.',
             ),
             404: Answer(
-                when="no other ledger of that workload is on this volume (`workload_not_found`)",
-                reasons=("workload_not_found",),
+                when="no other ledger of that workload is on this volume (`workload_not_found`); confirm or accept_aws"
+                " names a record that waits for no decision (`record_not_found`)",
+                reasons=("workload_not_found", "record_not_found"),
                 detail="Nothing was changed: no other ledger of that workload is on this volume.",
             ),
             409: Answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sidecar.billing import status
 from sidecar.billing.loop import BillingLoop
 from sidecar.billing.open_ledger import OpenLedger
 from sidecar.billing.pause import PASS_SECONDS
+from sidecar.errors import DecisionRefused
 from sidecar.ledger import handover, live_copy, wal
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
@@ -26,6 +28,7 @@ from tests.integration.billing.support import (
     WORKLOAD,
     MakeStory,
     Story,
+    hour,
 )
 
 
@@ -357,3 +360,36 @@ def test_a_decision_about_our_own_workload_by_name_is_our_own(make_story: MakeSt
     (record,) = story.usage.resolve(Resolution(workload="pod-1"))
     assert record.state is State.SEALED
     assert story.at("11:11").records()["10 requests"] == "settled"
+
+
+@pytest.mark.parametrize("workload", [None, "pod-1"], ids=["ours", "a workload that is gone"])
+@pytest.mark.parametrize("which", ["another hour", "another dimension"])
+def test_a_decision_about_one_record_that_does_not_wait_is_refused(
+    workload: str | None, which: str, make_story: MakeStory, events: Events
+) -> None:
+    story = make_story()
+    story.use("5")
+    story.aws.always = Refused(code="InvalidUsageDimensionException")
+    story.at("11:00:40").at("11:10")
+    if workload:
+        story.crash()
+        story = make_story(workload="pod-2")
+        story.at("12:20")
+    right = Resolution(
+        action=Action.CONFIRM, hour=hour("10:00"), dimension="requests", record_id="receipt", workload=workload
+    )
+    wrong = replace(right, hour=hour("09:00")) if which == "another hour" else replace(right, dimension="request")
+    with pytest.raises(DecisionRefused) as refused:
+        story.usage.resolve(wrong)
+    assert (refused.value.status, refused.value.reason) == (404, "record_not_found")
+    assert "usage" in refused.value.hint
+    assert events.of("record.resolved") == []
+    (settled,) = story.usage.resolve(right)
+    assert settled.state is State.SETTLED
+
+
+def test_a_decision_about_all_that_wait_may_find_none(make_story: MakeStory) -> None:
+    story = make_story()
+    story.use("5")
+    assert story.usage.resolve(Resolution(action=Action.ROLL_FORWARD)) == ()
+    assert story.usage.resolve(Resolution(hour=hour("09:00"))) == ()
