@@ -66,5 +66,5 @@ def test_looking_for_ledgers_imports_none() -> None:
     code = "import sys; import sidecar.billing.disabled; print('sqlite3' in sys.modules)"
     import subprocess
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={})
     assert done.stdout == "False\n"

@@ -40,7 +40,8 @@ def test_every_statement_is_used() -> None:
 
 def test_the_ledger_brings_nothing_heavy_into_every_pod() -> None:
     code = "import sidecar.ledger.ledger, sys; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    command = [sys.executable, "-I", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/", env={})
     heavy = {"platform", "uuid", "logging", "asyncio", "ctypes", "flask", "yaml", "jwt", "botocore", "socket", "email"}
     assert heavy.intersection(done.stdout.split()) == set()
 
