@@ -197,6 +197,7 @@ def shell(sidecar: Sidecar, form: str, *arguments: str) -> subprocess.CompletedP
     return subprocess.run(argv, env=sidecar.env, capture_output=True, text=True, timeout=30, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [FULL, CLOSED, GONE], ids=["full", "closed", "gone"])
 def test_a_report_that_was_kept_ends_with_0_whoever_hears_it(aws: Emulator, tmp_path: Path, form: str) -> None:
     with Sidecar(aws, tmp_path, SIDECAR_DIMENSIONS="requests") as sidecar:
@@ -207,6 +208,7 @@ def test_a_report_that_was_kept_ends_with_0_whoever_hears_it(aws: Emulator, tmp_
         assert again.stdout == "duplicate\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("settings", "--markdown"), ("usage",)], ids=" ".join)
 def test_what_cannot_be_printed_is_a_line_and_not_a_traceback(
     aws: Emulator, tmp_path: Path, arguments: tuple[str, ...]

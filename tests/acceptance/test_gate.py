@@ -165,6 +165,7 @@ def metric(sidecar: Sidecar, name: str) -> str:
     return next(line.split()[1] for line in page.splitlines() if line.startswith(f"entitlement_sidecar_{name} "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGWINCH])
 def test_signals_of_gunicorns_own_start_no_second_worker(aws: Emulator, tmp_path: Path, number: int) -> None:
     with Sidecar(aws, tmp_path) as sidecar:

@@ -32,6 +32,7 @@ def test_sigterm_ends_it_with_0_within_the_budget(aws: Emulator, tmp_path: Path)
         assert sidecar.note.read_text() == "", "ended because it was told to: nothing to explain"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.03, 0.06, 0.1, 0.15, 0.2])
 def test_sigterm_is_heard_at_whatever_moment_of_the_start(aws: Emulator, tmp_path: Path, seconds: float) -> None:
     """gunicorn drops a SIGTERM that meets a worker between its fork and its readiness."""
@@ -398,6 +399,7 @@ def test_a_client_of_the_probe_listener_reaches_no_api_route(aws: Emulator, tmp_
             assert "credential_source" not in answer, trick
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", ""])
 def test_a_product_listener_beyond_loopback_warns_unless_a_token_is_set(
     aws: Emulator, tmp_path: Path, host: str

@@ -94,6 +94,7 @@ def test_a_denial_that_ends_the_process_is_told_before(api: ClusterApi, aws: Emu
     assert reasons(api) == {"NotEntitled": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [403, 503])
 def test_without_the_cluster_everything_else_works_and_says_what_is_missing(
     api: ClusterApi, aws: Emulator, tmp_path: Path, answer: int

@@ -47,6 +47,7 @@ def sealed_hours(*sidecars: Metered) -> list[str]:
 # -- outages
 
 
+@pytest.mark.slow
 def test_after_an_outage_of_three_hours_each_hour_is_billed_in_its_own_place(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -65,6 +66,7 @@ def test_after_an_outage_of_three_hours_each_hour_is_billed_in_its_own_place(
     assert waiting(ended(sidecar)) == 0
 
 
+@pytest.mark.slow
 def test_after_seven_hours_of_outage_unbilled_usage_rolls_forward(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -84,6 +86,7 @@ def test_after_seven_hours_of_outage_unbilled_usage_rolls_forward(
     assert waiting(ended(sidecar)) == 0
 
 
+@pytest.mark.slow
 def test_after_seven_hours_an_hour_whose_answer_was_lost_waits_for_a_person(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -101,6 +104,7 @@ def test_after_seven_hours_an_hour_whose_answer_was_lost_waits_for_a_person(
     assert hours(aws) == {"10": 7}, "it was billed, and not again"
 
 
+@pytest.mark.slow
 def test_unsent_usage_of_seven_hours_ago_is_billed_in_the_open_hour(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -117,6 +121,7 @@ def test_unsent_usage_of_seven_hours_ago_is_billed_in_the_open_hour(
 # -- clocks
 
 
+@pytest.mark.slow
 def test_a_clock_set_back_by_hours_seals_no_hour_twice(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
     product.used(sidecar, 7)
@@ -169,6 +174,7 @@ def test_a_clock_set_back_by_hours_sends_nothing_from_the_future(
     assert none_too_early(aws)
 
 
+@pytest.mark.slow
 def test_usage_under_a_fast_clock_is_billed_when_its_hour_comes(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -230,6 +236,7 @@ def test_usage_postponed_by_a_fast_clock_is_billed_by_the_next_pod(
         assert hours(aws) == {"10": 5}
 
 
+@pytest.mark.slow
 def test_late_usage_of_a_sealed_hour_is_billed_once_in_the_open_one(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -300,6 +307,7 @@ def test_a_ledger_that_is_damaged_inside_is_set_aside_too(
     ended(again)
 
 
+@pytest.mark.slow
 def test_a_ledger_of_a_newer_version_is_left_untouched_and_another_is_begun(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:

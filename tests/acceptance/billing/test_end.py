@@ -93,6 +93,7 @@ def test_a_product_that_ignores_sigterm_costs_no_usage(aws: Emulator, tmp_path: 
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.slow
 def test_a_product_that_ends_after_the_hook_is_heard_to_the_last(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_product_that_ends_after_the_hook_is_heard_to_the_last(
     assert sidecar.events("shutdown.forced") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_an_image_may_name_another_signal_to_stop_it(
     aws: Emulator, tmp_path: Path, product: Product, number: signal.Signals
@@ -198,7 +200,13 @@ def test_sigterm_during_a_hung_submission_still_seals_the_running_hour(
     assert waiting(sidecar) == 0
 
 
-@pytest.mark.parametrize("fault", ["ThrottlingException", "drop_before", "InternalServiceErrorException"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "ThrottlingException",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("drop_before", "InternalServiceErrorException")),
+    ],
+)
 def test_one_passing_fault_during_the_flush_is_asked_again_inside_the_budget(
     aws: Emulator, tmp_path: Path, product: Product, fault: str
 ) -> None:
@@ -264,10 +272,10 @@ def test_interrupted_at_a_terminal_nothing_is_lost(aws: Emulator, tmp_path: Path
     ended_within(again, 10)
 
 
-SLOW_DELAYS = (0.02, 0.05, 0.08, 0.15, 0.2, 0.5, 0.8)
+SLOW_DELAYS = (0.0, 0.02, 0.05, 0.08, 0.15, 0.2, 0.3, 0.5, 0.8)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW_DELAYS)])
+@pytest.mark.parametrize("delay", [0.1, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW_DELAYS)])
 def test_told_to_end_while_it_starts_nothing_is_lost(
     aws: Emulator, tmp_path: Path, product: Product, delay: float
 ) -> None:
@@ -432,6 +440,7 @@ def test_what_a_dead_workload_left_on_the_volume_is_adopted_and_billed_once(
     assert waiting(dead) == waiting(heir) == 0
 
 
+@pytest.mark.slow
 def test_a_workload_that_dies_beside_a_living_one_is_adopted_at_once(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -466,6 +475,7 @@ def test_a_workload_does_not_bill_again_what_another_has_adopted(
     assert waiting(back) == waiting(last) == 0
 
 
+@pytest.mark.slow
 def test_an_id_of_a_dead_workload_counts_once_in_its_successor(aws: Emulator, tmp_path: Path, product: Product) -> None:
     """A StatefulSet's pod comes back with another uid on the same volume; its product sends again what it was not sure
     of.

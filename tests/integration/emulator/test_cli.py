@@ -171,6 +171,7 @@ def test_a_port_in_use_is_named() -> None:
     assert f"port {port} on 127.0.0.1 cannot be had: Address already in use" in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "names"),
     [
