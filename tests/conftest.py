@@ -15,6 +15,10 @@ import sys
 
 import pytest
 
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+"""jsonschema does without it: no schema here has internationalised addresses, and its grammar takes each process two
+seconds to compile."""
+
 SKIPPED = "slow: run it with --slow, or all of them with -m slow"
 
 

@@ -5,7 +5,6 @@ The variables are read from the SDK's own source, so that a new release cannot b
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -88,14 +87,10 @@ def sources() -> Iterator[Path]:
 
 @cache
 def variables() -> frozenset[str]:
-    """Every text in the SDK's source that may be the name of a variable."""
-    found = {
-        node.value
-        for path in sources()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and VARIABLE.fullmatch(node.value)
-    }
-    return frozenset(found | set(ELSEWHERE))
+    """Every quoted text in the SDK's source that may be the name of a variable."""
+    quoted = re.compile(rf"(['\"])(?P<name>{VARIABLE.pattern})\1")
+    texts = (path.read_text(encoding="utf-8") for path in sources())
+    return frozenset({one["name"] for text in texts for one in quoted.finditer(text)} | set(ELSEWHERE))
 
 
 def hostile_home(home: Path) -> Path:
