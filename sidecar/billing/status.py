@@ -7,7 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -18,6 +18,7 @@ from sidecar.billing.orphans import CLAIMED_HINT, ORPHANED_HINT, UNCONFIGURED_HI
 from sidecar.billing.quarantine import HINT as QUARANTINE_HINT
 from sidecar.billing.snapshot import Snapshot
 from sidecar.clock import iso
+from sidecar.ledger.balance import Balance
 from sidecar.ledger.gone_records import FOR_A_PERSON
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering import postponed
@@ -77,7 +78,7 @@ def document(loop: BillingLoop, settings: Settings, fault: Fault | None) -> dict
 
 def metrics(loop: BillingLoop, refusals: Mapping[str, int], fault: Fault | None, now: datetime) -> list[Metric]:
     """Return what an alert on lost or late usage needs; `refusals`: pushes refused, by reason."""
-    ledger, events, balances = loop.ledger, loop.events, loop.snapshot.balances
+    ledger, events = loop.ledger, loop.events
     writable = ledger is not None and fault is None
     found = [
         Metric(
@@ -100,6 +101,13 @@ def metrics(loop: BillingLoop, refusals: Mapping[str, int], fault: Fault | None,
         gauge("metering_overdue", "1 while nothing was reported for too long.", bool(loop.overdue_since)),
         gauge("usage_quarantined", "What could not be processed and waits in the ledger.", len(loop.quarantine)),
         gauge("ledger_writable", "1 while usage can be kept.", writable),
+    ]
+    quantities = _quantity_metrics(loop.snapshot.balances)
+    return [*found, *quantities, *(_ledger_metrics(ledger) if ledger else ()), *_waiting_metrics(loop, now)]
+
+
+def _quantity_metrics(balances: Sequence[Balance]) -> list[Metric]:
+    return [
         Metric(
             name="usage_quantity_accepted_total",
             kind="counter",
@@ -131,7 +139,6 @@ def metrics(loop: BillingLoop, refusals: Mapping[str, int], fault: Fault | None,
             samples=[({"dimension": one.dimension}, float(one.waiting)) for one in balances],
         ),
     ]
-    return [*found, *(_ledger_metrics(ledger) if ledger else ()), *_waiting_metrics(loop, now)]
 
 
 def _ledger_metrics(ledger: Ledger) -> Iterator[Metric]:

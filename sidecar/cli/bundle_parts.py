@@ -2,7 +2,7 @@
 
 Invariants:
 - A part that cannot be had does not end the others: it is missing, with the reason.
-- Each part is bounded; what was left out is said.
+- Each part is bounded; its note names what was left out.
 - The environment is an allowlist of names: what is not on it is not read into the bundle.
 - Nothing asks AWS to register or to bill, and no file of the state directory is opened.
 """
