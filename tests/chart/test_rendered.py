@@ -216,12 +216,12 @@ def test_a_pod_without_a_helper_that_the_values_need_is_refused(
 
 @pytest.mark.parametrize("helper", sorted({helper for helper, values in NEEDED if values}))
 def test_a_pod_without_a_helper_that_the_values_do_not_need_renders(helper: str, tmp_path: Path) -> None:
-    render(without(helper, tmp_path), {"gateOnly": True})
+    assert render(without(helper, tmp_path), {"gateOnly": True})
 
 
 @pytest.mark.parametrize("helper", sorted({helper for helper, _ in NEEDED}))
 def test_disabled_no_helper_is_needed(helper: str, tmp_path: Path) -> None:
-    render(without(helper, tmp_path), {NAME: {"enabled": False}, "gateOnly": True})
+    assert render(without(helper, tmp_path), {NAME: {"enabled": False}, "gateOnly": True})
 
 
 def test_pull_secrets_of_a_gate_only_pod_are_needed_too(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_conflicting_values_are_refused_with_the_remedy(parent: Path, values: di
     ],
 )
 def test_compatible_values_are_not_refused(parent: Path, values: dict[str, Any]) -> None:
-    render(parent, {NAME: values})
+    assert render(parent, {NAME: values})
 
 
 def test_no_key_is_given_twice(parent: Path) -> None:
