@@ -2,7 +2,8 @@
 
 The certificate is not verified for that: a clock that is far off is the reason why it would not verify.
 
-Sources: AWS General Reference, "Signature Version 4" (a signature is good for five minutes); RFC 9110 §6.6.1.
+Sources: AWS General Reference, "Signature Version 4" (a signature is good for five minutes); AWS's errors quote
+fifteen, and no page says which one a service uses: the shorter counts here. RFC 9110 §6.6.1.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from sidecar.marketplace import trust
 from sidecar.remote_clock import FollowedClock
 
 RULE: Final = (
-    "This host's clock agrees with AWS's: AWS refuses a signature that is five minutes off, the sidecar refuses an"
+    "This host's clock agrees with AWS's: AWS may refuse a signature that is five minutes off, the sidecar refuses an"
     " answer that is fifteen minutes off, and the hours that are billed begin and end by this clock."
 )
 WARN_SECONDS: Final = 5.0
 FAIL_SECONDS: Final = 300.0
-"""AWS refuses a signature from there."""
+"""AWS may refuse a signature from there."""
 HALF_A_SECOND: Final = 0.5
 """`Date` has whole seconds, cut off: on average it is half a second late."""
 OFF: Final = "the clock is off"
