@@ -116,6 +116,21 @@ def doctor() -> str:
     )
 
 
+def listing_rules() -> str:
+    return page(
+        "Rules of a listing",
+        "For a seller who reads the output of `entitlement-sidecar listing check`: every rule, what AWS says, and the"
+        " fix. An id never changes; `--ignore` takes it.",
+        tables.listing_severities(),
+        tables.listing_rules(),
+        see={
+            "../howto/check-the-listing.md": "Check the listing: on a laptop and in a build",
+            "commands.md": "Commands: `listing check`",
+            "../howto/build-the-image.md": "Build the image",
+        },
+    )
+
+
 def statuses() -> str:
     return page(
         "Statuses",
@@ -308,6 +323,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": settings,
     "reasons.md": reasons,
     "doctor.md": doctor,
+    "listing-rules.md": listing_rules,
     "statuses.md": statuses,
     "records.md": records,
     "metering-answers.md": metering_answers,

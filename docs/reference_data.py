@@ -28,6 +28,21 @@ STATUS_EVENTS: Final[Mapping[str, str]] = {
 }
 """Event of the status machine → meaning."""
 
+LISTING_SEVERITIES: Final[Mapping[str, str]] = {
+    "error": "AWS Marketplace refuses the listing, or its customers cannot run or trust it.",
+    "warning": "AWS advises against it, or refuses it for some listings only.",
+    "note": "Worth knowing. Nothing has to change, and the command ends with 0.",
+}
+"""Severity of a rule of `listing check` → meaning."""
+
+LISTING_KINDS: Final[Mapping[str, str]] = {
+    "chart": "Charts: `--chart`",
+    "image": "Images: `--image`",
+    "task-definition": "Task definitions: `--task-definition`",
+    "manifest": "Product manifests: `--manifest`",
+}
+"""What `listing check` checks → title of its section."""
+
 ANSWER_CLASSES: Final[Mapping[str, str]] = {
     "DENY": "`denied`",
     "CONFIG": "`misconfigured`",

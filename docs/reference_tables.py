@@ -28,6 +28,8 @@ from sidecar.entitlement.error_table import ROWS as REASON_ROWS
 from sidecar.entitlement.status import TRANSITIONS as STATUS_TRANSITIONS
 from sidecar.entitlement.status import Event, Status
 from sidecar.ledger.errors import REASONS as LEDGER_REASONS
+from sidecar.listing.rule import Rule, Severity
+from sidecar.listing.table import RULES_OF as LISTING_RULES
 from sidecar.metering.decide import LATE, OUTCOME_UNKNOWN
 from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
 from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION
@@ -85,6 +87,28 @@ def _fix(fix: str) -> str:
         return FIX_FOUND[fix]
     filled = re.sub(r"(?<!\{)\{(\w+)\}(?!\})", lambda found: found[1].upper(), fix)
     return "<br>".join(cell(line) for line in filled.replace("{{", "{").replace("}}", "}").splitlines())
+
+
+def listing_severities() -> str:
+    return table(("Severity", "Meaning"), ((f"`{one.value}`", data.LISTING_SEVERITIES[one.value]) for one in Severity))
+
+
+def listing_rules() -> str:
+    """Return a section for each kind of target: its rules, and AWS's rule and the fix of each."""
+    return "\n".join(
+        f"## {data.LISTING_KINDS[kind.value]}\n\n"
+        + table(("Rule", "Severity", "What must be true"), (_listing_row(rule) for rule in rules))
+        + "".join(_listing_section(rule) for rule in rules)
+        for kind, rules in LISTING_RULES.items()
+    )
+
+
+def _listing_row(rule: Rule) -> Sequence[str]:
+    return f"[`{rule.id}`](#{rule.id})", f"`{rule.severity.value}`", cell(rule.title)
+
+
+def _listing_section(rule: Rule) -> str:
+    return f"\n### `{rule.id}`\n\n{rule.aws}\n\nFix: {rule.fix}\n\nSource: <{rule.source}>\n"
 
 
 def statuses() -> str:

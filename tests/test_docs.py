@@ -191,6 +191,8 @@ def test_no_reason_is_documented_that_the_code_does_not_have() -> None:
 def test_no_text_is_kept_for_a_word_the_code_does_not_have() -> None:
     assert set(data.STATUSES) == {one.value for one in reference_tables.Status}
     assert set(data.STATUS_EVENTS) == {one.value for one in reference_tables.Event}
+    assert set(data.LISTING_SEVERITIES) == {one.value for one in reference_tables.Severity}
+    assert set(data.LISTING_KINDS) == {one.value for one in reference_tables.LISTING_RULES}
     assert set(data.STATES) == {one.value for one in reference_tables.State}
     assert set(data.MOVES) == {move.value for _, move in reference_tables.RECORD_TRANSITIONS}
 

@@ -28,6 +28,7 @@ LEVELS = {
     "billing": 5,
     "pod_status": 5,
     "server": 5,
+    "listing": 5,
     "api": 4,
     "ledger": 4,
     "marketplace": 4,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sidecar.cli.commands import Commands
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import EntitlementCheck, describe, manifest, seal, yaml_file
-from sidecar.settings.manifest import Manifest, Product, has_key
+from sidecar.settings import describe, manifest, manifest_risks, seal, yaml_file
+from sidecar.settings.manifest import Manifest, Product
 
 
 def add_parsers(commands: Commands) -> None:
@@ -51,8 +51,8 @@ def check(args: argparse.Namespace) -> int:
         _print_product(product, found)
     sys.stdout.write(f"sealed: {', '.join(sorted(found.sealed)) or 'nothing else'}\n")
     sys.stdout.write(f"open: {', '.join(manifest.open_settings(found))}\n")
-    if found.allow_endpoint_override:
-        _warn("allow_endpoint_override is for tests: with SIDECAR_ENDPOINT_URL another server answers in place of AWS")
+    for risk in manifest_risks.of_manifest(found):
+        _warn(risk.text)
     return 0
 
 
@@ -66,20 +66,10 @@ def seal_manifest(args: argparse.Namespace, seal_path: Path = seal.SEAL_PATH) ->
 def _print_product(product: Product, found: Manifest) -> None:
     """Print what is sealed of one product, and warn of open settings that change whether it runs or what is billed."""
     versions = ", ".join(str(key.version) for key in product.public_keys) or "none"
-    written = product.entitlement_check or found.sealed.get("entitlement_check")
-    check = written.value if isinstance(written, EntitlementCheck) else written
-    sys.stdout.write(f"product {product.code}: public key versions {versions}, entitlement check {check or 'open'}\n")
-    if not has_key(product, found.sealed) and check != EntitlementCheck.METER_USAGE.value:
-        _warn(f"no key is sealed for {product.code}; the settings may then give any")
-    if check is None:
-        _warn(f"no entitlement_check is sealed for {product.code}; the settings may then choose meter_usage")
-    if check == EntitlementCheck.METER_USAGE.value:
-        _warn(
-            f"AWS signs no answer to meter_usage: an operator who sets the pod's CA bundle, and its proxy, hosts file"
-            f" or DNS, can forge the one for {product.code}"
-        )
-    if product.dimensions is None and "dimensions" not in found.sealed:
-        _warn(f"no dimensions are sealed for {product.code}; the settings may then meter any, or none")
+    check = manifest_risks.check_of(product, found) or "open"
+    sys.stdout.write(f"product {product.code}: public key versions {versions}, entitlement check {check}\n")
+    for risk in manifest_risks.of_product(product, found):
+        _warn(risk.text)
 
 
 def _warn(text: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import __version__
-from sidecar.cli import doctor, ecs_render, manifest, settings, support_bundle, usage_parser
+from sidecar.cli import doctor, ecs_render, listing, manifest, settings, support_bundle, usage_parser
 from sidecar.cli.commands import Commands
 from sidecar.cli.output import run_printing
 
@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     usage_parser.add_parsers(commands)
     _add_checks(commands)
     ecs_render.add_parsers(commands)
+    listing.add_parsers(commands)
     if emulator:
         _add_emulator(commands)
     return parser

@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,17 +22,22 @@ SIZE_MAX = 1 << 20
 
 def read(path: Path) -> Mapping[str, object]:
     """Return the mapping in a YAML file. Raises SettingsError naming file, line and fault."""
+    return parse(content(path), path)
+
+
+def content(path: Path) -> bytes:
+    """Return the text of a YAML file. Raises SettingsError."""
     try:
         with path.open("rb") as file:
-            content = file.read(SIZE_MAX + 1)
+            found = file.read(SIZE_MAX + 1)
     except OSError as exc:
         raise _bad(path, f"cannot be read: {exc.strerror}.") from exc
-    if len(content) > SIZE_MAX:
+    if len(found) > SIZE_MAX:
         raise _bad(path, f"is larger than {SIZE_MAX} bytes.")
-    return parse(content, path)
+    return found
 
 
-def parse(content: bytes, path: Path) -> Mapping[str, object]:
+def parse(text: bytes, path: Path) -> Mapping[str, object]:
     """Return the mapping in YAML text. `path` is for errors alone."""
     import yaml
 
@@ -60,7 +66,7 @@ def parse(content: bytes, path: Path) -> Mapping[str, object]:
 
     Strict.add_constructor("tag:yaml.org,2002:map", mapping)
     try:
-        document = yaml.load(content, Loader=Strict)
+        document = yaml.load(text, Loader=Strict)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as exc:
         raise _bad(path, f"is not YAML: {_where(exc)}") from exc
     if document is None:
@@ -68,6 +74,28 @@ def parse(content: bytes, path: Path) -> Mapping[str, object]:
     if not isinstance(document, dict):
         raise _bad(path, "holds no mapping of names to values.")
     return document
+
+
+def key_lines(text: bytes) -> Mapping[str, int]:
+    """Return the line of each key and entry, from 1: `products[0].code` → 3. Empty where the text is not YAML."""
+    import yaml
+
+    found: dict[str, int] = {}
+
+    def add(node: object, path: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                below = f"{path}.{key.value}" if path else str(key.value)
+                found.setdefault(below, key.start_mark.line + 1)
+                add(value, below)
+        elif isinstance(node, yaml.SequenceNode):
+            for at, value in enumerate(node.value):
+                found.setdefault(f"{path}[{at}]", value.start_mark.line + 1)
+                add(value, f"{path}[{at}]")
+
+    with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
+        add(yaml.compose(text, Loader=yaml.SafeLoader), "")
+    return found
 
 
 def _where(exc: Exception) -> str:

@@ -1,0 +1,1 @@
+"""What would AWS Marketplace refuse of a listing, before it does?"""

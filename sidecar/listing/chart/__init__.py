@@ -1,0 +1,1 @@
+"""Check a Helm chart against the rules of a listing."""

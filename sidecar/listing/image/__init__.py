@@ -1,0 +1,1 @@
+"""Check an image against the rules of a listing."""

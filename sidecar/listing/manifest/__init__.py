@@ -1,0 +1,1 @@
+"""Check a product manifest against the rules of a listing."""

@@ -1,0 +1,1 @@
+"""Check a task definition against the rules of a listing."""
