@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,7 +15,7 @@ import yaml
 import sidecar
 from sidecar.settings import SETTINGS, dimensions
 from sidecar.settings.table import BY_NAME
-from tests.chart import values_schema, values_table
+from tests.chart import values_file, values_schema, values_table
 from tests.chart.support import CASES, CHART, EXAMPLES, HELM
 from tests.unit.marketplace.test_request_guard import BAD as BAD_PROXIES
 from tests.unit.marketplace.test_request_guard import GOOD as GOOD_PROXIES
@@ -30,16 +31,75 @@ def test_the_charts_app_version_is_the_sidecars() -> None:
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == sidecar.__version__
 
 
-def test_readme_has_the_table_that_values_make() -> None:
-    text = values_table.README.read_text()
-    assert values_table.BLOCK.search(text)
-    assert values_table.rewritten(text) == text, "run: python -m tests.chart.values_table --write"
+@pytest.mark.parametrize("chart", values_file.charts(), ids=lambda chart: chart.name)
+class TestOneSource:
+    """values.yaml has every word; the table and the schema are made from it."""
+
+    def test_readme_has_the_table_that_values_make(self, chart: Path) -> None:
+        text = (chart / "README.md").read_text()
+        assert values_table.BLOCK.search(text)
+        assert values_table.rewritten(chart, text) == text, "run: python -m tests.chart.values_table --write"
+
+    def test_the_schema_is_what_values_make(self, chart: Path) -> None:
+        again = values_schema.text(values_schema.schema(chart)) + "\n"
+        assert (chart / "values.schema.json").read_text() == again, "run: python -m tests.chart.values_schema --write"
+
+    def test_every_value_and_every_group_is_described(self, chart: Path) -> None:
+        def described(group: values_file.Value) -> Iterator[tuple[str, str]]:
+            for one in group.inner:
+                yield one.path, one.description or one.shape.get("description", "")
+                yield from described(one)
+
+        found = dict(described(values_file.read(chart)))
+        assert [path for path, words in found.items() if not words.endswith(".")] == []
+
+    def test_the_defaults_meet_the_schema(self, chart: Path) -> None:
+        shape = json.loads((chart / "values.schema.json").read_text())
+        jsonschema.Draft7Validator.check_schema(shape)
+        jsonschema.validate(yaml.safe_load((chart / "values.yaml").read_text()), shape)
 
 
-@pytest.mark.parametrize("value", list(values_table.values()), ids=lambda value: value.path)
-def test_every_value_has_its_comment(value: values_table.Value) -> None:
-    name = value.path.split(".")[0] if value.path == "resources" else value.path
-    assert value.words.startswith(name), "the comment starts with the value's name"
+VALUES_FILE = """\
+# @schema.root
+# definitions: {port: {maximum: 9}}
+# @schema.root
+group:
+  # For those who change it.
+  # @schema
+  # minimum: 1
+  # @schema
+  # -- One
+  # value.
+  one: 2
+# @schema
+# type: [integer, "null"]
+# @schema
+# -- (int) Or none.
+none: null
+# -- A whole.
+whole: {a: 1}
+"""
+
+
+def test_comments_of_a_value_become_its_row_and_its_schema(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(VALUES_FILE)
+    assert values_table.table(tmp_path).splitlines()[3:-1] == [
+        "| `group.one` | int | `2` | One value. |",
+        "| `none` | int | `nil` | Or none. |",
+        '| `whole` | object | `{"a":1}` | A whole. |',
+    ]
+    shape = values_schema.schema(tmp_path)
+    assert shape["properties"]["group"]["properties"] == {
+        "one": {"description": "One value.", "type": "integer", "minimum": 1}
+    }
+    assert shape["required"] == ["group", "whole"]
+    assert shape["definitions"] == {"port": {"maximum": 9}}
+
+
+def test_a_null_without_types_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text("# -- Or none.\nnone: null\n")
+    with pytest.raises(ValueError, match="none is null: give its types"):
+        values_schema.schema(tmp_path)
 
 
 def objects(shape: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -66,13 +126,6 @@ def test_the_schema_closes_every_object_of_ours() -> None:
 
 def test_the_schema_knows_every_value_and_no_other() -> None:
     assert set(SCHEMA["properties"]) == {*VALUES, "global"}
-    jsonschema.validate(VALUES, SCHEMA)
-
-
-def test_the_schema_has_the_settings_and_requires_what_is_not_null() -> None:
-    text = values_schema.SCHEMA.read_text()
-    again = values_schema.text(values_schema.rewritten(SCHEMA)) + "\n"
-    assert again == text, "run: python -m tests.chart.values_schema --write"
 
 
 def test_what_the_settings_file_leaves_out_are_settings() -> None:

@@ -1,20 +1,22 @@
-"""Make the generated parts of values.schema.json: the settings of `config`, and what may not be null.
+"""Make a chart's values.schema.json from the comments in its values.yaml.
 
-python -m tests.chart.values_schema --write
+python -m tests.chart.values_schema --write [CHART…]
+
+A value with the keyword `x-generated: settings` has the sidecar's settings as its properties.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sidecar.settings.describe import file_schema
-from tests.chart.values_table import CHART, VALUES, WHOLE
+from tests.chart.values_file import Value, chosen, read
 
-SCHEMA = CHART / "values.schema.json"
+DRAFT = "http://json-schema.org/draft-07/schema#"
+"""The newest that Helm 3.8.1 and AWS's check of add-ons read."""
 WIDTH = 120
 NOT_IN_CONFIG = {
     "probe_bind": "probePort",
@@ -34,23 +36,28 @@ NOT_IN_CONFIG = {
 """Setting that the chart's settings file may not have → what sets it."""
 
 
-def rewritten(schema: dict[str, Any]) -> dict[str, Any]:
-    properties = dict(schema["properties"])
-    settings = {name: one for name, one in file_schema()["properties"].items() if name not in NOT_IN_CONFIG}
-    properties["config"] = {"type": "object", "additionalProperties": False, "properties": settings}
-    return _required({**schema, "properties": properties}, yaml.safe_load(VALUES.read_text()))
+def schema(chart: Path) -> dict[str, Any]:
+    """Return the schema of a chart's values, closed to values that the file does not have."""
+    whole = read(chart)
+    shape = dict(whole.shape)
+    group = _group(whole)
+    group["properties"] = {**shape.pop("properties", {}), **group["properties"]}
+    return {"$schema": DRAFT, "title": chart.name, "type": "object", **group, **shape}
 
 
-def _required(shape: dict[str, Any], values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Require every value that may not be null: null removes a value, and templates do not check for that."""
-    properties = {
-        name: _required(one, values[name], f"{path}{name}.")
-        if isinstance(values.get(name), dict) and values[name] and f"{path}{name}" not in WHOLE
-        else one
-        for name, one in shape["properties"].items()
-    }
-    required = [name for name, one in properties.items() if name in values and "null" not in one.get("type", ())]
-    return {**shape, "properties": properties, "required": required}
+def _group(value: Value) -> dict[str, Any]:
+    """Return a closed object. It requires what may not be null: null removes a value, and templates rely on it."""
+    properties = {one.name: {**one.shape, **_group(one)} if one.inner else _one(one) for one in value.inner}
+    required = [one.name for one in value.inner if not one.null]
+    return {"additionalProperties": False, "properties": properties, "required": required}
+
+
+def _one(value: Value) -> dict[str, Any]:
+    shape = {"description": value.description, **value.shape}
+    if shape.pop("x-generated", None) == "settings":
+        settings = {name: one for name, one in file_schema()["properties"].items() if name not in NOT_IN_CONFIG}
+        shape |= {"additionalProperties": False, "properties": settings}
+    return shape
 
 
 def text(shape: Any, indent: int = 0, before: int = 0) -> str:
@@ -67,6 +74,5 @@ def text(shape: Any, indent: int = 0, before: int = 0) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit(__doc__)
-    SCHEMA.write_text(text(rewritten(json.loads(SCHEMA.read_text()))) + "\n")
+    for one in chosen(sys.argv[1:], __doc__):
+        (one / "values.schema.json").write_text(text(schema(one)) + "\n")

@@ -1,6 +1,6 @@
-"""Make the table of values in the chart's README from the comments in values.yaml.
+"""Make the table of values in a chart's README from the comments in its values.yaml.
 
-python -m tests.chart.values_table --write
+python -m tests.chart.values_table --write [CHART…]
 """
 
 from __future__ import annotations
@@ -8,74 +8,34 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
+from tests.chart.values_file import TABLE, Value, chosen, read, values
 
-CHART = Path(__file__).parent.parent.parent / "helm" / "entitlement-sidecar"
-VALUES = CHART / "values.yaml"
-README = CHART / "README.md"
-BLOCK = re.compile(r"<!-- values -->\n.*?<!-- /values -->", re.DOTALL)
-KEY = re.compile(r"(?P<indent> *)(?P<name>[A-Za-z0-9_]+):(?P<rest>.*)")
-WHOLE = frozenset({"resources", "dashboard.labels"})
-"""Objects that count as one value, not as a group."""
+BLOCK = re.compile(rf"{TABLE}\n.*?<!-- /values -->", re.DOTALL)
+WORDS = {bool: "bool", int: "int", float: "float", str: "string", list: "list", dict: "object"}
+"""Type of a default → word of helm-docs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Value:
-    path: str
-    words: str
-    default: object
+def table(chart: Path) -> str:
+    """Return the rows that helm-docs makes, in the order of the file, each key as code."""
+    rows = [_row(one) for one in values(read(chart))]
+    return "\n".join(
+        [TABLE, "| Key | Type | Default | Description |", "| --- | --- | --- | --- |", *rows, "<!-- /values -->"]
+    )
 
 
-def values() -> Iterator[Value]:
-    """Yield each value in the order of the file, with the comment above it (empty where there is none)."""
-    tree = yaml.safe_load(VALUES.read_text())
-    above: list[str] = []
-    place: list[tuple[int, str]] = []
-    for line in VALUES.read_text().splitlines():
-        stripped = line.strip()
-        if stripped.startswith("#"):
-            above.append(stripped.removeprefix("#").strip())
-            continue
-        found = KEY.fullmatch(line)
-        if found:
-            depth = len(found["indent"])
-            place = [one for one in place if one[0] < depth] + [(depth, found["name"])]
-            path = ".".join(name for _, name in place)
-            if not any(path.startswith(f"{one}.") for one in WHOLE) and _ends(tree, path):
-                yield Value(path=path, words=" ".join(above), default=_at(tree, path))
-        above = []
+def _row(value: Value) -> str:
+    default = "nil" if value.default is None else json.dumps(value.default, separators=(",", ":"), sort_keys=True)
+    words = value.description.replace("|", "\\|")
+    return f"| `{value.path}` | {value.type or WORDS[type(value.default)]} | `{default}` | {words} |"
 
 
-def _at(tree: Any, path: str) -> object:
-    for name in path.split("."):
-        tree = tree[name]
-    return tree
-
-
-def _ends(tree: Any, path: str) -> bool:
-    found = _at(tree, path)
-    return path in WHOLE or not (isinstance(found, dict) and found)
-
-
-def table() -> str:
-    lines = ["<!-- values -->", "| Value | Meaning | Default |", "| --- | --- | --- |"]
-    for value in values():
-        default = json.dumps(value.default, separators=(", ", ": "))
-        words = value.words.replace("|", "\\|")
-        lines.append(f"| `{value.path}` | {words} | `{default}` |")
-    return "\n".join([*lines, "<!-- /values -->"])
-
-
-def rewritten(text: str) -> str:
-    return BLOCK.sub(lambda _: table(), text)
+def rewritten(chart: Path, text: str) -> str:
+    return BLOCK.sub(lambda _: table(chart), text)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit(__doc__)
-    README.write_text(rewritten(README.read_text()))
+    for one in chosen(sys.argv[1:], __doc__):
+        readme = one / "README.md"
+        readme.write_text(rewritten(one, readme.read_text()))
