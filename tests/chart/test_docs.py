@@ -91,6 +91,7 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
     internal = {
         "checked",
         "claim",
+        "annotations",
         "name",
         "fullname",
         "partOf",

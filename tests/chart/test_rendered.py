@@ -123,7 +123,8 @@ def violations(pod: dict[str, Any]) -> list[str]:
             found.append(f"{one['name']}: capabilities")
         if not own.get("runAsNonRoot", outer.get("runAsNonRoot")) or own.get("runAsUser") == 0:
             found.append(f"{one['name']}: user")
-        if (own.get("seccompProfile") or outer.get("seccompProfile") or {}).get("type") != "RuntimeDefault":
+        profile = own.get("seccompProfile") or outer.get("seccompProfile") or {}
+        if profile.get("type") not in ("RuntimeDefault", "Localhost"):
             found.append(f"{one['name']}: seccomp")
     allowed = {
         "configMap",
@@ -191,6 +192,7 @@ NEEDED: list[tuple[str, dict[str, Any]]] = [
     ("waitEnv", {"containerMode": "classic", "probePort": 9484}),
     ("readinessGates", {"gateMode": "readinessGate", "rbac": {"subjects": ["x"]}}),
     ("podLabels", {"podMonitor": {"enabled": True}}),
+    ("podLabels", {"podLabels": {"team": "x"}}),
     ("imagePullSecrets", {"imagePullSecrets": ["pull"]}),
     ("gateOnlyPodAnnotations", {"mesh": "istio"}),
 ]

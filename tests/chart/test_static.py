@@ -23,7 +23,10 @@ from tests.unit.marketplace.test_request_guard import GOOD as GOOD_PROXIES
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 ADD_ON = json.loads((CHART / "aws_mp_configuration_schema.json").read_text())
-FREE = frozenset({"global", "annotations", "labels", "extraLabels"})
+FREE = frozenset(
+    {"global", "annotations", "labels", "extraLabels", "commonLabels", "commonAnnotations"}
+    | {"podLabels", "podAnnotations", "seLinuxOptions"}
+)
 """Objects whose keys the user chooses."""
 
 
@@ -107,7 +110,7 @@ def objects(shape: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(shape, dict):
         if shape.get("type") == "object":
             yield path, shape
-        for name, inner in shape.get("properties", {}).items():
+        for name, inner in {**shape.get("definitions", {}), **shape.get("properties", {})}.items():
             yield from objects(inner, f"{path}.{name}".lstrip("."))
         yield from objects(shape.get("items"), f"{path}[]")
         for inner in shape.get("oneOf", []):
@@ -116,6 +119,7 @@ def objects(shape: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_the_schema_closes_every_object_of_ours() -> None:
     kubernetes_own = {"extraEnv[]", "extraVolumes[]", "extraVolumeMounts[]"}
+    kubernetes_own |= {"podMonitor.relabelings[]", "podMonitor.metricRelabelings[]"}
     opened = {
         path
         for path, shape in objects(SCHEMA)
@@ -145,6 +149,37 @@ def of_dimension(**fields: Any) -> dict[str, Any]:
     return {"dimensions": [{"name": "x", **fields}]}
 
 
+WEAKER: list[dict[str, Any]] = [
+    {"privileged": True},
+    {"allowPrivilegeEscalation": True},
+    {"readOnlyRootFilesystem": False},
+    {"runAsNonRoot": False},
+    {"runAsUser": 0},
+    {"capabilities": {"add": ["NET_ADMIN"]}},
+    {"seccompProfile": {"type": "Unconfined"}},
+    {"appArmorProfile": {"type": "Unconfined"}},
+]
+"""Security contexts that would break the restricted profile or the read-only root."""
+OF_THE_POD = [
+    "affinity",
+    "automountServiceAccountToken",
+    "deploymentAnnotations",
+    "dnsConfig",
+    "dnsPolicy",
+    "hostAliases",
+    "nodeSelector",
+    "podDisruptionBudget",
+    "podSecurityContext",
+    "priorityClassName",
+    "replicaCount",
+    "runtimeClassName",
+    "schedulerName",
+    "terminationGracePeriodSeconds",
+    "tolerations",
+    "topologySpreadConstraints",
+    "updateStrategy",
+]
+"""Values of other charts that belong to the parent's pod or workload; README says so."""
 WRONG: list[dict[str, Any]] = [
     {"gateMod": "startup"},
     {"image": {"nme": "x"}},
@@ -168,6 +203,14 @@ WRONG: list[dict[str, Any]] = [
     of_dimension(tags=["tenant", "tenant"]),
     *(of_dimension(scale=scale) for scale in (0, -1, 10**9, "0", "0.000", "-1", "0.0000001", "1e3", "", "1000000000")),
     {"extraLabels": {"app.kubernetes.io/name": "x"}},
+    {"commonLabels": {"app.kubernetes.io/version": "x"}},
+    {"commonAnnotations": {"x": 1}},
+    {"podLabels": {"entitlement-sidecar.io/part-of": "x"}},
+    {"podAnnotations": {"traffic.sidecar.istio.io/excludeInboundPorts": "1"}},
+    {"extraEnvFrom": [{"name": "x"}]},
+    {"extraEnvFrom": [{"configMapRef": {"name": "x"}, "secretRef": {"name": "x"}}]},
+    *({"securityContext": weaker} for weaker in WEAKER),
+    *({name: {}} for name in OF_THE_POD),
     {"podMonitor": {"labels": {"app.kubernetes.io/instance": "x"}}},
 ]
 RIGHT: list[dict[str, Any]] = [
@@ -183,6 +226,11 @@ RIGHT: list[dict[str, Any]] = [
     *(of_dimension(aggregation=kind, scope="singleton") for kind in ("max", "last", "unique")),
     *(of_dimension(scale=scale) for scale in (1, 0.001, 999_999_999, "0.000001", "1.5", "10")),
     {"extraLabels": {"team": "x"}},
+    {"commonLabels": {"team": "x"}, "commonAnnotations": {"team": "x"}},
+    {"podLabels": {"team": "x"}, "podAnnotations": {"team": "x"}},
+    {"extraEnvFrom": [{"prefix": "X_", "secretRef": {"name": "x", "optional": True}}]},
+    {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "x.json"}}},
+    {"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}, "seLinuxOptions": {"level": "s0"}}},
 ]
 
 

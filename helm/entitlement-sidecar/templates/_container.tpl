@@ -83,6 +83,10 @@ env:
   {{- with $values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- with $values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- include "entitlement-sidecar.probes" $context }}
 resources:
   {{- toYaml $values.resources | nindent 2 }}
@@ -92,7 +96,7 @@ volumeMounts:
   {{- include "entitlement-sidecar.mounts" . | nindent 2 }}
 {{- end -}}
 
-{{/* The restricted Pod Security profile, and a read-only root. */}}
+{{/* The restricted Pod Security profile, and a read-only root. Values choose profiles and SELinux labels, and weaken nothing. */}}
 {{- define "entitlement-sidecar.securityContext" -}}
 securityContext:
   allowPrivilegeEscalation: false
@@ -107,8 +111,7 @@ securityContext:
   {{- if not (kindIs "invalid" .Values.runAsGroup) }}
   runAsGroup: {{ int64 .Values.runAsGroup }}
   {{- end }}
-  seccompProfile:
-    type: RuntimeDefault
+  {{- toYaml (merge dict .Values.securityContext (dict "seccompProfile" (dict "type" "RuntimeDefault"))) | nindent 2 }}
 {{- end -}}
 
 {{/* No region and no role: IRSA's webhook leaves its own out where either is set. */}}

@@ -86,7 +86,7 @@ is of both. */}}
 {{- end -}}
 
 {{/* The labels of what this chart renders. It takes (list <context> <more labels>); a label given twice is ours first, then
-that of the one object, then of extraLabels. */}}
+that of the one object, then of commonLabels, then of extraLabels. */}}
 {{- define "entitlement-sidecar.labels" -}}
 {{- $context := first . -}}
 {{- $ours := dict
@@ -95,7 +95,7 @@ that of the one object, then of extraLabels. */}}
   "app.kubernetes.io/component" "entitlement"
   "app.kubernetes.io/version" $context.Chart.AppVersion
 -}}
-{{- toYaml (merge $ours (last .) $context.Values.extraLabels) -}}
+{{- toYaml (merge $ours (last .) $context.Values.commonLabels $context.Values.extraLabels) -}}
 {{- end -}}
 
 {{- define "entitlement-sidecar.serviceAccountName" -}}

@@ -22,8 +22,8 @@ Every helper writes its name into the dict it was given, and the last one of a p
 {{- if eq $values.gateMode "readinessGate" -}}
 {{- $_ := set $needs "readinessGates" "gateMode is readinessGate" -}}
 {{- end -}}
-{{- if $values.podMonitor.enabled -}}
-{{- $_ := set $needs "podLabels" "podMonitor.enabled is true" -}}
+{{- if or $values.podMonitor.enabled $values.podLabels -}}
+{{- $_ := set $needs "podLabels" (empty $values.podLabels | ternary "podMonitor.enabled is true" "podLabels is set") -}}
 {{- end -}}
 {{- if include "entitlement-sidecar.pullSecrets" . | fromJsonArray -}}
 {{- $_ := set $needs "imagePullSecrets" "imagePullSecrets is set, or global.imagePullSecrets" -}}

@@ -98,6 +98,9 @@ config.linkerd.io/skip-outbound-ports: {{ include "entitlement-sidecar.ports" . 
 {{- with $values.config }}
 checksum/entitlement-sidecar-config: {{ toYaml . | sha256sum }}
 {{- end }}
+{{- with $values.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 {{- end -}}
 
@@ -113,6 +116,9 @@ checksum/entitlement-sidecar-config: {{ toYaml . | sha256sum }}
 {{- if .context.Values.enabled -}}
 entitlement-sidecar.io/part-of: {{ include "entitlement-sidecar.partOf" .context | quote }}
 entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" | quote }}
+{{- with .context.Values.podLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 {{- end -}}
 
