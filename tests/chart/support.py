@@ -14,6 +14,7 @@ import yaml
 ROOT = Path(__file__).parent.parent.parent
 HELM = ROOT / "helm"
 CHART = HELM / "entitlement-sidecar"
+INJECTOR = HELM / "entitlement-sidecar-injector"
 PARENT = Path(__file__).parent / "parent"
 EXAMPLES = HELM / "examples"
 CASES = sorted((CHART / "ci").glob("*-values.yaml"))

@@ -35,7 +35,7 @@ from tests.chart.support import (
 ROLE = "arn:aws:iam::123456789012:role/metering"
 ROLE_KEY = "eks.amazonaws.com/role-arn"
 VERSIONS = {"native": ("1.29.15", "1.31.14", "1.35.4"), "classic": ("1.25.16",)}
-WITHOUT_SCHEMA = "PodMonitor,PrometheusRule"
+WITHOUT_SCHEMA = "PodMonitor,PrometheusRule,Certificate,Issuer"
 
 
 @pytest.fixture(scope="module")
