@@ -35,5 +35,5 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- define "entitlement-sidecar-injector.labels" -}}
 {{- $ours := include "entitlement-sidecar-injector.selectorLabels" . | fromYaml -}}
 {{- $more := dict "app.kubernetes.io/component" "injector" "app.kubernetes.io/version" .Chart.AppVersion -}}
-{{- toYaml (merge $ours $more .Values.extraLabels) -}}
+{{- toYaml (merge $ours $more .Values.commonLabels) -}}
 {{- end -}}
