@@ -20,6 +20,9 @@ EXAMPLES = HELM / "examples"
 CASES = sorted((CHART / "ci").glob("*-values.yaml"))
 NAME = "entitlement-sidecar"
 
+CLUSTER = ("--kube-version", "1.31.4")
+"""Helm's own guess depends on how it was built, and may be older than what the chart wants."""
+
 Manifest = dict[str, Any]
 
 
@@ -64,7 +67,7 @@ def helm_template(
 ) -> subprocess.CompletedProcess[str]:
     helm = tool("helm")
     return subprocess.run(
-        [helm, "template", release, str(chart), "--namespace", "ns", "--values", "-", *flags],
+        [helm, "template", release, str(chart), "--namespace", "ns", "--values", "-", *CLUSTER, *flags],
         input=yaml.safe_dump(dict(values or {})),
         capture_output=True,
         text=True,
