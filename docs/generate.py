@@ -267,6 +267,10 @@ def http() -> str:
         " `same-site`, and one whose `Host` is neither a loopback name or address, nor the address it arrived at, nor"
         " one of [`SIDECAR_API_HOSTS`](settings.md). Ports in `Host` are not compared. Clients that are no browser send"
         " no `Origin`, and notice nothing as long as they ask by a name that is known.",
+        "It may be a Unix socket: `SIDECAR_API_BIND=unix:/run/gate/api.sock`. Then the permissions of the file say who"
+        " may connect ([Report usage](../howto/report-usage.md#over-a-unix-socket)). A socket has no address, so `Host`"
+        " is a loopback name, as in `http://localhost/v1/usage`, or one of `SIDECAR_API_HOSTS`. The other rules hold"
+        " too: a forwarder may make a port of a socket.",
         "With `SIDECAR_API_TOKEN_FILE` every route of it but the probes needs `Authorization: Bearer` and the token."
         " Product and sidecar mount the same Secret; in the chart, with `extraVolumes`, `extraVolumeMounts` and"
         " `config.api_token_file`. The sidecar reads the file at its start, its commands each time. Set one where other"

@@ -68,8 +68,8 @@ HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 ABOUT: Final = (
-    "The product's listener of the sidecar (`SIDECAR_API_BIND`, `127.0.0.1:8485`). The probe listener has the probe"
-    " routes alone.\n\n"
+    "The product's listener of the sidecar (`SIDECAR_API_BIND`, `127.0.0.1:8485`; it may be a Unix socket, asked with"
+    " `Host: localhost`). The probe listener has the probe routes alone.\n\n"
     "- A refusal is a problem document (`application/problem+json`) with a `reason` that never changes.\n"
     "- Usage is on disk when a 2xx comes. After a 503, a 429 or no answer at all send the same events again, with the"
     " same ids.\n"

@@ -24,7 +24,7 @@ from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
 from sidecar.server.listeners import Listening
-from sidecar.settings import ENDPOINTS, EntitlementCheck, Settings
+from sidecar.settings import ENDPOINTS, Address, EntitlementCheck, Settings
 from sidecar.settings.table import BY_NAME
 
 DRAIN_SECONDS: Final = 0.2
@@ -44,7 +44,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
     except SettingsError as exc:
         termination_log.note(_note_path(env, flags), str(exc))
         raise
-    restart_state = RestartState()
+    restart_state, master = RestartState(), os.getpid()
     request = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     first = process.fork(request, close=[one.sock.fileno() for one in listening])
@@ -55,6 +55,8 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
             os.environ.pop(name, None)
         return _serve(settings, listening, restart_state, request, first)
     finally:
+        if os.getpid() == master:
+            listeners.close(listening)
         first.kill_if_running()
         log.LINES.drain(DRAIN_SECONDS)
 
@@ -113,7 +115,8 @@ def _warn_of_exposure(settings: Settings, listening: Sequence[Listening]) -> Non
     """Warn where others than this pod or task can push usage without a token."""
     from sidecar.server.admission import is_loopback
 
-    addresses = [str(one.address) for one in listening if one.name == API and not is_loopback(one.address.host)]
+    of_api = [one.address for one in listening if one.name == API]
+    addresses = [str(one) for one in of_api if isinstance(one, Address) and not is_loopback(one.host)]
     if addresses and settings.api_token is None:
         hint = (
             "Whatever reaches these addresses can push usage, which is billed. Bind SIDECAR_API_BIND to 127.0.0.1, or"
@@ -143,7 +146,8 @@ def _serve(
     code: object = Exit.OK
     master = os.getpid()
     try:
-        admission = Admission([*settings.api_hosts, *(one.host for one in settings.api_bind)], settings.api_token)
+        hosts = [one.host for one in settings.api_bind if isinstance(one, Address)]
+        admission = Admission([*settings.api_hosts, *hosts], settings.api_token)
         GunicornApp(
             Sidecar(settings, restart_state, request, first), listening, admission, settings.flush_seconds
         ).run()

@@ -8,6 +8,8 @@ Invariants:
   the gate itself is.
 - A response that does not come within a second is a shut gate.
 - Only an address of this machine or pod is asked, whatever the environment says: a gate elsewhere is not this one's.
+- Where the product's listener is a Unix socket the gate is read there: on a node's own network a port may be another
+  pod's, and a file in the pod's volume is not.
 """
 
 from __future__ import annotations
@@ -33,16 +35,32 @@ OVERDUE = "metering_overdue: no usage could be reported for too long; the log's 
 WILD = {"": ("127.0.0.1", "::1"), "::": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",)}
 """Every address → how it is reached from here. A pod with IPv6 alone has no 127.0.0.1 that listens."""
 DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485,[::1]:8485"}
+UNIX = "unix:"
+if TYPE_CHECKING:
+    Place = tuple[str, int] | str
+    """Host and port, or the path of a Unix socket."""
 
 
-def listener_addresses(name: str, manifest: str = MANIFEST) -> list[tuple[str, int]]:
-    """Return each host and port of `probe_bind` or `api_bind`, for a client in the same container or pod.
+def gate_addresses(manifest: str = MANIFEST) -> list[Place]:
+    """Return where the gate is read: the product's Unix socket where it has one, else the probe listener.
+
+    Raises what `listener_addresses` raises.
+    """
+    sockets: list[Place] = [one for one in listener_addresses("api_bind", manifest) if isinstance(one, str)]
+    return sockets or listener_addresses("probe_bind", manifest)
+
+
+def listener_addresses(name: str, manifest: str = MANIFEST) -> list[Place]:
+    """Return each address of `probe_bind` or `api_bind`, for a client in the same container or pod.
 
     Raises SettingsError where the address, or the file that has it, is wrong.
     """
     text = _setting(name, manifest) or DEFAULTS[name]
-    found = []
+    found: list[Place] = []
     for one in text.split(","):
+        if one.strip().startswith(UNIX):
+            found.append(one.strip().removeprefix(UNIX))
+            continue
         host, _, port = one.strip().rpartition(":")
         host = host.strip("[]")
         if not port.isdigit():
@@ -54,13 +72,15 @@ def listener_addresses(name: str, manifest: str = MANIFEST) -> list[tuple[str, i
     return found
 
 
-def shown(address: tuple[str, int]) -> str:
+def shown(address: Place) -> str:
     """Return an address as a URL has it."""
+    if isinstance(address, str):
+        return f"{UNIX}{address}"
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def connect(addresses: Sequence[tuple[str, int]], timeout: float) -> socket.socket:
+def connect(addresses: Sequence[Place], timeout: float) -> socket.socket:
     """Return a connection to the first address of this machine or pod that takes one.
 
     Raises the OSError of the first address where none does.
@@ -68,8 +88,11 @@ def connect(addresses: Sequence[tuple[str, int]], timeout: float) -> socket.sock
     deadline = time.monotonic() + timeout
     first: OSError | None = None
     for address in addresses:
+        left = max(0.001, deadline - time.monotonic())
         try:
-            found = socket.create_connection(address, max(0.001, deadline - time.monotonic()))
+            if isinstance(address, str):
+                return _unix_connection(address, left)
+            found = socket.create_connection(address, left)
         except OSError as exc:
             first = first or exc
             continue
@@ -78,6 +101,21 @@ def connect(addresses: Sequence[tuple[str, int]], timeout: float) -> socket.sock
         found.close()
         first = first or OSError(f"{shown(address)} is not an address of this machine or pod")
     raise first or OSError("there is no address to ask")
+
+
+def _unix_connection(path: str, timeout: float) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        found.settimeout(timeout)
+        found.connect(path)
+    except PermissionError as exc:
+        found.close()
+        need = "connecting needs write permission: SIDECAR_API_SOCKET_MODE and SIDECAR_API_SOCKET_GROUP give it"
+        raise OSError(f"user {os.geteuid()} may not connect to {path}; {need}") from exc
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 def is_here(peer: str, own: str) -> bool:
@@ -133,7 +171,7 @@ def _in_file(path: str, name: str) -> str:
 
 
 def get_json(
-    addresses: Sequence[tuple[str, int]],
+    addresses: Sequence[Place],
     request: str,
     timeout: float = TIMEOUT_SECONDS,
     headers: Mapping[str, str] | None = None,
@@ -175,7 +213,7 @@ def format_status(found: dict[str, object]) -> str:
 def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
     """Return whether the gate is open, and the line that says why."""
     try:
-        status, found = get_json(listener_addresses("probe_bind", manifest), "GET /entitled")
+        status, found = get_json(gate_addresses(manifest), "GET /entitled")
         overdue = found.get("metering_overdue_since")
         if status == 200 and overdue and _not_ready_if_overdue(manifest):
             return False, f"{OVERDUE} (since {overdue})"

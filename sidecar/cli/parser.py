@@ -104,7 +104,9 @@ def _add_clients(commands: Commands) -> None:
         "entitlement-sidecar wait --timeout 600 --url http://product:8484",
     )
     wait.add_argument("--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: never)")
-    wait.add_argument("--url", metavar="U", help="another workload's sidecar (default: the one of this container)")
+    wait.add_argument(
+        "--url", metavar="U", help="another workload's sidecar, or unix:/PATH (default: the one of this container)"
+    )
     execute = commands.add(
         "exec",
         _exec,

@@ -27,6 +27,7 @@ from sidecar.cli import local_client
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.printable import one_line
 from sidecar.settings import parsers
+from sidecar.settings.addresses import unix_socket
 
 POLL_SECONDS: Final = 0.25
 POLL_SECONDS_MAX: Final = 2.0
@@ -45,8 +46,13 @@ class Target(NamedTuple):
     server: str
     """Host and port, as a URL has them."""
     path: str
-    addresses: Sequence[tuple[str, int]] = ()
-    """The addresses to try instead, for the sidecar of this container."""
+    addresses: Sequence[local_client.Place] = ()
+    """The addresses to try instead, for the sidecar of this container or a Unix socket."""
+
+    @property
+    def shown(self) -> str:
+        """The first address, as a message names it."""
+        return local_client.shown(self.addresses[0]) if self.addresses else self.server
 
 
 def wait(timeout: float | None, url: str | None) -> int:
@@ -124,9 +130,14 @@ def _post(path: str, done: str) -> int:
 def _target(url: str | None) -> Target:
     """Return where the gate is asked. Raises SettingsError."""
     if url is None:
-        addresses = local_client.listener_addresses("probe_bind")
-        return Target("http", local_client.shown(addresses[0]), "/entitled", addresses)
+        addresses = local_client.gate_addresses()
+        first = addresses[0]
+        return Target(
+            "http", "localhost" if isinstance(first, str) else local_client.shown(first), "/entitled", addresses
+        )
     try:
+        if url.startswith(local_client.UNIX):
+            return Target("http", "localhost", "/entitled", (str(unix_socket(url).path),))
         parts = urlsplit(parsers.url(url))
     except ValueError as exc:
         raise SettingsError([Problem(setting="--url", fault=str(exc), example="http://product:8484")]) from exc
@@ -148,12 +159,12 @@ def _poll(target: Target, timeout: float) -> tuple[int, str]:
         found = json.loads(response.read(local_client.BYTES_MAX))
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
         look = "" if target.addresses else f". {LOOK}"
-        return 0, one_line(f"waiting for the sidecar at {server} ({exc}){look}")
+        return 0, one_line(f"waiting for the sidecar at {target.shown} ({exc}){look}")
     finally:
         timer.cancel()
         connection.close()
     if not isinstance(found, dict) or "entitled" not in found:
-        return 0, f"waiting: what answers at {server}{path} is not a sidecar's gate"
+        return 0, f"waiting: what answers at {target.shown}{path} is not a sidecar's gate"
     open_gate = response.status == 200 and found["entitled"] is True
     return 200 if open_gate else response.status if response.status != 200 else 0, local_client.format_status(found)
 

@@ -6,7 +6,8 @@ to a customer's bill, and may read answers where its own name resolves to this a
 Invariants:
 - A browser says where a request comes from (`Origin`, `Sec-Fetch-Site`); other clients need not.
 - A page that rebinds its name cannot change `Host`: it is a loopback name or address, an address this listener has, or
-  a configured name. Ports are not compared: they differ behind `kubectl port-forward`.
+  a configured name. Ports are not compared: they differ behind `kubectl port-forward`. A Unix socket has no address,
+  and no browser reaches it; the rule holds there too, since a forwarder (socat, a proxy) may make a port of it.
 - With a token every route but the probes needs it. It is compared in constant time and never in a message.
 - A head is judged once: one that repeats on a connection is not judged again (`request.RequestReader`).
 

@@ -38,6 +38,8 @@ ADVANCES_PER_TURN: Final = 8
 SCRATCH_BYTES: Final = 64 * 1024
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
+UNIX_SERVER: Final = ("localhost", 0)
+"""Where a request over a Unix socket arrived, which has no address: only a name of loopback fits it."""
 
 
 class Dispatcher(Protocol):
@@ -88,9 +90,10 @@ class EventLoop:
     def listen(self, sock: Any, name: str) -> None:
         """Accept connections from this socket under this listener's name."""
         sock.setblocking(False)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # accepted sockets inherit these
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # accepted sockets inherit these, over TCP
             sock.setsockopt(socket.SOL_SOCKET, option, self.limits.socket_buffer_bytes)
-        accept = partial(self._accept, sock, sock.getsockname(), self._listeners[name])
+        server = UNIX_SERVER if sock.family == socket.AF_UNIX else sock.getsockname()
+        accept = partial(self._accept, sock, server, self._listeners[name])
         self._poller.register(sock, selectors.EVENT_READ, accept)
 
     # -- one turn ----------------------------------------------------------------------------------
@@ -188,6 +191,8 @@ class EventLoop:
                     self._evict(max(self._listeners.values(), key=Listener.size).oldest())
                 return
             client.setblocking(False)
+            if server is UNIX_SERVER:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.socket_buffer_bytes)
             if listener.size() >= self.limits.connections_max:
                 self._evict(listener.oldest())
             # gunicorn trusts any socket without an address; this worker trusts none.

@@ -5,6 +5,7 @@ Invariants:
   reloads or upgrades are ignored.
 - SIGINT and SIGQUIT mean what SIGTERM means, the first time: whichever an image's STOPSIGNAL names, usage is sent.
 - SIGTERM is not lost between a worker's fork and its readiness.
+- The file of a Unix socket stays while the worker takes pushes on it. Who made it removes it (`listeners.close`).
 
 Sources: gunicorn's settings reference and its arbiter.
 """
@@ -55,6 +56,11 @@ class SidecarArbiter(Arbiter):  # type: ignore[misc]
         """Install the handlers, then unblock SIGTERM: one that came since the first check went out is handled now."""
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def stop(self, graceful: bool = True) -> None:
+        """Stop the worker. gunicorn would first unlink each Unix socket, unless it came from systemd."""
+        self.systemd = True
+        super().stop(graceful)
 
     def spawn_worker(self) -> Any:
         """Block SIGTERM until the worker listens for it: until then it inherits a handler that drops it."""

@@ -26,6 +26,8 @@ INTERNALS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("arbiter", "Arbiter.handle_term", ("self",)),
     ("arbiter", "Arbiter.init_signals", ("self",)),
     ("arbiter", "Arbiter.spawn_worker", ("self",)),
+    ("arbiter", "Arbiter.stop", ("self", "graceful")),
+    ("sock", "close_sockets", ("listeners", "unlink")),
     ("workers.base", "Worker.__init__", ("self", "age", "ppid", "sockets", "app", "timeout", "cfg", "log")),
     ("workers.base", "Worker.init_process", ("self",)),
     ("workers.base", "Worker.init_signals", ("self",)),

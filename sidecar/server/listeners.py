@@ -3,7 +3,7 @@
 Invariants:
 - `::` is every address, IPv6 and IPv4, on one socket; where the machine has no IPv6 it is every IPv4 address. A default
   address whose family is missing is left out without an error; one that is set is an error.
-- A port that is taken is the operator's to change: it is a settings error, and nothing is started.
+- A port, or a Unix socket, that is taken is the operator's to change: it is a settings error, and nothing is started.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Final
 
 from sidecar.api.reply import API, PROBE
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import Address, Settings
+from sidecar.server import unix_socket
+from sidecar.settings import Address, Settings, UnixSocket
 
 BACKLOG: Final = 1024
 NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
@@ -28,9 +29,14 @@ class Listening:
 
     name: str
     sock: socket.socket
+    file: unix_socket.SocketFile | None = None
+    """Of a Unix socket."""
 
     @property
-    def address(self) -> Address:
+    def address(self) -> Address | UnixSocket:
+        """Where it listens; a port of 0 was replaced by the one that was free."""
+        if self.file:
+            return UnixSocket(path=self.file.path)
         host, port = self.sock.getsockname()[:2]
         return Address(host=host, port=port)
 
@@ -38,21 +44,49 @@ class Listening:
 def listen(settings: Settings, backlog: int | None = BACKLOG) -> tuple[Listening, ...]:
     """Bind and return every socket. Raises SettingsError naming each address that cannot be bound.
 
-    Without a backlog they are bound alone, which keeps no other process from listening there.
+    Without a backlog they are bound alone, which keeps no other process from listening there; of a Unix socket it is
+    checked alone whether it could be made.
     """
     problems: list[Problem] = []
+    access = unix_socket.Access(settings.api_socket_mode, settings.api_socket_group)
+    sockets = [one for one in settings.api_bind if isinstance(one, UnixSocket)]
+    ports = [one for one in settings.api_bind if isinstance(one, Address)]
     found = [
         *_named(PROBE, settings.probe_bind, "SIDECAR_PROBE_BIND", True, problems, backlog),
-        *_named(API, settings.api_bind, "SIDECAR_API_BIND", settings.api_bind_given, problems, backlog),
+        *_unix_sockets(sockets, access, problems, backlog),
+        *_named(API, ports, "SIDECAR_API_BIND", settings.api_bind_given, problems, backlog),
     ]
     for name, setting in ((PROBE, "SIDECAR_PROBE_BIND"), (API, "SIDECAR_API_BIND")):
-        if not problems and not any(one.name == name for one in found):
+        if not problems and not any(one.name == name for one in found) and not (name == API and sockets):
             problems.append(Problem(setting=setting, fault="names no address this machine has."))
     if problems:
-        for one in found:
-            one.sock.close()
+        close(found)
         raise SettingsError(problems)
     return tuple(found)
+
+
+def close(listening: Sequence[Listening]) -> None:
+    """Close these sockets, and remove the files of those that have one."""
+    for one in listening:
+        if one.file:
+            unix_socket.remove(one.file)
+        one.sock.close()
+
+
+def _unix_sockets(
+    sockets: Sequence[UnixSocket], access: unix_socket.Access, problems: list[Problem], backlog: int | None
+) -> list[Listening]:
+    found = []
+    for one in sockets:
+        try:
+            if backlog is None:
+                unix_socket.check(one.path, access)
+            else:
+                sock, file = unix_socket.listen(one.path, access, backlog)
+                found.append(Listening(name=API, sock=sock, file=file))
+        except unix_socket.SocketFault as exc:
+            problems.append(Problem(setting="SIDECAR_API_BIND", fault=f"cannot listen on {one}: {exc}."))
+    return found
 
 
 def _named(

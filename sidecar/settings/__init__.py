@@ -13,11 +13,8 @@ from typing import Any, Final, Self
 
 from sidecar.errors import SettingsError
 from sidecar.settings import seal, sources, yaml_file
-from sidecar.settings.dimensions import Dimension
-from sidecar.settings.parsers import Address
-from sidecar.settings.table import (
-    MANIFEST_PATH,
-    SETTINGS,
+from sidecar.settings.addresses import Address, UnixSocket
+from sidecar.settings.choices import (
     EntitlementCheck,
     LogLevel,
     OnDenied,
@@ -25,9 +22,10 @@ from sidecar.settings.table import (
     OnFirstMeterDenied,
     OnLedgerUnusable,
     OnMeteringOverdue,
-    PublicKey,
-    Setting,
 )
+from sidecar.settings.dimensions import Dimension
+from sidecar.settings.socket_access import FileMode
+from sidecar.settings.table import MANIFEST_PATH, SETTINGS, PublicKey, Setting
 
 __all__ = [
     "ENDPOINTS",
@@ -45,6 +43,7 @@ __all__ = [
     "PublicKey",
     "Setting",
     "Settings",
+    "UnixSocket",
 ]
 
 
@@ -69,7 +68,8 @@ class Settings:
     entitlement_check: EntitlementCheck
     state_dir: Path
     probe_bind: tuple[Address, ...]
-    api_bind: tuple[Address, ...]
+    api_bind: tuple[Address | UnixSocket, ...]
+    api_socket_mode: FileMode
     on_denied: OnDenied
     on_first_meter_denied: OnFirstMeterDenied
     on_metering_overdue: OnMeteringOverdue
@@ -81,6 +81,8 @@ class Settings:
     flush_seconds: int
     log_level: LogLevel
     termination_log: Path
+    api_socket_group: str | None = None
+    """Number or name."""
     api_hosts: tuple[str, ...] = ()
     api_token_file: Path | None = None
     api_token: str | None = field(default=None, repr=False)

@@ -35,8 +35,9 @@ from typing import Any, Final
 
 from sidecar.errors import Problem
 from sidecar.settings import parsers
+from sidecar.settings.choices import EntitlementCheck
 from sidecar.settings.dimensions import Dimension
-from sidecar.settings.table import BY_NAME, SETTINGS, EntitlementCheck, PublicKey
+from sidecar.settings.table import BY_NAME, SETTINGS, PublicKey
 
 PRODUCT_KEYS: Final = ("code", "public_keys", "entitlement_check", "dimensions")
 SEALED_BY_PRODUCT: Final = ("entitlement_check", "dimensions")

@@ -1,6 +1,6 @@
 """Parse the value of one setting: text or YAML in, checked value out.
 
-Which settings exist: `table`. Which source wins: `sources`.
+Which settings exist: `table`. Which source wins: `sources`. Addresses: `addresses`.
 
 Invariants:
 - A parser raises `ValueError` with a fault that a person can act on; it names the value, except for keys.
@@ -15,7 +15,6 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
@@ -26,9 +25,6 @@ PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}")
 
 WORKLOAD_ID = re.compile(r"[\x21-\x7e]{1,512}")
 """Printable, no spaces: a pod UID, a task ARN, or a name that the operator chose."""
-
-HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?")
-"""A DNS name, with the underscores that Docker and Compose allow."""
 
 KEY_BYTES_MAX = 65_536
 """Of a file with a public key: one of 8192 bits, in base64 of PEM, has 2 000."""
@@ -49,17 +45,6 @@ COPY = "Copy the public key that AWS Marketplace shows for the product."
 SECONDS_MAX = 7 * 24 * 3600
 
 E = TypeVar("E", bound=Enum)
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Address:
-    """An address to listen on. `host` `::` is every address, IPv6 and IPv4."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def text(value: object) -> str:
@@ -152,42 +137,6 @@ def url(value: object) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be scheme, host and port only: no user, password, query or fragment.")
     return address.rstrip("/")
-
-
-def addresses(value: object) -> tuple[Address, ...]:
-    """Return one or more `HOST:PORT`, `[V6]:PORT` or `:PORT` (every address), comma-separated."""
-    found = tuple(_address(part.strip()) for part in text(value).split(","))
-    if len(set(found)) != len(found):
-        raise ValueError(f"{text(value)!r} names an address twice.")
-    return found
-
-
-def hosts(value: object) -> tuple[str, ...]:
-    """Return one or more host names or addresses, comma-separated, in lower case."""
-    return tuple(dict.fromkeys(_host(part.strip()) for part in text(value).split(",")))
-
-
-def _host(written: str) -> str:
-    bare = written[1:-1] if written.startswith("[") and written.endswith("]") else written
-    fine = HOST_NAME.fullmatch(written) is not None
-    if ":" in bare:
-        import socket  # only here: the children read settings too, and need none
-
-        try:
-            fine = bool(socket.inet_pton(socket.AF_INET6, bare))
-        except (OSError, ValueError):
-            fine = False
-    if not fine:
-        raise ValueError(f"{written!r} is not a host name or address alone, without scheme, port and wildcard.")
-    return bare.lower().removesuffix(".")
-
-
-def _address(written: str) -> Address:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\[\]:\s]*)):([0-9]{1,5})", written)
-    if not match or int(match[3]) > 65535:
-        raise ValueError(f"{written!r} is not HOST:PORT, [IPV6]:PORT or :PORT with a port up to 65535.")
-    host = match[1] or match[2] or "::"
-    return Address(host="127.0.0.1" if host == "localhost" else host, port=int(match[3]))
 
 
 def key_text(file: Path) -> str:

@@ -20,16 +20,9 @@ from typing import Final
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import manifest, parsers, seal, service_variables
+from sidecar.settings.choices import EntitlementCheck
 from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product
-from sidecar.settings.table import (
-    BY_NAME,
-    CONFIG_VARIABLE,
-    PREFIX,
-    SETTINGS,
-    EntitlementCheck,
-    PublicKey,
-    Setting,
-)
+from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, PREFIX, SETTINGS, PublicKey, Setting
 
 ReadDocument = Callable[[Path], Mapping[str, object]]
 KEY_NAMES: Final = ("public_key", "public_key_file", "public_key_version")

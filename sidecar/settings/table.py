@@ -16,61 +16,18 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sidecar.settings import dimensions, parsers
+from sidecar.settings import addresses, dimensions, parsers, socket_access
+from sidecar.settings.choices import (
+    EntitlementCheck,
+    LogLevel,
+    OnDenied,
+    OnDispute,
+    OnFirstMeterDenied,
+    OnLedgerUnusable,
+    OnMeteringOverdue,
+)
 
 PREFIX: Final = "SIDECAR_"
-
-
-class EntitlementCheck(Enum):
-    """The operation that asks AWS whether the customer may run the product."""
-
-    REGISTER_USAGE = "register_usage"
-    METER_USAGE = "meter_usage"
-
-
-class OnDenied(Enum):
-    """The effect of a denial on the process."""
-
-    HOLD = "hold"
-    EXIT = "exit"
-
-
-class OnFirstMeterDenied(Enum):
-    """The effect of "not entitled" to the first real record, after dry runs that were allowed."""
-
-    ALERT = "alert"
-    SHUT = "shut"
-
-
-class OnMeteringOverdue(Enum):
-    """The effect of overdue usage on the gate and on readiness."""
-
-    ALERT = "alert"
-    NOT_READY = "not_ready"
-    SHUT = "shut"
-
-
-class OnLedgerUnusable(Enum):
-    """The effect of a ledger that cannot be opened on a gate that has not opened yet."""
-
-    SHUT = "shut"
-    ALERT = "alert"
-
-
-class OnDispute(Enum):
-    """The treatment of a record for whose hour AWS holds another quantity."""
-
-    HOLD = "hold"
-    ROLL_FORWARD = "roll_forward"
-
-
-class LogLevel(Enum):
-    """The least severe level that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 class Kind(Enum):
@@ -200,15 +157,29 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         example=":8484",
         default=":8484",
         default_text="`:8484`: every address, IPv6 and IPv4",
-        parse=parsers.addresses,
+        parse=addresses.tcp_addresses,
     ),
     Setting(
         name="api_bind",
-        meaning="the product's listener, in the same form",
+        meaning="the product's listener, in the same form, or `unix:/PATH` for a Unix socket",
         example="127.0.0.1:8485",
         default="127.0.0.1:8485,[::1]:8485",
         default_text="`127.0.0.1:8485`, and `[::1]:8485` where there is IPv6",
-        parse=parsers.addresses,
+        parse=addresses.addresses,
+    ),
+    Setting(
+        name="api_socket_mode",
+        meaning="permissions of that socket, octal; who may connect needs write permission",
+        example="0666",
+        default="0660",
+        parse=socket_access.file_mode,
+    ),
+    Setting(
+        name="api_socket_group",
+        meaning="group of that socket, number or name, among those the sidecar runs with",
+        example="2000",
+        default_text="none: that of the process, or of a directory with the setgid bit",
+        parse=socket_access.group,
     ),
     Setting(
         name="api_hosts",
@@ -216,7 +187,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         " listener, besides loopback and its own address; a request with another `Host` is refused",
         example="entitlement-sidecar",
         default_text="none",
-        parse=parsers.hosts,
+        parse=addresses.hosts,
     ),
     Setting(
         name="api_token_file",

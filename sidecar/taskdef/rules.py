@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from sidecar.errors import Exit, Problem
-from sidecar.settings.parsers import addresses
+from sidecar.settings.addresses import Address, addresses
 from sidecar.taskdef.container import (
     FARGATE,
     HEALTH_COMMAND,
@@ -70,7 +70,8 @@ def find_problems(definition: Json, launch_type: str, mode: str) -> Iterator[Pro
 
 def open_port(bind: str) -> int | None:
     """Return the first port of SIDECAR_API_BIND that another container reaches. Raises ValueError."""
-    return next((one.port for one in addresses(bind) if not _loopback(one.host)), None)
+    found = (one for one in addresses(bind) if isinstance(one, Address))
+    return next((one.port for one in found if not _loopback(one.host)), None)
 
 
 def _wrong(field: str, fault: str, example: str = "") -> Problem:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from sidecar.api.reply import API
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding, failed, passed, skipped, warned
 from sidecar.errors import SettingsError
 from sidecar.printable import one_line
 from sidecar.server import listeners
-from sidecar.settings import Settings
+from sidecar.settings import Settings, UnixSocket
 
 RULE: Final = (
     "One sidecar answers on the probe listener and on the product's listener, and its gate is open; where none runs,"
@@ -24,7 +25,7 @@ SHUT: Final = "the gate is shut"
 PENDING: Final = "the gate is not open yet"
 OVERDUE: Final = "usage is overdue"
 FIXES: Final[Mapping[str, str]] = {
-    TAKEN: "Stop what listens there (`ss -ltnp` on the node, or in a shared network namespace), or set {settings} to"
+    TAKEN: "Stop what listens there (`ss -lxtnp` on the node, or in a shared network namespace), or set {settings} to"
     " another address, and change the product and the probes to match.",
     HALF: "Compare SIDECAR_PROBE_BIND, SIDECAR_API_BIND and SIDECAR_API_TOKEN_FILE here with those of the sidecar that"
     " runs; where they agree, restart its container.",
@@ -63,9 +64,9 @@ def _nothing_runs(settings: Settings, fault: str) -> Finding:
         names = " or ".join(dict.fromkeys(problem.setting for problem in exc.problems))
         seen = f"no sidecar answers ({fault}), and " + "; ".join(map(str, exc.problems))
         return failed(RULE, seen, FIXES[TAKEN].format(settings=names))
-    addresses = ", ".join(f"{one.name} {one.address}" for one in bound)
-    for one in bound:
-        one.sock.close()
+    sockets = (f"{API} {one}" for one in settings.api_bind if isinstance(one, UnixSocket))
+    addresses = ", ".join([*(f"{one.name} {one.address}" for one in bound), *sockets])
+    listeners.close(bound)
     return passed(RULE, f"no sidecar runs here, and the ports are free: {addresses}")
 
 

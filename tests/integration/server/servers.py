@@ -233,12 +233,18 @@ def serve(options: dict[str, Any]) -> None:
 class Server:
     """A running server, and how to talk to it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ports: dict[str, int]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ports: dict[str, int], unix: Path | None = None) -> None:
         self.process = process
         self.ports = ports
+        self.unix = unix
         self.worker_pid = 0
 
     def connect(self, listener: str) -> socket.socket:
+        if listener == "api" and self.unix:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(8)
+            sock.connect(str(self.unix))
+            return sock
         return socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=8)
 
     def send(self, listener: str, data: bytes) -> bytes:
@@ -290,15 +296,21 @@ def server(
     admission: dict[str, object] | None = None,
     settings: dict[str, object] | None = None,
     env: dict[str, str] | None = None,
+    unix: Path | None = None,
     **limits: Any,
 ) -> Iterator[Server]:
     """A server with a probe and an api listener.
 
     `hold` keeps it draining until `/release`; `site` serves the project's own routes; `files` is how many
     it may have open; `mark` is a file that appears when the application is told to stop; `admission` is
-    what the api listener's is made of, where it has one.
+    what the api listener's is made of, where it has one; `unix` is a path where the api listener is then.
     """
-    sockets = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(2)]
+    sockets = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(1 if unix else 2)]
+    ports = dict(zip(["probe", "api"], [sock.getsockname()[1] for sock in sockets], strict=False))
+    if unix:
+        sockets.append(socket.socket(socket.AF_UNIX))
+        sockets[1].bind(str(unix))
+        sockets[1].listen(4096)
     names = ["probe", "api"]
     options = {
         "fds": [sock.fileno() for sock in sockets],
@@ -317,7 +329,7 @@ def server(
         env={**os.environ, **MALLOC, **(env or {})},
         pass_fds=options["fds"],
     )
-    running = Server(process, {n: s.getsockname()[1] for n, s in zip(names, sockets, strict=True)})
+    running = Server(process, ports, unix)
     for sock in sockets:
         sock.close()
     try:

@@ -13,7 +13,8 @@ import yaml
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import Settings, manifest
-from sidecar.settings.table import BY_NAME, EntitlementCheck, OnDenied
+from sidecar.settings.choices import EntitlementCheck, OnDenied
+from sidecar.settings.table import BY_NAME
 from tests.fakes.keys import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
 from tests.unit.settings.helpers import load, problem, problems
 

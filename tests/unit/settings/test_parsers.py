@@ -13,10 +13,8 @@ import pytest
 from sidecar.cli.manifest import check
 from sidecar.errors import SettingsError
 from sidecar.settings import parsers
-from sidecar.settings.dimensions import Dimension
-from sidecar.settings.parsers import Address
-from sidecar.settings.table import (
-    BY_NAME,
+from sidecar.settings.addresses import Address, UnixSocket
+from sidecar.settings.choices import (
     EntitlementCheck,
     LogLevel,
     OnDenied,
@@ -25,6 +23,8 @@ from sidecar.settings.table import (
     OnLedgerUnusable,
     OnMeteringOverdue,
 )
+from sidecar.settings.dimensions import Dimension
+from sidecar.settings.table import BY_NAME
 from tests.fakes.keys import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
 from tests.unit.settings.helpers import problem, problems
 
@@ -64,6 +64,13 @@ GOOD: list[tuple[str, object, object]] = [
     ("api_hosts", "Entitlement-Sidecar, gate.local.,gate.local", ("entitlement-sidecar", "gate.local")),
     ("api_hosts", "my_service,10.0.0.1,[2001:DB8::1],::2", ("my_service", "10.0.0.1", "2001:db8::1", "::2")),
     ("api_token_file", "/etc/token", Path("/etc/token")),
+    ("api_bind", "unix:/run/a/api.sock", (UnixSocket(path=Path("/run/a/api.sock")),)),
+    ("api_bind", "unix:/a, :1", (UnixSocket(path=Path("/a")), Address(host="::", port=1))),
+    ("api_socket_mode", "0660", 0o660),
+    ("api_socket_mode", "666", 0o666),
+    ("api_socket_group", "2000", "2000"),
+    ("api_socket_group", 2000, "2000"),
+    ("api_socket_group", "www-data", "www-data"),
     ("api_bind", "10.0.0.1:1, [fe80::1%2]:2", (Address(host="10.0.0.1", port=1), Address(host="fe80::1%2", port=2))),
 ]
 
@@ -126,6 +133,21 @@ BAD: list[tuple[str, object, str]] = [
     ("probe_bind", ":8484,[::]:8484", "twice"),
     ("api_bind", "http://127.0.0.1:1", "is not HOST:PORT"),
     ("api_bind", "a b:1", "'a b:1'"),
+    ("api_bind", "unix:api.sock", "'unix:api.sock' is not unix: and the absolute path"),
+    ("api_bind", "unix://run/api.sock", "is not unix: and the absolute path"),
+    ("api_bind", "unix:/run/", "is not unix: and the absolute path"),
+    ("api_bind", "unix:@abstract", "is not unix: and the absolute path"),
+    ("api_bind", "unix:/a,unix:/a", "twice"),
+    ("api_bind", "unix:/" + "ä" * 54, "109 bytes"),
+    ("probe_bind", "unix:/run/a.sock", "unix:/run/a.sock is a Unix socket; kubelet"),
+    ("api_socket_mode", 432, 'put the octal mode in quotes: "0660"'),
+    ("api_socket_mode", "0o660", "'0o660' is not an octal mode"),
+    ("api_socket_mode", "1666", "'1666' is not an octal mode"),
+    ("api_socket_mode", "0680", "'0680' is not an octal mode"),
+    ("api_socket_mode", "0060", "keeps the sidecar's own user out"),
+    ("api_socket_group", "-1", "'-1' is not a group"),
+    ("api_socket_group", "4294967295", "is not a group"),
+    ("api_socket_group", True, "True is not text"),
     ("api_hosts", "gate:8485", "'gate:8485'"),
     ("api_hosts", "http://gate", "'http://gate'"),
     ("api_hosts", "*.example", "wildcard"),

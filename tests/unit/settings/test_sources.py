@@ -22,6 +22,8 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "probe_bind": (":1", ":2", ":3"),
     "api_hosts": ("flag", "environment", "file"),
     "api_bind": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
+    "api_socket_mode": ("0600", "0666", "0777"),
+    "api_socket_group": ("1", "2", "3"),
     "startup_retry_seconds": ("1", "2", "3"),
     "reask_seconds": ("1", "2", "3"),
     "flush_seconds": ("1", "2", "3"),
@@ -65,7 +67,8 @@ def test_the_order_is_flag_environment_file_default(tmp_path: Path, name: str) -
     spare = {key: value for key, value in needed().items() if key != setting.variable}
     if name == "clock_url":
         spare["SIDECAR_ENDPOINT_URL"] = "http://emulator"
-    file = config(tmp_path, **{name: int(filed) if filed.isdigit() else filed})
+    number = filed.isdigit() and name != "api_socket_mode"  # octal text
+    file = config(tmp_path, **{name: int(filed) if number else filed})
     both = {**spare, **file, setting.variable: variable}
     assert shown(load(both, {name: flag}), name) == setting.parse(flag)
     assert shown(load(both), name) == setting.parse(variable)
