@@ -29,7 +29,7 @@ from sidecar.entitlement.status import TRANSITIONS as STATUS_TRANSITIONS
 from sidecar.entitlement.status import Event, Status
 from sidecar.ledger.errors import REASONS as LEDGER_REASONS
 from sidecar.listing.rule import Rule, Severity
-from sidecar.listing.table import RULES_OF as LISTING_RULES
+from sidecar.listing.table import OWN_RULES_OF as LISTING_RULES
 from sidecar.metering.decide import LATE, OUTCOME_UNKNOWN
 from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
 from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION

@@ -49,6 +49,7 @@ LEVELS = {
     "restart_state": 1,
     "strict_json": 1,
     "printable": 0,
+    "secret_forms": 0,
     "local_http": 1,
     "backoff": 1,
 }

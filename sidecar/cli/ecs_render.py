@@ -2,23 +2,20 @@
 
 Invariants:
 - The input file is never written, unless --output names it.
-- The text may be UTF-8, UTF-16 or UTF-32, with a byte order mark or without, whatever the locale: Windows PowerShell
-  redirects into UTF-16. What is written is UTF-8 without one, as `aws --cli-input-json` takes it.
+- What is written is UTF-8 without a byte order mark, as `aws --cli-input-json` takes it, whatever was read.
 - The diff is against the input as RegisterTaskDefinition takes it: a person sees every change before anything is
   registered, and no difference that is only the wrapping of a described definition.
-
-Sources: RFC 8259, section 8.1 (a parser may ignore a byte order mark); Python's `json.loads` of bytes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from sidecar.cli.commands import Commands
 from sidecar.errors import Exit, Problem
+from sidecar.taskdef import document
 from sidecar.taskdef.container import LAUNCH_TYPES
 from sidecar.taskdef.render import CannotRender, RenderOptions, as_text, difference, render
 from sidecar.taskdef.schema import Json, registrable
@@ -74,25 +71,15 @@ def _rendered(name: str, options: RenderOptions) -> tuple[str, str]:
         changes = difference(registrable(given), made, name) or "nothing changes\n"
         return as_text(made), changes + "".join(f"note: {note}\n" for note in notes)
     except RecursionError as exc:
-        fault = "is nested deeper than any task definition. Give the definition alone."
-        raise CannotRender([Problem(setting=name, fault=fault, example='{"family": …}')]) from exc
+        raise document.too_deep(name) from exc
 
 
 def _read(name: str) -> Json:
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        found = json.loads(content)
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could not be written
     except OSError as exc:
         raise CannotRender([Problem(setting=name, fault=f"cannot be read: {exc.strerror}.")]) from exc
-    except UnicodeDecodeError as exc:
-        fault = f"is not text in UTF-8, UTF-16 or UTF-32 ({exc}). Save it as UTF-8."
-        raise CannotRender([Problem(setting=name, fault=fault)]) from exc
-    except ValueError as exc:
-        raise CannotRender([Problem(setting=name, fault=f"is not JSON: {exc}.", example='{"family": …}')]) from exc
-    if not isinstance(found, dict):
-        raise CannotRender([Problem(setting=name, fault="is JSON, but not an object.", example='{"family": …}')])
-    return found
+    return document.parse(content, name)
 
 
 def _write(path: Path, text: str) -> None:

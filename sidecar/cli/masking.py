@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
+from sidecar.secret_forms import FORMS, SECRET_NAME
+
 MASK: Final = b"[masked]"
 SHORTEST: Final = 6
 """Characters of a secret that is found by its value."""
 FILE_BYTES_MAX: Final = 65_536
-SECRET_NAME: Final = re.compile(
-    r"SECRET|TOKEN|PASSW|CREDENTIALS_RELATIVE_URI|API_?KEY|ACCESS_KEY|PRIVATE", re.IGNORECASE
-)
 SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 TOKEN_FILES: Final = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -33,13 +32,6 @@ TOKEN_FILES: Final = (
 )
 """Variables that name a file with a secret in it."""
 MOUNTED_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
-FORMS: Final = (
-    re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),
-    re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"),
-    re.compile(rb"(?<=://)[^\s/@\"']+(?=@)"),
-    re.compile(rb"(?<=Bearer )[A-Za-z0-9._~+/=-]{8,}"),
-)
-"""JSON Web Tokens; AWS access key ids; user and password in a URL; a bearer token."""
 
 
 class Masking:
@@ -58,7 +50,7 @@ class Masking:
         for secret in self._known:
             content = content.replace(secret, MASK)
         for form in FORMS:
-            content = form.sub(MASK, content)
+            content = form.pattern.sub(MASK, content)
         return content
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 POLICIES: Final = "https://docs.aws.amazon.com/marketplace/latest/userguide/container-product-policies.html"
 """AWS Marketplace seller guide, "Container-based product requirements"."""
+SECURITY: Final = f"{POLICIES}#container-security-requirements"
 BILLING: Final = "https://docs.aws.amazon.com/marketplace/latest/userguide/container-products-billing-integration.html"
 """The same, "Container products billing, metering, and licensing integrations"."""
 ADD_VERSION: Final = "https://docs.aws.amazon.com/marketplace/latest/userguide/container-add-version.html"

@@ -20,13 +20,15 @@ from sidecar.listing.rule import Rule
 from sidecar.listing.task_definition.check import check as check_task_definition
 from sidecar.listing.task_definition.rules import RULES as TASK_RULES
 
-RULES_OF: Final[Mapping[Kind, tuple[Rule, ...]]] = {
+OWN_RULES_OF: Final[Mapping[Kind, tuple[Rule, ...]]] = {
     Kind.CHART: CHART_RULES,
     Kind.IMAGE: IMAGE_RULES,
     Kind.TASK_DEFINITION: TASK_RULES,
     Kind.MANIFEST: MANIFEST_RULES,
 }
-"""Kind of target → its rules."""
+"""Kind of target → the rules that are about it; each rule stands once."""
+RULES_OF: Final[Mapping[Kind, tuple[Rule, ...]]] = {**OWN_RULES_OF, Kind.IMAGE: (*IMAGE_RULES, *MANIFEST_RULES)}
+"""Kind of target → the rules that are checked: in an image, those of the manifest that it has, too."""
 CHECK_OF: Final[Mapping[Kind, Callable[[str], Checked]]] = {
     Kind.CHART: check_chart,
     Kind.IMAGE: check_image,
@@ -34,5 +36,5 @@ CHECK_OF: Final[Mapping[Kind, Callable[[str], Checked]]] = {
     Kind.MANIFEST: check_manifest,
 }
 """Kind of target → what checks one of that name."""
-RULES: Final = tuple(rule for rules in RULES_OF.values() for rule in rules)
+RULES: Final = tuple(rule for rules in OWN_RULES_OF.values() for rule in rules)
 BY_ID: Final[Mapping[str, Rule]] = {rule.id: rule for rule in RULES}

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from sidecar.settings.choices import EntitlementCheck
 from sidecar.settings.manifest import Manifest, Product, has_key
-from sidecar.settings.table import EntitlementCheck
 
 
 class RiskKind(Enum):
