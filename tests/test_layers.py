@@ -29,6 +29,7 @@ LEVELS = {
     "pod_status": 5,
     "server": 5,
     "listing": 5,
+    "injector": 5,
     "api": 4,
     "ledger": 4,
     "marketplace": 4,
@@ -57,7 +58,7 @@ LEVELS = {
 
 PACKAGES_OF = {
     "jwt": {"entitlement", "emulator", "proof"},
-    "cryptography": {"entitlement", "emulator", "proof", "doctor"},
+    "cryptography": {"entitlement", "emulator", "proof", "doctor", "injector"},
     "botocore": {"marketplace"},
     "boto3": {"doctor"},
     "sqlite3": {"ledger", "audit"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -134,6 +135,6 @@ def test_two_commands_make_a_sellers_injector(tmp_path: Path) -> None:
     manifests = render(copy)
     image = "r.example.com/acme/gate:9.9"
     assert pod_of(of_kind(manifests, "Deployment"))["spec"]["containers"][0]["image"] == image
-    pieces = yaml.safe_load(of_kind(manifests, "ConfigMap")["data"]["pieces.yaml"])
+    pieces = json.loads(of_kind(manifests, "ConfigMap")["data"]["pieces.json"])
     assert pieces["initContainer"][0]["image"] == image
     assert ran(helm, "package", copy, "--destination", tmp_path).returncode == 0

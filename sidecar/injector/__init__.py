@@ -1,0 +1,1 @@
+"""What is put into pods that ask for the sidecar, and how is the API server answered?"""

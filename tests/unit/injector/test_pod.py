@@ -1,0 +1,103 @@
+"""A pod gets the sidecar, or a refusal that names both sides and the fix."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.errors import SettingsError
+from sidecar.injector import pieces
+from sidecar.injector.pod import has_sidecar, injected
+from sidecar.injector.refusal import Refusal
+
+SIDECAR = {
+    "name": "entitlement-sidecar",
+    "image": "gate:1",
+    "env": [{"name": "SIDECAR_GRACE_SECONDS", "value": "1015"}],
+    "volumeMounts": [{"name": "state", "mountPath": "/x", "subPath": "W.W"}],
+}
+DOCUMENT: dict[str, Any] = {
+    "workload": "W.W",
+    "appGraceSeconds": 1000,
+    "terminationGracePeriodSeconds": 1015,
+    "podLabels": {"entitlement-sidecar.io/part-of": "rel-gate", "entitlement-sidecar.io/workload": "W.W"},
+    "podAnnotations": {"config.linkerd.io/skip-outbound-ports": "443"},
+    "initContainer": [SIDECAR],
+    "volumes": [{"name": "state", "emptyDir": {}}],
+}
+POD: dict[str, Any] = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "api", "image": "shop:1"}]}}
+
+
+def document(directory: Path, **fields: object) -> pieces.Document:
+    path = directory / "pieces.json"
+    path.write_text(json.dumps({**DOCUMENT, **fields}))
+    return pieces.read(path)
+
+
+def test_workload_and_grace_are_the_pods_own(tmp_path: Path) -> None:
+    made = injected(
+        {**POD, "spec": {**POD["spec"], "terminationGracePeriodSeconds": 60}}, document(tmp_path), (), "shop"
+    )
+    (ours,) = made["spec"]["initContainers"]
+    assert ours["env"] == [{"name": "SIDECAR_GRACE_SECONDS", "value": "75"}]
+    assert ours["volumeMounts"][0]["subPath"] == "shop"
+    assert made["spec"]["terminationGracePeriodSeconds"] == 75
+    assert made["metadata"]["labels"]["entitlement-sidecar.io/workload"] == "shop"
+
+
+def test_the_pod_that_was_handed_in_stays_as_it_was(tmp_path: Path) -> None:
+    before = copy.deepcopy(POD)
+    injected(POD, document(tmp_path), (), "")
+    assert before == POD
+
+
+def test_a_pod_that_was_injected_is_known_whatever_others_added(tmp_path: Path) -> None:
+    made = injected(POD, document(tmp_path), (), "")
+    made["spec"]["initContainers"][0]["env"].append({"name": "AWS_ROLE_ARN", "value": "x"})
+    assert has_sidecar(made, document(tmp_path))
+    made["spec"]["initContainers"][0]["image"] = "other:1"
+    assert not has_sidecar(made, document(tmp_path))
+
+
+def test_an_unknown_container_is_refused_with_those_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"has 'apy', which the pod has not\. It has api"):
+        injected(POD, document(tmp_path), ("apy",), "")
+
+
+def test_a_volume_that_only_the_pod_can_bring_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"mounts volume 'state', which the pod has not. .*existingVolume"):
+        injected(POD, document(tmp_path, volumes=[]), (), "")
+
+
+def test_a_clash_names_both_values(tmp_path: Path) -> None:
+    given = {**POD, "metadata": {"labels": {"entitlement-sidecar.io/part-of": "other"}}}
+    with pytest.raises(Refusal, match=r"'other', and the sidecar needs 'rel-gate'\. Remove it"):
+        injected(given, document(tmp_path), (), "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"initContainer": []}, "has no container"),
+        ({"workload": ""}, "has no text workload"),
+        ({"appGraceSeconds": "30"}, "has no number appGraceSeconds"),
+        ({"volumes": {}}, "something else than a list"),
+    ],
+)
+def test_a_document_that_gates_nothing_is_refused(fields: dict[str, object], fault: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        document(tmp_path, **fields)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_what_is_no_document_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "pieces.json"
+    with pytest.raises(SettingsError, match="cannot be read"):
+        pieces.read(path)
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="is not"):
+        pieces.read(path)
