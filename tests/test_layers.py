@@ -68,7 +68,7 @@ PACKAGES_OF = {
     "jinja2": {"api"},
     "markupsafe": {"api"},
     "gunicorn": {"server"},
-    "yaml": {"settings", "emulator"},
+    "yaml": {"settings", "emulator", "listing"},
 }
 """Third-party package (and sqlite3) → the packages that may import it."""
 

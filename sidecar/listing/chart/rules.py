@@ -1,4 +1,4 @@
-"""List the rules for a Helm chart.
+"""List the rules for a Helm chart, each defined where it is checked.
 
 Sources: AWS Marketplace seller guide, "Container-based product requirements".
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sidecar.listing.chart import calls, images, metadata, rendered, schema, template_rules
 from sidecar.listing.rule import POLICIES, Rule, Severity
 
 READABLE: Final = Rule(
@@ -15,7 +16,21 @@ READABLE: Final = Rule(
     title="The chart can be read",
     aws="A rule of this command: what cannot be read cannot be checked, and counts as a finding.",
     source=POLICIES,
-    fix="Give the directory that has Chart.yaml in it.",
+    fix="Give the directory that has Chart.yaml in it, with files that are text, YAML or templates as Helm reads them.",
 )
 
-RULES: Final[tuple[Rule, ...]] = (READABLE,)
+RULES: Final[tuple[Rule, ...]] = (
+    READABLE,
+    *metadata.RULES,
+    *images.RULES,
+    *template_rules.RULES,
+    *schema.RULES,
+    *rendered.RULES,
+    *calls.RULES,
+)
+NEED_HELM: Final[tuple[Rule, ...]] = (*calls.RULES, *rendered.RULES)
+"""Nothing of these is known without rendering."""
+MORE_WITH_HELM: Final[tuple[Rule, ...]] = (
+    *(images.IN_VALUES, images.REGISTRY, images.TAG, template_rules.HOOK, template_rules.NAMESPACE),
+)
+"""Of these the source says something, and what is rendered says the rest."""

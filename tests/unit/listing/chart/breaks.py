@@ -1,0 +1,347 @@
+"""One change of the good chart for each rule and each way to break it, with where it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from tests.unit.listing.chart.good import GOOD, REGISTRY, changed
+
+Files = Mapping[str, str | bytes | None]
+
+VALUES, CHART, SCHEMA = "values.yaml", "Chart.yaml", "values.schema.json"
+CONFIGURATION, PARAMETERS = "aws_mp_configuration_schema.json", "aws_mp_addon_parameters.json"
+HELPERS, DEPLOYMENT, ACCOUNT = "templates/_helpers.tpl", "templates/deployment.yaml", "templates/serviceaccount.yaml"
+CACHE, NOTES, MORE = "charts/cache/templates/cache.yaml", "templates/NOTES.txt", "templates/more.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Break:
+    """A chart that breaks one rule in one place."""
+
+    rule: str
+    name: str
+    files: Files
+    path: str
+    needle: str = ""
+    """Text of the line that is named; empty: no line."""
+
+    @property
+    def line(self) -> int | None:
+        """Return the number of that line."""
+        text = self.files[self.path] if self.path in self.files else GOOD.get(self.path)
+        if not self.needle:
+            return None
+        assert isinstance(text, str)
+        return next(at for at, line in enumerate(text.split("\n"), 1) if self.needle in line)
+
+
+def in_file(rule: str, name: str, path: str, old: str, new: str, needle: str = "") -> Break:
+    """Return a change of one text in one file; `needle`: the first line of the new text, where none is given."""
+    needle = needle or (new or old).strip("\n").split("\n")[0]
+    return Break(rule=rule, name=name, files=changed(path, old, new), path=path, needle=needle)
+
+
+def template(rule: str, name: str, text: str, needle: str = "", path: str = MORE) -> Break:
+    """Return a chart with one more template."""
+    return Break(rule=rule, name=name, files={path: text}, path=path, needle=needle or text.split("\n")[0])
+
+
+def property_(rule: str, name: str, schema: str) -> Break:
+    """Return a chart that offers one more parameter, written in one line."""
+    text = GOOD[CONFIGURATION].replace('  "properties": {\n', f'  "properties": {{\n    {schema},\n')
+    return Break(rule=rule, name=name, files={CONFIGURATION: text}, path=CONFIGURATION, needle=schema)
+
+
+MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n  namespace: {{ .Release.Namespace }}\n"
+"""An object that breaks no rule."""
+PROPERTY = '"type": "string", "description": "What it is."'
+RELEASE = "chart-release-field"
+
+WITHOUT_HELM: list[Break] = [
+    in_file("chart-metadata", "no version", CHART, "version: 1.4.0\n", "", "apiVersion"),
+    in_file("chart-metadata", "version no SemVer", CHART, "version: 1.4.0", "version: 1.4"),
+    in_file("chart-metadata", "apiVersion v1", CHART, "apiVersion: v2", "apiVersion: v1"),
+    in_file("chart-metadata", "library", CHART, "type: application", "type: library"),
+    in_file("chart-dependency-inside", "https", CHART, "file://charts/cache", "https://example.com/charts", "https:"),
+    in_file("chart-dependency-inside", "oci", CHART, "file://charts/cache", "oci://example.com/charts", "oci:"),
+    in_file("chart-dependency-inside", "outside", CHART, "file://charts/cache", "file://../cache", "file:"),
+    in_file("chart-dependency-inside", "absolute", CHART, "file://charts/cache", "file:///srv/cache", "file:"),
+    in_file("chart-dependency-inside", "none", CHART, "    repository: file://charts/cache\n", "", "- name"),
+    Break(
+        rule="chart-dependency-vendored",
+        name="missing",
+        files={path: None for path in GOOD if path.startswith("charts/")},
+        path=CHART,
+        needle="name: cache",
+    ),
+    Break(
+        rule="chart-dependency-vendored",
+        name="not named",
+        files={"charts/other/Chart.yaml": "apiVersion: v2\nname: other\nversion: 1.0.0\n"},
+        path=CHART,
+        needle="dependencies:",
+    ),
+    in_file("chart-dependency-condition", "no value", CHART, "cache.enabled", "cache.on", "condition"),
+    Break(
+        rule="chart-size",
+        name="noise",
+        files={"files/noise": b"".join(sha256(at.to_bytes(2, "big")).digest() for at in range(30_000))},
+        path=CHART,
+    ),
+    in_file("chart-set-in-text", "readme", "README.md", "--values FILE", "--set replicas=3", "--set"),
+    in_file("chart-set-in-text", "notes", NOTES, "kubectl get pods", "helm upgrade --set-string a=b", "--set"),
+    in_file(
+        "chart-image-in-values", "literal", DEPLOYMENT, '"{{ .Values.image.registry }}/', f'"{REGISTRY}/', REGISTRY
+    ),
+    in_file(
+        "chart-image-in-values", "fallback", DEPLOYMENT, ".Values.image.tag }}", '.Values.image.tag | default "1.0" }}'
+    ),
+    template("chart-image-in-values", "in a string", f'{MAP}data:\n  x: {{{{ printf "quay.io/%s" "x" }}}}', "quay.io"),
+    template("chart-image-in-values", "in a variable", f"{MAP}data:\n  IMAGE: ghcr.io/acme/x:1", "ghcr.io"),
+    in_file("chart-image-registry", "docker hub", VALUES, f"  registry: {REGISTRY}\n", "", "image:"),
+    in_file("chart-image-registry", "other", VALUES, f"registry: {REGISTRY}", "registry: quay.io"),
+    in_file("chart-image-registry", "other account", VALUES, "709825985650", "123456789012", "123456789012"),
+    in_file("chart-image-registry", "other region", VALUES, "us-east-1", "eu-west-1", "eu-west-1"),
+    in_file("chart-image-registry", "no seller", VALUES, "acme/shop", "shop", "registry"),
+    in_file("chart-image-registry", "one text", VALUES, "replicas: 2", "toolsImage: busybox:1.36"),
+    in_file(
+        "chart-image-registry",
+        "in a list",
+        VALUES,
+        "replicas: 2",
+        "extra:\n  - repository: redis\n    tag: '7'",
+        "redis",
+    ),
+    Break(
+        rule="chart-image-one-level",
+        name="registry elsewhere",
+        files={VALUES: GOOD[VALUES].replace(f"  registry: {REGISTRY}\n", "") + f"imageRegistry: {REGISTRY}\n"},
+        path=VALUES,
+        needle="repository",
+    ),
+    in_file("chart-image-tag", "latest", VALUES, '"1.4.0"', "latest"),
+    in_file("chart-image-tag", "empty", VALUES, 'tag: "1.4.0"', 'tag: ""'),
+    in_file("chart-image-tag", "missing", VALUES, '  tag: "1.4.0"\n', "", "image:"),
+    in_file(RELEASE, "service", HELPERS, "{{ .Release.Name }}", "{{ .Release.Service }}"),
+    in_file(RELEASE, "of the root", DEPLOYMENT, "{{ .Values.replicas }}", "{{ $.Release.Revision }}"),
+    in_file(RELEASE, "by index", DEPLOYMENT, "{{ .Values.replicas }}", '{{ (index .Release "Revision") }}'),
+    in_file(RELEASE, "by get", DEPLOYMENT, "{{ .Values.replicas }}", '{{ get .Release "Revision" }}'),
+    in_file(RELEASE, "in a with", NOTES, "{{ .Release.Name }}", "{{ with .Release }}{{ .Service }}{{ end }}"),
+    in_file(RELEASE, "in a variable", NOTES, "{{ .Release.Name }}", "{{ $r := .Release }}{{ $r.IsInstall }}"),
+    in_file(RELEASE, "in a parenthesis", NOTES, "{{ .Release.Name }}", "{{ (.Release).Service }}"),
+    in_file(RELEASE, "in a condition", NOTES, "{{ .Release.Name }}", "{{ if .Release.IsUpgrade }}x{{ end }}"),
+    in_file(RELEASE, "in a string", NOTES, "{{ .Release.Name }}", '{{ tpl "{{ .Release.Service }}" . }}'),
+    in_file(RELEASE, "of a context", HELPERS, "{{ .Release.Name }}", "{{ .context.Release.Service }}"),
+    in_file(RELEASE, "in a chart inside", CACHE, "{{ .Release.Namespace }}", "{{ .Release.Service }}"),
+    in_file("chart-release-whole", "printed", NOTES, "{{ .Release.Name }}", "{{ toYaml .Release }}"),
+    in_file(
+        "chart-release-whole", "under a name", NOTES, "{{ .Release.Name }}", '{{ include "x" (dict "r" .Release) }}'
+    ),
+    in_file("chart-lookup", "called", NOTES, "{{ .Release.Name }}", '{{ (lookup "v1" "Secret" "a" "b").kind }}'),
+    in_file("chart-lookup", "after a pipe", NOTES, "{{ .Release.Name }}", '{{ "b" | lookup "v1" "Secret" "a" }}'),
+    in_file(
+        "chart-hook", "written", ACCOUNT, "metadata:", 'metadata:\n  annotations:\n    "helm.sh/hook": test', "hook"
+    ),
+    in_file(
+        "chart-hook",
+        "as a string",
+        HELPERS,
+        "{{- end -}}\n{{- define",
+        '{{ dict "helm.sh/hook" "test" }}\n{{- end -}}\n{{- define',
+    ),
+    in_file("chart-text-refused", "readme", "README.md", "# Shop", "# Shop has no helm.sh/hook"),
+    in_file("chart-text-refused", "comment", HELPERS, "are named here", "and helm.sh/hook are named here", "helm.sh"),
+    in_file("chart-text-refused", "value", NOTES, "{{ .Release.Name }}", "{{- .Values.lookup }}"),
+    in_file(
+        "chart-api-versions", "custom", NOTES, "{{ .Release.Name }}", '{{ .Capabilities.APIVersions.Has "x.io/v1" }}'
+    ),
+    in_file(
+        "chart-api-versions",
+        "of k8s.io",
+        NOTES,
+        "{{ .Release.Name }}",
+        '{{ .Capabilities.APIVersions.Has "metrics.k8s.io/v1" }}',
+    ),
+    in_file(
+        "chart-api-versions", "unseen", NOTES, "{{ .Release.Name }}", "{{ .Capabilities.APIVersions.Has .Values.x }}"
+    ),
+    in_file(
+        "chart-api-versions", "all", NOTES, "{{ .Release.Name }}", "{{ range .Capabilities.APIVersions }}{{ end }}"
+    ),
+    in_file("chart-helm-function", "newer", NOTES, "{{ .Release.Name }}", "{{ toYamlPretty .Values }}"),
+    in_file("chart-helm-function", "break", NOTES, "{{ .Release.Name }}", "{{ range .Values.x }}{{ break }}{{ end }}"),
+    in_file(
+        "chart-helm-function", "else with", NOTES, "{{ .Release.Name }}", "{{ with .a }}{{ else with .b }}{{ end }}"
+    ),
+    in_file(
+        "chart-namespace", "fixed", ACCOUNT, "namespace: {{ .Release.Namespace | quote }}", "namespace: kube-system"
+    ),
+    in_file("chart-namespace", "quoted", ACCOUNT, "namespace: {{ .Release.Namespace | quote }}", 'namespace: "shop"'),
+    Break(rule="chart-schema-missing", name="helm's", files={SCHEMA: None}, path=SCHEMA),
+    Break(rule="chart-schema-missing", name="add-on's", files={CONFIGURATION: None}, path=CONFIGURATION),
+    Break(rule="chart-schema-json", name="no JSON", files={CONFIGURATION: "{"}, path=CONFIGURATION, needle="{"),
+    Break(rule="chart-schema-json", name="a list", files={SCHEMA: "[]"}, path=SCHEMA, needle="["),
+    in_file("chart-schema-draft", "2020-12", CONFIGURATION, "draft-07", "draft/2020-12"),
+    in_file("chart-schema-draft", "none", SCHEMA, '  "$schema": "http://json-schema.org/draft-07/schema#",\n', "", "{"),
+    property_("chart-schema-camel-case", "snake", f'"log_format": {{{PROPERTY}}}'),
+    property_("chart-schema-camel-case", "kebab", f'"log-format": {{{PROPERTY}}}'),
+    property_(
+        "chart-schema-camel-case",
+        "in an object",
+        f'"log": {{"description": "x", "properties": {{"a_b": {{{PROPERTY}}}}}}}',
+    ),
+    property_("chart-schema-description", "none", '"format": {"type": "string"}'),
+    property_("chart-schema-description", "blank", '"format": {"type": "string", "description": " "}'),
+    property_("chart-schema-secret", "password", f'"adminPassword": {{{PROPERTY}}}'),
+    property_("chart-schema-secret", "key", f'"licenseKey": {{{PROPERTY}}}'),
+    property_("chart-schema-offered", "by EKS", f'"clusterName": {{{PROPERTY}}}'),
+    property_("chart-schema-offered", "image", f'"image": {{{PROPERTY}}}'),
+    property_("chart-schema-default", "other", f'"replicas": {{{PROPERTY}, "default": 3}}'),
+    in_file(
+        "chart-schema-k8version",
+        "closed",
+        SCHEMA,
+        '    "k8version": {"type": ["string", "number"]},\n',
+        "",
+        "additionalProperties",
+    ),
+    in_file("chart-values-secret", "password", VALUES, "replicas: 2", "adminPassword: hunter2"),
+    in_file("chart-values-secret", "key", VALUES, "replicas: 2", "note: AKIAABCDEFGHIJKLMNOP"),
+    Break(
+        rule="chart-addon-parameters",
+        name="empty",
+        files={PARAMETERS: '{"permissions": {"isPodIdentityCompatible": true, "permissionsList": []}}'},
+        path=PARAMETERS,
+        needle="permissions",
+    ),
+    Break(rule="chart-readable", name="no YAML", files={VALUES: "a: [1\nb: 2\n"}, path=VALUES, needle="b: 2"),
+    template("chart-readable", "no template", f"{MAP}{{{{ if .Values.x }}}}", "{{ if"),
+    template("chart-readable", "an action without end", f"{MAP}{{{{ .Values.x", "{{ .Values.x"),
+]
+
+IMAGE = '"{{ .Values.image.registry }}/{{ .Values.image.repository }}:{{ .Values.image.tag }}"'
+ROLE = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: x\nrules:\n"
+CUSTOM = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: shelves.acme.example
+spec:
+  group: acme.example
+  names: {kind: Shelf, plural: shelves}
+  scope: Namespaced
+  versions:
+    - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+"""
+SHELF = MAP.replace("apiVersion: v1\nkind: ConfigMap", "apiVersion: acme.example/v1\nkind: Shelf")
+SPEC = "    spec:\n      serviceAccountName:"
+
+
+def in_pod(rule: str, name: str, text: str, needle: str = "") -> Break:
+    """Return a change of the deployment's pod: text before the name of its account."""
+    return in_file(rule, name, DEPLOYMENT, SPEC, f"    spec:\n{text}      serviceAccountName:", needle or text.strip())
+
+
+def no_workload() -> Files:
+    """Return the chart with StatefulSets, which EKS does not follow."""
+    return {
+        path: GOOD[path].replace(old, "StatefulSet") for path, old in ((DEPLOYMENT, "Deployment"), (CACHE, "DaemonSet"))
+    }
+
+
+TERMS = """\
+      affinity:
+        nodeAffinity:
+          requiredDuringSchedulingIgnoredDuringExecution:
+            nodeSelectorTerms:
+              - matchExpressions:
+                  - {{key: kubernetes.io/arch, operator: {operator}, values: [{values}]}}
+"""
+WITH_HELM: list[Break] = [
+    Break(rule="chart-helm-lint", name="warns", files=changed(CHART, "type:", "icon: nowhere\ntype:"), path=CHART),
+    Break(
+        rule="chart-helm-template",
+        name="needs a value",
+        files=changed(NOTES, "Next", '{{ required "who" .Values.who }}'),
+        path=CHART,
+    ),
+    Break(
+        rule="chart-helm-template",
+        name="kubeVersion",
+        files=changed(CHART, "type:", "kubeVersion: '>=1.99'\ntype:"),
+        path=CHART,
+    ),
+    Break(rule="chart-workload", name="stateful", files=no_workload(), path=CHART),
+    Break(
+        rule="chart-custom-resource",
+        name="both",
+        files={"crds/shelf.yaml": CUSTOM, MORE: SHELF},
+        path=MORE,
+    ),
+    in_pod("chart-architectures", "selector", "      nodeSelector: {kubernetes.io/arch: amd64}\n"),
+    in_pod("chart-architectures", "affinity", TERMS.format(operator="In", values="arm64"), "kubernetes.io/arch"),
+    in_pod("chart-architectures", "affinity not", TERMS.format(operator="NotIn", values="arm64"), "kubernetes.io/arch"),
+    in_file("chart-namespace-said", "none", ACCOUNT, "  namespace: {{ .Release.Namespace | quote }}\n", "", "kind:"),
+    template("chart-rbac-wildcard", "verbs", f"{ROLE}  - {{apiGroups: [''], resources: [pods], verbs: ['*']}}", "*"),
+    template(
+        "chart-rbac-wildcard", "resources", f"{ROLE}  - apiGroups: ['']\n    resources: ['*']\n    verbs: [get]", "*"
+    ),
+    in_file("chart-privileges", "root", DEPLOYMENT, "runAsNonRoot: true", "runAsUser: 0"),
+    in_file("chart-privileges", "privileged", DEPLOYMENT, "runAsNonRoot: true", "privileged: true"),
+    in_pod("chart-privileges", "network", "      hostNetwork: true\n"),
+    in_file("chart-aws-credentials", "key", DEPLOYMENT, "name: LOG_LEVEL", "name: AWS_SECRET_ACCESS_KEY"),
+    template(
+        "chart-hook", "made", f'{MAP}  annotations:\n    {{{{ printf "helm.%s/hook" "sh" }}}}: test', "annotations:"
+    ),
+    in_file(
+        "chart-namespace",
+        "by a value",
+        ACCOUNT,
+        "{{ .Release.Namespace | quote }}",
+        "{{ .Values.logLevel }}",
+        "namespace:",
+    ),
+    in_file(
+        "chart-image-in-values",
+        "made",
+        DEPLOYMENT,
+        IMAGE,
+        '{{ print .Values.image.registry "/acme/" "other" ":1" }}',
+        "image:",
+    ),
+    in_file(
+        "chart-image-region",
+        "a condition",
+        DEPLOYMENT,
+        IMAGE,
+        '{{ .Values.image.registry | replace "eu-west-1" "us-east-1" }}/{{ .Values.image.repository }}',
+        "image:",
+    ),
+    in_file("chart-service-account", "off", VALUES, "create: true", "create: false"),
+    Break(
+        rule="chart-quick-launch",
+        name="made all the same",
+        files=changed(ACCOUNT, "if .Values.serviceAccount.create", "if true"),
+        path=VALUES,
+        needle='name: ""',
+    ),
+    Break(
+        rule="chart-quick-launch",
+        name="not used",
+        files=changed(DEPLOYMENT, '{{ include "shop.account" . | quote }}', "{{ .Release.Name }}"),
+        path=VALUES,
+        needle='name: ""',
+    ),
+    Break(
+        rule="chart-quick-launch",
+        name="no value",
+        files={
+            VALUES: GOOD[VALUES].replace('serviceAccount:\n  create: true\n  name: ""\n', ""),
+            ACCOUNT: GOOD[ACCOUNT].replace("{{- if .Values.serviceAccount.create }}", "{{- if true }}"),
+            HELPERS: GOOD[HELPERS].replace(".Values.serviceAccount.name | default ", ""),
+        },
+        path=VALUES,
+    ),
+]
