@@ -20,6 +20,7 @@ def document(report: Report) -> Mapping[str, object]:
             {
                 "kind": one.target.kind.value,
                 "name": one.target.name,
+                "complete": one.complete,
                 "rules_checked": one.rules_checked,
                 "rules_not_checked": one.rules_not_checked,
             }

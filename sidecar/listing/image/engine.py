@@ -21,6 +21,8 @@ from sidecar.printable import one_line
 
 SAVE_SECONDS: Final = 900
 SHOWN_MAX: Final = 300
+PATHS: Final = (".", "/")
+"""What a path begins with, and no name of an image."""
 
 Command = Callable[[str, str], Sequence[str]]
 """Image and file → what saves one to the other."""
@@ -36,11 +38,18 @@ COMMANDS: Final[Sequence[tuple[str, Command]]] = (
 @contextmanager
 def found(name: str) -> Iterator[Store]:
     """Give the store of a path, or of what an engine of this machine has under this name. Raises Unreadable."""
-    if os.path.lexists(name):
+    if _is_stored(name):
         yield opened(name)
     else:
         with saved(name) as archive:
             yield opened(str(archive))
+
+
+def _is_stored(name: str) -> bool:
+    """Return whether a name is a path. A directory `shop` beside an image `shop` is one only where it has an image."""
+    if os.path.isdir(name) and not (name.startswith(PATHS) or name.endswith("/")):
+        return os.path.exists(os.path.join(name, "index.json"))
+    return os.path.lexists(name)
 
 
 @contextmanager
@@ -48,7 +57,7 @@ def saved(image: str) -> Iterator[Path]:
     """Give an archive of the image. Raises Unreadable, which says what each engine answered."""
     if image.startswith("-") or not image.strip():
         raise Unreadable(f"{image!r} is neither a file nor the name of an image.")
-    if image.endswith((".tar", "/")) or image.startswith((".", "/")):
+    if image.endswith((".tar", "/")) or image.startswith(PATHS):
         raise Unreadable("there is no such file.")
     with tempfile.TemporaryDirectory(prefix="listing-check-") as directory:
         path = Path(directory) / "image.tar"

@@ -15,7 +15,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from sidecar.secret_forms import PRIVATE_KEY, SECRET_NAME, kinds
+from sidecar.listing.secret_values import secret_kind
+from sidecar.secret_forms import PRIVATE_KEY, kinds
 
 SCANNED_MAX: Final = 256 << 10
 """Bytes of a file that is read for credentials. What a person writes by hand is smaller."""
@@ -49,7 +50,7 @@ BY_NAME_AND_CONTENT: Final[Mapping[re.Pattern[str], tuple[re.Pattern[bytes], str
 }
 """Path → what must stand in such a file, and what that is."""
 ENV_FILE: Final = re.compile(r"(^|/)\.env(\.\w+)?$")
-ENV_LINE: Final = re.compile(rb"(?m)^\s*(?:export\s+)?(\w+)\s*=\s*[\"']?([^\s\"'#$][^\s\"']*)")
+ENV_LINE: Final = re.compile(rb"(?m)^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*[\"']?([^\s\"'#]+)")
 GIT: Final = re.compile(r"(^|/)\.git/HEAD$")
 """In every repository, and in nothing else."""
 
@@ -78,8 +79,8 @@ def by_content(path: str, content: bytes) -> str:
 
 
 def _in_env_file(content: bytes) -> str:
-    for name, _ in ENV_LINE.findall(content):
-        text = name.decode("ascii", "replace")
-        if SECRET_NAME.search(text) and not text.endswith(("_FILE", "_PATH")):
-            return str(text)
-    return ""
+    """Return the name of the first variable that holds a secret; empty for none."""
+    pairs = (
+        (name.decode("ascii", "replace"), value.decode("utf-8", "replace")) for name, value in ENV_LINE.findall(content)
+    )
+    return next((name for name, value in pairs if secret_kind(name, value)), "")
