@@ -196,6 +196,14 @@ PUSH_REASONS: Final[Mapping[str, str]] = {
 """Reason of a refused push → what to do. Those of the ledger have their text in the code."""
 
 LOG_EVENTS: Final[Mapping[str, str]] = {
+    "certificate.held": "The injector's certificate could not be renewed. It is tried again each second.",
+    "certificate.replaced": "Connections that begin now see a new certificate of the injector.",
+    "injector.not_started": "The injector cannot listen. It ends with 69.",
+    "injector.started": "The injector listens.",
+    "injector.stopped": "The injector ended after SIGTERM.",
+    "pod.injected": "A pod got the sidecar. Where its name is generated, `pod` is what the name begins with.",
+    "pod.refused": "A pod that asked for the sidecar cannot have it. The events of its ReplicaSet or Job say why.",
+    "webhook.updated": "The webhook configuration was made to trust the injector's authorities.",
     "answer.save_failed": "A verified answer could not be written to the state directory. The gate is open.",
     "answer.reopened": "A kept answer opened the gate after a restart, while AWS could not be asked.",
     "answer.unsigned": "The check is `meter_usage`, whose answers AWS does not sign, and `AWS_CA_BUNDLE` is set:"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import __version__
-from sidecar.cli import doctor, ecs_render, listing, manifest, settings, support_bundle, usage_parser
+from sidecar.cli import doctor, ecs_render, injector, listing, manifest, settings, support_bundle, usage_parser
 from sidecar.cli.commands import Commands
 from sidecar.cli.output import run_printing
 
@@ -78,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_checks(commands)
     ecs_render.add_parsers(commands)
     listing.add_parsers(commands)
+    injector.add_parser(commands)
     if emulator:
         _add_emulator(commands)
     return parser

@@ -1,0 +1,131 @@
+"""Run `injector`: the webhook that puts the sidecar into other charts' pods.
+
+Invariants:
+- It asks nothing of AWS, and meters nothing: each injected pod has a sidecar of its own for that.
+- After SIGTERM it goes on for a moment, not ready: the API server may still send it requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.cli.commands import Commands
+from sidecar.errors import Exit, Problem, SettingsError
+
+if TYPE_CHECKING:
+    from sidecar.injector.pieces import Document
+    from sidecar.injector.rotation import Keeper
+    from sidecar.injector.server import InjectorServer
+
+PIECES: Final = Path("/etc/entitlement-sidecar-injector/pieces.json")
+PORT: Final = 9443
+LEVELS: Final = ("debug", "info", "warning", "error")
+ROTATE_SECONDS: Final = 30 * 24 * 3600.0
+SETTLE_SECONDS: Final = 600.0
+DRAIN_SECONDS: Final = 5.0
+LEAST: Final = {"rotate_seconds": 1.0, "settle_seconds": 1.0, "drain_seconds": 0.0}
+API_SERVER: Final = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    add = commands.add(
+        "injector",
+        run,
+        "be the webhook that puts the sidecar into annotated pods; the injector's chart starts it",
+        "0 after SIGTERM, 69 when the port is taken, 78 where a flag or the chart's document is wrong",
+        "entitlement-sidecar injector --namespace gate --service injector --secret injector --webhook injector",
+    ).add_argument
+    add(
+        "--pieces",
+        type=Path,
+        default=PIECES,
+        metavar="F",
+        help="document that the chart renders (default: %(default)s)",
+    )
+    add("--port", type=int, default=PORT, metavar="N", help="where it listens (default: %(default)s)")
+    add("--namespace", required=True, metavar="N", help="namespace of the service")
+    add("--service", required=True, metavar="S", help="service by which the API server reaches it")
+    add("--secret", metavar="S", help="Secret in which the injectors keep their authority")
+    add("--webhook", metavar="W", help="webhook configuration that is to trust that authority")
+    add("--certificate", type=Path, metavar="DIR", help="tls.crt and tls.key that cert-manager makes, instead of both")
+    for name, default, help_ in (
+        ("--rotate-seconds", ROTATE_SECONDS, "how long an authority is used"),
+        ("--settle-seconds", SETTLE_SECONDS, "how long an authority is published before it is used"),
+        ("--drain-seconds", DRAIN_SECONDS, "how long requests are answered after SIGTERM"),
+    ):
+        add(name, type=float, default=default, metavar="S", help=f"{help_} (default: {default:.0f})")
+    add("--log-level", choices=LEVELS, default="info", help="least severe event that is logged (default: info)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM. Raises SettingsError."""
+    from sidecar import log
+    from sidecar.injector import pieces, rotation
+
+    log.start(args.log_level)
+    document, keeper = pieces.read(args.pieces), _keeper(args)
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    try:
+        server = _server(args.port, document, keeper)
+    except OSError as exc:
+        log.error("injector.not_started", port=args.port, hint=f"{exc.strerror}. Move it with --port")
+        log.LINES.drain(1)
+        return Exit.UNAVAILABLE
+    threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
+    log.event("injector.started", port=server.server_port)
+    rotation.keep(keeper, server.use, _now, over.wait)
+    server.ending = True
+    threading.Event().wait(args.drain_seconds)
+    log.event("injector.stopped")
+    log.LINES.drain(1)
+    return Exit.OK
+
+
+def _server(port: int, document: Document, keeper: Keeper) -> InjectorServer:
+    """Return the server, listening. Its first certificate is good for the kubelet, which verifies none."""
+    from sidecar.injector import certificate
+    from sidecar.injector.server import InjectorServer
+
+    now = _now()
+    first = certificate.make_authority(now, now + timedelta(days=1))
+    context = certificate.server_context(*certificate.issue(first, "starting"))
+    return InjectorServer(port, document, context, lambda: keeper.ready(_now()))
+
+
+def _keeper(args: argparse.Namespace) -> Keeper:
+    from sidecar.injector.authority import Times
+    from sidecar.injector.cluster import Cluster
+    from sidecar.injector.rotation import Mounted, OwnAuthority
+
+    problems = [
+        Problem(setting=f"--{name.replace('_', '-')}", fault=f"is {getattr(args, name):g}. Give at least {least:g}.")
+        for name, least in LEAST.items()
+        if not getattr(args, name) >= least
+    ]
+    if args.certificate:
+        if problems:
+            raise SettingsError(problems)
+        return Mounted(args.certificate)
+    if not (args.secret and args.webhook):
+        problems.append(Problem(setting="--secret", fault="or --webhook is missing. Give both, or --certificate."))
+    host, port = (os.environ.get(name, "") for name in API_SERVER)
+    if not (host and port.isdigit()):
+        problems.append(Problem(setting=API_SERVER[0], fault="is not set: the injector runs in a pod of the cluster."))
+    if problems:
+        raise SettingsError(problems)
+    cluster = Cluster(host=host, port=int(port), namespace=args.namespace, secret=args.secret, webhook=args.webhook)
+    times = Times(rotate=timedelta(seconds=args.rotate_seconds), settle=timedelta(seconds=args.settle_seconds))
+    return OwnAuthority(cluster, f"{args.service}.{args.namespace}.svc", times)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
