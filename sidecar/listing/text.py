@@ -40,13 +40,21 @@ def _target(one: TargetReport) -> Iterator[str]:
         yield from _rule(findings[0].rule, rule_id)
         yield from (f"    {place(finding, one.target.name)}: {finding.message}" for finding in findings)
         yield from _advice(findings[0].rule)
-    for rule in one.not_checked:
-        yield f"  not checked  {rule.rule.id}: {rule.rule.title}"
-        yield f"    {rule.reason}"
+    yield from _not_checked(one)
     if not one.complete:
         yield f"  not checked  {_number(one.rules_not_checked, 'other rule')}: the target could not be read"
     if not one.findings:
         yield f"  nothing found by {_number(one.rules_checked, 'rule')}"
+
+
+def _not_checked(one: TargetReport) -> Iterator[str]:
+    """Yield the rules that were not checked, those with one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for rule in one.not_checked:
+        by_reason.setdefault(rule.reason, []).append(rule.rule.id)
+    for reason, ids in by_reason.items():
+        yield f"  not checked  {', '.join(ids)}"
+        yield f"    {reason}"
 
 
 def _rule(rule: Rule, rule_id: str) -> Iterator[str]:

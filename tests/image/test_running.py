@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.listing.image.check import check
 from sidecar.pod_status.access import API_MOUNT
 from tests.image.engine import LOCKED_DOWN, PYTHON, STATE, Running, build_flags, call, done, run, run_python
 from tests.integration.pod_status.cluster_api import UID, ClusterApi, wait_for
@@ -177,6 +178,8 @@ def test_the_sellers_image_seals_the_product(image: str, tmp_path: Path) -> None
         assert sealed.returncode == 78
         assert "on_denied" in sealed.stderr.lower()
         assert "8f7k2m1q9w3e5r7t0y2u4i6o8" in run(name, "settings").stdout
+        notes = {"image-one-platform", "manifest-dimensions-open", "manifest-open-settings"}
+        assert {one.rule.id for one in check(name).findings} == notes, "a listing may have it as it is"
     finally:
         call("rmi", "-f", name)
 

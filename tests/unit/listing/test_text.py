@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sidecar.listing.finding import Finding, Kind, Target
-from sidecar.listing.manifest.rules import VALID
+from sidecar.listing.finding import Finding, Kind, NotChecked, Target
+from sidecar.listing.manifest.rules import CHECK_OPEN, VALID
 from sidecar.listing.report import Report, TargetReport
 from sidecar.listing.text import summary, text
 from tests.unit.listing.support import report
@@ -21,8 +21,14 @@ def test_places_of_one_rule_stand_together_with_rule_fix_and_source() -> None:
 
 def test_a_rule_that_was_not_checked_is_shown_with_the_reason() -> None:
     lines = text(report()).splitlines()
-    at = next(at for at, line in enumerate(lines) if line.startswith("  not checked  manifest-check-open"))
+    at = lines.index("  not checked  manifest-check-open")
     assert lines[at + 1] == "    A tool is not there."
+
+
+def test_rules_that_were_not_checked_for_one_reason_stand_together() -> None:
+    missing = [NotChecked(rule=rule, reason="A tool is not there.") for rule in (VALID, CHECK_OPEN)]
+    target = replace(report().targets[0], findings=[], not_checked=missing)
+    assert "  not checked  manifest-valid, manifest-check-open\n    A tool" in text(Report(targets=[target]))
 
 
 def test_a_target_that_could_not_be_read_says_how_many_rules_are_left() -> None:

@@ -15,6 +15,7 @@ from sidecar.listing.manifest.check import check
 from sidecar.listing.rule import Rule
 from sidecar.settings.manifest_risks import RiskKind
 
+ROOT = Path(__file__).parents[4]
 CODE = "8f7k2m1q9w3e5r7t0y2u4i6o8"
 METERED = f"products:\n  - code: {CODE}\n    entitlement_check: meter_usage\n    dimensions: [requests]\n"
 
@@ -88,3 +89,8 @@ def test_what_is_no_manifest_is_a_finding(text: str, tmp_path: Path) -> None:
 def test_a_file_that_is_missing_is_a_finding(tmp_path: Path) -> None:
     found = check(str(tmp_path / "missing.yaml"))
     assert [one.message for one in found.findings] == ["cannot be read: No such file or directory."]
+
+
+def test_our_own_example_has_notes_alone() -> None:
+    found = check(str(ROOT / "docs" / "examples" / "seller-image" / "product.yaml")).findings
+    assert [one.rule for one in found] == [rules.DIMENSIONS_OPEN, rules.OPEN_SETTINGS]
