@@ -74,16 +74,26 @@ PROBE_ACCOUNT: Final = "listing-check-account"
 
 def check(subject: Subject, helm: Helm, found: Sequence[Finding]) -> Iterator[Finding]:
     """Yield what helm refuses and what it renders. `found`: findings that need no helm."""
-    yield from _failed(subject, LINT, helm.lint())
-    runs = [helm.template(version) for version in VERSIONS]
+    lint = helm.lint()
+    yield from _failed(subject, LINT, lint)
+    runs = [lint] if lint.stopped else list(_templates(helm))
     yield from _failed(subject, TEMPLATE, *(run for run in runs if not run.ok))
     if not runs[-1].ok:
         return
     manifests = list(parse(runs[-1].output))
-    hooks = list(parse(helm.template(VERSIONS[-1], hooks=True).output))
-    yield from rendered.check(subject, manifests + [one for one in hooks if one not in manifests], found)
+    everything = parse(helm.template(VERSIONS[-1], hooks=True).output)
+    yield from rendered.check(subject, manifests + [one for one in everything if one.is_hook], found)
     yield from _region(subject, helm, manifests)
     yield from _accounts(subject, helm, manifests)
+
+
+def _templates(helm: Helm) -> Iterator[Run]:
+    """Render for each version of Kubernetes, until a call had to be stopped."""
+    for version in VERSIONS:
+        run = helm.template(version)
+        yield run
+        if run.stopped:
+            return
 
 
 def renders(findings: Collection[Finding]) -> bool:

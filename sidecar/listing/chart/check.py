@@ -7,7 +7,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from sidecar.listing.chart.values import merged
 from sidecar.listing.finding import Checked, Finding, NotChecked
 from sidecar.listing.rule import Rule
 
+FINDINGS_MAX: Final = 500
+"""Of one rule and chart."""
 NO_HELM: Final = "helm is not on PATH. Install it: https://helm.sh/docs/intro/install/."
 NO_HELM_FOR_REST: Final = f"Only the source was checked, and not what is rendered: {NO_HELM}"
 NOT_RENDERED: Final = "The chart is not rendered: see chart-helm-template."
@@ -47,7 +50,18 @@ def check(name: str) -> Checked:
     binary = helm.found()
     if binary:
         found.extend(calls.check(subject, helm.Helm(binary=binary, chart=root, name=chart.name), tuple(found)))
-    return Checked(findings=list(dict.fromkeys(found)), not_checked=list(_not_checked(found, has_helm=bool(binary))))
+    return Checked(
+        findings=list(_bounded(dict.fromkeys(found))), not_checked=list(_not_checked(found, has_helm=bool(binary)))
+    )
+
+
+def _bounded(found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the first findings of each rule; the next run has the rest."""
+    count: Counter[str] = Counter()
+    for one in found:
+        count[one.rule.id] += 1
+        if count[one.rule.id] <= FINDINGS_MAX:
+            yield one
 
 
 def _not_checked(found: list[Finding], *, has_helm: bool) -> Iterator[NotChecked]:

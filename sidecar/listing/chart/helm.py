@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-SECONDS_MAX: Final = 60
-OUTPUT_BYTES_MAX: Final = 32 << 20
+SECONDS_MAX: Final = 30
+OUTPUT_BYTES_MAX: Final = 8 << 20
 ERROR_CHARACTERS_MAX: Final = 2_000
 """Of helm's message, in a finding."""
 NAMESPACE: Final = "listing-check-namespace"
@@ -40,6 +40,8 @@ class Run:
     ok: bool
     output: str
     error: str
+    stopped: bool = False
+    """Whether it was stopped by us: the same would take as long again."""
 
 
 def found() -> str | None:
@@ -83,7 +85,9 @@ class Helm:
             output, fault = _output(process)
             errors.seek(0)
             error = fault or errors.read(ERROR_CHARACTERS_MAX).decode("utf-8", "replace")
-        return Run(command=told, ok=process.returncode == 0 and not fault, output=output, error=error)
+        return Run(
+            command=told, ok=process.returncode == 0 and not fault, output=output, error=error, stopped=bool(fault)
+        )
 
 
 def _output(process: subprocess.Popen[bytes]) -> tuple[str, str]:

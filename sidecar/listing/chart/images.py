@@ -62,8 +62,8 @@ RULES: Final = (IN_VALUES, REGISTRY, ONE_LEVEL, TAG)
 _IMAGE_LINE: Final = re.compile(r"\s*(?:- +)?[\"']?image[\"']?:(?P<value>(?:[ \t].*)?)")
 _LETTERS: Final = re.compile(r"[A-Za-z0-9]")
 _HOSTS: Final = re.compile(
-    r"[\w.-]+\.dkr\.ecr\.[\w-]+\.amazonaws\.com(?:\.cn)?|(?:docker|quay|ghcr|gcr)\.io/|registry\.k8s\.io/|public\.ecr\.aws/"
-    r"|mcr\.microsoft\.com/|[a-z]+\.gcr\.io/|[a-z0-9-]+-docker\.pkg\.dev/"
+    r"\.dkr\.ecr\.[\w-]+\.amazonaws\.com|\b(?:docker|quay|ghcr|gcr)\.io/|\bregistry\.k8s\.io/|\bpublic\.ecr\.aws/"
+    r"|\bmcr\.microsoft\.com/|-docker\.pkg\.dev/"
 )
 _FALLBACKS: Final = frozenset({"default", "coalesce", "ternary"})
 

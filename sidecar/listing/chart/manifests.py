@@ -13,6 +13,8 @@ from typing import Final
 
 from sidecar.listing.chart.yaml_text import YamlFault, read
 
+HOOK: Final = "helm.sh/hook"
+"""The annotation that makes an object a hook."""
 DEPTH_MAX: Final = 30
 _SOURCE: Final = re.compile(r"^# Source: (?P<path>\S+)$", re.MULTILINE)
 _PODS: Final = ("containers", "initContainers", "ephemeralContainers")
@@ -37,6 +39,11 @@ class Manifest:
     def metadata(self) -> Object:
         """Return its metadata, empty where it has none."""
         return mapping(self.value.get("metadata"))
+
+    @property
+    def is_hook(self) -> bool:
+        """Return whether Helm runs it as a hook."""
+        return HOOK in mapping(self.metadata.get("annotations"))
 
     @property
     def title(self) -> str:

@@ -123,7 +123,7 @@ def _at(subject: Subject, rule: Rule, manifest: Manifest, message: str, needle: 
 def place(subject: Subject, source: str, needle: str = "") -> tuple[str, int | None]:
     """Return path and line of what helm calls the source of an object: it writes aliases where directories are."""
     tail = source.rpartition("charts/")[2].partition("/")[2] if "charts/" in source else source
-    texts = {path: text for chart in subject.charts for path, text in chart.texts.items()}
+    texts = subject.texts
     near = [path for path in texts if path == source] or [path for path in texts if path.endswith(f"/{tail}")]
     if not near:
         return source or "Chart.yaml", None
@@ -145,8 +145,11 @@ def _custom(subject: Subject, manifests: Sequence[Manifest]) -> Iterator[Finding
 def _architectures(subject: Subject, manifests: Sequence[Manifest]) -> Iterator[Finding]:
     """Yield pods for one architecture, but where pods of the same kind of object take the others."""
     admitted = [(manifest, architectures(pod)) for manifest in manifests for pod in pods(manifest)]
+    of_kind: dict[str, set[str]] = {}
     for manifest, found in admitted:
-        together = set().union(*(held for other, held in admitted if other.kind == manifest.kind))
+        of_kind.setdefault(manifest.kind, set()).update(found)
+    for manifest, found in admitted:
+        together = of_kind[manifest.kind]
         if not found >= BOTH and not (together >= BOTH and found):
             only = " and ".join(sorted(found)) or "neither"
             yield _at(subject, ARCHITECTURES, manifest, f"its pods run on {only}.", r"kubernetes\.io/arch", only)
@@ -194,7 +197,7 @@ def _namespace(subject: Subject, manifest: Manifest, seen: Collection[tuple[str,
 
 
 def _hook(subject: Subject, manifest: Manifest, seen: Collection[tuple[str, str]]) -> Iterator[Finding]:
-    if ANNOTATION in mapping(manifest.metadata.get("annotations")):
+    if manifest.is_hook:
         found = _at(subject, HOOK, manifest, f"it is rendered with {ANNOTATION}.", "annotations:", ANNOTATION)
         if (found.rule.id, found.file) not in seen:
             yield found

@@ -159,7 +159,7 @@ DEPTH_MAX: Final = 40
 class _Property:
     path: tuple[str, ...]
     schema: Mapping[str, object]
-    line: int
+    line: int | None
 
     @property
     def name(self) -> str:
@@ -231,7 +231,7 @@ def _properties(subject: Subject, schema: Loaded) -> Iterator[Finding]:
 def _walk(schema: Mapping[str, object], text: str) -> Iterator[_Property]:
     """Yield every property of a schema with its path, breadth first."""
     try:
-        lines = read(text).lines
+        lines = read(text.replace("\t", " ")).lines
     except YamlFault:
         lines = {}
     left: list[tuple[tuple[str, ...], tuple[str | int, ...], Mapping[str, object]]] = [((), (), schema)]
@@ -242,7 +242,7 @@ def _walk(schema: Mapping[str, object], text: str) -> Iterator[_Property]:
             for name, inner in properties.items():
                 found = inner if isinstance(inner, dict) else {}
                 where = (*place, "properties", name)
-                yield _Property(path=(*path, name), schema=found, line=lines.get(where) or _line(text, name))
+                yield _Property(path=(*path, name), schema=found, line=lines.get(where))
                 left.append(((*path, name), where, found))
         items = one.get("items")
         if isinstance(items, dict) and len(place) < 2 * DEPTH_MAX:

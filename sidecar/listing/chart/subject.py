@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sidecar.listing.chart.chart import Chart
 from sidecar.listing.chart.files import ARCHIVE
@@ -24,6 +25,11 @@ class Subject:
     """Path → content of every file that is packed."""
     unread: frozenset[str]
     """Paths of files that could not be read: what they would say is unknown."""
+
+    @cached_property
+    def texts(self) -> Mapping[str, str]:
+        """Return path → text of every file that is text, in every chart."""
+        return {path: text for chart in self.charts for path, text in chart.texts.items()}
 
     @property
     def charts(self) -> Sequence[Chart]:

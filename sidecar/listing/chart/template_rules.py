@@ -119,8 +119,8 @@ _BUILT_IN: Final = re.compile(
 _NAMESPACE_LINE: Final = re.compile(
     r"\s*(?:- +)?namespace:[ \t]+[\"']?(?P<name>[A-Za-z0-9][\w.-]*)[\"']?[ \t]*(?:#.*)?"
 )
-_SEARCHED: Final = re.compile(r"\{\{-.*lookup\s")
-"""What AWS's checker takes for a call of lookup, in one line."""
+_SEARCHED: Final = re.compile(r"lookup\s")
+"""What AWS's checker takes for a call of lookup, after `{{-` in one line."""
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -185,7 +185,8 @@ def _text(subject: Subject, path: str, text: str, template: Template | None) -> 
         if ANNOTATION in line.lower() and number not in hooks:
             message = f"{ANNOTATION} stands here, where it is no hook."
             yield subject.finding(TEXT, path, message, line=number, seen=ANNOTATION)
-        if _SEARCHED.search(line) and number not in calls:
+        trimmed = line.find("{{-")
+        if trimmed >= 0 and _SEARCHED.search(line, trimmed) and number not in calls:
             yield subject.finding(TEXT, path, "lookup stands here, where it is not called.", line=number, seen="lookup")
 
 

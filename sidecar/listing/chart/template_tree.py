@@ -14,7 +14,7 @@ from typing import Final
 
 from sidecar.listing.chart.template_tokens import Kind, TemplateFault, Token
 
-DEPTH_MAX: Final = 60
+DEPTH_MAX: Final = 30
 """Levels of parentheses; people write five."""
 
 

@@ -21,8 +21,10 @@ from sidecar.listing.chart.template_tree import Operand, Pipeline, parse
 
 BLOCKS: Final = frozenset({"if", "with", "range", "define", "block"})
 BARE: Final = frozenset({"break", "continue"})
-NESTED_MAX: Final = 3
+NESTED_MAX: Final = 2
 """Templates within strings within templates."""
+VARIABLES_MAX: Final = 1_000
+"""Of one template: what a block is left with is a copy of them."""
 
 
 class UseKind(Enum):
@@ -153,8 +155,7 @@ class _Walk:
             value = _Value.PLAIN
         if word == "range" and value is _Value.API_VERSIONS:
             self._use(UseKind.API_ANY, "range", line)
-        for name in pipeline.variables:
-            self.variables[name] = value
+        self._set(pipeline, value)
         if word != "if":
             self.dot = value
 
@@ -187,9 +188,13 @@ class _Walk:
     def _pipeline(self, pipeline: Pipeline) -> _Value:
         """Follow a pipeline; where it sets a variable, remember of what."""
         value = self._value(pipeline)
-        for name in pipeline.variables:
-            self.variables[name] = value
+        self._set(pipeline, value)
         return value
+
+    def _set(self, pipeline: Pipeline, value: _Value) -> None:
+        self.variables.update(dict.fromkeys(pipeline.variables, value))
+        if len(self.variables) > VARIABLES_MAX:
+            raise TemplateFault(pipeline.line, f"more than {VARIABLES_MAX} variables")
 
     def _value(self, pipeline: Pipeline) -> _Value:
         value: _Value | None = None

@@ -17,6 +17,8 @@ NODES_MAX: Final = 100_000
 """Nodes of one document with every alias followed."""
 DEPTH_MAX: Final = 60
 """Levels of mappings and lists."""
+DIGITS_MAX: Final = 100
+"""Of a number: Python prints no longer ones, and takes long to read them."""
 
 
 class YamlFault(Exception):
@@ -49,7 +51,7 @@ def read(text: str) -> Document:
     """Return the one document in a text. Raises YamlFault."""
     import yaml
 
-    loader = yaml.SafeLoader(text)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -81,6 +83,8 @@ def _lines(root: object, top: Path) -> Iterator[tuple[Path, int]]:
             raise YamlFault(line, f"more than {NODES_MAX} nodes, with every alias followed")
         if len(path) > DEPTH_MAX:
             raise YamlFault(line, f"more than {DEPTH_MAX} levels")
+        if node.tag.endswith((":int", ":float")) and len(node.value) > DIGITS_MAX:
+            raise YamlFault(line, f"a number has more than {DIGITS_MAX} digits")
         yield path, line
         if isinstance(node, yaml.MappingNode):
             left.extend((value, (*path, str(key.value)), key.start_mark.line + 1) for key, value in node.value)
