@@ -628,12 +628,6 @@ class TestVendoring:
         flags = ("--registry", "r.example.com:5000/mirror/", "--digest", digest, "--name", "shop", "--prefix", "acme")
         assert f"with r.example.com:5000/mirror/acme/gate@{digest}" in vendor(tmp_path / "bookshop", *flags).stdout
 
-    def test_a_chart_without_the_dependency_gets_the_lines_to_add(self, tmp_path: Path) -> None:
-        shutil.copytree(EXAMPLES / "before", tmp_path / "bookshop")
-        done = vendor(tmp_path / "bookshop")
-        assert done.returncode == 1
-        assert "repository: file://charts/entitlement-sidecar" in done.stdout
-
     def test_two_parents_in_one_umbrella_do_not_collide(self, tmp_path: Path) -> None:
         umbrella = tmp_path / "umbrella"
         (umbrella / "charts").mkdir(parents=True)
