@@ -38,6 +38,7 @@ def find(image: Image, passwords: bytes = b"") -> Iterator[Finding]:
     yield from _user(image, passwords)
     yield from _variables(image)
     yield from _labels(image)
+    yield from _commands(image)
     yield from _history(image)
 
 
@@ -90,6 +91,22 @@ def _labels(image: Image) -> Iterator[Finding]:
         yield Finding(rule=rules.LABELS, place=place, message=message, seen=", ".join(missing))
 
 
+def _commands(image: Image) -> Iterator[Finding]:
+    for field in ("Entrypoint", "Cmd"):
+        command = " ".join(strings(image.settings.get(field)))
+        for message in _in_command(command, {}):
+            yield Finding(rule=rules.SECRETS, place=f"{image.platform}, {field}", message=f"The command has {message}.")
+
+
+def _in_command(command: str, known: Mapping[str, str]) -> Iterator[str]:
+    """Yield what secrets stand in a command. `known`: variables that are reported by themselves."""
+    for name, quoted in ASSIGNMENT.findall(command):
+        value = quoted.strip("\"'")
+        if known.get(name) != value and (kind := secret_kind(name, value)):
+            yield f"{kind} in {name}"
+    yield from kinds(ASSIGNMENT.sub("", command).encode("utf-8", "surrogateescape"))
+
+
 def _history(image: Image) -> Iterator[Finding]:
     """Yield the secrets in commands that built the image: build arguments stand there in full."""
     known = variables(image)
@@ -98,12 +115,6 @@ def _history(image: Image) -> Iterator[Finding]:
         command = mapping(step).get("created_by")
         if not isinstance(command, str):
             continue
-        place = f"{image.platform}, history {number}"
-        for name, quoted in ASSIGNMENT.findall(command):
-            value = quoted.strip("\"'")
-            if known.get(name) != value and (kind := secret_kind(name, value)):
-                message = f"A command of the build has {kind} in {name}."
-                yield Finding(rule=rules.SECRETS, place=place, message=message, seen=name)
-        rest = ASSIGNMENT.sub("", command)
-        for kind in kinds(rest.encode("utf-8", "surrogateescape")):
-            yield Finding(rule=rules.SECRETS, place=place, message=f"A command of the build has {kind}.")
+        for message in _in_command(command, known):
+            place = f"{image.platform}, history {number}"
+            yield Finding(rule=rules.SECRETS, place=place, message=f"A command of the build has {message}.")

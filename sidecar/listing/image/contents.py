@@ -33,6 +33,10 @@ SEAL: Final = re.compile(r"(^|/)sidecar/manifest\.sha256$")
 EMULATOR: Final = re.compile(r"(^|/)sidecar/emulator/__init__\.pyc?$")
 PASSWORDS: Final = ("etc/passwd", "etc/shadow")
 KEPT: Final = (OWN, SEAL, EMULATOR)
+KEPT_MAX: Final = 200
+"""Of files that are told by a pattern, and of repositories; a real image has a few."""
+KEPT_BYTES_MAX: Final = 4096
+"""Of the content of one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +88,10 @@ class Contents:
 
     def _keep(self, one: LayerFile) -> None:
         path, size = one.entry.path, one.entry.size
-        if secret_files.is_repository(path):
+        if secret_files.is_repository(path) and len(self.repositories) < KEPT_MAX:
             self.repositories.setdefault(posixpath.dirname(path), one.layer)
-        kept = path == PRODUCT or path in PASSWORDS or any(pattern.search(path) for pattern in KEPT)
+        whole = path == PRODUCT or path in PASSWORDS
+        kept = whole or (len(self.files) < KEPT_MAX and any(pattern.search(path) for pattern in KEPT))
         named = secret_files.by_name(path) if size else ""
         scanned = 0 < size <= secret_files.SCANNED_MAX
         if not (kept or scanned):
@@ -95,7 +100,7 @@ class Contents:
             return
         content = one.content(CONTENT_MAX)
         if kept:
-            self.files[path] = (one.layer, content)
+            self.files[path] = (one.layer, content if whole else content[:KEPT_BYTES_MAX])
         if kind := named or (secret_files.by_content(path, content) if scanned else ""):
             self._add_secret(path, one.layer, kind)
 

@@ -27,7 +27,10 @@ PATHS: Final = (".", "/")
 Command = Callable[[str, str], Sequence[str]]
 """Image and file → what saves one to the other."""
 COMMANDS: Final[Sequence[tuple[str, Command]]] = (
-    ("podman", lambda image, file: ("podman", "save", "-q", "--format", "oci-archive", "-o", file, image)),
+    (
+        "podman",
+        lambda image, file: ("podman", "save", "-q", "--uncompressed", "--format", "oci-archive", "-o", file, image),
+    ),
     ("docker", lambda image, file: ("docker", "save", "-o", file, image)),
     ("skopeo", lambda image, file: ("skopeo", "copy", "-q", f"containers-storage:{image}", f"oci-archive:{file}")),
     ("skopeo", lambda image, file: ("skopeo", "copy", "-q", f"docker-daemon:{image}", f"oci-archive:{file}")),

@@ -19,9 +19,9 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Final
 
-from sidecar.listing.image.manifests import Image, Layer
+from sidecar.listing.image.manifests import LAYERS, Image, Layer
 from sidecar.listing.image.store import Store, Unreadable
-from sidecar.listing.image.tar_stream import CHUNK, BadArchive, Entry, TarStream
+from sidecar.listing.image.tar_stream import CHUNK, ENTRIES_MAX, BadArchive, Entry, TarStream
 
 UNPACKED_MAX: Final = 20 << 30
 CONTENT_MAX: Final = 1 << 20
@@ -68,10 +68,18 @@ class _Counting:
         return f"sha256:{self.digest.hexdigest()}"
 
 
-def files(store: Store, image: Image) -> Iterator[LayerFile]:
-    """Yield every entry of every layer. Raises Unreadable and CannotUnpack."""
-    left = UNPACKED_MAX
+def files(store: Store, image: Image, unpacked_max: int = UNPACKED_MAX) -> Iterator[LayerFile]:
+    """Yield every entry of every layer. Raises Unreadable and CannotUnpack. Only tests give another bound."""
+    for count, one in enumerate(_of_layers(store, image, unpacked_max)):
+        if count >= ENTRIES_MAX:
+            raise Unreadable(f"it has more than {ENTRIES_MAX} files, which no image has.")
+        yield one
+
+
+def _of_layers(store: Store, image: Image, left: int) -> Iterator[LayerFile]:
     for number, layer in enumerate(image.layers, start=1):
+        if layer.media_type and layer.media_type not in LAYERS:  # a finding of `platforms`
+            continue
         try:
             left = yield from _layer(store, layer, number, left)
         except BadArchive as exc:

@@ -37,7 +37,7 @@ BY_NAME_AND_CONTENT: Final[Mapping[re.Pattern[str], tuple[re.Pattern[bytes], str
     re.compile(r"(^|/)\.?npmrc$"): (re.compile(rb"_(authToken|auth|password)\s*=\s*[^\s$]"), "a token of npm"),
     re.compile(r"(^|/)\.yarnrc\.yml$"): (re.compile(rb"npmAuth(Token|Ident):\s*[^\s$]"), "a token of npm"),
     re.compile(r"(^|/)\.pypirc$"): (re.compile(rb"(?m)^\s*password\s*[=:]\s*\S"), "a token of PyPI"),
-    re.compile(r"(^|/)pip\.conf$"): (re.compile(rb"://[^\s/@]+:[^\s/@]+@"), "a password of a package index"),
+    re.compile(r"(^|/)pip\.conf$"): (re.compile(rb"://[^\s/@:]+:[^\s/@]+@"), "a password of a package index"),
     re.compile(r"(^|/)\.docker/config\.json$|(^|/)\.dockercfg$"): (
         re.compile(rb'"auth"\s*:\s*"[^"]'),
         "a password of a registry",
@@ -46,7 +46,7 @@ BY_NAME_AND_CONTENT: Final[Mapping[re.Pattern[str], tuple[re.Pattern[bytes], str
         re.compile(rb"(client-key-data|token|password):\s*\S"),
         "a key or token of Kubernetes",
     ),
-    re.compile(r"(^|/)\.git/config$"): (re.compile(rb"://[^\s/@]+:[^\s/@]+@"), "a password in a Git remote"),
+    re.compile(r"(^|/)\.git/config$"): (re.compile(rb"://[^\s/@:]+:[^\s/@]+@"), "a password in a Git remote"),
 }
 """Path → what must stand in such a file, and what that is."""
 ENV_FILE: Final = re.compile(r"(^|/)\.env(\.\w+)?$")

@@ -184,6 +184,8 @@ SECRET_SETTINGS: Mapping[str, dict[str, object]] = {
     "label": {"Labels": {"token": "hunter2-hunter2"}},
     "build-argument": {"history": ["|1 NPM_TOKEN=hunter2 /bin/sh -c npm ci"]},
     "quoted": {"history": ['RUN API_KEY="hunter2 hunter2" make']},
+    "argument": {"Cmd": ["serve", "--api_key=hunter2"]},
+    "entrypoint": {"Entrypoint": ["sh", "-c", f"serve {TOKEN}"]},
     "command": {"history": [f"RUN git clone https://{TOKEN}@github.com/a/b"]},
 }
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
-from sidecar.listing.image.contents import PRODUCT, SEAL, SECRETS_MAX, Contents, contents_of
+import pytest
+
+from sidecar.listing.image.contents import KEPT_BYTES_MAX, KEPT_MAX, PRODUCT, SEAL, SECRETS_MAX, Contents, contents_of
 from sidecar.listing.image.layers import files
 from sidecar.listing.image.manifests import images_of
-from sidecar.listing.image.store import opened
+from sidecar.listing.image.store import Unreadable, opened
 from tests.unit.listing.image.support import PACKAGE, Files, Layout, tar
 
 KEY = b"-----BEGIN RSA PRIVATE KEY-----\nMIIE"
@@ -66,6 +69,32 @@ def test_secrets_are_counted_where_they_are_too_many_to_be_named(tmp_path: Path)
 def test_no_file_is_remembered_that_no_rule_is_about(tmp_path: Path) -> None:
     found = contents(tmp_path, {f"usr/share/{number}": b"x" for number in range(500)})
     assert found == Contents()
+
+
+def test_a_small_blob_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
+    bomb = gzip.compress(tar({"zeros": bytes(40 << 20)}))
+    assert len(bomb) < 64 << 10
+    store = opened(str(Layout(tmp_path / "image").image({"a": b"x"}, bomb).written()))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unreadable, match=r"layer 2 has more than \d+ bytes when it is unpacked"):
+            contents_of(files(store, images_of(store).images[0], unpacked_max=20 << 20))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_files_that_look_like_ours_are_kept_in_bounds(tmp_path: Path) -> None:
+    found = contents(tmp_path, {f"{number}/sidecar/manifest.sha256": bytes(9000) for number in range(KEPT_MAX + 5)})
+    assert len(found.files) == KEPT_MAX
+    assert {len(content) for _, content in found.files.values()} == {KEPT_BYTES_MAX}
+
+
+def test_an_artifact_among_the_layers_is_passed_over(tmp_path: Path) -> None:
+    """It is a finding of its own: what it holds is no file of a container."""
+    layout = Layout(tmp_path / "image").image(b"{}", layer_type="application/vnd.example+json")
+    store = opened(str(layout.written()))
+    assert list(files(store, images_of(store).images[0])) == []
 
 
 def test_layers_are_read_packed_or_not_and_in_several_gzip_members(tmp_path: Path) -> None:

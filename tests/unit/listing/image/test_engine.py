@@ -48,7 +48,7 @@ def test_the_first_engine_that_has_the_image_saves_it(path: Path, archive: Path)
 
 
 def test_podman_saves_with_all_that_oci_has(path: Path, archive: Path) -> None:
-    put(path, "podman", f'test "$4" = oci-archive && /bin/cp {archive} "$6"')
+    put(path, "podman", f'test "$5" = oci-archive && /bin/cp {archive} "$7"')
     assert rules.NON_ROOT in {one.rule for one in check("shop:latest").findings}
 
 
@@ -73,7 +73,7 @@ def test_a_path_that_is_missing_reaches_no_engine(name: str, path: Path) -> None
 def test_a_directory_of_the_same_name_that_is_no_image_does_not_hide_one(
     path: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(path, "podman", f'/bin/cp {archive} "$6"')
+    put(path, "podman", f'/bin/cp {archive} "$7"')
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shop").mkdir()
     assert check("shop").complete

@@ -15,7 +15,7 @@ from sidecar.listing.image import rules
 from sidecar.listing.image.check import check
 from sidecar.listing.image.manifests import MANIFESTS_MAX, images_of
 from sidecar.listing.image.store import JSON_MAX, Unreadable, opened
-from tests.unit.listing.image.support import INDEX, MANIFEST, Layout, archived, config, tar
+from tests.unit.listing.image.support import INDEX, LAYER, MANIFEST, Layout, archived, config, tar
 
 GONE = f"sha256:{'0' * 64}"
 
@@ -113,7 +113,7 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
     "config-no-object": with_manifest(config=7),
     "layers-no-list": with_manifest(layers={}),
     "layer-no-object": with_manifest(layers=["x"]),
-    "layer-missing": with_manifest(layers=[{"digest": GONE, "mediaType": "x"}]),
+    "layer-missing": with_manifest(layers=[{"digest": GONE, "mediaType": LAYER}]),
     "changed-layer": changed_blob,
     "changed-config": changed_config,
     "cut-layer": cut_layer,
