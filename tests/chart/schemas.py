@@ -1,7 +1,8 @@
 """Make JSON Schemas for kubeconform from Kubernetes' OpenAPI document, where the usual site cannot be reached.
 
+    python -m tests.chart.schemas --into DIR                      # VERSIONS, from the Go module proxy
+    python -m tests.chart.schemas --into DIR 1.29.15 1.35.4       # these releases
     python -m tests.chart.schemas --into DIR swagger.json …       # files
-    python -m tests.chart.schemas --into DIR 1.29.15 1.35.4       # releases, from the Go module proxy
 
 and then KUBERNETES_SCHEMAS=DIR for the tests. Strict: a field that the version does not have is refused.
 """
@@ -14,26 +15,39 @@ import json
 import sys
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+VERSIONS = ("1.25.16", "1.29.15", "1.30.14", "1.31.14", "1.32.13", "1.33.13", "1.34.4", "1.35.4", "1.36.3")
+"""The oldest cluster for containerMode classic, and one release of each minor version from the first native one on."""
 PROXY = "https://proxy.golang.org/k8s.io/kubernetes/@v/v{version}.zip"
 DOCUMENT = "k8s.io/kubernetes@v{version}/api/openapi-spec/swagger.json"
 LOCATION = "{{.NormalizedKubernetesVersion}}/{{.ResourceKind}}{{.KindSuffix}}.json"
 
 
 def main() -> int:
+    """Write the schemas. Returns 1 where none could be had, and names each that could not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sources", nargs="+")
+    parser.add_argument("sources", nargs="*", default=VERSIONS)
     parser.add_argument("--into", type=Path, required=True)
     args = parser.parse_args()
-    for source in args.sources:
-        path = Path(source)
-        version = path.stem if path.suffix == ".json" else source
-        text = path.read_text() if path.suffix == ".json" else _download(source)
-        count = write(json.loads(text), args.into / f"v{version}")
-        sys.stdout.write(f"{version}: {count} kinds\n")
-    return 0
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        texts = list(pool.map(_text, args.sources))
+    for source, text in zip(args.sources, texts, strict=True):
+        version = Path(source).stem if source.endswith(".json") else source
+        if isinstance(text, str):
+            sys.stdout.write(f"{version}: {write(json.loads(text), args.into / f'v{version}')} kinds\n")
+        else:
+            sys.stdout.write(f"{version}: could not be had: {text}\n")
+    return 0 if any(isinstance(text, str) for text in texts) else 1
+
+
+def _text(source: str) -> str | OSError:
+    try:
+        return Path(source).read_text() if source.endswith(".json") else _download(source)
+    except OSError as error:
+        return error
 
 
 def _download(version: str) -> str:

@@ -1,7 +1,12 @@
-"""Render the chart, alone and inside a parent, with helm. Tests are skipped without it."""
+"""Render the chart, alone and inside a parent, with helm. Tests are skipped without it.
+
+Invariants:
+- A chart of the same files is rendered once with the same values: most of the time of these tests is helm's.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -24,6 +29,8 @@ CLUSTER = ("--kube-version", "1.31.4")
 """Helm's own guess depends on how it was built, and may be older than what the chart wants."""
 
 Manifest = dict[str, Any]
+_RENDERED: dict[tuple[tuple[str, ...], str, str], subprocess.CompletedProcess[str]] = {}
+"""Arguments, values, and digest of the chart → what helm said."""
 
 
 def tool(name: str) -> str:
@@ -52,7 +59,7 @@ def render(
     """Return the manifests of a chart; an error of helm fails the test with its message."""
     done = helm_template(chart, values, flags, release)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, yaml.CSafeLoader) if document]
 
 
 def refusal(chart: Path, values: Mapping[str, object]) -> str:
@@ -65,15 +72,22 @@ def refusal(chart: Path, values: Mapping[str, object]) -> str:
 def helm_template(
     chart: Path, values: Mapping[str, object] | None = None, flags: Sequence[str] = (), release: str = "rel"
 ) -> subprocess.CompletedProcess[str]:
-    helm = tool("helm")
-    return subprocess.run(
-        [helm, "template", release, str(chart), "--namespace", "ns", "--values", "-", *CLUSTER, *flags],
-        input=yaml.safe_dump(dict(values or {})),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    given = yaml.dump(dict(values or {}), Dumper=yaml.CSafeDumper)
+    arguments = (tool("helm"), "template", release, "--namespace", "ns", "--values", "-", *CLUSTER, *flags)
+    key = (arguments, given, _digest(chart))
+    if key not in _RENDERED:
+        command = [*arguments, str(chart)]
+        _RENDERED[key] = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
+    return _RENDERED[key]
+
+
+def _digest(chart: Path) -> str:
+    """Return what changes when a file of the chart does."""
+    found = hashlib.sha256()
+    for path in sorted(chart.rglob("*")):
+        if path.is_file():
+            found.update(f"{path.relative_to(chart)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def of_kind(manifests: Sequence[Manifest], kind: str) -> Manifest:

@@ -111,6 +111,14 @@ def test_a_profile_replaces_the_runtimes_and_the_rest_stays(parent: Path) -> Non
     assert plain["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
+@pytest.mark.parametrize("none", [None, ""])
+def test_user_and_group_can_be_left_to_the_cluster(none: object, parent: Path) -> None:
+    plain = container(pod(parent), NAME)["securityContext"]
+    found = container(pod(parent, runAsUser=none, runAsGroup=none), NAME)["securityContext"]
+    assert plain == {**found, "runAsUser": 65532, "runAsGroup": 65532}
+    assert {"runAsUser", "runAsGroup"}.isdisjoint(found)
+
+
 def test_a_value_of_the_pod_is_refused_by_its_name(parent: Path) -> None:
     words = refusal(parent, {NAME: {"priorityClassName": "high", "nodeSelector": {"a": "b"}}})
     assert "priorityClassName" in words

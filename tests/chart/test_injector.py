@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 import sidecar
+from tests.chart.kubeconform import NATIVE, refusals
 from tests.chart.support import CHART, HELM, INJECTOR, NAME, in_parent, of_kind, pod_of, ran, refusal, render, tool
-from tests.chart.test_rendered import VERSIONS, valid, vendor, violations
+from tests.chart.test_rendered import vendor, violations
 
 CASES = sorted((INJECTOR / "ci").glob("*-values.yaml"))
 FILES = [path for path in INJECTOR.rglob("*") if path.is_file() and "charts" not in path.relative_to(INJECTOR).parts]
@@ -37,15 +38,15 @@ class TestEachCase:
         assert done.returncode == 0, done.stdout + done.stderr
         render(chart, values_of(case), ("--include-crds", "--no-hooks", "--set", "k8version=1.33"))
 
-    def test_manifests_are_valid_by_kubernetes_schemas(self, case: Path, chart: Path) -> None:
-        manifests = render(chart, values_of(case))
-        for version in VERSIONS["native"]:
-            valid(manifests, version)
-
     def test_passes_the_restricted_profile(self, case: Path, chart: Path) -> None:
         for manifest in render(chart, values_of(case)):
             if manifest["kind"] == "Deployment":
                 assert violations(pod_of(manifest)) == []
+
+
+@pytest.mark.parametrize("version", NATIVE)
+def test_every_case_is_valid_by_kubernetes_schemas(version: str, chart: Path) -> None:
+    assert refusals({case.stem: render(chart, values_of(case)) for case in CASES}, version) == ""
 
 
 def test_the_suites_of_helm_unittest_pass(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,33 +23,11 @@ from tests.chart.support import (
     render,
     tool,
 )
+from tests.chart.test_pod_shapes import without_empty
+from tests.chart.whole_pods import CALL, POD, PRODUCT, bare, shop
 
 NETWORK = {"name": "istio-proxy", "image": "mesh:1", "restartPolicy": "Always"}
 MIGRATE = {"name": "migrate", "image": "shop:1"}
-PRODUCT: dict[str, Any] = {"name": "api", "image": "shop:1", "command": ["/shop"], "args": ["serve"]}
-POD: dict[str, Any] = {"metadata": {"labels": {"app": "shop"}}, "spec": {"containers": [PRODUCT]}}
-CALL = '(dict "context" (index .Subcharts "entitlement-sidecar") "pod" (include "shop.pod" . | fromYaml){})'
-WEB = (
-    '(dict "context" (index .Subcharts .Values.under) "workload" "web" "skipContainers" (list "product")'
-    ' "pod" (include "parent.pod" . | fromYaml))'
-)
-
-
-def shop(directory: Path, pod: dict[str, Any] | str = POD, more: str = "") -> Path:
-    """Return a chart of one Deployment whose pod is wrapped. `pod`: a value, or a template."""
-    chart = directory / "shop"
-    (chart / "templates").mkdir(parents=True)
-    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: shop\nversion: 1.0.0\n")
-    text = pod if isinstance(pod, str) else yaml.safe_dump(pod)
-    body = "\n".join(f"    {line}" if line else "" for line in text.splitlines())
-    (chart / "templates" / "shop.yaml").write_text(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop, namespace: ns}\nspec:\n"
-        "  selector: {matchLabels: {app: shop}}\n  template:\n"
-        f'    {{{{- define "shop.pod" }}}}\n{body}\n    {{{{- end }}}}\n'
-        f'    {{{{- include "entitlement-sidecar.pod" {CALL.format(more)} | nindent 4 }}}}\n'
-    )
-    shutil.copytree(CHART, chart / "charts" / NAME, ignore=shutil.ignore_patterns("ci", "tests"))
-    return chart
 
 
 def wrapped(directory: Path, pod: dict[str, Any] | str = POD, more: str = "", **values: object) -> dict[str, Any]:
@@ -63,27 +40,7 @@ def pod(**spec: object) -> dict[str, Any]:
 
 @pytest.fixture
 def bare_parent(tmp_path: Path) -> Path:
-    """The parent of the other tests: its pods include no helper, and the whole is handed over."""
-    parent = in_parent(tmp_path)
-    template = parent / "templates" / "_pod.tpl"
-    text = re.sub(r"\n *\{\{- include \"entitlement-sidecar\.[^\n]*", "", template.read_text())
-    text = re.sub(r"terminationGracePeriodSeconds: [^\n]*", "", text)
-    text = re.sub(r"with default \(include .*? \$gate\) (.*) -?\}\}", r"with \1 }}", text)
-    text = re.sub(r"\n  serviceAccountName: [^\n]*", "\n  serviceAccountName: {{ .Values.serviceAccountName }}", text)
-    template.write_text(text)
-    assert "entitlement-sidecar." not in text.replace('"entitlement-sidecar.pod"', "")
-    workload = parent / "templates" / "workload.yaml"
-    workload.write_text(
-        workload.read_text().replace('include "parent.pod" .', f'include "entitlement-sidecar.pod" {WEB}')
-    )
-    return parent
-
-
-def without_empty(value: Any) -> Any:
-    """Return a manifest without fields that say nothing, as Kubernetes reads them."""
-    if isinstance(value, dict):
-        return {key: found for key, one in value.items() if (found := without_empty(one)) not in (None, [], {})} or None
-    return [without_empty(one) for one in value] if isinstance(value, list) else value
+    return bare(tmp_path)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.removesuffix("-values.yaml"))
@@ -137,30 +94,11 @@ def test_a_chart_of_helm_create_needs_three_lines(tmp_path: Path) -> None:
     template.write_text(after)
     assert len(after.splitlines()) - len(before.splitlines()) == 3
     shutil.copytree(CHART, chart / "charts" / NAME, ignore=shutil.ignore_patterns("ci", "tests"))
-    made = pod_of(of_kind(render(chart, {"podAnnotations": {"a": "b"}, "volumes": [{"name": "x"}]}), "Deployment"))
+    made = pod_of(of_kind(render(chart, {"podAnnotations": {"a": "b"}, "nodeSelector": {"c": "d"}}), "Deployment"))
     assert made["metadata"]["annotations"]["a"] == "b"
-    assert [one["name"] for one in made["spec"]["volumes"]] == ["x", f"{NAME}-state", f"{NAME}-tmp"]
+    assert made["spec"]["nodeSelector"] == {"c": "d"}
+    assert [one["name"] for one in made["spec"]["volumes"]] == [f"{NAME}-state", f"{NAME}-tmp"]
     assert container(made, NAME)["args"] == ["run"]
-
-
-API = '(dict "containers" (list (dict "name" "api" "image" "shop:1")))'
-SHAPES = {
-    "tpl": 'metadata: {labels: {app: {{ tpl "shop" . }}}}\nspec: {containers: [{name: api, image: "shop:1"}]}',
-    "toYaml": f"metadata: {{labels: {{app: shop}}}}\nspec:\n  {{{{- toYaml {API} | nindent 6 }}}}",
-    "range": 'spec:\n  containers:\n  {{- range list "api" "b" }}\n  - {name: {{ . }}, image: "shop:1"}\n  {{- end }}',
-    "with": 'spec:\n  {{- with "shop:1" }}\n  containers: [{name: api, image: "{{ . }}"}]\n  {{- end }}',
-    "comments": "# a pod\nspec:\n  # its containers\n  containers:\n  - name: api  # the product\n    image: shop:1",
-    "anchors": "spec:\n  containers:\n  - &one {name: api, image: 'shop:1'}\n  - {<<: *one, name: web}",
-    "no metadata": "spec: {containers: [{name: api, image: 'shop:1'}]}",
-}
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_pod_may_be_written_in_many_ways(shape: str, tmp_path: Path) -> None:
-    made = wrapped(tmp_path, SHAPES[shape])
-    assert container(made, "api", "containers")["image"] == "shop:1"
-    assert container(made, NAME)["args"] == ["run"]
-    assert made["metadata"]["labels"]["entitlement-sidecar.io/workload"] == "api"
 
 
 def test_what_the_pod_has_stays_as_it_is(tmp_path: Path) -> None:

@@ -105,11 +105,11 @@ securityContext:
   privileged: false
   readOnlyRootFilesystem: true
   runAsNonRoot: true
-  {{- if not (kindIs "invalid" .Values.runAsUser) }}
-  runAsUser: {{ int64 .Values.runAsUser }}
+  {{- with .Values.runAsUser }}
+  runAsUser: {{ int64 . }}
   {{- end }}
-  {{- if not (kindIs "invalid" .Values.runAsGroup) }}
-  runAsGroup: {{ int64 .Values.runAsGroup }}
+  {{- with .Values.runAsGroup }}
+  runAsGroup: {{ int64 . }}
   {{- end }}
   {{- toYaml (merge dict .Values.securityContext (dict "seccompProfile" (dict "type" "RuntimeDefault"))) | nindent 2 }}
 {{- end -}}
