@@ -123,6 +123,20 @@ def listing_rules() -> str:
         " fix. An id never changes; `--ignore` takes it.",
         tables.listing_severities(),
         tables.listing_rules(),
+        "## The document of `--json`",
+        "```json\n"
+        '{"ok": false,\n'
+        ' "targets": [{"kind": "image", "name": "shop.tar", "complete": true, "rules_checked": 26,'
+        ' "rules_not_checked": 0}],\n'
+        ' "findings": [{"rule": "image-non-root", "severity": "error", "kind": "image", "target": "shop.tar",\n'
+        '               "file": null, "line": null, "column": null, "place": "linux/amd64, User", "seen": null,\n'
+        '               "message": "…", "title": "…", "aws": "…", "fix": "…", "source": "…"}],\n'
+        ' "not_checked": [{"rule": "chart-lint", "kind": "chart", "target": "charts/shop", "reason": "…"}],\n'
+        ' "ignored": {"image-labels": 1},\n'
+        ' "summary": {"error": 1, "warning": 0, "note": 0}}\n```',
+        "`ok` is false where there is an error or a warning. `complete` is false where a target could not be read; then"
+        " only the rules of its findings were checked. `place` is inside the target: a path in an image, a field or a"
+        " key.",
         see={
             "../howto/check-the-listing.md": "Check the listing: on a laptop and in a build",
             "commands.md": "Commands: `listing check`",

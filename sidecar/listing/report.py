@@ -61,6 +61,11 @@ class Report:
         return sum(one.rules_not_checked for one in self.targets)
 
     @property
+    def unchecked(self) -> bool:
+        """Return whether a rule that is not ignored was not checked."""
+        return any(one.not_checked or not one.complete for one in self.targets)
+
+    @property
     def refused(self) -> bool:
         """Return whether there is an error or a warning. A note refuses nothing."""
         return bool(self.counts[Severity.ERROR] or self.counts[Severity.WARNING])

@@ -138,8 +138,8 @@ TAG: Final = Rule(
     id="image-tag",
     severity=Severity.WARNING,
     title="The image has a tag that stays",
-    aws="Each version of a product names its images by a tag of its own; tags in AWS Marketplace's registry cannot be"
-    " moved, and `latest` says of no customer what runs there.",
+    aws="A version of a product is a fixed set of images, which AWS scans when it is added; a tag that moves names"
+    " another image later.",
     source=ADD_VERSION,
     fix="Tag the image with its version: `registry/repository:1.2.3`.",
 )

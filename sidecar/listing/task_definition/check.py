@@ -2,6 +2,7 @@
 
 Invariants:
 - What breaks gate or metering is decided by `taskdef` alone; there are no such rules here.
+- A container whose ENTRYPOINT alone runs `exec` looks as if nothing held it back: no image is read here.
 - A task without a sidecar of its own may wait for another workload's: a container runs `wait`, and the product starts
   on its SUCCESS.
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from sidecar.errors import Problem
@@ -33,6 +34,7 @@ SIZE_MAX: Final = 1 << 20
 """Bytes. ECS takes 64 KiB."""
 WAIT: Final = "wait"
 SUCCESS: Final = "SUCCESS"
+HEALTHY: Final = "HEALTHY"
 LINES_MAX: Final = 128 << 10
 """Bytes of a text in which fields are looked for; of a larger one no line is named."""
 PLACEHOLDER: Final = re.compile(r"<[^>]*>|\$\{[^}]*\}|\{\{.*\}\}")
@@ -116,14 +118,15 @@ class _Task:
         if NAME not in self._at:
             yield from self._waiting()
             return
-        gated = [one["name"] for one in self._containers if one["name"] != NAME and _waits_for(one, NAME, "HEALTHY")]
+        others = [one for one in self._containers if one["name"] != NAME]
+        waiting = [one["name"] for one in others if _waits_for(one, NAME, HEALTHY)]
+        gated = waiting or [one["name"] for one in others if _runs_exec(one)]
         if not gated:
-            message = f"No container has dependsOn {NAME} with the condition HEALTHY."
+            message = f"No container has dependsOn {NAME} with {HEALTHY}, and none runs `entitlement-sidecar exec`."
             yield self._finding(rules.GATED, "containerDefinitions", message)
-            gated = [one["name"] for one in self._containers if one["name"] != NAME][:1]
-        yield from self._ungated({NAME, *gated})
-        if gated:
-            yield from self._rendered(gated)
+        yield from self._ungated({NAME, *gated, *(one["name"] for one in others if _runs_exec(one))})
+        if others:
+            yield from self._rendered(gated or [others[0]["name"]])
 
     def _waiting(self) -> Iterator[Finding]:
         """Yield what is wrong where another workload's sidecar is waited for, or none is."""
@@ -198,8 +201,19 @@ class _Task:
 
 
 def _runs_wait(container: Json) -> bool:
-    command = container.get("command")
-    return isinstance(command, list) and command[:1] == [WAIT]
+    words = _words(container)
+    return words[:1] == [WAIT] or words[:2] == [NAME, WAIT]
+
+
+def _runs_exec(container: Json) -> bool:
+    return _words(container)[:2] == [NAME, "exec"]
+
+
+def _words(container: Json) -> list[str]:
+    """Return what a container runs, the program by its name alone."""
+    lists = (container.get(field) for field in ("entryPoint", "command"))
+    words = [str(word) for one in lists if isinstance(one, list) for word in one]
+    return [PurePosixPath(word).name for word in words[:1]] + words[1:]
 
 
 def _waits_for(container: Json, name: str, condition: str) -> bool:

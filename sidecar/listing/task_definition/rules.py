@@ -68,7 +68,8 @@ TAG: Final = Rule(
     id="task-image-tag",
     severity=Severity.WARNING,
     title="Each image has a tag that stays",
-    aws="Each version of a product names its images by a tag of its own; `latest` says of no customer what runs there.",
+    aws="A version of a product is a fixed set of images, which AWS scans when it is added; a tag that moves names"
+    " another image later.",
     source=ADD_VERSION,
     fix="Name the image by the tag of its version, or by its digest.",
 )

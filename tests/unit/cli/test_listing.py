@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.parser import run
+from sidecar.listing.image.rules import OF_FILES
+from sidecar.listing.manifest.rules import RULES as MANIFEST_RULES
+from tests.unit.listing.image.support import Layout
 
 CODE = "8f7k2m1q9w3e5r7t0y2u4i6o8"
 Capture = pytest.CaptureFixture[str]
@@ -45,10 +48,14 @@ def test_findings_end_with_1_and_notes_alone_with_0(bad: Path, good: Path, capsy
     assert out.splitlines()[-1].startswith("0 errors, 2 warnings, 4 notes; 14 rules checked")
 
 
-def test_strict_ends_with_1_for_a_note(good: Path) -> None:
-    assert code("--manifest", good, "--strict") == 1
-    ignored = ("--ignore", "manifest-unsigned-check", "--ignore", "manifest-open-settings")
-    assert code("--manifest", good, "--strict", *ignored) == 0
+def test_strict_ends_with_1_where_a_rule_could_not_be_checked(good: Path, tmp_path: Path) -> None:
+    image = Layout(tmp_path / "image").image(b"\x28\xb5\x2f\xfd zstd").written()
+    assert code("--manifest", good, "--strict") == 0
+    assert code("--manifest", good, "--image", image) == 0
+    assert code("--manifest", good, "--image", image, "--strict") == 1
+    ids = [rule.id for rule in (*OF_FILES, *MANIFEST_RULES)]
+    ignored = [word for id_ in ids for word in ("--ignore", id_)]
+    assert code("--manifest", good, "--image", image, "--strict", *ignored) == 0
 
 
 def test_what_is_ignored_is_counted(bad: Path, capsys: Capture) -> None:

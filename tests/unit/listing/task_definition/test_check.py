@@ -192,3 +192,12 @@ def test_a_field_of_a_wrong_type_is_a_finding_or_passed_over(value: object, tmp_
             checked(tmp_path, definition)
             remove = [one for one in definition["containerDefinitions"] if one["name"] == "app"]
             checked(tmp_path, {**definition, "containerDefinitions": remove})
+
+
+def test_a_container_that_runs_exec_is_held_back_by_it(tmp_path: Path) -> None:
+    definition = copy.deepcopy(GOOD)
+    app = container(definition)
+    del app["dependsOn"]
+    assert rules.GATED in {one.rule for one in checked(tmp_path, definition).findings}
+    app["entryPoint"] = ["/usr/local/bin/entitlement-sidecar", "exec", "--", "/app"]
+    assert {one.rule for one in checked(tmp_path, definition).findings} == {rules.ADVICE}
