@@ -84,7 +84,7 @@ def _location(target: Target, finding: Finding) -> Json:
 def _uri(path: str) -> str:
     """Return a relative reference; a path outside of where the command runs stays as it is written."""
     relative = os.path.relpath(path) if os.path.isabs(path) else os.path.normpath(path)
-    return quote(path if relative.startswith("..") else relative).removeprefix("./")
+    return quote(path if relative.startswith("..") else relative, errors="surrogateescape").removeprefix("./")
 
 
 def _fingerprint(target: Target, finding: Finding) -> str:

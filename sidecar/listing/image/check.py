@@ -7,12 +7,15 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from sidecar.listing.finding import Checked, Finding, NotChecked
 from sidecar.listing.image import configuration, contents, engine, filesystem, layers, manifests, platforms, rules
 from sidecar.listing.image.manifests import Image
 from sidecar.listing.image.store import Store, Unreadable
 from sidecar.listing.manifest.rules import RULES as MANIFEST_RULES
+
+SAVE_ALL: Final = "Give all of them: `skopeo copy --all docker://NAME oci:DIR`, or the `type=oci` output of BuildKit."
 
 
 def check(name: str) -> Checked:
@@ -23,13 +26,16 @@ def check(name: str) -> Checked:
         with engine.found(name) as opened:
             images = manifests.images_of(opened)
             found += platforms.find(images, name)
+            if images.missing:
+                reason = f"{', '.join(images.missing)}: the index has it, and its files are not here. {SAVE_ALL}"
+                not_checked[rules.READABLE.id] = NotChecked(rule=rules.READABLE, reason=reason)
             for image in images.images:
                 for one in _image(opened, image):
                     if isinstance(one, Finding):
                         found.append(one)
                     else:
                         not_checked.setdefault(one.rule.id, one)
-    except Unreadable as exc:
+    except (Unreadable, OSError) as exc:
         found.append(Finding(rule=rules.READABLE, message=f"The image cannot be read: {exc}"))
         return Checked(findings=found, complete=False)
     return Checked(findings=found, not_checked=list(not_checked.values()))

@@ -75,6 +75,8 @@ class Images:
     images: list[Image] = field(default_factory=list)
     attestations: list[str] = field(default_factory=list)
     """Digest of each manifest that is an attestation, with what tells it."""
+    missing: list[str] = field(default_factory=list)
+    """Platforms that the index announces and whose files are not here, as `docker save` leaves them out."""
     names: list[str] = field(default_factory=list)
     """Names with tags that the archive records."""
     indexed: bool = False
@@ -156,17 +158,21 @@ def _read_index(store: Store, index: Json, found: Images, depth: int) -> None:
 
 def _read_manifest(store: Store, entry: Json, found: Images) -> None:
     digest = str(entry.get("digest"))
-    manifest = checked_mapping(document(store, blob(digest), digest), digest)
     announced = mapping(entry.get("platform"))
+    name = platform_name(announced) if announced else ""
+    if name == "unknown/unknown":
+        found.attestations.append(f"{digest} (platform {name})")
+        return
+    if name and not store.has(blob(digest)):
+        found.missing.append(name)
+        return
+    manifest = checked_mapping(document(store, blob(digest), digest), digest)
     layers = tuple(_layer(one) for one in _layer_entries(manifest.get("layers"), digest))
     if any(one.media_type == IN_TOTO for one in layers):
         found.attestations.append(f"{digest} (layers of {IN_TOTO})")
-    elif announced and platform_name(announced) == "unknown/unknown":
-        found.attestations.append(f"{digest} (platform unknown/unknown)")
     else:
         config = mapping(manifest.get("config")).get("digest")
         document_ = checked_mapping(document(store, blob(config), str(config)), str(config))
-        name = platform_name(announced) if announced else ""
         found.images.append(Image(config=document_, layers=layers, announced=name))
 
 

@@ -30,7 +30,7 @@ def is_name(text: str) -> bool:
 
 
 def _architectures(images: Images) -> Iterator[Finding]:
-    there = sorted({image.announced or image.platform for image in images.images})
+    there = sorted({*images.missing, *(image.announced or image.platform for image in images.images)})
     shown = ", ".join(there)
     if not images.indexed:
         yield Finding(rule=rules.ONE_PLATFORM, message=f"It has {shown} alone, and no index.", seen=shown)

@@ -198,6 +198,7 @@ def test_rules_that_were_not_checked_are_notifications() -> None:
         ("a b/ü.yaml", "a%20b/%C3%BC.yaml"),
         ("a/../b.yaml", "b.yaml"),
         ("../b.yaml", "../b.yaml"),
+        ("\udcff.yaml", "%5Cudcff.yaml"),
         ("registry.example/shop:1", "registry.example/shop%3A1"),
     ],
 )

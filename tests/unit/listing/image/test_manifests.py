@@ -182,3 +182,23 @@ def test_the_digest_of_each_document_is_compared(tmp_path: Path) -> None:
     for blob in (path / "blobs/sha256").iterdir():
         assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
     assert check(str(path)).complete
+
+
+def test_a_platform_whose_files_are_not_here_is_said(tmp_path: Path) -> None:
+    """`docker save` keeps the whole index, and the files of one platform."""
+    made = Layout(tmp_path / "image").image({"a": b"x"}, platform="linux/amd64")
+    platform = {"os": "linux", "architecture": "arm64"}
+    made.entries.append({"mediaType": MANIFEST, "digest": GONE, "size": 1, "platform": platform})
+    unknown = {"os": "unknown", "architecture": "unknown"}
+    made.entries.append({"mediaType": MANIFEST, "digest": GONE, "size": 1, "platform": unknown})
+    found = check(str(made.written(below=True)))
+    assert [one.rule for one in found.findings] == [rules.ATTESTATIONS]
+    assert [(one.rule, "linux/arm64: the index has it" in one.reason) for one in found.not_checked] == [
+        (rules.READABLE, True)
+    ]
+
+
+def test_an_index_without_the_files_of_any_platform_cannot_be_read(tmp_path: Path) -> None:
+    platform = {"os": "linux", "architecture": "arm64"}
+    index = {"manifests": [{"mediaType": MANIFEST, "digest": GONE, "platform": platform}]}
+    assert not check(str(with_index(index)(tmp_path / "image"))).complete
