@@ -1,0 +1,71 @@
+"""Every block of YAML in the documentation is for a cluster, or says what it is for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.docs_snippets import Kind, Snippet, Unknown, kind_of, snippets
+
+ALL = snippets()
+NOT_APPLIED = {
+    "docs/howto/check-the-listing.md": "a workflow of GitHub",
+    "docs/howto/custom-pricing.md": "product.yaml, a file of the image",
+    "docs/howto/seal-your-product.md": "product.yaml, a file of the image",
+    "docs/reference/emulator.md": "a timeline of the emulator",
+}
+"""What no cluster is asked about, and what it is for."""
+TEMPLATES = {"helm/entitlement-sidecar/README.md": 3}
+"""Parts of a chart's templates; tests/chart renders each, and tests/e2e/test_newcomer.py installs the first."""
+
+
+@pytest.mark.parametrize("snippet", ALL, ids=lambda snippet: snippet.id)
+def test_every_block_of_yaml_has_a_kind(snippet: Snippet) -> None:
+    assert kind_of(snippet)
+
+
+def test_the_blocks_that_are_not_applied_are_these() -> None:
+    assert {one.page: one.reason for one in ALL if kind_of(one) is Kind.MARKED} == NOT_APPLIED
+
+
+def test_the_blocks_that_are_templates_are_these() -> None:
+    pages = [one.page for one in ALL if kind_of(one) is Kind.TEMPLATE]
+    assert {page: pages.count(page) for page in pages} == TEMPLATES
+
+
+def test_readme_and_the_guide_show_a_whole_pod() -> None:
+    whole = [one for one in ALL if kind_of(one) is Kind.OBJECTS and one.documents[0]["kind"] == "Pod"]
+    assert {"README.md", "docs/howto/eks.md"} <= {one.page for one in whole}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("apiVersion: v1\nkind: Pod\n---\napiVersion: v1\nkind: Service\n", Kind.OBJECTS),
+        ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", Kind.KUSTOMIZATION),
+        ("initContainers: []\nvolumes: []\n", Kind.POD),
+        ("annotations: {a: b}\n", Kind.METADATA),
+        ("probePort: 1\nresources: {}\n", Kind.VALUES),
+        ("entitlement: {probePort: 1}\n", Kind.ALIASED),
+        ("dependencies: []\n", Kind.CHART_FILE),
+        ("a: {{ .Values.b }}\n", Kind.TEMPLATE),
+        ("# Not applied: a workflow of GitHub\non: push\n", Kind.MARKED),
+    ],
+)
+def test_a_block_is_what_it_holds(text: str, kind: Kind) -> None:
+    assert kind_of(Snippet(page="x.md", number=1, text=text)) is kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "on: push\n",
+        "# Not applied:\non: push\n",
+        "on: push  # Not applied: a workflow\n",
+        "kind: Pod\n",
+        "- a list\n",
+        "shop: {probePort: 1, other: 2}\n",
+    ],
+)
+def test_a_block_of_another_form_has_to_say_what_it_is_for(text: str) -> None:
+    with pytest.raises(Unknown, match="Not applied: REASON"):
+        kind_of(Snippet(page="x.md", number=1, text=text))
