@@ -12,7 +12,7 @@ import pytest
 from sidecar.listing.chart import rules
 from sidecar.listing.chart.check import check
 from tests.chart.support import EXAMPLES, PARENT, ROOT, ran, tool
-from tests.unit.listing.chart.breaks import WITH_HELM, WITHOUT_HELM, Break
+from tests.unit.listing.chart.breaks import ADMITTED_WITH_HELM, WITH_HELM, WITHOUT_HELM, Break
 from tests.unit.listing.chart.good import REGISTRY, write
 
 
@@ -39,6 +39,11 @@ def test_the_good_chart_breaks_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", WITH_HELM, ids=lambda one: f"{one.rule}-{one.name}".replace(" ", "-"))
 def test_one_change_is_found_in_its_place(tmp_path: Path, broken: Break) -> None:
     assert set(found(write(tmp_path, broken.files))) == {(broken.rule, broken.path, broken.line)}
+
+
+@pytest.mark.parametrize("name", ADMITTED_WITH_HELM)
+def test_what_stands_next_to_a_rule_breaks_nothing(tmp_path: Path, name: str) -> None:
+    assert found(write(tmp_path, ADMITTED_WITH_HELM[name])) == []
 
 
 def test_each_rule_is_broken_by_a_test() -> None:

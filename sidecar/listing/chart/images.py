@@ -143,5 +143,5 @@ def _is_fixed(line: Line) -> bool:
     found = _IMAGE_LINE.fullmatch(line.text)
     if not found:
         return False
-    literal = found["value"].split(" #")[0]
+    literal = found["value"].split(" #")[0].replace("@sha256:", "")
     return bool(_LETTERS.search(literal)) or any(_LETTERS.search(one) for one in line.strings_of(_FALLBACKS))

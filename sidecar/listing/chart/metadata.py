@@ -29,6 +29,15 @@ DESCRIBED: Final = Rule(
     source=CATALOG,
     fix="Write apiVersion: v2, name, version: MAJOR.MINOR.PATCH and type: application.",
 )
+KUBE_VERSION: Final = Rule(
+    id="chart-kube-version",
+    severity=Severity.ERROR,
+    title="kubeVersion admits the versions of EKS",
+    aws="A rule of Helm: EKS writes its versions as v1.33.4-eks-99bf92d, which is a pre-release by SemVer: >=1.29 does "
+    "not admit it. helm template does not show it; the customer's helm install fails.",
+    source=HELM_CHARTS,
+    fix='Write kubeVersion: ">=1.29.0-0".',
+)
 INSIDE: Final = Rule(
     id="chart-dependency-inside",
     severity=Severity.ERROR,
@@ -56,10 +65,10 @@ CONDITION: Final = Rule(
 )
 SIZE: Final = Rule(
     id="chart-size",
-    severity=Severity.ERROR,
+    severity=Severity.WARNING,
     title="An installed release fits into a Secret",
     aws="A rule of Helm: `helm install`, and with it AWS's Quick Launch, keeps the chart in one Secret, which "
-    "Kubernetes limits to 1 MiB.",
+    "Kubernetes limits to 1 MiB. The size is estimated.",
     source=OBJECT_SIZE,
     fix="List what is not needed at the customer's in .helmignore.",
 )
@@ -71,7 +80,7 @@ SET: Final = Rule(
     source=USAGE,
     fix="Show the same as a values file and `helm install --values FILE`.",
 )
-RULES: Final = (DESCRIBED, INSIDE, VENDORED, CONDITION, SIZE, SET)
+RULES: Final = (DESCRIBED, KUBE_VERSION, INSIDE, VENDORED, CONDITION, SIZE, SET)
 
 RELEASE_BYTES_MAX: Final = 1 << 20
 """Of a Secret's data."""
@@ -85,6 +94,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Yield what Chart.yaml, the packed size and the texts break."""
     for chart in subject.charts:
         yield from _described(subject, chart)
+        yield from _kube_version(subject, chart)
         yield from _dependencies(subject, chart)
     yield from _size(subject)
     yield from _texts(subject)
@@ -102,6 +112,15 @@ def _described(subject: Subject, chart: Chart) -> Iterator[Finding]:
         value = fields.get(name)
         message = f"{name} is missing." if value is None else f"{name} is {value!r}."
         yield subject.finding(DESCRIBED, path, message, line=chart.metadata.line((name,)), place=name)
+
+
+def _kube_version(subject: Subject, chart: Chart) -> Iterator[Finding]:
+    """Yield a constraint without a pre-release in it: Masterminds/semver then admits none."""
+    said = chart.fields.get("kubeVersion")
+    if said and "-" not in str(said):
+        line = chart.metadata.line(("kubeVersion",))
+        message = f"kubeVersion {said} admits no version with a suffix."
+        yield subject.finding(KUBE_VERSION, f"{chart.directory}{METADATA}", message, line=line, seen=str(said))
 
 
 def _dependencies(subject: Subject, chart: Chart) -> Iterator[Finding]:

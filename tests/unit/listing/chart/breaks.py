@@ -64,6 +64,7 @@ WITHOUT_HELM: list[Break] = [
     in_file("chart-metadata", "version no SemVer", CHART, "version: 1.4.0", "version: 1.4"),
     in_file("chart-metadata", "apiVersion v1", CHART, "apiVersion: v2", "apiVersion: v1"),
     in_file("chart-metadata", "library", CHART, "type: application", "type: library"),
+    in_file("chart-kube-version", "no suffix", CHART, "type:", "kubeVersion: '>=1.29.0'\ntype:"),
     in_file("chart-dependency-inside", "https", CHART, "file://charts/cache", "https://example.com/charts", "https:"),
     in_file("chart-dependency-inside", "oci", CHART, "file://charts/cache", "oci://example.com/charts", "oci:"),
     in_file("chart-dependency-inside", "outside", CHART, "file://charts/cache", "file://../cache", "file:"),
@@ -270,7 +271,7 @@ WITH_HELM: list[Break] = [
     Break(
         rule="chart-helm-template",
         name="kubeVersion",
-        files=changed(CHART, "type:", "kubeVersion: '>=1.99'\ntype:"),
+        files=changed(CHART, "type:", "kubeVersion: '>=1.99-0'\ntype:"),
         path=CHART,
     ),
     Break(rule="chart-workload", name="stateful", files=no_workload(), path=CHART),
@@ -345,3 +346,93 @@ WITH_HELM: list[Break] = [
         path=VALUES,
     ),
 ]
+
+
+def admitted(path: str, old: str, new: str, *others: tuple[str, str]) -> Files:
+    """Return a change of one file, and further ones of the same, that break nothing."""
+    files = dict(changed(path, old, new))
+    text = files[path]
+    assert isinstance(text, str)
+    for before, after in others:
+        assert before in text
+        text = text.replace(before, after)
+    return {**files, path: text}
+
+
+ADMITTED: Mapping[str, Files] = {
+    "a digest for a tag": admitted(VALUES, 'tag: "1.4.0"', f"digest: sha256:{'0' * 64}"),
+    "the whole name in the repository": admitted(
+        VALUES, f"  registry: {REGISTRY}\n  repository: acme/shop\n", f"  repository: {REGISTRY}/acme/shop\n"
+    ),
+    "registry, repository and tag in one": admitted(
+        VALUES,
+        f'  registry: {REGISTRY}\n  repository: acme/shop\n  tag: "1.4.0"\n',
+        f"  repository: {REGISTRY}/acme/shop:1.4.0\n",
+    ),
+    "an image that is switched off": admitted(VALUES, "replicas: 2", "toolsImage: ''"),
+    "a repository of git": admitted(VALUES, "replicas: 2", "source:\n  repository: https://example.com/shop.git"),
+    "a comment of YAML with an image": admitted(
+        DEPLOYMENT, "      containers:", "      # was docker.io/x/y:1\n      containers:"
+    ),
+    "a file that names no container": {MORE: f"{MAP}data:\n  image:\n    title: cover\n"},
+    "the release in words": admitted(NOTES, "Next", ".Release.Service is not used. Next"),
+    "the release in a comment": admitted(NOTES, "Next", "{{- /* .Release.Service */ -}} Next"),
+    "the release in a string": admitted(NOTES, "Next", '{{ "of .Release.Service" }} Next'),
+    "a value called Release": admitted(
+        NOTES, "Next", "{{ .Values.Release.Service }} {{ (index .Values.Release 0).Service }} Next"
+    ),
+    "a field called like one of the release": admitted(
+        NOTES, "Next", "{{ with .Values.image }}{{ .Service }}{{ end }} Next"
+    ),
+    "the name in a with": admitted(NOTES, "Next", "{{ with .Release }}{{ .Name }}{{ .Namespace }}{{ end }} Next"),
+    "the release handed on as Release": admitted(NOTES, "Next", '{{ include "x" (dict "Release" .Release) }} Next'),
+    "a value called lookup": admitted(NOTES, "Next", "{{ .Values.lookup }} Next"),
+    "a built-in API": admitted(NOTES, "Next", '{{ .Capabilities.APIVersions.Has "batch/v1/CronJob" }} Next'),
+    "one of Kubernetes' own k8s.io": admitted(
+        NOTES, "Next", '{{ .Capabilities.APIVersions.Has "networking.k8s.io/v1" }} Next'
+    ),
+    "the version of Kubernetes": admitted(NOTES, "Next", "{{ .Capabilities.KubeVersion.Version }} Next"),
+    "functions of Helm 3.8.1": admitted(
+        NOTES, "Next", "{{ toYaml .Values | fromYaml | mustToJson | fromJson | keys | len }} Next"
+    ),
+    "else if": admitted(NOTES, "Next", "{{ if .a }}{{ else if .b }}{{ else }}{{ end }} Next"),
+    "a namespace in a selector": {MORE: f"{MAP}data:\n  namespaceSelector: all\n"},
+    "another flag that begins with --set": admitted("README.md", "--values FILE", "--values FILE --settle"),
+    "a property with another's name": property_("x", "x", f'"tokenSecretName": {{{PROPERTY}}}').files,
+    "a number called like a secret": property_(
+        "x", "x", '"tokens": {"type": "integer", "description": "How many."}'
+    ).files,
+    "the default that values have": property_("x", "x", f'"replicas": {{{PROPERTY}, "default": 2}}').files,
+    "a schema that is open": admitted(SCHEMA, '"additionalProperties": false', '"additionalProperties": true'),
+    "the name of a secret": admitted(
+        VALUES, "replicas: 2", "passwordSecretName: shop\nsecret: shop\ntokenFile: /run/token"
+    ),
+    "an empty secret": admitted(VALUES, "replicas: 2", "adminPassword: ''"),
+    "an alias": admitted(
+        CHART, "  - name: cache\n", "  - name: cache\n    alias: store\n", ("cache.enabled", "store.enabled")
+    )
+    | admitted(VALUES, "cache:\n", "store:\n")
+    | admitted(SCHEMA, '"cache"', '"store"'),
+    "what .helmignore names": {".helmignore": "*.bak\n/docs/\n", "templates/x.yaml.bak": "{{ .Release.Service }}"},
+    "a picture": {"docs/shop.png": b"\x89PNG\0\xff"},
+}
+"""What stands next to a rule and does not break it."""
+ADMITTED_WITH_HELM: Mapping[str, Files] = {
+    "both architectures": in_pod("x", "x", TERMS.format(operator="In", values="amd64, arm64"), "arch").files,
+    "an operating system": in_pod("x", "x", "      nodeSelector: {kubernetes.io/os: linux}\n").files,
+    "a set for each architecture": {
+        CACHE: GOOD[CACHE].replace("    spec:\n", "    spec:\n      nodeSelector: {kubernetes.io/arch: amd64}\n"),
+        "charts/cache/templates/arm.yaml": GOOD[CACHE]
+        .replace("    spec:\n", "    spec:\n      nodeSelector: {kubernetes.io/arch: arm64}\n")
+        .replace("-cache", "-cache-arm"),
+    },
+    "definitions alone": {"crds/shelf.yaml": CUSTOM},
+    "a custom resource alone": {MORE: SHELF},
+    "a namespace that is the release's": {
+        MORE: "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {{ .Release.Namespace }}\n"
+    },
+    "a role with names": {MORE: f"{ROLE}  - {{apiGroups: [apps], resources: [daemonsets], verbs: [get, list]}}\n"},
+    "a version with a suffix": changed(CHART, "type:", "kubeVersion: '>=1.29.0-0'\ntype:"),
+    "a user that is not root": changed(DEPLOYMENT, "runAsNonRoot: true", "runAsUser: 10001"),
+}
+"""The same of what is rendered."""

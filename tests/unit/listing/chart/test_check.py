@@ -9,7 +9,7 @@ import pytest
 from sidecar.listing.chart import rules
 from sidecar.listing.chart.check import check
 from sidecar.listing.finding import Checked
-from tests.unit.listing.chart.breaks import WITHOUT_HELM, Break
+from tests.unit.listing.chart.breaks import ADMITTED, WITHOUT_HELM, Break
 from tests.unit.listing.chart.good import write
 
 
@@ -31,6 +31,12 @@ def test_one_change_is_one_finding_in_its_place(tmp_path: Path, broken: Break) -
     chart = write(tmp_path, broken.files)
     found = [(one.rule.id, one.file, one.line) for one in of(chart).findings]
     assert found == [(broken.rule, f"{chart}/{broken.path}", broken.line)]
+
+
+@pytest.mark.parametrize("name", ADMITTED)
+def test_what_stands_next_to_a_rule_breaks_nothing(tmp_path: Path, name: str) -> None:
+    found = of(write(tmp_path, ADMITTED[name])).findings
+    assert [(one.rule.id, one.file, one.line, one.message) for one in found] == []
 
 
 def test_without_helm_what_is_rendered_is_not_checked(tmp_path: Path) -> None:
