@@ -16,11 +16,11 @@ from sidecar.listing.chart import rendered
 from sidecar.listing.chart.chart import METADATA, VALUES
 from sidecar.listing.chart.helm import VERSIONS, Helm, Run
 from sidecar.listing.chart.manifests import Manifest, containers, parse, pods
-from sidecar.listing.chart.references import MARKETPLACE
 from sidecar.listing.chart.sources import ADD_ON, CATALOG, STRUCTURE, VERSION
 from sidecar.listing.chart.subject import Subject
 from sidecar.listing.chart.yaml_text import Path as ValuePath
 from sidecar.listing.finding import Finding
+from sidecar.listing.registry import MARKETPLACE
 from sidecar.listing.rule import Rule, Severity
 
 LINT: Final = Rule(

@@ -14,11 +14,12 @@ from typing import Final
 
 from sidecar.listing.chart.chart import Template
 from sidecar.listing.chart.lines import Line, lines
-from sidecar.listing.chart.references import MARKETPLACE, REPOSITORY, ImageValue, Reference, in_values
+from sidecar.listing.chart.references import REPOSITORY, ImageValue, in_values
 from sidecar.listing.chart.sources import ADD_ON, CATALOG, STRUCTURE
 from sidecar.listing.chart.subject import Subject
 from sidecar.listing.chart.template_uses import UseKind
 from sidecar.listing.finding import Finding
+from sidecar.listing.registry import MARKETPLACE, Reference
 from sidecar.listing.rule import Rule, Severity
 
 IN_VALUES: Final = Rule(

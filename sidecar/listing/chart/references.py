@@ -13,24 +13,12 @@ from typing import Final
 
 from sidecar.listing.chart.values import Values
 from sidecar.listing.chart.yaml_text import Path
+from sidecar.listing.registry import Reference, reference
 
-MARKETPLACE: Final = "709825985650.dkr.ecr.us-east-1.amazonaws.com"
-"""The registry of AWS Marketplace. A product's repositories are SELLER/REPOSITORY in it."""
 REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+")
 """As AWS Marketplace makes them: the seller's name, then the repository's."""
 _KEY: Final = re.compile(r"(?:.*[a-z0-9])?Image|image")
 _SINGLE: Final = re.compile(r"[\w.-]+(?::\d+)?(?:/[\w.-]+)*(?::[\w.-]+)?(?:@sha256:[0-9a-f]+)?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """An image, as a container names it."""
-
-    host: str
-    """Empty: Docker Hub."""
-    path: str
-    tag: str
-    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +36,6 @@ class ImageValue:
     def reference(self) -> Reference:
         """Return its parts."""
         return reference(self.text)
-
-
-def reference(text: str) -> Reference:
-    """Return the parts of a reference."""
-    rest, _, digest = text.partition("@")
-    head, colon, tag = rest.rpartition(":")
-    if not colon or "/" in tag:
-        head, tag = rest, ""
-    first, slash, path = head.partition("/")
-    host = first if slash and (re.search(r"[.:]", first) or first == "localhost") else ""
-    return Reference(host=host, path=path if host else head, tag=tag, digest=digest)
 
 
 def in_values(values: Values) -> Iterator[ImageValue]:

@@ -12,12 +12,13 @@ from typing import Final
 from sidecar.listing.chart import images
 from sidecar.listing.chart.helm import NAMESPACE
 from sidecar.listing.chart.manifests import Manifest, Object, containers, mapping, pods
-from sidecar.listing.chart.references import Reference, in_values, reference
+from sidecar.listing.chart.references import in_values
 from sidecar.listing.chart.sources import ADD_ON, SECURITY
 from sidecar.listing.chart.subject import Subject
 from sidecar.listing.chart.template_rules import ANNOTATION, HOOK
 from sidecar.listing.chart.template_rules import NAMESPACE as NAMESPACE_RULE
 from sidecar.listing.finding import Finding
+from sidecar.listing.registry import Reference, reference
 from sidecar.listing.rule import Rule, Severity
 
 WORKLOAD: Final = Rule(

@@ -19,7 +19,7 @@ from typing import Final
 
 from sidecar.errors import Problem
 from sidecar.listing.finding import Checked, Finding
-from sidecar.listing.registry import MARKETPLACE_EXAMPLE, in_marketplace, moving_tag
+from sidecar.listing.registry import MARKETPLACE, in_marketplace, moving_tag
 from sidecar.listing.rule import Rule
 from sidecar.listing.secret_values import secret_kind
 from sidecar.listing.task_definition import rules
@@ -175,7 +175,7 @@ class _Task:
             yield self._finding(rules.REGISTRY, place, f"The image {name!r} is a placeholder: fill it in.", name)
             return
         if not in_marketplace(name):
-            message = f"The image {name!r} is not in AWS Marketplace's registry, as {MARKETPLACE_EXAMPLE} is."
+            message = f"The image {name!r} is not in AWS Marketplace's registry, {MARKETPLACE}/SELLER/REPOSITORY."
             yield self._finding(rules.REGISTRY, place, message, name)
         if moving := moving_tag(name):
             yield self._finding(rules.TAG, place, f"The image {name!r} has {moving}.", name)
