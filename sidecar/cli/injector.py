@@ -28,7 +28,8 @@ PORT: Final = 9443
 LEVELS: Final = ("debug", "info", "warning", "error")
 ROTATE_SECONDS: Final = 30 * 24 * 3600.0
 SETTLE_SECONDS: Final = 600.0
-DRAIN_SECONDS: Final = 5.0
+DRAIN_SECONDS: Final = 15.0
+"""A Service leads here for a moment more, longer on a busy node. The pod's grace is 30."""
 LEAST: Final = {"rotate_seconds": 1.0, "settle_seconds": 1.0, "drain_seconds": 0.0}
 API_SERVER: Final = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
 
