@@ -60,7 +60,7 @@ class ClusterApi:
             def do_PATCH(self) -> None:
                 api.serve(self)
 
-            do_POST = do_GET = do_PATCH
+            do_POST = do_GET = do_PUT = do_PATCH
 
             def log_message(self, *_: Any) -> None: ...
 
