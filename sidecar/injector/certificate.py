@@ -1,7 +1,7 @@
 """Make the certificates with which the API server recognises the injector.
 
 Invariants:
-- Keys are ECDSA on P-256. The key of a server's certificate never leaves the process.
+- Keys are ECDSA on P-256. The key of a server's certificate is kept nowhere.
 - Certificates are valid from an hour ago: the API server's clock may be behind ours.
 
 Sources: RFC 5280; Kubernetes, "Dynamic Admission Control" (the server's name is `<service>.<namespace>.svc`).

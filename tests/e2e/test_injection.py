@@ -168,10 +168,10 @@ def test_what_cannot_be_injected_is_refused_with_the_reason(installed: Callable[
     part_of = {"entitlement-sidecar.io/part-of": "another"}
     deploy(shop, "clash", ASKS, **part_of)
     deploy(shop, "typo", {"entitlement-sidecar.io/inject": "yes"})
-    deploy(shop, "missing", {**ASKS, "entitlement-sidecar.io/containers": "produkt"})
+    deploy(shop, "missing", {**ASKS, "entitlement-sidecar.io/containers": "web"})
     refused(shop, "clash", "part-of: 'another', and the sidecar needs 'injector-entitlement'. Remove it")
     refused(shop, "typo", "entitlement-sidecar.io/inject is 'yes'. Write \"true\"")
-    refused(shop, "missing", "'produkt', which the pod has not. It has product")
+    refused(shop, "missing", "'web', which the pod has not. It has product")
 
 
 def test_while_no_injector_runs_annotated_pods_wait_and_others_do_not(installed: Callable[..., Installed]) -> None:
