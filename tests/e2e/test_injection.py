@@ -258,5 +258,7 @@ def test_an_upgrade_keeps_what_the_api_server_trusts_and_an_uninstall_leaves_not
     run("helm", "uninstall", "injector", "--namespace", there.home.name, "--wait")
     for kind in ("mutatingwebhookconfigurations", "clusterroles", "clusterrolebindings"):
         assert there.home.name not in run("kubectl", "get", kind, "--output", "name")
-    assert there.home.get("all,secrets,configmaps")["items"] == []
+    kinds = "all,secrets,configmaps,serviceaccounts,roles,rolebindings,poddisruptionbudgets"
+    ours = "app.kubernetes.io/instance=injector"
+    eventually(lambda: not there.home.get(kinds, "--selector", ours)["items"], saying="nothing left")
     assert inits(dry_run(shop, "afterwards", ASKS)) == []
