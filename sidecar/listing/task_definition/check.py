@@ -38,6 +38,7 @@ HEALTHY: Final = "HEALTHY"
 LINES_MAX: Final = 128 << 10
 """Bytes of a text in which fields are looked for; of a larger one no line is named."""
 PLACEHOLDER: Final = re.compile(r"<[^>]*>|\$\{[^}]*\}|\{\{.*\}\}")
+KEYS_OF_AWS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 ROOT: Final = re.compile(r"root|0+")
 
 
@@ -198,6 +199,11 @@ class _Task:
             if kind := secret_kind(variable, value):
                 place = self._place(container["name"], f"environment[{at}]")
                 yield self._finding(rules.SECRETS, place, f"The variable {variable} has {kind}.", variable)
+        for at, one in enumerate(container.get("secrets", [])):
+            if (variable := str(one.get("name", ""))) in KEYS_OF_AWS:
+                place = self._place(container["name"], f"secrets[{at}]")
+                message = f"The container is given {variable}; its access to AWS is the role of the task."
+                yield self._finding(rules.SECRETS, place, message, variable)
 
 
 def _runs_wait(container: Json) -> bool:

@@ -201,3 +201,15 @@ def test_a_container_that_runs_exec_is_held_back_by_it(tmp_path: Path) -> None:
     assert rules.GATED in {one.rule for one in checked(tmp_path, definition).findings}
     app["entryPoint"] = ["/usr/local/bin/entitlement-sidecar", "exec", "--", "/app"]
     assert {one.rule for one in checked(tmp_path, definition).findings} == {rules.ADVICE}
+
+
+def test_keys_of_aws_are_found_wherever_they_come_from(tmp_path: Path) -> None:
+    def from_a_secret(one: Json) -> None:
+        container(one)["secrets"] = [
+            {"name": "DB_PASSWORD", "valueFrom": "arn:aws:ssm:x"},
+            {"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": "arn:aws:ssm:y"},
+        ]
+
+    assert [one.place for one in found(tmp_path, from_a_secret, rules.SECRETS)] == [
+        "containerDefinitions[1].secrets[1]"
+    ]
