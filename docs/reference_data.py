@@ -244,6 +244,7 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "metering.stopped": "The final flush is over. `running_hour` says whether the running hour was sealed.",
     "ledger.unused": "No dimension is set, and these ledgers stand in the state directory. Usage that waits in them is"
     " not billed.",
+    "listener.file_not_written": "Ports are free ones, and the file with them could not be written (state directory).",
     "listener.exposed": "The product's listener is reachable from outside the pod or task, and no token is set.",
     "pricing.mixed": "Dimensions are set, and AWS is asked by `RegisterUsage`. AWS names the two as alternatives.",
     "proof.refused": "AWS did not sign the product's nonce, or what it signed did not verify. The gate stays as it is.",

@@ -18,16 +18,20 @@ import reference_data as data
 import reference_tables
 import source_scan
 
+from sidecar import address_file
 from sidecar.api import probes, push
 from sidecar.api.flask_app import application
 from sidecar.api.operations import OPERATIONS, refusals
 from sidecar.api.operations.schemas import STATUS
 from sidecar.api.router import PRE_STOP
+from sidecar.app import addresses
 from sidecar.cli.parser import build_parser
 from sidecar.errors import Exit
 from sidecar.ledger import kept_file, live_copy, opening, volume
 from sidecar.ledger import records as ledger_records
+from sidecar.server import listeners
 from sidecar.settings import SETTINGS
+from tests.fakes.config import settings
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -306,6 +310,10 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
         kept_file.replace(kept_file.answer_path(tmp_path, "w"), "{}")
         kept_file.replace(kept_file.pass_path(tmp_path, "w"), "{}")
         kept_file.spare_workload_id(tmp_path)
+        free = settings(probe_bind="127.0.0.1:0", state_dir=str(tmp_path))
+        listening = listeners.listen(free, backlog=None)
+        addresses.publish(tmp_path / address_file.DEFAULT_NAME, free, listening, "0" * 32)
+        listeners.close(listening)
         volume.beside(path, 1).touch(mode=0o600)
         with live_copy.copied(path, path):
             modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}

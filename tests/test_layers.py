@@ -48,6 +48,8 @@ LEVELS = {
     "log": 1,
     "termination_log": 1,
     "restart_state": 1,
+    "address_file": 1,
+    "directory_lock": 1,
     "strict_json": 1,
     "printable": 0,
     "secret_forms": 0,

@@ -16,6 +16,7 @@ from typing import Final
 
 from sidecar import log, termination_log
 from sidecar.api.reply import API
+from sidecar.app import addresses
 from sidecar.child import process
 from sidecar.child.forked_read import read_document
 from sidecar.child.process import ChildProcess
@@ -40,7 +41,8 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
     try:
         settings = Settings.load(env, flags, manifest, read_document)
         log.start(settings.log_level.value)
-        listening = listeners.listen(settings)
+        instance = os.urandom(16).hex()
+        listening = _listen(settings, instance)
     except SettingsError as exc:
         termination_log.note(_note_path(env, flags), str(exc))
         raise
@@ -53,12 +55,25 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
         _warn_of_unsigned_answers(settings, env)
         for name in FOREIGN:
             os.environ.pop(name, None)
-        return _serve(settings, listening, restart_state, request, first)
+        return _serve(settings, listening, instance, restart_state, request, first)
     finally:
         if os.getpid() == master:
             listeners.close(listening)
         first.kill_if_running()
         log.LINES.drain(DRAIN_SECONDS)
+
+
+def _listen(settings: Settings, instance: str) -> tuple[Listening, ...]:
+    """Bind every socket, and write where they are if a file is wanted. Raises SettingsError."""
+    where = addresses.file_of(settings)
+    listening = listeners.listen(settings, earlier=addresses.earlier_ports(where) if where else {})
+    if where:
+        try:
+            addresses.publish(where, settings, listening, instance)
+        except SettingsError:
+            listeners.close(listening)
+            raise
+    return listening
 
 
 def _note_path(env: Mapping[str, str], flags: Mapping[str, str]) -> Path:
@@ -128,6 +143,7 @@ def _warn_of_exposure(settings: Settings, listening: Sequence[Listening]) -> Non
 def _serve(
     settings: Settings,
     listening: Sequence[Listening],
+    instance: str,
     restart_state: RestartState,
     request: CheckRequest,
     first: ChildProcess,
@@ -147,7 +163,7 @@ def _serve(
     master = os.getpid()
     try:
         hosts = [one.host for one in settings.api_bind if isinstance(one, Address)]
-        admission = Admission([*settings.api_hosts, *hosts], settings.api_token)
+        admission = Admission([*settings.api_hosts, *hosts], settings.api_token, instance)
         GunicornApp(
             Sidecar(settings, restart_state, request, first), listening, admission, settings.flush_seconds
         ).run()

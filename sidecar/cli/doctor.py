@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from sidecar.cli import local_client
+from sidecar.cli import endpoint, local_client
 from sidecar.cli.commands import Commands
 from sidecar.cli.progress import Progress
 from sidecar.errors import Exit
@@ -90,15 +90,14 @@ def table(document: Mapping[str, object]) -> str:
 
 def read_status(manifest: Path) -> Mapping[str, object]:
     """Return the status of the sidecar of this container. Raises OSError, ValueError or SettingsError."""
-    addresses = local_client.listener_addresses("api_bind", str(manifest))
-    headers = local_client.authorization(str(manifest))
-    status, found = local_client.get_json(addresses, "GET /v1/status", STATUS_SECONDS, headers)
+    where = endpoint.api(str(manifest))
+    headers = where.headers() | local_client.authorization(str(manifest))
+    status, found = local_client.get_json(where.addresses, "GET /v1/status", STATUS_SECONDS, headers)
     if status != 200:
-        raise ValueError(f"{local_client.shown(addresses[0])} answers {status} ({found.get('reason')})")
+        raise ValueError(f"{where.shown} answers {status} ({found.get('reason')})")
     return found
 
 
 def read_gate(manifest: Path) -> tuple[int, Mapping[str, object]]:
-    """Return status and body of `/entitled`. Raises what `read_status` raises."""
-    addresses = local_client.listener_addresses("probe_bind", str(manifest))
-    return local_client.get_json(addresses, "GET /entitled", STATUS_SECONDS)
+    """Return status and body of `/entitled` on the probe listener. Raises what `read_status` raises."""
+    return local_client.read_gate(endpoint.probe(str(manifest)), STATUS_SECONDS)

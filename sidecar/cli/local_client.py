@@ -7,20 +7,18 @@ Invariants:
 - Outside Kubernetes overdue metering is unhealthy where `SIDECAR_ON_METERING_OVERDUE=not_ready` says so; under `shut`
   the gate itself is.
 - A response that does not come within a second is a shut gate.
-- Only an address of this machine or pod is asked, whatever the environment says: a gate elsewhere is not this one's.
-- Where the product's listener is a Unix socket the gate is read there: on a node's own network a port may be another
-  pod's, and a file in the pod's volume is not.
+- The sidecar that answers is the one that was meant (`endpoint`), or its answer counts for nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING
 
+from sidecar.cli import endpoint
 from sidecar.printable import one_line
 
 if TYPE_CHECKING:
@@ -29,106 +27,16 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 0.9
 """The kubelet's default timeout is one second."""
 BYTES_MAX = 65_536
-MANIFEST = "/etc/entitlement-sidecar/product.yaml"
 OVERDUE = "metering_overdue: no usage could be reported for too long; the log's `metering.overdue` says what to do"
 """Under `SIDECAR_ON_METERING_OVERDUE=not_ready`. ECS has one health check, so it is this one that is not ready."""
-WILD = {"": ("127.0.0.1", "::1"), "::": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",)}
-"""Every address → how it is reached from here. A pod with IPv6 alone has no 127.0.0.1 that listens."""
-DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485,[::1]:8485"}
-UNIX = "unix:"
-if TYPE_CHECKING:
-    Place = tuple[str, int] | str
-    """Host and port, or the path of a Unix socket."""
 
 
-def gate_addresses(manifest: str = MANIFEST) -> list[Place]:
-    """Return where the gate is read: the product's Unix socket where it has one, else the probe listener.
-
-    Raises what `listener_addresses` raises.
-    """
-    sockets: list[Place] = [one for one in listener_addresses("api_bind", manifest) if isinstance(one, str)]
-    return sockets or listener_addresses("probe_bind", manifest)
-
-
-def listener_addresses(name: str, manifest: str = MANIFEST) -> list[Place]:
-    """Return each address of `probe_bind` or `api_bind`, for a client in the same container or pod.
-
-    Raises SettingsError where the address, or the file that has it, is wrong.
-    """
-    text = _setting(name, manifest) or DEFAULTS[name]
-    found: list[Place] = []
-    for one in text.split(","):
-        if one.strip().startswith(UNIX):
-            found.append(one.strip().removeprefix(UNIX))
-            continue
-        host, _, port = one.strip().rpartition(":")
-        host = host.strip("[]")
-        if not port.isdigit():
-            from sidecar.errors import Problem, SettingsError
-
-            fault = f"{one.strip()!r} has no port."
-            raise SettingsError([Problem(setting=f"SIDECAR_{name.upper()}", fault=fault, example=DEFAULTS[name])])
-        found += [(known, int(port)) for known in WILD.get(host, (host,))]
-    return found
-
-
-def shown(address: Place) -> str:
-    """Return an address as a URL has it."""
-    if isinstance(address, str):
-        return f"{UNIX}{address}"
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def connect(addresses: Sequence[Place], timeout: float) -> socket.socket:
-    """Return a connection to the first address of this machine or pod that takes one.
-
-    Raises the OSError of the first address where none does.
-    """
-    deadline = time.monotonic() + timeout
-    first: OSError | None = None
-    for address in addresses:
-        left = max(0.001, deadline - time.monotonic())
-        try:
-            if isinstance(address, str):
-                return _unix_connection(address, left)
-            found = socket.create_connection(address, left)
-        except OSError as exc:
-            first = first or exc
-            continue
-        if is_here(found.getpeername()[0], found.getsockname()[0]):
-            return found
-        found.close()
-        first = first or OSError(f"{shown(address)} is not an address of this machine or pod")
-    raise first or OSError("there is no address to ask")
-
-
-def _unix_connection(path: str, timeout: float) -> socket.socket:
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        found.settimeout(timeout)
-        found.connect(path)
-    except PermissionError as exc:
-        found.close()
-        need = "connecting needs write permission: SIDECAR_API_SOCKET_MODE and SIDECAR_API_SOCKET_GROUP give it"
-        raise OSError(f"user {os.geteuid()} may not connect to {path}; {need}") from exc
-    except OSError:
-        found.close()
-        raise
-    return found
-
-
-def is_here(peer: str, own: str) -> bool:
-    """Return whether a connection from `own` to `peer` stays on this machine: both ends have one address then."""
-    return peer == own or peer.startswith("127.")
-
-
-def authorization(manifest: str = MANIFEST) -> dict[str, str]:
+def authorization(manifest: str = endpoint.MANIFEST) -> dict[str, str]:
     """Return the header with the token of the product's listener; nothing where no token is set.
 
     Raises SettingsError where the file that is named has none.
     """
-    path = _setting("api_token_file", manifest)
+    path = endpoint.setting("api_token_file", manifest)
     if not path:
         return {}
     from pathlib import Path
@@ -142,36 +50,8 @@ def authorization(manifest: str = MANIFEST) -> dict[str, str]:
         raise SettingsError([Problem(setting="SIDECAR_API_TOKEN_FILE", fault=str(exc))]) from exc
 
 
-def _setting(name: str, manifest: str) -> str:
-    """Return a setting as it is written, from the first source that has it; empty where none has."""
-    return (
-        _in_file(manifest, name)
-        or os.environ.get(f"SIDECAR_{name.upper()}", "").strip()
-        or _in_file(os.environ.get("SIDECAR_CONFIG", ""), name)
-    )
-
-
-def _in_file(path: str, name: str) -> str:
-    """Return the value of `name` in a settings file, which is parsed only where it contains the name."""
-    if not path:
-        return ""
-    try:
-        with open(path, "rb") as file:
-            if name.encode() not in file.read(1 << 20):
-                return ""
-    except FileNotFoundError:
-        return ""
-    except OSError:
-        pass  # `yaml_file.read` reports what is wrong with it
-    from pathlib import Path
-
-    from sidecar.settings import yaml_file
-
-    return str(yaml_file.read(Path(path)).get(name, "")).strip()
-
-
 def get_json(
-    addresses: Sequence[Place],
+    addresses: Sequence[endpoint.Place],
     request: str,
     timeout: float = TIMEOUT_SECONDS,
     headers: Mapping[str, str] | None = None,
@@ -182,7 +62,7 @@ def get_json(
     """
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     deadline = time.monotonic() + timeout
-    with connect(addresses, timeout) as sock:
+    with endpoint.connect(addresses, timeout) as sock:
         sock.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n".encode())
         received = b""
         while len(received) < BYTES_MAX:
@@ -204,16 +84,23 @@ def get_json(
     return int(status_line[1]), found
 
 
+def read_gate(where: endpoint.Endpoint, timeout: float = TIMEOUT_SECONDS) -> tuple[int, dict[str, object]]:
+    """Return status and body of `/entitled`. Raises OSError or ValueError, also where another sidecar answers."""
+    status, found = get_json(where.addresses, "GET /entitled", timeout, where.headers())
+    where.check_gate(status, found)
+    return status, found
+
+
 def format_status(found: dict[str, object]) -> str:
     """Return status, reason and hint in one line, whatever the server sent."""
     line = f"{found.get('status')} ({found.get('reason')}): {found.get('hint')}"
     return one_line(line)
 
 
-def healthcheck(manifest: str = MANIFEST) -> tuple[bool, str]:
+def healthcheck(manifest: str = endpoint.MANIFEST) -> tuple[bool, str]:
     """Return whether the gate is open, and the line that says why."""
     try:
-        status, found = get_json(gate_addresses(manifest), "GET /entitled")
+        status, found = read_gate(endpoint.gate(manifest))
         overdue = found.get("metering_overdue_since")
         if status == 200 and overdue and _not_ready_if_overdue(manifest):
             return False, f"{OVERDUE} (since {overdue})"
@@ -230,10 +117,10 @@ def _not_ready_if_overdue(manifest: str) -> bool:
     """
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return False
-    return _setting("on_metering_overdue", manifest) == "not_ready"
+    return endpoint.setting("on_metering_overdue", manifest) == "not_ready"
 
 
-def print_healthcheck(manifest: str = MANIFEST) -> int:
+def print_healthcheck(manifest: str = endpoint.MANIFEST) -> int:
     """Print the line of `healthcheck`. Returns 0 where the gate is open, else 1."""
     is_open, line = healthcheck(manifest)
     sys.stdout.write(line + "\n")

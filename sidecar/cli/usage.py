@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.cli import local_client, output
+from sidecar import address_file
+from sidecar.cli import endpoint, local_client, output
 from sidecar.errors import Exit
 from sidecar.printable import json_text, one_line
 
@@ -194,21 +195,22 @@ def _read(response: ClientResponse) -> Mapping[str, object]:
 
 def request(method: str, target: str, body: bytes | None = None) -> ClientResponse:
     """Send a request to the sidecar of this container. Raises CommandFailed for every status but 200, SettingsError."""
-    addresses = local_client.listener_addresses("api_bind")
     headers = {"Content-Type": "application/json", "Connection": "close"}
     headers |= local_client.authorization()
     connection = http.client.HTTPConnection("localhost", timeout=RESPONSE_SECONDS)
+    where = None
     try:
-        connection.sock = local_client.connect(addresses, RESPONSE_SECONDS)
+        where = endpoint.api()
+        headers |= where.headers()
+        connection.sock = endpoint.connect(where.addresses, RESPONSE_SECONDS)
         connection.request(method, target, body, headers)
         received = connection.getresponse()
         response = ClientResponse(body=received.read(), link=received.getheader("Link", ""))
-    except (OSError, http.client.HTTPException) as exc:
+        where.check_status(received.status)
+    except (OSError, address_file.NotAnAddressFile, http.client.HTTPException) as exc:
         cause = one_line(str(exc)) or type(exc).__name__
-        where = "Run this in its container, with its SIDECAR_API_BIND."
-        raise NoResponse(
-            Exit.UNAVAILABLE, f"no sidecar answers at {local_client.shown(addresses[0])} ({cause}). {where}"
-        ) from exc
+        at, fix = f" at {where.shown}" if where else "", "Run this in its container, with its SIDECAR_API_BIND."
+        raise NoResponse(Exit.UNAVAILABLE, f"no sidecar answers{at} ({cause}). {fix}") from exc
     finally:
         connection.close()
     if received.status == 200:

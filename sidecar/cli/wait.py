@@ -24,6 +24,7 @@ from typing import Final, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from sidecar.cli import local_client
+from sidecar.cli.endpoint import UNIX, Endpoint, api, connect, gate
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.printable import one_line
 from sidecar.settings import parsers
@@ -46,23 +47,22 @@ class Target(NamedTuple):
     server: str
     """Host and port, as a URL has them."""
     path: str
-    addresses: Sequence[local_client.Place] = ()
-    """The addresses to try instead, for the sidecar of this container or a Unix socket."""
+    endpoint: Endpoint | None = None
+    """What is connected to instead, for the sidecar of this container or a Unix socket."""
 
     @property
     def shown(self) -> str:
-        """The first address, as a message names it."""
-        return local_client.shown(self.addresses[0]) if self.addresses else self.server
+        """Where it is asked, as a message names it."""
+        return self.endpoint.shown if self.endpoint else self.server
 
 
 def wait(timeout: float | None, url: str | None) -> int:
     """Block until entitled. Returns 0, 69 at the timeout, 77 where denied."""
     signal.signal(signal.SIGTERM, _exit_on_signal)
-    target = _target(url)
     deadline = None if timeout is None else time.monotonic() + timeout
     pause, shown = POLL_SECONDS, ""
     while True:
-        status, line = _poll(target, _seconds_left(deadline, REQUEST_SECONDS))
+        status, line = _look(url, _seconds_left(deadline, REQUEST_SECONDS))
         if line != shown:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
@@ -111,13 +111,15 @@ def pre_stop() -> int:
 
 def _post(path: str, done: str) -> int:
     """Send a POST without a body to the sidecar of this container, and print `done` where it accepts."""
-    addresses = local_client.listener_addresses("api_bind")
+    where = None
     try:
-        status, found = local_client.get_json(addresses, f"POST {path}", REQUEST_SECONDS, local_client.authorization())
+        where = api()
+        headers = where.headers() | local_client.authorization()
+        status, found = local_client.get_json(where.addresses, f"POST {path}", REQUEST_SECONDS, headers)
     except (OSError, ValueError) as exc:
+        at = f" at {where.shown}" if where else ""
         sys.stderr.write(
-            f"no sidecar answers at {local_client.shown(addresses[0])} ({one_line(str(exc))}). Run this in its"
-            " container, with its SIDECAR_API_BIND.\n"
+            f"no sidecar answers{at} ({one_line(str(exc))}). Run this in its container, with its SIDECAR_API_BIND.\n"
         )
         return Exit.UNAVAILABLE
     if status != 202:
@@ -127,17 +129,24 @@ def _post(path: str, done: str) -> int:
     return Exit.OK
 
 
-def _target(url: str | None) -> Target:
-    """Return where the gate is asked. Raises SettingsError."""
-    if url is None:
-        addresses = local_client.gate_addresses()
-        first = addresses[0]
-        return Target(
-            "http", "localhost" if isinstance(first, str) else local_client.shown(first), "/entitled", addresses
-        )
+def _look(url: str | None, timeout: float) -> tuple[int, str]:
+    """Return HTTP status and the line to show. The address file is read each time: a restart replaces it."""
     try:
-        if url.startswith(local_client.UNIX):
-            return Target("http", "localhost", "/entitled", (str(unix_socket(url).path),))
+        target = _target(url)
+    except (OSError, ValueError) as exc:
+        return 0, one_line(f"waiting for the sidecar ({exc})")
+    return _poll(target, timeout)
+
+
+def _target(url: str | None) -> Target:
+    """Return where the gate is asked. Raises SettingsError; OSError and ValueError without a readable address file."""
+    if url is None:
+        where = gate()
+        server = "localhost" if isinstance(where.addresses[0], str) else where.shown
+        return Target("http", server, "/entitled", where)
+    try:
+        if url.startswith(UNIX):
+            return Target("http", "localhost", "/entitled", Endpoint([str(unix_socket(url).path)]))
         parts = urlsplit(parsers.url(url))
     except ValueError as exc:
         raise SettingsError([Problem(setting="--url", fault=str(exc), example="http://product:8484")]) from exc
@@ -146,19 +155,21 @@ def _target(url: str | None) -> Target:
 
 def _poll(target: Target, timeout: float) -> tuple[int, str]:
     """Return HTTP status and the line to show; status 0 where no sidecar answers."""
-    server, path, timeout = target.server, target.path, max(timeout, 0.1)
+    path, where, timeout = target.path, target.endpoint, max(timeout, 0.1)
     kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
-    connection = kind(server, timeout=timeout)
+    connection = kind(target.server, timeout=timeout)
     timer = threading.Timer(timeout, _cut, [connection])  # for a server that sends a byte at a time
     timer.start()
     try:
-        if target.addresses:
-            connection.sock = local_client.connect(target.addresses, timeout)
-        connection.request("GET", path)
+        if where:
+            connection.sock = connect(where.addresses, timeout)
+        connection.request("GET", path, headers=where.headers() if where else {})
         response = connection.getresponse()
         found = json.loads(response.read(local_client.BYTES_MAX))
+        if where and isinstance(found, dict):
+            where.check_gate(response.status, found)
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
-        look = "" if target.addresses else f". {LOOK}"
+        look = "" if where else f". {LOOK}"
         return 0, one_line(f"waiting for the sidecar at {target.shown} ({exc}){look}")
     finally:
         timer.cancel()

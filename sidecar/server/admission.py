@@ -9,10 +9,12 @@ Invariants:
   a configured name. Ports are not compared: they differ behind `kubectl port-forward`. A Unix socket has no address,
   and no browser reaches it; the rule holds there too, since a forwarder (socat, a proxy) may make a port of it.
 - With a token every route but the probes needs it. It is compared in constant time and never in a message.
+- A request that names another instance of the sidecar is refused on both listeners: the client read the address from a
+  file that is older than what listens there.
 - A head is judged once: one that repeats on a connection is not judged again (`request.RequestReader`).
 
 Sources: Fetch Metadata Request Headers (W3C); RFC 6454, section 7 (Origin); RFC 6750, sections 2.1 and 3 (Bearer);
-RFC 6761, section 6.3 (localhost); RFC 9112, section 3.2.2 (absolute form).
+RFC 6761, section 6.3 (localhost); RFC 9110, section 15.5.20 (421); RFC 9112, section 3.2.2 (absolute form).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from sidecar import address_file
 from sidecar.api import probes
 from sidecar.server.http_error import HttpError
 
@@ -35,6 +38,8 @@ MAPPED_V4: Final = b"\x00" * 10 + b"\xff\xff"
 """IPv4 on a dual-stack socket, RFC 4291 section 2.5.5.2."""
 OTHER_SITES: Final = ("cross-site", "same-site")
 SCHEMES: Final = ("http", "https")
+INSTANCE: Final = address_file.HEADER.upper()
+"""As gunicorn names it."""
 
 CROSS_ORIGIN: Final = HttpError(
     403, "cross_origin", "A web page of another origin sent this request. Only the product and its tools may."
@@ -45,6 +50,11 @@ HOST_REFUSED: Final = HttpError(
     "Host is none of the names this listener answers to: loopback, its own address, and SIDECAR_API_HOSTS. Add the"
     " name there.",
 )
+OTHER_INSTANCE: Final = HttpError(
+    address_file.OTHER_INSTANCE,
+    "other_instance",
+    f"{address_file.HEADER} names another start of a sidecar. Read the address file again, and ask where it says.",
+)
 TOKEN_REFUSED: Final = HttpError(
     401,
     "token_refused",
@@ -54,10 +64,14 @@ TOKEN_REFUSED: Final = HttpError(
 
 
 class Admission:
-    """Who may ask the product's listener."""
+    """Who may ask the product's listener, and which sidecar the probe listener is."""
 
-    def __init__(self, names: Iterable[str] = (), token: str | None = None) -> None:
-        """`names`: host names and addresses this listener answers to, besides loopback and its own address."""
+    def __init__(self, names: Iterable[str] = (), token: str | None = None, instance: str = "") -> None:
+        """`names`: host names and addresses this listener answers to, besides loopback and its own address.
+
+        `instance`: what the address file calls this start of the sidecar.
+        """
+        self._instance = instance
         self._hosts = frozenset(_canonical(name) for name in names)
         self._token = None if token is None else token.encode()
         if token is not None:
@@ -67,6 +81,8 @@ class Admission:
 
     def refusal(self, own_address: str, message: Any) -> HttpError | None:
         """Return why a request is not served, or None. `own_address`: where it arrived; `message`: gunicorn's."""
+        if self.probe_refusal(message):
+            return OTHER_INSTANCE
         host, origins, sites, authorizations = "", [], [], []
         for name, value in message.headers:
             if name == "HOST":
@@ -84,6 +100,11 @@ class Admission:
         if self._token is not None and message.path not in probes.ROUTES and not self._proven(authorizations):
             return TOKEN_REFUSED
         return None
+
+    def probe_refusal(self, message: Any) -> HttpError | None:
+        """Return why the probe listener does not serve a request, or None."""
+        other = any(name == INSTANCE and value != self._instance for name, value in message.headers)
+        return OTHER_INSTANCE if other else None
 
     def _answers_to(self, message: Any, host: str, own_address: str) -> bool:
         if message.version < (1, 1) and not host:

@@ -19,6 +19,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, Final
 
+from sidecar.api.reply import PROBE
 from sidecar.server.admission import Admission
 from sidecar.server.limits import Counters, Limits
 from sidecar.server.request import Judge, RequestReader
@@ -140,6 +141,8 @@ class Listener:
         """Return what judges the heads of this connection. `server`: the address that its listening socket has."""
         if self._admission is None:
             return None
+        if self.name == PROBE:
+            return self._admission.probe_refusal
         own = sock.getsockname() if server[0] in EVERY_ADDRESS else server
         return partial(self._admission.refusal, own[0])
 

@@ -20,7 +20,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from sidecar.api.reply import API, PROBE
+from sidecar.api.reply import PROBE
 from sidecar.server.admission import Admission
 from sidecar.server.connection import Connection, Listener, Phase
 from sidecar.server.http_error import HttpError
@@ -66,7 +66,7 @@ class EventLoop:
     def __init__(
         self, cfg: Any, limits: Limits, counters: Counters, names: Iterable[str], admission: Admission | None = None
     ) -> None:
-        """`names`: the listeners' names; `admission`: the access check of the product's; None allows all."""
+        """`names`: the listeners' names; `admission`: their access check; None allows all."""
         self.limits, self.counters = limits, counters
         self.closing = False
         """The worker ends: each response closes its connection."""
@@ -75,7 +75,7 @@ class EventLoop:
         self._cfg = cfg
         self._finishing = False
         self._poller = selectors.DefaultSelector()
-        self._listeners = {name: Listener(name, limits, counters, admission if name == API else None) for name in names}
+        self._listeners = {name: Listener(name, limits, counters, admission) for name in names}
         self._scratch = bytearray(SCRATCH_BYTES)
         probes_first = sorted(self._listeners, key=lambda name: name != PROBE)
         self._ready: dict[str, dict[Connection, None]] = {name: {} for name in probes_first}

@@ -16,7 +16,7 @@ from typing import Final
 
 from sidecar.api.reply import PROBE
 
-REFUSAL_STATUSES: Final = (400, 401, 403, 413, 414, 415, 417, 431, 501, 503)
+REFUSAL_STATUSES: Final = (400, 401, 403, 413, 414, 415, 417, 421, 431, 501, 503)
 """Every status with which the worker itself refuses a request."""
 
 

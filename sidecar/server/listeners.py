@@ -3,6 +3,7 @@
 Invariants:
 - `::` is every address, IPv6 and IPv4, on one socket; where the machine has no IPv6 it is every IPv4 address. A default
   address whose family is missing is left out without an error; one that is set is an error.
+- Port 0 is any free one; a sidecar that restarts tries the port it had.
 - A port, or a Unix socket, that is taken is the operator's to change: it is a settings error, and nothing is started.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,8 @@ from sidecar.server import unix_socket
 from sidecar.settings import Address, Settings, UnixSocket
 
 BACKLOG: Final = 1024
+SETTINGS: Final[Mapping[str, str]] = {PROBE: "SIDECAR_PROBE_BIND", API: "SIDECAR_API_BIND"}
+NO_PORTS: Final[Mapping[str, int]] = {}
 NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
@@ -41,8 +44,12 @@ class Listening:
         return Address(host=host, port=port)
 
 
-def listen(settings: Settings, backlog: int | None = BACKLOG) -> tuple[Listening, ...]:
+def listen(
+    settings: Settings, backlog: int | None = BACKLOG, earlier: Mapping[str, int] = NO_PORTS
+) -> tuple[Listening, ...]:
     """Bind and return every socket. Raises SettingsError naming each address that cannot be bound.
+
+    `earlier`: listener → the port it had, which is tried first where any free one is wanted.
 
     Without a backlog they are bound alone, which keeps no other process from listening there; of a Unix socket it is
     checked alone whether it could be made.
@@ -52,11 +59,11 @@ def listen(settings: Settings, backlog: int | None = BACKLOG) -> tuple[Listening
     sockets = [one for one in settings.api_bind if isinstance(one, UnixSocket)]
     ports = [one for one in settings.api_bind if isinstance(one, Address)]
     found = [
-        *_named(PROBE, settings.probe_bind, "SIDECAR_PROBE_BIND", True, problems, backlog),
+        *_named(PROBE, _first_tried(settings.probe_bind, earlier.get(PROBE)), True, problems, backlog),
         *_unix_sockets(sockets, access, problems, backlog),
-        *_named(API, ports, "SIDECAR_API_BIND", settings.api_bind_given, problems, backlog),
+        *_named(API, _first_tried(ports, earlier.get(API)), settings.api_bind_given, problems, backlog),
     ]
-    for name, setting in ((PROBE, "SIDECAR_PROBE_BIND"), (API, "SIDECAR_API_BIND")):
+    for name, setting in SETTINGS.items():
         if not problems and not any(one.name == name for one in found) and not (name == API and sockets):
             problems.append(Problem(setting=setting, fault="names no address this machine has."))
     if problems:
@@ -89,23 +96,32 @@ def _unix_sockets(
     return found
 
 
+def _first_tried(addresses: Sequence[Address], port: int | None) -> list[Sequence[Address]]:
+    """Return for each address those to try in turn. The first that may have any port gets the earlier one first."""
+    found: list[Sequence[Address]] = [(one,) for one in addresses]
+    for place, one in enumerate(addresses):
+        if one.port == 0 and port:
+            found[place] = (Address(host=one.host, port=port), one)
+            break
+    return found
+
+
 def _named(
-    name: str,
-    addresses: Sequence[Address],
-    setting: str,
-    given: bool,
-    problems: list[Problem],
-    backlog: int | None,
+    name: str, addresses: Sequence[Sequence[Address]], given: bool, problems: list[Problem], backlog: int | None
 ) -> list[Listening]:
+    """Return a socket for each group of addresses, at the first of the group that is free."""
     found = []
-    for address in addresses:
-        try:
-            found.append(Listening(name=name, sock=_bind(address, backlog)))
-        except (OSError, UnicodeError) as exc:
-            if getattr(exc, "errno", None) in NO_FAMILY and not given:
-                continue
-            fault = f"cannot listen on {address}: {getattr(exc, 'strerror', None) or exc}. Give a free address."
-            problems.append(Problem(setting=setting, fault=fault))
+    for group in addresses:
+        for address in group:
+            try:
+                found.append(Listening(name=name, sock=_bind(address, backlog)))
+                break
+            except (OSError, UnicodeError) as exc:
+                last = address is group[-1]
+                if not last or (getattr(exc, "errno", None) in NO_FAMILY and not given):
+                    continue
+                fault = f"cannot listen on {address}: {getattr(exc, 'strerror', None) or exc}. Give a free address."
+                problems.append(Problem(setting=SETTINGS[name], fault=fault))
     return found
 
 

@@ -13,15 +13,16 @@ Sources: unix(7) (connecting needs write permission; a socket without a listener
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from sidecar.directory_lock import locked
 
 CONNECT_SECONDS: Final = 1.0
 BOUND: Final = 0o177
@@ -107,15 +108,12 @@ def _bind(sock: socket.socket, path: Path, mode: int, gid: int | None) -> Socket
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as exc:
-        raise SocketFault(_no_directory(directory, exc.strerror or str(exc))) from exc
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(directory))
+        except OSError as exc:
+            raise SocketFault(_no_directory(directory, exc.strerror or str(exc))) from exc
         yield
-    finally:
-        os.close(fd)
 
 
 def _is_stale(path: Path) -> bool:

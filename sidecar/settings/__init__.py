@@ -83,6 +83,7 @@ class Settings:
     termination_log: Path
     api_socket_group: str | None = None
     """Number or name."""
+    address_file: Path | None = None
     api_hosts: tuple[str, ...] = ()
     api_token_file: Path | None = None
     api_token: str | None = field(default=None, repr=False)

@@ -153,7 +153,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         name="probe_bind",
-        meaning="probe listener: `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (every address), comma-separated",
+        meaning="probe listener: `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (every address), comma-separated; port 0 is any"
+        " free one",
         example=":8484",
         default=":8484",
         default_text="`:8484`: every address, IPv6 and IPv4",
@@ -180,6 +181,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         example="2000",
         default_text="none: that of the process, or of a directory with the setgid bit",
         parse=socket_access.group,
+    ),
+    Setting(
+        name="address_file",
+        meaning="file that gets the addresses of both listeners, as JSON, in a volume that the product mounts too: for"
+        " ports that are 0, any free one",
+        example="/run/gate/addresses.json",
+        default_text="none; `addresses.json` in the state directory, for our own commands, where a port is 0",
+        parse=parsers.absolute_path,
     ),
     Setting(
         name="api_hosts",

@@ -32,6 +32,7 @@ def curl(path: Path, target: str, *more: str) -> tuple[int, str]:
     return int(status or 0), body
 
 
+@pytest.mark.slow
 def test_every_command_and_curl_speak_it_and_it_is_gone_at_the_end(aws: Emulator, tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     with on_socket(aws, tmp_path) as sidecar:
@@ -65,6 +66,7 @@ def test_every_command_and_curl_speak_it_and_it_is_gone_at_the_end(aws: Emulator
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_doctor_and_the_support_bundle_ask_the_socket(aws: Emulator, tmp_path: Path) -> None:
     with on_socket(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
@@ -80,6 +82,7 @@ def test_doctor_and_the_support_bundle_ask_the_socket(aws: Emulator, tmp_path: P
     assert not (tmp_path / "api.sock").exists(), "looking makes none"
 
 
+@pytest.mark.slow
 def test_the_socket_of_a_killed_sidecar_is_replaced_and_a_second_sidecar_is_refused(
     aws: Emulator, tmp_path: Path
 ) -> None:

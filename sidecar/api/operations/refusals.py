@@ -42,6 +42,11 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "method_not_allowed": Refusal(405, "The route does not take that method. See the `Allow` header."),
     "nonce_length": Refusal(422, "The nonce of a proof has 16 to 255 characters."),
     "not_found": Refusal(404, "There is no such route on this listener."),
+    "other_instance": Refusal(
+        421,
+        "`Entitlement-Sidecar-Instance` names another start of a sidecar than the one that listens there. Read the"
+        " address file again.",
+    ),
     "token_refused": Refusal(401, "The token of `SIDECAR_API_TOKEN_FILE` is missing, or is another one."),
     "too_busy": Refusal(503, "Too many requests at once. Ask again in a second."),
     "unsupported_content_coding": Refusal(
@@ -61,6 +66,7 @@ BY_SERVER: Final = (
     "uri_too_long",
     "unsupported_content_coding",
     "expectation_failed",
+    "other_instance",
     "headers_too_large",
     "internal_error",
     "unsupported_transfer_coding",

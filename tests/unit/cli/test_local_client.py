@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidecar.cli import local_client
+from sidecar.cli import endpoint, local_client
 from sidecar.errors import SettingsError
 from tests.fakes.config import NOWHERE, PRODUCT
 from tests.fakes.keys import public_pem
@@ -168,29 +168,29 @@ def test_the_result_is_one_line_whatever_the_server_sends(monkeypatch: Env) -> N
 )
 def test_the_environment_moves_the_probe_listener(monkeypatch: Env, value: str, addresses: list[object]) -> None:
     monkeypatch.setenv("SIDECAR_PROBE_BIND", value)
-    assert local_client.listener_addresses("probe_bind", str(NOWHERE)) == addresses
+    assert endpoint.listener_addresses("probe_bind", str(NOWHERE)) == addresses
 
 
 def test_the_api_listener_has_its_own_variable(monkeypatch: Env) -> None:
-    assert local_client.listener_addresses("api_bind", str(NOWHERE)) == [("127.0.0.1", 8485), ("::1", 8485)]
+    assert endpoint.listener_addresses("api_bind", str(NOWHERE)) == [("127.0.0.1", 8485), ("::1", 8485)]
     monkeypatch.setenv("SIDECAR_API_BIND", "127.0.0.1:7")
-    assert local_client.listener_addresses("api_bind", str(NOWHERE))[0] == ("127.0.0.1", 7)
+    assert endpoint.listener_addresses("api_bind", str(NOWHERE))[0] == ("127.0.0.1", 7)
 
 
 def test_the_settings_file_moves_the_listener(monkeypatch: Env, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump({"product_code": PRODUCT, "public_key": public_pem(), "probe_bind": "127.0.0.1:7"}))
     monkeypatch.setenv("SIDECAR_CONFIG", str(path))
-    assert local_client.listener_addresses("probe_bind", str(NOWHERE))[0] == ("127.0.0.1", 7)
+    assert endpoint.listener_addresses("probe_bind", str(NOWHERE))[0] == ("127.0.0.1", 7)
     monkeypatch.setenv("SIDECAR_PROBE_BIND", ":8")
-    assert local_client.listener_addresses("probe_bind", str(NOWHERE))[0] == ("127.0.0.1", 8)
+    assert endpoint.listener_addresses("probe_bind", str(NOWHERE))[0] == ("127.0.0.1", 8)
 
 
 def test_the_manifest_moves_the_listener(tmp_path: Path) -> None:
     path = tmp_path / "product.yaml"
     keys = [{"version": 1, "key": public_pem()}]
     path.write_text(yaml.safe_dump({"products": [{"code": "a", "public_keys": keys}], "probe_bind": ":6"}))
-    assert local_client.listener_addresses("probe_bind", str(path))[0] == ("127.0.0.1", 6)
+    assert endpoint.listener_addresses("probe_bind", str(path))[0] == ("127.0.0.1", 6)
 
 
 def test_a_wrong_settings_file_is_reported(monkeypatch: Env, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_wrong_settings_file_is_reported(monkeypatch: Env, tmp_path: Path) -> 
     path.write_text("probe_bind: nonsense\n")
     monkeypatch.setenv("SIDECAR_CONFIG", str(path))
     with pytest.raises(SettingsError):
-        local_client.listener_addresses("probe_bind", str(NOWHERE))
+        endpoint.listener_addresses("probe_bind", str(NOWHERE))
     fine, line = local_client.healthcheck(str(NOWHERE))
     assert not fine
     assert "'nonsense'" in line
@@ -297,7 +297,7 @@ def test_the_health_check_imports_next_to_nothing() -> None:
     ],
 )
 def test_an_address_is_here_where_both_ends_of_a_connection_are(peer: str, own: str, here: bool) -> None:
-    assert local_client.is_here(peer, own) is here
+    assert endpoint.is_here(peer, own) is here
 
 
 class Elsewhere:
@@ -318,7 +318,7 @@ class Elsewhere:
 def test_a_gate_on_another_machine_is_not_believed(monkeypatch: Env) -> None:
     there = Elsewhere()
     monkeypatch.setenv("SIDECAR_PROBE_BIND", "192.0.2.77:8484")
-    monkeypatch.setattr(local_client.socket, "create_connection", lambda *_: there)
+    monkeypatch.setattr(endpoint.socket, "create_connection", lambda *_: there)
     fine, line = local_client.healthcheck(str(NOWHERE))
     assert not fine
     assert "192.0.2.77:8484 is not an address of this machine or pod" in line

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from sidecar.api.reply import API
+from sidecar.api.reply import API, PROBE
 from sidecar.server.admission import (
     CROSS_ORIGIN,
     HOST_REFUSED,
+    OTHER_INSTANCE,
     TOKEN_REFUSED,
     Admission,
     is_loopback,
@@ -235,3 +236,21 @@ def test_no_host_of_random_bytes_is_served(cfg: Config) -> None:
 )
 def test_what_only_this_machine_reaches_is_loopback(address: str, loopback: bool) -> None:
     assert is_loopback(address) is loopback
+
+
+# -- which sidecar
+
+
+@pytest.mark.parametrize("name", ["Entitlement-Sidecar-Instance", "entitlement-sidecar-instance"])
+def test_a_request_for_another_start_of_a_sidecar_is_refused_on_both_listeners(cfg: Config, name: str) -> None:
+    admission = Admission(instance="abc")
+    for value, refused in (("abc", False), ("abd", True), ("", True), ("abc, abd", True)):
+        head = f"GET /entitled HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
+        assert (judged(cfg, admission, head) == OTHER_INSTANCE) is refused
+        reader = RequestReader(cfg, ("127.0.0.1", 1), Limits(), PROBE, admission.probe_refusal)
+        reader.buffer += f"{head}\r\n".encode()
+        assert (reader.take() == OTHER_INSTANCE) is refused
+
+
+def test_a_request_that_names_no_instance_is_not_refused_for_that(cfg: Config) -> None:
+    assert judged(cfg, Admission(instance="abc"), "GET /entitled HTTP/1.1\r\nHost: localhost\r\n") is None

@@ -24,6 +24,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "api_bind": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
     "api_socket_mode": ("0600", "0666", "0777"),
     "api_socket_group": ("1", "2", "3"),
+    "address_file": ("/flag", "/environment", "/file"),
     "startup_retry_seconds": ("1", "2", "3"),
     "reask_seconds": ("1", "2", "3"),
     "flush_seconds": ("1", "2", "3"),

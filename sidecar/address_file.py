@@ -1,0 +1,94 @@
+"""Write and read the file that says where a sidecar listens, for ports that are not known beforehand.
+
+    {"probe": "http://127.0.0.1:43117", "api": "unix:/run/gate/api.sock", "instance": "…", "product_code": "…"}
+
+Invariants:
+- The file is there whole or not at all.
+- `instance` is new at each start. Who asks sends it as the header `HEADER`, and a sidecar of another instance answers
+  421: a file that an earlier container left leads to a port that may be another pod's by now.
+- The sidecar that wrote the file holds a lock on it for as long as it runs (flock), on every file system of one node.
+- `healthcheck` imports this module: it imports next to nothing itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+HEADER = "Entitlement-Sidecar-Instance"
+OTHER_INSTANCE = 421
+"""RFC 9110, section 15.5.20, Misdirected Request."""
+DEFAULT_NAME = "addresses.json"
+"""In the state directory, where no setting names the file and a port is not known beforehand."""
+BYTES_MAX = 8192
+INSTANCE_DIGITS = 32
+FIELDS = ("probe", "api", "instance", "product_code")
+
+
+class NotAnAddressFile(ValueError):
+    """What is there is something else."""
+
+
+def read(path: str) -> dict[str, str]:
+    """Return the fields of an address file.
+
+    Raises OSError where there is none, NotAnAddressFile where it is something else; an empty one counts as none.
+    """
+    with _opened(path) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise NotAnAddressFile(f"{path} is no regular file")
+        content = file.read(BYTES_MAX)
+    if not content:  # what a node that lost power leaves of a file that was being replaced
+        raise FileNotFoundError(f"{path} is empty")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in FIELDS):
+        raise NotAnAddressFile(f"{path} is not the address file of a sidecar")
+    if len(found["instance"]) != INSTANCE_DIGITS or not set(found["instance"]) <= set("0123456789abcdef"):
+        raise NotAnAddressFile(f"{path} names no instance of a sidecar")  # it would stand in a header
+    return {name: found[name] for name in FIELDS}
+
+
+def in_use(path: str) -> bool:
+    """Return whether the sidecar that wrote the file still runs. Raises OSError."""
+    import fcntl  # only for the sidecar itself
+
+    with _opened(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def write(path: str, fields: dict[str, str], mode: int = 0o644) -> None:
+    """Put the file in its place at once, and keep its lock until this process ends. Raises OSError."""
+    import fcntl
+
+    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(partial)
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(handle, mode)
+        os.write(handle, json.dumps(fields).encode() + b"\n")
+        os.replace(partial, path)
+    except BaseException:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise
+
+
+def _opened(path: str) -> BinaryIO:
+    """Open without waiting for the other end of a pipe."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")

@@ -1,0 +1,216 @@
+"""Find where the sidecar of this container listens: from its settings, its Unix socket or its address file.
+
+Invariants:
+- A health check runs every few seconds in every task: this module imports next to nothing, and parses a settings file
+  only where that file has the setting.
+- Only an address of this machine or pod is asked, whatever the environment says: a gate elsewhere is not this one's.
+- Where the product's listener is a Unix socket the gate is read there: on a node's own network a port may be another
+  pod's, and a file in the pod's volume is not.
+- An address file may be older than what listens there now: its instance goes with each request, and what answers as
+  another one, or for another product, is not believed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from sidecar import address_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MANIFEST = "/etc/entitlement-sidecar/product.yaml"
+STATE_DIR = "/var/lib/entitlement-sidecar"
+WILD = {"": ("127.0.0.1", "::1"), "::": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",)}
+"""Every address → how it is reached from here. A pod with IPv6 alone has no 127.0.0.1 that listens."""
+DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485,[::1]:8485"}
+UNIX = "unix:"
+if TYPE_CHECKING:
+    Place = tuple[str, int] | str
+    """Host and port, or the path of a Unix socket."""
+
+
+class Endpoint(NamedTuple):
+    """Where a listener is, and which sidecar is meant."""
+
+    addresses: Sequence[Place]
+    """What is tried, in turn."""
+    instance: str = ""
+    """What the address file calls it; empty where none was read."""
+    product_code: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The first address, as a message names it."""
+        return shown(self.addresses[0])
+
+    def headers(self) -> dict[str, str]:
+        """Return what every request to it carries."""
+        return {address_file.HEADER: self.instance} if self.instance else {}
+
+    def check_status(self, status: int) -> None:
+        """Raise OSError where the answer says that another sidecar was meant."""
+        if status == address_file.OTHER_INSTANCE:
+            raise OSError(self._other())
+
+    def check_gate(self, status: int, found: Mapping[str, object]) -> None:
+        """Raise OSError where an answer to `GET /entitled` is another sidecar's, or another product's."""
+        self.check_status(status)
+        if self.product_code and found.get("product_code") != self.product_code:
+            raise OSError(self._other())
+
+    def _other(self) -> str:
+        return f"another sidecar answers at {self.shown}: the address file is of an earlier start"
+
+
+def gate(manifest: str = MANIFEST) -> Endpoint:
+    """Return where the gate is read: the product's Unix socket where it has one, else the probe listener.
+
+    Raises SettingsError where a setting is wrong; OSError or ValueError where the address file cannot be read.
+    """
+    return _on_sockets(manifest) or probe(manifest)
+
+
+def probe(manifest: str = MANIFEST) -> Endpoint:
+    """Return where the probe listener is. Raises what `gate` raises."""
+    return _by_file("probe", manifest) or Endpoint(listener_addresses("probe_bind", manifest))
+
+
+def api(manifest: str = MANIFEST) -> Endpoint:
+    """Return where the product's listener is. Raises what `gate` raises."""
+    found = _on_sockets(manifest) or _by_file("api", manifest)
+    return found or Endpoint(listener_addresses("api_bind", manifest))
+
+
+def _on_sockets(manifest: str) -> Endpoint | None:
+    sockets = [one for one in listener_addresses("api_bind", manifest) if isinstance(one, str)]
+    return Endpoint(sockets) if sockets else None
+
+
+def _by_file(listener: str, manifest: str) -> Endpoint | None:
+    """Return what the address file says, or None where there is none to read."""
+    path = setting("address_file", manifest)
+    if not path:
+        listed = listener_addresses("probe_bind", manifest) + listener_addresses("api_bind", manifest)
+        if all(isinstance(one, str) or one[1] for one in listed):
+            return None
+        path = os.path.join(setting("state_dir", manifest) or STATE_DIR, address_file.DEFAULT_NAME)
+    try:
+        found = address_file.read(path)
+    except OSError as exc:
+        raise OSError(
+            f"{path} cannot be read: {exc.strerror or exc}. The sidecar writes it once it listens; set"
+            " SIDECAR_ADDRESS_FILE to the same file in both containers, in a volume that both mount"
+        ) from exc
+    return Endpoint([_place(found[listener])], found["instance"], found["product_code"])
+
+
+def _place(url: str) -> Place:
+    if url.startswith(UNIX):
+        return url.removeprefix(UNIX)
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def listener_addresses(name: str, manifest: str = MANIFEST) -> list[Place]:
+    """Return each address of `probe_bind` or `api_bind`, for a client in the same container or pod.
+
+    Raises SettingsError where the address, or the file that has it, is wrong.
+    """
+    text = setting(name, manifest) or DEFAULTS[name]
+    found: list[Place] = []
+    for one in text.split(","):
+        if one.strip().startswith(UNIX):
+            found.append(one.strip().removeprefix(UNIX))
+            continue
+        host, _, port = one.strip().rpartition(":")
+        host = host.strip("[]")
+        if not port.isdigit():
+            from sidecar.errors import Problem, SettingsError
+
+            fault = f"{one.strip()!r} has no port."
+            raise SettingsError([Problem(setting=f"SIDECAR_{name.upper()}", fault=fault, example=DEFAULTS[name])])
+        found += [(known, int(port)) for known in WILD.get(host, (host,))]
+    return found
+
+
+def shown(address: Place) -> str:
+    """Return an address as a URL has it."""
+    if isinstance(address, str):
+        return f"{UNIX}{address}"
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def connect(addresses: Sequence[Place], timeout: float) -> socket.socket:
+    """Return a connection to the first address of this machine or pod that takes one.
+
+    Raises the OSError of the first address where none does.
+    """
+    deadline = time.monotonic() + timeout
+    first: OSError | None = None
+    for address in addresses:
+        left = max(0.001, deadline - time.monotonic())
+        try:
+            if isinstance(address, str):
+                return _unix_connection(address, left)
+            found = socket.create_connection(address, left)
+        except OSError as exc:
+            first = first or exc
+            continue
+        if is_here(found.getpeername()[0], found.getsockname()[0]):
+            return found
+        found.close()
+        first = first or OSError(f"{shown(address)} is not an address of this machine or pod")
+    raise first or OSError("there is no address to ask")
+
+
+def _unix_connection(path: str, timeout: float) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        found.settimeout(timeout)
+        found.connect(path)
+    except PermissionError as exc:
+        found.close()
+        need = "connecting needs write permission: SIDECAR_API_SOCKET_MODE and SIDECAR_API_SOCKET_GROUP give it"
+        raise OSError(f"user {os.geteuid()} may not connect to {path}; {need}") from exc
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def is_here(peer: str, own: str) -> bool:
+    """Return whether a connection from `own` to `peer` stays on this machine: both ends have one address then."""
+    return peer == own or peer.startswith("127.")
+
+
+def setting(name: str, manifest: str) -> str:
+    """Return a setting as it is written, from the first source that has it; empty where none has."""
+    return (
+        _in_file(manifest, name)
+        or os.environ.get(f"SIDECAR_{name.upper()}", "").strip()
+        or _in_file(os.environ.get("SIDECAR_CONFIG", ""), name)
+    )
+
+
+def _in_file(path: str, name: str) -> str:
+    """Return the value of `name` in a settings file, which is parsed only where it contains the name."""
+    if not path:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            if name.encode() not in file.read(1 << 20):
+                return ""
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        pass  # `yaml_file.read` reports what is wrong with it
+    from pathlib import Path
+
+    from sidecar.settings import yaml_file
+
+    return str(yaml_file.read(Path(path)).get(name, "")).strip()
