@@ -63,16 +63,15 @@ def read(root: Path) -> Files:
     """Return the files below `root`, archives of dependencies opened."""
     files = Files()
     ignored = _Ignored(_text(root / ".helmignore"))
-    for path, entry in _walk(root, files):
-        if not ignored.is_ignored(path):
-            _take(files, root, path, entry)
+    for path, entry in _walk(root, files, ignored):
+        _take(files, root, path, entry)
     for path in [one for one in files.contents if one.endswith(ARCHIVE) and "charts" in one.split("/")[:-1]]:
         _open_archive(files, path)
     return files
 
 
-def _walk(root: Path, files: Files) -> Iterator[tuple[str, Path]]:
-    """Yield every entry that is no directory, in order, not following links."""
+def _walk(root: Path, files: Files, ignored: _Ignored) -> Iterator[tuple[str, Path]]:
+    """Yield every entry that is packed and no directory, in order, not following links."""
     left, count = [""], 0
     while left:
         directory = left.pop()
@@ -83,14 +82,17 @@ def _walk(root: Path, files: Files) -> Iterator[tuple[str, Path]]:
             continue
         for name in names:
             path = f"{directory}/{name}".lstrip("/")
+            entry = root / path
+            is_directory = entry.is_dir() and not entry.is_symlink()
+            if ignored.is_ignored(path, directory=is_directory):
+                continue
             count += 1
             if count > FILES_MAX:
                 files.troubles.append(
                     Trouble(path=path, fault=f"is not read: the chart has more than {FILES_MAX} files")
                 )
                 return
-            entry = root / path
-            if entry.is_dir() and not entry.is_symlink():
+            if is_directory:
                 left.append(path)
             else:
                 yield path, entry
@@ -163,13 +165,8 @@ class _Ignored:
         lines = (line.strip() for line in text.splitlines())
         self._rules = [line for line in lines if line and not line.startswith("#")]
 
-    def is_ignored(self, path: str) -> bool:
-        """Return whether a file, or a directory above it, is left out."""
-        parts = path.split("/")
-        above = ["/".join(parts[:count]) for count in range(1, len(parts))]
-        return any(self._fits(one, directory=True) for one in above) or self._fits(path, directory=False)
-
-    def _fits(self, path: str, *, directory: bool) -> bool:
+    def is_ignored(self, path: str, *, directory: bool) -> bool:
+        """Return whether a file or a directory is left out; what is below a directory goes with it."""
         ignored = fnmatchcase(path, "templates/.?*")
         for rule in self._rules:
             pattern = rule.removeprefix("!")

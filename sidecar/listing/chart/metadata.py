@@ -24,8 +24,8 @@ DESCRIBED: Final = Rule(
     id="chart-metadata",
     severity=Severity.ERROR,
     title="Chart.yaml describes an application with a semantic version",
-    aws="The chart is pushed under its version; AWS answers INVALID_HELM_CHART_URI where that is no SemVer 2. Helm 3 "
-    "installs charts with apiVersion v2 whose type is application.",
+    aws="The chart is pushed under its version; AWS answers INVALID_HELM_CHART_URI where that is no SemVer 2. A "
+    "library cannot be installed. apiVersion v1, of Helm 2, has its dependencies where this command does not look.",
     source=CATALOG,
     fix="Write apiVersion: v2, name, version: MAJOR.MINOR.PATCH and type: application.",
 )

@@ -89,6 +89,32 @@ def test_a_hostile_file_is_one_finding_that_names_it(tmp_path: Path, name: str) 
     assert all(one.file.startswith(f"{chart}/{path}") and words in one.message for one in found)
 
 
+def test_what_helmignore_names_is_not_walked_through(tmp_path: Path) -> None:
+    chart = write(tmp_path, {".helmignore": "# as helm create writes it\n.git/\n*.orig\n!keep.orig\n"})
+    crowded(chart)
+    (chart / "files").rename(chart / ".git")
+    (chart / "templates" / "x.orig").write_text("{{ .Release.Service }}")
+    assert check(str(chart)).findings == []
+    (chart / "templates" / "keep.orig").write_text("{{ .Release.Service }}")
+    assert [one.rule.id for one in check(str(chart)).findings] == ["chart-release-field"]
+
+
+def test_a_packed_dependency_is_read_where_it_lies(tmp_path: Path) -> None:
+    chart = write(tmp_path, {path: None for path in GOOD if path.startswith("charts/")})
+    packed_chart = io.BytesIO()
+    inside = {"Chart.yaml": GOOD["charts/cache/Chart.yaml"], "templates/x.yaml": "\n{{ .Release.Service }}"}
+    with tarfile.open(fileobj=packed_chart, mode="w:gz") as archive:
+        for path, text in inside.items():
+            member = tarfile.TarInfo(f"cache/{path}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    (chart / "charts").mkdir()
+    (chart / "charts" / "cache-0.1.0.tgz").write_bytes(packed_chart.getvalue())
+    places = {(one.rule.id, one.file.rpartition("/")[2], one.place) for one in check(str(chart)).findings}
+    assert ("chart-release-field", "cache-0.1.0.tgz", "templates/x.yaml:2") in places
+    assert not any(rule == "chart-dependency-vendored" for rule, _, _ in places)
+
+
 def test_a_line_made_to_be_searched_for_long_is_searched_once(tmp_path: Path) -> None:
     text = "{{- a }}" + "a" * 400_000 + " lookup " + "x.dkr.ecr" * 20_000 + "\n"
     found = [one.rule.id for one in check(str(write(tmp_path, {MORE: text, "README.md": "{{-" * 100_000}))).findings]
