@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     from sidecar import log
     from sidecar.injector import pieces, rotation
 
-    log.start(args.log_level)
     document, keeper = pieces.read(args.pieces), _keeper(args)
+    log.start(args.log_level)
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())

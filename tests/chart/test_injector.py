@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,13 @@ class TestAddOnRules:
             said = "\n  namespace: {{ .Release.Namespace | quote }}" in path.read_text()
             assert said is (path.name not in OF_THE_CLUSTER), path
 
+    def test_a_buyer_may_set_what_the_values_have_and_no_image(self) -> None:
+        offered = json.loads((INJECTOR / "aws_mp_configuration_schema.json").read_text())["properties"]
+        values = yaml.safe_load((INJECTOR / "values.yaml").read_text())
+        assert set(offered) <= set(values)
+        theirs = yaml.safe_load((CHART / "values.yaml").read_text())
+        assert set(offered["entitlement"]["properties"]) <= set(theirs) - {"image", "imagePullSecrets"}
+
 
 def test_versions_agree_with_the_sidecars_chart() -> None:
     ours = yaml.safe_load((INJECTOR / "Chart.yaml").read_text())
@@ -139,3 +147,6 @@ def test_two_commands_make_a_sellers_injector(tmp_path: Path) -> None:
     pieces = json.loads(of_kind(manifests, "ConfigMap")["data"]["pieces.json"])
     assert pieces["initContainer"][0]["image"] == image
     assert ran(helm, "package", copy, "--destination", tmp_path).returncode == 0
+    but = ("--ignore", "chart-image-registry")  # the registry here is none
+    done = ran(sys.executable, "-m", "sidecar", "listing", "check", "--strict", *but, "--chart", copy)
+    assert done.returncode == 0, done.stdout + done.stderr
