@@ -18,6 +18,10 @@ PLAIN = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int"
 """Tags of the types that JSON has too; any other tag is refused."""
 SIZE_MAX = 1 << 20
 """In bytes. A settings file is a page; more is a mistake."""
+VALUES_MAX = 1_000_000
+"""With each alias written out. A file of SIZE_MAX without aliases has fewer."""
+LINES_MAX = 10_000
+"""Keys and entries whose line is told."""
 
 
 def read(path: Path) -> Mapping[str, object]:
@@ -41,8 +45,24 @@ def parse(text: bytes, path: Path) -> Mapping[str, object]:
     """Return the mapping in YAML text. `path` is for errors alone."""
     import yaml
 
+    def written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
+        """Return how many values a node is with its aliases written out. `sizes`: of the nodes seen, by id."""
+        if id(node) not in sizes:
+            sizes[id(node)] = VALUES_MAX  # a node inside itself has no end
+            below = node.value if isinstance(node, yaml.CollectionNode) else []
+            parts = [part for one in below for part in (one if isinstance(one, tuple) else (one,))]
+            sizes[id(node)] = min(1 + sum(written_out(part, sizes) for part in parts), VALUES_MAX)
+        return sizes[id(node)]
+
     class Strict(yaml.SafeLoader):
-        """YAML that refuses a key given twice and leaves dates as text."""
+        """YAML that refuses a key given twice, leaves dates as text, and bounds what aliases stand for."""
+
+        def get_single_node(self) -> yaml.Node | None:
+            node = super().get_single_node()
+            if node is not None and written_out(node, {}) >= VALUES_MAX:
+                fault = f"has {VALUES_MAX} values or more when its aliases are written out"
+                raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
+            return node
 
     Strict.yaml_implicit_resolvers = {
         first: [(tag, regexp) for tag, regexp in rules if tag != "tag:yaml.org,2002:timestamp"]
@@ -83,6 +103,8 @@ def key_lines(text: bytes) -> Mapping[str, int]:
     found: dict[str, int] = {}
 
     def add(node: object, path: str) -> None:
+        if len(found) >= LINES_MAX:  # aliases of aliases would be followed for ever
+            return
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 below = f"{path}.{key.value}" if path else str(key.value)

@@ -79,6 +79,29 @@ def test_text_that_breaks_the_yaml_parser_is_a_settings_error(content: bytes) ->
     assert fault_of(content)
 
 
+def test_aliases_that_stand_for_more_than_a_file_could_hold_are_refused() -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    assert "when its aliases are written out" in fault_of("\n".join(lines).encode())
+    assert yaml_file.parse("\n".join(lines[:3]).encode(), FILE).keys() == {"a0", "a1", "a2"}
+
+
+def test_a_value_inside_itself_is_refused() -> None:
+    assert "when its aliases are written out" in fault_of(b"a: &a [*a]")
+
+
+def test_the_lines_of_aliases_are_told_up_to_a_bound() -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    assert len(yaml_file.key_lines("\n".join(lines).encode())) < yaml_file.LINES_MAX + 200
+
+
+def test_each_key_and_entry_has_its_line() -> None:
+    text = b"# x\na: 1\nb:\n  - c: 2\n    d: 3\n  - 4\n"
+    assert yaml_file.key_lines(text) == {"a": 2, "b": 3, "b[0]": 4, "b[0].c": 4, "b[0].d": 5, "b[1]": 6}
+    assert yaml_file.key_lines(b"a: [") == {}
+
+
 @pytest.mark.parametrize("content", [b"a: !!binary aGk=\n", b"a: !!set {x, y}\n"])
 def test_only_json_values_come_out(content: bytes) -> None:
     try:
