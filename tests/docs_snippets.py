@@ -107,6 +107,8 @@ def _part(document: Mapping[str, Any]) -> Kind | None:
     for kind, known in ((Kind.POD, POD_FIELDS), (Kind.METADATA, METADATA_FIELDS), (Kind.VALUES, ours)):
         if keys <= known:
             return kind
+    if keys == {"metadata"} and document["metadata"].keys() <= METADATA_FIELDS:
+        return Kind.METADATA
     if keys == {"dependencies"}:
         return Kind.CHART_FILE
     if len(keys) == 1 and all(isinstance(one, dict) and one.keys() <= ours for one in document.values()):

@@ -44,6 +44,7 @@ def test_readme_and_the_guide_show_a_whole_pod() -> None:
         ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", Kind.KUSTOMIZATION),
         ("initContainers: []\nvolumes: []\n", Kind.POD),
         ("annotations: {a: b}\n", Kind.METADATA),
+        ("metadata: {labels: {a: b}}\n", Kind.METADATA),
         ("probePort: 1\nresources: {}\n", Kind.VALUES),
         ("entitlement: {probePort: 1}\n", Kind.ALIASED),
         ("dependencies: []\n", Kind.CHART_FILE),
