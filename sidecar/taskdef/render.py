@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.errors import Problem
-from sidecar.taskdef import limits, proxy, rules, schema
+from sidecar.taskdef import limits, proxy, rules, schema, shared_socket
 from sidecar.taskdef.container import (
     EC2,
     FARGATE,
@@ -88,10 +88,13 @@ def render(given: Mapping[str, Any], options: RenderOptions) -> tuple[Json, list
     _check_platform(work, launch_type)
     sidecar = _sidecar(work, mode)
     _hold_back(work, mode)
+    if _own_listeners(work, mode) and shared_socket.is_ours(sidecar):
+        _share_socket(work)
     proxy.start_after_proxy(work.definition, sidecar)
     _add_volume(work, sidecar)
     work.problems += rules.find_problems(work.definition, launch_type, mode)
     work.problems += proxy.find_problems(work.definition, work.options.gate, mode)
+    work.problems += shared_socket.find_problems(sidecar)
     work.problems += limits.find_problems(work.definition, launch_type)
     if work.problems:
         raise CannotRender(work.problems)
@@ -196,8 +199,18 @@ def _sidecar(work: _Rendering, mode: str) -> Json:
     if mode == "bridge":
         _variable(present, "SIDECAR_API_BIND", ":8485", keep=True)
         _variable(present, "SIDECAR_API_HOSTS", ",".join(_link_names(containers)), keep=True)
+    if _own_listeners(work, mode):
+        for name, value in shared_socket.VARIABLES.items():
+            _variable(present, name, value, keep=True)
+        if shared_socket.is_ours(present):
+            _add_named(present, "mountPoints", shared_socket.mount(read_only=False), "containerPath", keep=True)
     _copy_logging(work, present)
     return present
+
+
+def _own_listeners(work: _Rendering, mode: str) -> bool:
+    """Return whether the listeners must be the task's own: on managed instances there are no Docker volumes."""
+    return mode == "host" and "MANAGED_INSTANCES" not in work.definition.get("requiresCompatibilities", [])
 
 
 def _link_names(containers: list[Json]) -> list[str]:
@@ -258,6 +271,15 @@ def _add_volume(work: _Rendering, sidecar: Json) -> None:
         volumes.append({"name": VOLUME, "host": {}})
 
 
+def _share_socket(work: _Rendering) -> None:
+    """Mount the socket's volume in the gated containers, and tell the product where it is."""
+    for one in _containers(work):
+        if one["name"] in work.options.gate:
+            _add_named(one, "mountPoints", shared_socket.mount(read_only=True), "containerPath", keep=True)
+            _variable(one, "SIDECAR_API_BIND", shared_socket.BIND, keep=True)
+    _add_named(work.definition, "volumes", copy.deepcopy(shared_socket.TMPFS), "name", keep=True)
+
+
 def _note_removed_fields(work: _Rendering, given: Mapping[str, Any]) -> None:
     if names := schema.removed_fields(given):
         work.notes.append(
@@ -267,12 +289,18 @@ def _note_removed_fields(work: _Rendering, given: Mapping[str, Any]) -> None:
 
 def _note_consequences(work: _Rendering, sidecar: Json, mode: str) -> None:
     """Note what is valid, and still worth knowing."""
-    if mode == "host":
+    if mode == "host" and shared_socket.is_ours(sidecar):
         work.notes.append(
-            "networkMode is 'host': one such task an instance (port 8484), and every process on it can push usage."
-            " 'awsvpc' has neither."
+            "networkMode is 'host': the probes have a free port, and the product's listener is a Unix socket in a"
+            f" volume of the task ({shared_socket.BIND}). So an instance may run several such tasks, and only the gated"
+            " containers can push usage. Other tasks cannot ask this gate."
         )
-    if mode == "bridge":
+    elif mode == "host":
+        work.notes.append(
+            "networkMode is 'host': with these ports one such task runs on an instance, and every process on it can"
+            " push usage. 'awsvpc' has neither."
+        )
+    if mode == "bridge" and rules.open_port(variable(sidecar, "SIDECAR_API_BIND")):
         port = rules.open_port(variable(sidecar, "SIDECAR_API_BIND"))
         work.notes.append(
             "networkMode is 'bridge': no shared localhost. The product reaches the sidecar by its link, at"

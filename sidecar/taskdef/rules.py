@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from sidecar.errors import Exit, Problem
-from sidecar.settings.addresses import Address, addresses
+from sidecar.settings.addresses import Address, UnixSocket, addresses
 from sidecar.taskdef.container import (
     FARGATE,
     HEALTH_COMMAND,
@@ -159,7 +159,7 @@ def _state(definition: Json, sidecar: Json) -> Iterator[Problem]:
 def _listener(sidecar: Json) -> Iterator[Problem]:
     bind = variable(sidecar, "SIDECAR_API_BIND")
     try:
-        if open_port(bind) is None:
+        if open_port(bind) is None and not any(isinstance(one, UnixSocket) for one in addresses(bind)):
             fault = (
                 f"has SIDECAR_API_BIND {bind!r}, and networkMode is 'bridge': the product would not reach it over its"
                 " link. Remove the variable, or use 'awsvpc'."

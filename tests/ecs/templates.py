@@ -95,6 +95,7 @@ def made() -> dict[str, str]:
         "fargate.json": as_text(gated(FARGATE, "awsvpc")),
         "ec2.json": as_text(gated(EC2, "awsvpc")),
         "ec2-bridge.json": as_text(gated(EC2, "bridge")),
+        "ec2-host.json": as_text(gated(EC2, "host")),
         "gate-only.json": as_text(gate_only()),
         "terraform/sidecar.json": as_text(sidecar_alone()),
     }
