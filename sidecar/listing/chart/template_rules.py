@@ -119,7 +119,7 @@ _BUILT_IN: Final = re.compile(
 _NAMESPACE_LINE: Final = re.compile(
     r"\s*(?:- +)?namespace:[ \t]+[\"']?(?P<name>[A-Za-z0-9][\w.-]*)[\"']?[ \t]*(?:#.*)?"
 )
-_SEARCHED: Final = re.compile(r"lookup\s")
+_SEARCHED: Final = re.compile(r"lookup\s", re.IGNORECASE)
 """What AWS's checker takes for a call of lookup, after `{{-` in one line."""
 
 
