@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart import values_file, values_table
+from tests.chart import test_rendered, values_file, values_table
 from tests.chart.support import (
     CASES,
     CHART,
@@ -26,7 +26,9 @@ from tests.chart.support import (
     Manifest,
     helm_template,
     in_parent,
+    pod_of,
     ran,
+    refusal,
     render,
     tool,
 )
@@ -128,6 +130,20 @@ class TestEachVersion:
         (archive,) = tmp_path.glob("*.tgz")
         done = ran(tool("helm"), "show", "values", archive)
         assert done.stdout.strip() == (CHART / "values.yaml").read_text().strip()
+
+
+def test_helm_4_finds_the_alias_that_helm_3_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent that an umbrella uses twice: README says what to do under Helm 3."""
+    chart = test_rendered.TestTwoCopiesInOneRelease.umbrella(tmp_path, "entitlement")
+    assert "remove the alias there" in refusal(chart, {})
+    monkeypatch.setenv("PATH", f"{Path(built('4.3.2/helm')).parent}:{os.environ['PATH']}")
+    assert "are two copies of this chart in one release" in refusal(chart, {})
+    found = render(chart, {"red": {"entitlement": {"nameOverride": "red"}}})
+    pods = [pod_of(one) for one in found if one["kind"] == "Deployment"]
+    assert {one["metadata"]["labels"]["entitlement-sidecar.io/part-of"] for one in pods} == {
+        "rel-red",
+        "rel-entitlement",
+    }
 
 
 def test_helm_docs_makes_the_rows_of_the_table(tmp_path: Path) -> None:
