@@ -115,8 +115,9 @@ def _add_clients(commands: Commands) -> None:
         "as wait, then CMD's; 126 or 127 where CMD cannot be run",
         "entitlement-sidecar exec --timeout 600 -- /usr/bin/product --serve",
     )
-    execute.usage = "entitlement-sidecar exec [--timeout S] -- CMD …"
+    execute.usage = "entitlement-sidecar exec [--timeout S] [--url U] -- CMD …"
     execute.add_argument("--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: never)")
+    execute.add_argument("--url", metavar="U", help="the sidecar to wait for where a pod has two, as in `wait`")
     commands.add(
         "healthcheck",
         _healthcheck,
@@ -214,7 +215,7 @@ def _exec(args: argparse.Namespace) -> int:
     if not args.command_line:
         sys.stderr.write("exec: no command. Write it after --, as in: exec -- /usr/bin/product --serve\n")
         return 2
-    return wait_then_exec(args.timeout, args.command_line)
+    return wait_then_exec(args.timeout, args.command_line, args.url)
 
 
 def _healthcheck(args: argparse.Namespace) -> int:

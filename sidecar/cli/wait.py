@@ -78,14 +78,14 @@ def wait(timeout: float | None, url: str | None) -> int:
         pause = min(pause * 1.5, POLL_SECONDS_MAX)
 
 
-def wait_then_exec(timeout: float | None, command: Sequence[str]) -> int:
+def wait_then_exec(timeout: float | None, command: Sequence[str], url: str | None = None) -> int:
     """Wait, then replace this process with `command`. Returns only where it was not started."""
     program = shutil.which(command[0])
     if program is None:
         found = os.path.exists(command[0])
         sys.stderr.write(f"{command[0]}: {'cannot be executed' if found else 'no such command'}\n")
         return Exit.NOT_EXECUTABLE if found else Exit.NOT_FOUND
-    code = wait(timeout, None)
+    code = wait(timeout, url)
     if code != Exit.OK:
         sys.stderr.write(f"{command[0]} was not started\n")
         return code

@@ -20,7 +20,16 @@ from typing import Any, Final
 from sidecar.errors import Problem, SettingsError
 
 LABEL_MAX: Final = 63
-LISTS: Final = ("initContainer", "classicContainer", "waitEnv", "waitCommand", "volumes", "readinessGates")
+LISTS: Final = (
+    "initContainer",
+    "classicContainer",
+    "waitEnv",
+    "waitCommand",
+    "productEnv",
+    "productMounts",
+    "volumes",
+    "readinessGates",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +46,8 @@ class Pieces:
     pull_secrets: tuple[dict[str, Any], ...]
     wait_command: tuple[str, ...]
     wait_env: tuple[dict[str, Any], ...]
+    product_env: tuple[dict[str, Any], ...]
+    product_mounts: tuple[dict[str, Any], ...]
     grace_seconds: int
     """The pod's whole grace: the product's, the final flush and what the sidecar needs to end in."""
 
@@ -74,6 +85,8 @@ class Document:
             pull_secrets=tuple(fields.get("imagePullSecrets", ())),
             wait_command=tuple(fields.get("waitCommand", ())),
             wait_env=tuple(fields.get("waitEnv", ())),
+            product_env=tuple(fields.get("productEnv", ())),
+            product_mounts=tuple(fields.get("productMounts", ())),
             grace_seconds=grace,
         )
 

@@ -66,6 +66,7 @@ def injected(pod: Mapping[str, Any], document: Document, containers: Sequence[st
     _join_equal(spec, "imagePullSecrets", pieces.pull_secrets)
     _join_init(spec, pieces)
     _join_wait(spec, pieces, gated)
+    _join_product(spec, pieces, gated)
     _join_new(spec, "containers", pieces.containers)
     _join_new(spec, "volumes", pieces.volumes)
     _check_mounts(spec, pieces)
@@ -126,18 +127,18 @@ def _join_equal(owner: Pod, field: str, ours: Sequence[dict[str, Any]]) -> None:
         owner[field] = entries
 
 
-def _join_new(owner: Pod, field: str, ours: Sequence[dict[str, Any]]) -> None:
-    """Add entries behind those that are there."""
-    _refuse_taken(owner, field, ours)
+def _join_new(owner: Pod, field: str, ours: Sequence[dict[str, Any]], key: str = "name") -> None:
+    """Add entries behind those that are there. `key`: what no two of them may share."""
+    _refuse_taken(owner, field, ours, key)
     if ours:
         owner[field] = [*(owner.get(field) or []), *ours]
 
 
-def _refuse_taken(owner: Pod, field: str, ours: Sequence[dict[str, Any]]) -> None:
-    names = [one["name"] for one in owner.get(field) or []]
+def _refuse_taken(owner: Pod, field: str, ours: Sequence[dict[str, Any]], key: str = "name") -> None:
+    names = [one[key] for one in owner.get(field) or []]
     for one in ours:
-        if one["name"] in names:
-            raise Refusal(f"the pod has {one['name']!r} among its {field}, and so has the sidecar. Rename the pod's")
+        if one[key] in names:
+            raise Refusal(f"the pod has {one[key]!r} among its {field}, and so has the sidecar. Rename the pod's")
 
 
 def _join_init(spec: Pod, pieces: Pieces) -> None:
@@ -167,6 +168,14 @@ def _join_wait(spec: Pod, pieces: Pieces, gated: Sequence[str]) -> None:
                 )
             one["command"] = [*pieces.wait_command, *one["command"]]
             _join_new(one, "env", pieces.wait_env)
+
+
+def _join_product(spec: Pod, pieces: Pieces, gated: Sequence[str]) -> None:
+    """Add what the product's containers need to report usage."""
+    for one in spec["containers"]:
+        if one["name"] in gated:
+            _join_new(one, "env", pieces.product_env)
+            _join_new(one, "volumeMounts", pieces.product_mounts, key="mountPath")
 
 
 def _check_mounts(spec: Pod, pieces: Pieces) -> None:

@@ -42,6 +42,8 @@ class Pod:
     namespace: str
     service_account: str
     node: str
+    container: str = ""
+    """The container's name where it is not the usual one: two products in a pod have two."""
 
 
 def in_kubernetes(env: Mapping[str, str]) -> bool:
@@ -59,6 +61,7 @@ def read_pod(env: Mapping[str, str]) -> Pod | None:
         namespace=env.get("POD_NAMESPACE", ""),
         service_account=env.get("SERVICE_ACCOUNT", ""),
         node=env.get("NODE_NAME", ""),
+        container=env.get("CONTAINER_NAME", "").strip(),
     )
 
 

@@ -63,6 +63,7 @@ def identify_workload(pod: Pod | None, task: Task | None, named: str | None, nam
             "namespace": pod.namespace,
             "service_account": pod.service_account,
             "node": pod.node,
+            "container": pod.container,
         }
         return Workload(id=pod.uid, kind="pod", labels=_said(labels))
     if task:

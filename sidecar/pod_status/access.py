@@ -33,6 +33,8 @@ class ApiAccess:
     uid: str
     node: str = ""
     service_account: str = ""
+    container: str = ""
+    """The container's name where it is not the usual one."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -61,6 +63,7 @@ def api_access(env: Mapping[str, str], mount: Path = API_MOUNT) -> ApiAccess | N
         uid=pod.uid if pod else "",
         node=pod.node if pod else "",
         service_account=pod.service_account if pod else "",
+        container=pod.container if pod else "",
     )
 
 

@@ -8,6 +8,7 @@ Invariants:
   changes nothing shows the pod.
 - A condition that is there already is not written again, and keeps its transition time.
 - An event that is there already is counted, not repeated: its name follows from pod, reason and key.
+- Two products in one pod have a condition and events of their own each, named after the container.
 - Never through a proxy: the API server's address is inside the cluster. Certificates are verified against `ca.crt`.
 - One request after the other with short timeouts; where the API server does not answer, the rest is not tried.
 - Results are a status code and the server's own word for it; neither the token nor a body is repeated.
@@ -160,13 +161,13 @@ def _attempt(what: Callable[[], None], resource: str) -> WriteResult:
 def _set_condition(server: Server, api: ApiAccess, wanted: Condition, now: datetime) -> None:
     path = f"/api/v1/namespaces/{api.namespace}/pods/{api.pod}/status"
     own: Mapping[str, object] = {"uid": api.uid}
-    there = _shown(server.ask("PATCH", path, {"metadata": own}, STRATEGIC))
+    there = _shown(server.ask("PATCH", path, {"metadata": own}, STRATEGIC), condition_type(api))
     fields = {"status": "True" if wanted.status else "False", "reason": wanted.reason, "message": wanted.message}
     if all(there.get(name) == value for name, value in fields.items()):
         return
     turned = there.get("lastTransitionTime") if there.get("status") == fields["status"] else None
     entry = {
-        "type": CONDITION,
+        "type": condition_type(api),
         **fields,
         "lastProbeTime": stamp(now),
         "lastTransitionTime": turned or stamp(now),
@@ -174,10 +175,16 @@ def _set_condition(server: Server, api: ApiAccess, wanted: Condition, now: datet
     server.ask("PATCH", path, {"metadata": own, "status": {"conditions": [entry]}}, STRATEGIC)
 
 
-def _shown(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+def condition_type(api: ApiAccess) -> str:
+    """Return the type of this container's condition: the chart's readiness gate of an alias ends with that alias."""
+    name = api.container
+    return CONDITION + name.removeprefix(COMPONENT) if name.startswith(f"{COMPONENT}-") else CONDITION
+
+
+def _shown(pod: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
     """Our condition as the pod shows it; empty where it does not."""
     found = (pod.get("status") or {}).get("conditions") or []
-    return next((one for one in found if one.get("type") == CONDITION), {})
+    return next((one for one in found if one.get("type") == type_), {})
 
 
 # -- events ------------------------------------------------------------------------------------------
@@ -231,15 +238,16 @@ def event_object(api: ApiAccess, event: PodEvent, now: datetime) -> Mapping[str,
         "count": 1,
         "firstTimestamp": stamp(now),
         "lastTimestamp": stamp(now),
-        "source": {"component": COMPONENT, **({"host": api.node} if api.node else {})},
-        "reportingComponent": COMPONENT,
+        "source": {"component": api.container or COMPONENT, **({"host": api.node} if api.node else {})},
+        "reportingComponent": api.container or COMPONENT,
         "reportingInstance": api.pod,
     }
 
 
 def event_name(api: ApiAccess, event: PodEvent) -> str:
-    """Return one name for the same event of the same pod, from any child."""
-    digest = hashlib.sha256("\n".join((api.uid, event.reason, event.key)).encode()).hexdigest()[:16]
+    """Return one name for the same event of the same container, from any child."""
+    parts = (api.uid, event.reason, event.key, *([api.container] if api.container else []))
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return f"{api.pod[: NAME_MAX - 17].rstrip('-.')}.{digest}"
 
 

@@ -110,8 +110,10 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
         "needsOfPod",
         "needsOfGateOnly",
         "productWaits",
-        "probeBind",
     }
+    internal |= {"suffix", "slug", "containerName", "portName", "listenPorts", "shares", "runDirectory", "apiPort"}
+    internal |= {"probeBind", "apiBind", "addressFile", "listenEnv", "envEntries", "productPrefix", "gateUrl"}
+    internal |= {"validateListeners", "validateAliasWaits", "joinProduct", "otherSidecars", "portsFree"}
     internal |= {"containerBody", "securityContext", "ownEnv", "probes", "mounts", "ports"}
     internal |= {"pullSecrets", "podArguments", "podMetered", "podWaits"}
     internal |= {"joinAccount", "joinEqual", "joinInit", "joinMap", "joinNew", "joinWait"}
@@ -135,6 +137,6 @@ def test_the_example_includes_every_helper_of_a_pod() -> None:
         set(re.findall(r'"entitlement-sidecar\.(\w+)"', (ROOT / "helm/examples/after/templates" / file).read_text()))
         for file in ("api.yaml", "worker.yaml", "search.yaml", "report.yaml")
     )
-    container = {"initContainer", "classicContainer", "waitCommand", "waitEnv"}
+    container = {"initContainer", "classicContainer", "waitCommand", "waitEnv", "productEnv", "productMounts"}
     assert metered == container | {"podLabels", "podAnnotations", "podSpec", "volumes"}
     assert gate_only == [{"gateOnlyPodAnnotations", "imagePullSecrets", "gateOnlyInitContainer"}] * 3

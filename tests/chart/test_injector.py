@@ -94,7 +94,7 @@ def test_two_injectors_share_no_object_of_the_cluster(chart: Path) -> None:
 def test_a_wrong_value_of_the_sidecar_is_refused_as_in_its_own_chart(chart: Path) -> None:
     assert "gateMode" in refusal(chart, {"entitlement": {"gateMode": "maybe"}})
     assert "gateMod" in refusal(chart, {"entitlement": {"gateMod": "startup"}})
-    assert "probePort and apiPort are both 8485" in refusal(chart, {"entitlement": {"probePort": 8485}})
+    assert "probePort and apiPort are both 8484" in refusal(chart, {"entitlement": {"apiPort": 8484}})
 
 
 class TestAddOnRules:

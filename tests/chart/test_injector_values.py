@@ -34,7 +34,8 @@ IN_PODS = {
 WORK = {
     *("enabled", "namePrefix", "nameOverride", "commonLabels", "commonAnnotations", "extraLabels", "k8version"),
     *("containerMode", "image", "productCode", "dimensions", "onDenied", "onMeteringOverdue", "flushSeconds"),
-    *("logLevel", "probePort", "apiPort", "probes", "mesh", "meshSkipOutboundPorts", "resources", "runAsUser"),
+    *("logLevel", "probePort", "apiPort", "freePorts", "apiSocket", "probes", "mesh", "resources"),
+    *("meshSkipOutboundPorts", "runAsUser"),
     *("runAsGroup", "securityContext", "podLabels", "podAnnotations", "extraVolumeMounts", "proxy", "aws"),
     *("safeToEvictLocalVolumes", "waitCommand", "preStopCommand", "dashboard"),
 }

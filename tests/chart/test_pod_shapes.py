@@ -15,7 +15,7 @@ from tests.chart.whole_pods import SHAPES, empty, indented, shop
 GATE = '(dict "context" (index .Subcharts "entitlement-sidecar") "workload" "api")'
 PARTS = (
     *("podLabels", "podAnnotations", "podSpec", "serviceAccountName", "initContainer", "waitCommand", "waitEnv"),
-    *("classicContainer", "volumes"),
+    *("productEnv", "productMounts", "classicContainer", "volumes"),
 )
 VALUES = {
     path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text()) or {}
@@ -23,6 +23,7 @@ VALUES = {
     if path.name.split("-values")[0] in ("default", "gate-readiness-gate", "metadata")
 }
 VALUES["classic"] = {"containerMode": "classic", "probePort": 9484, "imagePullSecrets": ["pull"], "mesh": "istio"}
+VALUES["free-ports"] = {"containerMode": "classic", "freePorts": True}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,8 @@ def joined(pod: Manifest, part: dict[str, Any]) -> Manifest:
     for one in spec["containers"]:
         if part.get("waitCommand"):
             one["command"] = [*part["waitCommand"], *one["command"]]
-        one["env"] = [*(one.get("env") or []), *part.get("waitEnv", [])]
+        one["env"] = [*(one.get("env") or []), *part.get("waitEnv", []), *part.get("productEnv", [])]
+        one["volumeMounts"] = [*(one.get("volumeMounts") or []), *part.get("productMounts", [])]
     spec["containers"] = [*spec["containers"], *part.get("classicContainer", [])]
     spec["volumes"] = [*(spec.get("volumes") or []), *part["volumes"]]
     return made

@@ -64,6 +64,11 @@ def values_of(case: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(case.read_text()) or {})
 
 
+def gate_only(case: Path) -> bool:
+    """Whether gate-only workloads can ask the metered one: not at a port that is not known."""
+    return "freePorts" not in values_of(case)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.removesuffix("-values.yaml"))
 class TestEachCase:
     def test_lints_strictly_alone_and_in_a_parent(self, case: Path, parent: Path, tmp_path: Path) -> None:
@@ -77,7 +82,7 @@ class TestEachCase:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def test_passes_the_restricted_profile(self, case: Path, parent: Path) -> None:
-        for manifest in render(parent, {NAME: values_of(case), "gateOnly": True}):
+        for manifest in render(parent, {NAME: values_of(case), "gateOnly": gate_only(case)}):
             if manifest["kind"] == "Deployment":
                 assert violations(pod_of(manifest)) == []
 
@@ -89,7 +94,7 @@ class TestKubernetesSchemas:
         for case in CASES:
             values = values_of(case)
             if version != CLASSIC or values.get("containerMode") == "classic":
-                found[case.stem] = render(parent, {NAME: values, "gateOnly": True})
+                found[case.stem] = render(parent, {NAME: values, "gateOnly": gate_only(case)})
         assert found
         assert refusals(found, version) == ""
 
@@ -168,8 +173,8 @@ def test_disabled_it_leaves_nothing_in_the_parents_pods(parent: Path) -> None:
 def test_an_alias_gives_its_own_values(parent: Path) -> None:
     values = {"under": "second", NAME: {"productCode": "one"}, "second": {"productCode": "two"}}
     pod = pod_of(of_kind(render(parent, values), "Deployment"))
-    assert {"name": "SIDECAR_PRODUCT_CODE", "value": "two"} in container(pod, NAME)["env"]
-    assert pod["metadata"]["labels"]["entitlement-sidecar.io/part-of"] == "rel-second"
+    assert {"name": "SIDECAR_PRODUCT_CODE", "value": "two"} in container(pod, f"{NAME}-second")["env"]
+    assert pod["metadata"]["labels"]["entitlement-sidecar.io/part-of-second"] == "rel-second"
 
 
 def test_a_parent_that_passes_its_own_context_is_refused(parent: Path, tmp_path: Path) -> None:
@@ -187,6 +192,9 @@ NEEDED: list[tuple[str, dict[str, Any]]] = [
     ("classicContainer", {"containerMode": "classic", "gateMode": "readiness"}),
     ("waitCommand", {"containerMode": "classic"}),
     ("waitEnv", {"containerMode": "classic", "probePort": 9484}),
+    ("productEnv", {"probePort": 9484}),
+    ("productEnv", {"freePorts": True}),
+    ("productMounts", {"apiSocket": {"enabled": True}}),
     ("readinessGates", {"gateMode": "readinessGate", "rbac": {"subjects": ["x"]}}),
     ("podLabels", {"podMonitor": {"enabled": True}}),
     ("podLabels", {"podLabels": {"team": "x"}}),
@@ -209,7 +217,7 @@ def without(helper: str, directory: Path) -> Path:
 def test_a_pod_without_a_helper_that_the_values_need_is_refused(
     helper: str, values: dict[str, Any], tmp_path: Path
 ) -> None:
-    words = refusal(without(helper, tmp_path), {NAME: values, "gateOnly": True})
+    words = refusal(without(helper, tmp_path), {NAME: values, "gateOnly": "freePorts" not in values})
     assert f"does not include the helper {helper}, which stands above" in words
 
 
@@ -256,14 +264,20 @@ class TestTheExampleUnderOtherValues:
         assert not pod["spec"]["initContainers"]
         product, ours = pod["spec"]["containers"]
         assert product["command"] == ["entitlement-sidecar", "exec", "--", "/app/api"]
-        assert product["env"] == [{"name": "SIDECAR_PROBE_BIND", "value": ":9484"}]
-        assert product["env"][0] in ours["env"]
+        binds = {"SIDECAR_PROBE_BIND": ":9484", "SIDECAR_API_BIND": "127.0.0.1:9485"}
+        assert product["env"] == [{"name": name, "value": value} for name, value in binds.items()]
+        assert [one for one in product["env"] if one not in ours["env"]] == []
         assert ours["name"] == NAME
 
     def test_native_leaves_the_product_alone(self, example: Path) -> None:
-        (product,) = self.pods(example, probePort=9484)["rel-api"]["spec"]["containers"]
+        (product,) = self.pods(example)["rel-api"]["spec"]["containers"]
         assert product["command"] == ["/app/api"]
         assert not product["env"]
+
+    def test_a_product_is_told_where_usage_goes_with_the_ports_moved(self, example: Path) -> None:
+        (product,) = self.pods(example, probePort=9484)["rel-api"]["spec"]["containers"]
+        assert product["command"] == ["/app/api"]
+        assert product["env"] == [{"name": "SIDECAR_API_BIND", "value": "127.0.0.1:9485"}]
 
     def test_classic_does_not_start_a_product_whose_command_is_unknown(self, example: Path) -> None:
         values = {"api": {"command": []}, "entitlement": {"containerMode": "classic"}}
@@ -300,7 +314,13 @@ class TestTheExampleUnderOtherValues:
         ({"gateMode": "readinessGate"}, "rbac.subjects is empty"),
         ({"containerMode": "classic", "waitCommand": []}, "waitCommand is empty"),
         ({"state": {"existingVolume": "v", "medium": "Memory"}}, "set one or the other"),
-        ({"probePort": 8485}, "both 8485"),
+        ({"apiPort": 8484}, "both 8484"),
+        ({"probePort": 65535}, "apiPort, the one above it, is no port"),
+        ({"freePorts": True, "probePort": 9484}, "probePort is 9484, but freePorts is true"),
+        ({"freePorts": True, "apiPort": 9485}, "apiPort is 9485, but with freePorts there is no such port"),
+        ({"apiSocket": {"enabled": True}, "apiPort": 9485}, "with apiSocket.enabled there is no such port"),
+        ({"apiSocket": {"mode": "0066"}}, "mode"),
+        ({"freePorts": True, "podMonitor": {"enabled": True}}, "Prometheus cannot know a free port"),
         ({"extraEnv": env("POD_UID")}, "extraEnv has POD_UID, which the chart sets itself"),
         ({"logLevel": "info", "extraEnv": env("SIDECAR_LOG_LEVEL")}, "has SIDECAR_LOG_LEVEL, which the chart sets"),
         ({"proxy": {"httpsProxy": "http://p"}, "extraEnv": env("HTTPS_PROXY")}, "HTTPS_PROXY, which the chart sets"),
@@ -330,7 +350,7 @@ class TestTheExampleUnderOtherValues:
     ],
 )
 def test_conflicting_values_are_refused_with_the_remedy(parent: Path, values: dict[str, Any], words: str) -> None:
-    said = refusal(parent, {NAME: values, "gateOnly": True})
+    said = refusal(parent, {NAME: values, "gateOnly": "freePorts" not in values})
     assert words in said
     assert "nil pointer" not in said
     assert ("entitlement-sidecar: " in said) or ("don't meet the specifications of the schema" in said)

@@ -189,7 +189,7 @@ WRONG: list[dict[str, Any]] = [
     {"config": {"reask_secondz": 60}},
     {"config": {"reask_seconds": "soon"}},
     *({"config": {name: "x"}} for name in values_schema.NOT_IN_CONFIG),
-    *({name: None} for name in VALUES if name not in ("flushSeconds", "runAsUser", "runAsGroup")),
+    *({name: None} for name in VALUES if name not in ("flushSeconds", "apiPort", "runAsUser", "runAsGroup")),
     {"image": {"tag": None}},
     {"probes": {"readiness": None}},
     {"probes": {"readiness": {"periodSeconds": None}}},
@@ -301,7 +301,7 @@ def test_dimensions_have_the_fields_of_the_setting() -> None:
 
 def test_listeners_and_the_flush_are_the_sidecars_own_by_default() -> None:
     assert BY_NAME["probe_bind"].default == f":{VALUES['probePort']}"
-    assert str(BY_NAME["api_bind"].default).startswith(f"127.0.0.1:{VALUES['apiPort']},")
+    assert str(BY_NAME["api_bind"].default).startswith(f"127.0.0.1:{VALUES['probePort'] + 1},")
     rules = (CHART / "templates" / "_rules.tpl").read_text()
     assert f"$default := {BY_NAME['flush_seconds'].default} -" in rules
 

@@ -157,7 +157,8 @@ def test_classic_waits_in_the_containers_that_are_named(tmp_path: Path) -> None:
     api, logs, ours = made["spec"]["containers"]
     assert api["command"] == ["entitlement-sidecar", "exec", "--", "/shop"]
     assert api["args"] == ["serve"]
-    assert api["env"] == [{"name": "SIDECAR_PROBE_BIND", "value": ":9484"}]
+    binds = {"SIDECAR_PROBE_BIND": ":9484", "SIDECAR_API_BIND": "127.0.0.1:9485"}
+    assert api["env"] == [{"name": name, "value": value} for name, value in binds.items()]
     assert logs == other
     assert ours["name"] == NAME
 

@@ -63,8 +63,7 @@ def installed(new_namespace: Callable[..., Namespace], tmp_path: Path) -> Iterat
     def install(**values: object) -> Installed:
         shop, home = new_namespace(), new_namespace(marketplace=False)
         label = shop.name  # each test's own: other tests have injectors too
-        for space in (shop, home):  # its own namespace is never served, whatever its label
-            run("kubectl", "label", "namespace", space.name, f"entitlement-sidecar.io/injection={label}")
+        run("kubectl", "label", "namespace", shop.name, f"entitlement-sidecar.io/injection={label}")
         gate = shop.gate_values(dimensions=["requests"], rbac={"create": False})
         one = Installed(
             home=home,
@@ -136,22 +135,19 @@ def refused(space: Namespace, name: str, *words: str) -> None:
     assert space.pods(f"app={name}") == []
 
 
-def test_an_annotated_pod_is_gated_opens_and_is_metered(
-    installed: Callable[..., Installed], new_namespace: Callable[..., Namespace]
-) -> None:
-    there, elsewhere = installed(), new_namespace(marketplace=False)
+def test_an_annotated_pod_is_gated_opens_and_is_metered(installed: Callable[..., Installed]) -> None:
+    there = installed()
     shop, home = there.shop, there.home
     web = deploy(shop, "web", {**ASKS, "entitlement-sidecar.io/workload": "front"}, "serve", "3")
     plain = deploy(shop, "plain", {})
-    own = deploy(home, "own", ASKS)
-    unlabelled = deploy(elsewhere, "unlabelled", ASKS)
+    unlabelled = deploy(home, "unlabelled", ASKS)
 
     shop.describes(web, "denied", "customer_not_entitled", "Subscribe it in AWS Marketplace")
     found = shop.pod(web)
     assert inits(found) == [OURS]
     assert found["metadata"]["labels"]["entitlement-sidecar.io/workload"] == "front"
     assert found["spec"]["terminationGracePeriodSeconds"] == 20
-    for space, selector in ((shop, plain), (home, own), (elsewhere, unlabelled)):
+    for space, selector in ((shop, plain), (home, unlabelled)):
         eventually(lambda space=space, selector=selector: space.ready(selector), saying=f"{selector} ready")  # type: ignore[misc]
         assert inits(space.pod(selector)) == []
     assert inits(dry_run(shop, "tried", ASKS)) == [OURS]

@@ -15,7 +15,7 @@ Rules kept here:
 {{- range $name := list "podLabels" "podAnnotations" -}}
 {{- $_ := set $pieces $name (include (printf "entitlement-sidecar.%s" $name) $gate | fromYaml) -}}
 {{- end -}}
-{{- range $name := list "readinessGates" "imagePullSecrets" "initContainer" "classicContainer" "waitEnv" "waitCommand" "volumes" -}}
+{{- range $name := list "readinessGates" "imagePullSecrets" "initContainer" "classicContainer" "waitEnv" "waitCommand" "productEnv" "productMounts" "volumes" -}}
 {{- $_ := set $pieces $name (include (printf "entitlement-sidecar.%s" $name) $gate | fromYamlArray) -}}
 {{- end -}}
 {{- toPrettyJson $pieces -}}

@@ -14,7 +14,7 @@ Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
 {{- include "entitlement-sidecar.checked" (list . "initContainer") -}}
 {{- $context := .context -}}
 {{- if and $context.Values.enabled (eq $context.Values.containerMode "native") -}}
-- name: entitlement-sidecar
+- name: {{ include "entitlement-sidecar.containerName" $context }}
   restartPolicy: Always
   {{- include "entitlement-sidecar.containerBody" . | nindent 2 }}
   # The hook of a native sidecar runs when the pod begins to end, its SIGTERM comes after the product has ended.
@@ -29,7 +29,7 @@ Each takes (dict "context" .Subcharts.<name or alias> "workload" "<name>").
 {{- include "entitlement-sidecar.checked" (list . "classicContainer") -}}
 {{- $context := .context -}}
 {{- if and $context.Values.enabled (eq $context.Values.containerMode "classic") -}}
-- name: entitlement-sidecar
+- name: {{ include "entitlement-sidecar.containerName" $context }}
   {{- include "entitlement-sidecar.containerBody" . | nindent 2 }}
   lifecycle:
     preStop:
@@ -51,16 +51,21 @@ also takes that line as "command", a list, and is then the whole: a JSON list or
 {{- if and (hasKey . "command") (not $command) -}}
 {{- fail (printf "entitlement-sidecar: containerMode is classic and gateMode is startup, but the command of workload %q is empty. What waits replaces the image's own entrypoint: say the product's whole command line, or set gateMode to readiness" .workload) -}}
 {{- end -}}
-{{- $command = concat .context.Values.waitCommand $command -}}
+{{- $waits := .context.Values.waitCommand -}}
+{{- if and (include "entitlement-sidecar.suffix" .context) (eq (toJson $waits) (toJson (list "entitlement-sidecar" "exec" "--"))) -}}
+{{- $waits = list "entitlement-sidecar" "exec" "--url" (include "entitlement-sidecar.gateUrl" .context) "--" -}}
+{{- end -}}
+{{- $command = concat $waits $command -}}
 {{- end -}}
 {{- with $command -}}{{- toJson . -}}{{- end -}}
 {{- end -}}
 
-{{/* waitEnv: where that command asks, as entries of the product's env; none while the port is the usual one. */}}
+{{/* waitEnv: where that command asks, as entries of the product's env; none while the port is the usual one, and none
+where productEnv says it, or under an alias the command itself. */}}
 {{- define "entitlement-sidecar.waitEnv" -}}
 {{- include "entitlement-sidecar.checked" (list . "waitEnv") -}}
-{{- if include "entitlement-sidecar.productWaits" .context -}}
-{{- include "entitlement-sidecar.probeBind" .context -}}
+{{- if and (include "entitlement-sidecar.productWaits" .context) (not (or (include "entitlement-sidecar.shares" .context) (include "entitlement-sidecar.suffix" .context))) -}}
+{{- include "entitlement-sidecar.envEntries" (dict "SIDECAR_PROBE_BIND" (include "entitlement-sidecar.probeBind" .context)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -70,10 +75,10 @@ also takes that line as "command", a list, and is then the whole: a JSON list or
 image: {{ include "entitlement-sidecar.image" $context | quote }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 args: [run]
+{{- with include "entitlement-sidecar.listenPorts" $context }}
 ports:
-  - name: entitlement
-    containerPort: {{ int $values.probePort }}
-    protocol: TCP
+  {{- . | nindent 2 }}
+{{- end }}
 env:
   {{- include "entitlement-sidecar.ownEnv" $context | nindent 2 }}
   {{- if eq $values.containerMode "native" }}
@@ -127,6 +132,10 @@ securityContext:
   valueFrom: {fieldRef: {fieldPath: spec.serviceAccountName}}
 - name: NODE_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- if include "entitlement-sidecar.suffix" . }}
+- name: CONTAINER_NAME
+  value: {{ include "entitlement-sidecar.containerName" . }}
+{{- end }}
 {{- with $values.productCode }}
 - name: SIDECAR_PRODUCT_CODE
   value: {{ . | quote }}
@@ -155,12 +164,8 @@ securityContext:
 - name: SIDECAR_CONFIG
   value: /etc/entitlement-sidecar-config/config.yaml
 {{- end }}
-{{- with include "entitlement-sidecar.probeBind" . }}
+{{- with include "entitlement-sidecar.listenEnv" . }}
 {{ . }}
-{{- end }}
-{{- if ne (int $values.apiPort) 8485 }}
-- name: SIDECAR_API_BIND
-  value: "127.0.0.1:{{ int $values.apiPort }}"
 {{- end }}
 {{- with $values.proxy.httpsProxy }}
 - name: HTTPS_PROXY
@@ -184,17 +189,11 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{- define "entitlement-sidecar.probeBind" -}}
-{{- if ne (int .Values.probePort) 8484 -}}
-- name: SIDECAR_PROBE_BIND
-  value: ":{{ int .Values.probePort }}"
-{{- end -}}
-{{- end -}}
-
 {{/* The startup probe is the gate and never gives up; the others ask what a pod needs to know all day. A classic
 container has none: the kubelet would hold back no other container for it. */}}
 {{- define "entitlement-sidecar.probes" -}}
 {{- $probes := .Values.probes -}}
+{{- $http := and (eq $probes.type "http") (not .Values.freePorts) -}}
 {{- if and (eq .Values.gateMode "startup") (eq .Values.containerMode "native") }}
 startupProbe:
   exec:
@@ -203,21 +202,21 @@ startupProbe:
   timeoutSeconds: {{ int $probes.startup.timeoutSeconds }}
   failureThreshold: 2147483647
 {{- end }}
-{{- if eq $probes.type "http" }}
+{{- if $http }}
 livenessProbe:
   httpGet:
     path: /healthz
-    port: entitlement
+    port: {{ include "entitlement-sidecar.portName" . }}
   periodSeconds: {{ int $probes.liveness.periodSeconds }}
   timeoutSeconds: {{ int $probes.liveness.timeoutSeconds }}
   failureThreshold: {{ int $probes.liveness.failureThreshold }}
 {{- end }}
 {{- if ne .Values.gateMode "readinessGate" }}
 readinessProbe:
-  {{- if eq $probes.type "http" }}
+  {{- if $http }}
   httpGet:
     path: /entitled
-    port: entitlement
+    port: {{ include "entitlement-sidecar.portName" . }}
   {{- else }}
   exec:
     command: [entitlement-sidecar, healthcheck]
@@ -230,28 +229,33 @@ readinessProbe:
 
 {{- define "entitlement-sidecar.mounts" -}}
 {{- $values := .context.Values -}}
+{{- $name := include "entitlement-sidecar.containerName" .context -}}
 {{- if $values.state.existingVolume -}}
 - name: {{ $values.state.existingVolume | quote }}
   mountPath: /var/lib/entitlement-sidecar
-  subPath: {{ default .workload $values.state.subPath | quote }}
+  subPath: {{ default (include "entitlement-sidecar.suffix" .context | replace "-" "." | printf "%s%s" .workload) $values.state.subPath | quote }}
 {{- else -}}
-- name: entitlement-sidecar-state
+- name: {{ $name }}-state
   mountPath: /var/lib/entitlement-sidecar
 {{- end }}
-- name: entitlement-sidecar-tmp
+- name: {{ $name }}-tmp
   mountPath: /tmp
+{{- if include "entitlement-sidecar.shares" .context }}
+- name: {{ $name }}-run
+  mountPath: {{ include "entitlement-sidecar.runDirectory" .context }}
+{{- end }}
 {{- if $values.config }}
-- name: entitlement-sidecar-config
+- name: {{ $name }}-config
   mountPath: /etc/entitlement-sidecar-config
   readOnly: true
 {{- end }}
 {{- if $values.caBundle.configMap }}
-- name: entitlement-sidecar-ca
+- name: {{ $name }}-ca
   mountPath: /etc/entitlement-sidecar-ca
   readOnly: true
 {{- end }}
 {{- if include "entitlement-sidecar.usesApi" .context }}
-- name: entitlement-sidecar-api
+- name: {{ $name }}-api
   mountPath: /var/run/secrets/entitlement-sidecar.io/kubernetes
   readOnly: true
 {{- end }}

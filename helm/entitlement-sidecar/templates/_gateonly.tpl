@@ -15,9 +15,12 @@ need a helper that they left out.
 {{- if not .service -}}
 {{- fail (printf "entitlement-sidecar: service is missing for the gate-only workload %q. Name the metered workload's Service, which needs the port that servicePort renders" .workload) -}}
 {{- end -}}
+{{- if $values.freePorts -}}
+{{- fail (printf "entitlement-sidecar: the gate-only workload %q asks the metered one at its probe port, but freePorts is true: nobody knows that port. Set freePorts to false, and probePort to a port that is free on every node" .workload) -}}
+{{- end -}}
 {{- include "entitlement-sidecar.complete" (list . "gateOnlyInitContainer" (include "entitlement-sidecar.needsOfGateOnly" $context)) -}}
 {{- $timeout := int (kindIs "invalid" .timeoutSeconds | ternary $values.gateOnly.timeoutSeconds .timeoutSeconds) -}}
-- name: entitlement-gate
+- name: entitlement-gate{{ include "entitlement-sidecar.suffix" $context }}
   image: {{ include "entitlement-sidecar.image" $context | quote }}
   imagePullPolicy: {{ $values.image.pullPolicy }}
   args:

@@ -6,6 +6,8 @@ Rules kept here:
 - A name of ours is <release>-<name>, with the same <name> in this chart's own templates and in the parent's. It follows
   .Chart.Name, which under an alias is the alias: two products have two names.
 - Two copies of this chart never render an object of the same kind and name, nor give their pods the same label.
+- Under its usual names, entitlement-sidecar and the alias entitlement, what stands in a pod is called as the
+  documentation calls it. Under another alias each of these names ends with that alias: two products share one pod.
 */}}
 
 {{/* What a helper was given, checked, and its name written down in it. Everything else starts here, and takes
@@ -35,11 +37,39 @@ others that look alike. */}}
 {{- .Values.nameOverride -}}
 {{- else -}}
 {{- $whole := printf "%s-%s" .Values.namePrefix .Chart.Name | trimPrefix "-" -}}
-{{- $name := regexReplaceAll "[^a-z0-9-]" (lower $whole) "-" | trimAll "-" -}}
-{{- if or (ne $name $whole) (gt (len $name) 40) -}}
-{{- $name = printf "%s-%s" (trunc 33 $name | trimSuffix "-") (sha256sum $whole | trunc 6) -}}
+{{- include "entitlement-sidecar.slug" (list $whole 40) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* slug: a name as Kubernetes takes it. It takes (list "<name>" <characters at most>). */}}
+{{- define "entitlement-sidecar.slug" -}}
+{{- $whole := first . -}}
+{{- $most := int (last .) -}}
+{{- $name := regexReplaceAll "[^a-z0-9]+" (lower $whole) "-" | trimAll "-" -}}
+{{- if or (ne $name $whole) (gt (len $name) $most) -}}
+{{- $name = printf "%s-%s" (trunc (int (sub $most 7)) $name | trimSuffix "-") (sha256sum $whole | trunc 6) | trimPrefix "-" -}}
 {{- end -}}
 {{- $name -}}
+{{- end -}}
+
+{{/* suffix: what the names in a pod end with, -<alias>, or nothing. */}}
+{{- define "entitlement-sidecar.suffix" -}}
+{{- if not (has .Chart.Name (list "entitlement" "entitlement-sidecar")) -}}
+-{{ include "entitlement-sidecar.slug" (list .Chart.Name 36) }}
+{{- end -}}
+{{- end -}}
+
+{{/* containerName: of our container, and what the names of its volumes begin with. */}}
+{{- define "entitlement-sidecar.containerName" -}}
+entitlement-sidecar{{ include "entitlement-sidecar.suffix" . }}
+{{- end -}}
+
+{{/* portName: of the probe port; Kubernetes takes 15 characters. */}}
+{{- define "entitlement-sidecar.portName" -}}
+{{- if include "entitlement-sidecar.suffix" . -}}
+ent-{{ include "entitlement-sidecar.slug" (list .Chart.Name 11) }}
+{{- else -}}
+entitlement
 {{- end -}}
 {{- end -}}
 

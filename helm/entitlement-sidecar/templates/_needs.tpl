@@ -15,9 +15,16 @@ Every helper writes its name into the dict it was given, and the last one of a p
 {{- $_ := set $needs $container (printf "containerMode is %s" $values.containerMode) -}}
 {{- if include "entitlement-sidecar.productWaits" . -}}
 {{- $_ := set $needs "waitCommand" "containerMode is classic and gateMode is startup" -}}
-{{- if include "entitlement-sidecar.probeBind" . -}}
+{{- if and (include "entitlement-sidecar.probeBind" .) (not (or (include "entitlement-sidecar.shares" .) (include "entitlement-sidecar.suffix" .))) -}}
 {{- $_ := set $needs "waitEnv" (printf "containerMode is classic and probePort is %d" (int $values.probePort)) -}}
 {{- end -}}
+{{- end -}}
+{{- if include "entitlement-sidecar.shares" . -}}
+{{- $why := $values.freePorts | ternary "freePorts is true" "apiSocket.enabled is true" -}}
+{{- $_ := set $needs "productEnv" $why -}}
+{{- $_ := set $needs "productMounts" $why -}}
+{{- else if include "entitlement-sidecar.apiBind" . -}}
+{{- $_ := set $needs "productEnv" (printf "the product's port is %s and not 8485" (include "entitlement-sidecar.apiPort" .)) -}}
 {{- end -}}
 {{- if eq $values.gateMode "readinessGate" -}}
 {{- $_ := set $needs "readinessGates" "gateMode is readinessGate" -}}

@@ -13,7 +13,7 @@ itself: AWS refuses hooks, and with them `helm test`.
 {{- if not $values.enabled -}}
 AWS Marketplace entitlement: switched off by the value enabled, so that nothing is gated and nothing is metered.
 {{- else -}}
-{{- $found := printf "pods --namespace %s --selector entitlement-sidecar.io/part-of=%s" .context.Release.Namespace (include "entitlement-sidecar.partOf" .context) -}}
+{{- $found := printf "pods --namespace %s --selector entitlement-sidecar.io/part-of%s=%s" .context.Release.Namespace (include "entitlement-sidecar.suffix" .context) (include "entitlement-sidecar.fullname" .context) -}}
 AWS Marketplace entitlement: {{ eq $values.gateMode "startup" | ternary "the product starts" "pods are Ready" }} once AWS confirms the subscription.
 
   Which pods wait:
@@ -21,6 +21,6 @@ AWS Marketplace entitlement: {{ eq $values.gateMode "startup" | ternary "the pro
   For what they wait:
     kubectl describe {{ $found }}
   What fails, and how to mend it (registers and bills nothing):
-    kubectl exec --namespace {{ .context.Release.Namespace }} "$(kubectl get {{ $found }} --output name | head -n 1)" --container entitlement-sidecar -- entitlement-sidecar doctor
+    kubectl exec --namespace {{ .context.Release.Namespace }} "$(kubectl get {{ $found }} --output name | head -n 1)" --container {{ include "entitlement-sidecar.containerName" .context }} -- entitlement-sidecar doctor
 {{- end -}}
 {{- end -}}

@@ -25,9 +25,10 @@ rendered would let the product run. */}}
 {{- $context := .context -}}
 {{- $values := $context.Values -}}
 {{- if $values.enabled -}}
+{{- $name := include "entitlement-sidecar.containerName" $context -}}
 {{- include "entitlement-sidecar.complete" (list . "volumes" (include "entitlement-sidecar.needsOfPod" $context)) -}}
 {{- if not $values.state.existingVolume -}}
-- name: entitlement-sidecar-state
+- name: {{ $name }}-state
   {{- if or $values.state.medium $values.state.sizeLimit }}
   emptyDir:
     {{- with $values.state.medium }}
@@ -40,20 +41,24 @@ rendered would let the product run. */}}
   emptyDir: {}
   {{- end }}
 {{ end -}}
-- name: entitlement-sidecar-tmp
+- name: {{ $name }}-tmp
   emptyDir: {}
+{{- if include "entitlement-sidecar.shares" $context }}
+- name: {{ $name }}-run
+  emptyDir: {}
+{{- end }}
 {{- if $values.config }}
-- name: entitlement-sidecar-config
+- name: {{ $name }}-config
   configMap:
     name: {{ include "entitlement-sidecar.fullname" $context | quote }}
 {{- end }}
 {{- with $values.caBundle.configMap }}
-- name: entitlement-sidecar-ca
+- name: {{ $name }}-ca
   configMap:
     name: {{ . | quote }}
 {{- end }}
 {{- if include "entitlement-sidecar.usesApi" $context }}
-- name: entitlement-sidecar-api
+- name: {{ $name }}-api
   projected:
     sources:
       - serviceAccountToken:
@@ -76,27 +81,32 @@ role out of them. */}}
 {{- define "entitlement-sidecar.podAnnotations" -}}
 {{- include "entitlement-sidecar.checked" (list . "podAnnotations") -}}
 {{- $values := .context.Values -}}
+{{- $name := include "entitlement-sidecar.containerName" .context -}}
 {{- if $values.enabled -}}
 {{- if $values.safeToEvictLocalVolumes }}
-cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes: "{{ if not $values.state.existingVolume }}entitlement-sidecar-state,{{ end }}entitlement-sidecar-tmp"
+cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes: "{{ if not $values.state.existingVolume }}{{ $name }}-state,{{ end }}{{ $name }}-tmp{{ if include "entitlement-sidecar.shares" .context }},{{ $name }}-run{{ end }}"
 {{- end }}
 {{- with .skipContainers }}
 eks.amazonaws.com/skip-containers: {{ join "," . | quote }}
 {{- end }}
 {{- if eq $values.mesh "istio" }}
+{{- if not $values.freePorts }}
 traffic.sidecar.istio.io/excludeInboundPorts: {{ int $values.probePort | quote }}
+{{- end }}
 {{- with $values.meshSkipOutboundPorts }}
 traffic.sidecar.istio.io/excludeOutboundPorts: {{ include "entitlement-sidecar.ports" . | quote }}
 {{- end }}
 {{- end }}
 {{- if eq $values.mesh "linkerd" }}
+{{- if not $values.freePorts }}
 config.linkerd.io/skip-inbound-ports: {{ int $values.probePort | quote }}
+{{- end }}
 {{- with $values.meshSkipOutboundPorts }}
 config.linkerd.io/skip-outbound-ports: {{ include "entitlement-sidecar.ports" . | quote }}
 {{- end }}
 {{- end }}
 {{- with $values.config }}
-checksum/entitlement-sidecar-config: {{ toYaml . | sha256sum }}
+checksum/entitlement-sidecar-config{{ include "entitlement-sidecar.suffix" $.context }}: {{ toYaml . | sha256sum }}
 {{- end }}
 {{- with $values.podAnnotations }}
 {{ toYaml . }}
@@ -113,9 +123,10 @@ checksum/entitlement-sidecar-config: {{ toYaml . | sha256sum }}
 {{/* podLabels are what the PodMonitor selects by. Do not put them into a selector: those cannot change. */}}
 {{- define "entitlement-sidecar.podLabels" -}}
 {{- include "entitlement-sidecar.checked" (list . "podLabels") -}}
+{{- $suffix := include "entitlement-sidecar.suffix" .context -}}
 {{- if .context.Values.enabled -}}
-entitlement-sidecar.io/part-of: {{ include "entitlement-sidecar.partOf" .context | quote }}
-entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" | quote }}
+entitlement-sidecar.io/part-of{{ $suffix }}: {{ include "entitlement-sidecar.partOf" .context | quote }}
+entitlement-sidecar.io/workload{{ $suffix }}: {{ .workload | trunc 63 | trimSuffix "-" | quote }}
 {{- with .context.Values.podLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -125,7 +136,7 @@ entitlement-sidecar.io/workload: {{ .workload | trunc 63 | trimSuffix "-" | quot
 {{- define "entitlement-sidecar.readinessGates" -}}
 {{- include "entitlement-sidecar.checked" (list . "readinessGates") -}}
 {{- if and .context.Values.enabled (eq .context.Values.gateMode "readinessGate") -}}
-- conditionType: entitlement-sidecar.io/entitled
+- conditionType: entitlement-sidecar.io/entitled{{ include "entitlement-sidecar.suffix" .context }}
 {{- end -}}
 {{- end -}}
 
@@ -157,16 +168,4 @@ five seconds to end in. Without the sidecar it is the product's time alone. */}}
 
 {{- define "entitlement-sidecar.appGraceSeconds" -}}
 {{- int (kindIs "invalid" .appGraceSeconds | ternary .context.Values.appGraceSeconds .appGraceSeconds) -}}
-{{- end -}}
-
-{{/* servicePort: one more port for the metered workload's Service, where gate-only workloads ask. By number: whether a
-name is looked up among init containers depends on the cluster's version. */}}
-{{- define "entitlement-sidecar.servicePort" -}}
-{{- include "entitlement-sidecar.checked" (list . "servicePort") -}}
-{{- if .context.Values.enabled -}}
-- name: entitlement
-  port: {{ int .context.Values.probePort }}
-  targetPort: {{ int .context.Values.probePort }}
-  protocol: TCP
-{{- end -}}
 {{- end -}}

@@ -24,15 +24,13 @@ What follows from the values? Derived facts, and combinations that cannot work.
 {{- include "entitlement-sidecar.validateAccount" . -}}
 {{- include "entitlement-sidecar.validateDimensions" . -}}
 {{- include "entitlement-sidecar.validateEnv" . -}}
+{{- include "entitlement-sidecar.validateListeners" . -}}
 {{- $values := .Values -}}
 {{- if and (eq $values.containerMode "classic") (eq $values.gateMode "startup") (not $values.waitCommand) -}}
 {{- fail "entitlement-sidecar: containerMode is classic and gateMode is startup, but waitCommand is empty, so that nothing waits. Set waitCommand, or gateMode to readiness" -}}
 {{- end -}}
 {{- if and $values.state.existingVolume (or $values.state.medium $values.state.sizeLimit) -}}
 {{- fail (printf "entitlement-sidecar: state.existingVolume is %q, but state.medium or state.sizeLimit is set. They describe the emptyDir that it replaces: set one or the other" $values.state.existingVolume) -}}
-{{- end -}}
-{{- if eq (int $values.probePort) (int $values.apiPort) -}}
-{{- fail (printf "entitlement-sidecar: probePort and apiPort are both %d. Give each a port of its own" (int $values.apiPort)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -71,7 +69,7 @@ What follows from the values? Derived facts, and combinations that cannot work.
 {{- range include "entitlement-sidecar.ownEnv" . | fromYamlArray -}}
 {{- $taken = append $taken .name -}}
 {{- end -}}
-{{- $values := dict "SIDECAR_FLUSH_SECONDS" "flushSeconds" "SIDECAR_GRACE_SECONDS" "appGraceSeconds" "SIDECAR_PROBE_BIND" "probePort" "SIDECAR_API_BIND" "apiPort" "SIDECAR_STATE_DIR" "state" -}}
+{{- $values := dict "SIDECAR_FLUSH_SECONDS" "flushSeconds" "SIDECAR_GRACE_SECONDS" "appGraceSeconds" "SIDECAR_PROBE_BIND" "probePort" "SIDECAR_API_BIND" "apiPort" "SIDECAR_API_SOCKET_MODE" "apiSocket.mode" "SIDECAR_API_SOCKET_GROUP" "apiSocket.group" "SIDECAR_ADDRESS_FILE" "freePorts" "CONTAINER_NAME" "alias of the dependency" "SIDECAR_STATE_DIR" "state" -}}
 {{- $names := list -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $taken -}}

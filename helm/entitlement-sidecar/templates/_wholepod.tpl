@@ -23,7 +23,10 @@ Rules kept here:
 {{- include "entitlement-sidecar.podArguments" . -}}
 {{- $pod := deepCopy .pod -}}
 {{- $names := list -}}
-{{- range $pod.spec.containers -}}{{- $names = append $names .name -}}{{- end -}}
+{{- $others := include "entitlement-sidecar.otherSidecars" $pod | fromJsonArray -}}
+{{- range $pod.spec.containers -}}
+{{- if not (has .name $others) -}}{{- $names = append $names .name -}}{{- end -}}
+{{- end -}}
 {{- $gated := default $names .containers -}}
 {{- range $gated -}}
 {{- if not (has . $names) -}}
@@ -71,6 +74,7 @@ Rules kept here:
 {{- $pod := index . 1 -}}
 {{- $gated := index . 3 -}}
 {{- $spec := $pod.spec -}}
+{{- include "entitlement-sidecar.portsFree" (list $gate $spec) -}}
 {{- if hasKey $spec "terminationGracePeriodSeconds" -}}
 {{- $_ := set $gate "appGraceSeconds" $spec.terminationGracePeriodSeconds -}}
 {{- end -}}
@@ -82,6 +86,7 @@ Rules kept here:
 {{- include "entitlement-sidecar.joinEqual" (list $spec "imagePullSecrets" "name" (include "entitlement-sidecar.imagePullSecrets" $gate | fromYamlArray)) -}}
 {{- include "entitlement-sidecar.joinInit" (list $gate $spec (index . 2) (include "entitlement-sidecar.initContainer" $gate | fromYamlArray)) -}}
 {{- include "entitlement-sidecar.joinWait" (list $gate $spec (index . 3)) -}}
+{{- include "entitlement-sidecar.joinProduct" (list $gate $spec (index . 3)) -}}
 {{- include "entitlement-sidecar.joinNew" (list $gate $spec "containers" "name" (include "entitlement-sidecar.classicContainer" $gate | fromYamlArray)) -}}
 {{- include "entitlement-sidecar.joinNew" (list $gate $spec "volumes" "name" (include "entitlement-sidecar.volumes" $gate | fromYamlArray)) -}}
 {{- end -}}
@@ -105,6 +110,47 @@ Rules kept here:
 {{- $_ := set $gate "command" (default list $one.command) -}}
 {{- $_ := set $one "command" (include "entitlement-sidecar.waitCommand" $gate | fromJsonArray) -}}
 {{- include "entitlement-sidecar.joinNew" (list $gate $one "env" "name" (include "entitlement-sidecar.waitEnv" $gate | fromYamlArray)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the product's containers need to report usage. It takes (list <gate> <spec> <gated>). */}}
+{{- define "entitlement-sidecar.joinProduct" -}}
+{{- $gate := index . 0 -}}
+{{- $gated := index . 2 -}}
+{{- $env := include "entitlement-sidecar.productEnv" $gate | fromYamlArray -}}
+{{- $mounts := include "entitlement-sidecar.productMounts" $gate | fromYamlArray -}}
+{{- range $one := (index . 1).containers -}}
+{{- if has $one.name $gated -}}
+{{- include "entitlement-sidecar.joinNew" (list $gate $one "env" "name" $env) -}}
+{{- include "entitlement-sidecar.joinNew" (list $gate $one "volumeMounts" "mountPath" $mounts) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* otherSidecars: the names of the sidecars that the pod has already, by their labels, as JSON. */}}
+{{- define "entitlement-sidecar.otherSidecars" -}}
+{{- $names := list -}}
+{{- range $key, $_ := dig "metadata" "labels" dict . | default dict -}}
+{{- if regexMatch "^entitlement-sidecar[.]io/part-of(-|$)" $key -}}
+{{- $names = append $names (replace ".io/part-of" "" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end -}}
+
+{{/* portsFree fails where another container of the pod has one of our ports: the second to listen would restart without
+end. It takes (list <gate> <spec>). */}}
+{{- define "entitlement-sidecar.portsFree" -}}
+{{- $gate := index . 0 -}}
+{{- $spec := index . 1 -}}
+{{- $ours := list -}}
+{{- range include "entitlement-sidecar.listenPorts" $gate.context | fromYamlArray -}}{{- $ours = append $ours (int .containerPort) -}}{{- end -}}
+{{- range $one := concat (default list $spec.initContainers) $spec.containers -}}
+{{- range $one.ports -}}
+{{- if has (int .containerPort) $ours -}}
+{{- fail (printf "entitlement-sidecar: container %q of the pod of workload %q has port %d, and so has %s. Set its value probePort to a port with a free one above it, as %d: apiPort follows" $one.name $gate.workload (int .containerPort) (include "entitlement-sidecar.containerName" $gate.context) (add (int $gate.context.Values.probePort) 2)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -17,7 +17,7 @@ from typing import Final
 from sidecar.printable import printable
 
 CONTAINER: Final = "entitlement-sidecar"
-"""The container's name in chart, documentation and `ecs render`."""
+"""The container's usual name in chart, documentation and `ecs render`."""
 PROGRAM: Final = "entitlement-sidecar"
 
 
@@ -35,7 +35,7 @@ def line(workload: Mapping[str, object], arguments: Sequence[str]) -> str:
     pod, namespace = _text(workload, "pod"), _text(workload, "namespace")
     if pod:
         of = ["-n", namespace] if namespace else []
-        return f"{shlex.join(['kubectl', 'exec', *of, pod, '-c', CONTAINER])} -- {here}"
+        return f"{shlex.join(['kubectl', 'exec', *of, pod, '-c', _text(workload, 'container') or CONTAINER])} -- {here}"
     if workload.get("kind") == "task" and _text(workload, "cluster"):
         of = ["--cluster", _text(workload, "cluster"), "--task", _text(workload, "id")]
         rest = ["--container", CONTAINER, "--interactive", "--command", here]

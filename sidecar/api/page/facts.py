@@ -15,6 +15,7 @@ WORKLOAD_NAMES: Final[Mapping[str, str]] = {
     "namespace": "Namespace",
     "service_account": "Service account",
     "node": "Node",
+    "container": "Container",
     "cluster": "Cluster",
     "launch_type": "Launch type",
     "account": "Account",

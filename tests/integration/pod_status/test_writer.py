@@ -17,7 +17,7 @@ from sidecar.pod_status.changes import Snapshot
 from sidecar.pod_status.messages import StatusUpdate, read_results
 from sidecar.pod_status.reporter import PodStatusReporter
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
-from sidecar.pod_status.writer import CONDITION, NAME_MAX, NOTE_MAX, event_name, write_all
+from sidecar.pod_status.writer import CONDITION, NAME_MAX, NOTE_MAX, event_name, event_object, write_all
 from sidecar.restart_state import RestartState
 from tests.fakes.log import Events, logged_events
 from tests.integration.pod_status.cluster_api import TOKEN, ClusterApi, certificate, wait_for
@@ -63,6 +63,28 @@ def test_the_condition_is_added_beside_the_others(api: ClusterApi) -> None:
         "lastTransitionTime": "2026-01-02T12:00:00Z",
     }
     assert api.conditions[0]["type"] == "ContainersReady"
+
+
+@pytest.mark.parametrize(
+    ("container", "type_"),
+    [
+        ("", CONDITION),
+        ("gate", CONDITION),
+        ("entitlement-sidecar", CONDITION),
+        ("entitlement-sidecar-b", f"{CONDITION}-b"),
+    ],
+)
+def test_two_products_of_a_pod_have_conditions_of_their_own(api: ClusterApi, container: str, type_: str) -> None:
+    assert [one.outcome for one in write_all(replace(api.access(), container=container), OPEN, [], NOON)] == [
+        WriteOutcome.DONE
+    ]
+    assert [one["type"] for one in api.conditions] == ["ContainersReady", type_]
+
+
+def test_two_products_of_a_pod_have_events_of_their_own(api: ClusterApi) -> None:
+    one, other = api.access(), replace(api.access(), container="entitlement-sidecar-b")
+    assert event_name(one, DENIED) != event_name(other, DENIED)
+    assert event_object(other, DENIED, NOON)["reportingComponent"] == "entitlement-sidecar-b"
 
 
 def test_nothing_but_what_is_granted_is_asked_for(api: ClusterApi) -> None:

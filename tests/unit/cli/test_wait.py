@@ -153,6 +153,14 @@ def test_a_command_the_kernel_refuses_is_126(capsys: Capture, monkeypatch: Env, 
         assert wait_command.wait_then_exec(5, [str(path)]) == 126
 
 
+def test_exec_waits_for_the_sidecar_that_is_named(capsys: Capture, monkeypatch: Env, tmp_path: Path) -> None:
+    with Peer([OPEN]) as usual, Peer([DENIED]) as named:
+        monkeypatch.setenv("SIDECAR_PROBE_BIND", f"127.0.0.1:{usual.port}")
+        command = ["/usr/bin/touch", str(tmp_path / "started")]
+        assert wait_command.wait_then_exec(5, command, f"http://127.0.0.1:{named.port}") == 77
+    assert not (tmp_path / "started").exists()
+
+
 @pytest.mark.parametrize(("answer", "code"), [(DENIED, 77), (SHUT, 69)])
 def test_a_gate_that_does_not_open_starts_nothing(
     capsys: Capture, monkeypatch: Env, tmp_path: Path, answer: bytes, code: int

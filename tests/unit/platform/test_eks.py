@@ -27,6 +27,13 @@ def test_the_pod_is_what_the_downward_api_says() -> None:
     )
 
 
+def test_the_container_is_known_where_the_chart_gives_it_another_name() -> None:
+    pod = eks.read_pod(FULL | {"CONTAINER_NAME": "entitlement-sidecar-search"})
+    workload = identity.identify_workload(pod, None, None, lambda: "")
+    assert workload.labels["container"] == "entitlement-sidecar-search"
+    assert "container" not in identity.identify_workload(eks.read_pod(FULL), None, None, lambda: "").labels
+
+
 def test_a_uid_alone_is_a_pod() -> None:
     found = eks.read_pod({"POD_UID": " 6f1c\n"})
     assert found == eks.Pod(uid="6f1c", name="", namespace="", service_account="", node="")

@@ -36,6 +36,7 @@ spec:
       args: {{ toJson .Values.args }}
       env:
         {{- include "entitlement-sidecar.waitEnv" $gate | nindent 8 }}
+        {{- include "entitlement-sidecar.productEnv" $gate | nindent 8 }}
       ports:
         - name: http
           containerPort: 8080
@@ -45,6 +46,7 @@ spec:
       volumeMounts:
         - name: data
           mountPath: /data
+        {{- include "entitlement-sidecar.productMounts" $gate | nindent 8 }}
     {{- include "entitlement-sidecar.classicContainer" $gate | nindent 4 }}
   volumes:
     - name: data

@@ -20,6 +20,11 @@ def test_a_pod_is_named_with_its_namespace() -> None:
     assert found == "kubectl exec -n shop shop-1 -c entitlement-sidecar -- entitlement-sidecar recheck"
 
 
+def test_the_second_sidecar_of_a_pod_is_named_by_its_container() -> None:
+    workload = {"kind": "pod", "id": "u", "pod": "shop-1", "container": "entitlement-sidecar-search"}
+    assert "-c entitlement-sidecar-search --" in commands.line(workload, ["recheck"])
+
+
 def test_a_task_is_reached_through_ecs_exec() -> None:
     arn = "arn:aws:ecs:us-east-1:123456789012:task/shop/abc"
     found = shlex.split(commands.line({"kind": "task", "id": arn, "cluster": "shop"}, ["usage", "retry"]))
