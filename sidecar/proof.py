@@ -102,15 +102,19 @@ def ask(nonce: str, url: str = API_URL, *, api_token: str | None = None, timeout
 
     Raises NoProof where the sidecar refuses, and OSError where none answers.
 
-    `url`: the product's listener. `api_token`: what the file of `SIDECAR_API_TOKEN_FILE` has. `timeout`: seconds.
+    `url`: the product's listener, or `unix:/PATH`. `api_token`: what the file of `SIDECAR_API_TOKEN_FILE` has.
+    `timeout`: seconds.
     """
     from urllib.error import HTTPError
     from urllib.request import ProxyHandler, Request, build_opener
 
+    handlers: list[Any] = [ProxyHandler({})]
+    if url.startswith("unix:"):
+        handlers, url = [*handlers, _unix_handler(url.removeprefix("unix:"))], "http://localhost"
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {api_token}"} if api_token else {})
     request = Request(f"{url}/v1/proof", json.dumps({"nonce": nonce}).encode(), headers)
     try:
-        with build_opener(ProxyHandler({})).open(request, timeout=timeout) as reply:
+        with build_opener(*handlers).open(request, timeout=timeout) as reply:
             found = _object(reply.read(TOKEN_CHARACTERS_MAX * 2))
     except HTTPError as exc:
         with exc:
@@ -119,6 +123,25 @@ def ask(nonce: str, url: str = API_URL, *, api_token: str | None = None, timeout
         raise NoProof(exc.code, reason, hint, int(after) if after.isdigit() else None) from None
     token = found.get("token")
     return token if isinstance(token, str) else ""
+
+
+def _unix_handler(path: str) -> Any:
+    """Return what opens `http:` over a Unix socket."""
+    import http.client
+    import socket
+    from urllib.request import HTTPHandler
+
+    class Connection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(path)
+
+    class Handler(HTTPHandler):
+        def http_open(self, req: Any) -> Any:
+            return self.do_open(Connection, req)
+
+    return Handler()
 
 
 def verify(

@@ -3,6 +3,7 @@
 //	err := send(ctx, "http://127.0.0.1:8485", []byte(`[{"dimension": "requests", "quantity": 3, "id": "order-17"}]`))
 //
 //	go run report.go [URL [SECONDS]] < batches    # a line is a batch: a JSON array of events; exit 0, 65 or 69
+//	URL is http://HOST:PORT or unix:/PATH
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -45,6 +47,19 @@ type Kept struct {
 
 // No proxy: what is reported goes to the sidecar beside the product.
 var client = &http.Client{Timeout: attemptTimeout, Transport: &http.Transport{}}
+
+// over returns a client and the base of its URLs: unix:/PATH is a socket.
+func over(url string) (*http.Client, string) {
+	path, unix := strings.CutPrefix(url, "unix:")
+	if !unix {
+		return client, url
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
+	return &http.Client{Timeout: attemptTimeout, Transport: transport}, "http://localhost"
+}
 
 // send posts one batch, in which every event has its own id, until it is kept or refused. Where ctx ends first, whether
 // the events count is unknown: keep them, and send them again with the same ids.
@@ -86,7 +101,8 @@ func identified(batch []byte) bool {
 
 // post makes one attempt. It returns how long the sidecar wants to be left alone, where the attempt failed.
 func post(ctx context.Context, url string, batch []byte) (kept Kept, after time.Duration, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/usage", bytes.NewReader(batch))
+	client, base := over(url)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/usage", bytes.NewReader(batch))
 	if err != nil {
 		return kept, 0, err
 	}

@@ -3,6 +3,7 @@
 Reporter().send([{"dimension": "requests", "quantity": 3, "id": str(uuid.uuid4())}])
 
 python report.py [URL [SECONDS]] < batches    # a line is a batch: a JSON array of events; exit 0, 65 or 69
+URL is http://HOST:PORT or unix:/PATH
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import http.client
 import json
 import os
 import random
+import socket
 import sys
 import time
 import urllib.error
@@ -37,8 +39,12 @@ class Reporter:
     """Sends batches to one sidecar. May be used by several threads."""
 
     def __init__(self, url: str = "http://127.0.0.1:8485", seconds: float = 600.0) -> None:
+        """`url`: the product's listener, or unix:/PATH."""
+        handlers = [urllib.request.ProxyHandler({})]  # never through a proxy
+        if url.startswith("unix:"):
+            handlers, url = [*handlers, _UnixHandler(url[len("unix:") :])], "http://localhost"
         self._url, self._seconds = url, seconds
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
+        self._opener = urllib.request.build_opener(*handlers)
 
     def send(self, events: list) -> dict:
         """Return {"accepted": n, "duplicates": m}. Raises Refused and NotKnown. Every event has its own id."""
@@ -71,6 +77,24 @@ class Reporter:
         request = urllib.request.Request(self._url + "/v1/usage", body, headers)
         with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
             return json.load(answer)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    path = ""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class _UnixHandler(urllib.request.HTTPHandler):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._kind = type("_Connection", (_UnixConnection,), {"path": path})
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._kind, req)
 
 
 def _problem(body: bytes) -> dict:

@@ -2,11 +2,14 @@
 # Report usage from the product with curl: each batch counts once, whatever happens on the way.
 #
 #   report.sh [URL [SECONDS]] < batches    # a line is a batch: a JSON array of events, each with its own id
+#   URL is http://HOST:PORT or unix:/PATH
 #
 # exit: 0 everything counts, 65 refused, 69 not known to be kept: send it again with the same ids
 set -u
 url=${1:-http://127.0.0.1:8485}
 seconds=${2:-600}
+socket=
+case $url in unix:*) socket=${url#unix:} url=http://localhost ;; esac
 work=$(mktemp -d) || exit 69
 trap 'rm -rf "$work"' EXIT
 
@@ -18,7 +21,7 @@ options() {
 post() {
     options | curl --config - --silent --show-error --noproxy '*' --max-time 10 --header 'Content-Type: application/json' \
         --data-binary "@$work/batch" --dump-header "$work/head" --output "$work/answer" --write-out '%{http_code}' \
-        "$url/v1/usage" 2>"$work/error"
+        ${socket:+--unix-socket "$socket"} "$url/v1/usage" 2>"$work/error"
 }
 
 # An event without an id of its own would count twice when it is sent again. Walks through the batch: a key of an object

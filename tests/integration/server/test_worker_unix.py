@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sidecar import proof
 from tests.integration.server.attacks import attacked, counter
-from tests.integration.server.servers import Server, eventually, read_all, server, split
+from tests.integration.server.servers import ROOT, Server, eventually, read_all, server, split
 
 TOKEN = "s3cret-token-of-the-test"
 EVENT = b'{"dimension": "requests", "quantity": 1}'
@@ -78,3 +82,23 @@ def test_a_client_that_is_too_slow_is_closed(tmp_path: Path) -> None:
         sock.sendall(b"GET /entitled HTTP/1.1\r\nHost: x")
         assert read_all(sock) == b""
         assert counter(running, "timed_out") == 1
+
+
+# -- the clients that a product may copy
+
+CLIENTS = ROOT / "docs" / "examples" / "clients"
+
+
+@pytest.mark.parametrize("line", [[sys.executable, str(CLIENTS / "report.py")], ["sh", str(CLIENTS / "report.sh")]])
+def test_a_client_reports_over_the_socket(running: Server, line: list[str]) -> None:
+    if line[0] == "sh" and not shutil.which("curl"):
+        pytest.skip("no curl here")
+    batch = json.dumps([{"dimension": "requests", "quantity": 1, "id": f"socket-{Path(line[1]).name}"}])
+    ended = subprocess.run(
+        [*line, f"unix:{running.unix}", "10"], input=batch, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"accepted": 1, "duplicates": 0}), ended.stderr
+
+
+def test_a_proof_is_asked_for_over_the_socket(running: Server) -> None:
+    assert proof.ask("n" * 32, f"unix:{running.unix}", timeout=10).count(".") == 2
