@@ -1,4 +1,4 @@
-"""The chart as it is packaged and published: its files, its metadata, what Artifact Hub reads."""
+"""The charts as they are packaged and published: their files, their metadata, what Artifact Hub reads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.support import CHART, ROOT, helm_template, ran, tool
+from tests.chart.support import CHART, INJECTOR, ROOT, helm_template, ran, tool
 
-META = yaml.safe_load((CHART / "Chart.yaml").read_text())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NOTES = {key.removeprefix("artifacthub.io/"): value for key, value in META["annotations"].items()}
 KNOWN = {
     *("alternativeName", "category", "changes", "containsSecurityUpdates", "crds", "crdsExamples", "images", "license"),
     *("links", "maintainers", "operator", "operatorCapabilities", "prerelease", "recommendations", "screenshots"),
@@ -29,8 +27,19 @@ CATEGORIES = {
 }
 
 
-def listed(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load(NOTES[name]))
+BOTH = pytest.mark.parametrize("chart", [CHART, INJECTOR], ids=lambda chart: chart.name)
+
+
+def meta(chart: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((chart / "Chart.yaml").read_text()))
+
+
+def annotation(chart: Path, name: str) -> str:
+    return str(meta(chart)["annotations"][f"artifacthub.io/{name}"])
+
+
+def listed(chart: Path, name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load(meta(chart)["annotations"].get(f"artifacthub.io/{name}", "[]")))
 
 
 def packed(chart: Path, into: Path) -> set[str]:
@@ -76,27 +85,34 @@ def test_a_cluster_that_is_too_old_is_refused(version: str) -> None:
     assert "requires kubeVersion: >=1.25.0-0" in helm_template(CHART, flags=("--kube-version", version)).stderr
 
 
-def test_artifact_hub_knows_every_annotation_and_its_words() -> None:
-    assert set(NOTES) <= KNOWN
-    assert all(isinstance(value, str) for value in META["annotations"].values())
-    assert NOTES["category"] in CATEGORIES
-    assert NOTES["prerelease"] == str("-" in META["version"]).lower()
-    assert NOTES["containsSecurityUpdates"] in ("true", "false")
-    for change in listed("changes"):
+@BOTH
+def test_artifact_hub_knows_every_annotation_and_its_words(chart: Path) -> None:
+    given = meta(chart)["annotations"]
+    assert {key.removeprefix("artifacthub.io/") for key in given} <= KNOWN
+    assert all(isinstance(value, str) for value in given.values())
+    assert annotation(chart, "category") in CATEGORIES
+    assert annotation(chart, "prerelease") == str("-" in meta(chart)["version"]).lower()
+    assert annotation(chart, "containsSecurityUpdates") in ("true", "false")
+    assert listed(chart, "changes")
+    for change in listed(chart, "changes"):
         assert change["kind"] in ("added", "changed", "deprecated", "removed", "fixed", "security")
         assert change["description"]
 
 
-def test_chart_and_project_say_the_same_of_themselves() -> None:
-    assert NOTES["license"] == PROJECT["license"]
-    assert META["home"] == PROJECT["urls"]["Homepage"]
-    assert META["sources"] == [PROJECT["urls"]["Source"]]
+@BOTH
+def test_chart_and_project_say_the_same_of_themselves(chart: Path) -> None:
+    assert annotation(chart, "license") == PROJECT["license"]
+    assert meta(chart)["home"] == PROJECT["urls"]["Homepage"]
+    assert meta(chart)["sources"] == [PROJECT["urls"]["Source"]]
 
 
-def test_every_address_in_the_metadata_leads_to_a_file_or_a_page_of_the_project() -> None:
-    addresses = [META["icon"], *(one["url"] for name in ("links", "screenshots") for one in listed(name))]
-    home, raw = META["home"], META["home"].replace("github.com", "raw.githubusercontent.com")
-    for address in addresses:
+@BOTH
+def test_every_address_in_the_metadata_leads_to_a_file_or_a_page_of_the_project(chart: Path) -> None:
+    home = meta(chart)["home"]
+    raw = home.replace("github.com", "raw.githubusercontent.com")
+    addresses = [one["url"] for name in ("links", "screenshots") for one in listed(chart, name)]
+    assert len(addresses) >= 3
+    for address in (meta(chart)["icon"], *addresses):
         found = re.fullmatch(rf"(?:{home}/blob|{raw})/main/(.+)", address)
         if found:
             assert (ROOT / found[1]).is_file(), address
