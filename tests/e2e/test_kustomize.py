@@ -8,11 +8,11 @@ from pathlib import Path
 import yaml
 
 from tests.chart.support import HELM, NAME
-from tests.docs_snippets import Kind, kind_of, snippets
+from tests.docs_snippets import Kind, kind_of, known
 from tests.e2e.cluster import Namespace, eventually
 from tests.e2e.test_gate import started
 
-PAGE = [one for one in snippets() if one.page == "docs/howto/kustomize.md"]
+PAGE = [one for one in known() if one.page == "docs/howto/kustomize.md"]
 WEB = "app=your-product"
 SERVER = ["entitlement-sidecar", "emulator", "--host", "0.0.0.0", "--port", "8080"]
 

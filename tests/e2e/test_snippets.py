@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from tests.chart.support import INJECTOR, NAME, ROOT, in_parent, render
-from tests.docs_snippets import Kind, Snippet, kind_of, pods_of, snippets
+from tests.docs_snippets import Kind, Snippet, kind_of, known, pods_of
 from tests.e2e.cluster import Namespace, eventually
 from tests.e2e.test_admission import applied
 
 ELSEWHERE = (Kind.MARKED, Kind.TEMPLATE, Kind.CHART_FILE, Kind.KUSTOMIZATION)
 """What test_kustomize.py applies, tests/chart renders, or no cluster is asked about."""
-ALL = [one for one in snippets() if kind_of(one) not in ELSEWHERE]
+ALL = [one for one in known() if kind_of(one) not in ELSEWHERE]
 FILES = sorted(
     path
     for path in (ROOT / "docs" / "examples").rglob("*.yaml")
