@@ -36,7 +36,7 @@ TMPFS: Final[Json] = {
     "dockerVolumeConfiguration": {
         "scope": "task",
         "driver": "local",
-        "driverOpts": {"type": "tmpfs", "device": "tmpfs", "o": f"uid={UID},gid={GID},mode=0755,size=1m"},
+        "driverOpts": {"type": "tmpfs", "device": "tmpfs", "o": f"uid={UID},gid={GID},mode=0755"},
     },
 }
 

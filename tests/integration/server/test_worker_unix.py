@@ -57,7 +57,13 @@ def test_a_token_is_asked_for_as_on_a_port(tmp_path: Path) -> None:
         assert asked(guarded, head) == (200, "")
 
 
-@pytest.mark.parametrize("attack", ["silent_connections", "half_sent_bodies", "unread_answers", "requests_sent_ahead"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "silent_connections",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("half_sent_bodies", "unread_answers", "busy_routes")),
+    ],
+)
 def test_no_client_of_the_socket_holds_up_a_probe_on_it_or_beside_it(tmp_path: Path, attack: str) -> None:
     with server(unix=tmp_path / "api.sock") as running:
         for name in ("probe", "api"):
