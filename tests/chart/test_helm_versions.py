@@ -21,6 +21,7 @@ from tests.chart.support import (
     CHART,
     EXAMPLES,
     HELM,
+    INJECTOR,
     NAME,
     Manifest,
     helm_template,
@@ -61,7 +62,7 @@ def rendered(chart: Path, values: dict[str, Any]) -> dict[str, Manifest]:
 
 @pytest.fixture(scope="module")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Parents: with the helpers one by one, with the whole pod, the example, and each shape of a pod."""
+    """Parents: with the helpers one by one, with the whole pod, the example, the injector, each shape of a pod."""
     directory = tmp_path_factory.mktemp("charts")
     example = directory / "bookshop"
     shutil.copytree(EXAMPLES / "after", example, ignore=shutil.ignore_patterns("charts"))
@@ -69,6 +70,7 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     done = ran(HELM / "vendor", example, *flags)
     assert done.returncode == 0, done.stderr
     found = {"fine": in_parent(directory), "whole": bare(directory / "whole"), "example": example}
+    found["injector"] = in_parent(directory / "injector", INJECTOR)
     return found | {shape: shop(directory / str(at), pod) for at, (shape, pod) in enumerate(SHAPES.items())}
 
 

@@ -60,16 +60,17 @@ def installed(new_namespace: Callable[..., Namespace], tmp_path: Path) -> Iterat
     """Install injectors; what they have in the cluster is removed with them."""
     made: list[Installed] = []
 
-    def install(**values: object) -> Installed:
+    def install(gate: dict[str, Any] | None = None, **values: object) -> Installed:
         shop, home = new_namespace(), new_namespace(marketplace=False)
         label = shop.name  # each test's own: other tests have injectors too
-        run("kubectl", "label", "namespace", shop.name, f"entitlement-sidecar.io/injection={label}")
-        gate = shop.gate_values(dimensions=["requests"], rbac={"create": False})
+        for space in (shop, home):  # its own namespace is never served, whatever its label
+            run("kubectl", "label", "namespace", space.name, f"entitlement-sidecar.io/injection={label}")
+        sidecar = shop.gate_values(dimensions=["requests"], rbac={"create": False}, **(gate or {}))
         one = Installed(
             home=home,
             shop=shop,
             chart=in_parent(tmp_path / home.name, INJECTOR),
-            values={"namespaceLabelValue": label, "entitlement": gate, **values},
+            values={"namespaceLabelValue": label, "entitlement": sidecar, **values},
         )
         made.append(one)
         one.helm("install")
@@ -135,19 +136,22 @@ def refused(space: Namespace, name: str, *words: str) -> None:
     assert space.pods(f"app={name}") == []
 
 
-def test_an_annotated_pod_is_gated_opens_and_is_metered(installed: Callable[..., Installed]) -> None:
-    there = installed()
+def test_an_annotated_pod_is_gated_opens_and_is_metered(
+    installed: Callable[..., Installed], new_namespace: Callable[..., Namespace]
+) -> None:
+    there, elsewhere = installed(), new_namespace(marketplace=False)
     shop, home = there.shop, there.home
     web = deploy(shop, "web", {**ASKS, "entitlement-sidecar.io/workload": "front"}, "serve", "3")
     plain = deploy(shop, "plain", {})
-    unlabelled = deploy(home, "unlabelled", ASKS)
+    own = deploy(home, "own", ASKS)
+    unlabelled = deploy(elsewhere, "unlabelled", ASKS)
 
     shop.describes(web, "denied", "customer_not_entitled", "Subscribe it in AWS Marketplace")
     found = shop.pod(web)
     assert inits(found) == [OURS]
     assert found["metadata"]["labels"]["entitlement-sidecar.io/workload"] == "front"
     assert found["spec"]["terminationGracePeriodSeconds"] == 20
-    for space, selector in ((shop, plain), (home, unlabelled)):
+    for space, selector in ((shop, plain), (home, own), (elsewhere, unlabelled)):
         eventually(lambda space=space, selector=selector: space.ready(selector), saying=f"{selector} ready")  # type: ignore[misc]
         assert inits(space.pod(selector)) == []
     assert inits(dry_run(shop, "tried", ASKS)) == [OURS]
@@ -161,6 +165,19 @@ def test_an_annotated_pod_is_gated_opens_and_is_metered(installed: Callable[...,
         return [list(hours.values()) for hours in billed(shop).values()] == [[Decimal(3)]]
 
     eventually(bill, saying="the bill of what was used at the end")
+
+
+def test_a_readiness_gate_opens_where_the_pods_are_given_the_right(installed: Callable[..., Installed]) -> None:
+    there = installed(gate={"gateMode": "readinessGate"})
+    shop = there.shop
+    notes = run("helm", "get", "notes", "injector", "--namespace", there.home.name)
+    (line,) = [one for one in notes.splitlines() if "create rolebinding" in one]
+    shop.subscribe()
+    web = deploy(shop, "web", ASKS)
+    eventually(lambda: shop.status(web, "product").get("started"), saying="the product runs, and is not ready")
+    assert not shop.ready(web)
+    run(*line.replace("NAMESPACE", shop.name).split())
+    eventually(lambda: shop.ready(web), 120, saying="the condition on the pod")
 
 
 def test_what_cannot_be_injected_is_refused_with_the_reason(installed: Callable[..., Installed]) -> None:
