@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.chart import test_rendered, values_file, values_table
 from tests.chart.support import (
@@ -38,7 +37,7 @@ OTHERS = ("3.8.1", "4.3.2")
 VARIABLE = "HELM_VERSIONS"
 REFUSED: list[dict[str, Any]] = [
     {"gateMode": "readinessGate"},
-    {"probePort": 8485},
+    {"probePort": 9000, "apiPort": 9000},
     {"extraEnv": [{"name": "POD_UID", "value": "x"}]},
     {"dimensions": ["x", {"name": "x"}]},
     {"containerMode": "classic", "waitCommand": []},
@@ -89,7 +88,10 @@ class TestEachVersion:
 
     @pytest.mark.parametrize("parent", ["fine", "whole"])
     def test_it_renders_each_case_alike(self, parent: str, version: str, charts: dict[str, Path]) -> None:
-        given = [{NAME: yaml.safe_load(case.read_text()) or {}, "gateOnly": True, "command": ["/x"]} for case in CASES]
+        given = [
+            {NAME: test_rendered.values_of(case), "gateOnly": test_rendered.gate_only(case), "command": ["/x"]}
+            for case in CASES
+        ]
         for values in given:
             if values[NAME].get("serviceAccount", {}).get("create"):
                 values["serviceAccountName"] = ""

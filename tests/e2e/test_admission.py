@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.chart.support import CASES, NAME, render
+from tests.chart.test_rendered import gate_only
 from tests.e2e.cluster import Namespace
 
 WITHOUT_DEFINITION = ("PodMonitor", "PrometheusRule")
@@ -34,7 +35,7 @@ def test_each_case_is_admitted_whole_and_as_a_bare_pod(
     case: Path, new_namespace: Callable[..., Namespace], parent: Path
 ) -> None:
     space = new_namespace(marketplace=False)
-    values: dict[str, Any] = {NAME: yaml.safe_load(case.read_text()) or {}, "gateOnly": True}
+    values: dict[str, Any] = {NAME: yaml.safe_load(case.read_text()) or {}, "gateOnly": gate_only(case)}
     done = applied(space, render(parent, values))
     assert (done.returncode, done.stderr) == (0, "")
     pods = [one for one in render(parent, {**values, "kind": "Pod"}) if one["kind"] == "Pod"]
