@@ -120,6 +120,8 @@ def _part(document: Mapping[str, Any]) -> Kind | None:
     for kind, known in ((Kind.POD, POD_FIELDS), (Kind.METADATA, METADATA_FIELDS), (Kind.VALUES, ours)):
         if keys <= known:
             return kind
+    if keys == {"spec"} and document["spec"].keys() <= POD_FIELDS:
+        return Kind.POD
     if keys == {"metadata"} and document["metadata"].keys() <= METADATA_FIELDS:
         return Kind.METADATA
     if keys == {"dependencies"}:

@@ -44,6 +44,7 @@ def test_readme_and_the_guide_show_a_whole_pod() -> None:
         ("apiVersion: v1\nkind: Pod\n---\napiVersion: v1\nkind: Service\n", Kind.OBJECTS),
         ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", Kind.KUSTOMIZATION),
         ("initContainers: []\nvolumes: []\n", Kind.POD),
+        ("spec: {hostNetwork: true}\n", Kind.POD),
         ("annotations: {a: b}\n", Kind.METADATA),
         ("metadata: {labels: {a: b}}\n", Kind.METADATA),
         ("probePort: 1\nresources: {}\n", Kind.VALUES),

@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 90.0
 HERE = Path(__file__).parent
+MARKETPLACE = HERE.parent.parent / "docs" / "examples" / "local-cluster" / "marketplace.yaml"
+EMULATOR_IMAGE = "entitlement-sidecar-emulator:0.1.0"
+"""As that file names it."""
 ROLE = "arn:aws:iam::123456789012:role/product"
 TOKEN_DIRECTORY = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
 PRODUCT = "demo-product"
@@ -69,9 +72,8 @@ class Namespace:
     # ---- the emulated marketplace, through the API server's proxy --------------------------------------
 
     def start_marketplace(self) -> None:
-        self.kubectl(
-            "apply", "-f", "-", stdin=(HERE / "emulator.yaml").read_text().replace("IMAGE", self.emulator_image)
-        )
+        text = MARKETPLACE.read_text()
+        self.kubectl("apply", "-f", "-", stdin=text.replace(EMULATOR_IMAGE, self.emulator_image))
         self.kubectl("rollout", "status", "deployment/marketplace", "--timeout=90s")
         eventually(lambda: self.marketplace("clock"), 30, "an answer of the emulator")
 
