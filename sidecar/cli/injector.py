@@ -51,7 +51,7 @@ def add_parser(commands: Commands) -> None:
         help="document that the chart renders (default: %(default)s)",
     )
     add("--port", type=int, default=PORT, metavar="N", help="where it listens (default: %(default)s)")
-    add("--namespace", required=True, metavar="N", help="namespace of the service")
+    add("--namespace", required=True, metavar="N", help="namespace of the service; its pods are never injected")
     add("--service", required=True, metavar="S", help="service by which the API server reaches it")
     add("--secret", metavar="S", help="Secret in which the injectors keep their authority")
     add("--webhook", metavar="W", help="webhook configuration that is to trust that authority")
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     try:
-        server = _server(args.port, document, keeper)
+        server = _server(args, document, keeper)
     except OSError as exc:
         log.error("injector.not_started", port=args.port, hint=f"{exc.strerror}. Move it with --port")
         log.LINES.drain(1)
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _server(port: int, document: Document, keeper: Keeper) -> InjectorServer:
+def _server(args: argparse.Namespace, document: Document, keeper: Keeper) -> InjectorServer:
     """Return the server, listening. Its first certificate is good for the kubelet, which verifies none."""
     from sidecar.injector import certificate
     from sidecar.injector.server import InjectorServer
@@ -99,7 +99,7 @@ def _server(port: int, document: Document, keeper: Keeper) -> InjectorServer:
     now = _now()
     first = certificate.make_authority(now, now + timedelta(days=1))
     context = certificate.server_context(*certificate.issue(first, "starting"))
-    return InjectorServer(port, document, context, lambda: keeper.ready(_now()))
+    return InjectorServer(args.port, document, args.namespace, context, lambda: keeper.ready(_now()))
 
 
 def _keeper(args: argparse.Namespace) -> Keeper:

@@ -92,7 +92,8 @@ class Document:
 
 
 def _label(value: str) -> str:
-    return value if len(value) <= LABEL_MAX else value[:LABEL_MAX].removesuffix("-")
+    """Return it as a label's value, which ends in a letter or digit; a workload's name may have dots."""
+    return value if len(value) <= LABEL_MAX else value[:LABEL_MAX].rstrip("-_.")
 
 
 def read(path: Path) -> Document:

@@ -76,14 +76,14 @@ def injected(pod: Mapping[str, Any], document: Document, containers: Sequence[st
 def has_sidecar(pod: Mapping[str, Any], document: Document) -> bool:
     """Return whether the pod was injected before: a webhook is called again after others changed the pod.
 
-    Others may have added to our container, as IRSA's webhook does, so name and image are compared and not the whole.
+    Others may have added to our container, as IRSA's webhook does, or named another registry for its image, as mirrors
+    do; so label and names are compared and no more. Where the label is there and the container is not, it is added.
     """
     labels = (pod.get("metadata") or {}).get("labels") or {}
     ours = document.fields.get("podLabels", {}).get(PART_OF)
-    spec = pod.get("spec") or {}
-    there = [(one.get("name"), one.get("image")) for one in _all_containers(spec)]
+    there = [one.get("name") for one in _all_containers(pod.get("spec") or {})]
     needed = document.fields.get("initContainer") or document.fields.get("classicContainer") or []
-    return labels.get(PART_OF) == ours and all((one["name"], one["image"]) in there for one in needed)
+    return labels.get(PART_OF) == ours and all(one["name"] in there for one in needed)
 
 
 def _all_containers(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -2,9 +2,10 @@
 
 Invariants:
 - Pure: nothing is kept, read or asked, so a dry run is answered as any other request.
-- A pod without the annotation, or with "false", stays as it is; with anything but "true" it is refused, since a
-  misspelt word must not run a pod without its gate.
-- A pod that was injected before stays as it is: the API server may ask again after others changed it.
+- A pod that does not ask, or was injected before, stays as it is: the API server may ask again after others changed it.
+- So does all that is not a new pod, and each pod of the injector's own namespace or of Kubernetes itself, whatever the
+  webhook configuration says: a configuration that somebody widened must not stop the cluster.
+- What goes wrong while a pod that asks is looked at refuses the pod: it never runs without its gate.
 
 Sources: Kubernetes, "Dynamic Admission Control" (admission.k8s.io/v1 AdmissionReview); RFC 6902 (JSON Patch).
 """
@@ -13,30 +14,33 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sidecar.injector import owner, rules
+from sidecar.injector.annotations import wish
 from sidecar.injector.pieces import Document
 from sidecar.injector.pod import Pod, has_sidecar, injected
 from sidecar.injector.refusal import Refusal
 
 API_VERSION: Final = "admission.k8s.io/v1"
-INJECT: Final = "entitlement-sidecar.io/inject"
-CONTAINERS: Final = "entitlement-sidecar.io/containers"
-WORKLOAD: Final = "entitlement-sidecar.io/workload"
-LABEL: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+NEVER: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""Namespaces of Kubernetes itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One AdmissionReview: which pod, and where it is to be. `name` may be only what a name is generated from."""
+    """One AdmissionReview: which pod, and where it is to be. `name` may be only what a name is generated from.
+
+    `pod` is None where the question is about something else than a new pod.
+    """
 
     uid: str
     namespace: str
     name: str
-    pod: Mapping[str, Any]
+    pod: Mapping[str, Any] | None
+    dry_run: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,33 +52,45 @@ class Answer:
 
 
 def read(body: bytes) -> Question:
-    """Return the question in an AdmissionReview. Raises ValueError where it is none of a pod."""
+    """Return the question in an AdmissionReview. Raises ValueError where it is none: nothing can be answered then."""
     try:
         found = json.loads(body)
         request = found["request"]
-        pod, uid = request["object"], request["uid"]
-        kind = request["kind"]["kind"]
-        if found["apiVersion"] != API_VERSION or kind != "Pod" or not isinstance(uid, str):
-            raise ValueError(f"it is not an AdmissionReview of {API_VERSION} about a Pod")
-        metadata = pod.get("metadata") or {}
-        name = metadata.get("name") or metadata.get("generateName") or ""
-        return Question(uid=uid, namespace=str(request.get("namespace") or ""), name=str(name), pod=pod)
+        uid, kind = request["uid"], request["kind"]
+        if found["apiVersion"] != API_VERSION or not isinstance(uid, str):
+            raise ValueError(f"it is not an AdmissionReview of {API_VERSION}")
+        new = request.get("operation") == "CREATE" and not request.get("subResource")
+        pod = request["object"] if new and (kind.get("group") or "", kind["kind"]) == ("", "Pod") else None
+        metadata = (pod or {}).get("metadata") or {}
+        return Question(
+            uid=uid,
+            namespace=str(request.get("namespace") or ""),
+            name=str(metadata.get("name") or metadata.get("generateName") or ""),
+            pod=pod,
+            dry_run=request.get("dryRun") is True,
+        )
     except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError, RecursionError) as exc:
-        raise ValueError("it is not an AdmissionReview about a Pod") from exc
+        raise ValueError("it is not an AdmissionReview") from exc
 
 
-def decide(question: Question, document: Document) -> Answer:
-    """Return what becomes of the pod."""
-    annotations = (question.pod.get("metadata") or {}).get("annotations") or {}
-    asked = annotations.get(INJECT, "false")
-    if asked == "false" or (asked == "true" and has_sidecar(question.pod, document)):
+def decide(question: Question, document: Document, home: str) -> Answer:
+    """Return what becomes of the pod. `home`: the injector's own namespace."""
+    if question.pod is None or question.namespace in NEVER or question.namespace == home:
         return Answer()
     try:
-        if asked != "true":
-            raise Refusal(f'annotation {INJECT} is {asked!r}. Write "true", or "false", or remove it')
-        return Answer(pod=injected(question.pod, document, _names(annotations), _workload(annotations)))
+        return _decided(question.pod, document)
     except Refusal as exc:
         return Answer(refusal=str(exc))
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as exc:
+        return Answer(refusal=f"the pod is not one that Kubernetes would take: {type(exc).__name__} {exc}. Correct it")
+
+
+def _decided(pod: Mapping[str, Any], document: Document) -> Answer:
+    asked = None if has_sidecar(pod, document) else wish(pod)
+    if asked is None:
+        return Answer()
+    rules.check(pod, document)
+    return Answer(pod=injected(pod, document, asked.containers, asked.workload or owner.workload(pod)))
 
 
 def reply(question: Question, answer: Answer) -> bytes:
@@ -83,7 +99,7 @@ def reply(question: Question, answer: Answer) -> bytes:
     if answer.refusal is not None:
         message = f"entitlement-sidecar cannot be injected: {answer.refusal}"
         response["status"] = {"code": 403, "reason": "Forbidden", "message": message}
-    elif answer.pod is not None:
+    elif question.pod is not None and answer.pod is not None:
         patch = json.dumps(difference(question.pod, answer.pod)).encode()
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode()}
     review = {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
@@ -102,15 +118,3 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict
         # "add" replaces a member that is there (RFC 6902, section 4.1).
         patch += [{"op": "add", "path": f"/{part}/{name}", "value": new[name]} for name in changed]
     return patch
-
-
-def _names(annotations: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[,\s]+", annotations.get(CONTAINERS, "")) if word)
-
-
-def _workload(annotations: Mapping[str, str]) -> str:
-    """Return the workload that the pod names; it becomes a label, and a directory on a volume that is kept."""
-    found = annotations.get(WORKLOAD, "")
-    if found and not LABEL.fullmatch(found):
-        raise Refusal(f"annotation {WORKLOAD} is {found!r}. Write letters, digits, - and _, as in a Deployment's name")
-    return found

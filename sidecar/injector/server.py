@@ -38,9 +38,11 @@ class InjectorServer(ThreadingHTTPServer):
     request_queue_size = BACKLOG
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
-    def __init__(self, port: int, document: Document, context: ssl.SSLContext, ready: Callable[[], bool]) -> None:
-        """Bind at once; port 0 is any that is free. Raises OSError."""
-        self.document, self.context, self.ready = document, context, ready
+    def __init__(
+        self, port: int, document: Document, home: str, context: ssl.SSLContext, ready: Callable[[], bool]
+    ) -> None:
+        """Bind at once; port 0 is any that is free. `home`: the injector's own namespace. Raises OSError."""
+        self.document, self.home, self.context, self.ready = document, home, context, ready
         self.ending = False
         self._room = threading.BoundedSemaphore(CONNECTIONS_MAX)
         super().__init__(("", port), Handler)
@@ -105,11 +107,12 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError as exc:
             self._answer(400, f"{exc}\n".encode(), "text/plain")
             return
-        answer = review.decide(question, self.server.document)
+        answer = review.decide(question, self.server.document, self.server.home)
+        where = {"namespace": question.namespace, "pod": question.name, "dry_run": question.dry_run}
         if answer.refusal is not None:
-            log.warn("pod.refused", namespace=question.namespace, pod=question.name, hint=answer.refusal)
+            log.warn("pod.refused", **where, hint=answer.refusal)
         elif answer.pod is not None:
-            log.event("pod.injected", namespace=question.namespace, pod=question.name)
+            log.event("pod.injected", **where)
         self._answer(200, review.reply(question, answer), "application/json")
 
     def _body(self) -> bytes | None:

@@ -57,7 +57,7 @@ def first() -> Authority:
 def server(first: Authority, tmp_path: Path) -> Iterator[InjectorServer]:
     ready = threading.Event()
     ready.set()
-    with InjectorServer(0, document(tmp_path), context(first), ready.is_set) as found:
+    with InjectorServer(0, document(tmp_path), "gate", context(first), ready.is_set) as found:
         found.state = ready  # type: ignore[attr-defined]
         threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield found
@@ -66,7 +66,7 @@ def server(first: Authority, tmp_path: Path) -> Iterator[InjectorServer]:
 
 def question(**annotations: str) -> bytes:
     pod: dict[str, Any] = {**POD, "metadata": {"annotations": annotations}}
-    request = {"uid": "u", "kind": {"kind": "Pod"}, "namespace": "shop", "object": pod}
+    request = {"uid": "u", "kind": {"kind": "Pod"}, "operation": "CREATE", "namespace": "shop", "object": pod}
     return json.dumps({"apiVersion": "admission.k8s.io/v1", "request": request}).encode()
 
 

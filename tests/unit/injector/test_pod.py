@@ -58,9 +58,29 @@ def test_the_pod_that_was_handed_in_stays_as_it_was(tmp_path: Path) -> None:
 def test_a_pod_that_was_injected_is_known_whatever_others_added(tmp_path: Path) -> None:
     made = injected(POD, document(tmp_path), (), "")
     made["spec"]["initContainers"][0]["env"].append({"name": "AWS_ROLE_ARN", "value": "x"})
+    made["spec"]["initContainers"][0]["image"] = "mirror.example/gate:1"
     assert has_sidecar(made, document(tmp_path))
-    made["spec"]["initContainers"][0]["image"] = "other:1"
+
+
+def test_a_pod_with_the_label_alone_was_not_injected(tmp_path: Path) -> None:
+    made = injected(POD, document(tmp_path), (), "")
+    del made["spec"]["initContainers"]
     assert not has_sidecar(made, document(tmp_path))
+
+
+def test_a_pod_with_the_container_of_another_is_refused_and_not_taken_for_ours(tmp_path: Path) -> None:
+    made = injected(POD, document(tmp_path), (), "")
+    made["metadata"]["labels"] = {}
+    assert not has_sidecar(made, document(tmp_path))
+    with pytest.raises(Refusal, match="'entitlement-sidecar' among its initContainers, and so has the sidecar"):
+        injected(made, document(tmp_path), (), "")
+
+
+@pytest.mark.parametrize(("name", "label"), [("a" * 63, "a" * 63), ("a" * 62 + ".b", "a" * 62), ("a" * 70, "a" * 63)])
+def test_a_long_workload_is_cut_to_what_a_label_takes(name: str, label: str, tmp_path: Path) -> None:
+    made = injected(POD, document(tmp_path), (), name)
+    assert made["metadata"]["labels"]["entitlement-sidecar.io/workload"] == label
+    assert made["spec"]["initContainers"][0]["volumeMounts"][0]["subPath"] == name
 
 
 def test_an_unknown_container_is_refused_with_those_that_are_there(tmp_path: Path) -> None:
