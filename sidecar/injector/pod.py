@@ -14,9 +14,11 @@ Sources: helm/entitlement-sidecar/templates/_wholepod.tpl has the same rules for
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sidecar.injector import rules
 from sidecar.injector.pieces import Document, Pieces
 from sidecar.injector.refusal import Refusal
 
@@ -46,6 +48,9 @@ JOINED: Final = frozenset(
 PART_OF: Final = "entitlement-sidecar.io/part-of"
 """Label of every pod that one copy of the chart gave the sidecar."""
 
+PART_OF_ANY: Final = re.compile(re.escape(PART_OF) + r"(|-.*)")
+"""The same of any copy: its name in a pod stands at the end."""
+
 Pod = dict[str, Any]
 
 
@@ -54,9 +59,10 @@ def injected(pod: Mapping[str, Any], document: Document, containers: Sequence[st
 
     `containers`: the names of those that the gate is for; none means all. `workload`: none means the first of them.
     """
+    rules.check(pod, document)
     made = copy.deepcopy(dict(pod))
     spec = made.setdefault("spec", {})
-    gated = _gated(spec, containers)
+    gated = _gated(spec, containers, _other_sidecars(made))
     grace = spec.get("terminationGracePeriodSeconds", 30)
     pieces = document.for_pod(workload or gated[0], grace)
     _join_map(made, "labels", pieces.labels)
@@ -90,8 +96,14 @@ def _all_containers(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
 
 
-def _gated(spec: Mapping[str, Any], containers: Sequence[str]) -> list[str]:
-    names = [one["name"] for one in spec.get("containers") or []]
+def _other_sidecars(pod: Pod) -> list[str]:
+    """Return the names of the sidecars that the pod has already, of other copies of the chart, by their labels."""
+    labels = (pod.get("metadata") or {}).get("labels") or {}
+    return [f"entitlement-sidecar{found[1]}" for name in labels if (found := PART_OF_ANY.fullmatch(name))]
+
+
+def _gated(spec: Mapping[str, Any], containers: Sequence[str], others: Sequence[str]) -> list[str]:
+    names = [one["name"] for one in spec.get("containers") or [] if one["name"] not in others]
     if not names:
         raise Refusal("the pod has no containers")
     for name in containers:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecar.injector import owner, rules
+from sidecar.injector import owner
 from sidecar.injector.annotations import wish
 from sidecar.injector.pieces import Document
 from sidecar.injector.pod import Pod, has_sidecar, injected
@@ -89,7 +89,6 @@ def _decided(pod: Mapping[str, Any], document: Document) -> Answer:
     asked = None if has_sidecar(pod, document) else wish(pod)
     if asked is None:
         return Answer()
-    rules.check(pod, document)
     return Answer(pod=injected(pod, document, asked.containers, asked.workload or owner.workload(pod)))
 
 

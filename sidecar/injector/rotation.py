@@ -3,7 +3,8 @@
 Invariants:
 - Each pass reads what all injectors share, and does the one thing that is missing; a pass that fails is repeated.
 - A certificate is used only while the authority that signed it is among those that the webhook configuration trusts.
-- Where passes fail for longer than a change settles, this injector is not ready: others may have gone on without it.
+- Where passes fail for longer than a change settles, this injector goes on until others may have gone on without it:
+  they do not replace its authority before that is due.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ class OwnAuthority:
         return min(PERIOD_MAX, self._times.settle / PASSES_A_SETTLING)
 
     def ready(self, now: datetime) -> bool:
-        return self._done_at is not None and now - self._done_at < self._times.settle
+        if self._done_at is None or self._signer is None:
+            return False
+        replaced_at = self._signer.made_at + self._times.rotate
+        return now < max(self._done_at, replaced_at) + self._times.settle
 
     def _published(self, now: datetime) -> tuple[Authority, ...]:
         secret, content = self._cluster.kept()

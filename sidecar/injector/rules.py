@@ -10,7 +10,7 @@ Sources: kubernetes.io, "Windows containers in Kubernetes"; "Static Pods" (mirro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sidecar.injector.pieces import Document
@@ -18,9 +18,6 @@ from sidecar.injector.refusal import Refusal
 
 MIRROR: Final = "kubernetes.io/config.mirror"
 OS: Final = "kubernetes.io/os"
-API_PORT: Final = 8485
-"""Where products push while SIDECAR_API_BIND is not set."""
-
 Fields = Mapping[str, Any]
 
 
@@ -50,32 +47,22 @@ def _windows(pod: Fields, ours: Sequence[Fields]) -> None:
 
 
 def _ports(pod: Fields, ours: Sequence[Fields]) -> None:
-    taken = {port: value for one in ours for port, value in _listening(one)}
+    """Refuse a port that is ours: the second to listen would restart without end."""
+    taken = {port for one in ours for port in _declared(one)}
     spec = pod.get("spec") or {}
     for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
         for port in _declared(container):
             if port in taken:
                 raise Refusal(
-                    f"container {container.get('name')!r} has port {port}, on which the sidecar listens, and the"
-                    " containers of a pod share one network. Give the product another port, or change"
-                    f" entitlement.{taken[port]} of the injector"
+                    f"container {container.get('name')!r} has port {port}, and so has the sidecar; the containers of a"
+                    " pod share one network. Give the product another port, or change entitlement.probePort of the"
+                    " injector, which apiPort follows"
                 )
 
 
-def _listening(sidecar: Fields) -> Iterator[tuple[int, str]]:
-    """Return the ports of our container, each with the value that moves it; a free port or a Unix socket has none."""
-    for port in _declared(sidecar):
-        yield port, "probePort"
-    bind = {one["name"]: one.get("value", "") for one in sidecar.get("env") or []}.get("SIDECAR_API_BIND")
-    number = str(API_PORT) if bind is None else bind.rpartition(":")[2]
-    if number.isdecimal() and int(number):
-        yield int(number), "apiPort"
-
-
-def _declared(container: Fields) -> Iterator[int]:
-    for one in container.get("ports") or []:
-        if one.get("protocol", "TCP") == "TCP" and one.get("containerPort"):
-            yield one["containerPort"]
+def _declared(container: Fields) -> set[int]:
+    ports = container.get("ports") or []
+    return {one["containerPort"] for one in ports if one.get("protocol", "TCP") == "TCP" and one.get("containerPort")}
 
 
 def _root(pod: Fields, ours: Sequence[Fields]) -> None:

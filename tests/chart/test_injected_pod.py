@@ -118,6 +118,16 @@ def test_workload_and_containers_mean_what_they_mean_in_a_chart(
     assert made["metadata"]["labels"]["entitlement-sidecar.io/workload"] == long[:62]
 
 
+def test_the_container_of_another_sidecar_is_not_gated(injector: Path, shop: Path, tmp_path: Path) -> None:
+    other = {"name": f"{NAME}-search", "image": "gate:1"}
+    given = pod({"labels": {"entitlement-sidecar.io/part-of-search": "rel-search"}}, containers=[other, API])
+    values = {"containerMode": "classic"}
+    (wanted,) = render(shop, {"entitlement": values, "pods": {"both": given}, "more": {}})
+    made = injected(given, from_injector(injector, values, tmp_path), (), "")
+    assert canonical(made) == canonical(pod_of(wanted))
+    assert made["spec"]["containers"][0] == other
+
+
 CLASHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "label": (pod({"labels": {"entitlement-sidecar.io/part-of": "other"}}), {}),
     "init container": (pod(initContainers=[{"name": NAME, "image": "x"}]), {}),
@@ -128,6 +138,7 @@ CLASHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         pod(containers=[{**API, "env": [{"name": "SIDECAR_PROBE_BIND", "value": "x"}]}]),
         {"containerMode": "classic", "probePort": 9484},
     ),
+    "port": (pod(containers=[{**API, "ports": [{"containerPort": 8485}]}]), {}),
     "network below": (
         pod(initContainers=[{"name": "migrate", "image": "x"}, {"name": "istio-proxy", "image": "x"}]),
         {},

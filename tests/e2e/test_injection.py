@@ -154,7 +154,8 @@ def test_an_annotated_pod_is_gated_opens_and_is_metered(
     for space, selector in ((shop, plain), (home, own), (elsewhere, unlabelled)):
         eventually(lambda space=space, selector=selector: space.ready(selector), saying=f"{selector} ready")  # type: ignore[misc]
         assert inits(space.pod(selector)) == []
-    assert inits(dry_run(shop, "tried", ASKS)) == [OURS]
+    tried = dry_run(shop, "tried", ASKS)
+    assert (inits(tried), tried["metadata"]["labels"]["entitlement-sidecar.io/workload"]) == ([OURS], "tried")
     assert not shop.status(web, "product").get("started")
 
     shop.subscribe()
@@ -185,9 +186,13 @@ def test_what_cannot_be_injected_is_refused_with_the_reason(installed: Callable[
     part_of = {"entitlement-sidecar.io/part-of": "another"}
     deploy(shop, "clash", ASKS, **part_of)
     deploy(shop, "typo", {"entitlement-sidecar.io/inject": "yes"})
+    deploy(shop, "name", {"entitlement-sidecar.io/injcet": "true"})
+    deploy(shop, "label", {}, **ASKS)
     deploy(shop, "missing", {**ASKS, "entitlement-sidecar.io/containers": "web"})
     refused(shop, "clash", "part-of: 'another', and the sidecar needs 'injector-entitlement'. Remove it")
     refused(shop, "typo", "entitlement-sidecar.io/inject is 'yes'. Write \"true\"")
+    refused(shop, "name", "Did you mean entitlement-sidecar.io/inject?")
+    refused(shop, "label", "is a label of the pod, and only an annotation asks")
     refused(shop, "missing", "'web', which the pod has not. It has product")
 
 

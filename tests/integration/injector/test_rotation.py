@@ -149,14 +149,27 @@ def test_a_secret_that_somebody_emptied_is_filled_again(api: InjectorApi) -> Non
     assert authority.read(api.cluster().kept()[1])[0].made_at == at(3)
 
 
-def test_an_injector_that_hears_nothing_for_a_while_is_not_ready(api: InjectorApi) -> None:
-    one = injector(api)
+def test_an_injector_that_hears_nothing_is_ready_until_its_authority_may_be_replaced(api: InjectorApi) -> None:
+    one, other = injector(api), injector(api)
     one.renew(at(0))
+    before = api.trusted
     api.fault = lambda *_: (500, None)
     with pytest.raises(ClusterError, match="answered 500 to GET"):
         one.renew(at(3))
-    assert one.ready(at(11))
-    assert not one.ready(at(12))
+    assert one.ready(at(71))
+    api.fault = lambda *_: None
+    for seconds in range(0, 80, 3):
+        other.renew(at(seconds))
+        assert before in api.trusted
+    assert not one.ready(at(72))
+
+
+def test_an_injector_that_heard_of_the_next_authority_is_ready_while_that_settles(api: InjectorApi) -> None:
+    one = injector(api)
+    one.renew(at(0))
+    one.renew(at(65))
+    assert one.ready(at(76))
+    assert not one.ready(at(77))
 
 
 @pytest.mark.parametrize(

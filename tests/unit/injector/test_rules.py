@@ -11,11 +11,7 @@ from sidecar.injector import rules
 from sidecar.injector.refusal import Refusal
 from tests.unit.injector.test_pod import SIDECAR, document
 
-OURS = {**SIDECAR, "ports": [{"name": "entitlement", "containerPort": 8484}]}
-
-
-def with_api(bind: str) -> dict[str, Any]:
-    return {**OURS, "env": [{"name": "SIDECAR_API_BIND", "value": bind}]}
+OURS = {**SIDECAR, "ports": [{"name": "entitlement", "containerPort": 8484}, {"containerPort": 8485}]}
 
 
 def listens(port: int, **more: str) -> dict[str, Any]:
@@ -27,8 +23,7 @@ CANNOT: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"spec": {"os": {"name": "windows"}}}, {}, "os.name says 'windows'"),
     ({"spec": {"nodeSelector": {"kubernetes.io/os": "windows"}}}, {}, "nodeSelector says 'windows'"),
     (listens(8484), {}, "'api' has port 8484, .* change entitlement.probePort"),
-    (listens(8485), {}, "'api' has port 8485, .* change entitlement.apiPort"),
-    (listens(9000), {"initContainer": [with_api("127.0.0.1:9000")]}, "'api' has port 9000"),
+    (listens(8485, protocol="TCP"), {}, "'api' has port 8485, and so has the sidecar"),
     ({"spec": {"securityContext": {"runAsUser": 0}}}, {}, "runAsUser 0"),
     (
         {"spec": {"restartPolicy": "Never"}},
@@ -41,8 +36,7 @@ CAN: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"spec": {"os": {"name": "linux"}, "nodeSelector": {"kubernetes.io/os": "linux"}}}, {}),
     (listens(8484, protocol="UDP"), {}),
     (listens(8486), {}),
-    (listens(8485), {"initContainer": [with_api("127.0.0.1:0")]}),
-    (listens(8485), {"initContainer": [with_api("unix:/run/gate.sock")]}),
+    (listens(8484), {"initContainer": [SIDECAR]}),
     ({"spec": {"securityContext": {"runAsUser": 1000}}}, {}),
     (
         {"spec": {"securityContext": {"runAsUser": 0}}},
