@@ -121,7 +121,7 @@ def test_pods_that_are_not_metered_wait_for_a_service(tmp_path: Path) -> None:
     assert component(tmp_path / "component", {}, "--service", "shop-api")[0] == 0
     made = pod_of(built(tmp_path, workload("Deployment", GIVEN)))
     gate, _ = made["spec"]["initContainers"]
-    assert gate["args"][:3] == ["wait", "--url", "http://shop-api:8484"]
+    assert gate["startupProbe"]["exec"]["command"][-2:] == ["--url", "http://shop-api:8484"]
     assert "terminationGracePeriodSeconds" not in made["spec"]
 
 

@@ -452,7 +452,7 @@ def test_a_gate_only_workload_may_wait_without_a_limit(seconds: int | None, limi
     path.write_text(path.read_text().replace('"workload" "helper"', f'"workload" "helper"{more}'))
     manifests = render(chart, {NAME: {"gateOnly": {"timeoutSeconds": 60}}, "gateOnly": True})
     helper = next(one for one in manifests if one["metadata"]["name"] == "rel-helper")
-    assert container(pod_of(helper), "entitlement-gate")["args"][3:] == limit
+    assert container(pod_of(helper), "entitlement-gate").get("args", [])[3:] == limit
 
 
 @pytest.mark.parametrize(
@@ -504,8 +504,20 @@ def test_a_gate_only_workload_asks_a_sidecar_and_never_aws(parent: Path) -> None
         if one["kind"] == "Deployment" and one["metadata"]["name"].endswith("helper")
     )
     gate = container(helper, "entitlement-gate")
-    assert gate["args"] == ["wait", "--url", "http://rel-web:8484"]
-    assert {"env", "restartPolicy"}.isdisjoint(gate)
+    asks = gate["startupProbe"]["exec"]["command"]
+    assert asks == ["entitlement-sidecar", "wait", "--timeout", "0", "--url", "http://rel-web:8484"]
+    assert gate["startupProbe"]["failureThreshold"] == 2**31 - 1
+    assert gate["restartPolicy"] == "Always"
+    assert "env" not in gate
+
+
+@pytest.mark.parametrize("values", [{"gateOnly": {"timeoutSeconds": 60}}, {"containerMode": "classic"}])
+def test_a_gate_only_wait_with_an_end_or_on_an_old_cluster_is_no_sidecar(values: dict[str, Any], parent: Path) -> None:
+    manifests = [one for one in render(parent, {"gateOnly": True, NAME: values}) if one["kind"] == "Deployment"]
+    helper = next(pod_of(one) for one in manifests if one["metadata"]["name"].endswith("helper"))
+    gate = container(helper, "entitlement-gate")
+    assert gate["args"][:3] == ["wait", "--url", "http://rel-web:8484"]
+    assert {"command", "startupProbe", "restartPolicy"}.isdisjoint(gate)
 
 
 def test_dimensions_arrive_as_the_settings_read_them(parent: Path) -> None:

@@ -205,7 +205,7 @@ def test_a_wait_of_an_alias_for_a_free_port_needs_the_socket(tmp_path: Path) -> 
 def test_two_gate_only_containers_have_two_names(tmp_path: Path) -> None:
     chart = two(tmp_path, ' "service" "rel-api"')
     gates = pod_of(of_kind(render(chart, {"search": PORTS}), "Deployment"))["spec"]["initContainers"]
-    assert {one["name"]: one["args"][2] for one in gates} == {
+    assert {one["name"]: one["startupProbe"]["exec"]["command"][-1] for one in gates} == {
         "entitlement-gate-search": "http://rel-api:8486",
         "entitlement-gate": "http://rel-api:8484",
     }

@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.cluster import Namespace, eventually, image_parts
 
 WEB = "app=shop-web"
+HELPER = "app=shop-helper"
 API = "app.kubernetes.io/component=api"
 OURS = "entitlement-sidecar"
 SERVER = ["entitlement-sidecar", "emulator", "--host", "0.0.0.0", "--port", "8080"]
@@ -64,6 +65,19 @@ def test_the_example_waits_for_its_customer_and_opens_without_a_restart(space: N
 
     space.kubectl("create", "job", "tonight", "--from=cronjob/shop-report")
     space.kubectl("wait", "--for=condition=complete", "job/tonight", "--timeout=90s")
+
+
+def test_a_gate_only_pod_says_in_describe_for_what_it_waits(space: Namespace, parent: Path) -> None:
+    gate = {"gateMode": "readiness", "probes": {"readiness": {"periodSeconds": 1}}}
+    install(space, parent, product(space, gate=gate, gateOnly=True))
+    space.describes(HELPER, "Startup probe failed: waiting for the sidecar at shop-web:8484", "kubectl get pods")
+    assert not started(space, HELPER, "helper")
+    space.subscribe()
+    eventually(lambda: space.ready(HELPER), saying="the helper ready")
+    assert space.status(HELPER, "entitlement-gate")["restartCount"] == 0
+    since = time.monotonic()
+    space.kubectl("delete", "pod", "--selector", HELPER)
+    assert time.monotonic() - since < 20, "what does nothing ends at once"
 
 
 def test_a_cronjob_of_a_denied_customer_does_not_pile_up(space: Namespace, example: Path) -> None:

@@ -6,6 +6,10 @@ AWS bills every pod that asks RegisterUsage, so workloads that are not to be bil
 the workload is not to wait for ever, "timeoutSeconds": it then ends with 69. Until a metered pod is Ready its Service
 leads nowhere, which is waited out. It stands below the pod's annotations and pull secrets, and fails where the values
 need a helper that they left out.
+
+Without a limit it is a native sidecar that does nothing, and its startup probe asks: `kubectl describe` shows an event with
+what a failed probe says, and nothing of a container that runs. With a limit, or below Kubernetes 1.29, it is an
+ordinary init container that asks by itself, and describe shows its last line when it ends.
 */}}
 {{- define "entitlement-sidecar.gateOnlyInitContainer" -}}
 {{- include "entitlement-sidecar.checked" (list . "gateOnlyInitContainer") -}}
@@ -23,14 +27,26 @@ need a helper that they left out.
 - name: entitlement-gate{{ include "entitlement-sidecar.suffix" $context }}
   image: {{ include "entitlement-sidecar.image" $context | quote }}
   imagePullPolicy: {{ $values.image.pullPolicy }}
+  {{- $url := printf "http://%s:%d" .service (int $values.probePort) }}
+  {{- if or $timeout (eq $values.containerMode "classic") }}
   args:
     - wait
     - --url
-    - {{ printf "http://%s:%d" .service (int $values.probePort) | quote }}
+    - {{ $url | quote }}
     {{- if $timeout }}
     - --timeout
     - {{ $timeout | quote }}
     {{- end }}
+  {{- else }}
+  restartPolicy: Always
+  command: [sh, -c, "trap 'exit 0' TERM; sleep infinity & wait"]
+  startupProbe:
+    exec:
+      command: [entitlement-sidecar, wait, --timeout, "0", --url, {{ $url | quote }}]
+    periodSeconds: 5
+    timeoutSeconds: 10
+    failureThreshold: 2147483647
+  {{- end }}
   resources:
     {{- toYaml $values.resources | nindent 4 }}
   {{- include "entitlement-sidecar.securityContext" $context | nindent 2 }}
