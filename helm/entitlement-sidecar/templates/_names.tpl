@@ -28,6 +28,14 @@ Rules kept here:
 {{- end -}}
 {{- include "entitlement-sidecar.validate" $gate.context -}}
 {{- $_ := set $gate "included" (append (default list $gate.included) (last .)) -}}
+{{- if has (last .) (list "initContainer" "classicContainer" "gateOnlyInitContainer") -}}
+{{- include "entitlement-sidecar.note" (list $gate.context "in a pod") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* copy: the path of this copy of the chart in what is installed; empty where none of its templates was rendered. */}}
+{{- define "entitlement-sidecar.copy" -}}
+{{- with .Template -}}{{- trimSuffix "/templates" .BasePath -}}{{- end -}}
 {{- end -}}
 
 {{/* name: of what this chart renders, without the release. Where Kubernetes would not take it, a hash keeps it apart from
@@ -81,7 +89,7 @@ nothing is compared: helm-unittest can leave them out. */}}
 {{- define "entitlement-sidecar.claim" -}}
 {{- $context := index . 0 -}}
 {{- if $context.Template -}}
-{{- $copy := trimSuffix "/templates" $context.Template.BasePath -}}
+{{- $copy := include "entitlement-sidecar.copy" $context -}}
 {{- $shared := get $context (printf "Rel%s" "ease") -}}
 {{- $taken := default dict (get $shared "entitlementSidecarNames") -}}
 {{- $key := printf "%s %s" (index . 1) (index . 2) -}}

@@ -2,13 +2,14 @@
 What does a person do next? The text for a parent's NOTES.txt.
 
 Helm shows the notes of the chart that is installed, and of no dependency. So the parent's has
-{{ include "entitlement-sidecar.notes" (dict "context" .Subcharts.<name or alias>) }}. It installs and tests nothing by
-itself: AWS refuses hooks, and with them `helm test`.
+{{ include "entitlement-sidecar.notes" (dict "context" .Subcharts.<name or alias> "parent" .) }}. It installs and tests
+nothing by itself: AWS refuses hooks, and with them `helm test`. With "parent" it fails where no pod has the sidecar.
 */}}
 
 {{- define "entitlement-sidecar.notes" -}}
 {{- $gate := merge (dict "workload" "notes") . -}}
 {{- include "entitlement-sidecar.checked" (list $gate "notes") -}}
+{{- with .parent -}}{{- include "entitlement-sidecar.used" . -}}{{- end -}}
 {{- $values := .context.Values -}}
 {{- if not $values.enabled -}}
 AWS Marketplace entitlement: switched off by the value enabled, so that nothing is gated and nothing is metered.
