@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.docs_snippets import Kind, Snippet, Unknown, kind_of, snippets
+from tests.test_docs_pages import PAGES, ROOT, blocks, name
 
 ALL = snippets()
+COMMAND = re.compile(r"^ *(kubectl|helm) |\| *kubectl ", re.MULTILINE)
 NOT_APPLIED = {
     "docs/howto/check-the-listing.md": "a workflow of GitHub",
     "docs/howto/custom-pricing.md": "product.yaml, a file of the image",
@@ -17,6 +21,19 @@ NOT_APPLIED = {
 """What no cluster is asked about, and what it is for."""
 TEMPLATES = {"helm/entitlement-sidecar/README.md": 3}
 """Parts of a chart's templates; tests/chart renders each, and tests/e2e/test_newcomer.py installs the first."""
+
+RUN_BY = {
+    "docs/howto/check-the-listing.md": "tests/chart/test_listing.py",
+    "docs/howto/inject.md": "tests/e2e/test_injection.py",
+    "docs/howto/kustomize.md": "tests/e2e/test_kustomize.py",
+    "docs/howto/local-cluster.md": "tests/e2e/test_newcomer.py",
+    "docs/howto/reconcile.md": "tests/e2e/test_snippets.py",
+    "docs/howto/resolve-records.md": "tests/e2e/test_snippets.py",
+    "docs/howto/rollouts.md": "tests/e2e/test_rollouts.py",
+    "docs/howto/runbook.md": "tests/e2e/test_snippets.py",
+    "docs/howto/troubleshoot.md": "tests/e2e/test_snippets.py",
+}
+"""Pages with commands for a cluster, and the test that runs them, or does by its own words what they do."""
 
 
 @pytest.mark.parametrize("snippet", ALL, ids=lambda snippet: snippet.id)
@@ -31,6 +48,13 @@ def test_the_blocks_that_are_not_applied_are_these() -> None:
 def test_the_blocks_that_are_templates_are_these() -> None:
     pages = [one.page for one in ALL if kind_of(one) is Kind.TEMPLATE]
     assert {page: pages.count(page) for page in pages} == TEMPLATES
+
+
+def test_a_page_with_commands_for_a_cluster_has_a_test_that_runs_them() -> None:
+    guides = [path for path in PAGES if path.parent.name != "reference"]
+    pages = [path for path in guides if any(COMMAND.search(one) for one in blocks(path.read_text(), "sh"))]
+    assert {name(path) for path in pages} == set(RUN_BY)
+    assert [path for path in RUN_BY.values() if not (ROOT / path).is_file()] == []
 
 
 def test_readme_and_the_guide_show_a_whole_pod() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.chart.support import CHART, HELM, NAME, ran, refusal, render, tool
+from tests.chart.support import CHART, HELM, NAME, container, of_kind, pod_of, ran, refusal, render, tool
 
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
 WANTED = {"name": NAME, "alias": "entitlement", "version": VERSION, "repository": f"file://charts/{NAME}"}
@@ -126,6 +126,19 @@ def test_the_readmes_fix_removes_what_the_add_on_rules_refuse_of_helm_create(cre
     assert ran("sh", "-euc", section.split("```sh\n")[1].split("```")[0], cwd=created).returncode == 0
     assert refused() == set()
     assert render(created)
+
+
+def test_the_readmes_lines_stand_around_the_pod_of_helm_create(created: Path) -> None:
+    section = (CHART / "README.md").read_text().split("three lines around")[1]
+    lines = section.split("```yaml\n")[1].split("```")[0].splitlines()
+    first, *_, end, last = lines[1:]
+    template = created / "templates" / "deployment.yaml"
+    text = template.read_text()
+    assert text.count(f"\n{lines[0]}\n") == 1
+    template.write_text(text.replace(f"\n{lines[0]}\n", f"\n{lines[0]}\n{first}\n") + f"{end}\n{last}\n")
+    assert vendor(created)[0] == 0
+    pod = pod_of(of_kind(render(created), "Deployment"))
+    assert container(pod, NAME)["image"] == "r.example.com/acme/gate:9.9"
 
 
 def test_without_the_vendored_copy_helm_refuses_the_chart(created: Path) -> None:

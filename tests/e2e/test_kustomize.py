@@ -7,19 +7,25 @@ from pathlib import Path
 
 import yaml
 
-from tests.chart.support import HELM, NAME
+from tests.chart.support import HELM, NAME, ROOT
 from tests.docs_snippets import Kind, kind_of, known
 from tests.e2e.cluster import Namespace, eventually
 from tests.e2e.test_gate import started
+from tests.test_docs_pages import blocks
 
 PAGE = [one for one in known() if one.page == "docs/howto/kustomize.md"]
 WEB = "app=your-product"
 SERVER = ["entitlement-sidecar", "emulator", "--host", "0.0.0.0", "--port", "8080"]
 
 
-def overlay(space: Namespace, directory: Path) -> Path:
+COMMANDS = next(
+    one for one in blocks((ROOT / "docs" / "howto" / "kustomize.md").read_text(), "sh") if "apply -k" in one
+)
+
+
+def overlay(space: Namespace, directory: Path) -> None:
     """Write the page's base and overlay, and the component for this cluster."""
-    base, production = directory / "base", directory / "overlays"
+    base, production = directory / "base", directory / "overlays" / "production"
     values = directory / "values.yaml"
     values.write_text(yaml.safe_dump(space.gate_values()))
     command = [HELM / "kustomize", directory / "entitlement-sidecar", "--values", values]
@@ -29,15 +35,19 @@ def overlay(space: Namespace, directory: Path) -> Path:
     workload["spec"]["template"]["spec"]["containers"][0] |= {"image": space.emulator_image, "command": SERVER}
     (base / "shop.yaml").write_text(yaml.safe_dump(workload))
     (base / "kustomization.yaml").write_text("resources: [shop.yaml]\n")
-    production.mkdir()
+    production.mkdir(parents=True)
     (text,) = (one.text for one in PAGE if kind_of(one) is Kind.KUSTOMIZATION)
     (production / "kustomization.yaml").write_text(text)
-    return production
 
 
 def test_two_lines_in_an_overlay_put_the_gate_before_the_product(space: Namespace, tmp_path: Path) -> None:
-    applied = space.kubectl("apply", "-k", str(overlay(space, tmp_path)))
-    assert "Warning" not in applied
+    overlay(space, tmp_path)
+    commands = COMMANDS.replace("kubectl apply", f"kubectl --namespace {space.name} apply")
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("entitlement-sidecar.io/part-of") == 1
     space.describes(WEB, "denied", "customer_not_entitled")
     assert not started(space, WEB, "your-product")
     space.subscribe()

@@ -17,6 +17,7 @@ from tests.chart.support import INJECTOR, NAME, ROOT, in_parent, render
 from tests.docs_snippets import Kind, Snippet, kind_of, known, pods_of
 from tests.e2e.cluster import Namespace, eventually
 from tests.e2e.test_admission import applied
+from tests.test_docs_pages import blocks
 
 ELSEWHERE = (Kind.MARKED, Kind.TEMPLATE, Kind.CHART_FILE, Kind.KUSTOMIZATION)
 """What test_kustomize.py applies, tests/chart renders, or no cluster is asked about."""
@@ -149,16 +150,20 @@ COMMAND = re.compile(r"^kubectl .*\bPOD\b.*$", re.MULTILINE)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
 COMMANDS = sorted({line for page in PAGES for line in COMMAND.findall(page.read_text())})
 DOCTOR = "entitlement-doctor"
+EXPORT = next(one for one in blocks((ROOT / "docs" / "howto" / "reconcile.md").read_text(), "sh") if "kubectl" in one)
+"""The export of every pod."""
 
 
 def test_the_commands_for_a_running_pod_work_in_the_guides_pod(space: Namespace, tmp_path: Path) -> None:
     commands = [one for one in COMMANDS if DOCTOR not in one]
     assert len(commands) >= 3
     space.subscribe()
-    name = create(space, here(space, guide_pod()))
+    pod = here(space, guide_pod())
+    pod["metadata"]["labels"] = {"app.kubernetes.io/name": "my-product"}
+    name = create(space, pod)
     space.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=90s")
-    for line in commands:
-        line = line.replace("kubectl ", f"kubectl --namespace {space.name} ", 1)
+    for line in [*commands, EXPORT]:
+        line = line.replace("kubectl ", f"kubectl --namespace {space.name} ")
         done = subprocess.run(
             ["sh", "-euc", re.sub(r"\bPOD\b", name, line)], cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
