@@ -31,6 +31,8 @@ SETTLE_SECONDS: Final = 600.0
 DRAIN_SECONDS: Final = 15.0
 """A Service leads here for a moment more, longer on a busy node. The pod's grace is 30."""
 LEAST: Final = {"rotate_seconds": 1.0, "settle_seconds": 1.0, "drain_seconds": 0.0}
+MOST: Final = 10 * 365 * 24 * 3600.0
+"""Ten years. A certificate's last day has a year of four digits."""
 API_SERVER: Final = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
 
 
@@ -108,9 +110,11 @@ def _keeper(args: argparse.Namespace) -> Keeper:
     from sidecar.injector.rotation import Mounted, OwnAuthority
 
     problems = [
-        Problem(setting=f"--{name.replace('_', '-')}", fault=f"is {getattr(args, name):g}. Give at least {least:g}.")
+        Problem(
+            setting=f"--{name.replace('_', '-')}", fault=f"is {getattr(args, name):g}. Give {least:g} to {MOST:.0f}."
+        )
         for name, least in LEAST.items()
-        if not getattr(args, name) >= least
+        if not least <= getattr(args, name) <= MOST
     ]
     if args.certificate:
         if problems:

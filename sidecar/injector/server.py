@@ -84,6 +84,9 @@ class Handler(BaseHTTPRequestHandler):
 
     server: InjectorServer
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    """An answer leaves whole and at once: it would wait up to 40 ms until what was sent before it is acknowledged."""
     timeout = TIMEOUT_SECONDS
 
     def do_GET(self) -> None:

@@ -17,7 +17,7 @@ from sidecar.injector import certificate
 from sidecar.injector.authority import Authority
 from tests.acceptance.support import clean_environment, eventually
 from tests.ports import free_port
-from tests.unit.injector.test_pod import document
+from tests.unit.injector.test_pod import POD, document
 
 NAMES = ("--namespace", "gate", "--service", "injector")
 
@@ -65,3 +65,28 @@ def test_it_serves_until_it_is_asked_to_end(made: Authority, tmp_path: Path) -> 
     assert (process.returncode, err) == (0, "")
     events = [json.loads(line)["event"] for line in out.splitlines()]
     assert events == ["injector.started", "certificate.replaced", "injector.stopped"]
+
+
+def test_requests_are_answered_after_sigterm_until_it_ends(made: Authority, tmp_path: Path) -> None:
+    port = free_port()
+    given = ("--pieces", tmp_path / "pieces.json", "--certificate", tmp_path, "--port", str(port))
+    trust = ssl.create_default_context(cadata=made.certificate)
+
+    def asked(method: str, path: str, body: bytes = b"") -> bytes:
+        raw = socket.create_connection(("127.0.0.1", port), timeout=5)
+        with trust.wrap_socket(raw, server_hostname="injector.gate.svc") as secure:
+            head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+            secure.sendall(head.encode() + body)
+            return b"".join(iter(lambda: secure.recv(65536), b""))
+
+    def answered(status: int) -> bool:
+        return asked("GET", "/readyz").startswith(b"HTTP/1.1 %d " % status)
+
+    request = {"uid": "u", "kind": {"kind": "Pod"}, "operation": "CREATE", "namespace": "shop", "object": POD}
+    review = json.dumps({"apiVersion": "admission.k8s.io/v1", "request": request}).encode()
+    with start(*given, "--drain-seconds", "1.5") as process:
+        eventually(lambda: answered(200))
+        process.send_signal(signal.SIGTERM)
+        eventually(lambda: answered(503))
+        assert b'"allowed": true' in asked("POST", "/inject", review)
+        assert process.wait(30) == 0

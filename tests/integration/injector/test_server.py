@@ -37,6 +37,7 @@ class Client:
 
     def __init__(self, server: InjectorServer, bundle: str) -> None:
         raw = socket.create_connection(("127.0.0.1", server.server_port), timeout=10)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the API server does
         secure = ssl.create_default_context(cadata=bundle).wrap_socket(raw, server_hostname=HOST)
         self.connection = http.client.HTTPConnection(HOST)
         self.connection.sock = secure

@@ -56,6 +56,8 @@ class ClusterApi:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # answers leave whole
+            disable_nagle_algorithm = True  # and wait for no acknowledgement
 
             def do_PATCH(self) -> None:
                 api.serve(self)

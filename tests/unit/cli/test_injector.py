@@ -18,8 +18,9 @@ NAMES = ("injector", "--namespace", "gate", "--service", "injector")
         (("--certificate", "."), "pieces.json: cannot be read"),
         ((), "--secret: or --webhook is missing. Give both, or --certificate."),
         (("--secret", "s", "--webhook", "w"), "KUBERNETES_SERVICE_HOST: is not set"),
-        (("--certificate", ".", "--settle-seconds", "0"), "--settle-seconds: is 0. Give at least 1."),
+        (("--certificate", ".", "--settle-seconds", "0"), "--settle-seconds: is 0. Give 1 to 315360000."),
         (("--certificate", ".", "--rotate-seconds", "nan"), "--rotate-seconds: is nan"),
+        (("--certificate", ".", "--drain-seconds", "1e30"), "--drain-seconds: is 1e+30"),
     ],
 )
 def test_what_it_cannot_start_with_is_said(
