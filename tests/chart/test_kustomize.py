@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +119,25 @@ def test_an_overlay_may_name_another_image(directory: Path) -> None:
     assert pod_of(made)["spec"]["initContainers"][0]["image"] == "r.example.com/gate:2"
 
 
-def test_pods_that_are_not_metered_wait_for_a_service(tmp_path: Path) -> None:
-    assert component(tmp_path / "component", {}, "--service", "shop-api")[0] == 0
-    made = pod_of(built(tmp_path, workload("Deployment", GIVEN)))
+def test_one_overlay_may_have_metered_workloads_and_those_that_wait(directory: Path) -> None:
+    assert component(directory / "waits", {}, "--service", "shop-api")[0] == 0
+    both = ["../component", "../waits"]
+    annotated = {"annotations": {"entitlement-sidecar.io/wait": "true"}}
+    made = pod_of(built(directory, workload("Deployment", GIVEN, annotated), components=both))
     gate, _ = made["spec"]["initContainers"]
-    assert gate["startupProbe"]["exec"]["command"][-2:] == ["--url", "http://shop-api:8484"]
+    assert "http://shop-api:8484" in json.dumps(gate)
+    assert gate.get("args") != ["run"]
     assert "terminationGracePeriodSeconds" not in made["spec"]
+    shutil.rmtree(directory / "overlay")
+    made = pod_of(built(directory, workload("Deployment", GIVEN), components=both))
+    assert [one.get("args") for one in made["spec"]["initContainers"]] == [["run"], None]
+
+
+def test_without_helm_it_says_what_to_install(tmp_path: Path) -> None:
+    done = ran("env", f"PATH={Path(sys.executable).parent}", sys.executable, HELM / "kustomize", tmp_path / "component")
+    assert done.returncode == 2
+    assert "helm is not on PATH" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
