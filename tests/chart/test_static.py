@@ -309,7 +309,7 @@ def test_listeners_and_the_flush_are_the_sidecars_own_by_default() -> None:
 def test_every_setting_the_templates_set_exists() -> None:
     known = {setting.variable for setting in SETTINGS} | {"SIDECAR_CONFIG"}
     text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
-    assert set(re.findall(r"name: (SIDECAR_\w+)", text)) <= known
+    assert set(re.findall(r'(?:name: |")(SIDECAR_\w+)', text)) <= known
 
 
 def test_every_variable_that_names_the_pod_is_given() -> None:
