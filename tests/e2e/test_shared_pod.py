@@ -92,7 +92,6 @@ def test_two_products_of_a_pod_are_gated_and_metered_each(space: Namespace, tmp_
         return {**metered(space, probePort=8486, env=env), "extraVolumes": []}
 
     space.subscribe()
-    space.order("subscribe", product=OTHER)
     values = {"replicas": 1, NAME: metered(space), "search": second(SIDECAR_PRODUCT_CODE="no-such-product")}
     made = chart(tmp_path, pod(container(space, "api", command=HOLD)), NAME, "search")
     space.helm("install", "shop", made, values)
@@ -109,6 +108,24 @@ def test_two_products_of_a_pod_are_gated_and_metered_each(space: Namespace, tmp_
     space.kubectl("delete", "pod", name)
     bill = {line["product"]: [one["quantity"] for one in line["hours"]] for line in space.marketplace("bill")["lines"]}
     assert {code: [int(Decimal(one)) for one in found] for code, found in bill.items()} == {PRODUCT: [3], OTHER: [5]}
+
+
+def test_each_product_of_a_pod_writes_a_condition_of_its_own(space: Namespace, tmp_path: Path) -> None:
+    gate = {"gateMode": "readinessGate", "rbac": {"subjects": ["default"]}}
+    other = {**metered(space, probePort=8486, env={"SIDECAR_PRODUCT_CODE": OTHER}, **gate), "extraVolumes": []}
+    made = chart(tmp_path, pod(container(space, "api", command=HOLD)), NAME, "search")
+    space.order("subscribe", product=PRODUCT)
+    space.helm("install", "shop", made, {"replicas": 1, NAME: metered(space, **gate), "search": other})
+
+    def conditions() -> dict[str, str]:
+        found = space.pod(WEB)["status"].get("conditions", [])
+        return {one["type"].removeprefix(f"{NAME}.io/"): one["status"] for one in found if NAME in one["type"]}
+
+    eventually(lambda: conditions() == {"entitled": "True", "entitled-search": "False"}, saying="one of two")
+    assert not space.ready(WEB)
+    space.order("subscribe", product=OTHER)
+    eventually(lambda: space.ready(WEB), saying="both")
+    assert conditions() == {"entitled": "True", "entitled-search": "True"}
 
 
 @pytest.mark.parametrize("way", ["socket", "free"])
