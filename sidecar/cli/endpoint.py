@@ -8,6 +8,7 @@ Invariants:
   pod's, and a file in the pod's volume is not.
 - An address file may be older than what listens there now: its instance goes with each request, and what answers as
   another one, or for another product, is not believed.
+- Where the manifest says where a listener is, that alone is asked: no socket or file from outside leads elsewhere.
 """
 
 from __future__ import annotations
@@ -71,6 +72,9 @@ def gate(manifest: str = MANIFEST) -> Endpoint:
 
     Raises SettingsError where a setting is wrong; OSError or ValueError where the address file cannot be read.
     """
+    fixed = _is_sealed_port("probe", manifest) or _in_file(manifest, "address_file")
+    if fixed and not _in_file(manifest, "api_bind"):
+        return probe(manifest)  # a socket that outside names is not the one the manifest means
     return _on_sockets(manifest) or probe(manifest)
 
 
@@ -92,6 +96,8 @@ def _on_sockets(manifest: str) -> Endpoint | None:
 
 def _by_file(listener: str, manifest: str) -> Endpoint | None:
     """Return what the address file says, or None where there is none to read."""
+    if _is_sealed_port(listener, manifest) and not _in_file(manifest, "address_file"):
+        return None
     path = setting("address_file", manifest)
     if not path:
         listed = listener_addresses("probe_bind", manifest) + listener_addresses("api_bind", manifest)
@@ -106,6 +112,14 @@ def _by_file(listener: str, manifest: str) -> Endpoint | None:
             " SIDECAR_ADDRESS_FILE to the same file in both containers, in a volume that both mount"
         ) from exc
     return Endpoint([_place(found[listener])], found["instance"], found["product_code"])
+
+
+def _is_sealed_port(listener: str, manifest: str) -> bool:
+    """Return whether the manifest alone says where the listener is. A port 0 is not known without a file."""
+    name = f"{listener}_bind"
+    if not _in_file(manifest, name):
+        return False
+    return all(isinstance(one, str) or one[1] for one in listener_addresses(name, manifest))
 
 
 def _place(url: str) -> Place:

@@ -56,6 +56,7 @@ class SocketPeer:
     """A server on a Unix socket that always gives one answer."""
 
     def __init__(self, path: Path, answer: bytes) -> None:
+        self.url = f"unix:{path}"
         self._sock = socket.socket(socket.AF_UNIX)
         self._sock.bind(str(path))
         self._sock.listen()
@@ -226,6 +227,55 @@ def test_each_form_of_an_address_is_read(ipv6_file: Path) -> None:
     assert endpoint.probe(str(NOWHERE)).addresses == [("::1", 7)]
     assert endpoint.api(str(NOWHERE)).addresses == ["/run/gate/api.sock"]
     assert endpoint.api(str(NOWHERE)).shown == "unix:/run/gate/api.sock"
+
+
+def fake_from_outside(monkeypatch: Env, tmp_path: Path, kind: str) -> SocketPeer:
+    """What a container's environment makes of a gate that is always open."""
+    fake = SocketPeer(tmp_path / "fake.sock", of_product(OPEN))
+    where = {"probe": fake.url, "api": fake.url}
+    (tmp_path / "fake.json").write_text(json.dumps(FIELDS | where))
+    setting, value = {
+        "socket": ("SIDECAR_API_BIND", fake.url),
+        "file": ("SIDECAR_ADDRESS_FILE", str(tmp_path / "fake.json")),
+    }[kind]
+    monkeypatch.setenv(setting, value)
+    return fake
+
+
+@pytest.mark.parametrize("kind", ["socket", "file"])
+@pytest.mark.parametrize("sealed", ["port", "file"])
+def test_what_is_sealed_is_asked_whatever_the_environment_names(
+    monkeypatch: Env, tmp_path: Path, kind: str, sealed: str
+) -> None:
+    with Peer([of_product(DENIED)] * 3) as real, fake_from_outside(monkeypatch, tmp_path, kind):
+        (tmp_path / "real.json").write_text(json.dumps(FIELDS | {"probe": real.url, "api": real.url}))
+        manifest = tmp_path / "product.yaml"
+        port = f"probe_bind: {real.url.removeprefix('http://')}\n"
+        manifest.write_text(port if sealed == "port" else f"address_file: {tmp_path / 'real.json'}\n")
+
+        assert local_client.healthcheck(str(manifest))[0] is False
+        assert f"http://{endpoint.gate(str(manifest)).shown}" == real.url
+
+
+def test_usage_goes_to_a_sealed_port_whatever_file_the_environment_names(monkeypatch: Env, tmp_path: Path) -> None:
+    manifest = tmp_path / "product.yaml"
+    manifest.write_text("api_bind: 127.0.0.1:8485\n")
+    with fake_from_outside(monkeypatch, tmp_path, "file"):
+        assert endpoint.api(str(manifest)).shown == "127.0.0.1:8485"
+
+
+def test_a_sealed_port_0_is_found_in_the_file(monkeypatch: Env, tmp_path: Path) -> None:
+    manifest = tmp_path / "product.yaml"
+    manifest.write_text("probe_bind: 127.0.0.1:0\n")
+    with fake_from_outside(monkeypatch, tmp_path, "file") as named:
+        assert endpoint.probe(str(manifest)).shown == named.url
+
+
+def test_a_sealed_socket_is_where_the_gate_is_read_beside_a_sealed_port(tmp_path: Path) -> None:
+    manifest = tmp_path / "product.yaml"
+    manifest.write_text("probe_bind: 127.0.0.1:8484\napi_bind: unix:/run/gate/api.sock\n")
+
+    assert endpoint.gate(str(manifest)).shown == "unix:/run/gate/api.sock"
 
 
 def test_a_wrong_setting_ends_the_wait_at_once(monkeypatch: Env) -> None:
