@@ -6,8 +6,11 @@ Invariants:
 - Two processes that start with one path do not replace each other's: what is there is judged, and the socket made,
   under a lock on the directory.
 - A socket is removed while it is still listened on, so what another process put in its place stays.
+- Mode and group are set on the file that was found to be a socket, by its descriptor: a link that a process with
+  write access to the directory puts in its place leads to no other file.
 
-Sources: unix(7) (connecting needs write permission; a socket without a listener refuses), SO_PEERCRED; flock(2).
+Sources: unix(7) (connecting needs write permission; a socket without a listener refuses), SO_PEERCRED; flock(2);
+open(2), O_PATH.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from sidecar.directory_lock import locked
 CONNECT_SECONDS: Final = 1.0
 BOUND: Final = 0o177
 """The umask while the socket is bound: until mode and group are set it is its owner's alone."""
+REPLACED: Final = "another process took the socket away as it was made. Let only the sidecar write to its directory"
 CREDENTIALS: Final = struct.Struct("3i")
 """`struct ucred`: process, user, group."""
 
@@ -94,12 +98,26 @@ def _bind(sock: socket.socket, path: Path, mode: int, gid: int | None) -> Socket
         raise SocketFault(_no_directory(path.parent, exc.strerror or str(exc))) from exc
     finally:
         os.umask(before)
-    found = os.lstat(path)
-    file = SocketFile(path, found.st_dev, found.st_ino)
+    try:
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as exc:
+        raise SocketFault(REPLACED) from exc
+    try:
+        return _let_in(fd, path, mode, gid)
+    finally:
+        os.close(fd)
+
+
+def _let_in(fd: int, path: Path, mode: int, gid: int | None) -> SocketFile:
+    """Give the socket that this descriptor (O_PATH) leads to its group and mode. Raises SocketFault."""
+    found = os.fstat(fd)
+    if not stat.S_ISSOCK(found.st_mode):
+        raise SocketFault(REPLACED)
+    file, same = SocketFile(path, found.st_dev, found.st_ino), f"/proc/self/fd/{fd}"
     try:
         if gid is not None:
-            os.chown(path, -1, gid)
-        os.chmod(path, mode)
+            os.chown(same, -1, gid)
+        os.chmod(same, mode)
     except OSError as exc:
         remove(file)
         raise SocketFault(_not_a_member(gid) if exc.errno == errno.EPERM and gid is not None else str(exc)) from exc

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from sidecar import directory_lock
 from sidecar.errors import SettingsError
 from sidecar.server import listeners, unix_socket
 from sidecar.server.unix_socket import Access, SocketFault
@@ -73,7 +74,7 @@ def test_until_it_has_mode_and_group_nobody_can_connect(path: Path, monkeypatch:
     chmod: Callable[..., None] = os.chmod
 
     def looking(where: Path, mode: int) -> None:
-        seen.append((stat.S_IMODE(Path(where).lstat().st_mode), reached(path)))
+        seen.append((stat.S_IMODE(Path(where).stat().st_mode), reached(path)))
         chmod(where, mode)
 
     monkeypatch.setattr(unix_socket.os, "chmod", looking)
@@ -83,6 +84,25 @@ def test_until_it_has_mode_and_group_nobody_can_connect(path: Path, monkeypatch:
             assert seen == [(0o600, False)]
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize("other", ["file", "nothing"])
+def test_a_link_put_in_its_place_opens_no_other_file(path: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    """By a process that may write to the directory, in the moment between bind and chmod."""
+    ledger = path.parent / "ledger.db"
+    ledger.touch(0o600)
+    bind = socket.socket.bind
+
+    def replaced(sock: socket.socket, address: str) -> None:
+        bind(sock, address)
+        path.unlink()
+        if other == "file":
+            path.symlink_to(ledger)
+
+    monkeypatch.setattr(socket.socket, "bind", replaced)
+    with pytest.raises(SocketFault, match="another process took the socket away as it was made"):
+        unix_socket.listen(path, Access(0o666), 8)
+    assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
 
 
 def test_a_group_of_the_process_is_given_to_it_by_number_and_by_name(path: Path) -> None:
@@ -237,6 +257,15 @@ def test_of_two_that_start_at_once_on_a_stale_socket_one_listens_and_one_fails(p
         assert reached(path), "the one that listens is the one that the path leads to"
         winner.close()
         path.unlink()
+
+
+def test_a_lock_that_another_process_keeps_is_not_waited_for_for_ever(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever can read the directory can lock it."""
+    monkeypatch.setattr(directory_lock, "SECONDS_MAX", 0.1)
+    with directory_lock.locked(path.parent), pytest.raises(SocketFault, match=r"has held its lock \(flock\) for 0.1 s"):
+        unix_socket.listen(path, OWN, 8)
 
 
 def test_what_another_process_put_in_its_place_is_not_removed(path: Path) -> None:
