@@ -65,6 +65,9 @@ def canonical(given: dict[str, Any]) -> str:
     spec = dict(given["spec"])
     for field, key in (("volumes", "name"), ("imagePullSecrets", "name"), ("readinessGates", "conditionType")):
         spec[field] = sorted(spec.get(field) or [], key=lambda one: str(one[key]))
+    spec["containers"] = [dict(one) for one in spec["containers"]]
+    for one in spec["containers"]:
+        one["env"] = sorted(one.get("env") or [], key=lambda entry: str(entry["name"]))
     return json.dumps({"metadata": given["metadata"], "spec": spec}, sort_keys=True, indent=1)
 
 
@@ -74,7 +77,7 @@ def test_a_pod_is_what_the_chart_makes_of_it(case: Path, tmp_path: Path) -> None
     values["rbac"] = {"create": False}
     if values.get("state", {}).get("existingVolume"):
         values["state"]["existingVolume"] = "data"
-    code, words = component(tmp_path / "component", values)
+    code, words = component(tmp_path / "component", values, "--container", "api")
     if values.get("enabled") is False or values.get("containerMode") == "classic":
         assert code == 1
         assert re.search("enabled is false|containerMode|command of workload", words)
@@ -148,6 +151,7 @@ def test_without_helm_it_says_what_to_install(tmp_path: Path) -> None:
         ({"containerMode": "classic", "gateMode": "readiness"}, "containerMode native alone"),
         ({"enabled": False}, "enabled is false"),
         ({"probeport": 1}, "probeport"),
+        ({"apiSocket": {"enabled": True}}, "--container NAME"),
     ],
 )
 def test_values_that_a_patch_cannot_express_are_refused(values: dict[str, Any], words: str, tmp_path: Path) -> None:
