@@ -7,6 +7,9 @@ Invariants:
   successor yet is still trusted.
 - One that has expired neither signs nor is published. Where none is left, a new one signs at once: nothing is trusted
   that could be waited for.
+- One that begins in the future counts as none: where the clock of one injector is ahead, the others keep what they
+  have, and nobody waits until the clocks agree.
+- A new one is made before the last one ends, also where that was made with other times than are set now.
 - Injectors decide alike: all of it follows from the list that they share, and the time.
 """
 
@@ -15,11 +18,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 LIVES: Final = 3
 """An authority is valid for so many times what it is used for, so that an injector that stood still goes on."""
+
+
+SKEW: Final = timedelta(hours=1)
+"""So much may two clocks of a cluster differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,10 @@ class Times:
     def life(self) -> timedelta:
         return self.rotate * LIVES + self.settle * LIVES
 
+    def replaces(self, one: Authority) -> datetime:
+        """Return when another authority is made."""
+        return min(one.made_at + self.rotate, one.until - self.settle * LIVES)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Authority:
@@ -41,6 +52,7 @@ class Authority:
     certificate: str
     key: str
     made_at: datetime
+    until: datetime
 
     def __repr__(self) -> str:
         return f"Authority(made_at={self.made_at.isoformat()})"
@@ -52,8 +64,8 @@ Make = Callable[[datetime, datetime], Authority]
 
 def renewed(known: Sequence[Authority], now: datetime, times: Times, make: Make) -> tuple[Authority, ...]:
     """Return the authorities to publish, oldest first; the last is new where it was due."""
-    alive = [one for one in known if one.made_at + times.life > now]
-    if not alive or alive[-1].made_at + times.rotate <= now:
+    alive = [one for one in known if one.made_at <= now + SKEW and one.until > now]
+    if not alive or times.replaces(alive[-1]) <= now:
         alive.append(make(now, now + times.life))
     return tuple(one for at, one in enumerate(alive) if not _replaced(alive[at + 1 :], now, times))
 
@@ -75,7 +87,7 @@ def bundle(published: Sequence[Authority]) -> str:
 
 def written(published: Sequence[Authority]) -> bytes:
     """Return the authorities as they are kept."""
-    return json.dumps([{**asdict(one), "made_at": one.made_at.isoformat()} for one in published]).encode()
+    return json.dumps([asdict(one) for one in published], default=datetime.isoformat).encode()
 
 
 def read(text: bytes) -> tuple[Authority, ...]:
@@ -85,9 +97,10 @@ def read(text: bytes) -> tuple[Authority, ...]:
             Authority(
                 certificate=str(one["certificate"]),
                 key=str(one["key"]),
-                made_at=datetime.fromisoformat(one["made_at"]),
+                made_at=datetime.fromisoformat(one["made_at"]).astimezone(UTC),
+                until=datetime.fromisoformat(one["until"]).astimezone(UTC),
             )
             for one in json.loads(text)
         )
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, OverflowError):
         return ()

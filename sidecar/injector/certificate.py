@@ -13,17 +13,16 @@ import contextlib
 import os
 import ssl
 import tempfile
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from sidecar.injector.authority import Authority
+from sidecar.injector.authority import SKEW, Authority
 
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
 
-BEFORE: Final = timedelta(hours=1)
 AUTHORITY: Final = "entitlement-sidecar-injector"
 
 
@@ -35,7 +34,22 @@ def make_authority(now: datetime, until: datetime) -> Authority:
     # Two authorities of one name would be taken for each other where they are both trusted.
     name = _name(f"{AUTHORITY} {now.isoformat()} {os.urandom(4).hex()}")
     signed = _authority(_builder(name, name, key.public_key(), now, until), key.public_key()).sign(key, _hash())
-    return Authority(certificate=_pem(signed), key=_key_pem(key), made_at=now)
+    return Authority(certificate=_pem(signed), key=_key_pem(key), made_at=now, until=until)
+
+
+def usable(authority: Authority) -> bool:
+    """Return whether the two are a certificate and its key: somebody may have written into the Secret by hand."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        above = x509.load_pem_x509_certificate(authority.certificate.encode())
+        key = serialization.load_pem_private_key(authority.key.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == above.public_key()
 
 
 def issue(authority: Authority, host: str) -> tuple[str, str]:
@@ -50,7 +64,7 @@ def issue(authority: Authority, host: str) -> tuple[str, str]:
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise ValueError("the authority's key is of another kind")
     key = ec.generate_private_key(ec.SECP256R1())
-    start, until = above.not_valid_before_utc + BEFORE, above.not_valid_after_utc
+    start, until = above.not_valid_before_utc + SKEW, above.not_valid_after_utc
     builder = _builder(_name(AUTHORITY), above.subject, key.public_key(), start, until)
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -91,7 +105,7 @@ def _builder(
     from cryptography import x509
 
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start - BEFORE).not_valid_after(until)
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start - SKEW).not_valid_after(until)
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
 
 

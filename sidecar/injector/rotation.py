@@ -65,12 +65,11 @@ class OwnAuthority:
     def ready(self, now: datetime) -> bool:
         if self._done_at is None or self._signer is None:
             return False
-        replaced_at = self._signer.made_at + self._times.rotate
-        return now < max(self._done_at, replaced_at) + self._times.settle
+        return now < max(self._done_at, self._times.replaces(self._signer)) + self._times.settle
 
     def _published(self, now: datetime) -> tuple[Authority, ...]:
         secret, content = self._cluster.kept()
-        known = authority.read(content)
+        known = tuple(one for one in authority.read(content) if certificate.usable(one))
         published = authority.renewed(known, now, self._times, certificate.make_authority)
         if published != known:
             self._cluster.keep(secret, authority.written(published))

@@ -149,6 +149,21 @@ def test_a_secret_that_somebody_emptied_is_filled_again(api: InjectorApi) -> Non
     assert authority.read(api.cluster().kept()[1])[0].made_at == at(3)
 
 
+@pytest.mark.parametrize("what", ["certificate", "key"])
+def test_an_authority_that_somebody_spoilt_is_made_again(what: str, api: InjectorApi) -> None:
+    one = injector(api)
+    one.renew(at(0))
+    (kept,) = json.loads(base64.b64decode(api.secret["data"]["authorities.json"]))
+    other = certificate.make_authority(START, START + timedelta(days=1))
+    for text in ("", "garbage", getattr(other, what)):
+        api.secret["data"] = {
+            "authorities.json": base64.b64encode(json.dumps([{**kept, what: text}]).encode()).decode()
+        }
+        before = api.trusted
+        assert one.renew(at(3)) is not None
+        assert api.trusted not in (before, text)
+
+
 def test_an_injector_that_hears_nothing_is_ready_until_its_authority_may_be_replaced(api: InjectorApi) -> None:
     one, other = injector(api), injector(api)
     one.renew(at(0))

@@ -13,9 +13,12 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 TIMES = Times(rotate=timedelta(seconds=12), settle=timedelta(seconds=4))
 
 
+LATE = b'[{"certificate": "c", "key": "k", "made_at": "0001-01-01T00:00:00+23:00", "until": "2026-01-01T00:00:00"}]'
+
+
 def make(now: datetime, until: datetime) -> Authority:
     assert until > now
-    return Authority(certificate=f"<{now:%M:%S}>", key="k", made_at=now)
+    return Authority(certificate=f"<{now:%M:%S}>", key="k", made_at=now, until=until)
 
 
 def at(seconds: float) -> datetime:
@@ -52,6 +55,28 @@ def test_after_a_long_stop_a_new_one_signs_at_once() -> None:
     assert authority.signing(published, at(later), TIMES) == published[0]
 
 
+def test_one_from_the_future_counts_as_none_and_one_of_a_clock_a_little_ahead_counts() -> None:
+    good = authority.renewed((), at(0), TIMES, make)
+    ahead = good
+    for seconds in (0, 9):  # an injector whose clock is a day ahead takes the good one off
+        ahead = authority.renewed(ahead, at(seconds) + timedelta(days=1), TIMES, make)
+    assert ages(authority.renewed(ahead, at(10), TIMES, make)) == [10]
+    assert authority.renewed(good + ahead, at(10), TIMES, make) == good
+    near = (make(at(1800), at(9000)),)
+    assert authority.renewed(near, at(10), TIMES, make) == near
+
+
+def test_one_is_replaced_before_it_ends_when_times_were_made_longer() -> None:
+    first = authority.renewed((), at(0), TIMES, make)
+    longer = Times(rotate=timedelta(days=365), settle=TIMES.settle)
+    end = TIMES.life.total_seconds() - 3 * 4
+    assert authority.renewed(first, at(end - 1), longer, make) == first
+    both = authority.renewed(first, at(end), longer, make)
+    assert ages(both) == [0, end]
+    assert ages(authority.renewed(both, at(end + 8), longer, make)) == [end]
+    assert first[0].until > at(end + 8)
+
+
 @pytest.mark.parametrize("late", [0, 1, 3])
 def test_who_hears_late_is_trusted_all_the_same(late: int) -> None:
     """Injectors and API servers both act on a list that is so many seconds old, less than a change settles."""
@@ -72,9 +97,15 @@ def test_who_hears_late_is_trusted_all_the_same(late: int) -> None:
 def test_what_is_kept_is_read_back_and_anything_else_counts_as_nothing() -> None:
     published = authority.renewed((), at(0), TIMES, make)
     assert authority.read(authority.written(published)) == published
-    for text in (b"", b"{}", b"[1]", b'[{"certificate": ""}]', b"\xff"):
+    for text in (b"", b"{}", b"[1]", b'[{"certificate": ""}]', b"\xff", LATE):
         assert authority.read(text) == ()
 
 
+def test_times_without_a_zone_are_of_utc() -> None:
+    text = b'[{"certificate": "c", "key": "k", "made_at": "2026-01-01T00:00:00", "until": "2026-01-02T00:00:00"}]'
+    (one,) = authority.renewed(authority.read(text), at(0), TIMES, make)
+    assert one.certificate == "c"
+
+
 def test_an_authority_does_not_print_its_key() -> None:
-    assert "secret" not in repr(Authority(certificate="c", key="secret", made_at=at(0)))
+    assert "secret" not in repr(Authority(certificate="c", key="secret", made_at=at(0), until=at(9)))
