@@ -3,7 +3,10 @@
 Invariants:
 - Handshakes are made in the connection's own thread: one that says nothing keeps nobody else waiting.
 - A new certificate is used for each connection that begins after it; those that are open keep theirs.
-- Connections are bounded, in number, time and bytes: anyone in the cluster can open one.
+- Anyone in the cluster can open a connection. Connections are bounded in number, bodies in time and bytes, and large
+  bodies are read and answered one at a time, so that the process stays within its memory.
+- An idle connection is kept for longer than the API server keeps it: one that we closed while a request comes would
+  refuse a pod.
 - While it ends it goes on answering, is not ready, and asks to close each connection, so that the API server comes back
   to another injector.
 """
@@ -14,19 +17,28 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from sidecar import log
 from sidecar.injector import review
+from sidecar.injector.connections import Connections
 from sidecar.injector.pieces import Document
 
-BODY_MAX: Final = 8 << 20
+BODY_MAX: Final = 4 << 20
 """Bytes. An object is at most 3 MiB for the API server; escapes make it longer."""
+MARKS: Final = (b"[", b"{", b'"', b",")
+MARKS_MAX: Final = 300_000
+"""What JSON becomes in memory follows from these: 4 MiB of empty lists would take 200."""
+LARGE: Final = 64 << 10
+"""Bytes of a body; nearly every pod is smaller."""
 CONNECTIONS_MAX: Final = 256
-TIMEOUT_SECONDS: Final = 60.0
-"""Of a connection that says nothing; the kubelet and the API server come back."""
+IDLE_SECONDS: Final = 120.0
+"""The API server closes a connection after 90 seconds (client-go, IdleConnTimeout)."""
+HANDSHAKE_SECONDS: Final = 10.0
+BODY_SECONDS: Final = 10.0
 BACKLOG: Final = 256
 
 
@@ -44,7 +56,7 @@ class InjectorServer(ThreadingHTTPServer):
         """Bind at once; port 0 is any that is free. `home`: the injector's own namespace. Raises OSError."""
         self.document, self.home, self.context, self.ready = document, home, context, ready
         self.ending = False
-        self._room = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self.connections, self.large = Connections(CONNECTIONS_MAX), threading.Lock()
         super().__init__(("", port), Handler)
 
     def use(self, context: ssl.SSLContext) -> None:
@@ -56,20 +68,15 @@ class InjectorServer(ThreadingHTTPServer):
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Return whether there is room for one more; a connection without room is closed at once."""
-        return self._room.acquire(blocking=False)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._room.release()
-
     def finish_request(self, request: Any, client_address: Any) -> None:
-        request.settimeout(TIMEOUT_SECONDS)
-        with self.context.wrap_socket(request, server_side=True) as secure:
-            Handler(secure, client_address, self)
+        request.settimeout(HANDSHAKE_SECONDS)
+        with self.context.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as secure:
+            self.connections.heard(secure)
+            try:
+                secure.do_handshake()
+                Handler(secure, client_address, self)
+            finally:
+                self.connections.ended(secure)
 
     def shutdown_request(self, request: Any) -> None:
         with contextlib.suppress(OSError):
@@ -87,7 +94,11 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
     """An answer leaves whole and at once: it would wait up to 40 ms until what was sent before it is acknowledged."""
-    timeout = TIMEOUT_SECONDS
+    timeout = IDLE_SECONDS
+
+    def parse_request(self) -> bool:
+        self.server.connections.heard(self.connection)
+        return super().parse_request()
 
     def do_GET(self) -> None:
         if self.path == "/healthz":
@@ -99,11 +110,25 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404, b"not found\n", "text/plain")
 
     def do_POST(self) -> None:
-        body = self._body()
-        if body is None:
+        length = self._length()
+        if length is None:
             return
+        if length <= LARGE:
+            self._decide(self._body(length))
+        elif self.server.large.acquire(timeout=BODY_SECONDS):
+            try:
+                self._decide(self._body(length))
+            finally:
+                self.server.large.release()
+        else:
+            self._refuse(503, "other large bodies are read")
+
+    def _decide(self, body: bytes) -> None:
         if self.path.partition("?")[0] != "/inject":
             self._answer(404, b"not found\n", "text/plain")
+            return
+        if sum(body.count(mark) for mark in MARKS) > MARKS_MAX:
+            self._refuse(413, "a body has too many values")
             return
         try:
             question = review.read(body)
@@ -118,17 +143,32 @@ class Handler(BaseHTTPRequestHandler):
             log.event("pod.injected", **where)
         self._answer(200, review.reply(question, answer), "application/json")
 
-    def _body(self) -> bytes | None:
-        """Return the body; answer by ourselves, and return None, where there is none to be read."""
+    def _length(self) -> int | None:
+        """Return the length of the body; answer by ourselves, and return None, where there is none to be read."""
         try:
             length = int(self.headers.get("Content-Length", ""))
         except ValueError:
             length = -1
         if 0 <= length <= BODY_MAX:
-            return self.rfile.read(length)
-        self.close_connection = True
-        self._answer(411 if length < 0 else 413, b"a body needs a length, of 8 MiB at most\n", "text/plain")
+            return length
+        self._refuse(411 if length < 0 else 413, "a body needs a length, of 4 MiB at most")
         return None
+
+    def _body(self, length: int) -> bytes:
+        """Return the body, or less where the client ends. Raises TimeoutError where all of it takes too long."""
+        until, found = time.monotonic() + BODY_SECONDS, bytearray()
+        while len(found) < length:
+            self.connection.settimeout(max(until - time.monotonic(), 0.001))
+            part = self.rfile.read1(length - len(found))
+            if not part:
+                break
+            found += part
+        self.connection.settimeout(self.timeout)
+        return bytes(found)
+
+    def _refuse(self, status: int, why: str) -> None:
+        self.close_connection = True
+        self._answer(status, f"{why}\n".encode(), "text/plain")
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)

@@ -17,7 +17,8 @@ import pytest
 
 from sidecar.injector import certificate
 from sidecar.injector.authority import Authority
-from sidecar.injector.server import BODY_MAX, InjectorServer
+from sidecar.injector.connections import Connections
+from sidecar.injector.server import BODY_MAX, LARGE, InjectorServer
 from tests.unit.injector.test_pod import POD, document
 
 HOST = "injector.gate.svc"
@@ -105,6 +106,40 @@ def test_a_connection_that_says_nothing_keeps_nobody_waiting(server: InjectorSer
         one.close()
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /heal"], ids=["silent", "slow"])
+def test_connections_that_are_too_many_shut_nobody_out(sent: bytes, server: InjectorServer, first: Authority) -> None:
+    server.connections = Connections(4)
+    opened = []
+    for _ in range(6):
+        opened.append(Client(server, first.certificate))
+        assert opened[-1].ask("GET", "/healthz").status == 200
+        opened[-1].connection.sock.sendall(sent)
+    known = Client(server, first.certificate)
+    for _ in range(6):
+        assert Client(server, first.certificate).ask("POST", "/inject", question(**ASKS)).status == 200
+        assert known.ask("GET", "/healthz").status == 200, "who says something is kept"
+    assert opened[0].connection.sock.recv(1) == b"", "who says nothing is not"
+
+
+def drip(client: Client) -> None:
+    """Send a byte after the other until the connection ends."""
+    while True:
+        client.connection.sock.sendall(b" ")
+
+
+def test_a_body_that_comes_too_slowly_is_given_up(
+    server: InjectorServer, first: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.injector.server.BODY_SECONDS", 0.3)
+    slow = Client(server, first.certificate)
+    slow.connection.sock.sendall(f"POST /inject HTTP/1.1\r\nContent-Length: {LARGE + 1}\r\n\r\n".encode())
+    large = b" " * LARGE + question(**ASKS)
+    assert Client(server, first.certificate).ask("POST", "/inject", large).status in (200, 503)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        drip(slow)
+    assert Client(server, first.certificate).ask("POST", "/inject", large).status == 200
+
+
 def test_it_is_ready_while_it_is_trusted_and_does_not_end(server: InjectorServer, first: Authority) -> None:
     client = Client(server, first.certificate)
     assert client.ask("GET", "/readyz").status == 200
@@ -124,6 +159,7 @@ def test_it_is_ready_while_it_is_trusted_and_does_not_end(server: InjectorServer
         ("POST", "/elsewhere", b"{}", {}, 404),
         ("POST", "/inject", b"no json", {}, 400),
         ("POST", "/inject", b"", {"Content-Length": str(BODY_MAX + 1)}, 413),
+        ("POST", "/inject", b"[" + b"[]," * 150_000 + b"[]]", {}, 413),
         ("POST", "/inject", None, {"Transfer-Encoding": "chunked", "Content-Length": "x"}, 411),
     ],
 )
