@@ -19,16 +19,27 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import BinaryIO
 
 HEADER = "Entitlement-Sidecar-Instance"
 OTHER_INSTANCE = 421
 """RFC 9110, section 15.5.20, Misdirected Request."""
-DEFAULT_NAME = "addresses.json"
-"""In the state directory, where no setting names the file and a port is not known beforehand."""
+ID_CHARACTERS_MAX = 64
 BYTES_MAX = 8192
 INSTANCE_DIGITS = 32
 FIELDS = ("probe", "api", "instance", "product_code")
+
+
+def default_path(state_dir: str, env: Mapping[str, str]) -> str:
+    """Return the file where no setting names one and a port is not known beforehand.
+
+    Pods and tasks may share the volume of the state directory, and healthcheck must not read another one's file. So its
+    name has the pod's UID or the ECS container's id, which every process of the container finds in its environment.
+    """
+    given = env.get("POD_UID") or env.get("ECS_CONTAINER_METADATA_URI_V4", "").rpartition("/")[2]
+    own = "".join(one for one in given if one.isascii() and (one.isalnum() or one == "-"))[:ID_CHARACTERS_MAX]
+    return os.path.join(state_dir, f"addresses-{own}.json" if own else "addresses.json")
 
 
 class NotAnAddressFile(ValueError):

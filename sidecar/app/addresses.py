@@ -38,7 +38,7 @@ def file_of(settings: Settings) -> Path | None:
         return settings.address_file
     listed = (*settings.probe_bind, *settings.api_bind)
     any_free = any(isinstance(one, Address) and one.port == 0 for one in listed)
-    return settings.state_dir / address_file.DEFAULT_NAME if any_free else None
+    return Path(address_file.default_path(str(settings.state_dir), os.environ)) if any_free else None
 
 
 def earlier_ports(path: Path) -> Mapping[str, int]:

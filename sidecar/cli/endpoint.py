@@ -103,7 +103,7 @@ def _by_file(listener: str, manifest: str) -> Endpoint | None:
         listed = listener_addresses("probe_bind", manifest) + listener_addresses("api_bind", manifest)
         if all(isinstance(one, str) or one[1] for one in listed):
             return None
-        path = os.path.join(setting("state_dir", manifest) or STATE_DIR, address_file.DEFAULT_NAME)
+        path = address_file.default_path(setting("state_dir", manifest) or STATE_DIR, os.environ)
     try:
         found = address_file.read(path)
     except OSError as exc:

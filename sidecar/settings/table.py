@@ -187,7 +187,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         meaning="file that gets the addresses of both listeners, as JSON, in a volume that the product mounts too: for"
         " ports that are 0, any free one",
         example="/run/gate/addresses.json",
-        default_text="none; `addresses.json` in the state directory, for our own commands, where a port is 0",
+        default_text="none; `addresses-….json` in the state directory, for our own commands, where a port is 0",
         parse=parsers.absolute_path,
     ),
     Setting(

@@ -53,7 +53,7 @@ def test_commands_follow_the_file_and_a_restart_has_the_same_ports(aws: Emulator
 def test_in_the_sidecars_own_container_a_health_check_needs_no_setting(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path, **FREE) as sidecar:
         eventually(lambda: sidecar.command("healthcheck").returncode == 0)
-        assert (tmp_path / "addresses.json").exists()
+        assert len(list(tmp_path.glob("addresses*.json"))) == 1
         found = json.loads(sidecar.command("doctor", "--json").stdout)
         (listeners,) = [one for one in found["checks"] if one["id"] == "listeners"]
         assert listeners["status"] == "pass", listeners

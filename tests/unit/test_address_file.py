@@ -70,6 +70,20 @@ def test_a_reader_does_not_keep_a_file_in_use(path: Path) -> None:
         assert not address_file.in_use(str(path))
 
 
+@pytest.mark.parametrize(
+    ("env", "name"),
+    [
+        ({}, "addresses.json"),
+        ({"POD_UID": "7f-1"}, "addresses-7f-1.json"),
+        ({"ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/a1-2"}, "addresses-a1-2.json"),
+        ({"POD_UID": "../../etc/é" + "x" * 99}, f"addresses-etc{'x' * 61}.json"),
+    ],
+    ids=["neither", "pod", "task", "hostile"],
+)
+def test_each_pod_or_task_has_a_file_of_its_own_in_a_state_directory(env: dict[str, str], name: str) -> None:
+    assert address_file.default_path("/state", env) == f"/state/{name}"
+
+
 def test_a_new_file_takes_the_place_of_an_old_one_at_once(path: Path) -> None:
     path.write_text(json.dumps(FIELDS))
     before = path.stat().st_ino

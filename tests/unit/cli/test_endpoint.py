@@ -27,7 +27,7 @@ OTHER_INSTANCE = http_answer(421, {"reason": "other_instance", "detail": "Read t
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: Env) -> None:
-    for name in [name for name in os.environ if name.startswith(("SIDECAR_", "KUBERNETES_"))]:
+    for name in [name for name in os.environ if name.startswith(("SIDECAR_", "KUBERNETES_", "POD_UID", "ECS_"))]:
         monkeypatch.delenv(name)
 
 
@@ -202,10 +202,24 @@ def test_without_the_setting_the_file_of_the_state_directory_has_a_port_that_is_
     monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path))
     assert "set SIDECAR_ADDRESS_FILE to the same file in both containers" in healthcheck()[1]
     with Peer([of_product(OPEN)]) as peer:
-        write(tmp_path / address_file.DEFAULT_NAME, peer)
+        write(tmp_path / "addresses.json", peer)
         assert healthcheck()[0] is True
         monkeypatch.setenv("SIDECAR_PROBE_BIND", f":{free_port()}")
         assert healthcheck()[0] is False, "ports that are set are asked as they are"
+
+
+def test_the_file_that_another_pod_has_in_the_same_state_directory_is_not_read(
+    monkeypatch: Env, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SIDECAR_PROBE_BIND", ":0")
+    monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("POD_UID", "ours")
+    with Peer([of_product(OPEN)]) as peer:
+        for other in ("addresses.json", "addresses-theirs.json"):
+            write(tmp_path / other, peer)
+        assert "addresses-ours.json cannot be read" in healthcheck()[1]
+        write(tmp_path / "addresses-ours.json", peer)
+        assert healthcheck()[0] is True
 
 
 def test_a_socket_of_our_own_setting_is_nearer_than_the_file(path: Path, monkeypatch: Env, tmp_path: Path) -> None:
