@@ -312,7 +312,8 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
         kept_file.spare_workload_id(tmp_path)
         free = settings(probe_bind="127.0.0.1:0", state_dir=str(tmp_path))
         listening = listeners.listen(free, backlog=None)
-        addresses.publish(Path(address_file.default_path(str(tmp_path), {"POD_UID": "0" * 32})), free, listening, "0" * 32)
+        own_file = Path(address_file.default_path(str(tmp_path), {"POD_UID": "0" * 32}))
+        addresses.publish(own_file, free, listening, "0" * 32)
         listeners.close(listening)
         volume.beside(path, 1).touch(mode=0o600)
         with live_copy.copied(path, path):
