@@ -3,7 +3,8 @@
 Invariants:
 - A pod without the annotation, or with "false", asks for nothing; anything but "true" is refused, since a misspelt word
   must not run a pod without its gate.
-- The same holds for a misspelt name: an annotation that begins as ours and is none of ours is refused.
+- The same holds for a misspelt name: an annotation that begins as ours, in any case of letters, and is none of ours is
+  refused.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def wish(pod: Mapping[str, Any]) -> Wish | None:
 
 def _refuse_unknown(annotations: Mapping[str, str]) -> None:
     for name in sorted(annotations):
-        if name.startswith(PREFIX) and name not in KNOWN:
-            near = difflib.get_close_matches(name, KNOWN, 1)
+        if name.lower().startswith(PREFIX) and name not in KNOWN:
+            near = difflib.get_close_matches(name.lower(), KNOWN, 1)
             fix = f"Did you mean {near[0]}?" if near else f"There are {', '.join(KNOWN)}:"
             raise Refusal(f"annotation {name} is unknown. {fix} Write that, or remove it")
 

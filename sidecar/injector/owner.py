@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-HASH: Final = "pod-template-hash"
+HASHES: Final = ("pod-template-hash", "rollouts-pod-template-hash")
+"""Labels of a Deployment's pods, and of those of a Rollout of Argo."""
 RUN: Final = re.compile(r"-([0-9]{8})")
 RUNS: Final = range(27_000_000, 99_999_999)
 """Minutes since 1970, from 2021 on. A date in digits, as 20260131, is below."""
@@ -28,8 +29,8 @@ def workload(pod: Mapping[str, Any]) -> str:
         return str(metadata.get("name") or (metadata.get("generateName") or "").rstrip("-."))
     kind, name = owner.get("kind"), str(owner.get("name") or "")
     if kind == "ReplicaSet":
-        label = (metadata.get("labels") or {}).get(HASH)
-        return (name.removesuffix(f"-{label}") if label else name) or name
+        labels = metadata.get("labels") or {}
+        return next((name.removesuffix(f"-{labels[one]}") for one in HASHES if labels.get(one)), name) or name
     return _without_run(name) if kind == "Job" else name
 
 

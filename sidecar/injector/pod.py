@@ -60,6 +60,7 @@ def injected(pod: Mapping[str, Any], document: Document, containers: Sequence[st
     `containers`: the names of those that the gate is for; none means all. `workload`: none means the first of them.
     """
     rules.check(pod, document)
+    _refuse_chart(pod, document)
     made = copy.deepcopy(dict(pod))
     spec = made.setdefault("spec", {})
     gated = _gated(spec, containers, _other_sidecars(made))
@@ -85,11 +86,26 @@ def has_sidecar(pod: Mapping[str, Any], document: Document) -> bool:
     Others may have added to our container, as IRSA's webhook does, or named another registry for its image, as mirrors
     do; so label and names are compared and no more. Where the label is there and the container is not, it is added.
     """
-    labels = (pod.get("metadata") or {}).get("labels") or {}
     ours = document.fields.get("podLabels", {}).get(PART_OF)
+    return _part_of(pod) == ours and _has_container(pod, document)
+
+
+def _refuse_chart(pod: Mapping[str, Any], document: Document) -> None:
+    if (other := _part_of(pod)) and _has_container(pod, document):
+        raise Refusal(
+            f"its own chart gave it the sidecar already, that of {other!r}. Remove the annotation"
+            " entitlement-sidecar.io/inject"
+        )
+
+
+def _part_of(pod: Mapping[str, Any]) -> object:
+    return ((pod.get("metadata") or {}).get("labels") or {}).get(PART_OF)
+
+
+def _has_container(pod: Mapping[str, Any], document: Document) -> bool:
     there = [one.get("name") for one in _all_containers(pod.get("spec") or {})]
     needed = document.fields.get("initContainer") or document.fields.get("classicContainer") or []
-    return labels.get(PART_OF) == ours and all(one["name"] in there for one in needed)
+    return all(one["name"] in there for one in needed)
 
 
 def _all_containers(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from sidecar.injector import pieces
-from sidecar.injector.pod import has_sidecar, injected
+from sidecar.injector.pod import JOINED, NETWORK, has_sidecar, injected
 from sidecar.injector.refusal import Refusal
 from tests.chart.support import (
     CASES,
@@ -46,6 +47,24 @@ PODS = {
         imagePullSecrets=[{"name": "own"}, {"name": "registry"}],
         readinessGates=[{"conditionType": "example.com/ready"}],
     ),
+    "of odd shapes": {
+        "metadata": None,
+        "spec": {
+            "containers": [
+                {**API, "env": None, "ports": [], "volumeMounts": None, "startupProbe": {"exec": None}},
+                LOGS,
+            ],
+            "initContainers": [
+                {"name": "istio-proxy", "image": "mesh:1", "restartPolicy": "Always", "ports": None},
+                {"name": "cache", "image": "cache:1", "restartPolicy": "Always"},
+            ],
+            "volumes": [DATA],
+            "imagePullSecrets": None,
+            "readinessGates": [],
+            "terminationGracePeriodSeconds": 0,
+        },
+    },
+    "without init containers": pod({"labels": None, "annotations": {ISTIO: "", "a~b/c~1": "<&>"}}, initContainers=None),
 }
 
 
@@ -126,6 +145,13 @@ def test_the_container_of_another_sidecar_is_not_gated(injector: Path, shop: Pat
     made = injected(given, from_injector(injector, values, tmp_path), (), "")
     assert canonical(made) == canonical(pod_of(wanted))
     assert made["spec"]["containers"][0] == other
+
+
+@pytest.mark.parametrize(("what", "ours"), [("network", NETWORK), ("lists", JOINED)], ids=["network", "lists"])
+def test_what_both_know_by_name_is_the_same(what: str, ours: frozenset[str]) -> None:
+    text = (CHART / "templates" / "_wholepod.tpl").read_text()
+    (line,) = re.findall(rf"\${what} := (?:concat \()?(list [^)\n]*?)(?:\)| -}}}})", text)
+    assert set(re.findall(r'"([^"]+)"', line)) == ours
 
 
 CLASHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

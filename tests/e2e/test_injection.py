@@ -188,11 +188,13 @@ def test_what_cannot_be_injected_is_refused_with_the_reason(installed: Callable[
     deploy(shop, "typo", {"entitlement-sidecar.io/inject": "yes"})
     deploy(shop, "name", {"entitlement-sidecar.io/injcet": "true"})
     deploy(shop, "label", {}, **ASKS)
+    deploy(shop, "upper", {"Entitlement-Sidecar.io/inject": "true"})
     deploy(shop, "missing", {**ASKS, "entitlement-sidecar.io/containers": "web"})
     refused(shop, "clash", "part-of: 'another', and the sidecar needs 'injector-entitlement'. Remove it")
     refused(shop, "typo", "entitlement-sidecar.io/inject is 'yes'. Write \"true\"")
     refused(shop, "name", "Did you mean entitlement-sidecar.io/inject?")
     refused(shop, "label", "is a label of the pod, and only an annotation asks")
+    refused(shop, "upper", "Entitlement-Sidecar.io/inject is unknown. Did you mean entitlement-sidecar.io/inject?")
     refused(shop, "missing", "'web', which the pod has not. It has product")
 
 

@@ -132,7 +132,7 @@ Rules kept here:
 {{/* otherSidecars: the names of the sidecars that the pod has already, by their labels, as JSON. */}}
 {{- define "entitlement-sidecar.otherSidecars" -}}
 {{- $names := list -}}
-{{- range $key, $_ := dig "metadata" "labels" dict . | default dict -}}
+{{- range $key, $_ := dig "labels" dict (default dict .metadata) | default dict -}}
 {{- if regexMatch "^entitlement-sidecar[.]io/part-of(-|$)" $key -}}
 {{- $names = append $names (replace ".io/part-of" "" $key) -}}
 {{- end -}}

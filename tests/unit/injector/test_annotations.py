@@ -39,6 +39,10 @@ def test_who_does_not_ask_gets_nothing(metadata: object) -> None:
             "unknown. Did you mean entitlement-sidecar.io/inject?",
         ),
         (
+            {"annotations": {"Entitlement-Sidecar.io/inject": "true"}},
+            "annotation Entitlement-Sidecar.io/inject is unknown. Did you mean entitlement-sidecar.io/inject?",
+        ),
+        (
             {"annotations": {INJECT: "true", "entitlement-sidecar.io/container": "api"}},
             "entitlement-sidecar.io/containers?",
         ),

@@ -19,6 +19,7 @@ def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:
     [
         (owned("ReplicaSet", "web-6d4cf56db6", **{"pod-template-hash": "6d4cf56db6"}), "web"),
         (owned("ReplicaSet", "web-6d4cf56db6", **{"pod-template-hash": "another"}), "web-6d4cf56db6"),
+        (owned("ReplicaSet", "web-6d4cf56db6", **{"rollouts-pod-template-hash": "6d4cf56db6"}), "web"),
         (owned("ReplicaSet", "web"), "web"),
         (owned("StatefulSet", "shelf-29741520"), "shelf-29741520"),
         (owned("DaemonSet", "agent"), "agent"),

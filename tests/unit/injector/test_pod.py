@@ -76,6 +76,13 @@ def test_a_pod_with_the_container_of_another_is_refused_and_not_taken_for_ours(t
         injected(made, document(tmp_path), (), "")
 
 
+def test_a_pod_that_has_the_sidecar_by_its_own_chart_needs_no_annotation(tmp_path: Path) -> None:
+    made = injected(POD, document(tmp_path), (), "")
+    made["metadata"]["labels"]["entitlement-sidecar.io/part-of"] = "shop-gate"
+    with pytest.raises(Refusal, match=r"sidecar already, that of 'shop-gate'\. Remove the annotation .*/inject"):
+        injected(made, document(tmp_path), (), "")
+
+
 @pytest.mark.parametrize(("name", "label"), [("a" * 63, "a" * 63), ("a" * 62 + ".b", "a" * 62), ("a" * 70, "a" * 63)])
 def test_a_long_workload_is_cut_to_what_a_label_takes(name: str, label: str, tmp_path: Path) -> None:
     made = injected(POD, document(tmp_path), (), name)
