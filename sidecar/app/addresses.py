@@ -17,7 +17,6 @@ from typing import Final
 
 from sidecar import address_file, log
 from sidecar.api.reply import API, PROBE
-from sidecar.directory_lock import locked
 from sidecar.errors import Problem, SettingsError
 from sidecar.server.listeners import Listening
 from sidecar.settings import Address, Settings, UnixSocket
@@ -49,6 +48,8 @@ def earlier_ports(path: Path) -> Mapping[str, int]:
 
 def publish(path: Path, settings: Settings, listening: Sequence[Listening], instance: str) -> None:
     """Write the file. Raises SettingsError where it is another's, or a setting names it and it cannot be written."""
+    from sidecar.directory_lock import locked  # only where a file is written
+
     fields = {name: next(_url(one.address) for one in listening if one.name == name) for name in (PROBE, API)}
     fields |= {"instance": instance, "product_code": settings.product_code}
     try:

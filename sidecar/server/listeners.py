@@ -5,6 +5,7 @@ Invariants:
   address whose family is missing is left out without an error; one that is set is an error.
 - Port 0 is any free one; a sidecar that restarts tries the port it had.
 - A port, or a Unix socket, that is taken is the operator's to change: it is a settings error, and nothing is started.
+- What makes Unix sockets is imported only where one is set.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import errno
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.api.reply import API, PROBE
 from sidecar.errors import Problem, SettingsError
-from sidecar.server import unix_socket
 from sidecar.settings import Address, Settings, UnixSocket
+
+if TYPE_CHECKING:
+    from sidecar.server.unix_socket import SocketFile
 
 BACKLOG: Final = 1024
 SETTINGS: Final[Mapping[str, str]] = {PROBE: "SIDECAR_PROBE_BIND", API: "SIDECAR_API_BIND"}
@@ -32,7 +35,7 @@ class Listening:
 
     name: str
     sock: socket.socket
-    file: unix_socket.SocketFile | None = None
+    file: SocketFile | None = None
     """Of a Unix socket."""
 
     @property
@@ -55,12 +58,11 @@ def listen(
     checked alone whether it could be made.
     """
     problems: list[Problem] = []
-    access = unix_socket.Access(settings.api_socket_mode, settings.api_socket_group)
     sockets = [one for one in settings.api_bind if isinstance(one, UnixSocket)]
     ports = [one for one in settings.api_bind if isinstance(one, Address)]
     found = [
         *_named(PROBE, _first_tried(settings.probe_bind, earlier.get(PROBE)), True, problems, backlog),
-        *_unix_sockets(sockets, access, problems, backlog),
+        *(_unix_sockets(sockets, settings, problems, backlog) if sockets else ()),
         *_named(API, _first_tried(ports, earlier.get(API)), settings.api_bind_given, problems, backlog),
     ]
     for name, setting in SETTINGS.items():
@@ -76,13 +78,18 @@ def close(listening: Sequence[Listening]) -> None:
     """Close these sockets, and remove the files of those that have one."""
     for one in listening:
         if one.file:
+            from sidecar.server import unix_socket
+
             unix_socket.remove(one.file)
         one.sock.close()
 
 
 def _unix_sockets(
-    sockets: Sequence[UnixSocket], access: unix_socket.Access, problems: list[Problem], backlog: int | None
+    sockets: Sequence[UnixSocket], settings: Settings, problems: list[Problem], backlog: int | None
 ) -> list[Listening]:
+    from sidecar.server import unix_socket
+
+    access = unix_socket.Access(settings.api_socket_mode, settings.api_socket_group)
     found = []
     for one in sockets:
         try:

@@ -288,6 +288,21 @@ def test_the_products_listener_may_be_a_socket_and_a_port(path: Path) -> None:
     assert not path.exists(), "it is removed at the end"
 
 
+ON_PORTS = """
+import sys
+from sidecar.app import run
+from sidecar.server import listeners
+from tests.fakes.config import settings
+listeners.close(listeners.listen(settings(probe_bind="127.0.0.1:0", api_bind="127.0.0.1:0")))
+sys.exit(", ".join({"sidecar.server.unix_socket", "sidecar.directory_lock"} & set(sys.modules)) or 0)
+"""
+
+
+def test_a_sidecar_without_a_socket_does_not_carry_what_makes_one() -> None:
+    ended = subprocess.run([sys.executable, "-c", ON_PORTS], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.strip()) == (0, ""), ended.stderr
+
+
 def test_a_socket_that_cannot_be_made_is_a_settings_error_and_no_port_is_left_listening(path: Path) -> None:
     path.touch()
     with pytest.raises(SettingsError) as caught:
