@@ -29,6 +29,8 @@ WILD = {"": ("127.0.0.1", "::1"), "::": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0
 """Every address → how it is reached from here. A pod with IPv6 alone has no 127.0.0.1 that listens."""
 DEFAULTS = {"probe_bind": ":8484", "api_bind": "127.0.0.1:8485,[::1]:8485"}
 UNIX = "unix:"
+QUEUE_SECONDS = 0.01
+"""Between two tries where the queue of a Unix socket is full."""
 if TYPE_CHECKING:
     Place = tuple[str, int] | str
     """Host and port, or the path of a Unix socket."""
@@ -186,7 +188,7 @@ def _unix_connection(path: str, timeout: float) -> socket.socket:
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         found.settimeout(timeout)
-        found.connect(path)
+        _connect(found, path, time.monotonic() + timeout)
     except PermissionError as exc:
         found.close()
         need = "connecting needs write permission: SIDECAR_API_SOCKET_MODE and SIDECAR_API_SOCKET_GROUP give it"
@@ -195,6 +197,17 @@ def _unix_connection(path: str, timeout: float) -> socket.socket:
         found.close()
         raise
     return found
+
+
+def _connect(sock: socket.socket, path: str, until: float) -> None:
+    """Connect. Where too many connections wait to be accepted, a Unix socket refuses at once (EAGAIN), unlike TCP."""
+    while True:
+        try:
+            return sock.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(QUEUE_SECONDS)
 
 
 def is_here(peer: str, own: str) -> bool:

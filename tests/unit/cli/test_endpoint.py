@@ -107,6 +107,39 @@ def test_both_are_tried_where_two_sockets_are_named(monkeypatch: Env, tmp_path: 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def crowded(path: Path) -> tuple[socket.socket, list[socket.socket]]:
+    """A socket that takes no more connections until one is accepted, and those that wait."""
+    sock, waiting = socket.socket(socket.AF_UNIX), []
+    sock.bind(str(path))
+    sock.listen(0)
+    while True:
+        client = socket.socket(socket.AF_UNIX)
+        client.setblocking(False)
+        try:
+            client.connect(str(path))
+        except BlockingIOError:
+            client.close()
+            return sock, waiting
+        waiting.append(client)
+
+
+@pytest.mark.parametrize("timeout", [30.0, 0.0])
+def test_a_socket_with_a_full_queue_is_tried_until_there_is_room(
+    tmp_path: Path, monkeypatch: Env, timeout: float
+) -> None:
+    sock, waiting = crowded(tmp_path / "api.sock")
+    monkeypatch.setattr(endpoint.time, "sleep", lambda _: waiting.append(sock.accept()[0]) if timeout else None)
+    try:
+        if timeout:
+            endpoint.connect([str(tmp_path / "api.sock")], timeout).close()
+        else:
+            with pytest.raises(BlockingIOError):
+                endpoint.connect([str(tmp_path / "api.sock")], timeout)
+    finally:
+        for one in (sock, *waiting):
+            one.close()
+
+
 def test_a_user_who_may_not_connect_is_told_what_lets_it() -> None:
     with TemporaryDirectory() as directory, SocketPeer(Path(directory, "api.sock"), OPEN):
         Path(directory).chmod(0o755)
