@@ -79,6 +79,8 @@ OF_RESTART_POLICY: Final[Mapping[str, Kind]] = {
 OF_MOUNT: Final[Mapping[str, Kind]] = {"sourceVolume": str, "containerPath": str, "readOnly": bool}
 ONE: Final[Mapping[type, str]] = {dict: "an object", str: "a string", int: "a whole number", bool: "true or false"}
 MANY: Final[Mapping[type, str]] = {dict: "objects", str: "strings", int: "whole numbers"}
+MAY_HOLD_SECRETS: Final = frozenset({"environment", "secrets", "value", "repositoryCredentials"})
+"""Fields whose values no message repeats."""
 NO_CONTAINERS: Final = Problem(
     setting="containerDefinitions",
     fault="is not a list of containers with names. Give the input of `aws ecs register-task-definition`, or the answer"
@@ -175,7 +177,21 @@ def _wrong(where: str, found: Json, kinds: Mapping[str, Kind]) -> Iterator[Probl
     for key, kind in kinds.items():
         if key in found and not _fits(found[key], kind):
             wanted = f"a list of {MANY[kind[0]]}" if isinstance(kind, list) else ONE[kind]
-            yield Problem(setting=where + key, fault=f"is {found[key]!r}, and has to be {wanted}. Correct it.")
+            yield Problem(
+                setting=where + key, fault=f"is {_shown(key, found[key])}, and has to be {wanted}. Correct it."
+            )
+
+
+def _shown(key: str, value: object) -> str:
+    """Return a value of the wrong type, or of what type it is where it may hold a secret."""
+    if isinstance(value, list):
+        inside = {_type_name(one) for one in value}
+        return f"a list that holds {' and '.join(sorted(inside))}" if inside else "an empty list"
+    return _type_name(value) if isinstance(value, dict) or key in MAY_HOLD_SECRETS else repr(value)
+
+
+def _type_name(value: object) -> str:
+    return ONE.get(type(value), "a list" if isinstance(value, list) else "another value")
 
 
 def _fits(value: object, kind: Kind) -> bool:
@@ -188,4 +204,5 @@ def _fits(value: object, kind: Kind) -> bool:
 def _entries(where: str, entries: list[Json]) -> Iterator[Problem]:
     for entry in entries:
         if not (isinstance(entry.get("name"), str) and isinstance(entry.get("value", ""), str)):
-            yield Problem(setting=where, fault=f"has {entry!r}: name and value have to be strings. Correct it.")
+            name = entry["name"] if isinstance(entry.get("name"), str) else "an entry without a name"
+            yield Problem(setting=where, fault=f"has {name}: name and value have to be strings. Correct it.")

@@ -83,3 +83,19 @@ def test_a_field_that_is_null_counts_as_absent() -> None:
 )  # fmt: skip
 def test_a_definition_of_another_shape_is_refused(given: dict[str, Any], words: str) -> None:
     assert words in refused(given)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"DB_PASSWORD": "hunter2"},
+        "DB_PASSWORD=hunter2",
+        ["DB_PASSWORD=hunter2"],
+        [{"name": "A", "value": {"b": "hunter2"}}],
+        [{"name": ["hunter2"]}],
+    ],
+)
+def test_a_refused_environment_is_not_repeated(environment: object) -> None:
+    text = refused(with_sidecar(environment=environment))
+    assert "environment" in text
+    assert "hunter2" not in text
