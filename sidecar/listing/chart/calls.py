@@ -129,7 +129,10 @@ def _region(subject: Subject, helm: Helm, manifests: Sequence[Manifest]) -> Iter
     if not values:
         return
     moved_manifests = _rendered(helm, values)
-    for one in () if isinstance(moved_manifests, str) else moved_manifests:
+    if isinstance(moved_manifests, str):
+        yield subject.finding(REGION, VALUES, f"with {OTHER_REGION} in it, helm template fails: {moved_manifests}")
+        return
+    for one in moved_manifests:
         for container in (container for pod in pods(one) for container in containers(pod)):
             image = str(container.get("image"))
             if image.startswith(MARKETPLACE):

@@ -12,6 +12,7 @@ Sources: Helm, "The .helmignore File"; helm.sh/helm/v3/pkg/chart/loader.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -159,21 +160,30 @@ def _text(path: Path) -> str:
 
 
 class _Ignored:
-    """The rules of a `.helmignore`: the last that fits a path decides."""
+    """The rules of a `.helmignore`, as Helm reads them: a `!` leaves out everything that it does not name."""
 
     def __init__(self, text: str) -> None:
         lines = (line.strip() for line in text.splitlines())
-        self._rules = [line for line in lines if line and not line.startswith("#")]
+        self._rules = [*(line for line in lines if line and not line.startswith("#")), "templates/.?*"]
 
     def is_ignored(self, path: str, *, directory: bool) -> bool:
         """Return whether a file or a directory is left out; what is below a directory goes with it."""
-        ignored = fnmatchcase(path, "templates/.?*")
         for rule in self._rules:
             pattern = rule.removeprefix("!")
-            if pattern.endswith("/") and not directory:
-                continue
-            pattern = pattern.rstrip("/")
-            whole = "/" in pattern
-            if fnmatchcase(path if whole else path.rpartition("/")[2], pattern.lstrip("/")):
-                ignored = not rule.startswith("!")
-        return ignored
+            whole = "/" in pattern.rstrip("/")
+            fits = _fits(pattern.strip("/"), path if whole else path.rpartition("/")[2])
+            if (fits and (directory or not pattern.endswith("/"))) != rule.startswith("!"):
+                return True
+        return False
+
+
+def _fits(pattern: str, path: str) -> bool:
+    """Return whether Go's path/filepath.Match says so: no `*` and no `?` stands for a `/`."""
+    parts, names = pattern.split("/"), path.split("/")
+    return len(parts) == len(names) and all(map(fnmatchcase, names, map(_as_fnmatch, parts)))
+
+
+def _as_fnmatch(pattern: str) -> str:
+    """Return what Python writes otherwise: `[^a]` as `[!a]`, `[!a]` as `[a!]`, and an escape as a set of one."""
+    pattern = re.sub(r"\\(.)", r"[\1]", pattern)
+    return re.sub(r"\[!([^\]]*)\]", r"[\1!]", pattern).replace("[^", "[!")

@@ -86,6 +86,7 @@ RELEASE_BYTES_MAX: Final = 1 << 20
 """Of a Secret's data."""
 _SEMVER: Final = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?")
 _SET: Final = re.compile(r"(?<![\w-])--set(?:-string|-file|-json|-literal)?(?![\w-])")
+_COMPARISON: Final = re.compile(r"[=!<>~^]*\s*v?[\dxX*][^\s,]*")
 _README: Final = re.compile(r"readme(?:\.\w+)?", re.IGNORECASE)
 _FILE: Final = "file://"
 
@@ -115,12 +116,18 @@ def _described(subject: Subject, chart: Chart) -> Iterator[Finding]:
 
 
 def _kube_version(subject: Subject, chart: Chart) -> Iterator[Finding]:
-    """Yield a constraint without a pre-release in it: Masterminds/semver then admits none."""
+    """Yield a constraint that admits no pre-release."""
     said = chart.fields.get("kubeVersion")
-    if said and "-" not in str(said):
+    if said and not any(_admits_suffix(one) for one in str(said).split("||")):
         line = chart.metadata.line(("kubeVersion",))
         message = f"kubeVersion {said} admits no version with a suffix."
         yield subject.finding(KUBE_VERSION, f"{chart.directory}{METADATA}", message, line=line, seen=str(said))
+
+
+def _admits_suffix(constraint: str) -> bool:
+    """Return whether each comparison names a pre-release: Masterminds/semver, up to 3.2, admits none otherwise."""
+    compared = [one for one in _COMPARISON.findall(re.sub(r"\s-\s", " ", constraint)) if not one.startswith("!=")]
+    return all("-" in one for one in compared)
 
 
 def _dependencies(subject: Subject, chart: Chart) -> Iterator[Finding]:

@@ -12,7 +12,6 @@ from typing import Final
 from sidecar.listing.chart import images
 from sidecar.listing.chart.helm import NAMESPACE
 from sidecar.listing.chart.manifests import Manifest, Object, containers, mapping, pods
-from sidecar.listing.chart.references import in_values
 from sidecar.listing.chart.sources import ADD_ON, SECURITY
 from sidecar.listing.chart.subject import Subject
 from sidecar.listing.chart.template_rules import ANNOTATION, HOOK
@@ -95,6 +94,7 @@ CLUSTER_WIDE: Final = frozenset(
     | {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "ClusterTrustBundle", "DeviceClass", "GatewayClass"}
 )
 """Kinds that have no namespace."""
+_OF_VALUES: Final = (images.REGISTRY, images.ONE_LEVEL, images.TAG)
 KEYS: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"})
 
 
@@ -232,18 +232,22 @@ def _pod(subject: Subject, manifest: Manifest, pod: Object) -> Iterator[Finding]
 
 def _images(subject: Subject, manifest: Manifest, pod: Object, found: Collection[Finding]) -> Iterator[Finding]:
     """Yield rendered images that no value holds, or that break a rule and were not found among the values."""
-    among_values = {reference(value.text).path for value in in_values(subject.values)}
+    known = {(one.rule.id, reference(one.seen).path) for one in found if one.rule in _OF_VALUES}
     for container in containers(pod):
         text = str(container.get("image", ""))
         one = reference(text)
         fixed = _at(subject, images.IN_VALUES, manifest, f"{text} is in no values.yaml.", r"image:", text)
         if not _is_in_values(subject, one.path) and not _is_found(one, fixed.file, found):
             yield fixed
-        if any(one.path == path or one.path.endswith(f"/{path}") for path in among_values):
-            continue
         for rule, fault in ((images.REGISTRY, images.fault_of_registry(one)), (images.TAG, images.fault_of_tag(one))):
-            if fault:
+            if fault and not _is_known(rule, one.path, known):
                 yield _at(subject, rule, manifest, f"{text} {fault}.", r"image:", text)
+
+
+def _is_known(rule: Rule, path: str, known: Collection[tuple[str, str]]) -> bool:
+    """Return whether the image of that path has the same fault among the values."""
+    same = {rule.id, images.ONE_LEVEL.id} if rule is images.REGISTRY else {rule.id}
+    return any(id_ in same and (path == held or path.endswith(f"/{held}")) for id_, held in known)
 
 
 def _is_found(image: Reference, file: str, found: Collection[Finding]) -> bool:

@@ -14,11 +14,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from sidecar.listing.chart.chart import Template
+from sidecar.listing.chart.chart import PARSED, TEMPLATES, Chart, Template
 from sidecar.listing.chart.lines import lines
 from sidecar.listing.chart.sources import ADD_ON, CATALOG, HELM_FUNCTIONS, TRANSFORMER, VERSION
 from sidecar.listing.chart.subject import Subject
-from sidecar.listing.chart.template_uses import Use, UseKind
+from sidecar.listing.chart.template_tokens import OPEN, TemplateFault, split
+from sidecar.listing.chart.template_uses import Use, UseKind, uses
 from sidecar.listing.finding import Finding
 from sidecar.listing.rule import Rule, Severity
 
@@ -130,9 +131,47 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield from _uses(subject, template)
             yield from _hooks(subject, template)
             yield from _namespaces(subject, template)
+        yield from _rendered_files(subject, chart)
         templates = {template.path: template for template in chart.templates}
         for path, text in chart.texts.items():
             yield from _text(subject, path, text, templates.get(path))
+    if any(_calls_tpl(chart) for chart in subject.charts):
+        yield from _rendered_values(subject)
+
+
+def _calls_tpl(chart: Chart) -> bool:
+    used = (use for template in chart.templates for use in template.uses)
+    return any(use.kind is UseKind.FUNCTION and use.name == "tpl" for use in used)
+
+
+def _rendered_values(subject: Subject) -> Iterator[Finding]:
+    """Yield what values use that are templates too, where the charts call tpl."""
+    for path, value in subject.values.leaves():
+        for rule, message, seen in _told_of(value) if isinstance(value, str) else ():
+            file, line = subject.values.place(path)
+            name = ".".join(map(str, path))
+            yield subject.finding(rule, file, message, line=line, place=name, seen=seen)
+
+
+def _rendered_files(subject: Subject, chart: Chart) -> Iterator[Finding]:
+    """Yield what files use that are templates too, where the chart calls tpl and reads files."""
+    if not _calls_tpl(chart) or not any(".Files" in chart.texts[one.path] for one in chart.templates):
+        return
+    for path, text in chart.texts.items():
+        inside = path.removeprefix(chart.directory)
+        if inside.endswith(".md") or inside.startswith((TEMPLATES, "crds/")) or inside in PARSED:
+            continue
+        for rule, message, seen in _told_of(text):
+            yield subject.finding(rule, path, message, seen=seen)
+
+
+def _told_of(text: str) -> Iterator[tuple[Rule, str, str]]:
+    """Yield the rules that a text breaks as a template; one that is none breaks none."""
+    try:
+        found = uses(split(text)) if OPEN in text else ()
+    except TemplateFault:
+        return
+    yield from filter(None, map(_told, dict.fromkeys(found)))
 
 
 def _uses(subject: Subject, template: Template) -> Iterator[Finding]:
@@ -178,9 +217,9 @@ def _namespaces(subject: Subject, template: Template) -> Iterator[Finding]:
 
 def _text(subject: Subject, path: str, text: str, template: Template | None) -> Iterator[Finding]:
     """Yield lines where AWS's checker sees what Helm does not."""
-    uses = template.uses if template else ()
+    used = template.uses if template else ()
     hooks = set(_hook_lines(template)) if template else set()
-    calls = {one.line for one in uses if one.kind is UseKind.FUNCTION and one.name == "lookup"}
+    calls = {one.line for one in used if one.kind is UseKind.FUNCTION and one.name == "lookup"}
     for number, line in enumerate(text.split("\n"), 1):
         if ANNOTATION in line.lower() and number not in hooks:
             message = f"{ANNOTATION} stands here, where it is no hook."

@@ -93,6 +93,7 @@ class _Block:
     dot: _Value
     """Outside of the block's body: what `else` and `end` go back to."""
     variables: dict[str, _Value]
+    """Outside of it, with what its branches may have assigned."""
 
 
 @dataclass
@@ -163,6 +164,7 @@ class _Walk:
         if not self.blocks or self.blocks[-1].word in ("define", "block"):
             raise TemplateFault(line, "{{ else }} stands outside of if, with and range")
         block = self.blocks[-1]
+        self._keep(block)
         self.dot, self.variables = block.dot, dict(block.variables)
         if rest:
             word = rest[0].text
@@ -176,8 +178,16 @@ class _Walk:
         if not self.blocks:
             raise TemplateFault(line, "{{ end }} ends nothing")
         block = self.blocks.pop()
+        self._keep(block)
         self.dot = block.dot
         self.variables = block.variables
+
+    def _keep(self, block: _Block) -> None:
+        """Keep outside of a block what a branch of it assigned: `$r = .Release` there counts after its end."""
+        if block.word not in ("define", "block"):
+            for name in block.variables:
+                if self.variables.get(name, _Value.PLAIN) is not _Value.PLAIN:
+                    block.variables[name] = self.variables[name]
 
     def _template(self, rest: Sequence[Token], line: int) -> None:
         if not rest or rest[0].kind is not Kind.STRING:
@@ -249,6 +259,8 @@ class _Walk:
             try:
                 inner = uses(split(operand.text), self.nested + 1)
             except TemplateFault:
+                if ".Release" in operand.text:
+                    self._use(UseKind.RELEASE_WHOLE, "a template that is put together", operand.line)
                 return
             self.found.extend(Use(one.kind, one.name, operand.line) for one in inner)
 

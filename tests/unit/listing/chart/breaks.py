@@ -65,6 +65,8 @@ WITHOUT_HELM: list[Break] = [
     in_file("chart-metadata", "apiVersion v1", CHART, "apiVersion: v2", "apiVersion: v1"),
     in_file("chart-metadata", "library", CHART, "type: application", "type: library"),
     in_file("chart-kube-version", "no suffix", CHART, "type:", "kubeVersion: '>=1.29.0'\ntype:"),
+    in_file("chart-kube-version", "a range", CHART, "type:", "kubeVersion: '1.25 - 1.40'\ntype:"),
+    in_file("chart-kube-version", "one of two", CHART, "type:", "kubeVersion: '>=1.25, <1.40-0'\ntype:"),
     in_file("chart-dependency-inside", "https", CHART, "file://charts/cache", "https://example.com/charts", "https:"),
     in_file("chart-dependency-inside", "oci", CHART, "file://charts/cache", "oci://example.com/charts", "oci:"),
     in_file("chart-dependency-inside", "outside", CHART, "file://charts/cache", "file://../cache", "file:"),
@@ -135,8 +137,39 @@ WITHOUT_HELM: list[Break] = [
     in_file(RELEASE, "in a condition", NOTES, "{{ .Release.Name }}", "{{ if .Release.IsUpgrade }}x{{ end }}"),
     in_file(RELEASE, "in a string", NOTES, "{{ .Release.Name }}", '{{ tpl "{{ .Release.Service }}" . }}'),
     in_file(RELEASE, "of a context", HELPERS, "{{ .Release.Name }}", "{{ .context.Release.Service }}"),
+    in_file(
+        RELEASE,
+        "assigned",
+        NOTES,
+        "{{ .Release.Name }}",
+        "{{ $r := 1 }}{{ if 1 }}{{ $r = .Release }}{{ end }}{{ $r.Service }}",
+    ),
+    Break(
+        rule=RELEASE,
+        name="in a value that tpl renders",
+        files={
+            **changed(NOTES, "Next", "{{ tpl .Values.title . }}"),
+            **changed(VALUES, "replicas: 2", "title: '{{ .Release.Service }}'"),
+        },
+        path=VALUES,
+        needle="title",
+    ),
+    Break(
+        rule=RELEASE,
+        name="in a file that tpl renders",
+        files={**changed(NOTES, "Next", '{{ tpl (.Files.Get "a.txt") . }}'), "a.txt": "{{ .Release.Service }}"},
+        path="a.txt",
+    ),
+    Break(
+        rule=RELEASE,
+        name="below what helmignore names",
+        files={".helmignore": "templates/*.yml\n", "templates/a/b.yml": "a: {{ .Release.Service }}"},
+        path="templates/a/b.yml",
+        needle="a:",
+    ),
     in_file(RELEASE, "in a chart inside", CACHE, "{{ .Release.Namespace }}", "{{ .Release.Service }}"),
     in_file("chart-release-whole", "printed", NOTES, "{{ .Release.Name }}", "{{ toYaml .Release }}"),
+    in_file("chart-release-whole", "in parts", NOTES, "{{ .Release.Name }}", '{{ printf "{{ .Release.%s }}" "x" }}'),
     in_file(
         "chart-release-whole", "under a name", NOTES, "{{ .Release.Name }}", '{{ include "x" (dict "r" .Release) }}'
     ),
@@ -313,11 +346,37 @@ WITH_HELM: list[Break] = [
         "image:",
     ),
     in_file(
+        "chart-image-registry",
+        "before that of the values",
+        DEPLOYMENT,
+        IMAGE,
+        '{{ printf "%s/%s:%s" "quay.io" .Values.image.repository .Values.image.tag }}',
+        "image:",
+    ),
+    in_file(
+        "chart-image-tag",
+        "for that of the values",
+        DEPLOYMENT,
+        IMAGE,
+        '{{ printf "%s/%s:latest" .Values.image.registry .Values.image.repository }}',
+        "image:",
+    ),
+    Break(
+        rule="chart-image-region",
+        name="refused",
+        files=changed(
+            SCHEMA,
+            '"image": {"type": "object"}',
+            f'"image": {{"properties": {{"registry": {{"const": "{REGISTRY}"}}}}}}',
+        ),
+        path=VALUES,
+    ),
+    in_file(
         "chart-image-region",
         "a condition",
         DEPLOYMENT,
         IMAGE,
-        '{{ .Values.image.registry | replace "eu-west-1" "us-east-1" }}/{{ .Values.image.repository }}',
+        IMAGE.replace("registry }}", 'registry | replace "eu-west-1" "us-east-1" }}'),
         "image:",
     ),
     in_file("chart-service-account", "off", VALUES, "create: true", "create: false"),
@@ -391,6 +450,12 @@ ADMITTED: Mapping[str, Files] = {
     "one of Kubernetes' own k8s.io": admitted(
         NOTES, "Next", '{{ .Capabilities.APIVersions.Has "networking.k8s.io/v1" }} Next'
     ),
+    "kubeVersion of two comparisons": admitted(CHART, "type:", "kubeVersion: '>=1.25-0, <1.40-0 || >1.50'\ntype:"),
+    "the release in a value that nothing renders": admitted(VALUES, "replicas: 2", "title: '{{ .Release.Service }}'"),
+    "a value of another template language": {
+        **admitted(VALUES, "replicas: 2", "title: '{{ $labels.pod }} {{ x'"),
+        **admitted(NOTES, "Next", "{{ tpl .Values.title . }}"),
+    },
     "the version of Kubernetes": admitted(NOTES, "Next", "{{ .Capabilities.KubeVersion.Version }} Next"),
     "functions of Helm 3.8.1": admitted(
         NOTES, "Next", "{{ toYaml .Values | fromYaml | mustToJson | fromJson | keys | len }} Next"

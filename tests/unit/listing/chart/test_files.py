@@ -90,12 +90,12 @@ def test_a_hostile_file_is_one_finding_that_names_it(tmp_path: Path, name: str) 
 
 
 def test_what_helmignore_names_is_not_walked_through(tmp_path: Path) -> None:
-    chart = write(tmp_path, {".helmignore": "# as helm create writes it\n.git/\n*.orig\n!keep.orig\n"})
+    chart = write(tmp_path, {".helmignore": "# as helm create writes it\n.git/\n*.orig\n"})
     crowded(chart)
     (chart / "files").rename(chart / ".git")
     (chart / "templates" / "x.orig").write_text("{{ .Release.Service }}")
     assert check(str(chart)).findings == []
-    (chart / "templates" / "keep.orig").write_text("{{ .Release.Service }}")
+    (chart / "templates" / "keep.orig.yaml").write_text("{{ .Release.Service }}")
     assert [one.rule.id for one in check(str(chart)).findings] == ["chart-release-field"]
 
 
@@ -148,3 +148,25 @@ def test_what_is_no_chart_is_one_finding(tmp_path: Path, there: str) -> None:
     checked = check(str(chart))
     assert [one.rule.id for one in checked.findings] == ["chart-readable"]
     assert not checked.complete
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "ignored"),
+    [
+        ("templates/*.yml", "templates/a.yml", True),
+        ("templates/*.yml", "templates/sub/a.yml", False),
+        ("templates/?.yml", "templates/a.yml", True),
+        ("templates/[^b].yml", "templates/a.yml", True),
+        ("templates/[!b].yml", "templates/a.yml", False),
+        ("*.yml", "templates/sub/a.yml", True),
+        ("/a.yml", "templates/a.yml", False),
+        (r"templates/\a.yml", "templates/a.yml", True),
+        ("!templates", "Chart.yaml", True),
+        ("*" * 200 + "b", "a" * 250, False),
+    ],
+)
+def test_helmignore_is_read_as_helm_reads_it(tmp_path: Path, rule: str, path: str, ignored: bool) -> None:
+    (tmp_path / ".helmignore").write_text(rule)
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text("a: 1")
+    assert (path not in files.read(tmp_path).contents) is ignored
