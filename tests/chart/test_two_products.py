@@ -156,6 +156,7 @@ def test_the_usual_alias_keeps_the_documented_names(tmp_path: Path) -> None:
     ("alias", "port"),
     [
         ("search", "ent-search"),
+        ("2nd", "ent-2nd"),
         ("S_2", r"ent-s-2-[0-9a-f]{6}"),
         ("a" * 60, r"ent-a{4}-[0-9a-f]{6}"),
         ("analytics-x", "ent-analytics-x"),
@@ -175,6 +176,7 @@ def test_names_of_any_alias_are_names_to_kubernetes(alias: str, port: str, tmp_p
         *(key.split("/")[1] for key in pod["metadata"]["labels"] if "/" in key),
     ]:
         assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name), name
+    assert all(re.fullmatch("[A-Z_][A-Z0-9_]*", name) for name in env(container(pod, "api", "containers")))
 
 
 def test_two_aliases_that_look_alike_have_two_names(tmp_path: Path) -> None:

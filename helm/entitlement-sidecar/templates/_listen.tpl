@@ -83,10 +83,11 @@ unix:{{ include "entitlement-sidecar.runDirectory" . }}/api.sock
 {{- with $entries -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
-{{/* productPrefix: what the names of the product's variables begin with: nothing, or the alias. */}}
+{{/* productPrefix: what the names of the product's variables begin with: nothing, or the alias. A variable that begins
+with a digit is none to a shell, nor to Kubernetes before 1.32. */}}
 {{- define "entitlement-sidecar.productPrefix" -}}
 {{- with include "entitlement-sidecar.suffix" . -}}
-{{ trimPrefix "-" . | upper | replace "-" "_" }}_
+{{ regexMatch "^-[0-9]" . | ternary "_" "" }}{{ trimPrefix "-" . | upper | replace "-" "_" }}_
 {{- end -}}
 {{- end -}}
 
