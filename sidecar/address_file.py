@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -102,4 +103,9 @@ def write(path: str, fields: dict[str, str], mode: int = 0o644) -> None:
 
 def _opened(path: str) -> BinaryIO:
     """Open without waiting for the other end of a pipe."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except OSError as exc:
+        if exc.errno == errno.ENXIO:  # a socket
+            raise NotAnAddressFile(f"{path} is no regular file") from exc
+        raise

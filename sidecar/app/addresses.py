@@ -42,7 +42,10 @@ def file_of(settings: Settings) -> Path | None:
 
 def earlier_ports(path: Path) -> Mapping[str, int]:
     """Return listener → port of the sidecar that wrote the file before. Raises SettingsError where it still runs."""
-    found = _read_unused(path)
+    try:
+        found = _read_unused(path)
+    except OSError:
+        return {}
     return {name: port for name in (PROBE, API) if (port := _port(found.get(name, "")))}
 
 
@@ -68,11 +71,14 @@ def publish(path: Path, settings: Settings, listening: Sequence[Listening], inst
 
 
 def _read_unused(path: Path) -> Mapping[str, str]:
-    """Return what the file says, nothing where there is none. Raises SettingsError where it is not ours to replace."""
+    """Return what the file says, nothing where there is none.
+
+    Raises SettingsError where it is not ours to replace, and OSError where that cannot be told.
+    """
     try:
         found = address_file.read(str(path))
         used = address_file.in_use(str(path))
-    except OSError:
+    except FileNotFoundError:
         return {}
     except address_file.NotAnAddressFile as exc:
         raise _problem(f"{exc}, and is not replaced. Remove it, or name another file.") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -153,6 +154,36 @@ def test_a_file_that_is_something_else_is_not_replaced(path: Path) -> None:
     with pytest.raises(SettingsError, match="is not the address file of a sidecar, and is not replaced"):
         addresses.earlier_ports(path)
     assert path.read_text() == "notes of a person"
+
+
+def test_a_socket_is_not_replaced(path: Path) -> None:
+    """As the product's own listener, under the same name by mistake."""
+    of = free(path, api_bind=f"unix:{path}")
+    found = listeners.listen(of, earlier=addresses.earlier_ports(path))
+    try:
+        with pytest.raises(SettingsError, match="is no regular file, and is not replaced"):
+            addresses.publish(path, of, found, INSTANCE)
+        assert path.is_socket()
+    finally:
+        listeners.close(found)
+
+
+def test_what_cannot_be_read_is_not_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be another user's, in a directory that both can write to."""
+
+    def refused(path: str) -> dict[str, str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    path.write_text("another user's")
+    monkeypatch.setattr(address_file, "read", refused)
+    of = free(path)
+    found = listeners.listen(of, earlier=addresses.earlier_ports(path))
+    try:
+        with pytest.raises(SettingsError, match=r"cannot be written: Permission denied"):
+            addresses.publish(path, of, found, INSTANCE)
+        assert path.read_text() == "another user's"
+    finally:
+        listeners.close(found)
 
 
 def test_a_file_that_is_set_and_cannot_be_written_is_a_settings_error(path: Path) -> None:
