@@ -116,6 +116,9 @@ def _keeper(args: argparse.Namespace) -> Keeper:
         for name, least in LEAST.items()
         if not least <= getattr(args, name) <= MOST
     ]
+    if args.rotate_seconds < args.settle_seconds:
+        fault = "is more than --rotate-seconds: authorities would be made faster than they are replaced. Give less."
+        problems.append(Problem(setting="--settle-seconds", fault=fault))
     if args.certificate:
         if problems:
             raise SettingsError(problems)

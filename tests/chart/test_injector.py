@@ -97,6 +97,12 @@ def test_a_wrong_value_of_the_sidecar_is_refused_as_in_its_own_chart(chart: Path
     assert "probePort and apiPort are both 8484" in refusal(chart, {"entitlement": {"apiPort": 8484}})
 
 
+def test_authorities_are_not_made_faster_than_they_are_replaced(chart: Path) -> None:
+    words = refusal(chart, {"certificate": {"rotateSeconds": 599}})
+    assert "certificate.settleSeconds is 600, more than certificate.rotateSeconds, 599" in words
+    assert render(chart, {"certificate": {"rotateSeconds": 600}})
+
+
 class TestAddOnRules:
     """What AWS's check of EKS add-on charts searches for, as text."""
 

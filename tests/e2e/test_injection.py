@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.support import INJECTOR, in_parent
+from tests.chart.support import INJECTOR, ROOT, in_parent
 from tests.e2e.cluster import HERE, Failed, Namespace, eventually, run
 from tests.e2e.node import PYTHON
 from tests.e2e.test_metering import billed
@@ -257,6 +258,13 @@ def test_no_pod_is_refused_while_certificates_rotate_and_injectors_leave(install
     assert wrong == []
 
 
+def documented_ungated() -> list[str]:
+    """Return what the guide's command lists."""
+    text = (ROOT / "docs" / "howto" / "inject.md").read_text()
+    (command,) = re.findall(r"```sh\n(kubectl get pods --all-namespaces .*?)```", text, re.DOTALL)
+    return run("bash", "-c", command).splitlines()
+
+
 def test_an_upgrade_keeps_what_the_api_server_trusts_and_an_uninstall_leaves_nothing(
     installed: Callable[..., Installed],
 ) -> None:
@@ -285,4 +293,9 @@ def test_an_upgrade_keeps_what_the_api_server_trusts_and_an_uninstall_leaves_not
     kinds = "all,secrets,configmaps,serviceaccounts,roles,rolebindings,poddisruptionbudgets"
     ours = "app.kubernetes.io/instance=injector"
     eventually(lambda: not there.home.get(kinds, "--selector", ours)["items"], saying="nothing left")
-    assert inits(dry_run(shop, "afterwards", ASKS)) == []
+    deploy(shop, "afterwards", ASKS)
+    deploy(shop, "plain", {})
+    eventually(lambda: shop.pod("app=plain"), saying="a pod that asks for nothing")
+    eventually(lambda: shop.pod("app=afterwards"), saying="a pod without its gate")
+    found = [line for line in documented_ungated() if line.startswith(f"{shop.name}/")]
+    assert [line.partition("/")[2].startswith("afterwards-") for line in found] == [True]

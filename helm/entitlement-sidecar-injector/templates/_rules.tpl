@@ -37,6 +37,9 @@ that the sidecar's chart renders beside a pod: a settings file, a service accoun
 {{- range $path, $why := include "entitlement-sidecar-injector.refusals" $sidecar | fromJson -}}
 {{- fail (printf "entitlement-sidecar-injector: entitlement.%s %s" $path $why) -}}
 {{- end -}}
+{{- if lt (int .Values.certificate.rotateSeconds) (int .Values.certificate.settleSeconds) -}}
+{{- fail (printf "entitlement-sidecar-injector: certificate.settleSeconds is %d, more than certificate.rotateSeconds, %d: authorities would be made faster than they are replaced. Set it to less" (int .Values.certificate.settleSeconds) (int .Values.certificate.rotateSeconds)) -}}
+{{- end -}}
 {{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) -}}
 {{- fail (printf "entitlement-sidecar-injector: serviceAccount.annotations is set, but serviceAccount.create is false. Annotate %q yourself, or set serviceAccount.create to true" (include "entitlement-sidecar-injector.serviceAccountName" .)) -}}
 {{- end -}}

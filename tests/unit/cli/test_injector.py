@@ -19,6 +19,7 @@ NAMES = ("injector", "--namespace", "gate", "--service", "injector")
         ((), "--secret: or --webhook is missing. Give both, or --certificate."),
         (("--secret", "s", "--webhook", "w"), "KUBERNETES_SERVICE_HOST: is not set"),
         (("--certificate", ".", "--settle-seconds", "0"), "--settle-seconds: is 0. Give 1 to 315360000."),
+        (("--certificate", ".", "--rotate-seconds", "599"), "--settle-seconds: is more than --rotate-seconds"),
         (("--certificate", ".", "--rotate-seconds", "nan"), "--rotate-seconds: is nan"),
         (("--certificate", ".", "--drain-seconds", "1e30"), "--drain-seconds: is 1e+30"),
     ],
