@@ -277,6 +277,8 @@ def _share_socket(work: _Rendering) -> None:
         if one["name"] in work.options.gate:
             _add_named(one, "mountPoints", shared_socket.mount(read_only=True), "containerPath", keep=True)
             _variable(one, "SIDECAR_API_BIND", shared_socket.BIND, keep=True)
+        if one["name"] in (NAME, *work.options.gate):
+            work.problems += shared_socket.find_mismatches(one)
     _add_named(work.definition, "volumes", copy.deepcopy(shared_socket.TMPFS), "name", keep=True)
 
 

@@ -56,6 +56,21 @@ def sockets(bind: str) -> Sequence[UnixSocket]:
     return [one for one in addresses(bind) if isinstance(one, UnixSocket)] if bind else []
 
 
+def find_mismatches(container: Json) -> Iterator[Problem]:
+    """Yield what leads a container of the task past the socket: to a port of the instance, or to an empty directory."""
+    name, bind = container["name"], variable(container, "SIDECAR_API_BIND")
+    if bind and bind != BIND:
+        fault = (
+            f"has SIDECAR_API_BIND {bind!r}, and the sidecar listens on {BIND}: in the instance's network that port may"
+            f" be another task's. Remove it, or set SIDECAR_API_BIND in {NAME} too."
+        )
+        yield Problem(setting=f"{name}.environment", fault=fault, example=BIND)
+    for one in container.get("mountPoints", []):
+        if str(one.get("containerPath", "")).rstrip("/") == DIRECTORY and one.get("sourceVolume") != VOLUME:
+            fault = f"has the volume {one.get('sourceVolume')!r} at {DIRECTORY}, where the sidecar's socket is. Move it."
+            yield Problem(setting=f"{name}.mountPoints", fault=fault)
+
+
 def find_problems(sidecar: Json) -> Iterator[Problem]:
     """Yield each socket that is in no volume: the product could not reach it, nor the sidecar make it."""
     bind = variable(sidecar, "SIDECAR_API_BIND")

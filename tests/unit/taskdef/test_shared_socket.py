@@ -74,6 +74,23 @@ def test_managed_instances_have_no_docker_volumes_so_the_ports_stay() -> None:
     assert "one such task runs on an instance" in " ".join(notes)
 
 
+def test_a_product_that_asks_at_a_port_of_the_instance_is_refused() -> None:
+    given = json.loads(json.dumps(HOST_APP))
+    asks = {"name": "SIDECAR_API_BIND", "value": "127.0.0.1:8485"}
+    container(given, "app").setdefault("environment", []).append(asks)
+    assert f"has SIDECAR_API_BIND '127.0.0.1:8485', and the sidecar listens on {BIND}" in refused(given)
+    asks["value"] = BIND
+    assert app_variables(merged(given))["SIDECAR_API_BIND"] == BIND
+
+
+@pytest.mark.parametrize("name", ["app", NAME])
+def test_another_volume_where_the_socket_is_is_refused(name: str) -> None:
+    given = with_sidecar(HOST_APP)
+    container(given, name)["mountPoints"] = [{"sourceVolume": "other", "containerPath": f"{DIRECTORY}/"}]
+    given.setdefault("volumes", []).append({"name": "other", "host": {}})
+    assert f"has the volume 'other' at {DIRECTORY}, where the sidecar's socket is" in refused(given)
+
+
 def test_a_socket_in_no_volume_is_refused() -> None:
     given = with_sidecar(HOST_APP, environment=[{"name": "SIDECAR_API_BIND", "value": "unix:/run/x/api.sock"}])
     assert "no mount of the sidecar holds /run/x/api.sock" in refused(given)
