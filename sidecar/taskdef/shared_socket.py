@@ -66,8 +66,9 @@ def find_mismatches(container: Json) -> Iterator[Problem]:
         )
         yield Problem(setting=f"{name}.environment", fault=fault, example=BIND)
     for one in container.get("mountPoints", []):
-        if str(one.get("containerPath", "")).rstrip("/") == DIRECTORY and one.get("sourceVolume") != VOLUME:
-            fault = f"has the volume {one.get('sourceVolume')!r} at {DIRECTORY}, where the sidecar's socket is. Move it."
+        path, volume = str(one.get("containerPath", "")).rstrip("/"), one.get("sourceVolume")
+        if path == DIRECTORY and volume != VOLUME:
+            fault = f"has the volume {volume!r} at {DIRECTORY}, where the sidecar's socket is. Move it."
             yield Problem(setting=f"{name}.mountPoints", fault=fault)
 
 
