@@ -24,6 +24,8 @@ from typing import Any, Final
 from sidecar.errors import Problem, SettingsError
 
 UID: Final = "POD_UID"
+CONTAINER_PREFIX: Final = "entitlement-sidecar-"
+"""Of the names that the chart gives under an alias. Other software sets CONTAINER_NAME too."""
 IRSA_TOKEN: Final = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable
 TOKENS: Final = (
     Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
@@ -55,13 +57,14 @@ def read_pod(env: Mapping[str, str]) -> Pod | None:
     uid = env.get(UID, "").strip()
     if not uid:
         return None
+    name = env.get("CONTAINER_NAME", "").strip()
     return Pod(
         uid=uid,
         name=env.get("POD_NAME", ""),
         namespace=env.get("POD_NAMESPACE", ""),
         service_account=env.get("SERVICE_ACCOUNT", ""),
         node=env.get("NODE_NAME", ""),
-        container=env.get("CONTAINER_NAME", "").strip(),
+        container=name if name.startswith(CONTAINER_PREFIX) else "",
     )
 
 

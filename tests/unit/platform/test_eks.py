@@ -28,10 +28,17 @@ def test_the_pod_is_what_the_downward_api_says() -> None:
 
 
 def test_the_container_is_known_where_the_chart_gives_it_another_name() -> None:
-    pod = eks.read_pod(FULL | {"CONTAINER_NAME": "entitlement-sidecar-search"})
+    pod = eks.read_pod(FULL | {"CONTAINER_NAME": " entitlement-sidecar-search"})
     workload = identity.identify_workload(pod, None, None, lambda: "")
     assert workload.labels["container"] == "entitlement-sidecar-search"
     assert "container" not in identity.identify_workload(eks.read_pod(FULL), None, None, lambda: "").labels
+
+
+@pytest.mark.parametrize("name", ["build-7", "entitlement-sidecars", ""])
+def test_a_name_that_other_software_gives_the_container_is_not_ours(name: str) -> None:
+    pod = eks.read_pod(FULL | {"CONTAINER_NAME": name})
+    assert pod
+    assert not pod.container
 
 
 def test_a_uid_alone_is_a_pod() -> None:
