@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from sidecar.listing.chart import calls, files, helm, images, metadata, rules, schema, template_rules
+from sidecar.listing.chart import calls, files, helm, images, metadata, rules, schema, secrets, template_rules
 from sidecar.listing.chart.chart import METADATA, charts_of
 from sidecar.listing.chart.subject import Subject
 from sidecar.listing.chart.values import merged
@@ -47,6 +47,7 @@ def check(name: str) -> Checked:
     ]
     for kind in (metadata, images, template_rules, schema):
         found.extend(kind.check(subject))
+    found.extend(secrets.find(subject))
     binary = helm.found()
     if binary:
         found.extend(calls.check(subject, helm.Helm(binary=binary, chart=root, name=chart.name), tuple(found)))

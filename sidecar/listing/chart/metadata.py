@@ -191,5 +191,6 @@ def _texts(subject: Subject) -> Iterator[Finding]:
         if path == NOTES or _README.fullmatch(path):
             for number, line in enumerate(text.split("\n"), 1):
                 if _SET.search(line):
-                    message = f"{line.strip()!r} tells to use --set."
+                    shown = re.sub(r"=\S+", "=…", line.strip())
+                    message = f"{shown!r} tells to use --set."
                     yield subject.finding(SET, path, message, line=number, seen="--set")

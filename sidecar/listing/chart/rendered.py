@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from sidecar.listing.chart import images
+from sidecar.listing.chart import images, secrets
 from sidecar.listing.chart.helm import NAMESPACE
 from sidecar.listing.chart.manifests import Manifest, Object, containers, mapping, pods
 from sidecar.listing.chart.sources import ADD_ON, SECURITY
@@ -110,6 +110,7 @@ def check(subject: Subject, manifests: Sequence[Manifest], found: Collection[Fin
         yield from _namespace(subject, manifest, seen)
         yield from _hook(subject, manifest, seen)
         yield from _roles(subject, manifest)
+        yield from secrets.find_rendered(subject, manifest)
         for pod in pods(manifest):
             yield from _pod(subject, manifest, pod)
             yield from _images(subject, manifest, pod, found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.listing.chart import calls, images, metadata, rendered, schema, template_rules
+from sidecar.listing.chart import calls, images, metadata, rendered, schema, secrets, template_rules
 from sidecar.listing.rule import POLICIES, Rule, Severity
 
 READABLE: Final = Rule(
@@ -25,6 +25,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *images.RULES,
     *template_rules.RULES,
     *schema.RULES,
+    secrets.PLAIN_SECRET,
     *rendered.RULES,
     *calls.RULES,
 )
@@ -32,5 +33,6 @@ NEED_HELM: Final[tuple[Rule, ...]] = (*calls.RULES, *rendered.RULES)
 """Nothing of these is known without rendering."""
 MORE_WITH_HELM: Final[tuple[Rule, ...]] = (
     *(images.IN_VALUES, images.REGISTRY, images.TAG, template_rules.HOOK, template_rules.NAMESPACE),
+    secrets.PLAIN_SECRET,
 )
 """Of these the source says something, and what is rendered says the rest."""

@@ -102,14 +102,6 @@ EXTRA_VALUE: Final = Rule(
     source=ADD_ON,
     fix='Add "k8version": {"type": ["string", "number"]} to the properties.',
 )
-PLAIN_SECRET: Final = Rule(
-    id="chart-values-secret",
-    severity=Severity.ERROR,
-    title="No value is a secret",
-    aws="Nothing that AWS Marketplace lists may hold a password, a key or a credential.",
-    source=ADD_ON,
-    fix="Empty the value; take the name of a Secret that the customer makes.",
-)
 POD_IDENTITY: Final = Rule(
     id="chart-addon-parameters",
     severity=Severity.WARNING,
@@ -120,7 +112,7 @@ POD_IDENTITY: Final = Rule(
     fix="Delete the file for a metered product; else name a service account and its managed policies.",
 )
 RULES: Final = (
-    *(MISSING, JSON, DRAFT, CAMEL_CASE, DESCRIPTION, NO_SECRET, OFFERED, DEFAULT, EXTRA_VALUE, PLAIN_SECRET),
+    *(MISSING, JSON, DRAFT, CAMEL_CASE, DESCRIPTION, NO_SECRET, OFFERED, DEFAULT, EXTRA_VALUE),
     POD_IDENTITY,
 )
 
@@ -130,10 +122,7 @@ _SECRET: Final = re.compile(
     r"passw(?:or)?d|passphrase|secret|token|apikey|licen[cs]ekey|privatekey|accesskey|certificate|credential",
     re.IGNORECASE,
 )
-_SECRET_VALUE: Final = re.compile(rf"(?:.+secret|.*(?:{_SECRET.pattern.replace('secret|', '')}))", re.IGNORECASE)
-"""A key that ends like a secret. `secret` alone is mostly the name of one."""
 _NAMED: Final = re.compile(r"(?:name|names|ref|refs|file|path|field|header|arn|enabled|create|keyname)", re.IGNORECASE)
-_KEY_MATERIAL: Final = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----|gh[pousr]_\w{36}")
 FROM_EKS: Final = frozenset(
     {"region", "awsRegion", "clusterName", "vpcId", "accountId", "clusterEndpoint", "clusterDnsIp"}
 )
@@ -185,7 +174,6 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _admits(subject, loaded.get(VALUES_SCHEMA))
     yield from _properties(subject, loaded.get(ADD_ON_SCHEMA))
     yield from _parameters(subject, loaded.get(PARAMETERS))
-    yield from _values(subject)
 
 
 Loaded = dict[str, object] | str | None
@@ -263,7 +251,8 @@ def _faults(subject: Subject, one: _Property) -> Iterator[tuple[Rule, str]]:
     elif "default" in one.schema and VALUES not in subject.unread:
         there = subject.values.get(one.path)
         if there != one.schema["default"]:
-            yield DEFAULT, f"has the default {one.schema['default']!r}, and values.yaml has {there!r}"
+            shown = f"{one.schema['default']!r}, and values.yaml has {there!r}"
+            yield DEFAULT, f"has the default {'that values.yaml has not' if is_secret(one.name) else shown}"
 
 
 def is_secret(name: str) -> bool:
@@ -284,20 +273,6 @@ def _parameters(subject: Subject, document: Loaded) -> Iterator[Finding]:
     )
     line = _line(subject.chart.texts[PARAMETERS], "permissions")
     yield subject.finding(POD_IDENTITY, PARAMETERS, message, line=line)
-
-
-def _values(subject: Subject) -> Iterator[Finding]:
-    """Yield values that are secrets, without their text."""
-    for path, value in subject.values.leaves():
-        if not isinstance(value, str) or not value.strip() or not path:
-            continue
-        kind = "looks like a key" if _KEY_MATERIAL.search(value) else ""
-        if not kind and _SECRET_VALUE.fullmatch(str(path[-1])) and "{{" not in value:
-            kind = "is called like a secret, and is not empty"
-        if kind:
-            file, line = subject.values.place(path)
-            name = ".".join(map(str, path))
-            yield subject.finding(PLAIN_SECRET, file, f"{name} {kind}.", line=line, place=name)
 
 
 def _line(text: str, key: str) -> int:

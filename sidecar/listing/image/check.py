@@ -25,7 +25,7 @@ def check(name: str) -> Checked:
     try:
         with engine.found(name) as opened:
             images = manifests.images_of(opened)
-            found += platforms.find(images, name)
+            found += platforms.find(images, "" if engine.is_stored(name) else name)
             if images.missing:
                 reason = f"{', '.join(images.missing)}: the index has it, and its files are not here. {SAVE_ALL}"
                 not_checked[rules.READABLE.id] = NotChecked(rule=rules.READABLE, reason=reason)

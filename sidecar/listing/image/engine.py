@@ -41,14 +41,14 @@ COMMANDS: Final[Sequence[tuple[str, Command]]] = (
 @contextmanager
 def found(name: str) -> Iterator[Store]:
     """Give the store of a path, or of what an engine of this machine has under this name. Raises Unreadable."""
-    if _is_stored(name):
+    if is_stored(name):
         yield opened(name)
     else:
         with saved(name) as archive:
             yield opened(str(archive))
 
 
-def _is_stored(name: str) -> bool:
+def is_stored(name: str) -> bool:
     """Return whether a name is a path. A directory `shop` beside an image `shop` is one only where it has an image."""
     if os.path.isdir(name) and not (name.startswith(PATHS) or name.endswith("/")):
         return os.path.exists(os.path.join(name, "index.json"))

@@ -15,18 +15,13 @@ BOTH: Final = ("linux/amd64", "linux/arm64")
 
 
 def find(images: Images, name: str) -> Iterator[Finding]:
-    """Yield the findings of an index, and of every image in it. `name`: as the reader gave it."""
+    """Yield the findings of an index, and of every image in it. `name`: of an image that an engine has, else empty."""
     yield from _architectures(images)
     for one in images.attestations:
         yield Finding(rule=rules.ATTESTATIONS, place=one, message="is an attestation, and no image.", seen=one)
     for image in images.images:
         yield from _image(image)
-    yield from _tags(images.names or ([name] if is_name(name) else []))
-
-
-def is_name(text: str) -> bool:
-    """Return whether a text is the name of an image, and no path."""
-    return not (text.startswith((".", "/")) or text.endswith(".tar"))
+    yield from _tags(images.names or ([name] if name else []))
 
 
 def _architectures(images: Images) -> Iterator[Finding]:

@@ -57,7 +57,7 @@ def property_(rule: str, name: str, schema: str) -> Break:
 MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n  namespace: {{ .Release.Namespace }}\n"
 """An object that breaks no rule."""
 PROPERTY = '"type": "string", "description": "What it is."'
-RELEASE = "chart-release-field"
+RELEASE, SECRET = "chart-release-field", "chart-values-secret"
 
 WITHOUT_HELM: list[Break] = [
     in_file("chart-metadata", "no version", CHART, "version: 1.4.0\n", "", "apiVersion"),
@@ -243,6 +243,20 @@ WITHOUT_HELM: list[Break] = [
     ),
     in_file("chart-values-secret", "password", VALUES, "replicas: 2", "adminPassword: hunter2"),
     in_file("chart-values-secret", "key", VALUES, "replicas: 2", "note: AKIAABCDEFGHIJKLMNOP"),
+    in_file(
+        SECRET, "in an environment", VALUES, "replicas: 2", "env:\n  - name: DB_PASSWORD\n    value: hunter2", "value"
+    ),
+    in_file(SECRET, "by a constant's name", VALUES, "replicas: 2", "env:\n  API_KEY: hunter2", "API_KEY"),
+    in_file(SECRET, "in a URL", VALUES, "replicas: 2", "db: postgres://shop:hunter2@db/shop"),
+    in_file(SECRET, "of OAuth", VALUES, "replicas: 2", "clientSecret: hunter2"),
+    template(SECRET, "in a template", f"{MAP}data:\n  x: AKIAABCDEFGHIJKLMNOP", "AKIA"),
+    Break(
+        rule=SECRET,
+        name="a key in a file",
+        files={"files/key": "-----BEGIN PRIVATE KEY-----\nMIIEvQ==\n-----END PRIVATE KEY-----\n"},
+        path="files/key",
+        needle="BEGIN",
+    ),
     Break(
         rule="chart-addon-parameters",
         name="empty",
@@ -379,6 +393,18 @@ WITH_HELM: list[Break] = [
         IMAGE.replace("registry }}", 'registry | replace "eu-west-1" "us-east-1" }}'),
         "image:",
     ),
+    template(SECRET, "a Secret", MAP.replace("ConfigMap", "Secret") + "stringData:\n  password: hunter2", "hunter2"),
+    template(
+        SECRET, "a Secret in base64", MAP.replace("ConfigMap", "Secret") + "data:\n  password: aHVudGVyMg==", "aHV"
+    ),
+    in_file(
+        SECRET,
+        "an environment",
+        DEPLOYMENT,
+        "              value: {{ .Values.logLevel | quote }}",
+        "              value: info\n            - name: DB_PASSWORD\n              value: hunter2",
+        "hunter2",
+    ),
     in_file("chart-service-account", "off", VALUES, "create: true", "create: false"),
     Break(
         rule="chart-quick-launch",
@@ -456,6 +482,14 @@ ADMITTED: Mapping[str, Files] = {
         **admitted(VALUES, "replicas: 2", "title: '{{ $labels.pod }} {{ x'"),
         **admitted(NOTES, "Next", "{{ tpl .Values.title . }}"),
     },
+    "names of Secrets": admitted(
+        VALUES,
+        "replicas: 2",
+        "db:\n  existingSecret: shop-db\n  passwordKey: password\ntlsSecret: shop-tls\npasswordSecret: shop-db\n"
+        "certificate: shop\nautomountServiceAccountToken: 'true'\ntokenPath: /var/run/token\nstopToken: </s>\n"
+        "url: postgres://$(DB_USER):$(DB_PASSWORD)@db/shop",
+    ),
+    "a key that is made elsewhere": admitted("README.md", "# Shop", "# Shop\n-----BEGIN PRIVATE KEY-----\n…\n"),
     "the version of Kubernetes": admitted(NOTES, "Next", "{{ .Capabilities.KubeVersion.Version }} Next"),
     "functions of Helm 3.8.1": admitted(
         NOTES, "Next", "{{ toYaml .Values | fromYaml | mustToJson | fromJson | keys | len }} Next"

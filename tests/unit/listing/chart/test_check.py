@@ -9,8 +9,8 @@ import pytest
 from sidecar.listing.chart import rules
 from sidecar.listing.chart.check import check
 from sidecar.listing.finding import Checked
-from tests.unit.listing.chart.breaks import ADMITTED, WITHOUT_HELM, Break
-from tests.unit.listing.chart.good import write
+from tests.unit.listing.chart.breaks import ADMITTED, CONFIGURATION, VALUES, WITHOUT_HELM, Break
+from tests.unit.listing.chart.good import GOOD, write
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +47,16 @@ def test_without_helm_what_is_rendered_is_not_checked(tmp_path: Path) -> None:
 def test_each_rule_that_needs_no_helm_is_broken_by_a_test() -> None:
     need_helm = {one.id for one in rules.NEED_HELM}
     assert {one.rule for one in WITHOUT_HELM} == {one.id for one in rules.RULES} - need_helm
+
+
+def test_no_finding_repeats_a_secret(tmp_path: Path) -> None:
+    password = '"password": {"type": "string", "description": "x", "default": "a"}, "logLevel"'
+    files = {
+        VALUES: GOOD[VALUES] + "password: hunter2\nurl: https://a:hunter2@example.com\n",
+        CONFIGURATION: GOOD[CONFIGURATION].replace('"logLevel"', password, 1),
+        "README.md": "helm install shop . --set password=hunter2\n",
+        "notes.txt": "AKIAHUNTER2HUNTER2AB",
+    }
+    found = of(write(tmp_path, files)).findings
+    assert {one.rule.id for one in found} >= {"chart-values-secret", "chart-schema-default", "chart-set-in-text"}
+    assert not [one for one in found if "hunter2" in f"{one.message}{one.seen}{one.place}".lower()]

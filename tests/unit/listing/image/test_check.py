@@ -213,3 +213,9 @@ HARMLESS_SETTINGS: Mapping[str, dict[str, object]] = {
 @pytest.mark.parametrize("name", HARMLESS_SETTINGS)
 def test_what_only_looks_like_a_secret_is_none(name: str, tmp_path: Path) -> None:
     assert found(check(str(one(**HARMLESS_SETTINGS[name])(tmp_path / "image"))), rules.SECRETS) == []
+
+
+def test_the_name_of_a_directory_is_no_name_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both(tmp_path / "shop", {"bin/app": b"x"})
+    monkeypatch.chdir(tmp_path)
+    assert found(check("shop"), rules.TAG) == []
