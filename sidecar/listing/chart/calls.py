@@ -181,7 +181,9 @@ def _create_line(subject: Subject) -> int | None:
 
 
 def _is_account(path: ValuePath) -> bool:
-    return str(path[-1]).lower().endswith("serviceaccount")
+    """Return whether a mapping is an account, or one of several: `serviceAccounts.web`."""
+    above, last = ("", *(str(key).lower() for key in path))[-2:]
+    return last.endswith("serviceaccount") or above.endswith("serviceaccounts")
 
 
 def _account_values(subject: Subject) -> Iterator[tuple[ValuePath, Mapping[str, object]]]:

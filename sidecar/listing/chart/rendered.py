@@ -14,7 +14,7 @@ from sidecar.listing.chart.helm import NAMESPACE
 from sidecar.listing.chart.manifests import Manifest, Object, containers, mapping, pods
 from sidecar.listing.chart.sources import ADD_ON, SECURITY
 from sidecar.listing.chart.subject import Subject
-from sidecar.listing.chart.template_rules import ANNOTATION, HOOK
+from sidecar.listing.chart.template_rules import ANNOTATION, BUILT_IN, HOOK
 from sidecar.listing.chart.template_rules import NAMESPACE as NAMESPACE_RULE
 from sidecar.listing.finding import Finding
 from sidecar.listing.registry import Reference, reference
@@ -188,6 +188,8 @@ def _namespace(subject: Subject, manifest: Manifest, seen: Collection[tuple[str,
     if manifest.kind in CLUSTER_WIDE and manifest.kind != "Namespace":
         return
     if not name:
+        if not BUILT_IN.fullmatch(str(manifest.value.get("apiVersion"))):  # perhaps cluster-wide: nothing here says it
+            return
         needle = rf"^kind: *[\"']?{re.escape(manifest.kind)}\b"
         yield _at(subject, NAMESPACE_SAID, manifest, "metadata has no namespace.", needle)
     elif name != NAMESPACE:

@@ -110,7 +110,7 @@ NEWER: Final[Mapping[str, str]] = {
 }
 """Function or keyword → since when."""
 ANNOTATION: Final = "helm.sh/hook"
-_BUILT_IN: Final = re.compile(
+BUILT_IN: Final = re.compile(
     r"v1|(?:apps|batch|autoscaling|policy|extensions)/.+"
     r"|(?:admissionregistration|apiextensions|apiregistration|authentication|authorization|certificates|coordination"
     r"|discovery|events|flowcontrol\.apiserver|internal\.apiserver|networking|node|rbac\.authorization|resource|scheduling"
@@ -192,7 +192,7 @@ def _told(use: Use) -> tuple[Rule, str, str] | None:
         return LOOKUP, "lookup is called.", "lookup"
     if use.kind is UseKind.FUNCTION and NEWER.get(use.name):
         return FUNCTION, f"{use.name} {NEWER[use.name]}.", use.name
-    if use.kind is UseKind.API and not _BUILT_IN.fullmatch(use.name):
+    if use.kind is UseKind.API and not BUILT_IN.fullmatch(use.name):
         return API_VERSIONS, f"{use.name} is no built-in API.", use.name
     if use.kind is UseKind.API_ANY:
         return API_VERSIONS, f"which API is asked for cannot be seen ({use.name}).", ".Capabilities.APIVersions"

@@ -531,6 +531,15 @@ ADMITTED_WITH_HELM: Mapping[str, Files] = {
         MORE: "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {{ .Release.Namespace }}\n"
     },
     "a role with names": {MORE: f"{ROLE}  - {{apiGroups: [apps], resources: [daemonsets], verbs: [get, list]}}\n"},
+    "a resource that may be cluster-wide": {
+        MORE: "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata:\n  name: x\n"
+    },
+    "one of several accounts": {
+        VALUES: GOOD[VALUES].replace("serviceAccount:\n", "serviceAccounts:\n web:\n"),
+        SCHEMA: GOOD[SCHEMA].replace('"serviceAccount"', '"serviceAccounts"'),
+        ACCOUNT: GOOD[ACCOUNT].replace("serviceAccount.", "serviceAccounts.web."),
+        HELPERS: GOOD[HELPERS].replace("serviceAccount.", "serviceAccounts.web."),
+    },
     "a version with a suffix": changed(CHART, "type:", "kubeVersion: '>=1.29.0-0'\ntype:"),
     "a user that is not root": changed(DEPLOYMENT, "runAsNonRoot: true", "runAsUser: 10001"),
 }
