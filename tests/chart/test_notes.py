@@ -49,6 +49,11 @@ def test_doctor_runs_in_the_container_that_the_pod_has(mode: str, among: str, un
     assert last[-3:] == ["--", "entitlement-sidecar", "doctor"]
 
 
+def test_doctor_is_sent_to_no_pod_that_has_ended(parent: Path) -> None:
+    lines = [line for line in notes(parent).splitlines() if "doctor" in line]
+    assert ["--field-selector status.phase!=Succeeded,status.phase!=Failed " in line for line in lines] == [True]
+
+
 def test_every_command_names_the_namespace(parent: Path) -> None:
     found = commands(notes(parent))
     assert [one[1] for one in found] == ["get", "describe", "exec"]

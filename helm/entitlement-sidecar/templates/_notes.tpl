@@ -22,6 +22,6 @@ AWS Marketplace entitlement: {{ eq $values.gateMode "startup" | ternary "the pro
   For what they wait:
     kubectl describe {{ $found }}
   What fails, and how to mend it (registers and bills nothing):
-    kubectl exec --namespace {{ .context.Release.Namespace }} "$(kubectl get {{ $found }} --output name | head -n 1)" --container {{ include "entitlement-sidecar.containerName" .context }} -- entitlement-sidecar doctor
+    kubectl exec --namespace {{ .context.Release.Namespace }} "$(kubectl get {{ $found }} --field-selector status.phase!=Succeeded,status.phase!=Failed --output name | head -n 1)" --container {{ include "entitlement-sidecar.containerName" .context }} -- entitlement-sidecar doctor
 {{- end -}}
 {{- end -}}
