@@ -32,7 +32,8 @@ MISSING: Final = Rule(
     aws="An add-on that lets its buyers configure anything must have aws_mp_configuration_schema.json at its root. "
     "values.schema.json lets Helm refuse a misspelt value, which otherwise counts for nothing.",
     source=CONFIGURATION,
-    fix="Write both; the second with what a buyer may set, and nothing else.",
+    fix='Write both, each with "$schema": "https://json-schema.org/draft-07/schema"; '
+    "the second with what a buyer may set, and nothing else.",
 )
 JSON: Final = Rule(
     id="chart-schema-json",
