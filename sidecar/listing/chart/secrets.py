@@ -20,7 +20,7 @@ from sidecar.listing.chart.sources import ADD_ON
 from sidecar.listing.chart.subject import Subject
 from sidecar.listing.finding import Finding
 from sidecar.listing.rule import Rule, Severity
-from sidecar.listing.secret_values import HARMLESS
+from sidecar.listing.secret_values import HARMLESS, NAME
 from sidecar.secret_forms import kinds
 
 PLAIN_SECRET: Final = Rule(
@@ -32,13 +32,10 @@ PLAIN_SECRET: Final = Rule(
     fix="Empty the value; take the name of a Secret that the customer makes.",
 )
 
-_NAME: Final = re.compile(
-    r".*(?:passw(?:or)?d|passphrase|token|apikey|licen[cs]ekey|privatekey|accesskey|credentials?"
-    r"|(?:access|api|app|auth|client|consumer|cookie|encryption|hmac|jwt|oauth|session|shared|signing)secret)",
-    re.IGNORECASE,
+_OWN: Final = re.compile(
+    r"(?:access|api|app|auth|client|consumer|cookie|encryption|hmac|jwt|oauth|session|shared)secret", re.IGNORECASE
 )
-"""A key, without `_` and `-`, that ends like a secret. Another `…Secret` is the name of one, as charts write it."""
-_OTHER_SECRET: Final = re.compile(r".+secret", re.IGNORECASE)
+"""A `…Secret` that is one itself. Any other is the name of one, as charts write it."""
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 _FILLED_IN: Final = re.compile(r"://[^\s/@]*(?:\$[({]|\{\{|<)[^\s/@]*@")
 """User and password of a URL that come from elsewhere."""
@@ -78,9 +75,8 @@ def kind_of(name: str, value: str) -> str:
     key = re.sub(r"[-_]", "", name)
     if key.lower().startswith("existing") or "{{" in value or HARMLESS.fullmatch(value.strip()):
         return ""
-    if _NAME.fullmatch(key) or (_OTHER_SECRET.fullmatch(key) and not _OBJECT_NAME.fullmatch(value)):
-        return "is called like a secret, and is not empty"
-    return ""
+    names_one = key.lower().endswith("secret") and not _OWN.search(key) and _OBJECT_NAME.fullmatch(value)
+    return "is called like a secret, and is not empty" if NAME.fullmatch(key) and not names_one else ""
 
 
 def _kind_of(subject: Subject, path: tuple[str | int, ...], value: str) -> str:

@@ -13,8 +13,7 @@ from typing import Final
 from sidecar.listing.finding import Finding
 from sidecar.listing.image import rules
 from sidecar.listing.image.manifests import Image, mapping, strings
-from sidecar.listing.secret_values import secret_kind
-from sidecar.secret_forms import kinds
+from sidecar.listing.secret_values import in_command, secret_kind
 from sidecar.taskdef.rules import FORBIDDEN_VARIABLES
 
 LABELS: Final = (
@@ -28,7 +27,6 @@ AWS_VARIABLES: Final[Mapping[str, str]] = {
     "AWS_PROFILE": "metering takes the role of the task or the service account",
 }
 """Variable → why no image sets it."""
-ASSIGNMENT: Final = re.compile(r"(?<![\w$])([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|\S*)")
 ROOT: Final = re.compile(r"root|0+")
 SHOWN: Final = 60
 
@@ -94,17 +92,8 @@ def _labels(image: Image) -> Iterator[Finding]:
 def _commands(image: Image) -> Iterator[Finding]:
     for field in ("Entrypoint", "Cmd"):
         command = " ".join(strings(image.settings.get(field)))
-        for message in _in_command(command, {}):
+        for message in in_command(command, {}):
             yield Finding(rule=rules.SECRETS, place=f"{image.platform}, {field}", message=f"The command has {message}.")
-
-
-def _in_command(command: str, known: Mapping[str, str]) -> Iterator[str]:
-    """Yield what secrets stand in a command. `known`: variables that are reported by themselves."""
-    for name, quoted in ASSIGNMENT.findall(command):
-        value = quoted.strip("\"'")
-        if known.get(name) != value and (kind := secret_kind(name, value)):
-            yield f"{kind} in {name}"
-    yield from kinds(ASSIGNMENT.sub("", command).encode("utf-8", "surrogateescape"))
 
 
 def _history(image: Image) -> Iterator[Finding]:
@@ -115,6 +104,6 @@ def _history(image: Image) -> Iterator[Finding]:
         command = mapping(step).get("created_by")
         if not isinstance(command, str):
             continue
-        for message in _in_command(command, known):
+        for message in in_command(command, known):
             place = f"{image.platform}, history {number}"
             yield Finding(rule=rules.SECRETS, place=place, message=f"A command of the build has {message}.")

@@ -21,7 +21,7 @@ from sidecar.errors import Problem
 from sidecar.listing.finding import Checked, Finding
 from sidecar.listing.registry import MARKETPLACE, in_marketplace, moving_tag
 from sidecar.listing.rule import Rule
-from sidecar.listing.secret_values import secret_kind
+from sidecar.listing.secret_values import in_command, secret_kind
 from sidecar.listing.task_definition import rules
 from sidecar.settings import yaml_file
 from sidecar.taskdef import document, schema
@@ -199,6 +199,16 @@ class _Task:
             if kind := secret_kind(variable, value):
                 place = self._place(container["name"], f"environment[{at}]")
                 yield self._finding(rules.SECRETS, place, f"The variable {variable} has {kind}.", variable)
+        for field in ("entryPoint", "command"):
+            words = container.get(field)
+            for kind in in_command(" ".join(map(str, words)) if isinstance(words, list) else "", {}):
+                message = f"What the container runs has {kind}."
+                yield self._finding(rules.SECRETS, self._place(container["name"], field), message)
+        labels = container.get("dockerLabels")
+        for label, value in labels.items() if isinstance(labels, dict) else ():
+            if kind := secret_kind(label, str(value)):
+                place = self._place(container["name"], "dockerLabels")
+                yield self._finding(rules.SECRETS, place, f"The label {label} has {kind}.", label)
         for at, one in enumerate(container.get("secrets", [])):
             if (variable := str(one.get("name", ""))) in KEYS_OF_AWS:
                 place = self._place(container["name"], f"secrets[{at}]")

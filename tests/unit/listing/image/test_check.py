@@ -200,6 +200,7 @@ def test_a_secret_in_the_configuration_is_found_and_never_shown(name: str, tmp_p
 HARMLESS_SETTINGS: Mapping[str, dict[str, object]] = {
     "file": {"Env": ["TOKEN_FILE=/run/secrets/token"]},
     "path": {"Env": ["API_TOKEN=/run/secrets/token"]},
+    "about one": {"Env": ["TOKEN_ISSUER=shop", "MAX_TOKENS=4096", "DB_SECRET_ARN=arn:aws:x", "SECRET_ID=shop"]},
     "empty": {"Env": ["DB_PASSWORD="]},
     "switch": {"Env": ["USE_TOKEN=true", "TOKEN_TTL=3600"]},
     "reference": {"history": ["|1 NPM_TOKEN=$NPM_TOKEN /bin/sh -c npm ci"]},

@@ -213,3 +213,12 @@ def test_keys_of_aws_are_found_wherever_they_come_from(tmp_path: Path) -> None:
     assert [one.place for one in found(tmp_path, from_a_secret, rules.SECRETS)] == [
         "containerDefinitions[1].secrets[1]"
     ]
+
+
+@pytest.mark.parametrize(
+    "field", [{"command": ["run", "--password=hunter2hunter2"]}, {"dockerLabels": {"api_key": "hunter2hunter2"}}]
+)
+def test_a_secret_beside_the_environment_is_found_and_not_shown(tmp_path: Path, field: Json) -> None:
+    secrets = found(tmp_path, lambda one: container(one).update(field), rules.SECRETS)
+    assert [one.place for one in secrets] == [f"containerDefinitions[1].{next(iter(field))}"]
+    assert "hunter2" not in repr(secrets)
