@@ -148,7 +148,7 @@ def test_without_helm_it_says_what_to_install(tmp_path: Path) -> None:
     [
         ({"config": {"reask_seconds": 60}}, "ConfigMap"),
         ({"serviceAccount": {"create": True}}, "ServiceAccount"),
-        ({"containerMode": "classic", "gateMode": "readiness"}, "containerMode native alone"),
+        ({"containerMode": "classic", "gateMode": "readiness"}, "containerMode native"),
         ({"enabled": False}, "enabled is false"),
         ({"probeport": 1}, "probeport"),
         ({"apiSocket": {"enabled": True}}, "--container NAME"),
