@@ -41,7 +41,7 @@ def add_parsers(commands: Commands) -> None:
     command = commands.add_group("listing", "work on what AWS Marketplace lists").add(
         "check",
         run,
-        "name what AWS Marketplace would refuse of charts, images, task definitions and manifests; asks nobody",
+        "name what AWS Marketplace would refuse of charts, images, task definitions and manifests; sends nothing",
         "0 nothing but notes, 1 findings; with --strict, a rule that was not checked; 2 wrong command line",
         "entitlement-sidecar listing check --chart charts/shop --image shop.tar --format sarif --output listing.sarif",
     )
