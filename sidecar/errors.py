@@ -67,8 +67,13 @@ class Problem:
     fault: str
     example: str = ""
 
+    @property
+    def text(self) -> str:
+        """The fault and the example, for a message that names the setting elsewhere."""
+        return self.fault + (f" Example: {self.example}" if self.example else "")
+
     def __str__(self) -> str:
-        return f"{self.setting}: {self.fault}" + (f" Example: {self.example}" if self.example else "")
+        return f"{self.setting}: {self.text}"
 
 
 class SettingsError(SidecarError):

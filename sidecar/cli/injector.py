@@ -105,10 +105,25 @@ def _server(args: argparse.Namespace, document: Document, keeper: Keeper) -> Inj
 
 
 def _keeper(args: argparse.Namespace) -> Keeper:
+    """Return what keeps the certificate. Raises SettingsError."""
     from sidecar.injector.authority import Times
     from sidecar.injector.cluster import Cluster
     from sidecar.injector.rotation import Mounted, OwnAuthority
 
+    host, port = (os.environ.get(name, "") for name in API_SERVER)
+    problems = _time_problems(args)
+    if not args.certificate:
+        problems += _cluster_problems(args, host, port)
+    if problems:
+        raise SettingsError(problems)
+    if args.certificate:
+        return Mounted(args.certificate)
+    cluster = Cluster(host=host, port=int(port), namespace=args.namespace, secret=args.secret, webhook=args.webhook)
+    times = Times(rotate=timedelta(seconds=args.rotate_seconds), settle=timedelta(seconds=args.settle_seconds))
+    return OwnAuthority(cluster, f"{args.service}.{args.namespace}.svc", times)
+
+
+def _time_problems(args: argparse.Namespace) -> list[Problem]:
     problems = [
         Problem(
             setting=f"--{name.replace('_', '-')}", fault=f"is {getattr(args, name):g}. Give {least:g} to {MOST:.0f}."
@@ -119,20 +134,16 @@ def _keeper(args: argparse.Namespace) -> Keeper:
     if args.rotate_seconds < args.settle_seconds:
         fault = "is more than --rotate-seconds: authorities would be made faster than they are replaced. Give less."
         problems.append(Problem(setting="--settle-seconds", fault=fault))
-    if args.certificate:
-        if problems:
-            raise SettingsError(problems)
-        return Mounted(args.certificate)
+    return problems
+
+
+def _cluster_problems(args: argparse.Namespace, host: str, port: str) -> list[Problem]:
+    problems = []
     if not (args.secret and args.webhook):
         problems.append(Problem(setting="--secret", fault="or --webhook is missing. Give both, or --certificate."))
-    host, port = (os.environ.get(name, "") for name in API_SERVER)
     if not (host and port.isdigit()):
         problems.append(Problem(setting=API_SERVER[0], fault="is not set: the injector runs in a pod of the cluster."))
-    if problems:
-        raise SettingsError(problems)
-    cluster = Cluster(host=host, port=int(port), namespace=args.namespace, secret=args.secret, webhook=args.webhook)
-    times = Times(rotate=timedelta(seconds=args.rotate_seconds), settle=timedelta(seconds=args.settle_seconds))
-    return OwnAuthority(cluster, f"{args.service}.{args.namespace}.svc", times)
+    return problems
 
 
 def _now() -> datetime:

@@ -23,8 +23,6 @@ from typing import Final
 
 LIVES: Final = 3
 """An authority is valid for so many times what it is used for, so that an injector that stood still goes on."""
-
-
 SKEW: Final = timedelta(hours=1)
 """So much may two clocks of a cluster differ."""
 

@@ -1,7 +1,7 @@
 """Bound how many connections are open: one too many closes the one that was heard of longest ago.
 
 Invariants:
-- A newcomer is never turned away: whoever opens connections and says nothing shuts out nobody.
+- A new connection is never refused: clients that open many and send nothing keep no other client out.
 - A connection counts as heard of when it is opened, and at each request.
 """
 

@@ -61,6 +61,11 @@ class Document:
     app_grace_seconds: int
     grace_seconds: int
 
+    @property
+    def containers(self) -> list[dict[str, Any]]:
+        """The sidecar's containers as they are rendered; the values choose a native or a classic one."""
+        return [*(self.fields.get("initContainer") or ()), *(self.fields.get("classicContainer") or ())]
+
     def for_pod(self, workload: str, app_grace_seconds: int) -> Pieces:
         """Return the pieces of one pod. `app_grace_seconds`: the grace that the pod has without the sidecar."""
         grace = app_grace_seconds + self.grace_seconds - self.app_grace_seconds

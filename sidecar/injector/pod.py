@@ -104,8 +104,7 @@ def _part_of(pod: Mapping[str, Any]) -> object:
 
 def _has_container(pod: Mapping[str, Any], document: Document) -> bool:
     there = [one.get("name") for one in _all_containers(pod.get("spec") or {})]
-    needed = document.fields.get("initContainer") or document.fields.get("classicContainer") or []
-    return all(one["name"] in there for one in needed)
+    return all(one["name"] in there for one in document.containers)
 
 
 def _all_containers(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:

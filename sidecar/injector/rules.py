@@ -23,9 +23,8 @@ Fields = Mapping[str, Any]
 
 def check(pod: Fields, document: Document) -> None:
     """Raise Refusal where the sidecar cannot work in the pod."""
-    ours = [*(document.fields.get("initContainer") or []), *(document.fields.get("classicContainer") or [])]
     for rule in RULES:
-        rule(pod, ours)
+        rule(pod, document.containers)
     if document.fields.get("classicContainer"):
         _ends(pod)
 

@@ -120,6 +120,13 @@ def key_lines(text: bytes) -> Mapping[str, int]:
     return found
 
 
+def nearest_line(place: str, lines: Mapping[str, int]) -> int | None:
+    """Return the line of a key of `key_lines`; of one that is missing, the line of what should have it."""
+    while place and place not in lines:
+        place = place[: max(place.rfind("."), place.rfind("["), 0)]
+    return lines.get(place)
+
+
 def _where(exc: Exception) -> str:
     mark = getattr(exc, "problem_mark", None)
     fault = getattr(exc, "problem", None) or "it cannot be parsed"

@@ -83,9 +83,7 @@ def test_doctor_and_the_support_bundle_ask_the_socket(aws: Emulator, tmp_path: P
 
 
 @pytest.mark.slow
-def test_the_socket_of_a_killed_sidecar_is_replaced_and_a_second_sidecar_is_refused(
-    aws: Emulator, tmp_path: Path
-) -> None:
+def test_a_killed_sidecars_socket_is_replaced_and_a_running_ones_is_not(aws: Emulator, tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     with on_socket(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")

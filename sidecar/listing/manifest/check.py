@@ -50,17 +50,11 @@ def findings(content: bytes, path: Path) -> Iterator[Finding]:
 def _invalid(problem: Problem, name: str, lines: Mapping[str, int]) -> Finding:
     place = problem.setting.removesuffix(f" in {name}")
     place = "" if place == name else place
-    message = f"{problem.fault}" + (f" Example: {problem.example}" if problem.example else "")
-    return Finding(rule=rules.VALID, file=name, line=_line(place, lines), place=place, message=message)
+    line = yaml_file.nearest_line(place, lines)
+    return Finding(rule=rules.VALID, file=name, line=line, place=place, message=problem.text)
 
 
 def _open(risk: Risk, place: str, path: Path, lines: Mapping[str, int]) -> Finding:
     rule = rules.OF_RISK[risk.kind]
-    return Finding(rule=rule, file=str(path), line=_line(place, lines), place=place, message=f"{risk.text}.")
-
-
-def _line(place: str, lines: Mapping[str, int]) -> int | None:
-    """Return the line of a key; of one that is missing, the line of what should have it."""
-    while place and place not in lines:
-        place = place[: max(place.rfind("."), place.rfind("["), 0)]
-    return lines.get(place)
+    line = yaml_file.nearest_line(place, lines)
+    return Finding(rule=rule, file=str(path), line=line, place=place, message=f"{risk.text}.")

@@ -77,8 +77,7 @@ def _lines(content: bytes) -> Mapping[str, int]:
 
 def _unreadable(problem: Problem, name: str) -> Finding:
     place = "" if problem.setting == name else problem.setting
-    message = f"{problem.fault}" + (f" Example: {problem.example}" if problem.example else "")
-    return Finding(rule=rules.READABLE, file=name, place=place, message=message)
+    return Finding(rule=rules.READABLE, file=name, place=place, message=problem.text)
 
 
 class _Task:
@@ -102,15 +101,8 @@ class _Task:
             yield from self._secrets(one)
 
     def _finding(self, rule: Rule, place: str, message: str, seen: str = "") -> Finding:
-        return Finding(
-            rule=rule, file=self._name, line=self._line(f"{self._root}{place}"), place=place, message=message, seen=seen
-        )
-
-    def _line(self, place: str) -> int | None:
-        """Return the line of a field; of one that is missing, the line of what should have it."""
-        while place and place not in self._lines:
-            place = place[: max(place.rfind("."), place.rfind("["), 0)]
-        return self._lines.get(place)
+        line = yaml_file.nearest_line(f"{self._root}{place}", self._lines)
+        return Finding(rule=rule, file=self._name, line=line, place=place, message=message, seen=seen)
 
     def _place(self, container: str, field: str = "") -> str:
         return f"containerDefinitions[{self._at[container]}]" + (f".{field}" if field else "")
@@ -154,8 +146,7 @@ class _Task:
             made, notes = render(self._definition, RenderOptions(gate=gated))
         except CannotRender as exc:
             for problem in exc.problems:
-                message = f"{problem.fault}" + (f" Example: {problem.example}" if problem.example else "")
-                yield self._finding(rules.VALID, self._field(problem.setting), message)
+                yield self._finding(rules.VALID, self._field(problem.setting), problem.text)
             return
         for note in notes:
             yield self._finding(rules.ADVICE, "", note)

@@ -11,7 +11,6 @@ from typing import Final
 from sidecar.listing.rule import ADD_VERSION, BILLING, POLICIES, SECURITY, Rule, Severity
 
 ECS: Final = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html"
-DEPENDENCY: Final = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html"
 
 READABLE: Final = Rule(
     id="task-readable",

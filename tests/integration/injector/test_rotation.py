@@ -164,7 +164,7 @@ def test_an_authority_that_somebody_spoilt_is_made_again(what: str, api: Injecto
         assert api.trusted not in (before, text)
 
 
-def test_an_injector_that_hears_nothing_is_ready_until_its_authority_may_be_replaced(api: InjectorApi) -> None:
+def test_without_an_api_it_is_ready_until_its_authority_may_be_replaced(api: InjectorApi) -> None:
     one, other = injector(api), injector(api)
     one.renew(at(0))
     before = api.trusted
@@ -179,7 +179,7 @@ def test_an_injector_that_hears_nothing_is_ready_until_its_authority_may_be_repl
     assert not one.ready(at(72))
 
 
-def test_an_injector_that_heard_of_the_next_authority_is_ready_while_that_settles(api: InjectorApi) -> None:
+def test_one_that_read_the_next_authority_is_ready_while_that_settles(api: InjectorApi) -> None:
     one = injector(api)
     one.renew(at(0))
     one.renew(at(65))

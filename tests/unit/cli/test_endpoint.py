@@ -228,9 +228,7 @@ def test_a_file_that_is_missing_or_none_is_a_shut_gate(path: Path) -> None:
     assert (fine, "is not the address file of a sidecar" in line) == (False, True)
 
 
-def test_without_the_setting_the_file_of_the_state_directory_has_a_port_that_is_0(
-    monkeypatch: Env, tmp_path: Path
-) -> None:
+def test_without_the_setting_the_state_directory_has_a_free_port(monkeypatch: Env, tmp_path: Path) -> None:
     monkeypatch.setenv("SIDECAR_PROBE_BIND", ":0")
     monkeypatch.setenv("SIDECAR_STATE_DIR", str(tmp_path))
     assert "set SIDECAR_ADDRESS_FILE to the same file in both containers" in healthcheck()[1]

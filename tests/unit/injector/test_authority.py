@@ -55,7 +55,7 @@ def test_after_a_long_stop_a_new_one_signs_at_once() -> None:
     assert authority.signing(published, at(later), TIMES) == published[0]
 
 
-def test_one_from_the_future_counts_as_none_and_one_of_a_clock_a_little_ahead_counts() -> None:
+def test_one_from_the_future_counts_as_none_beyond_what_clocks_differ() -> None:
     good = authority.renewed((), at(0), TIMES, make)
     ahead = good
     for seconds in (0, 9):  # an injector whose clock is a day ahead takes the good one off

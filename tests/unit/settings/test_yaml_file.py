@@ -111,6 +111,15 @@ def test_only_json_values_come_out(content: bytes) -> None:
     json.dumps(found)
 
 
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [("a[0].b", 2), ("a[0].c", 2), ("a[1]", 1), ("a[1].b.c", 1), ("x", None), ("", None)],
+    ids=lambda one: str(one) or "nothing",
+)
+def test_a_key_that_is_missing_has_the_line_of_what_should_have_it(place: str, line: int | None) -> None:
+    assert yaml_file.nearest_line(place, yaml_file.key_lines(b"a:\n  - b: 1\n")) == line
+
+
 def test_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("a: é\n", encoding="utf-8")
     assert yaml_file.read(tmp_path / "x.yaml") == {"a": "é"}
