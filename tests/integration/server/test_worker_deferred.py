@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -158,9 +159,14 @@ def test_a_body_that_was_taken_is_not_held_while_its_answer_is_owed() -> None:
 
 
 def test_where_the_pool_is_full_a_long_body_is_503_and_owes_nothing() -> None:
-    with server(pool_threads=1, pool_queue_max=0, deferred_max=1) as running, running.connect("api") as slow:
-        slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-        eventually(lambda: running.ask("api", "/echo")[0] == 503)
+    with server(pool_threads=1, pool_queue_max=0, deferred_max=1) as running, ExitStack() as held:
+
+        def is_full() -> bool:
+            slow = held.enter_context(running.connect("api"))
+            slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            return running.ask("api", "/echo")[0] == 503
+
+        eventually(is_full)  # one that comes while the thread is still busy with another is refused, too
         for _ in range(2):
             assert running.ask("api", "/take-now", method="POST", body=LONG)[0] == 503
         assert running.ask("api", "/take-now", method="POST", body=b"{}")[0] == 200, "nothing is owed"
