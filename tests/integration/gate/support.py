@@ -29,6 +29,7 @@ from sidecar.gate.job import CheckJob
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity, read_result
 from sidecar.marketplace import sdk_environment
 from sidecar.settings import Dimension, EntitlementCheck, PublicKey
+from tests.ports import free_port
 
 PRODUCT: Final = "prod1"
 REGION: Final = "us-east-1"
@@ -269,9 +270,8 @@ def self_signed(place: Path) -> ssl.SSLContext:
 
 
 def dead_url() -> str:
-    """An address without a listener."""
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        return f"http://127.0.0.1:{gone.getsockname()[1]}"
+    """An address without a listener, whatever other tests of this machine listen on."""
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @contextmanager
