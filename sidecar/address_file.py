@@ -92,7 +92,8 @@ def write(path: str, fields: dict[str, str], mode: int = 0o644) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.fchmod(handle, mode)
-        os.write(handle, json.dumps(fields).encode() + b"\n")
+        with open(handle, "wb", closefd=False) as file:
+            file.write(json.dumps(fields).encode() + b"\n")
         os.replace(partial, path)
     except BaseException:
         os.close(handle)

@@ -8,7 +8,7 @@ Invariants:
 - One that has expired neither signs nor is published. Where none is left, a new one signs at once: nothing is trusted
   that could be waited for.
 - One that begins in the future counts as none: where the clock of one injector is ahead, the others keep what they
-  have, and nobody waits until the clocks agree.
+  have, and do not wait until the clocks agree.
 - A new one is made before the last one ends, also where that was made with other times than are set now.
 - Injectors decide alike: all of it follows from the list that they share, and the time.
 """

@@ -38,7 +38,7 @@ def make_authority(now: datetime, until: datetime) -> Authority:
 
 
 def usable(authority: Authority) -> bool:
-    """Return whether the two are a certificate and its key: somebody may have written into the Secret by hand."""
+    """Return whether the two are a certificate and its key: the Secret can be edited by hand."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization

@@ -4,7 +4,7 @@ Invariants:
 - Pure: nothing is kept, read or asked, so a dry run is answered as any other request.
 - A pod that does not ask, or was injected before, stays as it is: the API server may ask again after others changed it.
 - So does all that is not a new pod, and each pod of the injector's own namespace or of Kubernetes itself, whatever the
-  webhook configuration says: a configuration that somebody widened must not stop the cluster.
+  webhook configuration says: a widened configuration must not stop the cluster.
 - What goes wrong while a pod that asks is looked at refuses the pod: it never runs without its gate.
 
 Sources: Kubernetes, "Dynamic Admission Control" (admission.k8s.io/v1 AdmissionReview); RFC 6902 (JSON Patch).

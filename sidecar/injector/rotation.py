@@ -84,7 +84,7 @@ class OwnAuthority:
 
 
 class Mounted:
-    """Somebody else makes the certificate and has it trusted: it is read where it is mounted."""
+    """Another program, such as cert-manager, makes the certificate and has it trusted; a volume brings it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -1,7 +1,7 @@
 """Answer the API server over HTTPS: `POST /inject`, and `GET /healthz` and `/readyz` for the kubelet.
 
 Invariants:
-- Handshakes are made in the connection's own thread: one that says nothing keeps nobody else waiting.
+- Handshakes are made in the connection's own thread: a silent connection delays no other.
 - A new certificate is used for each connection that begins after it; those that are open keep theirs.
 - Anyone in the cluster can open a connection. Connections are bounded in number, bodies in time and bytes, and large
   bodies are read and answered one at a time, so that the process stays within its memory.

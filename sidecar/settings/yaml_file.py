@@ -11,8 +11,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar.errors import Problem, SettingsError
+
+if TYPE_CHECKING:
+    import yaml
 
 PLAIN = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map"))
 """Tags of the types that JSON has too; any other tag is refused."""
@@ -45,21 +49,26 @@ def parse(text: bytes, path: Path) -> Mapping[str, object]:
     """Return the mapping in YAML text. `path` is for errors alone."""
     import yaml
 
-    def written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
-        """Return how many values a node is with its aliases written out. `sizes`: of the nodes seen, by id."""
-        if id(node) not in sizes:
-            sizes[id(node)] = VALUES_MAX  # a node inside itself has no end
-            below = node.value if isinstance(node, yaml.CollectionNode) else []
-            parts = [part for one in below for part in (one if isinstance(one, tuple) else (one,))]
-            sizes[id(node)] = min(1 + sum(written_out(part, sizes) for part in parts), VALUES_MAX)
-        return sizes[id(node)]
+    try:
+        document = yaml.load(text, Loader=_strict_loader())
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as exc:
+        raise _bad(path, f"is not YAML: {_where(exc)}") from exc
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise _bad(path, "holds no mapping of names to values.")
+    return document
+
+
+def _strict_loader() -> type[yaml.SafeLoader]:
+    import yaml
 
     class Strict(yaml.SafeLoader):
         """YAML that refuses a key given twice, leaves dates as text, and bounds what aliases stand for."""
 
         def get_single_node(self) -> yaml.Node | None:
             node = super().get_single_node()
-            if node is not None and written_out(node, {}) >= VALUES_MAX:
+            if node is not None and _written_out(node, {}) >= VALUES_MAX:
                 fault = f"has {VALUES_MAX} values or more when its aliases are written out"
                 raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
             return node
@@ -85,15 +94,17 @@ def parse(text: bytes, path: Path) -> Mapping[str, object]:
         return loader.construct_mapping(node, deep=True)
 
     Strict.add_constructor("tag:yaml.org,2002:map", mapping)
-    try:
-        document = yaml.load(text, Loader=Strict)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as exc:
-        raise _bad(path, f"is not YAML: {_where(exc)}") from exc
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise _bad(path, "holds no mapping of names to values.")
-    return document
+    return Strict
+
+
+def _written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Return how many values a node is with its aliases written out. `sizes`: of the nodes seen, by id."""
+    if id(node) not in sizes:
+        sizes[id(node)] = VALUES_MAX  # a node inside itself has no end
+        below = node.value if isinstance(node.value, list) else []
+        parts = [part for one in below for part in (one if isinstance(one, tuple) else (one,))]
+        sizes[id(node)] = min(1 + sum(_written_out(part, sizes) for part in parts), VALUES_MAX)
+    return sizes[id(node)]
 
 
 def key_lines(text: bytes) -> Mapping[str, int]:

@@ -20,7 +20,7 @@ ordinary init container that asks by itself, and describe shows its last line wh
 {{- fail (printf "entitlement-sidecar: service is missing for the gate-only workload %q. Name the metered workload's Service, which needs the port that servicePort renders" .workload) -}}
 {{- end -}}
 {{- if $values.freePorts -}}
-{{- fail (printf "entitlement-sidecar: the gate-only workload %q asks the metered one at its probe port, but freePorts is true: nobody knows that port. Set freePorts to false, and probePort to a port that is free on every node" .workload) -}}
+{{- fail (printf "entitlement-sidecar: the gate-only workload %q asks the metered one at its probe port, but freePorts is true: that port is not known beforehand. Set freePorts to false, and probePort to a port that is free on every node" .workload) -}}
 {{- end -}}
 {{- include "entitlement-sidecar.complete" (list . "gateOnlyInitContainer" (include "entitlement-sidecar.needsOfGateOnly" $context)) -}}
 {{- $timeout := int (kindIs "invalid" .timeoutSeconds | ternary $values.gateOnly.timeoutSeconds .timeoutSeconds) -}}

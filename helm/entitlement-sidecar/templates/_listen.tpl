@@ -4,7 +4,7 @@ Where does our container listen, and how do the others of the pod find it?
 Rules kept here:
 - The two ports move together: apiPort is the one above probePort, where it is not set.
 - Ports that are known are declared, so that the scheduler keeps two pods with hostNetwork from sharing a node. Free
-  ports are known to nobody beforehand: none is declared, every probe is a command, and no other machine reaches one.
+  ports are not known beforehand: none is declared, every probe is a command, and no other machine reaches one.
 - What the containers share, a socket or the file that names the free ports, is in one volume, which the product mounts
   read-only.
 - Under an alias the product's variables begin with that alias: two products share one container.

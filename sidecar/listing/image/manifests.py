@@ -1,7 +1,7 @@
 """Find the images of a store: one for each platform, and what is beside them in its index.
 
 Invariants:
-- Everything read here is what somebody else wrote: each type is checked, indexes are followed IN_INDEX deep, and there
+- Everything read here is untrusted: each type is checked, indexes are followed IN_INDEX deep, and there
   are at most MANIFESTS_MAX.
 - An attestation is no image: it is told by its annotation, its platform or its layers, and kept apart.
 
