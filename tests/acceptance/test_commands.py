@@ -55,6 +55,7 @@ def test_wait_begun_before_the_sidecar_succeeds_once_it_is_there(aws: Emulator, 
     waiting.stderr.close()
 
 
+@pytest.mark.slow
 def test_wait_can_ask_another_workloads_sidecar(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         url = f"http://127.0.0.1:{sidecar.probe_port}"
@@ -116,6 +117,7 @@ def test_settings_shows_each_value_with_its_source(aws: Emulator, tmp_path: Path
     assert "BEGIN PUBLIC KEY" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_demo_tells_its_story_and_ends_by_itself(tmp_path: Path) -> None:
     began = time.monotonic()
     done = subprocess.run(

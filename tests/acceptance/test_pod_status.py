@@ -63,6 +63,7 @@ def reasons(api: ClusterApi) -> dict[str, int]:
     return {one["reason"]: one["count"] for one in api.events.values()}
 
 
+@pytest.mark.slow
 def test_the_pod_shows_where_the_gate_stands_also_after_a_worker_crashed(
     api: ClusterApi, aws: Emulator, tmp_path: Path
 ) -> None:

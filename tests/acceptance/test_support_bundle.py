@@ -74,6 +74,7 @@ def secrets_of(sidecar: Sidecar) -> set[str]:
     return {TOKEN, PROXY_PASSWORD, KEY_ID, KEY, SESSION, "the-products-own-password", token, identity, *parts}
 
 
+@pytest.mark.slow
 def test_a_bundle_has_every_part_and_no_secret(sidecar: Sidecar) -> None:
     with sidecar:
         sidecar.shows("entitled")

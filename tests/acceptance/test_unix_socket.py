@@ -102,6 +102,7 @@ def test_a_killed_sidecars_socket_is_replaced_and_a_running_ones_is_not(aws: Emu
             assert sidecar.command("report", "requests", "1").returncode == 0
 
 
+@pytest.mark.slow
 def test_the_socket_answers_until_the_last_usage_is_sent(aws: Emulator, tmp_path: Path) -> None:
     """gunicorn itself would remove the file as soon as SIGTERM comes, while the worker still takes usage."""
     path = tmp_path / "api.sock"

@@ -255,6 +255,7 @@ def test_late_usage_of_a_sealed_hour_is_billed_once_in_the_open_one(
 # -- files
 
 
+@pytest.mark.slow
 def test_a_corrupt_ledger_is_set_aside_and_the_next_hour_is_metered(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -432,6 +433,7 @@ def test_a_gate_does_not_open_on_a_state_directory_that_cannot_be_used(aws: Emul
     assert sidecar.events("gate.opened") == []
 
 
+@pytest.mark.slow
 def test_killed_on_a_full_disk_nothing_acknowledged_is_lost(
     aws: Emulator, tmp_path: Path, product: Product, small_disk: Path
 ) -> None:

@@ -76,6 +76,7 @@ def test_sigterm_settles_the_closed_hour_and_the_running_one(aws: Emulator, tmp_
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.slow
 def test_a_product_that_ignores_sigterm_costs_no_usage(aws: Emulator, tmp_path: Path, product: Product) -> None:
     """The hook comes when the pod begins to end; SIGTERM, here, when its time is over."""
     sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_GRACE_SECONDS="6", SIDECAR_FLUSH_SECONDS="3")
@@ -367,6 +368,7 @@ def test_a_disk_that_sticks_stops_no_traffic_and_loses_nothing(aws: Emulator, tm
 # -- the same workload again
 
 
+@pytest.mark.slow
 def test_restarted_within_the_hour_the_rest_of_it_is_billed_in_the_next(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -387,6 +389,7 @@ def test_restarted_within_the_hour_the_rest_of_it_is_billed_in_the_next(
     ended_within(third, 10)
 
 
+@pytest.mark.slow
 def test_a_restart_before_the_first_opening_keeps_all_and_sends_nothing(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -423,6 +426,7 @@ def test_two_living_workloads_on_one_volume_bill_each_its_own(aws: Emulator, tmp
     assert (hours(aws, first.pod), hours(aws, second.pod)) == ({"10": 7}, {"10": 5})
 
 
+@pytest.mark.slow
 def test_what_a_dead_workload_left_on_the_volume_is_adopted_and_billed_once(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -575,6 +579,7 @@ def in_a_task(aws: Emulator, directory: Path, agent: str) -> Metered:
     return sidecar
 
 
+@pytest.mark.slow
 def test_where_the_task_goes_on_the_running_hour_stays_open(aws: Emulator, tmp_path: Path, product: Product) -> None:
     with ecs_agent() as (agent, _):
         sidecar = in_a_task(aws, tmp_path, agent).start().ready()

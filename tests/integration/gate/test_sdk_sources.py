@@ -170,6 +170,7 @@ def test_the_sdk_opens_no_file_but_its_own_and_the_token(token: Path, tmp_path: 
     assert probed("as_child", token, HOME=str(home))["opened"] == [str(token)]
 
 
+@pytest.mark.slow
 def test_without_the_list_the_same_files_and_variables_do_move_them(token: Path, tmp_path: Path) -> None:
     """Or the tests above could not fail."""
     home = str(hostile_home(tmp_path / "home"))

@@ -122,6 +122,7 @@ for number in range(100_000):
 """
 
 
+@pytest.mark.slow
 def test_a_copy_made_beside_a_busy_writer_has_all_it_acknowledged(story: Story, before: Story) -> None:
     """Its log is begun again meanwhile, many times."""
     writer = child(WRITES, before.directory)

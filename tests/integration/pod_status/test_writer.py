@@ -307,6 +307,7 @@ def events() -> Iterator[Events]:
         yield found
 
 
+@pytest.mark.slow
 def test_a_change_is_on_the_pod_within_seconds_of_an_api_server_restart(api: ClusterApi, events: Events) -> None:
     seen = [Snapshot(answered=True, status="denied", reason="customer_not_entitled", hint="Subscribe.")]
     one = PodStatusReporter(
