@@ -18,7 +18,7 @@ Rules kept here:
 {{- fail "entitlement-sidecar: a helper takes (dict \"context\" .Subcharts.<name or alias> \"workload\" \"<name>\")" -}}
 {{- end -}}
 {{- if not $gate.context -}}
-{{- fail "entitlement-sidecar: context is missing. Pass .Subcharts.<name or alias of the dependency>. Helm leaves it out in two cases. An umbrella uses the parent twice, and the parent's Chart.yaml gives the dependency an alias, which Helm then finds for the first use alone: remove the alias there. Or a condition switches the dependency off: set its value enabled to false instead" -}}
+{{- fail "entitlement-sidecar: context is missing. Pass .Subcharts.<name or alias of the dependency>, spelt as in Chart.yaml. Helm leaves it out in two more cases. An umbrella uses the parent twice, and the parent's Chart.yaml gives the dependency an alias, which Helm then finds for the first use alone: remove the alias there. Or a condition switches the dependency off: set its value enabled to false instead" -}}
 {{- end -}}
 {{- if not (hasKey $gate.context.Values "gateMode") -}}
 {{- fail "entitlement-sidecar: context is not this subchart's. Pass .Subcharts.<name or alias of the dependency>, not the parent's own context" -}}
