@@ -206,8 +206,9 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "webhook.updated": "The webhook configuration was made to trust the injector's authorities.",
     "answer.save_failed": "A verified answer could not be written to the state directory. The gate is open.",
     "answer.reopened": "A kept answer opened the gate after a restart, while AWS could not be asked.",
-    "answer.unsigned": "The check is `meter_usage`, whose answers AWS does not sign, and `AWS_CA_BUNDLE` is set:"
-    " proxy, hosts file or DNS, plus that CA, let another server answer in AWS's place.",
+    "answer.unsigned": "The check is `meter_usage` or `checkout_license`, no answer to which has a signature that can"
+    " be verified, and `AWS_CA_BUNDLE` is set: proxy, hosts file or DNS, plus that CA, let another server answer in"
+    " AWS's place.",
     "child.failed": "A child process ended without a result: `code` says how, `crash` where.",
     "clock.jumped": "The wall clock was changed, or the host was suspended, by `seconds`.",
     "endpoint.ignored": "`AWS_ENDPOINT_URL` or one of its variants is set. The sidecar does not follow it.",
@@ -310,7 +311,7 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "entitlement.checked_at": "when AWS was asked last",
     "entitlement.asking_since": "when the first check began",
     "entitlement.product_code": "product code",
-    "entitlement.entitlement_check": "`register_usage` or `meter_usage`",
+    "entitlement.entitlement_check": "`register_usage`, `meter_usage` or `checkout_license`",
     "entitlement.public_key_version": "version of the public key that was asked for",
     "entitlement.public_key_superseded_at": "since when AWS has a newer key",
     "entitlement.public_key_weak_bits": "size of the key, if it is shorter than 2048 bits",

@@ -87,11 +87,11 @@ def _warn_of_unsigned_answers(settings: Settings, env: Mapping[str, str]) -> Non
 
     A proxy is not needed for that: a hosts file or DNS leads to the other server as well.
     """
-    if env.get("AWS_CA_BUNDLE") and settings.entitlement_check is EntitlementCheck.METER_USAGE:
+    if env.get("AWS_CA_BUNDLE") and settings.entitlement_check is not EntitlementCheck.REGISTER_USAGE:
         hint = (
-            "AWS signs no answer to meter_usage: TLS alone proves it. A server with a certificate that AWS_CA_BUNDLE"
-            " trusts can answer in AWS's place, reached by proxy, hosts file or DNS. Unset AWS_CA_BUNDLE; where a proxy"
-            " inspects TLS, let the AWS hosts past it (NO_PROXY)."
+            f"AWS signs no answer to {settings.entitlement_check.value}: TLS alone proves it. A server with a"
+            " certificate that AWS_CA_BUNDLE trusts can answer in AWS's place, reached by proxy, hosts file or DNS."
+            " Unset AWS_CA_BUNDLE; where a proxy inspects TLS, let the AWS hosts past it (NO_PROXY)."
         )
         log.warn("answer.unsigned", hint=hint)
 

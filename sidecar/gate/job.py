@@ -104,6 +104,8 @@ class CheckJob:
             from sidecar.gate.dry_run import DryRunCheck
 
             return DryRunCheck(request=self.request, workload=name, clock=self.clock, host_clock=host_clock)
+        if self.request.entitlement_check == EntitlementCheck.CHECKOUT_LICENSE.value:
+            raise NotImplementedError("checkout_license")
         from sidecar.gate.register_usage import RegisterUsageCheck
 
         return RegisterUsageCheck(

@@ -22,8 +22,10 @@ from sidecar.settings.choices import (
     OnFirstMeterDenied,
     OnLedgerUnusable,
     OnMeteringOverdue,
+    OnSeatLost,
 )
 from sidecar.settings.dimensions import Dimension
+from sidecar.settings.licenses import License, Take
 from sidecar.settings.socket_access import FileMode
 from sidecar.settings.table import MANIFEST_PATH, SETTINGS, PublicKey, Setting
 
@@ -34,15 +36,18 @@ __all__ = [
     "Address",
     "Dimension",
     "EntitlementCheck",
+    "License",
     "LogLevel",
     "OnDenied",
     "OnDispute",
     "OnFirstMeterDenied",
     "OnLedgerUnusable",
     "OnMeteringOverdue",
+    "OnSeatLost",
     "PublicKey",
     "Setting",
     "Settings",
+    "Take",
     "UnixSocket",
 ]
 
@@ -62,7 +67,8 @@ of them: its user expects something of it."""
 class Settings:
     """Every setting, parsed. Meanings, units and defaults: `table.SETTINGS`."""
 
-    product_code: str
+    product_code: str = ""
+    """Empty: sold by contract, and no dimension is metered by MeterUsage."""
     public_keys: tuple[PublicKey, ...]
     """Newest version first; at least one where the check is `register_usage`."""
     entitlement_check: EntitlementCheck
@@ -76,6 +82,7 @@ class Settings:
     metering_overdue_seconds: int
     on_ledger_unusable: OnLedgerUnusable
     on_dispute: OnDispute
+    on_seat_lost: OnSeatLost
     startup_retry_seconds: int
     reask_seconds: int
     flush_seconds: int
@@ -89,7 +96,10 @@ class Settings:
     api_token: str | None = field(default=None, repr=False)
     """The content of `api_token_file`."""
     dimensions: tuple[Dimension, ...] = ()
-    """Empty: nothing is metered."""
+    """Empty: nothing is metered. Those that a license draws down are among them."""
+    product_sku: str = ""
+    """Product ID; empty unless the check is `checkout_license`, as is the next."""
+    licenses: tuple[License, ...] = ()
     endpoint_url: str | None = None
     clock_url: str | None = None
     workload_id: str | None = None
@@ -102,6 +112,11 @@ class Settings:
     manifest: Path | None = None
     ignored: tuple[str, ...] = ()
     """Variables of the AWS SDK that are set and ignored; `run` logs them."""
+
+    @property
+    def product(self) -> str:
+        """Return what names the product: its code, or its product ID where it has no code here."""
+        return self.product_code or self.product_sku
 
     @classmethod
     def load(

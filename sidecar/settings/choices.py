@@ -10,6 +10,7 @@ class EntitlementCheck(Enum):
 
     REGISTER_USAGE = "register_usage"
     METER_USAGE = "meter_usage"
+    CHECKOUT_LICENSE = "checkout_license"
 
 
 class OnDenied(Enum):
@@ -46,6 +47,13 @@ class OnDispute(Enum):
 
     HOLD = "hold"
     ROLL_FORWARD = "roll_forward"
+
+
+class OnSeatLost(Enum):
+    """The effect on the gate of a held seat that ran out and could not be taken again."""
+
+    HOLD = "hold"
+    SHUT = "shut"
 
 
 class LogLevel(Enum):

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Final
 
-from sidecar.settings import Settings
-from sidecar.settings.manifest import KEYS_MAX, NOT_SEALED, SEALED_BY_PRODUCT
+from sidecar.settings import EntitlementCheck, Settings
+from sidecar.settings.manifest import CONTRACT_KEYS, KEYS_MAX, NOT_SEALED, SEALED_BY_PRODUCT
 from sidecar.settings.sources import KEY_NAMES, fingerprint
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, SETTINGS, Setting
 
@@ -45,7 +45,7 @@ def _text(value: object) -> str:
         return str(value.value)
     if isinstance(value, tuple):
         return ",".join(str(one) for one in value) or "-"
-    return str(value)
+    return str(value) or "-"
 
 
 def markdown() -> str:
@@ -111,7 +111,13 @@ def manifest_schema() -> dict[str, Any]:
         "description": "Sealed into the seller's image; what it names cannot be changed from outside.",
         "type": "object",
         "additionalProperties": False,
-        "required": ["products"],
+        "anyOf": [
+            {"required": ["products"]},
+            {
+                "required": list(CONTRACT_KEYS),
+                "properties": {"entitlement_check": {"const": EntitlementCheck.CHECKOUT_LICENSE.value}},
+            },
+        ],
         "properties": {
             "products": {"type": "array", "minItems": 1, "items": product},
             "allow_endpoint_override": override,

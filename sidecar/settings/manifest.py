@@ -11,6 +11,8 @@ A YAML file of the form
               …
         entitlement_check: register_usage
         dimensions: [requests]
+        product_sku: prod-4kq7example2x   # these two: of a product sold by contract
+        licenses: [{name: pro, take: check}]
     on_denied: exit                  # any lower-case setting but those of NOT_SEALED may be sealed
     allow_endpoint_override: false   # the default
 
@@ -20,6 +22,8 @@ Invariants:
 - An unknown key is an error: a seller must not believe something sealed that is not.
 - A sealed key is used: where the manifest does not say how a product with a key is checked, `register_usage` is sealed,
   since no other check verifies an answer with it.
+- A product that is sold by contract may have no product code: a manifest that seals `entitlement_check:
+  checkout_license` and `product_sku` for all needs no `products`.
 - Public keys are sorted newest version first; AWS is asked with the newest first.
 
 Sources: AWS Marketplace seller guide, "Container products billing, metering, and licensing integrations": a product
@@ -37,11 +41,14 @@ from sidecar.errors import Problem
 from sidecar.settings import parsers
 from sidecar.settings.choices import EntitlementCheck
 from sidecar.settings.dimensions import Dimension
+from sidecar.settings.licenses import License
 from sidecar.settings.table import BY_NAME, SETTINGS, PublicKey
 
-PRODUCT_KEYS: Final = ("code", "public_keys", "entitlement_check", "dimensions")
-SEALED_BY_PRODUCT: Final = ("entitlement_check", "dimensions")
+SEALED_BY_PRODUCT: Final = ("entitlement_check", "dimensions", "product_sku", "licenses")
 """Settings that each product may have."""
+PRODUCT_KEYS: Final = ("code", "public_keys", *SEALED_BY_PRODUCT)
+CONTRACT_KEYS: Final = ("entitlement_check", "product_sku")
+"""What a manifest without products seals."""
 KEY_KEYS: Final = ("version", "key")
 KEYS_MAX: Final = 16
 """Each may cost two calls of AWS, so a longer list might never be tried to its end."""
@@ -60,6 +67,8 @@ class Product:
     entitlement_check: EntitlementCheck | None = None
     dimensions: tuple[Dimension, ...] | None = None
     """Empty: sealed, and nothing is metered."""
+    product_sku: str | None = None
+    licenses: tuple[License, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +106,15 @@ def read(document: Mapping[str, object], path: Path, problems: list[Problem]) ->
             problems.append(_problem(path, key, fault, "public_keys: [{version: 1, key: …}]"))
         else:
             problems.append(_problem(path, key, "is not a key of the manifest."))
-    if "products" not in document:
+    if "products" not in document and not _by_contract(sealed):
         problems.append(_problem(path, "products", "is missing.", "products: [{code: …, public_keys: …}]"))
     products = tuple(_with_check(product, sealed) for product in products)
     return Manifest(path=path, products=products, sealed=sealed, allow_endpoint_override=override)
+
+
+def _by_contract(sealed: Mapping[str, object]) -> bool:
+    check = str(sealed.get("entitlement_check", "")).strip().lower()
+    return check == EntitlementCheck.CHECKOUT_LICENSE.value and "product_sku" in sealed
 
 
 def _with_check(product: Product, sealed: Mapping[str, object]) -> Product:
@@ -118,7 +132,7 @@ def has_key(product: Product, sealed: Mapping[str, object]) -> bool:
 def open_settings(found: Manifest) -> list[str]:
     """Return the settings that outside decides: what is sealed neither for all products nor for each of them."""
     by_product = {name for name in SEALED_BY_PRODUCT if all(getattr(one, name) is not None for one in found.products)}
-    closed = found.sealed.keys() | by_product | {"product_code"}
+    closed = found.sealed.keys() | (by_product | {"product_code"} if found.products else set())
     if all(has_key(one, found.sealed) for one in found.products):
         closed |= {"public_key", "public_key_file"}
     if all(one.public_keys for one in found.products):

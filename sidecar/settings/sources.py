@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import Problem, SettingsError
-from sidecar.settings import manifest, parsers, seal, service_variables
-from sidecar.settings.choices import EntitlementCheck
+from sidecar.settings import manifest, parsers, requirements, seal, service_variables
 from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, PREFIX, SETTINGS, PublicKey, Setting
 
@@ -69,7 +68,7 @@ def collect(
     _seal_by_product(found, given)
     _choose_keys(found, given)
     _guard_endpoint(found, given)
-    _need_dimensions(found)
+    _complete(found)
     _read_token(found, given)
     return found
 
@@ -200,7 +199,7 @@ def _choose_product(found: Collected, given: Mapping[str, RawValue]) -> None:
         elif code is not None and code not in codes:
             fault = f"is {code!r}, but the manifest {found.manifest.path} seals {listed}."
             found.problems.append(Problem(setting=_written("product_code", given), fault=fault, example=codes[0]))
-    elif code is None and "product_code" not in given:
+    elif code is None and "product_code" not in given and not requirements.is_contract(found.values):
         found.problems.append(Problem(setting=setting.variable, fault="is missing.", example=setting.example))
 
 
@@ -219,10 +218,14 @@ def _choose_keys(found: Collected, given: Mapping[str, RawValue]) -> None:
     elif outside:
         found.public_keys = (outside,)
         found.origins["public_keys"] = found.origins.get("public_key") or found.origins["public_key_file"]
-    elif _needs_key(found) and not any(name in given for name in KEY_NAMES[:2]) and not _keys_follow(found):
+    elif _lacks_key(found) and not any(name in given for name in KEY_NAMES[:2]):
         setting = BY_NAME["public_key"]
         fault = f"is missing, and so is {BY_NAME['public_key_file'].variable}: without the key no answer verifies."
         found.problems.append(Problem(setting=setting.variable, fault=fault, example=setting.example))
+
+
+def _lacks_key(found: Collected) -> bool:
+    return requirements.needs_key(found.values) and not _keys_follow(found)
 
 
 def _keys_follow(found: Collected) -> bool:
@@ -236,10 +239,6 @@ def _product(found: Collected) -> Product | None:
     return found.manifest.product(str(found.values.get("product_code"))) if found.manifest else None
 
 
-def _needs_key(found: Collected) -> bool:
-    return found.values.get("entitlement_check") is not EntitlementCheck.METER_USAGE
-
-
 def _seal_by_product(found: Collected, given: Mapping[str, RawValue]) -> None:
     """Set what the manifest seals for the chosen product; it wins over every other source."""
     product = _product(found)
@@ -251,20 +250,18 @@ def _seal_by_product(found: Collected, given: Mapping[str, RawValue]) -> None:
             continue
         outside = found.values.get(name)
         if name in given and outside is not None and outside != sealed:
-            written = ",".join(map(str, sealed)) or "[]" if isinstance(sealed, tuple) else sealed.value
+            scalar = getattr(sealed, "value", sealed)
+            written = ",".join(map(str, sealed)) or "[]" if isinstance(sealed, tuple) else scalar
             in_manifest = RawValue(value=written, name=f"product {product.code} in {found.manifest.path}", origin="")
             found.problems.append(_contradiction(BY_NAME[name], given[name], in_manifest, outside, sealed))
         _store(found, name, sealed, "manifest")
 
 
-def _need_dimensions(found: Collected) -> None:
-    """Report missing dimensions: the check by MeterUsage asks AWS about each."""
-    if found.values.get("entitlement_check") is not EntitlementCheck.METER_USAGE or found.values.get("dimensions"):
-        return
-    setting = BY_NAME["dimensions"]
-    if not any(setting.variable in problem.setting or setting.name in problem.setting for problem in found.problems):
-        fault = "is missing: entitlement_check meter_usage asks AWS about each dimension."
-        found.problems.append(Problem(setting=setting.variable, fault=fault, example=setting.example))
+def _complete(found: Collected) -> None:
+    """Report what the check needs, and add the dimensions that licenses draw down."""
+    found.problems += list(requirements.problems(found.values, found.origins, found.problems))
+    if requirements.is_contract(found.values):
+        found.values["dimensions"] = requirements.with_drawdowns(found.values)
 
 
 def _outside_key(found: Collected, given: Mapping[str, RawValue]) -> PublicKey | None:

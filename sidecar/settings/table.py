@@ -10,13 +10,12 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sidecar.settings import addresses, dimensions, parsers, socket_access
+from sidecar.settings import addresses, dimensions, licenses, parsers, socket_access
 from sidecar.settings.choices import (
     EntitlementCheck,
     LogLevel,
@@ -25,59 +24,11 @@ from sidecar.settings.choices import (
     OnFirstMeterDenied,
     OnLedgerUnusable,
     OnMeteringOverdue,
+    OnSeatLost,
 )
+from sidecar.settings.setting import PREFIX, Kind, Setting
 
-PREFIX: Final = "SIDECAR_"
-
-
-class Kind(Enum):
-    """The JSON type of a value in a file."""
-
-    STRING = "string"
-    INTEGER = "integer"
-    DIMENSIONS = "dimensions"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One setting an operator or a seller can give."""
-
-    name: str
-    meaning: str
-    example: str
-    parse: Callable[[object], object]
-    default: str | None = None
-    """As an operator would write it; None where there is none."""
-    default_text: str = ""
-    """The default as the documentation prints it, where the value alone is not clear."""
-    kind: Kind = Kind.STRING
-    choices: type[Enum] | None = None
-    bounds: tuple[int, int] | None = None
-    secret: bool = False
-    """Shown as a fingerprint only."""
-
-    @property
-    def variable(self) -> str:
-        """Return the environment variable."""
-        return PREFIX + self.name.upper()
-
-    @property
-    def flag(self) -> str:
-        """Return the command-line flag."""
-        return "--" + self.name.replace("_", "-")
-
-    def schema(self) -> dict[str, object]:
-        """Return the JSON Schema of a value in a file."""
-        shape: dict[str, object] = {"description": self.meaning}
-        if self.kind is Kind.INTEGER and self.bounds:
-            shape |= {"type": "integer", "minimum": self.bounds[0], "maximum": self.bounds[1]}
-        elif self.kind is Kind.DIMENSIONS:
-            shape |= dimensions.schema()
-        elif self.choices:
-            shape |= {"type": "string", "enum": [str(member.value) for member in self.choices]}
-        else:
-            shape |= {"type": "string", "minLength": 1}
-        return shape
+__all__ = ["BY_NAME", "CONFIG_VARIABLE", "MANIFEST_PATH", "PREFIX", "SETTINGS", "Kind", "PublicKey", "Setting"]
 
 
 def _seconds(name: str, meaning: str, default: int, low: int = 0) -> Setting:
@@ -98,14 +49,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         meaning="AWS Marketplace product code, as shown on the listing; one of the manifest's where there"
         " is a manifest",
         example="8f7k2m1q9w3e5r7t0y2u4i6o8",
-        default_text="required, unless the manifest has one product",
+        default_text="required, unless the manifest has one product; with `checkout_license` only for dimensions that"
+        " no license draws down",
         parse=parsers.product_code,
     ),
     Setting(
         name="public_key",
         meaning="AWS Marketplace public key of the product: PEM, or base64 of PEM",
         example="LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K…",
-        default_text="this or `public_key_file` is required",
+        default_text="this or `public_key_file` is required for `register_usage`",
         parse=parsers.public_key,
         secret=True,
     ),
@@ -113,7 +65,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         name="public_key_file",
         meaning="file that holds that key",
         example="/etc/entitlement-sidecar/public-key.pem",
-        default_text="this or `public_key` is required",
+        default_text="this or `public_key` is required for `register_usage`",
         parse=parsers.absolute_path,
     ),
     Setting(
@@ -128,7 +80,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         name="entitlement_check",
         meaning="how AWS is asked: `register_usage` (products priced by the hour or the month), `meter_usage`"
-        " (products priced by custom dimensions: a dry run of each at start)",
+        " (products priced by custom dimensions: a dry run of each at start), `checkout_license` (products sold by"
+        " contract: AWS License Manager)",
         example="register_usage",
         default=EntitlementCheck.REGISTER_USAGE.value,
         parse=parsers.choice(EntitlementCheck),
@@ -142,6 +95,31 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default_text="none: nothing is metered",
         parse=dimensions.read_dimensions,
         kind=Kind.DIMENSIONS,
+    ),
+    Setting(
+        name="product_sku",
+        meaning="with `checkout_license`: product ID of the listing (`prod-…` or a UUID), not its product code",
+        example="prod-4kq7example2x",
+        default_text="required for `checkout_license`",
+        parse=licenses.product_sku,
+    ),
+    Setting(
+        name="licenses",
+        meaning="with `checkout_license`: what the contract must hold, as a list of `{name, unit, value, take, any_of,"
+        " dimension}` in JSON or YAML. `take`: `check` (checked in at once), `seat` (held while the workload lives),"
+        " `drawdown` (the use of a dimension is drawn from the license)",
+        example='[{"name": "pro", "take": "check"}]',
+        default_text="required for `checkout_license`",
+        parse=licenses.read_licenses,
+        kind=Kind.LICENSES,
+    ),
+    Setting(
+        name="on_seat_lost",
+        meaning="when a held seat ran out and could not be taken again: `hold` the gate open, or `shut` it",
+        example="shut",
+        default=OnSeatLost.HOLD.value,
+        parse=parsers.choice(OnSeatLost),
+        choices=OnSeatLost,
     ),
     Setting(
         name="state_dir",

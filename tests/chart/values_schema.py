@@ -29,6 +29,8 @@ NOT_IN_CONFIG = {
     "public_key_file": "the manifest",
     "public_key_version": "the manifest",
     "entitlement_check": "the manifest",
+    "product_sku": "the manifest",
+    "licenses": "the manifest",
     "dimensions": "dimensions",
     "endpoint_url": "tests alone",
     "clock_url": "tests alone",

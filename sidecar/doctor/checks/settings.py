@@ -36,4 +36,4 @@ def _sources(settings: Settings) -> str:
     """Return the product, how it is checked, and how many settings each source gave."""
     counts = Counter(origin for origin in settings.origins.values() if origin != "default")
     given = ", ".join(f"{count} from {origin}" for origin, count in sorted(counts.items()))
-    return f"product {settings.product_code}, {settings.entitlement_check.value}; {given}"
+    return f"product {settings.product}, {settings.entitlement_check.value}; {given}"

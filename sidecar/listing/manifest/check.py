@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.listing.finding import Checked, Finding
 from sidecar.listing.manifest import rules
 from sidecar.settings import manifest, yaml_file
 from sidecar.settings.manifest import Manifest
-from sidecar.settings.manifest_risks import Risk, of_manifest, of_product
+from sidecar.settings.manifest_risks import Risk, RiskKind, of_manifest, of_product
+
+PLACES: Final = {RiskKind.ENDPOINT_OVERRIDE: "allow_endpoint_override", RiskKind.UNSIGNED: "entitlement_check"}
+"""The key that a risk of the manifest as a whole is about."""
 
 
 def check(name: str) -> Checked:
@@ -40,7 +44,7 @@ def findings(content: bytes, path: Path) -> Iterator[Finding]:
     if problems:
         yield from (_invalid(one, str(path), lines) for one in problems)
         return
-    yield from (_open(one, "allow_endpoint_override", path, lines) for one in of_manifest(found))
+    yield from (_open(one, PLACES.get(one.kind, ""), path, lines) for one in of_manifest(found))
     for at, product in enumerate(found.products):
         yield from (_open(one, f"products[{at}]", path, lines) for one in of_product(product, found))
     names = manifest.open_settings(found)

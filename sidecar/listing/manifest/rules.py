@@ -39,15 +39,27 @@ CHECK_OPEN: Final = Rule(
     aws="AWS strongly recommends that customers cannot alter or override metering. Where the check is open, they may"
     " choose one whose answer AWS does not sign.",
     source=BILLING,
-    fix="Seal entitlement_check: register_usage for hourly and monthly pricing, meter_usage for custom dimensions.",
+    fix="Seal entitlement_check: register_usage for hourly and monthly pricing, meter_usage for custom dimensions,"
+    " checkout_license for contracts.",
 )
 UNSIGNED: Final = Rule(
     id="manifest-unsigned-check",
     severity=Severity.NOTE,
-    title="The check is meter_usage, and AWS signs no answer to it",
-    aws="The answer of MeterUsage has no signature; that of RegisterUsage has one.",
+    title="The check is meter_usage or checkout_license, and AWS signs no answer to it that can be verified",
+    aws="The answer of MeterUsage has no signature, and there is no public key for that of CheckoutLicense; the answer"
+    " of RegisterUsage is signed with the product's key.",
     source=METER_USAGE,
-    fix="Nothing where the product sells custom dimensions; register_usage for hourly and monthly pricing.",
+    fix="Nothing where the product sells custom dimensions or contracts; register_usage for hourly and monthly"
+    " pricing.",
+)
+LICENSES_OPEN: Final = Rule(
+    id="manifest-licenses-open",
+    severity=Severity.WARNING,
+    title="Product ID and licenses of a product sold by contract are sealed",
+    aws="AWS strongly recommends that customers cannot alter or override metering. Where they are open, a customer may"
+    " ask for another contract, or for less than the workload needs.",
+    source=BILLING,
+    fix="Seal product_sku and licenses: write them into the product, or beside products.",
 )
 DIMENSIONS_OPEN: Final = Rule(
     id="manifest-dimensions-open",
@@ -82,6 +94,7 @@ OF_RISK: Final[Mapping[RiskKind, Rule]] = {
     RiskKind.CHECK_OPEN: CHECK_OPEN,
     RiskKind.UNSIGNED: UNSIGNED,
     RiskKind.DIMENSIONS_OPEN: DIMENSIONS_OPEN,
+    RiskKind.LICENSES_OPEN: LICENSES_OPEN,
     RiskKind.ENDPOINT_OVERRIDE: ENDPOINT_OVERRIDE,
 }
 RULES: Final[tuple[Rule, ...]] = (
@@ -90,6 +103,7 @@ RULES: Final[tuple[Rule, ...]] = (
     CHECK_OPEN,
     UNSIGNED,
     DIMENSIONS_OPEN,
+    LICENSES_OPEN,
     ENDPOINT_OVERRIDE,
     OPEN_SETTINGS,
 )

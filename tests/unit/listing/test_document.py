@@ -52,14 +52,14 @@ def test_the_rest_says_what_was_checked_and_what_was_not() -> None:
             "name": "shop/product.yaml",
             "complete": True,
             "rules_checked": 6,
-            "rules_not_checked": 1,
+            "rules_not_checked": 2,
         },
         {
             "kind": "manifest",
             "name": "/else/where.yaml",
             "complete": False,
             "rules_checked": 1,
-            "rules_not_checked": 6,
+            "rules_not_checked": 7,
         },
     ]
 

@@ -188,7 +188,7 @@ def test_rules_that_were_not_checked_are_notifications() -> None:
     first, second = invocation["toolExecutionNotifications"]
     assert "A tool is not there." in first["message"]["text"]
     assert first["associatedRule"]["id"] == "manifest-check-open"
-    assert "6 rules were not checked" in second["message"]["text"]
+    assert "7 rules were not checked" in second["message"]["text"]
 
 
 @pytest.mark.parametrize(

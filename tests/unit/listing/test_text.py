@@ -32,23 +32,23 @@ def test_rules_that_were_not_checked_for_one_reason_stand_together() -> None:
 
 
 def test_a_target_that_could_not_be_read_says_how_many_rules_are_left() -> None:
-    assert "  not checked  6 other rules: the target could not be read" in text(report())
+    assert "  not checked  7 other rules: the target could not be read" in text(report())
 
 
 def test_the_last_line_has_the_numbers() -> None:
     assert text(report()).splitlines()[-1] == summary(report())
     assert summary(report()) == (
-        "2 errors, 1 warning, 1 note; 7 rules checked, 7 not checked;"
+        "2 errors, 1 warning, 1 note; 7 rules checked, 9 not checked;"
         " ignored: 0 of manifest-key-open, 2 of manifest-unsigned-check"
     )
 
 
 def test_nothing_found_is_said() -> None:
-    target = replace(report().targets[0], findings=[], not_checked=[], rules_checked=7)
+    target = replace(report().targets[0], findings=[], not_checked=[], rules_checked=8)
     assert text(Report(targets=[target])).splitlines() == [
         "manifest shop/product.yaml",
-        "  nothing found by 7 rules",
-        "0 errors, 0 warnings, 0 notes; 7 rules checked, 0 not checked",
+        "  nothing found by 8 rules",
+        "0 errors, 0 warnings, 0 notes; 8 rules checked, 0 not checked",
     ]
 
 

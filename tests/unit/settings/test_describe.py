@@ -110,6 +110,7 @@ def test_the_schemas_have_every_setting_that_their_file_may_have() -> None:
     }
 
 
+SKU = "prod-4kq7example2x"
 KEY = {"version": 1, "key": public_pem()}
 ONE = {"code": "a", "public_keys": [KEY]}
 GOOD: list[dict[str, Any]] = [
@@ -120,6 +121,9 @@ GOOD: list[dict[str, Any]] = [
     {"products": [ONE | {"entitlement_check": "register_usage"}]},
     {"products": [ONE | {"entitlement_check": "meter_usage", "dimensions": ["a", {"name": "b", "scale": "0.5"}]}]},
     {"products": [ONE], "dimensions": "a,b"},
+    {"products": [{"code": "a", "product_sku": SKU, "licenses": [{"name": "pro", "take": "check"}]}]},
+    {"products": [ONE], "licenses": [{"name": "a", "unit": "None", "take": "seat", "any_of": "tier"}]},
+    {"entitlement_check": "checkout_license", "product_sku": SKU},
     {"products": [{"code": "a"}], "public_key": public_pem()},
     {"products": [ONE | {"public_keys": [KEY, KEY | {"version": 2147483647}]}]},
     {"products": [ONE, ONE | {"code": "b"}]},
@@ -131,6 +135,15 @@ GOOD: list[dict[str, Any]] = [
 ]
 BAD: list[dict[str, Any]] = [
     {},
+    {"product_sku": SKU},
+    {"entitlement_check": "checkout_license"},
+    {"entitlement_check": "register_usage", "product_sku": SKU},
+    {"products": [ONE | {"licenses": [{"name": "pro"}]}]},
+    {"products": [ONE | {"licenses": [{"name": "pro", "take": "lease"}]}]},
+    {"products": [ONE | {"licenses": [{"name": "pro", "take": "check", "unit": "Pieces"}]}]},
+    {"products": [ONE | {"licenses": [{"name": "pro", "take": "check", "value": -1}]}]},
+    {"products": [ONE | {"licenses": [{"name": "pro", "take": "check", "value": 1.5}]}]},
+    {"products": [ONE | {"licenses": [{"name": "pro", "take": "check", "note": ""}]}]},
     {"products": []},
     {"products": None},
     {"products": ONE},

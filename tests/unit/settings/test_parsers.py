@@ -22,8 +22,10 @@ from sidecar.settings.choices import (
     OnFirstMeterDenied,
     OnLedgerUnusable,
     OnMeteringOverdue,
+    OnSeatLost,
 )
 from sidecar.settings.dimensions import Dimension
+from sidecar.settings.licenses import License, Take
 from sidecar.settings.table import BY_NAME
 from tests.fakes.keys import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
 from tests.unit.settings.helpers import problem, problems
@@ -58,6 +60,9 @@ GOOD: list[tuple[str, object, object]] = [
     ("endpoint_url", "https://[::1]:1", "https://[::1]:1"),
     ("workload_id", "arn:aws:ecs:us-east-1:1:task/c/1", "arn:aws:ecs:us-east-1:1:task/c/1"),
     ("workload_id", "x" * 512, "x" * 512),
+    ("product_sku", " prod-4kq7example2x ", "prod-4kq7example2x"),
+    ("licenses", "- {name: pro, take: check}", (License(name="pro", take=Take.CHECK),)),
+    ("on_seat_lost", "Shut", OnSeatLost.SHUT),
     ("termination_log", "/dev/termination-log", Path("/dev/termination-log")),
     ("probe_bind", ":8484", (Address(host="::", port=8484),)),
     ("probe_bind", "localhost:0", (Address(host="127.0.0.1", port=0),)),
@@ -105,6 +110,9 @@ BAD: list[tuple[str, object, str]] = [
     ("on_ledger_unusable", "hold", "shut, alert"),
     ("metering_overdue_seconds", 7199, "from 7200"),
     ("on_dispute", "bill", "hold, roll_forward"),
+    ("product_sku", "8f7k2m1q9w3e5r7t0y2u4i6o8", "is not a product ID"),
+    ("licenses", "pro", "is not a list of licenses"),
+    ("on_seat_lost", "exit", "hold, shut"),
     ("clock_url", "emulator", "is not an http:// or https:// URL"),
     ("on_denied", "stop", "hold, exit"),
     ("on_denied", False, "False"),

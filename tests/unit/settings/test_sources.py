@@ -40,9 +40,14 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "on_metering_overdue": ("shut", "not_ready", "alert"),
     "on_ledger_unusable": ("alert", "shut", "alert"),
     "metering_overdue_seconds": ("7201", "7202", "7203"),
+    "on_seat_lost": ("shut", "hold", "shut"),
+    "product_sku": ("prod-flag", "prod-environment", "prod-file"),
+    "licenses": tuple(f'[{{"name": "{name}", "take": "check"}}]' for name in ("flag", "environment", "file")),
     "on_dispute": ("roll_forward", "hold", "roll_forward"),
     "clock_url": ("http://flag", "http://environment", "http://file"),
 }
+CONTRACT = {"product_sku": "prod-other", "licenses": '[{"name": "other", "take": "check"}]'}
+"""What each of the two needs beside itself."""
 KEYS = ("public_key", "public_key_file")
 FILES = ("api_token_file",)
 """Named in every source, but each with content of its own."""
@@ -68,6 +73,9 @@ def test_the_order_is_flag_environment_file_default(tmp_path: Path, name: str) -
     spare = {key: value for key, value in needed().items() if key != setting.variable}
     if name == "clock_url":
         spare["SIDECAR_ENDPOINT_URL"] = "http://emulator"
+    if name in CONTRACT:
+        spare["SIDECAR_ENTITLEMENT_CHECK"] = "checkout_license"
+        spare |= {BY_NAME[other].variable: value for other, value in CONTRACT.items() if other != name}
     number = filed.isdigit() and name != "api_socket_mode"  # octal text
     file = config(tmp_path, **{name: int(filed) if number else filed})
     both = {**spare, **file, setting.variable: variable}

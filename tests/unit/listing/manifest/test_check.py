@@ -37,6 +37,7 @@ BREAKS: Mapping[Rule, str] = {
     rules.CHECK_OPEN: f"products:\n  - code: {CODE}\n",
     rules.UNSIGNED: METERED,
     rules.DIMENSIONS_OPEN: f"products:\n  - code: {CODE}\n    entitlement_check: meter_usage\n",
+    rules.LICENSES_OPEN: "entitlement_check: checkout_license\nproduct_sku: prod-4kq7example2x\n",
     rules.ENDPOINT_OVERRIDE: f"{METERED}allow_endpoint_override: true\n",
 }
 """Rule → a manifest that breaks it. OPEN_SETTINGS holds for each."""
@@ -51,6 +52,12 @@ def checked(tmp_path: Path, text: str) -> Checked:
 @pytest.mark.parametrize("rule", BREAKS, ids=lambda rule: rule.id)
 def test_a_manifest_that_breaks_a_rule_is_found(rule: Rule, tmp_path: Path) -> None:
     assert rule in [one.rule for one in checked(tmp_path, BREAKS[rule]).findings]
+
+
+def test_a_contract_that_seals_its_licenses_is_unsigned_alone(tmp_path: Path) -> None:
+    text = f"{BREAKS[rules.LICENSES_OPEN]}licenses: [{{name: pro, take: check}}]\n"
+    found = checked(tmp_path, text).findings
+    assert [(one.rule, one.line) for one in found] == [(rules.UNSIGNED, 1), (rules.OPEN_SETTINGS, None)]
 
 
 def test_a_manifest_that_seals_everything_has_its_open_settings_alone(sealed: str, tmp_path: Path) -> None:
