@@ -53,6 +53,10 @@ def blueprint(emulated: EmulatorState) -> Blueprint:
         text = reports.daily_usage(emulated.usage_records(), emulated.behaviour.region)
         return Response(text, content_type="text/csv; charset=utf-8")
 
+    @routes.get("/licenses")
+    def licenses() -> ResponseReturnValue:
+        return jsonify(emulated.license_report())
+
     @routes.get("/clock")
     def clock() -> ResponseReturnValue:
         return jsonify(emulated.clock.as_json())

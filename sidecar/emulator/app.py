@@ -4,8 +4,8 @@ Elsewhere: what is answered (`metering_api`, `sts`), how it travels (`transport`
 (`admin`), the HTTP server (`server`).
 
 Invariants:
-- A form-encoded request without X-Amz-Target is for STS, any other for the metering service: both share
-  one port, so that one endpoint override serves a whole IRSA walk.
+- A form-encoded request without X-Amz-Target is for STS, one whose target names License Manager for that, any other
+  for the metering service: they share one port, so that one endpoint override serves a whole IRSA walk.
 - Every call is listed before its answer is sent, so that a client with its answer finds the call in the list.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
@@ -20,6 +21,8 @@ from flask import Flask, Response, request
 
 from sidecar.emulator import admin, transport
 from sidecar.emulator.faults import REPLACING, Fault
+from sidecar.emulator.license_manager import TARGET_PREFIX as LICENSE_MANAGER
+from sidecar.emulator.license_manager import LicenseManager
 from sidecar.emulator.metering_api import MeteringService
 from sidecar.emulator.refusals import Refusal
 from sidecar.emulator.state import EmulatorState
@@ -27,13 +30,15 @@ from sidecar.emulator.sts import SecurityTokenService
 from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
 
 ABOUT = (
-    "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage and two operations\n"
-    "of STS at POST /, everything that can be turned under /_emulator/.\n"
+    "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage, License Manager and two\n"
+    "operations of STS at POST /, everything that can be turned under /_emulator/.\n"
     "It proves nothing, and nothing is billed.\n"
 )
 
 _METERING = MeteringService()
 _STS = SecurityTokenService()
+_BY_TARGET: Mapping[str, Service] = {LICENSE_MANAGER: LicenseManager()}
+"""Prefix of X-Amz-Target → service; any other is the metering service's."""
 
 
 def create_app(emulated: EmulatorState, stopping: threading.Event) -> Flask:
@@ -55,7 +60,7 @@ def create_app(emulated: EmulatorState, stopping: threading.Event) -> Flask:
     @app.post("/")
     def aws() -> Response:
         incoming = _incoming()
-        service: Service = _METERING if _for_metering(incoming) else _STS
+        service = _service(incoming)
         try:
             operation = service.operation(incoming)
         except Refusal as refused:
@@ -123,9 +128,13 @@ def _incoming() -> Incoming:
     )
 
 
-def _for_metering(incoming: Incoming) -> bool:
+def _service(incoming: Incoming) -> Service:
+    """Return the service that a request is for."""
+    target = incoming.headers.get("x-amz-target")
     form = incoming.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    return "x-amz-target" in incoming.headers or not form
+    if target is None and form:
+        return _STS
+    return next((each for prefix, each in _BY_TARGET.items() if (target or "").startswith(prefix)), _METERING)
 
 
 def _response(reply: Reply, incoming: Incoming, emulated: EmulatorState, fault: Fault | None) -> Response:

@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Any, Final, Self
 
 from sidecar.emulator import control_fields as read
+from sidecar.emulator.license_behaviour import LicenseBehaviour
 from sidecar.emulator.refusals import BadCommand
 
 DEFAULT_ACCOUNT: Final = "123456789012"
@@ -104,8 +105,8 @@ class DryRunStatus(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Behaviour:
-    """Every setting. Those about callers hold for each access key that was not defined."""
+class Behaviour(LicenseBehaviour):
+    """Every setting, License Manager's with them. Those about callers hold for each access key that was not defined."""
 
     account: str = DEFAULT_ACCOUNT
     region: str = DEFAULT_REGION

@@ -34,9 +34,9 @@ LAST_WORDS_SECONDS: Final = 1.0
 
 DESCRIPTION: Final = """\
 A local AWS Marketplace. It answers RegisterUsage with tokens that it really signs, MeterUsage with a bill
-to look at, and the STS exchange that an EKS pod needs, so that a sidecar or your own integration can be
-tried without an AWS account. It also plays the bad days: denials, throttling, lost connections, forged
-tokens; and its clock can be set and sped up.
+to look at, License Manager with seats that are counted, and the STS exchange that an EKS pod needs, so that
+a sidecar or your own integration can be tried without an AWS account. It also plays the bad days: denials,
+throttling, lost connections, forged tokens; and its clock can be set and sped up.
 """
 
 EPILOG: Final = """\
@@ -52,17 +52,25 @@ examples:
   an hour goes by in a minute; then look at the bill
     entitlement-sidecar emulator --dimension requests --dimension gigabytes --clock-speed 60
     curl http://127.0.0.1:8486/_emulator/bill
+  a contract with two seats and a pool to draw from; then look at what is out
+    entitlement-sidecar emulator --license '{"sku": "prod-1", "entitlements":
+        [{"name": "seats", "max_count": 2}, {"name": "credits", "max_count": 1000}]}'
+    curl http://127.0.0.1:8486/_emulator/licenses
   every token is signed with a key that is not AWS's
     entitlement-sidecar emulator --fault 'RegisterUsage:wrong_key*forever'
   change your mind while it runs
     curl -X POST http://127.0.0.1:8486/_emulator/unsubscribe
 
 a fault is OPERATION:KIND[=VALUE][*TIMES]
-  OPERATION  RegisterUsage, MeterUsage, AssumeRoleWithWebIdentity, GetCallerIdentity or *
+  OPERATION  RegisterUsage, MeterUsage, AssumeRoleWithWebIdentity, GetCallerIdentity, CheckoutLicense,
+             CheckInLicense, ExtendLicenseConsumption, GetLicense, GetLicenseUsage, ListReceivedLicenses,
+             GetAccessToken or *
   KIND       any AWS error code; drop_before, drop_after, slow, hang, empty_200, html_200, html_503,
              expired_token, clock_skew, missing_record_id; or a forged token: wrong_nonce, wrong_product,
              wrong_version, wrong_key, truncated, missing_signature, no_iat, iat_offset, exp_past, nbf_ahead,
-             version_as_text, claims_pascal, claims_both, claims_contradicting, alg_rs256, alg_hs256, alg_none
+             version_as_text, claims_pascal, claims_both, claims_contradicting, alg_rs256, alg_hs256, alg_none;
+             or a checkout that is no grant: checkout_no_token, checkout_no_entitlements, checkout_less,
+             checkout_other_name, checkout_no_expiration
   VALUE      seconds for slow, clock_skew and iat_offset; for an error code, x-amz-retry-after in ms
   TIMES      a number (1), or forever
 
@@ -104,6 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a dry run of MeterUsage without a subscription is not entitled (it passes)",
     )
+    add("--license", action="append", metavar="JSON|FILE", default=[], help="a license, or a file with some")
     add("--clock-start", metavar="ISO", help="the emulated time at the start, such as 2026-01-31T23:59:00Z (real)")
     add("--clock-speed", type=float, default=1.0, metavar="N", help="emulated seconds in a real one (%(default)s)")
     add("--fault", action="append", metavar="FAULT", default=[], help="trouble to play, in order; see below")
@@ -147,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
     """Return the emulator that the flags describe. Raises BadCommand."""
-    from sidecar.emulator import control_fields, faults, timeline
+    from sidecar.emulator import control_fields, faults, license_control, timeline
     from sidecar.emulator.behaviour import Behaviour
     from sidecar.emulator.refusals import BadCommand
     from sidecar.emulator.server import Emulator
@@ -183,6 +192,9 @@ def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
         timeline=() if args.timeline is None else timeline.load(args.timeline),
         on_event=narrator.say_event,
     )
+    for given in args.license:
+        for each in license_control.load_licenses(given):
+            emulator.define_license(**each)
     for order in args.fault:
         emulator.faults.add(faults.from_text(order, OPERATIONS))
     return emulator

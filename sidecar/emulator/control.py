@@ -14,6 +14,7 @@ from sidecar.emulator import control_fields as read
 from sidecar.emulator.callers import Callers
 from sidecar.emulator.clock import EmulatedClock
 from sidecar.emulator.faults import from_json
+from sidecar.emulator.license_control import LICENSE_VERBS
 from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.state import OPERATIONS, EmulatorState
 
@@ -114,4 +115,5 @@ VERBS: Final[Mapping[str, Verb]] = {
     "rotate": _rotate,
     "expire-keys": _expire_keys,
     "clock": _clock,
+    **LICENSE_VERBS,
 }

@@ -22,6 +22,7 @@ from typing import Final
 
 from sidecar.emulator import control_fields as read
 from sidecar.emulator.behaviour import Algorithm, Behaviour, Claims
+from sidecar.emulator.license_behaviour import CheckoutAnswer
 from sidecar.emulator.refusals import BadCommand, Refusal, refusal
 
 ANY_OPERATION: Final = "*"
@@ -58,6 +59,11 @@ FORGING: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         "version_as_text": {"version_as_text": True},
         **{f"claims_{claims.value}": {"claims": claims.value} for claims in Claims},
         **{f"alg_{each.value.lower()}": {"algorithm": each.value} for each in Algorithm},
+        **{
+            f"checkout_{each.value}": {"license_answer": each.value}
+            for each in CheckoutAnswer
+            if each is not CheckoutAnswer.WHOLE
+        },
     }
 )
 """Faults of a success: the settings of `Behaviour` they change for one call. `iat_offset` takes seconds."""

@@ -15,7 +15,6 @@ Invariants (metering service model 2016-01-14, protocol AWS JSON 1.1):
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
@@ -23,13 +22,12 @@ from typing import Final
 from sidecar.emulator import meter_usage, register_usage, sigv4
 from sidecar.emulator.behaviour import Behaviour, Body
 from sidecar.emulator.callers import Caller
-from sidecar.emulator.refusals import Refusal, access_denied, refusal
+from sidecar.emulator.json_api import CONTENT_TYPE, WEB_PAGE, error, json_object, operation_of, success
+from sidecar.emulator.refusals import Refusal, access_denied
 from sidecar.emulator.state import EmulatorState
-from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, retry_after_header
+from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error
 
 TARGET_PREFIX: Final = "AWSMPMeteringService."
-CONTENT_TYPE: Final = "application/x-amz-json-1.1"
-WEB_PAGE: Final = b"<html><head><title>Gateway</title></head><body>This is not the service.</body></html>"
 
 Operation = Callable[[EmulatorState, Caller, str, Mapping[str, object], Behaviour, datetime], dict[str, object]]
 
@@ -47,11 +45,7 @@ class MeteringService:
     """The metering service of AWS Marketplace, as far as it is built."""
 
     def operation(self, incoming: Incoming) -> str:
-        target = incoming.headers.get("x-amz-target", "")
-        operation = target.removeprefix(TARGET_PREFIX)
-        if not target.startswith(TARGET_PREFIX) or operation not in OPERATIONS:
-            raise refusal("UnknownOperationException", f"Unknown operation: {target or 'no X-Amz-Target'}.")
-        return operation
+        return operation_of(incoming.headers, TARGET_PREFIX, OPERATIONS)
 
     def workload(self, emulated: EmulatorState, incoming: Incoming) -> str | None:
         access_key = sigv4.access_key(incoming.headers)
@@ -64,17 +58,12 @@ class MeteringService:
             raise _not_allowed(caller, operation, incoming.body)
         ordered_error(emulated, operation, conditions)
         members = OPERATIONS[operation](
-            emulated, caller, signed.region, _object(incoming.body), conditions.behaviour, conditions.now
+            emulated, caller, signed.region, json_object(incoming.body), conditions.behaviour, conditions.now
         )
         return _success(members, conditions.behaviour.body)
 
     def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:
-        return Reply(
-            status=refused.status,
-            content_type=CONTENT_TYPE,
-            body=_encoded({"__type": refused.code, "message": refused.message}),
-            headers=retry_after_header(refused),
-        )
+        return error(refused, "message")
 
 
 def _not_allowed(caller: Caller, operation: str, body: bytes) -> Refusal:
@@ -84,7 +73,7 @@ def _not_allowed(caller: Caller, operation: str, body: bytes) -> Refusal:
         workload=caller.workload,
         action=f"aws-marketplace:{operation}",
     )
-    return meter_usage.denied(denial, _object(body)) if operation == meter_usage.OPERATION else denial
+    return meter_usage.denied(denial, json_object(body)) if operation == meter_usage.OPERATION else denial
 
 
 def _success(members: Mapping[str, object], body: Body) -> Reply:
@@ -93,19 +82,4 @@ def _success(members: Mapping[str, object], body: Body) -> Reply:
     if body is Body.HTML:
         return Reply(status=200, content_type="text/html", body=WEB_PAGE)
     kept = {name: value for name, value in members.items() if name != _LEFT_OUT.get(body)}
-    return Reply(status=200, content_type=CONTENT_TYPE, body=_encoded(kept))
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    """Return the request's JSON object. What cannot be read as one is a SerializationException."""
-    try:
-        value = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise refusal("SerializationException", "The request body must be a JSON object.")
-    return value
-
-
-def _encoded(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("utf-8")
+    return success(kept)

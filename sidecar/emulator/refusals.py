@@ -5,7 +5,8 @@ on the wire (`metering_api`, `sts`).
 
 Invariants:
 - Modelled client errors of the metering service are HTTP 400 and InternalServiceErrorException is 500
-  (AWS Marketplace API Reference, "RegisterUsage" and "MeterUsage", Errors).
+  (AWS Marketplace API Reference, "RegisterUsage" and "MeterUsage", Errors). So for License Manager, whose fault is
+  ServerInternalException (its API Reference, "CheckoutLicense", Errors).
 - AWS's pages on common errors give 403 in one edition and 400 in another for AccessDenied,
   ExpiredToken and signature errors. Here they are 400 for the metering service: a client must look at
   the code, not at the status. The three codes below with 403 are documented so for STS.
@@ -27,6 +28,7 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "RequestTimeoutException": 408,
         "InternalFailure": 500,
         "InternalServiceErrorException": 500,
+        "ServerInternalException": 500,
         "ServiceUnavailable": 503,
     }
 )
@@ -42,6 +44,8 @@ MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
         "IdempotencyConflictException": "The ClientToken is being used for multiple requests.",
         "InternalServiceErrorException": "An internal error has occurred. Retry your request.",
         "InvalidIdentityToken": "No OpenIDConnect provider found in your account for this token.",
+        "NoEntitlementsAllowedException": "There are no entitlements found for this license, or the entitlement maximum"
+        " count is reached.",
         "PlatformNotSupportedException": "The platform is not supported: run on Amazon ECS or Amazon EKS.",
         "ThrottlingException": "Rate exceeded",
         "UnrecognizedClientException": "The security token included in the request is invalid.",
@@ -51,18 +55,32 @@ MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class Refusal(Exception):
-    """An AWS error: its code, its text, its HTTP status, and `x-amz-retry-after` in ms."""
+    """An AWS error: its code, its text, its HTTP status, `x-amz-retry-after` in ms, and its shape's other members."""
 
-    def __init__(self, *, code: str, message: str, status: int, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        code: str,
+        message: str,
+        status: int,
+        retry_after: int | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
         self.retry_after = retry_after
+        self.members = dict(members or {})
 
 
 def refusal(
-    code: str, message: str | None = None, *, status: int | None = None, retry_after: int | None = None
+    code: str,
+    message: str | None = None,
+    *,
+    status: int | None = None,
+    retry_after: int | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> Refusal:
     """Return an error by its code, with the usual text and status unless others are given."""
     return Refusal(
@@ -70,6 +88,7 @@ def refusal(
         message=MESSAGES.get(code, f"{code}.") if message is None else message,
         status=STATUS.get(code, 400) if status is None else status,
         retry_after=retry_after,
+        members=members,
     )
 
 

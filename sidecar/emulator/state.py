@@ -19,11 +19,14 @@ from decimal import Decimal
 from typing import Final
 
 from sidecar.clock import Clock, SystemClock, iso
+from sidecar.emulator.access_tokens import REFRESH_DAYS, AccessTokens
 from sidecar.emulator.behaviour import Behaviour
 from sidecar.emulator.callers import Caller, Callers
 from sidecar.emulator.clock import EmulatedClock
 from sidecar.emulator.faults import Fault, FaultQueue, from_json
 from sidecar.emulator.keys import DEFAULT_BITS, SigningKeys
+from sidecar.emulator.license_book import Consumption, LicenseBook
+from sidecar.emulator.licenses import Grant, License, parse_license
 from sidecar.emulator.records import BillLine, UsageRecord, UsageRecords, added, hour_of
 from sidecar.emulator.refusals import BadCommand
 
@@ -32,7 +35,11 @@ CALLS_KEPT: Final = 1000
 DEFAULT_DIMENSION: Final = "requests"
 DIMENSIONS_MAX: Final = 24
 """Of a product (seller guide, `container-metering-meterusage`)."""
-OPERATIONS: Final = ("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity", "GetCallerIdentity")
+OPERATIONS: Final = (
+    *("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity", "GetCallerIdentity"),
+    *("CheckoutLicense", "CheckInLicense", "ExtendLicenseConsumption", "GetLicense", "GetLicenseUsage"),
+    *("ListReceivedLicenses", "GetAccessToken"),
+)
 """What this AWS does; a fault can be ordered for each."""
 
 Event = Mapping[str, object]
@@ -113,6 +120,8 @@ class EmulatorState:
         self.metered: set[Registered] = set()
         """Workloads and products with a MeterUsage that was accepted."""
         self.meter_denied: set[Registered] = set()
+        self.licenses = LicenseBook()
+        self.tokens = AccessTokens()
         self._calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._on_event = on_event
         if subscribed:
@@ -190,6 +199,54 @@ class EmulatorState:
     def expire_keys(self) -> int:
         """End every access key STS has issued so far, and return how many; the next one works."""
         return self.callers.expire_issued(self.clock.real.now())
+
+    def define_license(self, **body: object) -> License:
+        """Make a license, or the next version of the one with that id. Raises BadCommand."""
+        with self.lock:
+            present = self.licenses.license(str(body.get("id")))
+            made = parse_license(body, present, self.behaviour.account, self.clock.now())
+            self.licenses.keep(made)
+            return made
+
+    def grant_license(self, license_id: str, account: str | None = None, grant: Grant | None = None) -> License:
+        """Set what an account (the default one) received of a license; active by default. Raises BadCommand."""
+        with self.lock:
+            return self.licenses.grant(license_id, account or self.behaviour.account, grant or Grant())
+
+    def create_token(self, license_id: str, role: str | None = None, *, days: int = REFRESH_DAYS) -> tuple[str, str]:
+        """Return the id of a new refresh token of a license and, this once, the token. Raises BadCommand."""
+        with self.lock:
+            known = self.licenses.license(license_id)
+            if known is None:
+                raise BadCommand(f"license: there is no {license_id}")
+            return self.tokens.create(known.arn, (role,) if role else (), days, self.clock.real.now())
+
+    def delete_token(self, token_id: str) -> bool:
+        """Forget a refresh token, and return whether it was there."""
+        with self.lock:
+            return self.tokens.delete(token_id)
+
+    def held(self, license_id: str, name: str) -> int:
+        """Return how many seats of an entitlement are out now."""
+        with self.lock:
+            return self.licenses.held(license_id, name, self.clock.now())
+
+    def drawn(self, license_id: str, name: str) -> int:
+        """Return how much of an entitlement was drawn for good."""
+        with self.lock:
+            return self.licenses.drawn(license_id, name)
+
+    def checkouts(self) -> list[Consumption]:
+        """Return every checkout, oldest first."""
+        with self.lock:
+            return self.licenses.checkouts()
+
+    def license_report(self) -> dict[str, object]:
+        """Return licenses with what of them is held and drawn, and every checkout; as JSON."""
+        with self.lock:
+            now = self.clock.now()
+            checkouts = [each.as_json(now) for each in self.licenses.checkouts()]
+            return {"licenses": self.licenses.report(now), "checkouts": checkouts}
 
     def set_clock(self, *, now: datetime | None = None, speed: float | None = None) -> None:
         """Set the emulated clock to an instant, or change its speed, or both. Raises BadCommand."""

@@ -9,7 +9,8 @@ Invariants (AWS STS API Reference, "AssumeRoleWithWebIdentity", "GetCallerIdenti
   permission; the other is unsigned.
 - `Expiration` is now plus DurationSeconds (3600; 900 to 43200).
 - The token may be any text and proves nothing here. One that Kubernetes issued (claim `kubernetes.io`,
-  `pod.uid`) names the pod, and the key belongs to that workload. Any other text is a workload of its own,
+  `pod.uid`) names the pod, and the key belongs to that workload. An access token of License Manager is checked
+  (`access_tokens`), and names its refresh token. Any other text is a workload of its own,
   named after a digest of it: the same token is the same workload.
 - `Expiration` and the expiry of a key are in real time, however the emulated clock was moved: the client
   that holds them counts by its own.
@@ -18,9 +19,7 @@ Invariants (AWS STS API Reference, "AssumeRoleWithWebIdentity", "GetCallerIdenti
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from xml.sax.saxutils import escape
 
 from sidecar.clock import iso
 from sidecar.emulator import sigv4
+from sidecar.emulator.access_tokens import ISSUER, claims_of
 from sidecar.emulator.callers import Caller, IssuedKey
 from sidecar.emulator.refusals import Refusal, refusal
 from sidecar.emulator.state import EmulatorState
@@ -78,6 +78,8 @@ class SecurityTokenService:
         if operation == IDENTITY:
             return _identity(emulated, incoming, conditions)
         form = _form(incoming)
+        with emulated.lock:
+            emulated.tokens.check(form.get("WebIdentityToken", ""), form.get("RoleArn", ""), conditions.real_now)
         key = _issue(form, conditions)
         emulated.callers.issue(key)
         return _xml(200, _result(key, form, incoming.request_id))
@@ -92,14 +94,13 @@ class SecurityTokenService:
 
 def workload_of(token: str) -> str:
     """Return the pod a Kubernetes token names; for any other text, a name made from a digest of it."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        uid = claims[KUBERNETES_CLAIM]["pod"]["uid"]
-    except (IndexError, KeyError, TypeError, ValueError):
-        uid = None
-    if isinstance(uid, str) and uid:
-        return uid
+    claims = claims_of(token)
+    kubernetes = claims.get(KUBERNETES_CLAIM)
+    pod = kubernetes.get("pod") if isinstance(kubernetes, dict) else None
+    uid = pod.get("uid") if isinstance(pod, dict) else None
+    found = claims.get("sub") if claims.get("iss") == f"https://{ISSUER}" else uid
+    if isinstance(found, str) and found:
+        return found
     return "token-" + hashlib.sha256(token.encode("utf-8")).hexdigest()[:12]
 
 

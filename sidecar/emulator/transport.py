@@ -14,7 +14,7 @@ import threading
 from typing import Final
 
 from sidecar.emulator.faults import Fault
-from sidecar.emulator.metering_api import CONTENT_TYPE, WEB_PAGE
+from sidecar.emulator.json_api import CONTENT_TYPE, WEB_PAGE
 from sidecar.emulator.wire import Reply
 
 LOOK_SECONDS: Final = 0.05

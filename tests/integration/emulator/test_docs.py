@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from botocore.session import Session
 
-from sidecar.emulator import cli, metering_api, state, sts
+from sidecar.emulator import access_tokens, cli, license_manager, metering_api, state, sts
 from sidecar.emulator.behaviour import Behaviour, DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters
 from sidecar.emulator.callers import FIELDS
 from sidecar.emulator.control import VERBS
@@ -76,7 +76,8 @@ def test_every_flag_is_documented_and_explained() -> None:
 
 
 def test_every_operation_can_be_given_faults() -> None:
-    assert set(state.OPERATIONS) == {*metering_api.OPERATIONS, sts.OPERATION, sts.IDENTITY}
+    built = {*metering_api.OPERATIONS, *license_manager.OPERATIONS, access_tokens.OPERATION}
+    assert set(state.OPERATIONS) == {*built, sts.OPERATION, sts.IDENTITY}
 
 
 def test_the_forgeries_are_those_of_the_behaviour() -> None:
