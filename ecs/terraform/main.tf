@@ -28,6 +28,13 @@ locals {
     logConfiguration = local.logging
     dependsOn        = [{ containerName = "entitlement-sidecar", condition = "HEALTHY" }]
   }
+
+  actions = var.marketplace_action != "CheckoutLicense" ? ["aws-marketplace:${var.marketplace_action}"] : [
+    "license-manager:CheckoutLicense",
+    "license-manager:CheckInLicense",
+    "license-manager:ExtendLicenseConsumption",
+    "license-manager:GetLicense",
+  ]
 }
 
 data "aws_iam_policy_document" "trust" {
@@ -41,10 +48,10 @@ data "aws_iam_policy_document" "trust" {
   }
 }
 
-# The service knows no resources.
+# Metering knows no resources, and no page names those of a license from AWS Marketplace.
 data "aws_iam_policy_document" "metering" {
   statement {
-    actions   = ["aws-marketplace:${var.marketplace_action}"]
+    actions   = local.actions
     resources = ["*"]
   }
 }

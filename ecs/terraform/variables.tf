@@ -9,7 +9,7 @@ variable "cluster" {
 }
 
 variable "subnets" {
-  description = "Where the tasks run; they need outbound HTTPS to AWS Marketplace metering."
+  description = "Where the tasks run; they need outbound HTTPS to AWS Marketplace metering, or to AWS License Manager for contracts."
   type        = list(string)
 }
 
@@ -29,13 +29,13 @@ variable "sidecar_image" {
 }
 
 variable "marketplace_action" {
-  description = "RegisterUsage for hourly and monthly prices, MeterUsage for custom dimensions."
+  description = "RegisterUsage for hourly and monthly prices, MeterUsage for custom dimensions, CheckoutLicense for contracts."
   type        = string
   default     = "RegisterUsage"
 
   validation {
-    condition     = contains(["RegisterUsage", "MeterUsage"], var.marketplace_action)
-    error_message = "marketplace_action is RegisterUsage or MeterUsage."
+    condition     = contains(["RegisterUsage", "MeterUsage", "CheckoutLicense"], var.marketplace_action)
+    error_message = "marketplace_action is RegisterUsage, MeterUsage or CheckoutLicense."
   }
 }
 

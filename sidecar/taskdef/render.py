@@ -327,5 +327,6 @@ def _note_consequences(work: _Rendering, sidecar: Json, mode: str) -> None:
     work.notes += proxy.notes(work.definition)
     if not work.definition.get("taskRoleArn"):
         work.notes.append(
-            "taskRoleArn is missing: name a role that allows aws-marketplace:RegisterUsage (or MeterUsage)."
+            "taskRoleArn is missing: name a role that allows aws-marketplace:RegisterUsage (or MeterUsage, or"
+            " license-manager:CheckoutLicense)."
         )

@@ -35,7 +35,13 @@ def test_policies_allow_what_they_are_named_for_and_nothing_else() -> None:
             allowed[path.stem] = {actions} if isinstance(actions, str) else set(actions)
             assert (statement["Effect"], statement["Resource"]) == ("Allow", "*")
     register, meter = "aws-marketplace:RegisterUsage", "aws-marketplace:MeterUsage"
-    assert allowed == {"policy-hourly": {register}, "policy-custom": {meter}, "policy-both": {register, meter}}
+    contract = json.loads((ROOT / "ecs" / "iam" / "checkout-license.json").read_text())["Statement"][0]["Action"]
+    assert allowed == {
+        "policy-hourly": {register},
+        "policy-custom": {meter},
+        "policy-both": {register, meter},
+        "policy-contract": set(contract),
+    }
 
 
 def test_the_trust_policy_names_one_account_and_the_audience_of_sts() -> None:

@@ -27,6 +27,7 @@ MADE = made()
 DEFINITIONS = sorted(name for name in MADE if "/" not in name)
 IAM = sorted((DIRECTORY / "iam").glob("*.json"))
 MARKETPLACE = {"register-usage.json": "RegisterUsage", "meter-usage.json": "MeterUsage"}
+LICENSE_MANAGER = ["CheckoutLicense", "CheckInLicense", "ExtendLicenseConsumption", "GetLicense"]
 CLOUDFORMATION = DIRECTORY / "cloudformation.yaml"
 README = DIRECTORY / "README.md"
 
@@ -115,6 +116,14 @@ def test_the_metering_policies_name_operations_that_the_service_has() -> None:
         assert operation in model.operation_names
 
 
+def test_the_contract_policy_names_operations_that_license_manager_has() -> None:
+    model = botocore.session.get_session().get_service_model("license-manager")
+    (statement,) = json.loads((DIRECTORY / "iam" / "checkout-license.json").read_text())["Statement"]
+    actions = [f"license-manager:{operation}" for operation in LICENSE_MANAGER]
+    assert statement == {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    assert set(LICENSE_MANAGER) <= set(model.operation_names)
+
+
 # -- CloudFormation
 
 
@@ -157,8 +166,10 @@ def test_the_stacks_roles_allow_what_the_policy_files_do() -> None:
     assert role["AssumeRolePolicyDocument"] == trust
     (policy,) = role["Policies"]
     (statement,) = policy["PolicyDocument"]["Statement"]
-    assert statement["Action"] == "!Sub aws-marketplace:${MarketplaceAction}"
-    assert set(STACK["Parameters"]["MarketplaceAction"]["AllowedValues"]) == set(MARKETPLACE.values())
+    actions = [f"license-manager:{operation}" for operation in LICENSE_MANAGER]
+    assert statement["Action"] == {"!If": ["ByContract", actions, "!Sub aws-marketplace:${MarketplaceAction}"]}
+    assert STACK["Conditions"]["ByContract"] == {"!Equals": ["!Ref MarketplaceAction", "CheckoutLicense"]}
+    assert STACK["Parameters"]["MarketplaceAction"]["AllowedValues"] == [*MARKETPLACE.values(), "CheckoutLicense"]
 
 
 def test_no_arn_has_a_fixed_partition() -> None:
@@ -197,8 +208,16 @@ def test_moto_registers_a_definition(aws: Any, name: str) -> None:
         assert {key: kept.get(key) for key in given} == given
 
 
-@pytest.mark.parametrize("launch_type", [FARGATE, EC2])
-def test_the_stack_deploys_in_moto(aws: Any, launch_type: str) -> None:
+@pytest.mark.parametrize(
+    ("launch_type", "action", "allowed"),
+    [
+        (FARGATE, "RegisterUsage", "aws-marketplace:RegisterUsage"),
+        (EC2, "MeterUsage", "aws-marketplace:MeterUsage"),
+        (FARGATE, "CheckoutLicense", [f"license-manager:{operation}" for operation in LICENSE_MANAGER]),
+    ],
+    ids=["hours", "dimensions", "contract"],
+)
+def test_the_stack_deploys_in_moto(aws: Any, launch_type: str, action: str, allowed: object) -> None:
     aws.client("ecs").create_cluster(clusterName="shop")
     ec2, stacks = aws.client("ec2"), aws.client("cloudformation")
     given = {
@@ -208,6 +227,7 @@ def test_the_stack_deploys_in_moto(aws: Any, launch_type: str) -> None:
         "ProductImage": "product:1",
         "SidecarImage": "gate:1",
         "LaunchType": launch_type,
+        "MarketplaceAction": action,
     }
     stacks.create_stack(
         StackName="shop",
@@ -223,7 +243,7 @@ def test_the_stack_deploys_in_moto(aws: Any, launch_type: str) -> None:
     role = outputs["TaskRoleArn"].rpartition("/")[2]
     document = aws.client("iam").get_role_policy(RoleName=role, PolicyName="marketplace-metering")["PolicyDocument"]
     document = yaml.safe_load(document) if isinstance(document, str) else document  # moto may print it
-    assert document["Statement"][0]["Action"] == "aws-marketplace:RegisterUsage"
+    assert document["Statement"][0]["Action"] == allowed
     (service,) = aws.client("ecs").list_services(cluster="shop")["serviceArns"]
     assert outputs["ServiceName"] in service
 
@@ -289,7 +309,7 @@ def test_terraform_files_are_hcl_and_every_name_in_them_is_declared() -> None:
         assert hcl2.loads(path.read_text())
         whole += path.read_text()
     assert set(re.findall(r"\bvar\.(\w+)", whole)) == set(re.findall(r'^variable "(\w+)"', whole, re.M))
-    assert set(re.findall(r"\blocal\.(\w+)", whole)) == {"logging", "sidecar", "product"}
+    assert set(re.findall(r"\blocal\.(\w+)", whole)) == {"logging", "sidecar", "product", "actions"}
     declared = set(re.findall(r'^resource "(\w+)" "(\w+)"', whole, re.M))
     assert set(re.findall(r"(?<!data\.)\b(aws_\w+)\.(\w+)", whole)) <= declared
     read_only = set(re.findall(r'^data "(\w+)" "(\w+)"', whole, re.M))
