@@ -30,6 +30,7 @@ LEVELS = {
     "server": 5,
     "listing": 5,
     "injector": 5,
+    "saas": 5,
     "api": 4,
     "ledger": 4,
     "marketplace": 4,
@@ -71,6 +72,9 @@ PACKAGES_OF = {
     "markupsafe": {"api"},
     "gunicorn": {"server"},
     "yaml": {"settings", "emulator", "listing"},
+    "sqlalchemy": {"saas"},
+    "alembic": {"saas"},
+    "psycopg": {"saas"},
 }
 """Third-party package (and sqlite3) → the packages that may import it."""
 

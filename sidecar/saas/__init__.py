@@ -1,0 +1,1 @@
+"""Meter the customers of a SaaS product, which runs in the seller's account."""
