@@ -39,7 +39,7 @@ ASYNCHRONOUS_NEEDS: Final = (
 )  # fmt: skip
 """Distributions that only the asynchronous half needs."""
 REQUIRED: Final = re.compile(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", re.MULTILINE)
-EMULATOR: Final = ("sidecar/emulator", "sidecar/cli/demo.py")
+EMULATOR: Final = ("sidecar/emulator", "sidecar/cli/demo")
 INSTALLERS: Final = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "ensurepip")
 PYTHON_ROOTS: Final = ("usr/lib", "usr/local/lib")
 

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sidecar.cli import demo
+from sidecar.cli.demo import environment as demo
+from sidecar.cli.demo import hourly
 
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "demo.svg"
 STALE = "run: python docs/demo/record.py"
@@ -43,7 +44,7 @@ def lines(svg: str) -> list[str]:
 
 
 def test_it_shows_each_heading_that_the_demo_prints_in_order(lines: list[str]) -> None:
-    headings = [*demo.HEADINGS, demo.CLOSING]
+    headings = [*hourly.HEADINGS, demo.CLOSING]
     assert [line for line in lines if re.match(r"Act |Done", line)] == headings, STALE
 
 

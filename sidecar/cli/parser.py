@@ -168,6 +168,7 @@ def has_emulator() -> bool:
 
 
 def _add_emulator(commands: Commands) -> None:
+    from sidecar.cli import demo
     from sidecar.emulator import cli as emulator
 
     emulate = commands.add(
@@ -178,12 +179,15 @@ def _add_emulator(commands: Commands) -> None:
         "entitlement-sidecar emulator --port 8486 --product-code my-product",
     )
     emulator.add_arguments(emulate)
-    commands.add(
+    show = commands.add(
         "demo",
         _demo,
         "show emulator, sidecar and a tiny product together; ends by itself",
         "0 when every step had its expected result, 1 otherwise",
-        "entitlement-sidecar demo",
+        "entitlement-sidecar demo --route hourly",
+    )
+    show.add_argument(
+        "--route", choices=tuple(demo.ROUTES), default=next(iter(demo.ROUTES)), help="the pricing (%(default)s)"
     )
 
 
@@ -242,7 +246,7 @@ def _verify(args: argparse.Namespace) -> int:
     return verify(args.token, args.public_key, args.key_version, args.product_code, args.nonce)
 
 
-def _demo(_: argparse.Namespace) -> int:
-    from sidecar.cli.demo import run
+def _demo(args: argparse.Namespace) -> int:
+    from sidecar.cli import demo
 
-    return run()
+    return demo.run(args.route)

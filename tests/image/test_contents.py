@@ -74,7 +74,7 @@ def test_the_search_would_see_them(pattern: re.Pattern[str], name: str) -> None:
     assert pattern.search(name)
 
 
-EMULATOR = re.compile(r"sidecar/(emulator/|cli/demo\.py)")
+EMULATOR = re.compile(r"sidecar/(emulator/|cli/demo/)")
 
 
 def test_the_emulator_and_the_demo_are_not_in_production(image: str) -> None:
@@ -86,7 +86,7 @@ def test_the_emulator_and_the_demo_are_not_in_production(image: str) -> None:
 
 def test_the_image_for_tests_has_them_and_says_so(emulator_image: str) -> None:
     found = {match[0] for name in files(emulator_image) if (match := EMULATOR.search(name))}
-    assert found == {"sidecar/emulator/", "sidecar/cli/demo.py"}
+    assert found == {"sidecar/emulator/", "sidecar/cli/demo/"}
     labels = inspect(emulator_image)["Config"]["Labels"]
     assert labels["io.entitlement-sidecar.purpose"] == "test"
     assert "emulator" in labels["org.opencontainers.image.title"]

@@ -35,11 +35,13 @@ def venv(tmp_path: Path) -> Path:
     for service in prune.SERVICES:
         tree(tmp_path, f"{data}/{service}/1/service-2.json.gz", f"{data}/{service}/1/examples-1.json")
     tree(tmp_path, f"{site}/boto3/session.py", *(f"{site}/boto3/{name}/x.json" for name in prune.RESOURCES))
-    tree(tmp_path, f"{site}/sidecar/emulator/app.py", f"{site}/sidecar/cli/demo.py", f"{site}/sidecar/app/run.py")
+    tree(
+        tmp_path, f"{site}/sidecar/emulator/app.py", f"{site}/sidecar/cli/demo/hourly.py", f"{site}/sidecar/app/run.py"
+    )
     tree(tmp_path, "bin/python3", "bin/flask")
     record = tmp_path / site / "entitlement_sidecar-1.dist-info" / "RECORD"
     record.parent.mkdir()
-    record.write_text("sidecar/cli/demo.py,,\nsidecar/app/run.py,,\n../../../bin/flask,,\n")
+    record.write_text("sidecar/cli/demo/hourly.py,,\nsidecar/app/run.py,,\n../../../bin/flask,,\n")
     (record.parent / "METADATA").write_text("Name: entitlement-sidecar\n")
     return tmp_path
 
@@ -153,8 +155,8 @@ def test_the_emulator_goes_and_the_list_of_files_knows(venv: Path) -> None:
 
 
 def test_an_emulator_that_moved_stops_the_build(venv: Path) -> None:
-    next(venv.rglob("demo.py")).unlink()
-    with pytest.raises(SystemExit, match=r"demo\.py"):
+    shutil.rmtree(next(venv.rglob("cli/demo")))
+    with pytest.raises(SystemExit, match="cli/demo"):
         prune.main("emulator", str(venv))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli import demo
+from sidecar.cli.demo import environment as demo
+from sidecar.cli.demo import hourly
 
 DENIED = "GET /entitled → 403 denied (customer_not_entitled): " + "the hint of a reason " * 9
 ESCAPE = "\033"
@@ -27,7 +28,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, to: io.StringIO, **env: str) -> str
     monkeypatch.setattr("sys.stdout", to)
     with ExitStack() as stack:
         shown = demo.DemoEnvironment(Path("unused"), stack)
-        shown.print_heading(demo.HEADINGS[0])
+        shown.print_heading(hourly.HEADINGS[0])
         shown.show_waiting("waiting for the answer")
         shown.print_step(DENIED)
     return to.getvalue()
@@ -69,5 +70,11 @@ def test_lines_are_as_wide_as_the_terminal_within_limits(
 
 
 def test_the_usage_table_is_aligned_and_has_no_error_column() -> None:
-    table = "HOUR\tQUANTITY\tLAST_ERROR\n2026-11-28T05:00:00Z\t17\t-\n"
-    assert demo._aligned(table) == ["HOUR                  QUANTITY", "2026-11-28T05:00:00Z  17"]
+    table = (
+        "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR\tAWS_QUANTITY\n"
+        "2026-11-28T05:00:00Z\trequests\tsettled\t17\tid-1\t-\t-\n"
+    )
+    assert hourly._aligned(table) == [
+        "HOUR                  DIMENSION  STATE    QUANTITY  RECORD_ID",
+        "2026-11-28T05:00:00Z  requests   settled  17        id-1",
+    ]

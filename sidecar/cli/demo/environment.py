@@ -1,15 +1,8 @@
-"""Run emulator, sidecar and a tiny product in one terminal, and end by itself.
+"""Hold what every route of the demo needs: its directory, its terminal, its processes, and the emulator's controls.
 
-Three parts, each with real processes, real HTTP and real signatures:
-
-1. A customer who subscribed: AWS is slow at first, the gate is pending, then open, and only then does
-   the product start.
-2. The product reports what it used; an hour goes by in seconds on the emulator's clock; AWS bills it once, and
-   the ledger shows the same hour with AWS's metering record id.
-3. The same customer, unsubscribed, starts another pod: denied, and the product never starts.
+Elsewhere: the routes, a module each (`demo`).
 
 Invariants:
-- The demo checks each step, and fails where one has another result.
 - Nothing of the surrounding AWS or sidecar configuration is used, and nothing is left behind.
 - A terminal gets colours (unless NO_COLOR is set) and a counter while the demo waits; a pipe gets plain lines.
 """
@@ -22,11 +15,9 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 import uuid
@@ -37,19 +28,12 @@ from typing import Any, Final
 
 from sidecar.cli import local_client
 from sidecar.clock import SystemClock
-from sidecar.errors import Exit
 
 PRODUCT_CODE: Final = "demo-product"
-DIMENSION: Final = "requests"
 PRODUCT: Final = "print('the product says: hello, I am running', flush=True)"
 STARTED: Final = "the product says: hello"
 TIMEOUT_SECONDS: Final = 30
 ROLE: Final = "arn:aws:iam::123456789012:role/demo"
-HEADINGS: Final = (
-    "Act 1 of 3: the customer has subscribed; AWS throttles the first three calls",
-    "Act 2 of 3: the product reports usage; an hour passes in three seconds; AWS bills it once",
-    "Act 3 of 3: the customer unsubscribes; another pod of the same product starts",
-)
 CLOSING: Final = "Done: the processes, the HTTP calls and the signatures were real; only AWS was emulated"
 COLUMNS: Final = (60, 100)
 """The least and the greatest width of a line; in between, the terminal's width."""
@@ -74,6 +58,7 @@ class DemoEnvironment:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self._directory, self._stack = directory, stack
         self._began = time.monotonic()
+        self._sidecars: dict[str, subprocess.Popen[bytes]] = {}
         self._terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._colours = self._terminal and not os.environ.get("NO_COLOR")
         self._width = min(max(shutil.get_terminal_size((COLUMNS[1], 24)).columns, COLUMNS[0]), COLUMNS[1])
@@ -107,11 +92,10 @@ class DemoEnvironment:
         sys.stdout.write(("\r\033[K" if self._terminal else "") + text)
         sys.stdout.flush()
 
-    def start_emulator(self) -> Mapping[str, Any]:
+    def start_emulator(self, *flags: str) -> Mapping[str, Any]:
         """Start the emulator of AWS Marketplace and return the JSON line it prints: its URL and public keys."""
         start = SystemClock().now().replace(minute=20, second=0, microsecond=0).isoformat()  # no hour's end is near
-        product = ["--product-code", PRODUCT_CODE, "--dimension", DIMENSION]
-        command = ["emulator", "--port", "0", "--json", *product, "--clock-start", start]
+        command = ["emulator", "--port", "0", "--json", "--product-code", PRODUCT_CODE, "--clock-start", start, *flags]
         process = self._start(command, {}, stdout=subprocess.PIPE, log="emulator.log")
         line = process.stdout.readline() if process.stdout else b""
         try:
@@ -119,15 +103,15 @@ class DemoEnvironment:
         except ValueError as exc:
             raise DemoFailed(f"the emulator did not start; its log: {self._last_lines('emulator.log')}") from exc
 
-    def start_sidecar(self, name: str, aws: Mapping[str, Any]) -> dict[str, str]:
-        """Start the sidecar of pod `name` and return the environment that its product shares."""
+    def start_sidecar(self, name: str, aws: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, str]:
+        """Start the sidecar of pod `name` and return the environment that its product shares.
+
+        `settings`: those of the route, beside what every sidecar needs here.
+        """
         probe, api = _free_ports(2)
         pod = str(uuid.uuid4())
         env = {
             "SIDECAR_PRODUCT_CODE": PRODUCT_CODE,
-            "SIDECAR_PUBLIC_KEY": aws["public_keys"][0]["key"],
-            "SIDECAR_PUBLIC_KEY_VERSION": str(aws["public_keys"][0]["version"]),
-            "SIDECAR_DIMENSIONS": DIMENSION,
             "SIDECAR_ENDPOINT_URL": aws["url"],
             "SIDECAR_CLOCK_URL": aws["url"],
             "SIDECAR_STATE_DIR": str(self._directory / name),
@@ -137,10 +121,16 @@ class DemoEnvironment:
             "AWS_REGION": "us-east-1",
             "AWS_ROLE_ARN": ROLE,
             "AWS_WEB_IDENTITY_TOKEN_FILE": str(self._write_token(name, pod)),
+            **settings,
         }
         (self._directory / name).mkdir()
-        self._start(["run"], env, log=f"{name}.log")
+        self._sidecars[name] = self._start(["run"], env, log=f"{name}.log")
         return env
+
+    def end_sidecar(self, name: str) -> None:
+        """End the sidecar of pod `name` as the kubelet does, and wait for it. Raises DemoFailed where it fails."""
+        self._sidecars[name].terminate()
+        expect(self._sidecars[name].wait(TIMEOUT_SECONDS) == 0, f"the sidecar of {name} did not end well")
 
     def start_product(self, env: Mapping[str, str], log: str) -> subprocess.Popen[bytes]:
         """Start the product behind the gate."""
@@ -150,7 +140,7 @@ class DemoEnvironment:
         """Run another command beside the sidecar and return its output. Raises DemoFailed where it fails."""
         log = f"{command[0]}.log"
         process = self._start(command, env, log)
-        _expect(process.wait(TIMEOUT_SECONDS) == 0, f"{' '.join(command)} ended with {process.returncode}")
+        expect(process.wait(TIMEOUT_SECONDS) == 0, f"{' '.join(command)} ended with {process.returncode}")
         return self.read_log(log)
 
     def read_log(self, log: str) -> str:
@@ -189,92 +179,7 @@ class DemoEnvironment:
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in logs)
 
 
-def run() -> int:
-    """Run the demo. Returns 0 where every step had its expected result."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="entitlement-sidecar-demo-")))
-        demo = DemoEnvironment(directory, stack)
-        try:
-            _run_parts(demo)
-        except DemoFailed as exc:
-            sys.stderr.write(f"\nThe demo went wrong: {exc}\n{demo.log_tails()}\n")
-            return Exit.FAILED
-    return Exit.OK
-
-
-def _run_parts(demo: DemoEnvironment) -> None:
-    demo.print_step("starting an emulator of AWS Marketplace")
-    aws = demo.start_emulator()
-    demo.print_step(f"the emulator listens on {aws['url']} and signs its answers with its own RSA key")
-    _control(aws["url"], "faults", {"operation": "RegisterUsage", "kind": "ThrottlingException", "times": 3})
-    demo.print_heading(HEADINGS[0])
-    demo.print_step("starting the sidecar, and the product with it: entitlement-sidecar exec -- product")
-    env = demo.start_sidecar("first-pod", aws)
-    product = demo.start_product(env, "first-product.log")
-    shown = _watch(demo, env, until="entitled")
-    _expect(shown[0] == "pending" and shown[-1] == "entitled", f"the gate showed {shown}")
-    _expect(product.wait(TIMEOUT_SECONDS) == 0, f"the product ended with {product.returncode}")
-    _expect(STARTED in demo.read_log("first-product.log"), "the product did not start")
-    demo.print_step(
-        "the gate is open, so exec starts the product: " + demo.read_log("first-product.log").splitlines()[-1]
-    )
-    demo.print_heading(HEADINGS[1])
-    _meter(demo, aws["url"], env)
-    demo.print_heading(HEADINGS[2])
-    _control(aws["url"], "unsubscribe", {})
-    demo.print_step("starting a second sidecar, and a second product with it")
-    env = demo.start_sidecar("second-pod", aws)
-    product = demo.start_product(env, "second-product.log")
-    shown = _watch(demo, env, until="denied")
-    _expect(shown[-1] == "denied", f"the gate showed {shown}")
-    _expect(product.wait(TIMEOUT_SECONDS) == Exit.DENIED, f"exec ended with {product.returncode}, not 77")
-    _expect(STARTED not in demo.read_log("second-product.log"), "the product started without an entitlement")
-    demo.print_step("exec ended with exit code 77; the product was never started")
-    demo.print_heading(CLOSING)
-
-
-def _meter(demo: DemoEnvironment, url: str, env: Mapping[str, str]) -> None:
-    """Report usage, let an hour pass, and compare AWS's bill with the ledger."""
-    for quantity in ("12", "5"):
-        printed = demo.run_command(env, "report", DIMENSION, quantity).strip()
-        demo.print_step(f"entitlement-sidecar report {DIMENSION} {quantity} → {printed}")
-    demo.print_step("the emulator's clock runs 1,200 times as fast until the hour has ended and is billed")
-    _control(url, "clock", {"speed": 1200})
-    lines = _billed(demo, url)
-    _control(url, "clock", {"speed": 1})
-    (hour,) = lines[0]["hours"]
-    demo.print_step(f"AWS's bill: {hour['quantity']} {DIMENSION}, metering record id {hour['record_id']}")
-    _expect(hour["quantity"] == "17", f"AWS billed {hour['quantity']}, not 17")
-    table = demo.run_command(env, "usage")
-    demo.print_step("entitlement-sidecar usage → the sidecar's own ledger has the same hour and id:")
-    for line in _aligned(table):
-        demo.print_step(line)
-    _expect(hour["record_id"] in table, "the ledger does not show AWS's metering record id")
-
-
-def _aligned(table: str) -> list[str]:
-    """Return the lines of `usage` with aligned columns, without the last one, which is for errors."""
-    rows = [line.split("\t")[:-1] for line in table.splitlines()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def _billed(demo: DemoEnvironment, url: str) -> list[dict[str, Any]]:
-    """Wait for the emulator's bill and return its lines."""
-    host, _, port = url.rpartition("//")[2].rpartition(":")
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        _, found = local_client.get_json([(host, int(port))], "GET /_emulator/bill")
-        lines: Any = found["lines"]
-        if lines:
-            return list(lines)
-        demo.show_waiting("waiting for the hour to end, and for the sidecar to send it to AWS")
-        time.sleep(0.1)
-    raise DemoFailed(f"AWS received no record of the hour within {TIMEOUT_SECONDS} s")
-
-
-def _watch(demo: DemoEnvironment, env: Mapping[str, str], until: str) -> list[str]:
+def watch(demo: DemoEnvironment, env: Mapping[str, str], until: str) -> list[str]:
     """Print each new state of the gate until it shows `until`, and return the states in order."""
     port = int(env["SIDECAR_PROBE_BIND"].rpartition(":")[2])
     shown: list[str] = []
@@ -297,7 +202,13 @@ def _watch(demo: DemoEnvironment, env: Mapping[str, str], until: str) -> list[st
     raise DemoFailed(f"the gate did not show {until} in {TIMEOUT_SECONDS} s, but {shown}")
 
 
-def _control(url: str, verb: str, body: Mapping[str, object]) -> None:
+def ask(url: str, path: str) -> Any:
+    """Return what the emulator shows at `path`."""
+    host, _, port = url.rpartition("//")[2].rpartition(":")
+    return local_client.get_json([(host, int(port))], f"GET {path}")[1]
+
+
+def control(url: str, verb: str, body: Mapping[str, object]) -> None:
     """Send the emulator a control command."""
     connection = http.client.HTTPConnection(url.rpartition("//")[2], timeout=5)
     headers = {"Content-Type": "application/json"}
@@ -305,10 +216,10 @@ def _control(url: str, verb: str, body: Mapping[str, object]) -> None:
     response = connection.getresponse()
     text = response.read().decode(errors="replace")
     connection.close()
-    _expect(response.status < 300, f"the emulator refused {verb}: {text}")
+    expect(response.status < 300, f"the emulator refused {verb}: {text}")
 
 
-def _expect(holds: bool, otherwise: str) -> None:
+def expect(holds: bool, otherwise: str) -> None:
     if not holds:
         raise DemoFailed(otherwise)
 
