@@ -222,8 +222,8 @@ class BillingLoop:
 
     def _wait_for_pass(self) -> bool:
         """Wait for the next pass, or until the lock of a ledger in use is free; False when it is time to stop."""
-        left, found = self._pause_seconds(), self.ledger
-        look = LOOK_SECONDS if found and found.others_in_use else left
+        left, found = self._pause_seconds(), self.ledger.neighbours if self.ledger else None
+        look = LOOK_SECONDS if found and found.in_use else left
         while self._nothing_to_do(min(left, look)) and left > look and not (found and self.monitor.watch(found.freed)):
             left -= look
         return self._stop_at is None

@@ -29,12 +29,12 @@ class Maintenance:
 
     def begin(self, ledger: Ledger, workload: str, now: datetime) -> None:
         """Do what the first push has to wait for. Raises LedgerError."""
-        self._adopt(workload, lambda: ledger.adopt_recent(now), only_some=True)
+        self._adopt(workload, lambda: ledger.neighbours.adopt_recent(now), only_some=True)
 
     def run(self, ledger: Ledger, workload: str, now: datetime) -> None:
         """Do what is to be done, where the last time is long enough ago. Raises LedgerError."""
         if self._ran_at is not None and abs(now - self._ran_at) < INTERVAL:
-            if freed := ledger.freed():
+            if freed := ledger.neighbours.freed():
                 self._adopt(workload, lambda: ledger.adopt(now, freed), only_some=True)
             return
         self._ran_at = now

@@ -36,10 +36,10 @@ from sidecar.ledger.amounts import (
     delete_buckets,
     dimensions_known,
     hours_of,
-    read_amount,
     record_shares,
     shares_of,
 )
+from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, decoding
 from sidecar.ledger.handover import Take, Transfer, freeze_amounts
 from sidecar.ledger.opening import Owner, open_known, transaction

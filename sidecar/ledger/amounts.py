@@ -15,11 +15,12 @@ from decimal import Decimal
 from typing import Final
 
 from sidecar.ledger.bounds import TAG_SETS_MAX
+from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import corrupt, decoding
 from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
-from sidecar.metering.quantities import DIGITS, ZERO, Micros, exact_product, exact_sum, micros_to_decimal, plain
+from sidecar.metering.quantities import ZERO, Micros, exact_product, exact_sum, micros_to_decimal, plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Bucket, roll_up
 from sidecar.settings.dimensions import Aggregation, Dimension
@@ -27,6 +28,10 @@ from sidecar.settings.dimensions import Aggregation, Dimension
 Share = tuple[Tags, Decimal]
 ACCEPTED_SINCE: Final = 4
 """The version of the schema that has the table `accepted_aws`."""
+READINGS_SINCE: Final = 5
+"""The version of the schema that has the table `reading`."""
+CHECKS: Final = {0: "rows_changed", ACCEPTED_SINCE: "rows_changed_since_4", READINGS_SINCE: "rows_changed_since_5"}
+"""Version of the schema → the statement that compares rows it brought."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -68,23 +73,15 @@ class Totals:
         connection.execute(sql("lifetime_save"), values)
 
 
-def check_rows(connection: sqlite3.Connection, version: int = ACCEPTED_SINCE) -> None:
+def check_rows(connection: sqlite3.Connection, version: int = READINGS_SINCE) -> None:
     """Compare every row that is billed from with what was written, in the schema `version`.
 
     Raises sqlite3.DatabaseError.
     """
-    for name in ("rows_changed", *(["rows_changed_since_4"] if version >= ACCEPTED_SINCE else ())):
+    for name in (name for since, name in CHECKS.items() if version >= since):
         changed = connection.execute(sql(name)).fetchone()
         if changed is not None:
             raise corrupt(f"a row of {changed[0]} is not what was written")
-
-
-@decoding()
-def read_amount(text: str) -> Decimal:
-    """Return an amount as it is on disk: plain notation. Raises sqlite3.DatabaseError for anything else."""
-    if not DIGITS.fullmatch(text):
-        raise ValueError(f"{text[:40]} is no amount")
-    return Decimal(text)
 
 
 @decoding()

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from sidecar.ledger.amounts import dimension_of, hours_of, open_amount, read_amount, waiting_of
+from sidecar.ledger.amounts import dimension_of, hours_of, open_amount, waiting_of
+from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import decoding
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sidecar.ledger.amounts import Share, Totals, read_amount, roll
+from sidecar.ledger.amounts import Share, Totals, roll
+from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import LedgerError, decoding
 from sidecar.ledger.opening import ledger_name, transaction
 from sidecar.ledger.pushes import tags_of, tags_text

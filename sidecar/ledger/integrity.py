@@ -16,12 +16,14 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sidecar.ledger import balance, records, unsettled
-from sidecar.ledger.amounts import ACCEPTED_SINCE, check_rows
+from sidecar.ledger.amounts import ACCEPTED_SINCE, READINGS_SINCE, check_rows
 from sidecar.ledger.errors import corrupt
 from sidecar.ledger.statements import sql
 
 CHECKED: Final = ("meta", "bucket", "unique_key", "late", "lifetime", "rolled", "usage_record", "request", "handed")
 """Tables that are checked whole, since they are small."""
+SINCE: Final = {"accepted_aws": ACCEPTED_SINCE, "reading": READINGS_SINCE}
+"""More of them → the version of the schema that brought each."""
 HEADER_BYTES: Final = 100
 HEADER_FIXED: Final[Mapping[tuple[int, int], frozenset[bytes]]] = {
     (16, 18): frozenset([b"\x10\x00"]),  # 4096 bytes a page
@@ -54,7 +56,7 @@ def check(connection: sqlite3.Connection, version: int) -> None:
 
 def _check(connection: sqlite3.Connection, version: int) -> None:
     if version:
-        _check_tables(connection, [*CHECKED, *(["accepted_aws"] if version >= ACCEPTED_SINCE else ())])
+        _check_tables(connection, [*CHECKED, *(table for table, since in SINCE.items() if version >= since)])
     if version >= ROWS_SINCE:
         check_rows(connection, version)
         if connection.execute(sql("meta")).fetchone() is not None:  # else its beginning was cut off: nothing is in it

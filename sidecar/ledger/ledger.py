@@ -27,10 +27,12 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.neighbours import Neighbours
 from sidecar.ledger.opening import OnDoubt, Opened, Owner
 from sidecar.ledger.pushes import PushRequest, PushResult
+from sidecar.ledger.readings import of_source
 from sidecar.ledger.sealing import MakeRecord, Skipped
 from sidecar.ledger.writer import Counters, Writer
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
+from sidecar.metering.readings import Reading
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, State
 from sidecar.settings.dimensions import Dimension
@@ -122,8 +124,16 @@ class Ledger:
 
         `on_result` is called on the writer's thread: it must be quick and not raise.
         """
+        self.begin_request(PushRequest.of(events, now), now, on_result)
+
+    def begin_request(self, request: PushRequest, now: datetime, on_result: Callable[[PushResult], None]) -> None:
+        """Do the same with a request, which may hold what a source was read to be."""
         self._now = max(self._now, now)
-        self._writer.push(PushRequest.of(events, now), on_result)
+        self._writer.push(request, on_result)
+
+    def readings(self, source: str) -> dict[str, Reading]:
+        """Return what each series of a source was last read to be."""
+        return self._do(of_source, source)
 
     def commit_pending(self) -> None:
         """Have everything that was queued written, all of it together."""
@@ -303,19 +313,6 @@ class Ledger:
     def adopt(self, now: datetime, only: Sequence[Path] | None = None) -> tuple[AdoptionResult, ...]:
         """Take over what may be billed of other workloads' ledgers, or of `only` these, and learn the ids they know."""
         return self.neighbours.adopt(now, only)
-
-    def adopt_recent(self, now: datetime) -> tuple[AdoptionResult, ...]:
-        """Do the same with those that may know ids, before the first push."""
-        return self.neighbours.adopt_recent(now)
-
-    @property
-    def others_in_use(self) -> bool:
-        """Return whether another ledger was in use when `adopt` looked last."""
-        return self.neighbours.in_use
-
-    def freed(self) -> tuple[Path, ...]:
-        """Return the other ledgers that were in use when `adopt` looked last, and are not any more. Quick."""
-        return self.neighbours.freed()
 
     def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction on the writer's thread and wait for the disk."""

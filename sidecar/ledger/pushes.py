@@ -7,6 +7,7 @@ Invariants:
 - A duplicate is one even if its hour was sealed since; only new events need an open hour.
 - The last value is the last to arrive of events that do not say when they happened, whatever the clock says meanwhile;
   one that does say replaces nothing newer.
+- What a source was read to be is written with the events it led to, or neither is.
 - A sum that would leave 64 bits is refused (422); STRICT refuses the row, nothing wraps. So is a tag set or a key above
   what an hour may have (`bounds`).
 
@@ -22,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from sidecar.ledger import seen_ids
+from sidecar.ledger import readings, seen_ids
 from sidecar.ledger.bounds import Bounds, TooMany
 from sidecar.ledger.push_refusals import HOUR, first_beyond, known_ids, sum_out_of_range
 from sidecar.ledger.seen_ids import GENERATION_SECONDS, ID
@@ -31,6 +32,7 @@ from sidecar.metering.events import PushAccepted, PushRefused, Tags, UsageEvent,
 from sidecar.metering.hours import Hour
 from sidecar.metering.late_events import hour_for
 from sidecar.metering.quantities import MICROS_PER_UNIT
+from sidecar.metering.readings import Reading
 from sidecar.settings.dimensions import Aggregation
 
 NO_INTEGER: Final = 3091
@@ -60,12 +62,17 @@ class PushRequest(NamedTuple):
     events: tuple[PreparedEvent, ...]
     now: int
     """Epoch seconds."""
+    readings: tuple[readings.Row, ...] = ()
+    """What a source was read to be, kept where the events are counted."""
 
     @classmethod
-    def of(cls, events: Iterable[UsageEvent], now: datetime) -> PushRequest:
-        """Prepare the events of one push that arrived at `now`."""
+    def of(
+        cls, events: Iterable[UsageEvent], now: datetime, source: str = "", read: Iterable[Reading] = ()
+    ) -> PushRequest:
+        """Prepare the events of one push that arrived at `now`, and what `source` was read to be."""
         at = (now - EPOCH) // MICROSECOND
-        return cls(events=tuple(_prepared(event, at) for event in events), now=at // 1_000_000)
+        prepared = tuple(_prepared(event, at) for event in events)
+        return cls(events=prepared, now=at // 1_000_000, readings=readings.rows(source, read))
 
 
 PushResult = PushAccepted | PushRefused
@@ -94,6 +101,7 @@ class PushGroup:
         self.keys: set[tuple[int, str, bytes]] = set()
         self.late: dict[tuple[int, str, int], list[int]] = {}
         self.totals: dict[str, list[int]] = {}
+        self.readings: list[readings.Row] = []
 
     def add(self, request: PushRequest) -> PushResult:
         """Judge one request, and count its events if it is good."""
@@ -121,6 +129,7 @@ class PushGroup:
         self._known |= fresh
         for hour, event in new:
             self._count(hour, event)
+        self.readings += request.readings
         return PushAccepted(accepted=len(new), duplicates=len(request.events) - len(new))
 
     def _hour(self, event: PreparedEvent, index: int) -> int | PushRefused:
@@ -160,6 +169,8 @@ class PushGroup:
 
     def write(self, connection: sqlite3.Connection, counts: Bounds) -> None:
         """Write everything that was counted. Raises TooMany, and sqlite3.IntegrityError where a sum leaves 64 bits."""
+        if self.readings:
+            readings.keep(connection, self.readings)
         if not self.buckets:
             return
         counts.admit(connection, self.buckets, self.keys)

@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from sidecar.ledger.amounts import Totals, dimension_of, open_amount, read_amount, record_shares, roll
+from sidecar.ledger.amounts import Totals, dimension_of, open_amount, record_shares, roll
+from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import decoding
 from sidecar.ledger.sealing import freeze, instant_text, open_from
 from sidecar.ledger.statements import sql

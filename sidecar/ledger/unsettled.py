@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from sidecar.ledger.amounts import buckets_of, dimension_of, hours_of, read_amount, shares_of
+from sidecar.ledger.amounts import buckets_of, dimension_of, hours_of, shares_of
+from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import decoding
 from sidecar.ledger.pushes import tags_of
 from sidecar.ledger.records import in_state

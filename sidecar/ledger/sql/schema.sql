@@ -66,3 +66,7 @@ LIMIT 1;
 -- name: rows_changed_since_4
 -- The same for what the fourth schema brought.
 SELECT 'accepted_aws' FROM accepted_aws WHERE as_read IS NOT as_written LIMIT 1;
+
+-- name: rows_changed_since_5
+-- The same for what the fifth schema brought.
+SELECT 'reading' FROM reading WHERE as_read IS NOT as_written LIMIT 1;

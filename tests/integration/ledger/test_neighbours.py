@@ -48,13 +48,13 @@ def test_what_a_ledger_in_use_keeps_later_is_known_when_it_is_free(story: Story,
     ledger = story.open()
     ledger.adopt(story.now)
     before.push(living, event(id="late", quantity="4"))
-    assert (ledger.others_in_use, ledger.freed()) == (True, ())
+    assert (ledger.neighbours.in_use, ledger.neighbours.freed()) == (True, ())
     before.close()
-    assert ledger.freed() == (before.path,)
-    (found,) = ledger.adopt(story.now, ledger.freed())
+    assert ledger.neighbours.freed() == (before.path,)
+    (found,) = ledger.adopt(story.now, ledger.neighbours.freed())
     assert [one.amount for one in found.amounts] == [4]
     assert story.push(ledger, event(id="late", quantity="4")) == PushAccepted(accepted=0, duplicates=1)
-    assert (ledger.others_in_use, ledger.freed(), accepted(ledger)) == (False, (), Decimal(4))
+    assert (ledger.neighbours.in_use, ledger.neighbours.freed(), accepted(ledger)) == (False, (), Decimal(4))
     assert balanced(ledger)
 
 
@@ -63,10 +63,10 @@ def test_looking_at_locks_takes_none_and_begins_no_ledger(story: Story, before: 
     ledger = story.open()
     ledger.adopt(story.now)
     living.close()
-    assert ledger.freed()
+    assert ledger.neighbours.freed()
     Lock(before.path).release()
     before.path.unlink()
-    assert ledger.freed() == ()
+    assert ledger.neighbours.freed() == ()
     assert not before.path.exists()
 
 
@@ -164,5 +164,5 @@ def test_a_directory_that_cannot_be_read_frees_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr("os.stat", broken)
-        assert ledger.freed() == ()
-    assert ledger.others_in_use
+        assert ledger.neighbours.freed() == ()
+    assert ledger.neighbours.in_use
