@@ -196,6 +196,22 @@ def metering_answers() -> str:
     )
 
 
+def saas_answers() -> str:
+    return page(
+        "SaaS answers",
+        "For the seller who runs `entitlement-sidecar saas`: what AWS's answers mean. Whatever is not here is about the"
+        " call and not about a record or a token: see [metering answers](metering-answers.md).",
+        "## BatchMeterUsage\n\nA refusal that is about one record fails the whole call and bills nothing: the batch is"
+        " halved until that record stands alone. *Said* is the error code, or the status of a record.\n\n"
+        + tables.batch_answers(),
+        "## ResolveCustomer\n\nWhat `POST /v1/customers/resolve` answers.\n\n" + tables.resolve_answers(),
+        see={
+            "metering-answers.md": "Metering answers",
+            "records.md": "Records",
+        },
+    )
+
+
 def push_refusals() -> str:
     return page(
         "Push refusals",
@@ -345,6 +361,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "statuses.md": statuses,
     "records.md": records,
     "metering-answers.md": metering_answers,
+    "saas-answers.md": saas_answers,
     "push-refusals.md": push_refusals,
     "pod-events.md": pod_events,
     "metrics.md": metrics,

@@ -80,6 +80,10 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
 """Field of a hint → what stands for its value."""
 
 OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    "answer_incomplete": (
+        "`POST /v1/customers/resolve`",
+        "AWS's answer names no product code, or no customer. Ask again; if it lasts, look for a proxy in between.",
+    ),
     "asking": ("`/entitled`", "AWS has not answered the first check yet."),
     "registered": ("`/entitled`", "AWS confirmed this workload by `RegisterUsage`, and its answer verified."),
     "dry_run_passed": (

@@ -30,6 +30,8 @@ from sidecar.entitlement.status import Event, Status
 from sidecar.ledger.errors import REASONS as LEDGER_REASONS
 from sidecar.listing.rule import Rule, Severity
 from sidecar.listing.table import OWN_RULES_OF as LISTING_RULES
+from sidecar.marketplace.resolve_customer import ROWS as RESOLVE_ROWS
+from sidecar.metering.batch_dispositions import ROWS as BATCH_ROWS
 from sidecar.metering.decide import LATE, OUTCOME_UNKNOWN
 from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
 from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION
@@ -175,6 +177,24 @@ def _metering_rows() -> Iterator[Sequence[str]]:
     yield f"`{other.reason}`", "any other code", data.DISPOSITIONS[other.disposition.value], cell(other.hint)
     for (reason, hint), then in ((LATE, "expire"), (OUTCOME_UNKNOWN, "reject")):
         yield f"`{reason}`", "no answer: the hour is too old", data.DISPOSITIONS[then], cell(hint)
+
+
+def batch_answers() -> str:
+    return table(("Reason", "Said", "The record is then", "Do this"), _batch_rows())
+
+
+def _batch_rows() -> Iterator[Sequence[str]]:
+    for row in BATCH_ROWS:
+        codes = ", ".join(f"`{code}`" for code in row.codes if code != row.reason) or "-"
+        yield f"`{row.reason}`", codes, data.DISPOSITIONS[row.disposition.value], cell(row.hint)
+
+
+def resolve_answers() -> str:
+    rows = (
+        (str(row.status), f"`{row.reason}`", ", ".join(f"`{code}`" for code in row.codes), cell(row.hint))
+        for row in RESOLVE_ROWS
+    )
+    return table(("HTTP", "Reason", "Said", "Do this"), rows)
 
 
 def push_refusals() -> str:

@@ -7,7 +7,6 @@ Invariants:
 - Credentials are fetched before the call: a failure there has certainly billed nothing, and says nothing of the record.
 - Every exception becomes a value. Where AWS may have billed, the outcome is unknown: a lost answer, or a 200 without a
   metering record id.
-- Of a message only the words that tell a bad clock or certificate are passed on.
 - A dry run passes with the code `DryRunOperation`, whatever its HTTP status, or with a 200 that AWS's JSON protocol
   would give: a captive portal answers 200 too.
 
@@ -27,19 +26,10 @@ from botocore.exceptions import ClientError
 from sidecar.entitlement.answer import AnsweredBy
 from sidecar.entitlement.classify import classify
 from sidecar.marketplace.client import Marketplace
-from sidecar.marketplace.sdk_errors import (
-    CallFailed,
-    call_failed,
-    class_names,
-    code_of,
-    headers_of,
-    message_of,
-    request_id_of,
-    retry_after_of,
-)
-from sidecar.metering import dispositions, outcomes
+from sidecar.marketplace.failed_calls import Failure, no_answer, not_called, refused
+from sidecar.marketplace.sdk_errors import CallFailed, call_failed, code_of, headers_of, request_id_of
+from sidecar.metering import outcomes
 from sidecar.metering.sealed_request import DecimalsUnsupported, SealedRequest
-from sidecar.metering.states import Disposition
 from sidecar.settings import Dimension
 
 OPERATION: Final = "MeterUsage"
@@ -80,7 +70,7 @@ def meter_usage(marketplace: Marketplace, request: SealedRequest) -> Metered:
     try:
         client = marketplace.ready()
     except Exception as exc:  # whatever the SDK raises while it makes its client and fetches credentials
-        return _not_called(exc)
+        return _failed(not_called(exc))
     try:
         wire = request.as_wire(decimal_fields=has_decimals(client))
     except DecimalsUnsupported:
@@ -90,9 +80,9 @@ def meter_usage(marketplace: Marketplace, request: SealedRequest) -> Metered:
     try:
         reply = client.meter_usage(**wire)
     except ClientError as exc:
-        return _refused(exc)
+        return _failed(refused(exc, OPERATION))
     except Exception as exc:  # the outermost edge of the SDK, which raises whatever a strange reply makes it raise
-        return _no_answer(exc)
+        return _failed(no_answer(exc))
     record_id = reply.get("MeteringRecordId")
     if isinstance(record_id, str) and record_id.strip():
         return Metered(outcome=outcomes.Settled(record_id=record_id), request_id=request_id_of(reply))
@@ -147,43 +137,5 @@ def _of_aws(reply: Mapping[str, Any]) -> bool:
     return bool(headers.get("x-amzn-requestid")) and bool(JSON_TYPES.fullmatch(str(headers.get("content-type", ""))))
 
 
-def _refused(exc: ClientError) -> Metered:
-    """Return the failure of a call that AWS refused: MeterUsage itself, or STS while credentials are renewed."""
-    if exc.operation_name != OPERATION:
-        return _not_called(exc)
-    code = code_of(exc)
-    outcome = outcomes.Refused(
-        code=code, message=_qualifying(code, message_of(exc)), retry_after_seconds=retry_after_of(exc)
-    )
-    return Metered(outcome=outcome, request_id=request_id_of(exc.response))
-
-
-def _no_answer(exc: Exception) -> Metered:
-    code = dispositions.known_code(class_names(exc))
-    message = _qualifying(code, str(exc))
-    if dispositions.classify(code, message).definite:
-        return Metered(outcome=outcomes.Refused(code=code, message=message, sent=False), request_id="")
-    return Metered(outcome=outcomes.Unknown(code=code), request_id="")
-
-
-def _not_called(exc: Exception) -> Metered:
-    """Return the outcome of a call that never reached MeterUsage, so that nothing is wrong with the record."""
-    if isinstance(exc, ClientError):
-        code, message = code_of(exc), message_of(exc)
-        request_id, retry_after_seconds = request_id_of(exc.response), retry_after_of(exc)
-    else:
-        code, message = dispositions.known_code(class_names(exc)), str(exc)
-        request_id, retry_after_seconds = "", None
-    message = _qualifying(code, message)
-    if dispositions.classify(code, message).disposition is not Disposition.HOLD:
-        code = "credentials_malformed"
-    outcome = outcomes.Refused(code=code, message=message, retry_after_seconds=retry_after_seconds, sent=False)
-    return Metered(outcome=outcome, request_id=request_id)
-
-
-def _qualifying(code: str, message: str) -> str:
-    """Return the words of a message that decide between two meanings of a code, and nothing else of it."""
-    for qualifier, words in dispositions.QUALIFIERS.items():
-        if f"{code}:{qualifier}" in dispositions.TABLE and (found := words.search(message)):
-            return found[0]
-    return ""
+def _failed(failure: Failure) -> Metered:
+    return Metered(outcome=failure.outcome, request_id=failure.request_id)
