@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -17,10 +21,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session
 
-from sidecar.emulator import Emulator, license_manager
+from sidecar.emulator import Emulator, cli, license_manager
+from sidecar.emulator.keys import SigningKeys
 from sidecar.emulator.license_behaviour import LicenseDates
+from sidecar.emulator.license_control import load_licenses
 from sidecar.emulator.licenses import MARKETPLACE_FINGERPRINT, UNITS, Grant, GrantStatus, GrantType
-from tests.integration.emulator.conftest import ONE_TRY, Aws, code
+from sidecar.emulator.refusals import BadCommand
+from sidecar.emulator.state import EmulatorState
+from tests.integration.emulator.conftest import ONE_TRY, code
 
 SKU = "prod-1"
 ARN = "arn:aws:iam::123456789012:role/app"
@@ -30,6 +38,7 @@ MODEL = Session().get_service_model("license-manager")
 _numbers = count()
 
 
+@cache
 def manager(url: str, *, workload: str = "pod-a", region: str = "us-east-1", **config: Any) -> Any:
     return boto3.client(
         "license-manager",
@@ -71,12 +80,25 @@ def seats(aws: Emulator, most: int = 2, **more: Any) -> None:
     aws.define_license(**{"id": "l-1", "sku": SKU, "entitlements": held, **more})
 
 
+@pytest.fixture(scope="module")
+def server(keys: SigningKeys) -> Iterator[Emulator]:
+    """Started once: its state is what each test makes it."""
+    with Emulator(keys=keys) as running:
+        yield running
+
+
 @pytest.fixture
-def licensed(emulator: Aws) -> Emulator:
+def unlicensed(server: Emulator, keys: SigningKeys) -> Emulator:
+    """An account without a license; the clock stands."""
+    EmulatorState.__init__(server, keys=keys, clock_start=START, clock_speed=0)
+    return server
+
+
+@pytest.fixture
+def licensed(unlicensed: Emulator) -> Emulator:
     """Two seats and a tier; the clock stands."""
-    aws = emulator(clock_start=START, clock_speed=0)
-    seats(aws)
-    return aws
+    seats(unlicensed)
+    return unlicensed
 
 
 def later(aws: Emulator, **time: float) -> None:
@@ -481,7 +503,7 @@ def test_a_caller_without_permission_is_refused_every_operation(
 def test_a_request_that_is_not_signed_for_license_manager_is_refused(
     licensed: Emulator, signer: dict[str, Any], answer: str
 ) -> None:
-    through = manager(licensed.url, **signer)
+    through = manager(licensed.url, workload="pod-signing", **signer)
     if not signer:
         through.meta.events.register("choose-signer.license-manager", lambda **_: "v4")
         through._request_signer._signing_name = "aws-marketplace"
@@ -576,7 +598,7 @@ def test_an_answer_has_the_members_of_the_model_and_no_others(licensed: Emulator
         "GetLicenseUsage": {"LicenseArn": arn},
     }
     seen: list[bytes] = []
-    through = manager(licensed.url)
+    through = manager(licensed.url, workload=f"pod-{operation}")
     through.meta.events.register("before-parse", lambda response_dict, **_: seen.append(response_dict["body"]))
     through._make_api_call(operation, bodies.get(operation, {}))
     shape = MODEL.operation_model(operation).output_shape
@@ -610,7 +632,8 @@ def order(aws: Emulator, verb: str, body: dict[str, Any]) -> tuple[int, Any]:
         return error.code, json.load(error)
 
 
-def test_licenses_are_made_and_reported_over_http(aws: Emulator) -> None:
+def test_licenses_are_made_and_reported_over_http(unlicensed: Emulator) -> None:
+    aws = unlicensed
     made = {"id": "l-9", "sku": SKU, "entitlements": [{"name": "seats", "max_count": 3}]}
     assert order(aws, "licenses", made)[0] == 200
     token = checkout(aws, value="2")["LicenseConsumptionToken"]
@@ -650,11 +673,11 @@ def test_licenses_are_made_and_reported_over_http(aws: Emulator) -> None:
         ("delete-token", {}, "token_id"),
     ],
 )
-def test_a_bad_order_about_licenses_is_told_its_field(aws: Emulator, verb: str, body: Any, field: str) -> None:
-    status, answer = order(aws, verb, body)
+def test_a_bad_order_about_licenses_is_told_its_field(unlicensed: Emulator, verb: str, body: Any, field: str) -> None:
+    status, answer = order(unlicensed, verb, body)
     assert status == 400
     assert answer["error"].startswith(f"{field}: ")
-    assert aws.license_report() == {"licenses": [], "checkouts": []}
+    assert unlicensed.license_report() == {"licenses": [], "checkouts": []}
 
 
 # -- anywhere ----------------------------------------------------------------------------------------
@@ -704,3 +727,29 @@ def test_sts_refuses_an_access_token_that_is_forged_over_or_for_another_role(lic
     assert code(lambda: assume(licensed, access, "arn:aws:iam::123456789012:role/other")) == "AccessDenied"
     over = licensed.tokens.exchange(refresh, datetime.now(UTC) - timedelta(hours=2))
     assert code(lambda: assume(licensed, over)) == "ExpiredTokenException"
+
+
+# -- the flag ----------------------------------------------------------------------------------------
+
+
+def test_a_flag_takes_a_license_as_json_or_a_file_with_several(tmp_path: Path) -> None:
+    one = {"sku": SKU, "entitlements": [{"name": "seats"}]}
+    assert load_licenses(json.dumps(one)) == [one]
+    (tmp_path / "two.yaml").write_text("- {sku: a, entitlements: [{name: x}]}\n- {sku: b, entitlements: [{name: y}]}\n")
+    assert [each["sku"] for each in load_licenses(str(tmp_path / "two.yaml"))] == ["a", "b"]
+
+
+@pytest.mark.parametrize("given", ["{sku: prod-1", "nowhere.yaml", "["])
+def test_a_flag_that_is_no_license_is_refused_with_its_name(given: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(given)
+    for value in (given, str(tmp_path / "bad.yaml")):
+        with pytest.raises(BadCommand, match="--license"):
+            load_licenses(value)
+
+
+def test_an_emulator_with_the_flag_starts_with_the_license() -> None:
+    arguments = argparse.ArgumentParser()
+    cli.add_arguments(arguments)
+    given = json.dumps({"id": "l-7", "sku": SKU, "entitlements": [{"name": "seats"}]})
+    made = cli._emulator(arguments.parse_args(["--license", given, "--key-bits", "1024"]), cli._Narrator(as_json=True))
+    assert made.licenses.license("l-7") is not None
