@@ -29,26 +29,18 @@ from typing import Final
 
 from sidecar.errors import DATA_ERRORS
 from sidecar.ledger import balance, claims, gone_records, handover, live_copy, records, removal, seen_ids, volume
-from sidecar.ledger.amounts import (
-    Totals,
-    amount_of,
-    buckets_of,
-    delete_buckets,
-    dimensions_known,
-    hours_of,
-    record_shares,
-    shares_of,
-)
+from sidecar.ledger.amounts import Totals, buckets_of, delete_buckets, dimensions_known, hours_of
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, decoding
 from sidecar.ledger.handover import Take, Transfer, freeze_amounts
 from sidecar.ledger.opening import Owner, open_known, transaction
-from sidecar.ledger.pushes import tags_of
 from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
+from sidecar.metering.push_group import tags_of
 from sidecar.metering.quantities import exact_sum, exact_sums
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import too_late
+from sidecar.metering.shares import amount_of, record_shares, shares_of
 from sidecar.metering.states import Action, Disposition, State, next_state
 from sidecar.settings.dimensions import Dimension
 

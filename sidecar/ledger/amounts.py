@@ -8,7 +8,7 @@ Invariants:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -17,15 +17,13 @@ from typing import Final
 from sidecar.ledger.bounds import TAG_SETS_MAX
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import corrupt, decoding
-from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.statements import sql
-from sidecar.metering.events import Tags
-from sidecar.metering.quantities import ZERO, Micros, exact_product, exact_sum, micros_to_decimal, plain
-from sidecar.metering.records import UsageRecord
-from sidecar.metering.rollup import Bucket, roll_up
+from sidecar.metering.push_group import tags_of, tags_text
+from sidecar.metering.quantities import Micros, exact_product, micros_to_decimal, plain
+from sidecar.metering.rollup import Bucket
+from sidecar.metering.shares import Share, amount_of
 from sidecar.settings.dimensions import Aggregation, Dimension
 
-Share = tuple[Tags, Decimal]
 ACCEPTED_SINCE: Final = 4
 """The version of the schema that has the table `accepted_aws`."""
 READINGS_SINCE: Final = 5
@@ -140,25 +138,6 @@ def open_amount(connection: sqlite3.Connection, dimension: Dimension, hour: int)
         _, micros = micros_of(connection, dimension.name, hour)
         return exact_product(micros_to_decimal(micros), dimension.scale)
     return amount_of(dimension, buckets_of(connection, dimension.name, hour))
-
-
-def amount_of(dimension: Dimension, buckets: Sequence[Bucket]) -> Decimal:
-    """Return what an hour's usage comes to, scaled and uncut."""
-    owed = roll_up(dimension, buckets, ZERO, ())
-    return exact_sum((owed.quantity, owed.carry))
-
-
-def shares_of(dimension: Dimension, buckets: Sequence[Bucket]) -> list[Share]:
-    """Return what an hour's usage comes to by tag set, scaled and uncut."""
-    if dimension.aggregation is Aggregation.SUM:
-        return [(one.tags, exact_product(micros_to_decimal(one.sum), dimension.scale)) for one in buckets]
-    return [((), amount_of(dimension, buckets))] if buckets else []
-
-
-def record_shares(record: UsageRecord) -> list[Share]:
-    """Return a record's quantity by tag set, as it was frozen in its request."""
-    allocations = record.request.allocations if record.request else ()
-    return [(one.tags, one.quantity) for one in allocations] or [((), record.quantity)]
 
 
 def hours_of(connection: sqlite3.Connection, dimension: str) -> list[int]:

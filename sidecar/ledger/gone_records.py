@@ -20,11 +20,11 @@ from typing import Final, NamedTuple
 
 from sidecar.errors import DATA_ERRORS, DecisionRefused
 from sidecar.ledger import handover, records, volume
-from sidecar.ledger.amounts import record_shares
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
 from sidecar.ledger.opening import OnDoubt, Owner, open_known, transaction
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
+from sidecar.metering.shares import record_shares
 from sidecar.metering.states import Action, IllegalTransition, State, next_state
 
 FOR_A_PERSON: Final = (State.REJECTED, State.DISPUTED)

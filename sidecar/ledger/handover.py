@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sidecar.ledger.amounts import Share, Totals, roll
+from sidecar.ledger.amounts import Totals, roll
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import LedgerError, decoding
 from sidecar.ledger.opening import ledger_name, transaction
-from sidecar.ledger.pushes import tags_of, tags_text
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
+from sidecar.metering.push_group import tags_of, tags_text
 from sidecar.metering.quantities import exact_difference, exact_sum, plain
+from sidecar.metering.shares import Share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

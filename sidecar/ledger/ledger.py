@@ -26,12 +26,13 @@ from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.neighbours import Neighbours
 from sidecar.ledger.opening import OnDoubt, Opened, Owner
-from sidecar.ledger.pushes import PushRequest, PushResult
+from sidecar.ledger.pushes import PushRequest
 from sidecar.ledger.readings import of_source
 from sidecar.ledger.sealing import MakeRecord, Skipped
 from sidecar.ledger.writer import Counters, Writer
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
+from sidecar.metering.push_group import PushResult
 from sidecar.metering.readings import Reading
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, State

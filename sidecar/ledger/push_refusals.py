@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.ledger import bounds, seen_ids
 from sidecar.ledger.bounds import Slot, TooMany
-from sidecar.ledger.seen_ids import ID
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import PushRefused
+from sidecar.metering.push_group import HOUR, ID
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.settings.dimensions import Aggregation
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 SUM_MAX: Final = 2**63 - 1
 """Micros one hour, dimension and tag set can hold: SQLite's integer."""
-HOUR: Final = 3_600_000_000
-"""Microseconds."""
 
 
 def known_ids(connection: sqlite3.Connection, requests: Iterable[PushRequest]) -> dict[bytes, bytes]:

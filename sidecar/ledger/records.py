@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from sidecar.ledger.amounts import Totals, dimension_of, open_amount, record_shares, roll
+from sidecar.ledger.amounts import Totals, dimension_of, open_amount, roll
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import decoding
 from sidecar.ledger.sealing import freeze, instant_text, open_from
@@ -26,6 +26,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain
 from sidecar.metering.records import UsageRecord, accepted_as_billed, rolled_forward, sent_again
 from sidecar.metering.sealed_request import Repair, SealedRequest
+from sidecar.metering.shares import record_shares
 from sidecar.metering.states import Action, IllegalTransition, State, next_state
 
 FINAL: Final = frozenset([State.SETTLED, State.ROLLED_FORWARD])

@@ -26,14 +26,12 @@ from typing import NamedTuple
 from sidecar.errors import DATA_ERRORS
 from sidecar.ledger.amounts import (
     Totals,
-    amount_of,
     buckets_of,
     check_rows,
     delete_buckets,
     dimensions_known,
     hours_of,
     roll,
-    shares_of,
     waiting_of,
 )
 from sidecar.ledger.errors import decoding
@@ -42,6 +40,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import exact_sum, plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed, makes_a_record, roll_up
+from sidecar.metering.shares import amount_of, shares_of
 from sidecar.metering.states import State
 from sidecar.settings.dimensions import Aggregation, Dimension
 

@@ -13,16 +13,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from sidecar.ledger.amounts import buckets_of, dimension_of, hours_of, shares_of
+from sidecar.ledger.amounts import buckets_of, dimension_of, hours_of
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import decoding
-from sidecar.ledger.pushes import tags_of
 from sidecar.ledger.records import in_state
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
 from sidecar.metering.hours import Hour
+from sidecar.metering.push_group import tags_of
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
+from sidecar.metering.shares import shares_of
 from sidecar.metering.states import State
 from sidecar.settings.dimensions import Dimension
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
-from sidecar.ledger.pushes import PushResult
 from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
+from sidecar.metering.push_group import PushResult
 from sidecar.metering.quantities import Micros
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.ledger import bounds
-from sidecar.ledger.pushes import PushResult
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
+from sidecar.metering.push_group import PushResult
 from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balanced, event, held_back, raw_connection
 
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from sidecar.ledger.pushes import PushResult
 from sidecar.metering.events import PushAccepted, PushRefused
+from sidecar.metering.push_group import PushResult
 from sidecar.metering.states import State
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, held_back
 

@@ -6,8 +6,9 @@ import sqlite3
 from decimal import Decimal
 
 from sidecar.ledger.ledger import Ledger
-from sidecar.ledger.pushes import PushRequest, PushResult
+from sidecar.ledger.pushes import PushRequest
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
+from sidecar.metering.push_group import PushResult
 from sidecar.metering.readings import Reading
 from tests.integration.ledger.support import NOON, Story, accepted, event, raw_connection
 

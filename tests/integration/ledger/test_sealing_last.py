@@ -11,8 +11,8 @@ import pytest
 
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
-from sidecar.ledger.pushes import PushResult
 from sidecar.metering.events import PushAccepted, PushRefused
+from sidecar.metering.push_group import PushResult
 from sidecar.metering.records import UsageRecord
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, audit_copy, balanced, event, held_back, make
 

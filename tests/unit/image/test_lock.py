@@ -117,6 +117,11 @@ def names(requirements: Iterable[str]) -> set[str]:
     return {canonicalize_name(Requirement(one).name) for one in requirements}
 
 
-def test_the_tests_install_what_the_extra_kubernetes_installs() -> None:
-    (extra,) = PROJECT["project"]["optional-dependencies"]["kubernetes"]
-    assert extra in PROJECT["dependency-groups"]["test"]
+def test_the_tests_install_what_the_extras_install() -> None:
+    for extra in PROJECT["project"]["optional-dependencies"].values():
+        assert set(extra) <= {one for one in PROJECT["dependency-groups"]["test"] if isinstance(one, str)}
+
+
+def test_the_image_beside_a_product_carries_no_database_driver() -> None:
+    pinned = {one.name for one, _ in entries((ROOT / "requirements.lock").read_text())}
+    assert not names(PROJECT["project"]["optional-dependencies"]["saas"]) & pinned

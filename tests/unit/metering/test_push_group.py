@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sidecar.ledger.pushes import PushGroup, PushRequest, PushResult, tags_of, tags_text
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
+from sidecar.metering.push_group import EPOCH, MICROSECOND, PushGroup, PushResult, prepared, tags_of, tags_text
 from sidecar.metering.quantities import Micros
 from sidecar.settings.dimensions import Aggregation
 
@@ -24,7 +24,8 @@ def event(dimension: str = "sum", micros: int = 1, **more: object) -> UsageEvent
 
 
 def take(into: PushGroup, *events: UsageEvent, now: datetime = NOON) -> PushResult:
-    return into.add(PushRequest.of(events, now))
+    at = (now - EPOCH) // MICROSECOND
+    return into.add_events([prepared(one, at) for one in events])
 
 
 def refused(answer: PushResult) -> tuple[int, str, int | None]:
@@ -65,7 +66,7 @@ def test_a_sealed_hour_is_reported_before_a_conflict() -> None:
 
 def test_a_duplicate_is_one_though_its_hour_was_sealed_since() -> None:
     sent = event("max", id="a", at=NOON)
-    first = PushRequest.of([sent], NOON).events[0].entry
+    first = prepared(sent, (NOON - EPOCH) // MICROSECOND).entry
     assert first is not None
     known = {first[:16]: first[16:]}
     assert take(group(HOUR.next, known), sent) == PushAccepted(accepted=0, duplicates=1)

@@ -1,0 +1,182 @@
+"""Judge a group of pushes in order, and add up what they bring; whatever keeps it writes that.
+
+Invariants:
+- Each request is judged after those before it in the group, as if it were alone: a bad one is refused
+  and leaves no trace; a repeated id counts once, also within a request or a group.
+- An id is known by 128 bits of it and of its content; the same id with other content is a conflict (409).
+- A duplicate is one even if its hour was sealed since; only new events need an open hour.
+- The last value is the last to arrive of events that do not say when they happened, whatever the clock says meanwhile;
+  one that does say replaces nothing newer.
+
+The order of refusals is the contract's: 422 before 409.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from sidecar.metering.events import PushAccepted, PushRefused, Tags, UsageEvent, content_digest, id_digest, key_digest
+from sidecar.metering.hours import Hour
+from sidecar.metering.late_events import hour_for
+from sidecar.settings.dimensions import Aggregation
+
+HOUR: Final = 3_600_000_000
+"""Microseconds."""
+ID: Final = 16
+"""Bytes of an id's digest, with which an entry begins."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class PreparedEvent(NamedTuple):
+    """One event as the writer needs it."""
+
+    dimension: str
+    micros: int
+    at: int
+    """Microseconds since the epoch."""
+    stated: bool
+    """The product said when it happened."""
+    tags: str
+    entry: bytes | None
+    """Digests of id and content; None without an id."""
+    key: bytes | None
+
+
+PushResult = PushAccepted | PushRefused
+
+
+class PushGroup:
+    """What the requests of one transaction add, before it is written."""
+
+    def __init__(
+        self,
+        open_from: int,
+        aggregations: Mapping[str, Aggregation],
+        known: dict[bytes, bytes],
+    ) -> None:
+        """`known`: earlier ids and their contents."""
+        self._open_from = open_from
+        self._aggregations = aggregations
+        self._known = known
+        self.entries: list[bytes] = []
+        self.buckets: dict[tuple[int, str, str], list[int]] = {}
+        self.arrived: set[tuple[int, str, str]] = set()
+        """Buckets of last values with an event that did not say when: theirs replaces what is on disk."""
+        self.keys: set[tuple[int, str, bytes]] = set()
+        self.late: dict[tuple[int, str, int], list[int]] = {}
+        self.totals: dict[str, list[int]] = {}
+
+    def add_events(self, events: Sequence[PreparedEvent]) -> PushResult:
+        """Judge the events of one request, and count them if all are good."""
+        new: list[tuple[int, PreparedEvent]] = []
+        fresh: dict[bytes, bytes] = {}
+        conflict: int | None = None
+        for index, event in enumerate(events):
+            if event.entry is not None:
+                key, content = event.entry[:ID], event.entry[ID:]
+                before = fresh.get(key) or self._known.get(key)
+                if before is not None:
+                    if before != content:
+                        hour = self.hour_of(event, index)
+                        if isinstance(hour, PushRefused):
+                            return hour
+                        conflict = index if conflict is None else conflict
+                    continue
+                fresh[key] = content
+            hour = self.hour_of(event, index)
+            if isinstance(hour, PushRefused):
+                return hour
+            new.append((hour, event))
+        if conflict is not None:
+            return _conflict(conflict)
+        self._known |= fresh
+        for hour, event in new:
+            self._count(hour, event)
+        return PushAccepted(accepted=len(new), duplicates=len(events) - len(new))
+
+    def hour_of(self, event: PreparedEvent, index: int) -> int | PushRefused:
+        """Return the number of the hour that a new event counts in, or why it counts in none."""
+        return hour_in(event, index, self._open_from, self._aggregations[event.dimension])
+
+    def _count(self, hour: int, event: PreparedEvent) -> None:
+        dimension, micros, at, stated, tags, entry, key = event
+        aggregation = self._aggregations[dimension]
+        summed = micros if aggregation is Aggregation.SUM else 0
+        bucket = self.buckets.get((hour, dimension, tags))
+        if bucket is None:
+            self.buckets[hour, dimension, tags] = [1, summed, micros, micros, at]
+        else:
+            bucket[0] += 1
+            bucket[1] += summed
+            if micros > bucket[2]:
+                bucket[2] = micros
+            if not stated or at >= bucket[4]:
+                bucket[3:] = (micros, at)
+        if aggregation is Aggregation.LAST and not stated:
+            self.arrived.add((hour, dimension, tags))
+        if entry is not None:
+            self.entries.append(entry)
+        if key is not None:
+            self.keys.add((hour, dimension, key))
+        origin = at // HOUR
+        if origin < hour:
+            _add(self.late, (hour, dimension, origin), micros)
+        _add(self.totals, dimension, summed)
+
+
+def hour_in(event: PreparedEvent, index: int, open_from: int, aggregation: Aggregation) -> int | PushRefused:
+    """Return the number of the hour that an event counts in, where `open_from` is the first unsealed one's."""
+    hour = event.at // HOUR
+    if hour >= open_from:
+        return hour
+    if not event.stated and aggregation is not Aggregation.SUM:
+        return open_from  # it happens now, whatever a clock that was set back says
+    found = hour_for(Hour.numbered(hour), Hour.numbered(open_from), aggregation, index)
+    return found if isinstance(found, PushRefused) else found.number
+
+
+def _conflict(index: int) -> PushRefused:
+    return PushRefused(
+        status=409,
+        reason="id_conflict",
+        detail=f"Event {index}: id was sent before with other content; an id names one event for ever.",
+        index=index,
+    )
+
+
+def prepared(event: UsageEvent, now: int) -> PreparedEvent:
+    """Return an event that arrived at `now`, in microseconds since the epoch."""
+    return PreparedEvent(
+        event.dimension,
+        event.micros,
+        now if event.at is None else (event.at - EPOCH) // MICROSECOND,
+        event.at is not None,
+        tags_text(event.tags),
+        None if event.id is None else id_digest(event.id) + content_digest(event),
+        None if event.key is None else key_digest(event.key),
+    )
+
+
+@lru_cache(maxsize=1024)
+def tags_text(tags: Tags) -> str:
+    """Return a tag set as it is on disk: one spelling for one set."""
+    return json.dumps(tags, separators=(",", ":"), ensure_ascii=False) if tags else "[]"
+
+
+def tags_of(text: str) -> Tags:
+    """Return the tag set of a text that `tags_text` made."""
+    return tuple((name, value) for name, value in json.loads(text))
+
+
+def _add(totals: dict, key: object, micros: int) -> None:  # type: ignore[type-arg]
+    entry = totals.get(key)
+    if entry is None:
+        totals[key] = [1, micros]
+    else:
+        entry[0] += 1
+        entry[1] += micros
