@@ -54,6 +54,10 @@ ANSWER_CLASSES: Final[Mapping[str, str]] = {
 ASKED: Final[Mapping[str, str]] = {
     "REGISTER_USAGE": "RegisterUsage",
     "METER_USAGE": "MeterUsage",
+    "CHECKOUT_LICENSE": "CheckoutLicense",
+    "CHECK_IN_LICENSE": "CheckInLicense",
+    "EXTEND_LICENSE": "ExtendLicenseConsumption",
+    "GET_LICENSE": "GetLicense",
     "STS": "STS",
     "SDK": "the SDK",
     "TOKEN": "",
@@ -64,6 +68,7 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
     "host": "HOST",
     "metering_host": "METERING HOST",
     "sts_host": "STS HOST",
+    "license": "LICENSE",
     "region": "REGION",
     "role": "ROLE",
     "partition": "PARTITION",

@@ -23,6 +23,7 @@ from sidecar.api.operations.refusals import PUSH as PUSH_STATUSES
 from sidecar.api.operations.refusals import REFUSALS
 from sidecar.cli.parser import build_parser
 from sidecar.doctor.table import CHECKS, Check
+from sidecar.entitlement import license_errors
 from sidecar.entitlement.classify import UNKNOWN as UNKNOWN_REASON
 from sidecar.entitlement.error_table import ROWS as REASON_ROWS
 from sidecar.entitlement.status import TRANSITIONS as STATUS_TRANSITIONS
@@ -137,7 +138,7 @@ def _reason_rows() -> Iterator[Sequence[str]]:
     for row in REASON_ROWS:
         codes = ", ".join(f"`{code}`" for code in row.codes if code != row.reason)
         asked = [data.ASKED[one.name] for one in row.asked]
-        only = f" ({asked[0]})" if len(asked) == 1 else ""
+        only = f" ({', '.join(asked)})" if len(asked) == 1 or row in license_errors.ROWS else ""
         said = f"{codes}{only}" if codes else "the answer does not verify" if "" in asked else "-"
         yield f"`{row.reason}`", said, data.ANSWER_CLASSES[row.answer.name], _hint(row.hint or UNVERIFIED)
     other = UNKNOWN_REASON

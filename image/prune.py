@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-SERVICES: Final = ("meteringmarketplace", "sts")
+SERVICES: Final = ("meteringmarketplace", "license-manager", "sts")
 SHARED: Final = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
 """What the SDK reads for any service; `endpoints.json` only where a client is boto3's: ours makes its table from the
 partitions."""
@@ -45,7 +45,7 @@ PYTHON_ROOTS: Final = ("usr/lib", "usr/local/lib")
 
 
 def sdk(venv: Path) -> list[Path]:
-    """Everything below botocore's data that the two services do not need, and boto3's resources."""
+    """Everything below botocore's data that these services do not need, and boto3's resources."""
     data = _site(venv) / "botocore" / "data"
     kept = {data / name for name in (*SHARED, *SERVICES)}
     resources = [_site(venv) / "boto3" / name for name in RESOURCES]

@@ -1,4 +1,6 @@
-"""Hold the rows of the error table for what AWS answers: RegisterUsage, MeterUsage and STS.
+"""Hold the rows of the error table for what AWS answers: RegisterUsage, MeterUsage, STS, and any of its services.
+
+What License Manager alone answers: `license_errors`.
 
 Sources: AWS Marketplace API Reference, RegisterUsage and MeterUsage, Errors; AWS STS API Reference,
 AssumeRoleWithWebIdentity, Errors; "Common error types"; botocore's service models.
@@ -10,8 +12,14 @@ from typing import Final
 
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy, ErrorRow
 
-AWS: Final = (AnsweredBy.REGISTER_USAGE, AnsweredBy.METER_USAGE, AnsweredBy.STS)
+LICENSES: Final = (
+    AnsweredBy.CHECKOUT_LICENSE,
+    AnsweredBy.CHECK_IN_LICENSE,
+    AnsweredBy.EXTEND_LICENSE,
+    AnsweredBy.GET_LICENSE,
+)
 MARKETPLACE: Final = (AnsweredBy.REGISTER_USAGE, AnsweredBy.METER_USAGE)
+AWS: Final = (*MARKETPLACE, *LICENSES, AnsweredBy.STS)
 REGISTER: Final = (AnsweredBy.REGISTER_USAGE,)
 METER: Final = (AnsweredBy.METER_USAGE,)
 STS: Final = (AnsweredBy.STS,)
@@ -125,7 +133,7 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     # Credentials and signatures, as AWS sees them.
     ErrorRow.of(
         "ExpiredTokenException",
-        MARKETPLACE,
+        (*MARKETPLACE, *LICENSES),
         AnswerClass.CONFIG,
         "credentials_expired",
         "The credentials of {role} have expired and were not renewed. Restart the pod or task; check the node's"
@@ -235,7 +243,14 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     ),
     # Malformed.
     ErrorRow.of(
-        "ValidationException SerializationException UnknownOperationException",
+        "ValidationException",
+        (*MARKETPLACE, AnsweredBy.STS),
+        AnswerClass.DENY,
+        "request_malformed",
+        VENDOR,
+    ),
+    ErrorRow.of(
+        "SerializationException UnknownOperationException",
         AWS,
         AnswerClass.DENY,
         "request_malformed",
@@ -248,7 +263,7 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         "answer_not_from_aws",
         NOT_AWS,
     ),
-    ErrorRow.of("200", METER, AnswerClass.CONFIG, "answer_not_from_aws", NOT_AWS),
+    ErrorRow.of("200", (*METER, *LICENSES), AnswerClass.CONFIG, "answer_not_from_aws", NOT_AWS),
     # AWS is busy or broken.
     ErrorRow.of(
         "ThrottlingException Throttling TooManyRequestsException RequestLimitExceeded 429",

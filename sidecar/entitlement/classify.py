@@ -83,6 +83,7 @@ PLACES: Final[Mapping[str, str]] = {
     "role": "the workload's role",
     "partition": "unknown",
     "code": "an unknown code",
+    "license": "what the settings name",
     "dimension": "one of the dimensions",
     "skew": "",
     "again": "the sidecar asks again by itself, or at once with `entitlement-sidecar recheck`",

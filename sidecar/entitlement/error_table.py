@@ -1,7 +1,7 @@
 """Hold the error table as data: code → class, reason and hint, by who gave the answer.
 
 Invariants:
-- One row per code and operation; a test compares the rows with botocore's service model, so that an error AWS adds
+- One row per code and operation; a test compares the rows with botocore's service models, so that an error AWS adds
   fails the build until it has a row.
 - Hints are for the operator at 3 a.m.: what to change, where. `{host}`, `{metering_host}`, `{sts_host}`, `{region}`,
   `{role}`, `{partition}`, `{dimension}` are filled in with what was really used.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.entitlement import aws_errors, client_errors
+from sidecar.entitlement import aws_errors, client_errors, license_errors
 from sidecar.entitlement.answer import ErrorRow
 
-ROWS: Final[tuple[ErrorRow, ...]] = (*aws_errors.ROWS, *client_errors.ROWS)
+ROWS: Final[tuple[ErrorRow, ...]] = (*aws_errors.ROWS, *license_errors.ROWS, *client_errors.ROWS)

@@ -1,12 +1,13 @@
-"""Call AWS Marketplace metering through the SDK, in one region.
+"""Call AWS Marketplace metering and License Manager through the SDK, in one region.
 
 Invariants:
 - Region, endpoint and timeouts are given, never guessed by the SDK.
 - One attempt per call: the retry loop is ours, and a retried RegisterUsage has a fresh nonce.
-- Only the models of the two services are looked at; the SDK's own walk through all of them costs more than the call.
+- Only the models of three services are looked at; the SDK's own walk through all of them costs more than the call.
 - botocore, not boto3: the resource layer that boto3 adds is not used, and costs each check 13 ms.
 - The service models and endpoint rules are those that botocore ships.
 - What cannot leave this host is refused before it is sent (`request_guard`).
+- License Manager may have to be asked in another region than the workload's: its clients share the credentials.
 - The host that was called is remembered, whatever FIPS, dual-stack or an override made of it.
 
 Sources: AWS SDKs and Tools reference guide; botocore's Config.
@@ -33,14 +34,15 @@ from sidecar.marketplace.credentials import CredentialSource, source
 from sidecar.marketplace.request_guard import guard
 
 SERVICE: Final = "meteringmarketplace"
-SERVICES: Final = (SERVICE, "sts")
+LICENSES: Final = "license-manager"
+SERVICES: Final = (SERVICE, LICENSES, "sts")
 CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 10
 """RegisterUsage answers in well under a second; after ten the path is broken."""
 
 
 class NarrowLoader(Loader):  # type: ignore[misc]
-    """botocore's model loader, for two services of the hundreds it ships.
+    """botocore's model loader, for three services of the hundreds it ships.
 
     It does not walk through all of them, and it makes the table of endpoints from the partitions alone:
     the endpoint itself comes from each service's rule set. A test compares every region's endpoints,
@@ -102,6 +104,7 @@ def _endpoints(partition: Mapping[str, Any]) -> dict[str, Any]:
 
 DRY_CALLS: Final[Mapping[str, Callable[[Any], object]]] = {
     SERVICE: lambda client: client.register_usage(ProductCode="x", PublicKeyVersion=1),
+    LICENSES: lambda client: client.check_in_license(LicenseConsumptionToken="x"),
     "sts": lambda client: client.assume_role_with_web_identity(
         RoleArn="arn:aws:iam::000000000000:role/x", RoleSessionName="xx", WebIdentityToken="xxxx"
     ),
@@ -126,24 +129,33 @@ def _whole(response_dict: Mapping[str, Any], **_: Any) -> None:
 
 @dataclass(kw_only=True)
 class Marketplace:
-    """AWS Marketplace metering in one region, as this workload may call it."""
+    """AWS Marketplace metering or License Manager, as this workload may call it."""
 
     region: str
     endpoint_url: str | None
     env: Mapping[str, str]
+    service: str = SERVICE
+    """The service that is asked, for hints: SERVICE or LICENSES."""
     hosts: dict[str, str] = field(default_factory=dict)
     """Service → host that was called."""
-    _client: Any = None
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
     _session: Any = None
 
     def metering(self) -> Any:
-        """Return the client. Raises what the SDK raises."""
-        if not self.region:
+        """Return the client of metering. Raises what the SDK raises."""
+        return self._client(SERVICE, self.region)
+
+    def licenses(self, region: str = "") -> Any:
+        """Return the client of License Manager in a region, by default the workload's. Raises what the SDK raises."""
+        return self._client(LICENSES, region or self.region)
+
+    def _client(self, service: str, region: str) -> Any:
+        if not region:
             raise NoRegionError()  # with an endpoint given, the SDK would sign for no region
-        if self._client is None:
-            session = self.session()
-            self._client = session.create_client(SERVICE, region_name=self.region, endpoint_url=self.endpoint_url)
-        return self._client
+        if (service, region) not in self._clients:
+            client = self.session().create_client(service, region_name=region, endpoint_url=self.endpoint_url)
+            self._clients[service, region] = client
+        return self._clients[service, region]
 
     def session(self) -> Any:
         """Return the SDK's session, which has the credentials. Raises what the SDK raises."""
@@ -162,16 +174,20 @@ class Marketplace:
         return self._session
 
     def ready(self) -> Any:
-        """Return the client, its credentials fetched where there are any. Raises what the SDK raises."""
+        """Return the client of metering, its credentials fetched where there are any. Raises what the SDK raises."""
         client = self.metering()
-        credentials = self._session.get_credentials()
-        if credentials:
-            credentials.get_frozen_credentials()
+        self.fetch_credentials()
         return client
 
+    def fetch_credentials(self) -> None:
+        """Fetch the credentials where there are any. Raises what the SDK raises."""
+        credentials = self.session().get_credentials()
+        if credentials:
+            credentials.get_frozen_credentials()
+
     def refresh(self) -> None:
-        """Drop client and credentials, so that the next call reads them again."""
-        self._client = self._session = None
+        """Drop clients and credentials, so that the next call reads them again."""
+        self._clients, self._session = {}, None
 
     def credential_source(self) -> CredentialSource:
         """Return where the credentials come from. Resolves them where that is possible; never raises."""
@@ -179,11 +195,11 @@ class Marketplace:
             found = self._session.get_credentials() if self._session else None
         except Exception:  # whatever it is, the call met it too, and was classified
             found = None
-        return source(found.method if found else None, self.env)
+        return source(found.method if found else None, self.env, metering=self.service == SERVICE)
 
     def host(self) -> str:
-        """Return the metering host: the one called, or the one that would be."""
-        return self.hosts.get(SERVICE) or self._would_call(SERVICE)
+        """Return the host of the service that is asked: the one called, or the one that would be."""
+        return self.hosts.get(self.service) or self._would_call(self.service)
 
     def sts_host(self) -> str:
         """Return the STS host: the one called, or the one that would be."""
@@ -230,6 +246,6 @@ class Marketplace:
         return True
 
     def _remember_host(self, request: Any, event_name: str = "", **_: Any) -> None:
-        service = "sts" if ".sts." in f"{event_name}." else SERVICE
+        service = next((one for one in (LICENSES, "sts") if f".{one}." in f"{event_name}."), SERVICE)
         self.hosts.pop(service, None)  # the last one called stands last
         self.hosts[service] = urlsplit(request.url).netloc

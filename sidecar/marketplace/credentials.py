@@ -1,9 +1,10 @@
-"""Name the source of the credentials, and say where AWS Marketplace does not support it.
+"""Name the source of the credentials, and say where AWS Marketplace metering does not support it.
 
 Metering wants IRSA on EKS and the task role on ECS; AWS tells the pod or task from them. Any other source ends in one
 of several refusals, so the caution stands beside whatever AWS answers.
 
 Invariants:
+- License Manager binds nothing to a pod: it takes IRSA, Pod Identity, the task role and any other role alike.
 - No key, token or secret is read here, only which method found them.
 
 Sources: AWS Marketplace API Reference, RegisterUsage; EKS user guide, IRSA and Pod Identity; botocore's credential
@@ -13,7 +14,7 @@ resolver.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 POD_IDENTITY_MARK: Final = "pods.eks.amazonaws.com"
@@ -50,8 +51,16 @@ NO_TASK_ROLE: Final = (
 OTHER: Final = "Metering accepts IRSA on EKS and the task role on ECS only."
 
 
-def source(method: str | None, env: Mapping[str, str]) -> CredentialSource:
-    """Return what botocore's credential method means here; `method` is None where there are none."""
+def source(method: str | None, env: Mapping[str, str], metering: bool = True) -> CredentialSource:
+    """Return what botocore's credential method means here; `method` is None where there are none.
+
+    `metering`: whether metering is asked; License Manager has no caution.
+    """
+    found = _source(method, env)
+    return found if metering else replace(found, caution="")
+
+
+def _source(method: str | None, env: Mapping[str, str]) -> CredentialSource:
     role = env.get("AWS_ROLE_ARN", "")
     if method is None:
         return CredentialSource(name="none", role=role, caution="")

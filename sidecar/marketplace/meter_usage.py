@@ -16,7 +16,6 @@ Sources: AWS Marketplace API Reference, MeterUsage (DryRun); botocore's service 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -27,14 +26,13 @@ from sidecar.entitlement.answer import AnsweredBy
 from sidecar.entitlement.classify import classify
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.failed_calls import Failure, no_answer, not_called, refused
-from sidecar.marketplace.sdk_errors import CallFailed, call_failed, code_of, headers_of, request_id_of
+from sidecar.marketplace.sdk_errors import CallFailed, call_failed, code_of, of_aws, request_id_of
 from sidecar.metering import outcomes
 from sidecar.metering.sealed_request import DecimalsUnsupported, SealedRequest
 from sidecar.settings import Dimension
 
 OPERATION: Final = "MeterUsage"
 PASSED: Final = "DryRunOperation"
-JSON_TYPES: Final = re.compile(r"application/(x-amz-json-1\.[01]|json)\s*(;.*)?", re.IGNORECASE)
 ARN_ACCOUNT: Final = re.compile(r"arn:[a-z-]+:(?:iam|sts|ecs):[a-z0-9-]*:([0-9]{12}):")
 
 
@@ -114,7 +112,7 @@ def dry_run(
         if isinstance(exc, ClientError) and exc.operation_name == OPERATION and code_of(exc) == PASSED:
             return Passed(request_id=request_id_of(exc.response))
         return call_failed(exc, AnsweredBy.METER_USAGE, host_now or now)
-    if _of_aws(reply):
+    if of_aws(reply):
         return Passed(request_id=request_id_of(reply))
     return CallFailed(code="200", asked=AnsweredBy.METER_USAGE, row=classify("200", AnsweredBy.METER_USAGE))
 
@@ -130,11 +128,6 @@ def caller(marketplace: Marketplace, workload: str = "") -> Caller:
     role = marketplace.credential_source().role
     found = ARN_ACCOUNT.match(role) or ARN_ACCOUNT.match(workload)
     return Caller(account=found[1] if found else "", role=role)
-
-
-def _of_aws(reply: Mapping[str, Any]) -> bool:
-    headers = headers_of(reply)
-    return bool(headers.get("x-amzn-requestid")) and bool(JSON_TYPES.fullmatch(str(headers.get("content-type", ""))))
 
 
 def _failed(failure: Failure) -> Metered:

@@ -28,6 +28,7 @@ from sidecar.marketplace.request_guard import refused_by_client
 from sidecar.printable import printable
 
 CALLER: Final = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]*:[\w+=,.@/-]+")
+JSON_TYPES: Final = re.compile(r"application/(x-amz-json-1\.[01]|json)\s*(;.*)?", re.IGNORECASE)
 SKEW_SECONDS_SAID: Final = 60
 """A smaller clock difference is not worth mentioning."""
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
@@ -92,6 +93,12 @@ def headers_of(response: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the headers, with names in lower case."""
     found: Mapping[str, Any] = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return found
+
+
+def of_aws(reply: Mapping[str, Any]) -> bool:
+    """Return whether a 200 is one that AWS's JSON protocol would give: a captive portal answers 200 too."""
+    headers = headers_of(reply)
+    return bool(headers.get("x-amzn-requestid")) and bool(JSON_TYPES.fullmatch(str(headers.get("content-type", ""))))
 
 
 def retry_after_of(exc: ClientError) -> float | None:

@@ -24,9 +24,14 @@ from sidecar.marketplace.client import NarrowLoader
 from .support import HTML, KEYS, PRODUCT, ROLE, SECRET_KEY, WEB_IDENTITY, Rig, read
 from .support import Answer as Said
 
-SERVICES: Final = {"meteringmarketplace": "register_usage", "sts": "assume_role_with_web_identity"}
+SERVICES: Final = {
+    "license-manager": "check_in_license",
+    "meteringmarketplace": "register_usage",
+    "sts": "assume_role_with_web_identity",
+}
 QUESTIONS: Final[dict[str, dict[str, Any]]] = {
     "meteringmarketplace": {"ProductCode": PRODUCT, "PublicKeyVersion": 1, "Nonce": "n"},
+    "license-manager": {"LicenseConsumptionToken": "x"},
     "sts": {"RoleArn": ROLE, "RoleSessionName": "session", "WebIdentityToken": "text"},
 }
 

@@ -16,6 +16,7 @@ import pytest
 
 from sidecar.entitlement import classify as answers
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy
+from sidecar.entitlement.aws_errors import LICENSES
 from sidecar.entitlement.classify import PLACES, TABLE, UNKNOWN, classify, classify_exception, fill_hint
 from sidecar.entitlement.error_table import ROWS
 
@@ -93,6 +94,11 @@ EXPECTED: Final[Mapping[tuple[AnsweredBy, ...], Mapping[AnswerClass, str]]] = {
 ONCE_MORE: Final = {
     *((code, R) for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")),
     *((code, M) for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")),
+    *(
+        (code, asked)
+        for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")
+        for asked in LICENSES
+    ),
     *((code, S) for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")),
     *((code, TOKEN) for code in EXPECTED[TOKEN,][DENY].split()),
 }
@@ -244,6 +250,7 @@ def test_only_where_aws_gave_no_answer_may_a_kept_one_stand_in() -> None:
     unreachable = {row.reason for row in ROWS if row.unreachable}
     assert unreachable == {
         "hour_already_metered",
+        "seat_in_conflict",
         "throttled",
         "aws_failing",
         "oidc_provider_unreachable",

@@ -22,6 +22,12 @@ def test_irsa_is_supported_and_names_its_role() -> None:
     assert (found.name, found.role, found.caution) == ("IRSA (web identity)", ROLE, "")
 
 
+@pytest.mark.parametrize("method", ["container-role", "iam-role", "env", "assume-role-with-web-identity", "sso"])
+def test_license_manager_takes_every_role_without_a_caution(method: str) -> None:
+    found, at_metering = source(method, POD_IDENTITY, metering=False), source(method, POD_IDENTITY)
+    assert (found.name, found.role, found.caution) == (at_metering.name, at_metering.role, "")
+
+
 @pytest.mark.parametrize("env", [ECS, {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://localhost:1/x"}, {}])
 def test_the_task_role_is_supported(env: dict[str, str]) -> None:
     found = source("container-role", env)
