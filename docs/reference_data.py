@@ -261,11 +261,14 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "proof.signed": "AWS signed the product's nonce, and the answer verified.",
     "public_key.superseded": "AWS has rotated the public key. Ship an image with the newer one.",
     "public_key.weak": "The public key is shorter than 2048 bits.",
+    "quantity.decimal_refused": "AWS refused a whole quantity in the decimal field and took it in the integer one:"
+    " until the next start later hours are sealed for that.",
     "record.disputed": "AWS holds another quantity for the hour. A person must decide.",
     "record.expired": "Too late for AWS, and certainly not billed. The usage is counted in the open hour.",
     "record.held": "AWS could neither accept nor refuse the record. It is sent again at `retry_at`.",
     "record.rejected": "AWS refused the record, or may have billed it. A person must decide.",
-    "record.repaired": "AWS refused tags or client token. A new request was sealed, and is sent at once.",
+    "record.repaired": "AWS refused tags, client token or the decimal field. A new request was sealed, and is sent at"
+    " once.",
     "record.resolved": "A person decided about a record that waited: `act`, and the record as it is then. With"
     " `aws_quantity`, AWS billed that instead of `quantity`.",
     "record.settled": "Billed: account, role, region, product, workload, hour, quantity and AWS's metering record id."

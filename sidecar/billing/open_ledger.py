@@ -15,6 +15,7 @@ from sidecar.billing.events import BillingEvents
 from sidecar.billing.gate_policy import Gate, GatePolicy
 from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
+from sidecar.billing.quantity_kinds import QuantityKinds
 from sidecar.billing.quarantine import HINT, STEP, Quarantine
 from sidecar.billing.sealer import DIMENSION, Sealer
 from sidecar.billing.snapshot import Snapshot
@@ -47,12 +48,14 @@ class OpenLedger:
         """`on_wait` is called before each wait, with whether AWS, not the disk, is waited for."""
         self.ledger, self.quarantine = ledger, quarantine
         self.snapshot = Snapshot()
-        self.sealer = Sealer(ledger, settings, events, quarantine)
+        kinds = QuantityKinds(settings.quantity_field)
+        self.sealer = Sealer(ledger, settings, events, quarantine, kinds)
         self.submitter = Submitter(
             ledger,
             settings,
             events,
             quarantine,
+            kinds,
             on_wait=on_wait,
             on_answers=self._apply,
             start_child=start_child,

@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Final, Protocol
 
 from sidecar.billing.events import BillingEvents
+from sidecar.billing.quantity_kinds import QuantityKinds
 from sidecar.billing.quarantine import Quarantine
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.sealing import MakeRecord, Skipped
@@ -46,9 +47,11 @@ class Seal(Protocol):
 class Sealer:
     """Seals the hours of one workload."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, events: BillingEvents, quarantine: Quarantine) -> None:
+    def __init__(
+        self, ledger: Ledger, settings: Settings, events: BillingEvents, quarantine: Quarantine, kinds: QuantityKinds
+    ) -> None:
         """Seal in `ledger`, for the workload that `events` names; what cannot be sealed goes to `quarantine`."""
-        self._ledger, self._events, self._quarantine = ledger, events, quarantine
+        self._ledger, self._events, self._quarantine, self._kinds = ledger, events, quarantine, kinds
         self._product = settings.product_code
         self._reports_zero = any(dimension.report_zero for dimension in settings.dimensions)
 
@@ -84,7 +87,9 @@ class Sealer:
                 dimension=dimension.name,
                 state=State.SEALED,
                 quantity=owed.quantity,
-                request=seal_request(workload, product, dimension.name, dimension.decimals, hour, owed, now),
+                request=seal_request(
+                    workload, product, dimension.name, dimension.decimals, hour, owed, now, self._kinds.choose(owed)
+                ),
                 retry_at=send_at(hour, now, workload),
             )
 

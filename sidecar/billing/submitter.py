@@ -19,6 +19,7 @@ from typing import Final
 from sidecar import log
 from sidecar.billing.events import BillingEvents
 from sidecar.billing.messages import Submission, SubmissionResult, budget_seconds, read_results
+from sidecar.billing.quantity_kinds import QuantityKinds
 from sidecar.billing.quarantine import Quarantine
 from sidecar.child.process import CHILD_FAILED, ChildProcess
 from sidecar.errors import DATA_ERRORS
@@ -49,6 +50,7 @@ class Submitter:
         settings: Settings,
         events: BillingEvents,
         quarantine: Quarantine,
+        kinds: QuantityKinds,
         *,
         on_wait: Callable[[bool], None],
         on_answers: Callable[[frozenset[str]], None],
@@ -61,7 +63,8 @@ class Submitter:
         dimensions AWS took a record of. `chance` returns a number in [0, 1), new each time.
         """
         roll_forward = settings.on_dispute is OnDispute.ROLL_FORWARD
-        self._policy = Policy(workload=events.workload, roll_forward_disputed=roll_forward)
+        self._policy = Policy(workload=events.workload, roll_forward_disputed=roll_forward, repairs=kinds.repairs)
+        self._kinds = kinds
         self._ledger, self._endpoint_url, self._events = ledger, settings.endpoint_url, events
         self._quarantine = quarantine
         self._on_wait, self._on_answers = on_wait, on_answers
@@ -177,6 +180,7 @@ class Submitter:
             detail=result.request_id if result else "",
             roll_forward=decision.roll_forward,
         )
+        self._kinds.learn(stored)
         earlier = self._ledger.earlier_hours(stored) if decision.disposition is Disposition.SETTLE else ()
         self._events.decided(decision, stored, result, earlier)
 

@@ -146,6 +146,10 @@ class Behaviour(LicenseBehaviour):
     refuse_before_start: bool = False
     """Whether a timestamp before the workload's start, where that is known, is out of bounds."""
     other_allocations: OtherAllocations = OtherAllocations.DUPLICATE
+    refuse_decimal_quantity: bool = False
+    """Whether the decimal fields are a ValidationException."""
+    refuse_integer_quantity: bool = False
+    """Whether the deprecated integer fields are one."""
     allocations_max: int = 2500
     client_token_checked: bool = True
     tag_characters: TagCharacters = TagCharacters.LISTED

@@ -24,6 +24,7 @@ from sidecar.clock import iso
 from sidecar.emulator import allocations
 from sidecar.emulator.behaviour import Behaviour, LateFrom, OffPlatform, OtherAllocations, Platform, Reask
 from sidecar.emulator.callers import Caller
+from sidecar.emulator.constraints import failed, invalid
 from sidecar.emulator.records import Slot, hour_of
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
 from sidecar.emulator.state import EmulatorState, Registered
@@ -46,6 +47,7 @@ def answer(
         known = place in emulated.metered
         _check_place(caller, region, behaviour, known)
         request = parse_usage_request(body)
+        _check_kind(request, behaviour)
         if request.product_code not in emulated.product_codes:
             raise refusal("InvalidProductCodeException", "The product code does not match the product.")
         if not known and (behaviour.dry_run_checks_subscription or not request.dry_run):
@@ -88,6 +90,16 @@ def _off_platform(caller: Caller, behaviour: Behaviour) -> Refusal:
             action=f"aws-marketplace:{OPERATION}",
         )
     return refusal(behaviour.meter_off_platform.value)
+
+
+def _check_kind(request: UsageRequest, behaviour: Behaviour) -> None:
+    """Refuse the kind of field that this AWS does not take; neither is what AWS documents."""
+    if request.quantity is None:
+        return
+    refused = behaviour.refuse_decimal_quantity if request.quantity.is_decimal else behaviour.refuse_integer_quantity
+    if refused:
+        member = "usageQuantityAsDecimal" if request.quantity.is_decimal else "usageQuantity"
+        raise invalid([failed(member, "Member is not supported for this product")])
 
 
 def _check_entitlement(emulated: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour) -> None:

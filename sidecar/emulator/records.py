@@ -63,6 +63,8 @@ class UsageRecord:
     slot: Slot
     account: str
     quantity: Decimal
+    is_decimal: bool
+    """Whether the quantity came in the decimal field."""
     allocations: tuple[Allocation, ...]
     timestamp: datetime
     record_id: str
@@ -140,6 +142,7 @@ class UsageRecords:
             slot=slot,
             account=account,
             quantity=request.value,
+            is_decimal=request.quantity is not None and request.quantity.is_decimal,
             allocations=request.allocations,
             timestamp=request.timestamp,
             record_id=str(uuid.uuid4()),

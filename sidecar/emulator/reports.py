@@ -1,7 +1,8 @@
 """Write what has been metered as AWS reports it: CloudTrail events, and lines of the seller's Daily Usage feed.
 
 Invariants:
-- An event for each record; the repeated requests that AWS answers with the same record id are left out.
+- An event for each record, with the quantity in the field it came in; the repeated requests that AWS answers with the
+  same record id are left out.
 - The feed has no account, only a hash of it, and quantities with two decimal places: what is below is cut.
 
 Sources: AWS Marketplace API Reference, "Logging AWS Marketplace Metering API calls with AWS CloudTrail"; AWS
@@ -60,8 +61,9 @@ def daily_usage(records: Iterable[UsageRecord], region: str) -> str:
 
 
 def _event(record: UsageRecord, region: str) -> dict[str, object]:
-    whole = record.quantity == int(record.quantity)
-    quantity = {"usageQuantity": int(record.quantity)} if whole else {"usageQuantityAsDecimal": str(record.quantity)}
+    quantity: dict[str, object] = {"usageQuantity": int(record.quantity)}
+    if record.is_decimal:
+        quantity = {"usageQuantityAsDecimal": str(record.quantity)}
     return {
         "eventVersion": "1.08",
         "userIdentity": {"type": "AssumedRole", "accountId": record.account},

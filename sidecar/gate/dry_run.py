@@ -2,6 +2,8 @@
 
 Invariants:
 - Each dimension is asked about, in order; the first that does not pass is the answer.
+- It is asked in the field that its usage will be sent in: the decimal one, and under `auto` also in the integer one
+  where AWS refuses that for a dimension of whole numbers.
 - Where AWS calls the credentials expired, they are fetched again and the dimension is asked about once more.
 """
 
@@ -18,8 +20,8 @@ from sidecar.gate.messages import CheckRequest
 from sidecar.gate.method import Allowed, NotAllowed
 from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace.client import Marketplace
-from sidecar.marketplace.meter_usage import DryRun, Passed, dry_run
-from sidecar.settings import Dimension
+from sidecar.marketplace.meter_usage import DryRun, Passed, dry_run, refuses_decimals
+from sidecar.settings import Dimension, QuantityField
 
 
 @dataclass(kw_only=True)
@@ -74,5 +76,12 @@ class DryRunCheck:
         return found
 
     def _once(self, marketplace: Marketplace, dimension: Dimension) -> DryRun:
+        field = QuantityField(self.request.quantity_field)
+        found = self._in_field(marketplace, dimension, field is not QuantityField.INTEGER)
+        if field is not QuantityField.AUTO or dimension.decimals or not refuses_decimals(found):
+            return found
+        return self._in_field(marketplace, dimension, False)
+
+    def _in_field(self, marketplace: Marketplace, dimension: Dimension, decimal: bool) -> DryRun:
         product, now = self.request.product_code, self.clock.now()
-        return dry_run(marketplace, product, dimension, now, host_now=self.host_clock.now())
+        return dry_run(marketplace, product, dimension, now, host_now=self.host_clock.now(), decimal=decimal)

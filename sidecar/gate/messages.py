@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from sidecar.child.process import ChildFailure, ChildProcess, read_message
 from sidecar.entitlement.answer import AnswerClass
-from sidecar.settings import Dimension, EntitlementCheck, OnDenied, PublicKey, Settings
+from sidecar.settings import Dimension, EntitlementCheck, OnDenied, PublicKey, QuantityField, Settings
 
 JOB: Final = "check"
 """The job's name in `child.main.JOBS`."""
@@ -41,6 +41,8 @@ class CheckRequest:
     entitlement_check: str = EntitlementCheck.REGISTER_USAGE.value
     dimensions: tuple[Dimension, ...] = ()
     """Name and decimals of each: what a dry run needs."""
+    quantity_field: str = QuantityField.AUTO.value
+    """The field that a dry run asks in."""
     clock_url: str | None = None
     on_denied: str = OnDenied.HOLD.value
     reask_seconds: int = 300
@@ -57,6 +59,7 @@ class CheckRequest:
             spare_workload_id=spare_workload_id,
             entitlement_check=settings.entitlement_check.value,
             dimensions=tuple(Dimension(name=one.name, decimals=one.decimals) for one in settings.dimensions),
+            quantity_field=settings.quantity_field.value,
             clock_url=settings.clock_url,
             on_denied=settings.on_denied.value,
             reask_seconds=settings.reask_seconds,

@@ -27,8 +27,8 @@ from sidecar.entitlement.classify import classify
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.failed_calls import Failure, no_answer, not_called, refused
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed, code_of, of_aws, request_id_of
-from sidecar.metering import outcomes
-from sidecar.metering.sealed_request import DecimalsUnsupported, SealedRequest
+from sidecar.metering import dispositions, outcomes
+from sidecar.metering.sealed_request import DecimalsUnsupported, Repair, SealedRequest
 from sidecar.settings import Dimension
 
 OPERATION: Final = "MeterUsage"
@@ -93,14 +93,16 @@ def dry_run(
     dimension: Dimension,
     now: datetime,
     host_now: datetime | None = None,
+    decimal: bool = True,
 ) -> DryRun:
     """Ask by a dry run whether AWS would take usage of this dimension now. Records nothing. Raises nothing.
 
-    `host_now` is this host's own time, where `now` follows another clock.
+    `host_now` is this host's own time, where `now` follows another clock. `decimal`: ask in the decimal field, where
+    the SDK has it.
     """
     try:
         client = marketplace.metering()
-        decimal = dimension.decimals > 0 and has_decimals(client)
+        decimal = decimal and has_decimals(client)
         reply = client.meter_usage(
             ProductCode=product_code,
             Timestamp=int(now.timestamp()),
@@ -115,6 +117,11 @@ def dry_run(
     if of_aws(reply):
         return Passed(request_id=request_id_of(reply))
     return CallFailed(code="200", asked=AnsweredBy.METER_USAGE, row=classify("200", AnsweredBy.METER_USAGE))
+
+
+def refuses_decimals(found: DryRun) -> bool:
+    """Return whether AWS could not read a dry run, which may be for its decimal field."""
+    return isinstance(found, CallFailed) and Repair.INTEGER_FIELD in dispositions.classify(found.code).repairs
 
 
 def has_decimals(client: Any) -> bool:

@@ -23,6 +23,7 @@ from sidecar.metering.dispositions import Row, classify
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.records import UsageRecord, can_repair, repaired
 from sidecar.metering.schedule import backoff, too_late
+from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition, next_state
 
 Why = tuple[str, str]
@@ -47,6 +48,8 @@ class Policy:
     workload: str
     roll_forward_disputed: bool = False
     """`SIDECAR_ON_DISPUTE=roll_forward`."""
+    repairs: frozenset[Repair] = frozenset(Repair)
+    """The repairs that may be made: without INTEGER_FIELD under `SIDECAR_QUANTITY_FIELD=decimal`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +108,7 @@ def _unsettled(
         at_once = row.once_more and classify(record.last_error or "") is not row
         return _decision(replace(tried, retry_at=now if at_once else later), Disposition.HOLD, why)
     if row.disposition is Disposition.REPAIR:
-        repair = next((one for one in row.repairs if can_repair(tried, one)), None)
+        repair = next((one for one in row.repairs if one in policy.repairs and can_repair(tried, one)), None)
         if repair is None:
             return _decision(tried, Disposition.REJECT, why)
         mended = replace(repaired(tried, repair, policy.workload), retry_at=now)

@@ -83,9 +83,10 @@ ROWS: Final[tuple[Row, ...]] = (
         "InvalidUsageAllocationsException",
         Disposition.REPAIR,
         "invalid_usage_allocations",
-        "AWS refused the split by tags; the hour is sent with at most 500 shares, then without any. Report this to the"
-        " product's vendor.",
-        repairs=(Repair.FEWER_ALLOCATIONS, Repair.WITHOUT_ALLOCATIONS),
+        "AWS refused the split by tags; the hour is sent with at most 500 shares, then in whole numbers, then without"
+        " any. Report this to the product's vendor.",
+        # the error's text names the kind of the quantities, too
+        repairs=(Repair.FEWER_ALLOCATIONS, Repair.INTEGER_FIELD, Repair.WITHOUT_ALLOCATIONS),
     ),
     _row(
         "TimestampOutOfBoundsException",
@@ -109,10 +110,12 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     _row(
         "ValidationException SerializationException UnknownOperationException DecimalsUnsupported ParamValidationError",
-        Disposition.REJECT,
+        Disposition.REPAIR,
         "request_malformed",
-        "AWS or its SDK cannot read the request: upgrade the product, report this to its vendor, then run"
+        "AWS or its SDK cannot read the request. A whole quantity in the decimal field is sent again in the integer"
+        " field; where that is refused too, upgrade the product, report this to its vendor, then run"
         " `entitlement-sidecar usage retry`.",
+        repairs=(Repair.INTEGER_FIELD,),
     ),
     _row(
         "DryRunOperation",

@@ -5,10 +5,13 @@ Invariants:
   AWS counts them once.
 - Its timestamp is in its hour and never in the future: the hour's last second, or now for the hour that is running,
   when the workload ends.
+- Quantity and allocations are sent in one kind of field, which is chosen at sealing. AWS compares quantities by value:
+  the other kind, sealed again after a refusal, counts once, too.
 - A client token names one sealed request of one workload, product, dimension and hour; made again from the same content
   it is the same.
 
-Sources: AWS Marketplace API Reference, MeterUsage (Timestamp, ClientToken, UsageQuantityAsDecimal).
+Sources: AWS Marketplace API Reference, MeterUsage (Timestamp, ClientToken, UsageQuantity, UsageQuantityAsDecimal: "Use
+UsageQuantityAsDecimal instead", "quantities are compared by value").
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from enum import Enum
 from typing import Final
 
 from sidecar.metering.hours import EPOCH, ONE_SECOND, Hour
-from sidecar.metering.quantities import plain
+from sidecar.metering.quantities import INTEGER_MAX, plain
 from sidecar.metering.rollup import ALLOCATIONS_FEWER, Allocation, Owed, fewer
 
 TOKEN_NAMESPACE: Final = bytes.fromhex("5f0c6a1e4b7d5c2f9a3e8d1b6c4f7a20")
@@ -31,7 +34,16 @@ TOKEN_NAMESPACE: Final = bytes.fromhex("5f0c6a1e4b7d5c2f9a3e8d1b6c4f7a20")
 
 
 class DecimalsUnsupported(ValueError):
-    """A quantity with decimals, and an SDK that knows no decimal field."""
+    """A request for the decimal fields, and an SDK that knows none."""
+
+
+class QuantityKind(Enum):
+    """The kind of field that carries a quantity and its allocations."""
+
+    DECIMAL = "decimal"
+    """`UsageQuantityAsDecimal`, text: AWS wants it for whole numbers, too."""
+    INTEGER = "integer"
+    """`UsageQuantity`, which AWS calls deprecated since 2026-10-20."""
 
 
 class Repair(Enum):
@@ -41,12 +53,15 @@ class Repair(Enum):
     """Merged to what an older text of AWS says it takes."""
     WITHOUT_ALLOCATIONS = "without_allocations"
     NEW_TOKEN = "new_token"  # noqa: S105 - a client token is no secret
+    INTEGER_FIELD = "integer_field"
+    """The same whole amounts in the integer fields."""
 
 
 ALLOCATIONS_MIN: Final[Mapping[Repair, int]] = {
     Repair.FEWER_ALLOCATIONS: ALLOCATIONS_FEWER + 1,
     Repair.WITHOUT_ALLOCATIONS: 1,
     Repair.NEW_TOKEN: 0,
+    Repair.INTEGER_FIELD: 0,
 }
 """Shares a request must have for a repair to change it."""
 
@@ -62,18 +77,20 @@ class SealedRequest:
     quantity: str
     """Plain notation."""
     decimals: int
-    """0: the integer fields; more: the decimal fields."""
+    """Places of the dimension."""
     allocations: tuple[Allocation, ...]
     client_token: str
+    sealed_kind: QuantityKind | None = None
+    """None in a request of an earlier version, which chose the field by `decimals`."""
 
     def as_wire(self, decimal_fields: bool) -> dict[str, object]:
         """MeterUsage's parameters. `decimal_fields`: whether the SDK's model has UsageQuantityAsDecimal.
 
         Raises DecimalsUnsupported where they are needed and missing.
         """
-        if self.decimals and not decimal_fields:
-            raise DecimalsUnsupported(f"{self.dimension} has {self.decimals} decimals; the SDK knows integers only.")
-        suffix = "AsDecimal" if self.decimals else ""
+        if self.kind is QuantityKind.DECIMAL and not decimal_fields:
+            raise DecimalsUnsupported(f"{self.dimension} is sealed for the decimal field; the SDK knows integers only.")
+        suffix = "AsDecimal" if self.kind is QuantityKind.DECIMAL else ""
         wire: dict[str, object] = {
             "ProductCode": self.product_code,
             "Timestamp": self.timestamp,
@@ -85,9 +102,14 @@ class SealedRequest:
             wire["UsageAllocations"] = [self._allocation(one, suffix) for one in self.allocations]
         return wire
 
+    @property
+    def kind(self) -> QuantityKind:
+        """Return the kind of field that the quantity is sent in."""
+        return self.sealed_kind or (QuantityKind.DECIMAL if self.decimals else QuantityKind.INTEGER)
+
     def _number(self, amount: Decimal) -> int | str:
         """Return an amount as its field wants it. Raises ValueError where the integer field cannot hold it."""
-        if self.decimals:
+        if self.kind is QuantityKind.DECIMAL:
             return plain(amount)
         if amount != int(amount):
             raise ValueError(f"{amount} of {self.dimension} is no whole number.")
@@ -110,6 +132,8 @@ class SealedRequest:
             "allocations": [[list(map(list, one.tags)), plain(one.quantity)] for one in self.allocations],
             "client_token": self.client_token,
         }
+        if self.sealed_kind:  # a request of an earlier version stays as it was written, to the byte
+            fields["quantity_kind"] = self.sealed_kind.value
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -120,11 +144,18 @@ class SealedRequest:
             Allocation(tags=tuple((str(key), str(value)) for key, value in tags), quantity=Decimal(share))
             for tags, share in fields.pop("allocations")
         )
-        return cls(allocations=allocations, **fields)
+        kind = fields.pop("quantity_kind", None)
+        return cls(allocations=allocations, sealed_kind=None if kind is None else QuantityKind(kind), **fields)
 
     def changed_by(self, repair: Repair) -> bool:
         """Return whether a repair would change this request."""
+        if repair is Repair.INTEGER_FIELD and not (self.kind is QuantityKind.DECIMAL and self._fits_integers()):
+            return False
         return len(self.allocations) >= ALLOCATIONS_MIN[repair]
+
+    def _fits_integers(self) -> bool:
+        amounts = (Decimal(self.quantity), *(one.quantity for one in self.allocations))
+        return all(fits_integer(amount) for amount in amounts)
 
     def repaired(self, repair: Repair, client_token: str) -> SealedRequest:
         """Return the request that takes this one's place: same timestamp, same quantity."""
@@ -133,12 +164,18 @@ class SealedRequest:
             allocations = fewer(allocations)
         elif repair is Repair.WITHOUT_ALLOCATIONS:
             allocations = ()
-        return replace(self, allocations=allocations, client_token=client_token)
+        kind = QuantityKind.INTEGER if repair is Repair.INTEGER_FIELD else self.sealed_kind
+        return replace(self, allocations=allocations, client_token=client_token, sealed_kind=kind)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the frozen text, in hex: an auditor compares it."""
         return hashlib.sha256(self.as_json().encode()).hexdigest()
+
+
+def fits_integer(amount: Decimal) -> bool:
+    """Return whether the integer field can carry an amount exactly."""
+    return amount == amount.to_integral_value() and amount <= INTEGER_MAX
 
 
 def seal_timestamp(hour: Hour, now: datetime) -> int:
@@ -157,7 +194,14 @@ def client_token(workload: str, product: str, dimension: str, hour: Hour, n: int
 
 
 def seal_request(
-    workload: str, product: str, dimension: str, decimals: int, hour: Hour, owed: Owed, now: datetime
+    workload: str,
+    product: str,
+    dimension: str,
+    decimals: int,
+    hour: Hour,
+    owed: Owed,
+    now: datetime,
+    kind: QuantityKind = QuantityKind.DECIMAL,
 ) -> SealedRequest:
     """Return the first request of a record, to be frozen on disk before it is sent."""
     return SealedRequest(
@@ -168,6 +212,7 @@ def seal_request(
         decimals=decimals,
         allocations=owed.allocations,
         client_token=client_token(workload, product, dimension, hour, 0),
+        sealed_kind=kind,
     )
 
 

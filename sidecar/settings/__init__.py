@@ -23,6 +23,7 @@ from sidecar.settings.choices import (
     OnLedgerUnusable,
     OnMeteringOverdue,
     OnSeatLost,
+    QuantityField,
 )
 from sidecar.settings.dimensions import Dimension
 from sidecar.settings.licenses import License, Take
@@ -45,6 +46,7 @@ __all__ = [
     "OnMeteringOverdue",
     "OnSeatLost",
     "PublicKey",
+    "QuantityField",
     "Setting",
     "Settings",
     "Take",
@@ -83,6 +85,7 @@ class Settings:
     on_ledger_unusable: OnLedgerUnusable
     on_dispute: OnDispute
     on_seat_lost: OnSeatLost
+    quantity_field: QuantityField = QuantityField.AUTO
     startup_retry_seconds: int
     reask_seconds: int
     flush_seconds: int

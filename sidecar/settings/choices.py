@@ -56,6 +56,15 @@ class OnSeatLost(Enum):
     SHUT = "shut"
 
 
+class QuantityField(Enum):
+    """The field of MeterUsage that a quantity is sent in."""
+
+    AUTO = "auto"
+    """The decimal field; the integer one where AWS definitely refuses that."""
+    DECIMAL = "decimal"
+    INTEGER = "integer"
+
+
 class LogLevel(Enum):
     """The least severe level that is logged."""
 

@@ -77,7 +77,7 @@ class Dimension:
     aggregation: Aggregation = Aggregation.SUM
     scale: Decimal = Decimal(1)
     decimals: int = 0
-    """0: the integer field of MeterUsage; more: the decimal field."""
+    """Places of what is billed; 0: whole numbers."""
     tags: tuple[str, ...] = ()
     """The tag keys events may carry."""
     report_zero: bool = False

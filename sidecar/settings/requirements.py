@@ -5,6 +5,7 @@ Invariants:
 - `checkout_license` needs a product ID, and licenses of which at least one is `check` or `seat`; a product code only
   for dimensions that no license draws down, and no key.
 - A license drawn down is a metered dimension: a sum without shares, in whole units, as License Manager counts.
+- The integer field of MeterUsage carries no decimals.
 - Licenses under another check are a fault: their writer expects something of them.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar.errors import Problem
-from sidecar.settings.choices import EntitlementCheck
+from sidecar.settings.choices import EntitlementCheck, QuantityField
 from sidecar.settings.dimensions import Dimension
 from sidecar.settings.licenses import License, Take
 from sidecar.settings.table import BY_NAME
@@ -60,6 +61,7 @@ def problems(values: Mapping[str, object], origins: Mapping[str, str], known: li
 def _all(values: Mapping[str, object], origins: Mapping[str, str]) -> Iterator[Problem]:
     if values.get("entitlement_check") is EntitlementCheck.METER_USAGE and not values.get("dimensions"):
         yield _problem("dimensions", "is missing: entitlement_check meter_usage asks AWS about each dimension.")
+    yield from _quantity_field(values)
     if is_contract(values):
         yield from _of_contract(values)
     elif "entitlement_check" in values:
@@ -67,6 +69,16 @@ def _all(values: Mapping[str, object], origins: Mapping[str, str]) -> Iterator[P
         for name in CONTRACT_SETTINGS:
             if origins.get(name) in OUTSIDE:
                 yield _problem(name, f"is for entitlement_check {check} alone; set that check, or remove it here.")
+
+
+def _quantity_field(values: Mapping[str, object]) -> Iterator[Problem]:
+    fractional = [one for one in _dimensions(values) if one.decimals]
+    if values.get("quantity_field") is QuantityField.INTEGER and fractional:
+        names = ", ".join(f"{one.name!r} (decimals: {one.decimals})" for one in fractional)
+        fault = (
+            f"is 'integer', which carries no fractions, but SIDECAR_DIMENSIONS has {names}. Use auto, or decimals 0."
+        )
+        yield _problem("quantity_field", fault)
 
 
 def _of_contract(values: Mapping[str, object]) -> Iterator[Problem]:

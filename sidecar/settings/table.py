@@ -25,6 +25,7 @@ from sidecar.settings.choices import (
     OnLedgerUnusable,
     OnMeteringOverdue,
     OnSeatLost,
+    QuantityField,
 )
 from sidecar.settings.setting import PREFIX, Kind, Setting
 
@@ -233,6 +234,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default=OnDispute.HOLD.value,
         parse=parsers.choice(OnDispute),
         choices=OnDispute,
+    ),
+    Setting(
+        name="quantity_field",
+        meaning="field of MeterUsage for quantities: `auto` (the decimal field, and the integer field where AWS refuses"
+        " a whole quantity in it), `decimal` or `integer`",
+        example="auto",
+        default=QuantityField.AUTO.value,
+        parse=parsers.choice(QuantityField),
+        choices=QuantityField,
     ),
     _seconds(
         "startup_retry_seconds",

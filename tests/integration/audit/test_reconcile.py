@@ -84,11 +84,21 @@ def test_an_event_that_is_missing_is_ours_and_not_billed(files: Files, tmp_path:
 def test_another_quantity_in_an_event_is_named(files: Files, tmp_path: Path, compare: Compare) -> None:
     first, second, trail, _ = files
     events = events_of(trail)
-    events[-1]["requestParameters"]["usageQuantity"] += 1
+    events[-1]["requestParameters"]["usageQuantityAsDecimal"] = "8"
     found = compare(first, second, "--cloudtrail", write_events(tmp_path / "more.json", events))
     assert kinds(found) == {"other_quantity": 1}
     (one,) = found["differences"]
     assert (one["ours"], one["billed"], one["workload"]) == ("7", "8", "pod-2")
+
+
+def test_events_of_either_field_for_quantities_are_the_same_bill(
+    files: Files, tmp_path: Path, compare: Compare
+) -> None:
+    first, second, trail, _ = files
+    events = events_of(trail)
+    asked = events[-1]["requestParameters"]
+    asked["usageQuantity"] = int(asked.pop("usageQuantityAsDecimal"))
+    assert kinds(compare(first, second, "--cloudtrail", write_events(tmp_path / "both.json", events))) == {}
 
 
 def test_a_second_record_id_for_one_quantity_is_billed_twice(files: Files, tmp_path: Path, compare: Compare) -> None:

@@ -153,6 +153,17 @@ def test_both_quantities_at_once_are_a_validation_error(aws: Emulator) -> None:
     assert metered(aws.url, UsageQuantity=7, UsageQuantityAsDecimal="7") == "ValidationException"
 
 
+@needs_decimals
+@pytest.mark.parametrize("decimal", [True, False])
+def test_one_kind_of_quantity_can_be_refused_and_the_other_is_taken(emulator: Aws, decimal: bool) -> None:
+    aws = emulator(behaviour=Behaviour(refuse_decimal_quantity=decimal, refuse_integer_quantity=not decimal))
+    in_decimals, in_integers = {"UsageQuantityAsDecimal": "7"}, {"UsageQuantity": 7}
+    refused, taken = (in_decimals, in_integers) if decimal else (in_integers, in_decimals)
+    assert metered(aws.url, **refused) == "ValidationException"
+    assert list(aws.usage_records()) == []
+    assert metered(aws.url, **taken) == "ok"
+
+
 # -- who and where -----------------------------------------------------------------------------------
 
 

@@ -40,6 +40,14 @@ def test_a_decimal_quantity_stands_in_its_own_field(aws: Emulator) -> None:
 
 
 @needs_decimals
+def test_a_whole_quantity_stands_in_the_field_it_came_in(aws: Emulator) -> None:
+    meter(aws.url, UsageQuantityAsDecimal="17")
+    meter(aws.url, workload="pod-b", UsageQuantity=17)
+    found = [{**one["requestParameters"]} for one in events(aws)]
+    assert [one.get("usageQuantityAsDecimal", one.get("usageQuantity")) for one in found] == ["17", 17]
+
+
+@needs_decimals
 def test_the_feed_adds_up_pods_and_hides_the_account(aws: Emulator) -> None:
     meter(aws.url, workload="pod-a", UsageQuantityAsDecimal="1.239")
     meter(aws.url, workload="pod-b", UsageQuantityAsDecimal="2")

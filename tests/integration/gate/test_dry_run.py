@@ -51,9 +51,11 @@ def test_a_dry_run_that_passed_opens_the_gate_under_either_status(status: DryRun
     assert list(aws.usage_records()) == [], "nothing is recorded"
 
 
-@pytest.mark.parametrize(("decimals", "quantity"), [(0, {"UsageQuantity": 0}), (3, {"UsageQuantityAsDecimal": "0"})])
-def test_nothing_is_asked_about_in_the_field_the_dimension_has(
-    decimals: int, quantity: dict[str, object], rig: Rig
+@pytest.mark.parametrize(
+    ("decimal", "quantity"), [(False, {"UsageQuantity": 0}), (True, {"UsageQuantityAsDecimal": "0"})]
+)
+def test_nothing_is_asked_about_in_the_field_that_usage_will_have(
+    decimal: bool, quantity: dict[str, object], rig: Rig
 ) -> None:
     aws, sent = rig.aws(), []
     with rig.seen_by_sdk(aws.url) as seen:
@@ -61,11 +63,35 @@ def test_nothing_is_asked_about_in_the_field_the_dimension_has(
         marketplace.metering().meta.events.register(
             "provide-client-params", lambda params, **_: sent.append({**params})
         )
-        dimension, now = Dimension(name="requests", decimals=decimals), datetime.now(UTC)
-        assert isinstance(dry_run(marketplace, PRODUCT, dimension, now), Passed)
+        now = datetime.now(UTC)
+        assert isinstance(dry_run(marketplace, PRODUCT, TWO[0], now, decimal=decimal), Passed)
     (asked,) = sent
     told = {"ProductCode": PRODUCT, "UsageDimension": "requests", "Timestamp": int(now.timestamp()), "DryRun": True}
     assert asked == told | quantity
+
+
+WHOLE, FRACTION = TWO
+
+
+@pytest.mark.parametrize(
+    ("field", "dimension", "refused", "answer", "calls"),
+    [
+        ("auto", WHOLE, "refuse_decimal_quantity", "accepted", 2),
+        ("auto", WHOLE, "refuse_integer_quantity", "accepted", 1),
+        ("integer", WHOLE, "refuse_decimal_quantity", "accepted", 1),
+        ("auto", FRACTION, "refuse_decimal_quantity", "deny", 1),
+        ("decimal", WHOLE, "refuse_decimal_quantity", "deny", 1),
+        ("integer", WHOLE, "refuse_integer_quantity", "deny", 1),
+    ],
+    ids=["auto", "auto_again", "integer", "fraction", "decimal", "integer_refused"],
+)
+def test_the_dry_run_follows_the_field_for_quantities(
+    field: str, dimension: Dimension, refused: str, answer: str, calls: int, rig: Rig
+) -> None:
+    aws = both(rig, behaviour=Behaviour(**{refused: True}))  # type: ignore[arg-type]
+    result = asked(rig, aws.url, dimensions=(dimension,), quantity_field=field)
+    assert result.answer == answer
+    assert [call.operation for call in aws.calls()] == ["MeterUsage"] * calls
 
 
 @pytest.mark.parametrize("kind", ["application/x-amz-json-1.1", "application/x-amz-json-1.0", "application/json"])
@@ -259,7 +285,7 @@ def test_one_that_cannot_be_read_opens_nothing(kept: Rig) -> None:
 )
 def test_it_is_not_looked_at_where_aws_answered(code: str, kept: Rig) -> None:
     aws = both(kept)
-    aws.fault("MeterUsage", code)
+    aws.fault("MeterUsage", code, times=2)
     result = asked(kept, aws.url, dimensions=TWO)
     assert (result.answer, result.from_kept_answer) == (result.answer, False)
     assert result.answer in ("deny", "config")

@@ -205,6 +205,20 @@ def test_a_ledger_of_each_schema_opens(story: Story, dump: Path) -> None:
     connection.close()
 
 
+def test_a_request_of_an_older_version_is_sent_to_the_byte_as_it_was_sealed(story: Story) -> None:
+    older = next(path for path in SCHEMAS if path.stem == "0004")
+    connection = raw_connection(story.path)
+    connection.executescript(older.read_text())
+    (body,) = connection.execute("SELECT body FROM request").fetchone()
+    connection.close()
+    assert "quantity_kind" not in body
+    (record,) = story.open().due(story.now + timedelta(hours=1))
+    assert record.request
+    assert record.request.as_json() == body
+    wire = record.request.as_wire(decimal_fields=True)
+    assert (wire["UsageQuantity"], "UsageQuantityAsDecimal" in wire) == (2, False)
+
+
 def schema_of(connection: sqlite3.Connection) -> set[tuple[str, str]]:
     rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     return {(name, " ".join(text.split())) for name, text in rows}

@@ -21,6 +21,7 @@ from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import Caller, caller, has_decimals, meter_usage
 from sidecar.metering.outcomes import Refused, Settled, Unknown
 from sidecar.metering.rollup import Allocation
+from sidecar.metering.sealed_request import QuantityKind
 from tests.integration.gate.support import (
     KEYS,
     PRODUCT,
@@ -85,16 +86,47 @@ class Older(Marketplace):
         return client
 
 
-@pytest.mark.parametrize(("decimals", "sent"), [(3, False), (0, True)])
-def test_an_sdk_without_decimals_sends_whole_numbers_only(decimals: int, sent: bool, rig: Rig) -> None:
+@pytest.mark.parametrize(("kind", "sent"), [(QuantityKind.DECIMAL, False), (QuantityKind.INTEGER, True)])
+def test_an_sdk_without_decimals_sends_integers_only(kind: QuantityKind, sent: bool, rig: Rig) -> None:
     aws = rig.aws()
     with rig.seen_by_sdk(aws.url) as seen:
         older = Older(region=REGION, endpoint_url=aws.url, env=seen)
         assert not has_decimals(older.metering())
-        outcome = meter_usage(older, sealed(decimals=decimals)).outcome
+        outcome = meter_usage(older, sealed(sealed_kind=kind)).outcome
     assert isinstance(outcome, Settled) is sent
     assert sent or outcome == Refused(code="DecimalsUnsupported", sent=False)
     assert bool(aws.usage_records()) is sent
+
+
+@pytest.mark.parametrize("kind", QuantityKind)
+def test_a_quantity_reaches_aws_in_the_field_it_was_sealed_for(kind: QuantityKind, rig: Rig) -> None:
+    aws = rig.aws()
+    assert isinstance(metered(rig, aws.url, request=sealed(sealed_kind=kind, allocations=SPLIT)).outcome, Settled)
+    (record,) = aws.usage_records()
+    assert record.is_decimal is (kind is QuantityKind.DECIMAL)
+    assert {one.quantity.is_decimal for one in record.allocations} == {record.is_decimal}
+
+
+@pytest.mark.parametrize(
+    ("kind", "knob"),
+    [(QuantityKind.DECIMAL, "refuse_decimal_quantity"), (QuantityKind.INTEGER, "refuse_integer_quantity")],
+)
+def test_a_refused_field_is_a_definite_refusal_and_the_other_field_is_taken(
+    kind: QuantityKind, knob: str, rig: Rig
+) -> None:
+    aws = rig.aws(behaviour=Behaviour(**{knob: True}))  # type: ignore[arg-type]
+    refused = metered(rig, aws.url, request=sealed(sealed_kind=kind))
+    assert refused.outcome == Refused(code="ValidationException")
+    assert recorded(aws) == {}
+    (other,) = set(QuantityKind) - {kind}
+    assert isinstance(metered(rig, aws.url, request=sealed(sealed_kind=other)).outcome, Settled)
+
+
+def test_a_repeat_in_the_other_field_is_the_same_record(rig: Rig) -> None:
+    aws = rig.aws()
+    first = metered(rig, aws.url, request=sealed(sealed_kind=QuantityKind.DECIMAL))
+    again = metered(rig, aws.url, request=sealed(sealed_kind=QuantityKind.INTEGER, client_token="another"))
+    assert first.outcome == again.outcome
 
 
 def test_this_sdk_has_decimals(rig: Rig) -> None:

@@ -17,7 +17,7 @@ from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Allocation, Owed
 from sidecar.metering.schedule import deadline
-from sidecar.metering.sealed_request import Repair, seal_request
+from sidecar.metering.sealed_request import QuantityKind, Repair, seal_request
 from sidecar.metering.states import Disposition, IllegalTransition, State
 
 HOUR = Hour.numbered(498_658)
@@ -115,9 +115,15 @@ def test_a_dispute_is_billed_again_only_where_the_operator_says_so() -> None:
     assert decision.roll_forward
 
 
+def as_integers(one: UsageRecord) -> UsageRecord:
+    """Return the record as it is sealed where AWS is known to refuse the decimal field."""
+    assert one.request
+    return replace(one, request=replace(one.request, sealed_kind=QuantityKind.INTEGER))
+
+
 @pytest.mark.parametrize("code", ["InvalidTagException", "InvalidUsageAllocationsException"])
 def test_a_refused_split_is_sent_without_allocations_once(code: str) -> None:
-    first = answer(refused(code), record(split=True))
+    first = answer(refused(code), as_integers(record(split=True)))
     assert (first.disposition, first.record.repairs) == (Disposition.REPAIR, (Repair.WITHOUT_ALLOCATIONS,))
     assert first.record.request is not None
     assert first.record.request.allocations == ()
@@ -129,7 +135,19 @@ def test_a_refused_split_is_sent_without_allocations_once(code: str) -> None:
 
 @pytest.mark.parametrize("code", ["InvalidTagException", "InvalidUsageAllocationsException"])
 def test_where_there_is_no_split_there_is_nothing_to_repair(code: str) -> None:
-    assert answer(refused(code)).record.state is State.REJECTED
+    assert answer(refused(code), as_integers(record())).record.state is State.REJECTED
+
+
+def test_a_split_is_tried_in_whole_numbers_before_the_tags_are_given_up() -> None:
+    """The error's text names another kind of quantity as a cause; without a split AWS could bill 0 for it."""
+    code = "InvalidUsageAllocationsException"
+    whole = answer(refused(code), record(split=True)).record
+    assert whole.repairs == (Repair.INTEGER_FIELD,)
+    assert whole.request
+    assert whole.request.allocations == SPLIT
+    dropped = answer(refused(code), whole).record
+    assert dropped.repairs == (Repair.INTEGER_FIELD, Repair.WITHOUT_ALLOCATIONS)
+    assert answer(refused("InvalidTagException"), record(split=True)).record.repairs == (Repair.WITHOUT_ALLOCATIONS,)
 
 
 def crowd(size: int) -> UsageRecord:
@@ -141,7 +159,7 @@ def crowd(size: int) -> UsageRecord:
 
 
 def test_a_crowded_split_is_first_merged_then_left_out() -> None:
-    before = crowd(501)
+    before = as_integers(crowd(501))
     merged = answer(refused("InvalidUsageAllocationsException"), before)
     assert merged.record.repairs == (Repair.FEWER_ALLOCATIONS,)
     dropped = answer(refused("InvalidUsageAllocationsException"), merged.record)
@@ -154,7 +172,7 @@ def test_a_crowded_split_is_first_merged_then_left_out() -> None:
 
 
 def test_a_split_of_500_has_nothing_to_merge() -> None:
-    repairs = answer(refused("InvalidUsageAllocationsException"), crowd(500)).record.repairs
+    repairs = answer(refused("InvalidUsageAllocationsException"), as_integers(crowd(500))).record.repairs
     assert repairs == (Repair.WITHOUT_ALLOCATIONS,)
 
 
@@ -177,7 +195,7 @@ def test_a_token_conflict_gets_a_new_token_once() -> None:
     "code", ["InvalidProductCodeException", "InvalidUsageDimensionException", "ValidationException"]
 )
 def test_a_refusal_that_repeating_cannot_change_is_for_a_person(code: str) -> None:
-    decision = answer(refused(code))
+    decision = answer(refused(code), as_integers(record()))
     assert decision.record.state is State.REJECTED
     assert decision.record.retry_at is None
     assert "usage retry" in decision.hint
@@ -258,3 +276,34 @@ def test_only_a_record_id_settles_and_no_answer_changes_hour_or_quantity(
         if decision.record.state is not State.SEALED:
             break
         now = decision.record
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "SerializationException", "DecimalsUnsupported"])
+def test_a_whole_quantity_whose_decimal_field_is_refused_is_sealed_again(code: str) -> None:
+    before = record(split=True)
+    decision = answer(refused(code), before)
+    assert (decision.disposition, decision.record.repairs) == (Disposition.REPAIR, (Repair.INTEGER_FIELD,))
+    assert before.request
+    after = decision.record.request
+    assert after
+    assert after.kind is QuantityKind.INTEGER
+    assert (after.quantity, after.timestamp, after.allocations) == ("7", before.request.timestamp, SPLIT)
+    assert after.client_token != before.request.client_token
+    assert decision.record.retry_at == NOW
+
+
+def test_a_second_refusal_a_fraction_or_a_forced_field_waits_for_a_person() -> None:
+    once = answer(refused("ValidationException")).record
+    sealed = record()
+    assert sealed.request
+    half = replace(sealed, quantity=Decimal("7.5"), request=replace(sealed.request, quantity="7.5", decimals=1))
+    forced = replace(POLICY, repairs=frozenset(Repair) - {Repair.INTEGER_FIELD})
+    for to, policy in ((once, POLICY), (half, POLICY), (sealed, forced)):
+        decision = answer(refused("ValidationException"), to, policy)
+        assert (decision.disposition, decision.record.state) == (Disposition.REJECT, State.REJECTED)
+        assert decision.record.request == to.request
+
+
+@pytest.mark.parametrize("code", ["InvalidUsageDimensionException", "ThrottlingException", "ReadTimeoutError"])
+def test_what_does_not_refuse_the_field_changes_no_field(code: str) -> None:
+    assert answer(refused(code)).record.request == record().request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -18,6 +19,8 @@ from sidecar.metering.rollup import Allocation, Owed
 from sidecar.metering.sealed_request import (
     TOKEN_NAMESPACE,
     DecimalsUnsupported,
+    QuantityKind,
+    Repair,
     SealedRequest,
     client_token,
     seal_request,
@@ -78,11 +81,26 @@ def test_a_client_token_never_changes_with_a_release() -> None:
     assert client_token("pod-1", "code", "requests", Hour.numbered(1), 0) == "6e2528a6-1f00-5626-a7df-b8fa283fd3f0"
 
 
-def test_integers_go_into_the_integer_fields() -> None:
-    assert REQUEST.as_wire(decimal_fields=True) == {
-        "ProductCode": "code",
-        "Timestamp": HOUR.number * 3600 + 3599,
-        "UsageDimension": "requests",
+COMMON = {"ProductCode": "code", "Timestamp": HOUR.number * 3600 + 3599, "UsageDimension": "requests"}
+INTEGERS = seal_request("pod-1", "code", "requests", 0, HOUR, OWED, HOUR.end, QuantityKind.INTEGER)
+
+
+def test_whole_numbers_go_into_the_decimal_fields_without_a_point() -> None:
+    assert REQUEST.as_wire(decimal_fields=True) == COMMON | {
+        "UsageQuantityAsDecimal": "7",
+        "UsageAllocations": [
+            {"AllocatedUsageQuantityAsDecimal": "2"},
+            {"AllocatedUsageQuantityAsDecimal": "5", "Tags": [{"Key": "tenant", "Value": "a"}]},
+        ],
+        "ClientToken": REQUEST.client_token,
+    }
+    zeros = replace(OWED, quantity=Decimal("7.0"))
+    padded = seal_request("pod-1", "code", "requests", 0, HOUR, zeros, HOUR.end)
+    assert padded.as_wire(True)["UsageQuantityAsDecimal"] == "7"
+
+
+def test_what_is_sealed_for_the_integer_fields_is_sent_in_them() -> None:
+    assert INTEGERS.as_wire(decimal_fields=True) == COMMON | {
         "UsageQuantity": 7,
         "UsageAllocations": [
             {"AllocatedUsageQuantity": 2},
@@ -90,7 +108,50 @@ def test_integers_go_into_the_integer_fields() -> None:
         ],
         "ClientToken": REQUEST.client_token,
     }
-    assert REQUEST.as_wire(decimal_fields=False) == REQUEST.as_wire(decimal_fields=True)
+    assert INTEGERS.as_wire(decimal_fields=False) == INTEGERS.as_wire(decimal_fields=True)
+
+
+BEFORE = (
+    '{"allocations":[[[],"2"],[[["tenant","a"]],"5"]],"client_token":"t","decimals":%s,"dimension":"requests",'
+    '"product_code":"code","quantity":"7","timestamp":1795172399}'
+)
+"""A request as versions before the decimal default stored it."""
+
+
+@pytest.mark.parametrize(("decimals", "field", "sent"), [(0, "UsageQuantity", 7), (3, "UsageQuantityAsDecimal", "7")])
+def test_a_request_sealed_before_is_sent_as_it_was(decimals: int, field: str, sent: object) -> None:
+    kept = SealedRequest.from_json(BEFORE % decimals)
+    wire = kept.as_wire(decimal_fields=True)
+    assert [value for name, value in wire.items() if name.startswith("UsageQuantity")] == [sent]
+    assert wire[field] == sent
+    assert kept.as_json() == BEFORE % decimals, "to the byte"
+
+
+@pytest.mark.parametrize("kind", ["float", "", 1])
+def test_a_kind_that_is_none_is_not_guessed(kind: object) -> None:
+    written = json.loads(REQUEST.as_json()) | {"quantity_kind": kind}
+    with pytest.raises(ValueError):
+        SealedRequest.from_json(json.dumps(written))
+
+
+def test_the_integer_field_takes_over_quantity_shares_and_instant() -> None:
+    assert REQUEST.changed_by(Repair.INTEGER_FIELD)
+    assert REQUEST.repaired(Repair.INTEGER_FIELD, REQUEST.client_token) == INTEGERS
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        INTEGERS,
+        SealedRequest.from_json(BEFORE % 0),
+        replace(REQUEST, quantity="7.5"),
+        replace(REQUEST, quantity="2147483648", allocations=()),
+        replace(REQUEST, allocations=(Allocation(tags=(), quantity=Decimal("0.5")),) * 2, quantity="1"),
+    ],
+    ids=["integers", "before", "fraction", "too_many", "shares"],
+)
+def test_what_the_integer_field_cannot_carry_is_not_moved_there(request_: SealedRequest) -> None:
+    assert not request_.changed_by(Repair.INTEGER_FIELD)
 
 
 def decimals(quantity: str, split: tuple[Allocation, ...] = ()) -> SealedRequest:
@@ -110,15 +171,16 @@ def test_decimals_go_into_the_decimal_fields_and_kinds_are_not_mixed() -> None:
 
 
 def test_decimals_are_not_squeezed_into_an_sdk_that_knows_none() -> None:
-    with pytest.raises(DecimalsUnsupported):
-        decimals("10.5").as_wire(decimal_fields=False)
+    for one in (decimals("10.5"), decimals("10"), REQUEST):
+        with pytest.raises(DecimalsUnsupported):
+            one.as_wire(decimal_fields=False)
 
 
 def test_a_record_without_a_split_sends_no_allocations() -> None:
     assert "UsageAllocations" not in decimals("1").as_wire(decimal_fields=True)
 
 
-@pytest.mark.parametrize("request_", [REQUEST, decimals("10.50"), decimals("0")])
+@pytest.mark.parametrize("request_", [REQUEST, INTEGERS, decimals("10.50"), decimals("0")])
 def test_the_sdk_takes_what_is_sent(request_: SealedRequest) -> None:
     model = botocore.session.get_session().get_service_model("meteringmarketplace")
     shape = model.operation_model("MeterUsage").input_shape
@@ -126,7 +188,7 @@ def test_the_sdk_takes_what_is_sent(request_: SealedRequest) -> None:
 
 
 def test_a_request_survives_the_disk_to_the_byte() -> None:
-    for one in (REQUEST, decimals("10.50", SPLIT)):
+    for one in (REQUEST, INTEGERS, decimals("10.50", SPLIT)):
         kept = SealedRequest.from_json(one.as_json())
         assert kept == one
         assert kept.as_json() == one.as_json()
@@ -135,7 +197,7 @@ def test_a_request_survives_the_disk_to_the_byte() -> None:
 
 
 def test_a_request_that_differs_has_another_digest() -> None:
-    assert len({REQUEST.digest, decimals("1").digest, decimals("2").digest}) == 3
+    assert len({REQUEST.digest, INTEGERS.digest, decimals("1").digest, decimals("2").digest}) == 4
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"allocations": [], "x": 1}'])

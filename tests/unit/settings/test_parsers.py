@@ -23,6 +23,7 @@ from sidecar.settings.choices import (
     OnLedgerUnusable,
     OnMeteringOverdue,
     OnSeatLost,
+    QuantityField,
 )
 from sidecar.settings.dimensions import Dimension
 from sidecar.settings.licenses import License, Take
@@ -47,6 +48,7 @@ GOOD: list[tuple[str, object, object]] = [
     ("on_ledger_unusable", "alert", OnLedgerUnusable.ALERT),
     ("metering_overdue_seconds", 7200, 7200),
     ("on_dispute", "roll_forward", OnDispute.ROLL_FORWARD),
+    ("quantity_field", "integer", QuantityField.INTEGER),
     ("clock_url", "http://127.0.0.1:8486", "http://127.0.0.1:8486"),
     ("on_denied", "exit", OnDenied.EXIT),
     ("on_denied", " HOLD ", OnDenied.HOLD),
@@ -113,6 +115,7 @@ BAD: list[tuple[str, object, str]] = [
     ("product_sku", "8f7k2m1q9w3e5r7t0y2u4i6o8", "is not a product ID"),
     ("licenses", "pro", "is not a list of licenses"),
     ("on_seat_lost", "exit", "hold, shut"),
+    ("quantity_field", "float", "auto, decimal, integer"),
     ("clock_url", "emulator", "is not an http:// or https:// URL"),
     ("on_denied", "stop", "hold, exit"),
     ("on_denied", False, "False"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "product_sku": ("prod-flag", "prod-environment", "prod-file"),
     "licenses": tuple(f'[{{"name": "{name}", "take": "check"}}]' for name in ("flag", "environment", "file")),
     "on_dispute": ("roll_forward", "hold", "roll_forward"),
+    "quantity_field": ("integer", "decimal", "integer"),
     "clock_url": ("http://flag", "http://environment", "http://file"),
 }
 CONTRACT = {"product_sku": "prod-other", "licenses": '[{"name": "other", "take": "check"}]'}
@@ -359,3 +361,25 @@ def test_bad_dimensions_are_reported_once_with_every_fault() -> None:
     found = problem(env)
     assert "[0].name" in found.fault
     assert "[1].scale" in found.fault
+
+
+def test_integers_for_a_dimension_with_decimals_name_both() -> None:
+    env = needed() | {"SIDECAR_QUANTITY_FIELD": "integer"}
+    found = problem(env | {"SIDECAR_DIMENSIONS": '["requests", {"name": "gb", "decimals": 2}]'})
+    assert found.setting == "SIDECAR_QUANTITY_FIELD"
+    assert "SIDECAR_DIMENSIONS has 'gb' (decimals: 2)" in found.fault
+    assert "requests" not in found.fault
+
+
+@pytest.mark.parametrize(("field", "decimals"), [("integer", 0), ("auto", 2), ("decimal", 2)])
+def test_a_field_that_can_carry_the_dimension_is_taken(field: str, decimals: int) -> None:
+    dimension = json.dumps([{"name": "gb", "decimals": decimals}])
+    settings = load(needed() | {"SIDECAR_QUANTITY_FIELD": field, "SIDECAR_DIMENSIONS": dimension})
+    assert settings.quantity_field.value == field
+
+
+def test_integers_against_sealed_decimals_are_refused(tmp_path: Path) -> None:
+    manifest = tmp_path / "product.yaml"
+    product = {"code": PRODUCT, "entitlement_check": "meter_usage", "dimensions": [{"name": "gb", "decimals": 1}]}
+    manifest.write_text(yaml.safe_dump({"products": [product]}))
+    assert "'gb' (decimals: 1)" in problem({"SIDECAR_QUANTITY_FIELD": "integer"}, manifest=manifest).fault

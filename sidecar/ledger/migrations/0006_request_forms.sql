@@ -1,0 +1,3 @@
+-- Requests sealed from here on say which kind of field carries their quantity. No table changes, but an older version
+-- cannot read these requests: by this step it leaves the file alone, as that of a newer version. Requests that were
+-- sealed before are not rewritten: without the kind they mean what they meant.
