@@ -57,6 +57,14 @@ def blueprint(emulated: EmulatorState) -> Blueprint:
     def licenses() -> ResponseReturnValue:
         return jsonify(emulated.license_report())
 
+    @routes.get("/customers")
+    def customers() -> ResponseReturnValue:
+        return jsonify({"customers": [each.as_json() for each in emulated.saas.customers()]})
+
+    @routes.get("/saas-bill")
+    def saas_bill() -> ResponseReturnValue:
+        return jsonify({"lines": [line.as_json() for line in emulated.saas.bill()]})
+
     @routes.get("/clock")
     def clock() -> ResponseReturnValue:
         return jsonify(emulated.clock.as_json())

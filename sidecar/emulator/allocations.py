@@ -15,11 +15,11 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from sidecar.emulator.behaviour import Behaviour, TagCharacters
 from sidecar.emulator.refusals import Refusal, refusal
-from sidecar.emulator.usage_request import Allocation, Tag, UsageRequest
+from sidecar.emulator.usage_request import Allocation, Quantity, Tag
 
 TAGS_MAX: Final = 5
 TAG_KEY_CHARACTERS_MAX: Final = 100
@@ -34,7 +34,20 @@ _PATTERNS: Final[Mapping[TagCharacters, re.Pattern[str]]] = MappingProxyType(
 )
 
 
-def check(request: UsageRequest, behaviour: Behaviour) -> None:
+class Splittable(Protocol):
+    """Usage with a quantity, whole or split."""
+
+    @property
+    def quantity(self) -> Quantity | None: ...
+
+    @property
+    def allocations(self) -> tuple[Allocation, ...]: ...
+
+    @property
+    def value(self) -> Decimal: ...
+
+
+def check(request: Splittable, behaviour: Behaviour) -> None:
     """Raises Refusal: for the tags first, then for the split."""
     _check_tags(request, behaviour)
     if request.allocations:
@@ -46,7 +59,7 @@ def split(allocations: tuple[Allocation, ...]) -> frozenset[tuple[frozenset[Tag]
     return frozenset((frozenset(each.tags), each.quantity.value) for each in allocations)
 
 
-def _check_tags(request: UsageRequest, behaviour: Behaviour) -> None:
+def _check_tags(request: Splittable, behaviour: Behaviour) -> None:
     for allocation in request.allocations:
         if len(allocation.tags) > TAGS_MAX:
             raise _invalid_tag(f"an allocation has {len(allocation.tags)} tags; at most {TAGS_MAX} are allowed")
@@ -68,7 +81,7 @@ def _check_characters(what: str, text: str, least: int, most: int, behaviour: Be
         raise _invalid_tag(f"the tag {what} {text!r} has a character that is not allowed")
 
 
-def _check_split(request: UsageRequest, behaviour: Behaviour) -> None:
+def _check_split(request: Splittable, behaviour: Behaviour) -> None:
     if len(request.allocations) > behaviour.allocations_max:
         raise _invalid_split(f"more than {behaviour.allocations_max} allocations")
     kinds = {each.quantity.is_decimal for each in request.allocations}

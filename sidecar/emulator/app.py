@@ -30,8 +30,8 @@ from sidecar.emulator.sts import SecurityTokenService
 from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
 
 ABOUT = (
-    "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage, License Manager and two\n"
-    "operations of STS at POST /, everything that can be turned under /_emulator/.\n"
+    "A local AWS Marketplace, for trying and testing: RegisterUsage, MeterUsage, License Manager, what SaaS\n"
+    "products call, and two operations of STS at POST /, everything that can be turned under /_emulator/.\n"
     "It proves nothing, and nothing is billed.\n"
 )
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 from sidecar.emulator import control_fields as read
 from sidecar.emulator.license_behaviour import LicenseBehaviour
 from sidecar.emulator.refusals import BadCommand
+from sidecar.emulator.saas_behaviour import SaasBehaviour
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 DEFAULT_REGION: Final = "us-east-1"
@@ -105,8 +106,11 @@ class DryRunStatus(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Behaviour(LicenseBehaviour):
-    """Every setting, License Manager's with them. Those about callers hold for each access key that was not defined."""
+class Behaviour(LicenseBehaviour, SaasBehaviour):
+    """Every setting, those of License Manager and of SaaS products with them.
+
+    Those about callers hold for each access key that was not defined.
+    """
 
     account: str = DEFAULT_ACCOUNT
     region: str = DEFAULT_REGION

@@ -34,8 +34,9 @@ LAST_WORDS_SECONDS: Final = 1.0
 
 DESCRIPTION: Final = """\
 A local AWS Marketplace. It answers RegisterUsage with tokens that it really signs, MeterUsage with a bill
-to look at, License Manager with seats that are counted, and the STS exchange that an EKS pod needs, so that
-a sidecar or your own integration can be tried without an AWS account. It also plays the bad days: denials,
+to look at, License Manager with seats that are counted, BatchMeterUsage and ResolveCustomer for SaaS products,
+and the STS exchange that an EKS pod needs, so that a sidecar or your own integration can be tried without an
+AWS account. It also plays the bad days: denials,
 throttling, lost connections, forged tokens; and its clock can be set and sped up.
 """
 
@@ -56,6 +57,10 @@ examples:
     entitlement-sidecar emulator --license '{"sku": "prod-1", "entitlements":
         [{"name": "seats", "max_count": 2}, {"name": "credits", "max_count": 1000}]}'
     curl http://127.0.0.1:8486/_emulator/licenses
+  a customer of a SaaS product, and a registration token; then the customer's bill
+    curl -X POST http://127.0.0.1:8486/_emulator/customers -d '{"id": "acme", "account": "444455556666"}'
+    curl -X POST http://127.0.0.1:8486/_emulator/registration-token -d '{"customer": "acme"}'
+    curl http://127.0.0.1:8486/_emulator/saas-bill
   every token is signed with a key that is not AWS's
     entitlement-sidecar emulator --fault 'RegisterUsage:wrong_key*forever'
   change your mind while it runs
@@ -64,13 +69,15 @@ examples:
 a fault is OPERATION:KIND[=VALUE][*TIMES]
   OPERATION  RegisterUsage, MeterUsage, AssumeRoleWithWebIdentity, GetCallerIdentity, CheckoutLicense,
              CheckInLicense, ExtendLicenseConsumption, GetLicense, GetLicenseUsage, ListReceivedLicenses,
-             GetAccessToken or *
+             GetAccessToken, BatchMeterUsage, ResolveCustomer or *
   KIND       any AWS error code; drop_before, drop_after, slow, hang, empty_200, html_200, html_503,
              expired_token, clock_skew, missing_record_id; or a forged token: wrong_nonce, wrong_product,
              wrong_version, wrong_key, truncated, missing_signature, no_iat, iat_offset, exp_past, nbf_ahead,
              version_as_text, claims_pascal, claims_both, claims_contradicting, alg_rs256, alg_hs256, alg_none;
              or a checkout that is no grant: checkout_no_token, checkout_no_entitlements, checkout_less,
-             checkout_other_name, checkout_no_expiration
+             checkout_other_name, checkout_no_expiration;
+             or of BatchMeterUsage: batch_unprocessed, batch_no_results, batch_no_record_id,
+             batch_unknown_status
   VALUE      seconds for slow, clock_skew and iat_offset; for an error code, x-amz-retry-after in ms
   TIMES      a number (1), or forever
 

@@ -16,6 +16,7 @@ from sidecar.emulator.clock import EmulatedClock
 from sidecar.emulator.faults import from_json
 from sidecar.emulator.license_control import LICENSE_VERBS
 from sidecar.emulator.refusals import BadCommand
+from sidecar.emulator.saas_control import SAAS_VERBS
 from sidecar.emulator.state import OPERATIONS, EmulatorState
 
 Answer = Mapping[str, object]
@@ -116,4 +117,5 @@ VERBS: Final[Mapping[str, Verb]] = {
     "expire-keys": _expire_keys,
     "clock": _clock,
     **LICENSE_VERBS,
+    **SAAS_VERBS,
 }

@@ -24,6 +24,7 @@ from sidecar.emulator import control_fields as read
 from sidecar.emulator.behaviour import Algorithm, Behaviour, Claims
 from sidecar.emulator.license_behaviour import CheckoutAnswer
 from sidecar.emulator.refusals import BadCommand, Refusal, refusal
+from sidecar.emulator.saas_behaviour import BatchAnswer
 
 ANY_OPERATION: Final = "*"
 
@@ -64,6 +65,8 @@ FORGING: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
             for each in CheckoutAnswer
             if each is not CheckoutAnswer.WHOLE
         },
+        "batch_unprocessed": {"saas_unprocessed_share": 1.0},
+        **{f"batch_{each.value}": {"saas_answer": each.value} for each in BatchAnswer if each is not BatchAnswer.WHOLE},
     }
 )
 """Faults of a success: the settings of `Behaviour` they change for one call. `iat_offset` takes seconds."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from sidecar.emulator import meter_usage, register_usage, sigv4
+from sidecar.emulator import batch_meter_usage, meter_usage, register_usage, resolve_customer, sigv4
 from sidecar.emulator.behaviour import Behaviour, Body
 from sidecar.emulator.callers import Caller
 from sidecar.emulator.json_api import CONTENT_TYPE, WEB_PAGE, error, json_object, operation_of, success
@@ -34,6 +34,8 @@ Operation = Callable[[EmulatorState, Caller, str, Mapping[str, object], Behaviou
 OPERATIONS: Final[Mapping[str, Operation]] = {
     register_usage.OPERATION: register_usage.answer,
     meter_usage.OPERATION: meter_usage.answer,
+    batch_meter_usage.OPERATION: batch_meter_usage.answer,
+    resolve_customer.OPERATION: resolve_customer.answer,
 }
 _LEFT_OUT: Final[Mapping[Body, str]] = {
     Body.MISSING_SIGNATURE: "Signature",
@@ -57,6 +59,8 @@ class MeteringService:
         if not caller.allowed:
             raise _not_allowed(caller, operation, incoming.body)
         ordered_error(emulated, operation, conditions)
+        if operation == batch_meter_usage.OPERATION:
+            batch_meter_usage.check_size(len(incoming.body), conditions.behaviour)
         members = OPERATIONS[operation](
             emulated, caller, signed.region, json_object(incoming.body), conditions.behaviour, conditions.now
         )

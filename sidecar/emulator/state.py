@@ -29,6 +29,7 @@ from sidecar.emulator.license_book import Consumption, LicenseBook
 from sidecar.emulator.licenses import Grant, License, parse_license
 from sidecar.emulator.records import BillLine, UsageRecord, UsageRecords, added, hour_of
 from sidecar.emulator.refusals import BadCommand
+from sidecar.emulator.saas import SaasState
 
 DEFAULT_PRODUCT_CODE: Final = "demo-product"
 CALLS_KEPT: Final = 1000
@@ -38,7 +39,7 @@ DIMENSIONS_MAX: Final = 24
 OPERATIONS: Final = (
     *("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity", "GetCallerIdentity"),
     *("CheckoutLicense", "CheckInLicense", "ExtendLicenseConsumption", "GetLicense", "GetLicenseUsage"),
-    *("ListReceivedLicenses", "GetAccessToken"),
+    *("ListReceivedLicenses", "GetAccessToken", "BatchMeterUsage", "ResolveCustomer"),
 )
 """What this AWS does; a fault can be ordered for each."""
 
@@ -122,6 +123,7 @@ class EmulatorState:
         self.meter_denied: set[Registered] = set()
         self.licenses = LicenseBook()
         self.tokens = AccessTokens()
+        self.saas = SaasState(lock=self.lock, clock=self.clock, product_codes=self.product_codes)
         self._calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._on_event = on_event
         if subscribed:

@@ -80,13 +80,13 @@ def parse_usage_request(body: Mapping[str, object]) -> UsageRequest:
     wrong: list[str] = []
     code, dimension, token = body.get("ProductCode"), body.get("UsageDimension"), body.get("ClientToken")
     wrong += wrong_product_code(code)
-    timestamp = _timestamp(body.get("Timestamp"), wrong)
+    timestamp = read_timestamp(body.get("Timestamp"), "", wrong)
     wrong += wrong_text("usageDimension", dimension, required=True, least=1, most=DIMENSION_CHARACTERS_MAX)
     wrong += wrong_text("clientToken", token, least=1, most=CLIENT_TOKEN_CHARACTERS_MAX)
     if not isinstance(body.get("DryRun"), bool | None):
         wrong.append(failed("dryRun", "Member must be a boolean"))
-    quantity = _quantity(body, "", "UsageQuantity", wrong)
-    allocations = _allocations(body.get("UsageAllocations"), wrong)
+    quantity = read_quantity(body, "", "UsageQuantity", wrong)
+    allocations = read_allocations(body.get("UsageAllocations"), "", wrong)
     if wrong or not isinstance(code, str) or not isinstance(dimension, str) or timestamp is None:
         raise invalid(wrong)
     return UsageRequest(
@@ -100,17 +100,21 @@ def parse_usage_request(body: Mapping[str, object]) -> UsageRequest:
     )
 
 
-def _timestamp(value: object, wrong: list[str]) -> datetime | None:
+def read_timestamp(value: object, where: str, wrong: list[str]) -> datetime | None:
+    """Return the instant of a required Timestamp; None, and a complaint in `wrong`, where it is none.
+
+    `where` is what stands before the member's name in complaints, here and in the next two.
+    """
     if value is None:
-        wrong.append(failed("timestamp", "Member must not be null"))
+        wrong.append(failed(f"{where}timestamp", "Member must not be null"))
     elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= EPOCH_MAX:
-        wrong.append(failed("timestamp", "Member must be a number of seconds since 1970"))
+        wrong.append(failed(f"{where}timestamp", "Member must be a number of seconds since 1970"))
     else:
         return datetime.fromtimestamp(value, UTC)
     return None
 
 
-def _quantity(body: Mapping[str, object], where: str, field: str, wrong: list[str]) -> Quantity | None:
+def read_quantity(body: Mapping[str, object], where: str, field: str, wrong: list[str]) -> Quantity | None:
     """Return the quantity in `field` or in its decimal twin; None where it has neither or a wrong one."""
     whole, text = body.get(field), body.get(f"{field}AsDecimal")
     member = where + field[0].lower() + field[1:]
@@ -129,13 +133,15 @@ def _quantity(body: Mapping[str, object], where: str, field: str, wrong: list[st
     return Quantity(value=Decimal(whole), is_decimal=False)
 
 
-def _allocations(value: object, wrong: list[str]) -> tuple[Allocation, ...]:
+def read_allocations(value: object, where: str, wrong: list[str]) -> tuple[Allocation, ...]:
+    """Return the shares of a UsageAllocations member, which may be absent; what is wrong goes to `wrong`."""
     if value is None:
         return ()
+    member = f"{where}usageAllocations"
     if not isinstance(value, list) or not 1 <= len(value) <= ALLOCATIONS_MAX:
-        wrong.append(failed("usageAllocations", f"Member must be a list of 1 to {ALLOCATIONS_MAX}"))
+        wrong.append(failed(member, f"Member must be a list of 1 to {ALLOCATIONS_MAX}"))
         return ()
-    found = [_allocation(each, f"usageAllocations.{place}.member.", wrong) for place, each in enumerate(value, 1)]
+    found = [_allocation(each, f"{member}.{place}.member.", wrong) for place, each in enumerate(value, 1)]
     return tuple(each for each in found if each is not None)
 
 
@@ -144,7 +150,7 @@ def _allocation(value: object, where: str, wrong: list[str]) -> Allocation | Non
         wrong.append(failed(where.rstrip("."), "Member must be a structure"))
         return None
     before = len(wrong)
-    quantity = _quantity(value, where, "AllocatedUsageQuantity", wrong)
+    quantity = read_quantity(value, where, "AllocatedUsageQuantity", wrong)
     if quantity is None and len(wrong) == before:
         wrong.append(failed(f"{where}allocatedUsageQuantity", "Member must not be null"))
     tags = _tags(value.get("Tags"), f"{where}tags", wrong)
