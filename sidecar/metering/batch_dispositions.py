@@ -28,6 +28,8 @@ UNPROCESSED: Final = "UnprocessedRecords"
 NOT_ANSWERED: Final = "record_not_answered"
 """The record is in no list of an answer."""
 STATUS_UNKNOWN: Final = "status_unknown"
+TOO_BIG: Final = "record_too_big"
+"""One record is larger than a call may be: it was not sent."""
 RETRY: Final = "then send it again with `POST /v1/usage/retry`."
 
 
@@ -57,6 +59,14 @@ RECORD_ROWS: Final[tuple[Row, ...]] = (
         reason="record_not_answered",
         hint="AWS's answer does not name this record. The same request is sent again; AWS counts it once.",
         definite=False,
+    ),
+    Row(
+        codes=(TOO_BIG,),
+        disposition=Disposition.REPAIR,
+        reason="record_too_big",
+        hint="The split by tags makes this one record larger than a call may be; it is sent with at most 500 shares,"
+        " then without any.",
+        repairs=(Repair.FEWER_ALLOCATIONS, Repair.WITHOUT_ALLOCATIONS),
     ),
     Row(
         codes=(STATUS_UNKNOWN,),

@@ -15,6 +15,7 @@ Sources: AWS Marketplace API Reference, MeterUsage (identical requests count onc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, assert_never
@@ -50,6 +51,8 @@ class Policy:
     """`SIDECAR_ON_DISPUTE=roll_forward`."""
     repairs: frozenset[Repair] = frozenset(Repair)
     """The repairs that may be made: without INTEGER_FIELD under `SIDECAR_QUANTITY_FIELD=decimal`."""
+    classify: Callable[[str, str], Row] = classify
+    """The table of the operation that was called: code and message → row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +80,9 @@ def decide(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy,
         settled = replace(tried, record_id=outcome.record_id, last_error=None)
         return _decision(settled, Disposition.SETTLE, SETTLED)
     if isinstance(outcome, Unknown):
-        row, definite, floor = classify(outcome.code), False, None
+        row, definite, floor = policy.classify(outcome.code, ""), False, None
     elif isinstance(outcome, Refused):
-        row = classify(outcome.code, outcome.message)
+        row = policy.classify(outcome.code, outcome.message)
         definite, floor = row.definite or not outcome.sent, outcome.retry_after_seconds
     else:
         assert_never(outcome)
@@ -90,7 +93,7 @@ def decide(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy,
 
 def decide_if_late(record: UsageRecord, now: datetime) -> Decision | None:
     """Return what becomes of a record that is too late to be sent; None while it is not."""
-    return _expired(record, LATE) if too_late(record.hour, now) else None
+    return expired(record, LATE) if too_late(record.hour, now) else None
 
 
 def _unsettled(
@@ -99,13 +102,13 @@ def _unsettled(
     """Return what an error means, from the record as it was before the attempt and as it is after."""
     why = (row.reason, row.hint)
     if row.disposition is Disposition.EXPIRE:
-        return _expired(tried, why)
+        return expired(tried, why)
     if row.disposition is Disposition.DISPUTE:
         held = replace(tried, definite=False)  # something is billed for the hour: sent again too late, it waits still
         return _decision(held, Disposition.DISPUTE, why, roll=policy.roll_forward_disputed)
     if row.disposition is Disposition.HOLD:
         # fresh credentials may help, unless they were tried just now
-        at_once = row.once_more and classify(record.last_error or "") is not row
+        at_once = row.once_more and policy.classify(record.last_error or "", "") is not row
         return _decision(replace(tried, retry_at=now if at_once else later), Disposition.HOLD, why)
     if row.disposition is Disposition.REPAIR:
         repair = next((one for one in row.repairs if one in policy.repairs and can_repair(tried, one)), None)
@@ -116,7 +119,7 @@ def _unsettled(
     return _decision(tried, row.disposition, why)
 
 
-def _expired(record: UsageRecord, why: Why) -> Decision:
+def expired(record: UsageRecord, why: Why) -> Decision:
     """Return a roll forward where AWS has certainly not billed the record; else a person must look."""
     if record.definite:
         return _decision(replace(record, retry_at=None), Disposition.EXPIRE, why, roll=True)
