@@ -85,6 +85,11 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
 """Field of a hint → what stands for its value."""
 
 OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    "customer_closed": (
+        "log, `last_error`, `POST /v1/usage` of the service",
+        "The customer's subscription ends or has ended, and its last hours are sealed: no more usage is taken. What"
+        " could not be billed waits for a person.",
+    ),
     "answer_incomplete": (
         "`POST /v1/customers/resolve`",
         "AWS's answer names no product code, or no customer. Ask again; if it lasts, look for a proxy in between.",

@@ -118,14 +118,17 @@ ISOLATED_ROWS: Final[tuple[Row, ...]] = (
         codes=("InvalidUsageAllocationsException",),
         disposition=Disposition.REPAIR,
         reason="invalid_usage_allocations",
-        hint="AWS refused the split by tags; the record is sent with at most 500 shares, then without any.",
-        repairs=(Repair.FEWER_ALLOCATIONS, Repair.WITHOUT_ALLOCATIONS),
+        hint="AWS refused the split by tags; the record is sent with at most 500 shares, then in whole numbers, then"
+        " without any.",
+        repairs=(Repair.FEWER_ALLOCATIONS, Repair.INTEGER_FIELD, Repair.WITHOUT_ALLOCATIONS),
     ),
-    _row(
-        "ValidationException SerializationException ParamValidationError DecimalsUnsupported",
-        Disposition.REJECT,
-        "request_malformed",
-        f"AWS or its SDK cannot read this record: upgrade, report this, {RETRY}",
+    Row(
+        codes=("ValidationException", "SerializationException", "ParamValidationError", "DecimalsUnsupported"),
+        disposition=Disposition.REPAIR,
+        reason="request_malformed",
+        hint="AWS or its SDK cannot read this record. A whole quantity in the decimal field is sent again in the"
+        f" integer field; where that is refused too, upgrade, report this, {RETRY}",
+        repairs=(Repair.INTEGER_FIELD,),
     ),
 )
 """What refuses the whole call for one record of it."""

@@ -18,6 +18,7 @@ from sidecar.metering import decide as metering
 from sidecar.metering.batch_dispositions import classify
 from sidecar.metering.decide import Decision, Policy, Why
 from sidecar.metering.outcomes import Outcome
+from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition, next_state
 from sidecar.saas.records import CustomerDecision, CustomerRecord, too_late
 
@@ -38,6 +39,8 @@ class Rules:
     """What the seller chose, and the customer's state."""
 
     roll_forward_disputed: bool = False
+    repairs: frozenset[Repair] = frozenset(Repair)
+    """The repairs that may be made: without INTEGER_FIELD under `SIDECAR_QUANTITY_FIELD=decimal`."""
     closed: bool = False
     """No usage is taken of this customer any more."""
 

@@ -27,7 +27,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
 from sidecar.metering.schedule import MARGIN
-from sidecar.metering.sealed_request import SealedRequest, seal_request
+from sidecar.metering.sealed_request import QuantityKind, SealedRequest, seal_request
 from sidecar.metering.states import State
 from sidecar.saas.customers import CustomerKey
 from sidecar.settings.dimensions import Dimension
@@ -89,10 +89,19 @@ class CustomerDecision(NamedTuple):
 
 
 def sealed_record(
-    customer: CustomerKey, dimension: Dimension, hour: Hour, owed: Owed, *, region: str, now: datetime
+    customer: CustomerKey,
+    dimension: Dimension,
+    hour: Hour,
+    owed: Owed,
+    *,
+    region: str,
+    now: datetime,
+    kind: QuantityKind = QuantityKind.DECIMAL,
 ) -> CustomerRecord:
     """Return the record of an hour that closes, to be frozen before it is sent; it is due at once."""
-    request = seal_request(customer.text, customer.product_code, dimension.name, dimension.decimals, hour, owed, now)
+    request = seal_request(
+        customer.text, customer.product_code, dimension.name, dimension.decimals, hour, owed, now, kind
+    )
     usage = UsageRecord(
         hour=hour,
         dimension=dimension.name,

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sidecar.settings import EntitlementCheck, Settings
 from sidecar.settings.manifest import CONTRACT_KEYS, KEYS_MAX, NOT_SEALED, SEALED_BY_PRODUCT
+from sidecar.settings.saas_table import SAAS_SETTINGS
 from sidecar.settings.sources import KEY_NAMES, fingerprint
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, SETTINGS, Setting
 
@@ -51,7 +52,7 @@ def _text(value: object) -> str:
 def markdown() -> str:
     """Return the settings table of docs/reference/settings.md."""
     lines = ["| Setting | Meaning | Default |", "| --- | --- | --- |"]
-    for setting in SETTINGS:
+    for setting in (*SETTINGS, *SAAS_SETTINGS):
         default = setting.default_text or f"`{setting.default}`"
         lines.append(f"| `{setting.variable}` | {_meaning(setting)} | {default} |")
     lines.append(
@@ -73,7 +74,7 @@ def file_schema() -> dict[str, Any]:
         "title": "Settings file of the entitlement sidecar",
         "type": "object",
         "additionalProperties": False,
-        "properties": {setting.name: setting.schema() for setting in SETTINGS},
+        "properties": {setting.name: setting.schema() for setting in (*SETTINGS, *SAAS_SETTINGS)},
     }
 
 

@@ -122,6 +122,10 @@ def _read_outside(
 def _unknown(written: str, name: str, spell: Callable[[str], str]) -> Problem:
     from difflib import get_close_matches
 
+    from sidecar.settings.saas_table import SAAS_BY_NAME
+
+    if name in SAAS_BY_NAME:
+        return Problem(setting=written, fault="is a setting of `entitlement-sidecar saas` alone; remove it here.")
     near = get_close_matches(name, BY_NAME, n=1)
     fault = "is not a setting." + (f" Did you mean {spell(near[0])}?" if near else "")
     return Problem(setting=written, fault=fault, example=spell(near[0]) if near else "")

@@ -13,6 +13,7 @@ import yaml
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import SETTINGS, Settings, describe, manifest
+from sidecar.settings.saas_table import SAAS_BY_NAME, SAAS_SETTINGS
 from tests.fakes.keys import base64_of, body_of, private_pem, public_pem
 from tests.unit.settings.helpers import load, needed
 
@@ -77,7 +78,10 @@ def test_the_markdown_table_has_a_row_for_every_setting_and_the_file() -> None:
     lines = describe.markdown().splitlines()
     assert lines[0] == "| Setting | Meaning | Default |"
     assert [line.count(" | ") for line in lines] == [2] * len(lines)
-    assert [line.split("`")[1] for line in lines[2:]] == [one.variable for one in SETTINGS] + ["SIDECAR_CONFIG"]
+    assert [line.split("`")[1] for line in lines[2:]] == [
+        *(one.variable for one in (*SETTINGS, *SAAS_SETTINGS)),
+        "SIDECAR_CONFIG",
+    ]
     assert not [line for line in lines if line.endswith("| `None` |")]
 
 
@@ -103,7 +107,7 @@ def test_each_schema_is_a_valid_json_schema(schema: dict[str, Any]) -> None:
 
 def test_the_schemas_have_every_setting_that_their_file_may_have() -> None:
     names = {one.name for one in SETTINGS}
-    assert set(describe.file_schema()["properties"]) == names
+    assert set(describe.file_schema()["properties"]) == names | set(SAAS_BY_NAME)
     assert set(describe.manifest_schema()["properties"]) == names - set(manifest.NOT_SEALED) | {
         "products",
         "allow_endpoint_override",
