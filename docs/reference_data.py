@@ -59,6 +59,8 @@ ASKED: Final[Mapping[str, str]] = {
     "EXTEND_LICENSE": "ExtendLicenseConsumption",
     "GET_LICENSE": "GetLicense",
     "STS": "STS",
+    "ACCESS_TOKEN": "GetAccessToken",
+    "LICENSE_ROLE": "STS, by license token",
     "SDK": "the SDK",
     "TOKEN": "",
 }

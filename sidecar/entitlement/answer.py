@@ -35,6 +35,9 @@ class AnsweredBy(Enum):
     EXTEND_LICENSE = "ExtendLicenseConsumption"
     GET_LICENSE = "GetLicense"
     STS = "AssumeRoleWithWebIdentity"
+    ACCESS_TOKEN = "GetAccessToken"  # noqa: S105 - an operation, not a secret
+    LICENSE_ROLE = "AssumeRoleWithWebIdentity by license token"
+    """The same operation of STS, with what GetAccessToken gave: a refusal means something else."""
     SDK = "client"
     """No service answered: credentials, names, routes, TLS."""
     TOKEN = "token"  # noqa: S105 - a place, not a secret

@@ -19,7 +19,8 @@ LICENSES: Final = (
     AnsweredBy.GET_LICENSE,
 )
 MARKETPLACE: Final = (AnsweredBy.REGISTER_USAGE, AnsweredBy.METER_USAGE)
-AWS: Final = (*MARKETPLACE, *LICENSES, AnsweredBy.STS)
+LICENSE_ACCESS: Final = (AnsweredBy.ACCESS_TOKEN, AnsweredBy.LICENSE_ROLE)
+AWS: Final = (*MARKETPLACE, *LICENSES, *LICENSE_ACCESS, AnsweredBy.STS)
 REGISTER: Final = (AnsweredBy.REGISTER_USAGE,)
 METER: Final = (AnsweredBy.METER_USAGE,)
 STS: Final = (AnsweredBy.STS,)
@@ -244,7 +245,7 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     # Malformed.
     ErrorRow.of(
         "ValidationException",
-        (*MARKETPLACE, AnsweredBy.STS),
+        (*MARKETPLACE, AnsweredBy.STS, AnsweredBy.LICENSE_ROLE),
         AnswerClass.DENY,
         "request_malformed",
         VENDOR,

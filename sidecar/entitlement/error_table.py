@@ -13,7 +13,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.entitlement import aws_errors, client_errors, license_errors
+from sidecar.entitlement import aws_errors, client_errors, license_access_errors, license_errors
 from sidecar.entitlement.answer import ErrorRow
 
-ROWS: Final[tuple[ErrorRow, ...]] = (*aws_errors.ROWS, *license_errors.ROWS, *client_errors.ROWS)
+ROWS: Final[tuple[ErrorRow, ...]] = (
+    *aws_errors.ROWS,
+    *license_errors.ROWS,
+    *license_access_errors.ROWS,
+    *client_errors.ROWS,
+)

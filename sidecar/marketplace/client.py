@@ -30,6 +30,7 @@ from botocore.exceptions import BotoCoreError, IncompleteReadError, NoRegionErro
 from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 
+from sidecar.marketplace import license_access
 from sidecar.marketplace.credentials import CredentialSource, source
 from sidecar.marketplace.request_guard import guard
 
@@ -170,6 +171,8 @@ class Marketplace:
             session.register("before-send", self._remember_host)
             session.register("before-send", guard)
             session.register("before-parse", _whole)
+            if self.service == LICENSES:
+                license_access.add_to(session, self.env, self.region, self.endpoint_url)
             self._session = session
         return self._session
 

@@ -62,6 +62,8 @@ def source(method: str | None, env: Mapping[str, str], metering: bool = True) ->
 
 def _source(method: str | None, env: Mapping[str, str]) -> CredentialSource:
     role = env.get("AWS_ROLE_ARN", "")
+    if method == "license-token":
+        return CredentialSource(name="the license's refresh token", role=role, caution="")
     if method is None:
         return CredentialSource(name="none", role=role, caution="")
     if method == "assume-role-with-web-identity":

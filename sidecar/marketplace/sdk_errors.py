@@ -29,6 +29,8 @@ from sidecar.printable import printable
 
 CALLER: Final = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]*:[\w+=,.@/-]+")
 JSON_TYPES: Final = re.compile(r"application/(x-amz-json-1\.[01]|json)\s*(;.*)?", re.IGNORECASE)
+FETCHES: Final = {one.value: one for one in (AnsweredBy.STS, AnsweredBy.ACCESS_TOKEN, AnsweredBy.LICENSE_ROLE)}
+"""Calls that fetch credentials, which any other call may bring about."""
 SKEW_SECONDS_SAID: Final = 60
 """A smaller clock difference is not worth mentioning."""
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
@@ -54,7 +56,7 @@ def call_failed(exc: Exception, asked: AnsweredBy, now: datetime) -> CallFailed:
     if not isinstance(exc, ClientError):
         code, row = classify_exception(class_names(exc), str(exc))
         return CallFailed(code=code, asked=AnsweredBy.SDK, row=row)
-    asked = AnsweredBy.STS if exc.operation_name == AnsweredBy.STS.value else asked
+    asked = FETCHES.get(exc.operation_name, asked)
     caller = CALLER.search(message_of(exc))
     code = code_of(exc)
     return CallFailed(

@@ -16,7 +16,7 @@ import pytest
 
 from sidecar.entitlement import classify as answers
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy
-from sidecar.entitlement.aws_errors import LICENSES
+from sidecar.entitlement.aws_errors import LICENSE_ACCESS, LICENSES
 from sidecar.entitlement.classify import PLACES, TABLE, UNKNOWN, classify, classify_exception, fill_hint
 from sidecar.entitlement.error_table import ROWS
 
@@ -35,6 +35,8 @@ DENY, CONFIG, RETRY, LATER_CONFIG = (
 )
 
 OURS: Final = {
+    "LicenseRoleMissing",
+    "LicenseTokenUnreadable",
     "MalformedCredentials",
     "ContainerTokenUnreadable",
     "MalformedProxy",
@@ -99,6 +101,8 @@ ONCE_MORE: Final = {
         for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")
         for asked in LICENSES
     ),
+    *((code, asked) for code in ("UnrecognizedClientException", "InvalidClientTokenId") for asked in LICENSE_ACCESS),
+    *((code, LICENSE_ACCESS[1]) for code in ("InvalidIdentityToken", "ExpiredTokenException", "IDPRejectedClaim")),
     *((code, S) for code in ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")),
     *((code, TOKEN) for code in EXPECTED[TOKEN,][DENY].split()),
 }
@@ -254,6 +258,7 @@ def test_only_where_aws_gave_no_answer_may_a_kept_one_stand_in() -> None:
         "throttled",
         "aws_failing",
         "oidc_provider_unreachable",
+        "license_issuer_unreachable",
         "credentials_unreachable",
         "aws_unreachable",
         "aws_slow",
