@@ -59,7 +59,8 @@ def blueprint(emulated: EmulatorState) -> Blueprint:
 
     @routes.get("/customers")
     def customers() -> ResponseReturnValue:
-        return jsonify({"customers": [each.as_json() for each in emulated.saas.customers()]})
+        customers = [each.as_json() for each in emulated.saas.customers()]
+        return jsonify({"customers": customers, "queues": emulated.queues.counts()})
 
     @routes.get("/saas-bill")
     def saas_bill() -> ResponseReturnValue:

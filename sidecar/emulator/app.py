@@ -4,8 +4,8 @@ Elsewhere: what is answered (`metering_api`, `sts`), how it travels (`transport`
 (`admin`), the HTTP server (`server`).
 
 Invariants:
-- A form-encoded request without X-Amz-Target is for STS, one whose target names License Manager for that, any other
-  for the metering service: they share one port, so that one endpoint override serves a whole IRSA walk.
+- A form-encoded request without X-Amz-Target is for STS, one whose target names another service for that, any other for
+  the metering service: they share one port, so that one endpoint override serves a whole IRSA walk.
 - Every call is listed before its answer is sent, so that a client with its answer finds the call in the list.
 """
 
@@ -21,10 +21,14 @@ from flask import Flask, Response, request
 
 from sidecar.emulator import admin, transport
 from sidecar.emulator.faults import REPLACING, Fault
+from sidecar.emulator.get_entitlements import TARGET_PREFIX as ENTITLEMENTS
+from sidecar.emulator.get_entitlements import EntitlementService
 from sidecar.emulator.license_manager import TARGET_PREFIX as LICENSE_MANAGER
 from sidecar.emulator.license_manager import LicenseManager
 from sidecar.emulator.metering_api import MeteringService
-from sidecar.emulator.refusals import Refusal
+from sidecar.emulator.refusals import NoSuchEndpoint, Refusal
+from sidecar.emulator.sqs import TARGET_PREFIX as QUEUES
+from sidecar.emulator.sqs import QueueService
 from sidecar.emulator.state import EmulatorState
 from sidecar.emulator.sts import SecurityTokenService
 from sidecar.emulator.wire import Conditions, Incoming, Reply, Service
@@ -37,7 +41,11 @@ ABOUT = (
 
 _METERING = MeteringService()
 _STS = SecurityTokenService()
-_BY_TARGET: Mapping[str, Service] = {LICENSE_MANAGER: LicenseManager()}
+_BY_TARGET: Mapping[str, Service] = {
+    LICENSE_MANAGER: LicenseManager(),
+    ENTITLEMENTS: EntitlementService(),
+    QUEUES: QueueService(),
+}
 """Prefix of X-Amz-Target → service; any other is the metering service's."""
 
 
@@ -85,7 +93,11 @@ def _play(
     if fault is not None and fault.kind in REPLACING:
         emulated.note_call(operation, service.workload(emulated, incoming), fault.kind)
         return transport.replacement(fault, connection, stopping)
-    reply, outcome = _judged(emulated, service, operation, incoming, fault)
+    try:
+        reply, outcome = _judged(emulated, service, operation, incoming, fault)
+    except NoSuchEndpoint:
+        emulated.note_call(operation, service.workload(emulated, incoming), "no_endpoint")
+        raise transport.drop(connection) from None
     if fault is not None and fault.kind == "drop_after":
         emulated.note_call(operation, service.workload(emulated, incoming), fault.kind)
         raise transport.drop(connection)

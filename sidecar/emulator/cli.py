@@ -69,7 +69,8 @@ examples:
 a fault is OPERATION:KIND[=VALUE][*TIMES]
   OPERATION  RegisterUsage, MeterUsage, AssumeRoleWithWebIdentity, GetCallerIdentity, CheckoutLicense,
              CheckInLicense, ExtendLicenseConsumption, GetLicense, GetLicenseUsage, ListReceivedLicenses,
-             GetAccessToken, BatchMeterUsage, ResolveCustomer or *
+             GetAccessToken, BatchMeterUsage, ResolveCustomer, GetEntitlements, ReceiveMessage,
+             DeleteMessage or *
   KIND       any AWS error code; drop_before, drop_after, slow, hang, empty_200, html_200, html_503,
              expired_token, clock_skew, missing_record_id; or a forged token: wrong_nonce, wrong_product,
              wrong_version, wrong_key, truncated, missing_signature, no_iat, iat_offset, exp_past, nbf_ahead,

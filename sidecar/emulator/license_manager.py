@@ -22,7 +22,7 @@ from sidecar.emulator.callers import Caller
 from sidecar.emulator.json_api import error, json_object, operation_of, success
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
 from sidecar.emulator.state import EmulatorState
-from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error
+from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, signer
 
 TARGET_PREFIX: Final = "AWSLicenseManager."
 SIGNING_NAME: Final = "license-manager"
@@ -47,9 +47,9 @@ class LicenseManager:
         return operation_of(incoming.headers, TARGET_PREFIX, _KNOWN)
 
     def workload(self, emulated: EmulatorState, incoming: Incoming) -> str | None:
-        access_key = sigv4.access_key(incoming.headers)
-        if access_key is not None:
-            return emulated.callers.workload(access_key, emulated.behaviour)
+        found = signer(emulated, incoming)
+        if found is not None:
+            return found
         try:
             return access_tokens.subject_of(json_object(incoming.body))
         except Refusal:

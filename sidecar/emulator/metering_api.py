@@ -25,7 +25,7 @@ from sidecar.emulator.callers import Caller
 from sidecar.emulator.json_api import CONTENT_TYPE, WEB_PAGE, error, json_object, operation_of, success
 from sidecar.emulator.refusals import Refusal, access_denied
 from sidecar.emulator.state import EmulatorState
-from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error
+from sidecar.emulator.wire import Conditions, Incoming, Reply, ordered_error, signer
 
 TARGET_PREFIX: Final = "AWSMPMeteringService."
 
@@ -50,8 +50,7 @@ class MeteringService:
         return operation_of(incoming.headers, TARGET_PREFIX, OPERATIONS)
 
     def workload(self, emulated: EmulatorState, incoming: Incoming) -> str | None:
-        access_key = sigv4.access_key(incoming.headers)
-        return None if access_key is None else emulated.callers.workload(access_key, emulated.behaviour)
+        return signer(emulated, incoming)
 
     def perform(self, emulated: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions) -> Reply:
         signed = sigv4.read(incoming.headers, conditions.real_now)

@@ -101,5 +101,9 @@ def access_denied(*, account: str, role: str, workload: str, action: str) -> Ref
     )
 
 
+class NoSuchEndpoint(Exception):
+    """The service has no endpoint in the region that is called: there is no answer at all."""
+
+
 class BadCommand(ValueError):
     """A control request asks for something the emulator does not have; the text names the field."""

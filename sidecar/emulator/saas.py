@@ -1,6 +1,6 @@
 """Hold what this AWS knows of SaaS products: customers, registration tokens, records, the quota.
 
-Elsewhere: the rules (`batch_meter_usage`, `resolve_customer`), the commands as others write them
+Elsewhere: the rules (`batch_meter_usage`, `resolve_customer`, `get_entitlements`), the commands as others write them
 (`saas_control`).
 
 Invariants:

@@ -1,6 +1,6 @@
 """Define how SaaS operations behave where AWS's pages are silent or disagree: settings of `Behaviour`.
 
-Elsewhere: what each setting does (`batch_meter_usage`, `resolve_customer`).
+Elsewhere: what each setting does (`batch_meter_usage`, `resolve_customer`, `get_entitlements`, `notices`).
 
 Invariants:
 - Each default is what the service model says, or the plainest reading of it; the other values are the other readings.
@@ -69,6 +69,13 @@ class TokenAgain(Enum):
     EXPIRED = "ExpiredTokenException"
 
 
+class NoticeLicense(Enum):
+    """How an event names a license: as ResolveCustomer does, or without `arn:` as AWS's examples of events do."""
+
+    ARN = "arn"
+    BARE = "bare"
+
+
 class BatchAnswer(Enum):
     """What BatchMeterUsage's answer lacks or changes; what it accepted is on the bill."""
 
@@ -109,3 +116,8 @@ class SaasBehaviour:
     saas_token_again: TokenAgain = TokenAgain.ANSWERED
     saas_nulls: bool = False
     """Whether ResolveCustomer's absent members are null."""
+    saas_notice_license: NoticeLicense = NoticeLicense.ARN
+    entitlements_empty_page: bool = False
+    """Whether GetEntitlements begins with an empty page that has a NextToken."""
+    entitlements_absent: bool = True
+    """Whether an empty list of entitlements is left out."""

@@ -95,6 +95,7 @@ class Emulator(EmulatorState):
     def stop(self) -> None:
         """Stop answering and drop calls that still hang. Harmless when repeated."""
         self._stopping.set()
+        self.queues.close()
         if self._server is not None and self._threads:
             self._server.shutdown()
         elif self._server is not None:

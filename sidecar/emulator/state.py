@@ -27,6 +27,7 @@ from sidecar.emulator.faults import Fault, FaultQueue, from_json
 from sidecar.emulator.keys import DEFAULT_BITS, SigningKeys
 from sidecar.emulator.license_book import Consumption, LicenseBook
 from sidecar.emulator.licenses import Grant, License, parse_license
+from sidecar.emulator.queues import Queues
 from sidecar.emulator.records import BillLine, UsageRecord, UsageRecords, added, hour_of
 from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.saas import SaasState
@@ -40,6 +41,7 @@ OPERATIONS: Final = (
     *("RegisterUsage", "MeterUsage", "AssumeRoleWithWebIdentity", "GetCallerIdentity"),
     *("CheckoutLicense", "CheckInLicense", "ExtendLicenseConsumption", "GetLicense", "GetLicenseUsage"),
     *("ListReceivedLicenses", "GetAccessToken", "BatchMeterUsage", "ResolveCustomer"),
+    *("GetEntitlements", "ReceiveMessage", "DeleteMessage"),
 )
 """What this AWS does; a fault can be ordered for each."""
 
@@ -124,6 +126,7 @@ class EmulatorState:
         self.licenses = LicenseBook()
         self.tokens = AccessTokens()
         self.saas = SaasState(lock=self.lock, clock=self.clock, product_codes=self.product_codes)
+        self.queues = Queues(self.clock.real)
         self._calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._on_event = on_event
         if subscribed:

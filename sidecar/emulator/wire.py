@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from sidecar.emulator import sigv4
 from sidecar.emulator.behaviour import Behaviour
+from sidecar.emulator.callers import Caller
 from sidecar.emulator.faults import Fault
-from sidecar.emulator.refusals import Refusal, refusal
+from sidecar.emulator.refusals import Refusal, access_denied, refusal
 from sidecar.emulator.state import EmulatorState
 
 
@@ -66,6 +68,28 @@ class Service(Protocol):
 
     def refuse(self, refused: Refusal, incoming: Incoming) -> Reply:
         """Return an error in this service's form."""
+
+
+def signer(emulated: EmulatorState, incoming: Incoming) -> str | None:
+    """Return the workload whose access key signed, unverified; None where the request names none."""
+    access_key = sigv4.access_key(incoming.headers)
+    return None if access_key is None else emulated.callers.workload(access_key, emulated.behaviour)
+
+
+def admitted(
+    emulated: EmulatorState, operation: str, incoming: Incoming, conditions: Conditions, *, signing_name: str
+) -> tuple[Caller, str]:
+    """Return who calls, and the region that was signed for, where nothing common to all operations refuses.
+
+    The IAM action is `signing_name:operation`. Raises Refusal.
+    """
+    signed = sigv4.read(incoming.headers, conditions.real_now, signing_name)
+    caller = emulated.callers.authenticate(signed, conditions.behaviour, conditions.real_now)
+    if not caller.allowed:
+        action = f"{signing_name}:{operation}"
+        raise access_denied(account=caller.account, role=caller.role, workload=caller.workload, action=action)
+    ordered_error(emulated, operation, conditions)
+    return caller, signed.region
 
 
 def ordered_error(emulated: EmulatorState, operation: str, conditions: Conditions) -> None:

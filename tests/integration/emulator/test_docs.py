@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from botocore.session import Session
 
-from sidecar.emulator import access_tokens, cli, license_manager, metering_api, state, sts
+from sidecar.emulator import access_tokens, cli, get_entitlements, license_manager, metering_api, sqs, state, sts
 from sidecar.emulator.behaviour import Behaviour, DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters
 from sidecar.emulator.callers import FIELDS
 from sidecar.emulator.control import VERBS
+from sidecar.emulator.customers import CUSTOMER_FIELDS, Subscription
 from sidecar.emulator.faults import FORGING, kinds
+from sidecar.emulator.notices import Notice, Role
 
-CHOICES = (DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters)
+CHOICES = (Subscription, Notice, Role, DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters)
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
 
 
@@ -55,6 +57,11 @@ def test_every_field_of_a_caller_is_documented(field: str) -> None:
     assert f'"{field}"' in PAGE or f"`{field}`" in PAGE
 
 
+@pytest.mark.parametrize("field", CUSTOMER_FIELDS)
+def test_every_field_of_a_customer_is_documented(field: str) -> None:
+    assert f"`{field}`" in PAGE
+
+
 @pytest.mark.parametrize("operation", state.OPERATIONS)
 def test_every_operation_is_documented_and_in_the_help(operation: str) -> None:
     assert f"\n## {operation}\n" in PAGE
@@ -76,8 +83,9 @@ def test_every_flag_is_documented_and_explained() -> None:
 
 
 def test_every_operation_can_be_given_faults() -> None:
-    built = {*metering_api.OPERATIONS, *license_manager.OPERATIONS, access_tokens.OPERATION}
-    assert set(state.OPERATIONS) == {*built, sts.OPERATION, sts.IDENTITY}
+    metering = {*metering_api.OPERATIONS, get_entitlements.OPERATION}
+    licensing = {*license_manager.OPERATIONS, access_tokens.OPERATION}
+    assert set(state.OPERATIONS) == {*metering, *licensing, *sqs.OPERATIONS, sts.OPERATION, sts.IDENTITY}
 
 
 def test_the_forgeries_are_those_of_the_behaviour() -> None:
