@@ -22,6 +22,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 """Value → one that needs what an injected pod has not, and the remedy."""
 IN_PODS = {
     "caBundle": "a ConfigMap of that name in each namespace",
+    "licenseSecret": "a Secret of that name in each namespace",
     "imagePullSecrets": "Secrets of these names in each namespace, and in the injector's",
     "state": "with existingVolume, a volume of that name in each pod",
     "kubernetesApi": "the ClusterRole, bound in each namespace",

@@ -330,6 +330,7 @@ class TestTheExampleUnderOtherValues:
         ({"extraEnv": env("SIDECAR_API_BIND")}, "follows the value apiPort. Set that instead"),
         ({"extraEnv": env("SIDECAR_STATE_DIR")}, "follows the value state. Set that instead"),
         ({"extraEnv": env("X", "X")}, "extraEnv has X twice"),
+        ({"licenseSecret": "s", "extraEnv": env("AWS_ROLE_ARN")}, "has AWS_ROLE_ARN, which the chart sets itself"),
         ({"extraEnv": env("AWS_REGION")}, "extraEnv has AWS_REGION, and IRSA's webhook then leaves its own"),
         ({"extraEnv": env("AWS_DEFAULT_REGION", "AWS_ROLE_ARN")}, "extraEnv has AWS_ROLE_ARN, and IRSA's"),
         ({"extraEnv": env("AWS_WEB_IDENTITY_TOKEN_FILE")}, "extraEnv has AWS_WEB_IDENTITY_TOKEN_FILE, and IRSA's"),
@@ -495,6 +496,25 @@ def test_the_api_token_is_in_our_container_alone(parent: Path) -> None:
         one["name"] for one in container(pod, "product", "containers")["volumeMounts"]
     ]
     assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_a_licenses_secret_is_in_our_container_alone(parent: Path) -> None:
+    pod = pod_of(of_kind(render(parent, {NAME: {"licenseSecret": "product-license"}}), "Deployment"))
+    ours = container(pod, NAME)
+    assert [one["name"] for one in ours["env"] if one["name"].startswith("AWS_")] == [
+        "AWS_WEB_IDENTITY_REFRESH_TOKEN_FILE",
+        "AWS_ROLE_ARN",
+        "AWS_REGION",
+    ]
+    (volume,) = [one for one in pod["spec"]["volumes"] if "secret" in one]
+    assert (volume["name"], volume["secret"]["secretName"]) == (f"{NAME}-license", "product-license")
+    others = [one for one in pod["spec"]["containers"] if one["name"] != NAME]
+    assert f"{NAME}-license" not in {mount["name"] for one in others for mount in one.get("volumeMounts", [])}
+
+
+def test_without_a_licenses_secret_no_role_is_set(parent: Path) -> None:
+    pod = pod_of(of_kind(render(parent), "Deployment"))
+    assert [one for one in container(pod, NAME)["env"] if one["name"].startswith("AWS_")] == []
 
 
 def test_a_gate_only_workload_asks_a_sidecar_and_never_aws(parent: Path) -> None:

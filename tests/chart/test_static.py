@@ -360,9 +360,12 @@ class TestAddOnRules:
             '{{ include "entitlement-sidecar.image" $context | quote }}'
         }
 
-    def test_no_region_and_no_role_is_set(self) -> None:
+    def test_no_region_and_no_role_is_set_but_those_of_a_licenses_secret(self) -> None:
         text = "\n".join(path.read_text() for path in (CHART / "templates").iterdir())
-        assert re.findall(r"name: (AWS_(?:DEFAULT_)?REGION|AWS_ROLE_ARN|AWS_WEB_IDENTITY_TOKEN_FILE)", text) == []
+        assert re.findall(r"name: (AWS_(?:DEFAULT_)?REGION|AWS_ROLE_ARN|AWS_WEB_IDENTITY_TOKEN_FILE)", text) == [
+            "AWS_ROLE_ARN",
+            "AWS_REGION",
+        ], "below `with licenseSecret` alone; test_rendered renders without"
 
     def test_the_configuration_schema_is_one_that_aws_reads(self) -> None:
         assert ADD_ON["$schema"] == "http://json-schema.org/draft-07/schema#"

@@ -119,7 +119,7 @@ securityContext:
   {{- toYaml (merge dict .Values.securityContext (dict "seccompProfile" (dict "type" "RuntimeDefault"))) | nindent 2 }}
 {{- end -}}
 
-{{/* No region and no role: IRSA's webhook leaves its own out where either is set. */}}
+{{/* No region and no role but those of a license's secret: IRSA's webhook leaves its own out where either is set. */}}
 {{- define "entitlement-sidecar.ownEnv" -}}
 {{- $values := .Values -}}
 - name: POD_UID
@@ -187,6 +187,14 @@ securityContext:
 - name: AWS_USE_DUALSTACK_ENDPOINT
   value: "true"
 {{- end }}
+{{- with $values.licenseSecret }}
+- name: AWS_WEB_IDENTITY_REFRESH_TOKEN_FILE
+  value: /var/run/secrets/product-license/license_token
+- name: AWS_ROLE_ARN
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: iam_role}}
+- name: AWS_REGION
+  value: us-east-1
+{{- end }}
 {{- end -}}
 
 {{/* The startup probe is the gate and never gives up; the others ask what a pod needs to know all day. A classic
@@ -252,6 +260,11 @@ readinessProbe:
 {{- if $values.caBundle.configMap }}
 - name: {{ $name }}-ca
   mountPath: /etc/entitlement-sidecar-ca
+  readOnly: true
+{{- end }}
+{{- if $values.licenseSecret }}
+- name: {{ $name }}-license
+  mountPath: /var/run/secrets/product-license
   readOnly: true
 {{- end }}
 {{- if include "entitlement-sidecar.usesApi" .context }}

@@ -57,6 +57,12 @@ rendered would let the product run. */}}
   configMap:
     name: {{ . | quote }}
 {{- end }}
+{{- with $values.licenseSecret }}
+- name: {{ $name }}-license
+  secret:
+    secretName: {{ . | quote }}
+    items: [{key: license_token, path: license_token}]
+{{- end }}
 {{- if include "entitlement-sidecar.usesApi" $context }}
 - name: {{ $name }}-api
   projected:
