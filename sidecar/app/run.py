@@ -20,12 +20,12 @@ from sidecar.app import addresses
 from sidecar.child import process
 from sidecar.child.forked_read import read_document
 from sidecar.child.process import ChildProcess
-from sidecar.errors import Exit, SettingsError
+from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
 from sidecar.server.listeners import Listening
-from sidecar.settings import ENDPOINTS, Address, EntitlementCheck, Settings
+from sidecar.settings import ENDPOINTS, Address, EntitlementCheck, Platform, Settings
 from sidecar.settings.table import BY_NAME
 
 DRAIN_SECONDS: Final = 0.2
@@ -41,6 +41,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
     try:
         settings = Settings.load(env, flags, manifest, read_document)
         log.start(settings.log_level.value)
+        _place(settings, env)
         instance = os.urandom(16).hex()
         listening = _listen(settings, instance)
     except SettingsError as exc:
@@ -61,6 +62,20 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int
             listeners.close(listening)
         first.kill_if_running()
         log.LINES.drain(DRAIN_SECONDS)
+
+
+def _place(settings: Settings, env: Mapping[str, str]) -> None:
+    """Count as AWS does where the workload runs. Raises SettingsError where that is another platform than set."""
+    if settings.platform is not Platform.AGENTCORE:
+        return
+    from sidecar.metering.hours import use_short_periods
+    from sidecar.platform import ecs, eks
+
+    found = "an ECS task" if ecs.on_ecs(env) else "a pod" if env.get(eks.UID) else ""
+    if found:
+        fault = f"is 'agentcore', but this is {found}: AWS bills it by the hour. Remove the setting."
+        raise SettingsError([Problem(setting=BY_NAME["platform"].variable, fault=fault)])
+    use_short_periods()
 
 
 def _listen(settings: Settings, instance: str) -> tuple[Listening, ...]:

@@ -115,9 +115,15 @@ def _add_clients(commands: Commands) -> None:
         "as wait, then CMD's; 126 or 127 where CMD cannot be run",
         "entitlement-sidecar exec --timeout 600 -- /usr/bin/product --serve",
     )
-    execute.usage = "entitlement-sidecar exec [--timeout S] [--url U] -- CMD …"
+    execute.usage = "entitlement-sidecar exec [--timeout S] [--url U | --with-sidecar] -- CMD …"
     execute.add_argument("--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: never)")
     execute.add_argument("--url", metavar="U", help="the sidecar to wait for where a pod has two, as in `wait`")
+    execute.add_argument(
+        "--with-sidecar",
+        action="store_true",
+        help="run the sidecar too, and stay the parent of both: for runtimes with one container and no pod. CMD ends"
+        " first, then the sidecar sends the last usage",
+    )
     commands.add(
         "healthcheck",
         _healthcheck,
@@ -219,6 +225,13 @@ def _exec(args: argparse.Namespace) -> int:
     if not args.command_line:
         sys.stderr.write("exec: no command. Write it after --, as in: exec -- /usr/bin/product --serve\n")
         return 2
+    if args.with_sidecar and args.url:
+        sys.stderr.write("exec: --with-sidecar runs the sidecar that CMD waits for; leave out --url\n")
+        return 2
+    if args.with_sidecar:
+        from sidecar.cli.supervise import supervise
+
+        return supervise(args.timeout, args.command_line)
     return wait_then_exec(args.timeout, args.command_line, args.url)
 
 

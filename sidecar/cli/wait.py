@@ -19,7 +19,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
@@ -56,12 +56,19 @@ class Target(NamedTuple):
         return self.endpoint.shown if self.endpoint else self.server
 
 
-def wait(timeout: float | None, url: str | None) -> int:
-    """Block until entitled. Returns 0, 69 at the timeout, 77 where denied."""
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+def wait(timeout: float | None, url: str | None, ended: Callable[[], int | None] = lambda: None) -> int:
+    """Block until entitled. Returns 0, 69 at the timeout, 77 where denied.
+
+    `ended` is asked before each look: a code that it returns ends the wait.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit_on_signal)
     deadline = None if timeout is None else time.monotonic() + timeout
     pause, shown = POLL_SECONDS, ""
     while True:
+        code = ended()
+        if code is not None:
+            return code
         status, line = _look(url, _seconds_left(deadline, REQUEST_SECONDS))
         if line != shown:
             sys.stderr.write(line + "\n")
@@ -80,11 +87,9 @@ def wait(timeout: float | None, url: str | None) -> int:
 
 def wait_then_exec(timeout: float | None, command: Sequence[str], url: str | None = None) -> int:
     """Wait, then replace this process with `command`. Returns only where it was not started."""
-    program = shutil.which(command[0])
-    if program is None:
-        found = os.path.exists(command[0])
-        sys.stderr.write(f"{command[0]}: {'cannot be executed' if found else 'no such command'}\n")
-        return Exit.NOT_EXECUTABLE if found else Exit.NOT_FOUND
+    program = program_of(command)
+    if isinstance(program, Exit):
+        return program
     code = wait(timeout, url)
     if code != Exit.OK:
         sys.stderr.write(f"{command[0]} was not started\n")
@@ -97,6 +102,16 @@ def wait_then_exec(timeout: float | None, command: Sequence[str], url: str | Non
     except OSError as exc:
         sys.stderr.write(f"{command[0]}: {exc.strerror}\n")
         return Exit.NOT_EXECUTABLE
+
+
+def program_of(command: Sequence[str]) -> str | Exit:
+    """Return the file that a command runs; where there is none, say so and return the exit code."""
+    program = shutil.which(command[0])
+    if program is not None:
+        return program
+    found = os.path.exists(command[0])
+    sys.stderr.write(f"{command[0]}: {'cannot be executed' if found else 'no such command'}\n")
+    return Exit.NOT_EXECUTABLE if found else Exit.NOT_FOUND
 
 
 def recheck() -> int:

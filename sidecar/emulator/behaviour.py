@@ -31,6 +31,8 @@ class Platform(Enum):
 
     EKS = "eks"
     ECS = "ecs"
+    AGENTCORE = "agentcore"
+    """Bedrock AgentCore Runtime: many records an hour, told apart by their client token; no RegisterUsage."""
     NONE = "none"
 
 

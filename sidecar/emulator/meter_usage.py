@@ -10,6 +10,8 @@ Invariants (metering service model, "MeterUsage"; seller guide, `container-meter
   dry run is no such call: it changes nothing, whatever it is answered.
 - The hour of a timestamp is its slot. The same quantity again, by value, is answered with the same record
   id; another one is DuplicateRequestException, and the first stands.
+- On AgentCore Runtime the client token is the slot: it must be there, and an hour has as many records as tokens. Tags
+  are refused, with a code that AWS does not name.
 - More than six hours late is TimestampOutOfBoundsException. The future and the time before the workload
   started are undocumented, like much else here: the settings of `Behaviour` play the readings.
 """
@@ -57,6 +59,8 @@ def answer(
                 "InvalidUsageDimensionException", f"The product has no usage dimension {request.dimension!r}."
             )
         _check_timestamp(request, caller, behaviour, now)
+        if caller.platform is Platform.AGENTCORE:
+            _check_token(request)
         allocations.check(request, behaviour)
         if request.dry_run:
             raise refusal("DryRunOperation", status=behaviour.dry_run_status.value)
@@ -125,6 +129,13 @@ def _check_timestamp(request: UsageRequest, caller: Caller, behaviour: Behaviour
         raise _out_of_bounds(request, f"at or after {iso(caller.started_at)}, when the workload started")
 
 
+def _check_token(request: UsageRequest) -> None:
+    if request.client_token is None:
+        raise refusal("ValidationException", "ClientToken is required on Amazon Bedrock AgentCore Runtime.")
+    if request.allocations:
+        raise refusal("InvalidTagException", "Tags are not supported on Amazon Bedrock AgentCore Runtime.")
+
+
 def _out_of_bounds(request: UsageRequest, bounds: str) -> Refusal:
     return refusal(
         "TimestampOutOfBoundsException", f"The timestamp {iso(request.timestamp)} is out of bounds: must be {bounds}."
@@ -136,13 +147,15 @@ def _recorded(
 ) -> str:
     """Return the id of the record in the request's slot, a new or an equal one."""
     kept, account, workload = emulated.records, caller.account, caller.workload
-    if behaviour.client_token_checked and kept.token_conflicts(account, workload, request):
+    by_token = caller.platform is Platform.AGENTCORE
+    if (behaviour.client_token_checked or by_token) and kept.token_conflicts(account, workload, request):
         raise refusal("IdempotencyConflictException")
     slot = Slot(
         workload=workload,
         product_code=request.product_code,
         dimension=request.dimension,
         hour=hour_of(request.timestamp),
+        token=str(request.client_token) if by_token else "",
     )
     record = kept.at(slot)
     if record is None:

@@ -54,6 +54,8 @@ class Slot:
     dimension: str
     hour: datetime
     workload: str
+    token: str = ""
+    """The record's client token, where that and not the hour tells records apart."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ def judge(caller: Caller, region: str, body: Mapping[str, object], known: Circum
     """Return the request's claims, when it is granted. Raises Refusal for the first rule that denies it."""
     if known.behaviour.disabled:
         raise refusal("DisabledApiException")
-    if caller.platform is Platform.NONE and not known.registered:
+    if caller.platform in (Platform.NONE, Platform.AGENTCORE) and not known.registered:
         raise refusal("PlatformNotSupportedException")
     _check_region(caller, region, known.behaviour)
     question = _question(body)

@@ -27,7 +27,7 @@ from sidecar.ledger import integrity, seen_ids, volume, wal
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, corrupt
 from sidecar.ledger.kept_file import sync_directory
 from sidecar.ledger.statements import migrations, sql
-from sidecar.metering.hours import Hour
+from sidecar.metering.hours import Hour, counts_as_here
 
 CACHE_KIB: Final = 1024
 WAL_BYTES_KEPT: Final = 8 * 1024 * 1024
@@ -117,7 +117,9 @@ def open_known(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None
         integrity.check(connection, known)  # first: a changed byte could make it look like another product's
         row = connection.execute(sql("meta")).fetchone() if known else None
         regions = (owner.region, "")  # empty: its workload never knew it, and the volume is in this one
-        if row is None or row["product_code"] != owner.product_code or row["region"] not in regions:
+        if row is None or not counts_as_here(row["open_from"]):
+            raise LedgerError("ledger_of_another", f"{path.name} has nothing that counts here.")
+        if row["product_code"] != owner.product_code or row["region"] not in regions:
             raise LedgerError("ledger_of_another", f"{path.name} is of another product or region.")
         _make_durable(connection, path, log)
         migrate(connection, now)
@@ -249,6 +251,8 @@ def _identify(connection: sqlite3.Connection, path: Path, owner: Owner, now: dat
             "turned_at": int(now.timestamp()),
         }
         connection.execute(sql("meta_first"), first)
+    elif not counts_as_here(row["open_from"]):
+        raise LedgerError("ledger_of_another", f"{path.name} counts in other periods: SIDECAR_PLATFORM was changed.")
     elif (row["workload"], row["product_code"]) != (owner.workload, owner.product_code):
         raise LedgerError("ledger_of_another", f"{path.name} is for {row['product_code']} in {row['region']}.")
     elif owner.region:

@@ -16,7 +16,8 @@ from sidecar.ledger import bounds, seen_ids
 from sidecar.ledger.bounds import Slot, TooMany
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import PushRefused
-from sidecar.metering.push_group import HOUR, ID
+from sidecar.metering.hours import hour_micros
+from sidecar.metering.push_group import ID
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.settings.dimensions import Aggregation
 
@@ -44,7 +45,7 @@ def sum_out_of_range(
             continue
         if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
             continue
-        bucket = (max(event.at // HOUR, open_from), event.dimension, event.tags)
+        bucket = (max(event.at // hour_micros(), open_from), event.dimension, event.tags)
         if bucket not in sums:
             values = dict(zip(("hour", "dimension", "tags"), bucket, strict=True))
             row = connection.execute(sql("bucket_sum"), values).fetchone()
@@ -61,7 +62,7 @@ def first_beyond(connection: sqlite3.Connection, request: PushRequest, open_from
     known, new = known_ids(connection, [request]), set()
     for index, event in enumerate(request.events):
         name = event.tags if found.slot.kind == bounds.TAG_SETS else event.key
-        slot = Slot(found.slot.kind, max(event.at // HOUR, open_from), event.dimension)
+        slot = Slot(found.slot.kind, max(event.at // hour_micros(), open_from), event.dimension)
         if slot != found.slot or name is None or name == bounds.UNTAGGED:
             continue
         if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:

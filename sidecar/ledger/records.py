@@ -13,7 +13,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -75,10 +75,14 @@ def _request_of(row: sqlite3.Row) -> SealedRequest:
     request = SealedRequest.from_json(row["body"])
     if hashlib.sha256(row["body"].encode()).hexdigest() != row["digest"]:
         raise ValueError(f"the request {row['client_token']} has another digest")
-    sealed = (request.client_token, request.dimension, read_amount(request.quantity), request.timestamp // 3600)
+    sealed = (request.client_token, request.dimension, read_amount(request.quantity), _hour(request))
     if sealed != (row["client_token"], row["dimension"], read_amount(row["quantity"]), row["hour"]):
         raise ValueError(f"the request {row['client_token']} is of another record")
     return request
+
+
+def _hour(request: SealedRequest) -> int:
+    return Hour.at(datetime.fromtimestamp(request.timestamp, UTC)).number
 
 
 def due(connection: sqlite3.Connection, now: datetime, limit: int) -> tuple[UsageRecord, ...]:

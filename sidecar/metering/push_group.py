@@ -20,12 +20,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sidecar.metering.events import PushAccepted, PushRefused, Tags, UsageEvent, content_digest, id_digest, key_digest
-from sidecar.metering.hours import Hour
+from sidecar.metering.hours import Hour, hour_micros
 from sidecar.metering.late_events import hour_for
 from sidecar.settings.dimensions import Aggregation
 
-HOUR: Final = 3_600_000_000
-"""Microseconds."""
 ID: Final = 16
 """Bytes of an id's digest, with which an entry begins."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -123,7 +121,7 @@ class PushGroup:
             self.entries.append(entry)
         if key is not None:
             self.keys.add((hour, dimension, key))
-        origin = at // HOUR
+        origin = at // hour_micros()
         if origin < hour:
             _add(self.late, (hour, dimension, origin), micros)
         _add(self.totals, dimension, summed)
@@ -131,7 +129,7 @@ class PushGroup:
 
 def hour_in(event: PreparedEvent, index: int, open_from: int, aggregation: Aggregation) -> int | PushRefused:
     """Return the number of the hour that an event counts in, where `open_from` is the first unsealed one's."""
-    hour = event.at // HOUR
+    hour = event.at // hour_micros()
     if hour >= open_from:
         return hour
     if not event.stated and aggregation is not Aggregation.SUM:

@@ -2,7 +2,7 @@
 
 Invariants:
 - Sealed within a minute of the hour's end, sent within ten; each workload has its second for both, so that a fleet does
-  not call AWS at the same instant, nor a restart move it.
+  not call AWS at the same instant, nor a restart move it. Short periods are sealed and sent at their end.
 - What was sealed late (an outage, a restart) or early (the workload ends) is sent at once.
 - Held records are sent again with exponential backoff and full jitter, oldest hour first.
 - Lateness is counted from the hour's start, the strictest reading: AWS rounds the timestamp down to the hour, and does
@@ -19,7 +19,7 @@ from hashlib import blake2b
 from typing import Final
 
 from sidecar.backoff import full_jitter_seconds
-from sidecar.metering.hours import Hour
+from sidecar.metering.hours import ONE_HOUR, Hour, period
 from sidecar.metering.records import UsageRecord
 
 LATENESS: Final = timedelta(hours=6)
@@ -40,7 +40,7 @@ SLOW_RETRY_SECONDS_MAX: Final = 600.0
 
 def seal_at(hour: Hour, workload: str) -> datetime:
     """Return when this workload seals an hour that has closed."""
-    return hour.end + SEAL_AFTER_MAX * _spread(workload, b"seal")
+    return hour.end + SEAL_AFTER_MAX * _spread(workload, b"seal") if period() == ONE_HOUR else hour.end
 
 
 def seal_due(hour: Hour, now: datetime, workload: str) -> bool:
@@ -50,6 +50,8 @@ def seal_due(hour: Hour, now: datetime, workload: str) -> bool:
 
 def send_at(hour: Hour, sealed_at: datetime, workload: str) -> datetime:
     """Return when a record is sent for the first time."""
+    if period() != ONE_HOUR:
+        return sealed_at
     planned = hour.end + SEND_AFTER + (SEND_AFTER_MAX - SEND_AFTER) * _spread(workload, b"send")
     return planned if hour.end <= sealed_at < planned else sealed_at
 

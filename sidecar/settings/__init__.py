@@ -23,6 +23,7 @@ from sidecar.settings.choices import (
     OnLedgerUnusable,
     OnMeteringOverdue,
     OnSeatLost,
+    Platform,
     QuantityField,
 )
 from sidecar.settings.dimensions import Dimension
@@ -45,6 +46,7 @@ __all__ = [
     "OnLedgerUnusable",
     "OnMeteringOverdue",
     "OnSeatLost",
+    "Platform",
     "PublicKey",
     "QuantityField",
     "Setting",
@@ -91,6 +93,7 @@ class Settings:
     flush_seconds: int
     log_level: LogLevel
     termination_log: Path
+    platform: Platform = Platform.FOUND
     api_socket_group: str | None = None
     """Number or name."""
     address_file: Path | None = None

@@ -13,6 +13,13 @@ class EntitlementCheck(Enum):
     CHECKOUT_LICENSE = "checkout_license"
 
 
+class Platform(Enum):
+    """Where the workload runs, as far as that cannot be found by itself."""
+
+    FOUND = "found"
+    AGENTCORE = "agentcore"
+
+
 class OnDenied(Enum):
     """The effect of a denial on the process."""
 

@@ -6,6 +6,7 @@ Invariants:
   for dimensions that no license draws down, and no key.
 - A license drawn down is a metered dimension: a sum without shares, in whole units, as License Manager counts.
 - The integer field of MeterUsage carries no decimals.
+- AgentCore Runtime has `meter_usage` alone, and dimensions that are sums without tags and zeros.
 - Licenses under another check are a fault: their writer expects something of them.
 """
 
@@ -16,8 +17,8 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar.errors import Problem
-from sidecar.settings.choices import EntitlementCheck, QuantityField
-from sidecar.settings.dimensions import Dimension
+from sidecar.settings.choices import EntitlementCheck, Platform, QuantityField
+from sidecar.settings.dimensions import Aggregation, Dimension
 from sidecar.settings.licenses import License, Take
 from sidecar.settings.table import BY_NAME
 
@@ -62,6 +63,8 @@ def _all(values: Mapping[str, object], origins: Mapping[str, str]) -> Iterator[P
     if values.get("entitlement_check") is EntitlementCheck.METER_USAGE and not values.get("dimensions"):
         yield _problem("dimensions", "is missing: entitlement_check meter_usage asks AWS about each dimension.")
     yield from _quantity_field(values)
+    if values.get("platform") is Platform.AGENTCORE:
+        yield from _of_agentcore(values)
     if is_contract(values):
         yield from _of_contract(values)
     elif "entitlement_check" in values:
@@ -94,6 +97,24 @@ def _of_contract(values: Mapping[str, object]) -> Iterator[Problem]:
         if one.name in drawn(values) and (one.decimals or one.tags):
             fault = f"{one.name} is drawn from a license, which is counted in whole units without tags: remove decimals"
             yield _problem("dimensions", f"{fault} and tags.")
+
+
+def _of_agentcore(values: Mapping[str, object]) -> Iterator[Problem]:
+    check = values.get("entitlement_check")
+    if isinstance(check, EntitlementCheck) and check is not EntitlementCheck.METER_USAGE:
+        fault = f"is {check.value}, but on AgentCore Runtime (platform agentcore) AWS takes meter_usage alone."
+        yield _problem("entitlement_check", fault)
+    for one in _dimensions(values):
+        if one.aggregation is not Aggregation.SUM:
+            yield _problem(
+                "dimensions",
+                f"{one.name} has aggregation {one.aggregation.value}, but on AgentCore Runtime (platform agentcore) AWS"
+                " adds up the records of an hour: use sum.",
+            )
+        if one.tags or one.report_zero:
+            what = "tags, which AWS does not take" if one.tags else "report_zero, which needs hours"
+            fault = f"{one.name} has {what} on AgentCore Runtime (platform agentcore): remove them."
+            yield _problem("dimensions", fault if one.tags else fault.replace("them", "it"))
 
 
 def _licenses(values: Mapping[str, object]) -> tuple[License, ...]:

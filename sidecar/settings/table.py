@@ -25,6 +25,7 @@ from sidecar.settings.choices import (
     OnLedgerUnusable,
     OnMeteringOverdue,
     OnSeatLost,
+    Platform,
     QuantityField,
 )
 from sidecar.settings.setting import PREFIX, Kind, Setting
@@ -290,6 +291,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         example="vm-17",
         default_text="found",
         parse=parsers.workload_id,
+    ),
+    Setting(
+        name="platform",
+        meaning="`agentcore` on Amazon Bedrock AgentCore Runtime, which is never guessed: AWS tells records apart by"
+        " their client token there, so usage is sent within seconds and not by the hour",
+        example="agentcore",
+        default=Platform.FOUND.value,
+        parse=parsers.choice(Platform),
+        choices=Platform,
     ),
     Setting(
         name="termination_log",

@@ -201,3 +201,31 @@ def test_the_bill_is_the_sum_of_the_first_accepted_writes(keys: SigningKeys, sen
         start = hour.replace(minute=0)
         of_hour = [value for slot, (value, _) in first.items() if slot[3] == start]
         assert sum(emulated.recorded(hour).values(), Decimal(0)) == sum(of_hour, Decimal(0))
+
+
+# -- Bedrock AgentCore Runtime
+
+AGENT = replace(POD, platform=Platform.AGENTCORE)
+
+
+def test_an_agents_records_are_told_apart_by_their_client_token(emulated: EmulatorState) -> None:
+    one, two = {**USAGE, "ClientToken": "a"}, {**USAGE, "ClientToken": "b"}
+    first = said(emulated, one, AGENT)
+    assert said(emulated, one, AGENT) == first
+    assert said(emulated, two, AGENT) != first
+    assert [str(line.total) for line in emulated.bill()] == ["14"]
+
+
+def test_an_agents_token_with_other_content_is_a_conflict(emulated: EmulatorState) -> None:
+    emulated.behave(client_token_checked=False)
+    said(emulated, {**USAGE, "ClientToken": "a"}, AGENT)
+    again = {**USAGE, "ClientToken": "a", "UsageQuantity": 8}
+    assert said(emulated, again, AGENT) == "IdempotencyConflictException"
+
+
+def test_an_agent_must_send_a_token_and_no_tags(emulated: EmulatorState) -> None:
+    split = [{"AllocatedUsageQuantity": 7, "Tags": [{"Key": "team", "Value": "a"}]}]
+    assert said(emulated, USAGE, AGENT) == "ValidationException"
+    tagged = {**USAGE, "ClientToken": "a", "UsageAllocations": split}
+    assert said(emulated, tagged, AGENT) == "InvalidTagException"
+    assert said(emulated, tagged, POD) not in ("ValidationException", "InvalidTagException")

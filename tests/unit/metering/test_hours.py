@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.metering import hours, schedule
 from sidecar.metering.hours import ONE_HOUR, Hour
 
 TEN = Hour(datetime(2026, 11, 20, 10, tzinfo=UTC))
@@ -72,3 +73,35 @@ def test_an_hour_survives_its_number(instant: datetime) -> None:
     assert Hour.numbered(hour.number) == hour
     assert hour.start <= instant < hour.end
     assert hour.next.number == hour.number + 1
+
+
+class TestShortPeriods:
+    """What takes an hour's place where AWS takes many records an hour."""
+
+    @pytest.fixture(autouse=True)
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("_length", "_micros"):
+            monkeypatch.setattr(hours, name, getattr(hours, name))
+        hours.use_short_periods()
+
+    def test_an_hour_is_ten_seconds_then(self) -> None:
+        found = Hour.at(datetime(2026, 11, 20, 10, 0, 19, 999_999, tzinfo=UTC))
+        assert (found.start.second, found.end - found.start) == (10, timedelta(seconds=10))
+        assert (str(found), found.last_second.second) == ("2026-11-20T10:00:10Z", 19)
+        assert Hour.numbered(found.number) == found == found.next.previous
+        with pytest.raises(ValueError, match="not the start"):
+            Hour(datetime(2026, 11, 20, 10, 0, 5, tzinfo=UTC))
+
+    def test_it_is_sealed_and_sent_at_its_end(self) -> None:
+        found = Hour.at(TEN.start)
+        assert schedule.seal_at(found, "any") == schedule.send_at(found, found.end, "any") == found.end
+
+    def test_numbers_of_hours_are_told_from_those_of_short_periods(self) -> None:
+        number = Hour.at(TEN.start).number
+        assert hours.counts_as_here(number)
+        assert not hours.counts_as_here(number // 360)
+
+
+def test_numbers_of_short_periods_are_none_of_hours() -> None:
+    assert hours.counts_as_here(TEN.number)
+    assert not hours.counts_as_here(TEN.number * 360)

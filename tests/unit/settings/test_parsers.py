@@ -23,6 +23,7 @@ from sidecar.settings.choices import (
     OnLedgerUnusable,
     OnMeteringOverdue,
     OnSeatLost,
+    Platform,
     QuantityField,
 )
 from sidecar.settings.dimensions import Dimension
@@ -65,6 +66,7 @@ GOOD: list[tuple[str, object, object]] = [
     ("product_sku", " prod-4kq7example2x ", "prod-4kq7example2x"),
     ("licenses", "- {name: pro, take: check}", (License(name="pro", take=Take.CHECK),)),
     ("on_seat_lost", "Shut", OnSeatLost.SHUT),
+    ("platform", "AgentCore", Platform.AGENTCORE),
     ("termination_log", "/dev/termination-log", Path("/dev/termination-log")),
     ("probe_bind", ":8484", (Address(host="::", port=8484),)),
     ("probe_bind", "localhost:0", (Address(host="127.0.0.1", port=0),)),
@@ -115,6 +117,7 @@ BAD: list[tuple[str, object, str]] = [
     ("product_sku", "8f7k2m1q9w3e5r7t0y2u4i6o8", "is not a product ID"),
     ("licenses", "pro", "is not a list of licenses"),
     ("on_seat_lost", "exit", "hold, shut"),
+    ("platform", "eks", "found, agentcore"),
     ("quantity_field", "float", "auto, decimal, integer"),
     ("clock_url", "emulator", "is not an http:// or https:// URL"),
     ("on_denied", "stop", "hold, exit"),

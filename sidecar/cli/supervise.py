@@ -1,0 +1,138 @@
+"""Run the sidecar and the product in one container: `exec --with-sidecar`, for runtimes that have no pod.
+
+Invariants:
+- The product starts once AWS says yes, and never before.
+- The sidecar ends after the product, so that it sends the last usage; its budget is `SIDECAR_FLUSH_SECONDS`.
+- A sidecar that breaks is started again, with its ledger; one that was denied, or whose settings are wrong, ends the
+  product.
+- As PID 1 it forwards SIGTERM and SIGINT to the product, and reaps what its children leave behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from sidecar.cli.wait import program_of, wait
+from sidecar.errors import Exit
+
+FORWARDED: Final = (signal.SIGTERM, signal.SIGINT)
+FOR_GOOD: Final = frozenset([Exit.DENIED, Exit.CONFIG])
+"""Exit codes of a sidecar that would end the same way again."""
+AGAIN_SECONDS: Final = 1.0
+AGAIN_SECONDS_MAX: Final = 60.0
+STEADY_SECONDS: Final = 60.0
+"""A sidecar that ran so long is started again at once."""
+
+
+class _Stopped(Exception):
+    """A signal to end came while no product ran."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Supervisor:
+    """Two children: the sidecar and, once it is entitled, the product."""
+
+    def __init__(self, program: str, command: Sequence[str]) -> None:
+        """Supervise `command`, whose program was found at `program`."""
+        self._program, self._command = program, list(command)
+        self._product: subprocess.Popen[bytes] | None = None
+        self._starting, self._early = False, 0
+        """Whether the product is being started, and the signal that came meanwhile."""
+        self._pause = AGAIN_SECONDS
+        self._start_sidecar()
+
+    def run(self, timeout: float | None) -> int:
+        """Return the product's exit code, 128 + signal where one ended it, or why it was not started."""
+        for number in FORWARDED:
+            signal.signal(number, self._forward)
+        try:
+            code = wait(timeout, None, self._sidecar_ended)
+            if code == Exit.OK:
+                code = self._until_product_ends(self._start_product())
+            else:
+                sys.stderr.write(f"{self._command[0]} was not started\n")
+        except _Stopped as stopped:
+            code = 128 + stopped.number
+        except OSError as exc:
+            sys.stderr.write(f"{self._command[0]}: {exc.strerror}\n")
+            code = Exit.NOT_EXECUTABLE
+        self._end_sidecar()
+        return int(code)
+
+    def _forward(self, number: int, _frame: object) -> None:
+        if self._product is not None:
+            os.kill(self._product.pid, number)
+        elif self._starting:
+            self._early = number
+        else:
+            raise _Stopped(number)
+
+    def _start_product(self) -> int:
+        """Start it, and return its process id. A signal that comes meanwhile reaches it."""
+        self._starting = True
+        self._product = subprocess.Popen(self._command, executable=self._program)
+        if self._early:
+            os.kill(self._product.pid, self._early)
+        return self._product.pid
+
+    def _start_sidecar(self) -> None:
+        self._started = time.monotonic()
+        self._sidecar = subprocess.Popen([sys.executable, "-I", "-m", "sidecar", "run"], start_new_session=True)
+
+    def _sidecar_ended(self) -> int | None:
+        """Return the exit code of a sidecar that ended before its gate opened; start it again where that may help."""
+        code = self._sidecar.poll()
+        if code is None or code in FOR_GOOD:
+            return code
+        self._start_again(code)
+        return None
+
+    def _start_again(self, code: int) -> None:
+        if time.monotonic() - self._started >= STEADY_SECONDS:
+            self._pause = AGAIN_SECONDS
+        sys.stderr.write(f"the sidecar ended with {code}; it is started again in {self._pause:g} s\n")
+        sys.stderr.flush()
+        time.sleep(self._pause)
+        self._pause = min(self._pause * 2, AGAIN_SECONDS_MAX)
+        self._start_sidecar()
+
+    def _until_product_ends(self, product: int) -> int:
+        """Reap children until the product ends. Returns its code; the sidecar's where that ended it."""
+        ended_by: int | None = None
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            code = os.waitstatus_to_exitcode(status)
+            if pid == product:
+                return ended_by if ended_by is not None else 128 - code if code < 0 else code
+            if pid != self._sidecar.pid:
+                continue  # left behind by a child that ended: PID 1 reaps it
+            self._sidecar.returncode = code
+            if code not in FOR_GOOD:
+                self._start_again(code)
+                continue
+            sys.stderr.write(f"the sidecar ended with {code}; the product is stopped\n")
+            sys.stderr.flush()
+            ended_by = code
+            os.kill(product, signal.SIGTERM)
+
+    def _end_sidecar(self) -> None:
+        """Let the sidecar send the last usage, and wait for it."""
+        for number in FORWARDED:
+            signal.signal(number, signal.SIG_IGN)
+        if self._sidecar.returncode is None:
+            self._sidecar.terminate()
+            self._sidecar.wait()
+
+
+def supervise(timeout: float | None, command: Sequence[str]) -> int:
+    """Run sidecar and product until the product ends. Returns the exit code."""
+    program = program_of(command)
+    return program if isinstance(program, Exit) else Supervisor(program, command).run(timeout)
