@@ -187,6 +187,9 @@ def metering_answers() -> str:
         " and in `GET /v1/status`. *Said* is the error code of AWS or its SDK, as in `last_error` of a record. A"
         " record that AWS accepted has the reason `settled`.",
         tables.metering_answers(),
+        "## Drawn from a license\n\nWhat each answer to `CheckoutLicense` means for usage that is [drawn from a"
+        " license](../howto/drawdown.md). What is about credentials, routes or throttling is above.\n\n"
+        + tables.drawdown_answers(),
         see={
             "records.md": "Records",
             "../howto/resolve-records.md": "Resolve records that wait for a person",

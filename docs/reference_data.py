@@ -272,7 +272,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     " until the next start later hours are sealed for that.",
     "record.disputed": "AWS holds another quantity for the hour. A person must decide.",
     "record.expired": "Too late for AWS, and certainly not billed. The usage is counted in the open hour.",
-    "record.held": "AWS could neither accept nor refuse the record. It is sent again at `retry_at`.",
+    "record.held": "AWS could neither accept nor refuse the record. It is sent again at `retry_at`. An error where a"
+    " license is used up or missing.",
     "record.rejected": "AWS refused the record, or may have billed it. A person must decide.",
     "record.repaired": "AWS refused tags, client token or the decimal field. A new request was sealed, and is sent at"
     " once.",
@@ -400,6 +401,7 @@ EXPORT_FIELDS: Final[Mapping[str, str]] = {
     "last_error": "[error](metering-answers.md) of the last answer",
     "attempts": "how often the record was sent",
     "rolled_to": "the later hour in which its usage is counted",
+    "kind": "`meter_usage`, or `drawdown`: drawn from a license",
     "requests": "each request that was made for it: number, client token, body as sent, SHA-256 of the body, and when"
     " it was sealed",
     "answers": "each answer: when, to which client token, outcome, detail",

@@ -33,9 +33,10 @@ from sidecar.listing.rule import Rule, Severity
 from sidecar.listing.table import OWN_RULES_OF as LISTING_RULES
 from sidecar.marketplace.resolve_customer import ROWS as RESOLVE_ROWS
 from sidecar.metering.batch_dispositions import ROWS as BATCH_ROWS
-from sidecar.metering.decide import LATE, OUTCOME_UNKNOWN
+from sidecar.metering.decide import LATE, OUTCOME_UNKNOWN, PERHAPS_DRAWN
 from sidecar.metering.dispositions import ROWS as DISPOSITION_ROWS
 from sidecar.metering.dispositions import UNKNOWN as UNKNOWN_DISPOSITION
+from sidecar.metering.license_dispositions import ROWS as DRAWDOWN_ROWS
 from sidecar.metering.states import TRANSITIONS as RECORD_TRANSITIONS
 from sidecar.metering.states import State
 from sidecar.pod_status.changes import MEANINGS as POD_EVENTS
@@ -178,6 +179,20 @@ def _metering_rows() -> Iterator[Sequence[str]]:
     yield f"`{other.reason}`", "any other code", data.DISPOSITIONS[other.disposition.value], cell(other.hint)
     for (reason, hint), then in ((LATE, "expire"), (OUTCOME_UNKNOWN, "reject")):
         yield f"`{reason}`", "no answer: the hour is too old", data.DISPOSITIONS[then], cell(hint)
+
+
+def drawdown_answers() -> str:
+    return table(("Reason", "Said", "The record is then", "Do this"), _drawdown_rows())
+
+
+def _drawdown_rows() -> Iterator[Sequence[str]]:
+    reason, hint = PERHAPS_DRAWN
+    for row in DRAWDOWN_ROWS:
+        codes = ", ".join(f"`{code.partition(':')[0]}`" for code in row.codes if code.islower() is False)
+        then = row.disposition.value if row.definite else "reject"
+        name, does = (row.reason, row.hint) if row.definite else (reason, hint)
+        yield f"`{name}`", codes or "-", data.DISPOSITIONS[then], cell(does)
+    yield f"`{reason}`", "no answer, or one that allows something else", data.DISPOSITIONS["reject"], cell(hint)
 
 
 def batch_answers() -> str:

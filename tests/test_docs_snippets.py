@@ -15,6 +15,7 @@ NOT_APPLIED = {
     "docs/howto/check-the-listing.md": "a workflow of GitHub",
     "docs/howto/custom-pricing.md": "product.yaml, a file of the image",
     "docs/howto/license-token.md": "what the sidecar's container and its pod need",
+    "docs/howto/drawdown.md": "product.yaml, a file of the image",
     "docs/howto/seal-your-product.md": "product.yaml, a file of the image",
     "docs/howto/shared-node.md": "a namespace of the profile restricted refuses hostNetwork",
     "docs/reference/emulator.md": "a timeline of the emulator",

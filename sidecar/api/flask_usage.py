@@ -28,7 +28,7 @@ from sidecar.clock import iso
 from sidecar.errors import DecisionRefused, SidecarError
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import ZERO, micros_to_decimal, parse_micros, plain
-from sidecar.metering.records import UsageRecord
+from sidecar.metering.records import UsageRecord, kind
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, IllegalTransition, State
 from sidecar.metering.timestamps import read_instant
@@ -118,6 +118,7 @@ def as_json(workload: str, record: UsageRecord) -> dict[str, object]:
         "retry_at": iso(record.retry_at) if record.retry_at else None,
         "rolled_to": _hour_text(record.rolled_to) if record.rolled_to else None,
         "aws_quantity": None if record.aws_quantity is None else plain(record.aws_quantity),
+        "kind": kind(record),
     }
 
 

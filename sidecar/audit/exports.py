@@ -4,6 +4,7 @@ Invariants:
 - Settled is what has AWS's metering record id, or AWS's quantity where a person accepted that: then that one counts.
 - A record that was rolled forward counts where it went, in the later record, and not where it came from.
 - What a person settled stands in a log as `record.resolved`: `--confirm` and `--accept-aws` are read there too.
+- What was drawn from a license is on no bill of usage; it is counted, and not compared.
 - Each line is a JSON object. Other log events, totals and open hours are ignored and counted.
 
 Sources: `docs/reference/http.md` (lines of the audit copy), `docs/reference/log-events.md` (`record.settled`,
@@ -19,6 +20,7 @@ from sidecar.audit.fields import hour_start, micros, text
 from sidecar.audit.input_files import OUTSIDE, Advance, Period, Reading, Unreadable, parsed
 from sidecar.audit.merge import RANK
 from sidecar.audit.rows import SETTLED, Row
+from sidecar.metering.records import DRAWDOWN
 from sidecar.strict_json import Repeated, parse, shown
 
 OTHER_EVENT: Final = "other_log_event"
@@ -26,6 +28,8 @@ OTHER_LINE: Final = "other_record"
 OPEN: Final = "open_hour"
 TOTAL: Final = "total"
 REMOVED: Final = "removed"
+DRAWN: Final = "drawn_from_a_license"
+"""AWS's bill and its Daily Usage do not have it: the contract is paid, and License Manager counts what is left."""
 SETTLED_EVENTS: Final = ("record.settled", "record.resolved")
 NAMES: Final = (b'"record"', b'"records"', *(f'"{name}"'.encode() for name in SETTLED_EVENTS))
 """A line without any of these is a log event about something else."""
@@ -67,7 +71,9 @@ def parse_line(line: bytes, origin: str) -> Iterator[Row | str]:
         yield OTHER_EVENT
         return
     fields = _object(line)
-    if fields.get("event") in SETTLED_EVENTS and fields.get("state", SETTLED) == SETTLED:
+    if _drawn(fields):
+        yield DRAWN
+    elif fields.get("event") in SETTLED_EVENTS and fields.get("state", SETTLED) == SETTLED:
         yield _logged(fields, origin)
     elif "event" in fields:  # some have a field `records` of another form
         yield OTHER_EVENT
@@ -124,8 +130,15 @@ def _document(records: object, origin: str) -> Iterator[Row | str]:
     for number, fields in enumerate(records, start=1):
         if fields.get("state") == "open":
             yield OPEN
+        elif _drawn(fields):
+            yield DRAWN
         else:
             yield _row(fields, f"{origin}#{number}")
+
+
+def _drawn(fields: Mapping[str, object]) -> bool:
+    """Return whether a record is drawn from a license: a line of an export or `usage --json`, or a log event."""
+    return fields.get("kind") == DRAWDOWN or (fields.get("event") in SETTLED_EVENTS and bool(fields.get("license")))
 
 
 def _row(fields: Mapping[str, object], origin: str, tokens: str = "", product: str = "") -> Row:

@@ -31,6 +31,7 @@ from sidecar.metering.postponed import Postponed
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
+from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import Disposition, State
 
 EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
@@ -75,6 +76,7 @@ class BillingEvents:
         """
         self.dispositions[decision.disposition.value] += 1
         name, write = EVENTS[decision.disposition]
+        write = log.error if decision.loud else write
         settled = decision.disposition is Disposition.SETTLE
         request = stored.request
         write(
@@ -89,6 +91,7 @@ class BillingEvents:
             dimension=stored.dimension,
             quantity=plain(stored.quantity),
             timestamp=request.timestamp if request else None,
+            license=_license(request),
             metering_record_id=stored.record_id,
             attempts=stored.attempts,
             reason=decision.reason,
@@ -121,6 +124,7 @@ class BillingEvents:
                 quantity=plain(record.quantity),
                 aws_quantity=billed,
                 metering_record_id=record.record_id,
+                license=_license(record.request),
             )
 
     def opened(self, path: Path, states: Mapping[State, int]) -> None:
@@ -218,3 +222,8 @@ class BillingEvents:
                 " task or pod, as on Fargate, this line is what is left of it."
             )
             log.error("usage.left_behind", **self._entry(entry), hint=hint)
+
+
+def _license(request: SealedRequest | None) -> str | None:
+    """Return the license that a quantity is drawn from; None where it is metered."""
+    return request.drawdown.name if request and request.drawdown else None

@@ -22,7 +22,7 @@ from sidecar.billing.submitter import BATCH_MAX, Submitter
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.dispositions import classify
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.schedule import oldest_first, too_early, too_late
+from sidecar.metering.schedule import oldest_first, too_early, unsendable
 from sidecar.metering.states import State
 
 FLUSHED: Final = 0.85
@@ -126,7 +126,7 @@ class FinalFlush:
 
     def _sendable(self, now: datetime) -> list[UsageRecord]:
         sealed = self._ledger.in_state(State.SEALED)
-        return oldest_first(one for one in sealed if not (too_late(one.hour, now) or too_early(one, now)))
+        return oldest_first(one for one in sealed if not (unsendable(one, now) or too_early(one, now)))
 
     def _wait_for_next(self, submitter: Submitter, deadline: float, last: LastTry | None) -> list[UsageRecord]:
         """Wait until something may be sent again before `deadline`, and return it; nothing where nothing may."""

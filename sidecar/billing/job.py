@@ -3,7 +3,8 @@
 Invariants:
 - Each result is emitted before the next request is sent.
 - A failure that would hold every record (no route to AWS, no credentials, too many calls) ends the batch: the rest is
-  reported as not sent, with the same code.
+  reported as not sent, with the same code. So it is for each service by itself: MeterUsage, and License Manager for
+  what is drawn from a license.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any, Final
 
 from sidecar.billing.messages import Submission, SubmissionResult
 from sidecar.marketplace import sdk_environment
-from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.client import LICENSES, SERVICE, Marketplace
 from sidecar.marketplace.meter_usage import Metered, caller, meter_usage
 from sidecar.metering.dispositions import classify, holds_all
 from sidecar.metering.outcomes import Outcome, Refused, Settled
+from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import Disposition
 from sidecar.platform import ecs, eks
 
@@ -43,22 +45,35 @@ class SubmitJob:
     def results(self) -> Iterator[SubmissionResult]:
         """Yield one result for each request, after it was sent."""
         submission = self.submission
-        marketplace = Marketplace(region=submission.region, endpoint_url=submission.endpoint_url, env=self.env)
+        services = {drawn: self._marketplace(LICENSES if drawn else SERVICE) for drawn in (False, True)}
         bundle = self.env.get("AWS_CA_BUNDLE")
-        held: Refused | None = NO_BUNDLE if bundle and not os.access(bundle, os.R_OK) else None
+        no_bundle = NO_BUNDLE if bundle and not os.access(bundle, os.R_OK) else None
+        held: dict[bool, Refused | None] = {True: no_bundle, False: no_bundle}
         for request in submission.requests:
-            if held:
-                yield SubmissionResult(outcome=held)
+            drawn = request.drawdown is not None
+            marketplace = services[drawn]
+            if stopped := held[drawn]:
+                yield SubmissionResult(outcome=stopped)
                 continue
-            metered = meter_usage(marketplace, request)
-            held = stops_batch(metered.outcome)
+            metered = _draw_down(marketplace, request) if drawn else meter_usage(marketplace, request)
+            held[drawn] = stops_batch(metered.outcome)
             yield self._result(marketplace, metered)
+
+    def _marketplace(self, service: str) -> Marketplace:
+        at = self.submission
+        return Marketplace(region=at.region, endpoint_url=at.endpoint_url, env=self.env, service=service)
 
     def _result(self, marketplace: Marketplace, metered: Metered) -> SubmissionResult:
         who = caller(marketplace, self.submission.workload)
         return SubmissionResult(
             outcome=metered.outcome, request_id=metered.request_id, account=who.account, role=who.role
         )
+
+
+def _draw_down(marketplace: Marketplace, request: SealedRequest) -> Metered:
+    from sidecar.marketplace.drawdown import draw_down  # only where something is drawn
+
+    return draw_down(marketplace, request)
 
 
 def stops_batch(outcome: Outcome) -> Refused | None:

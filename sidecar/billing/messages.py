@@ -14,11 +14,12 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from sidecar.child.process import ChildProcess, read_messages
+from sidecar.metering.drawdown import CALLS_MAX
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.sealed_request import SealedRequest
 
@@ -83,9 +84,14 @@ class SubmissionResult:
             raise ValueError("not a result") from exc
 
 
-def budget_seconds(requests: int) -> float:
-    """Return how long a submission of so many requests may take before its child is killed."""
-    return min(START_SECONDS + REQUEST_SECONDS * requests, BUDGET_SECONDS_MAX)
+def calls_of(requests: Iterable[SealedRequest]) -> int:
+    """Return how many calls the requests may take: a drawdown's answer that is lost is asked for again at once."""
+    return sum(CALLS_MAX if one.drawdown else 1 for one in requests)
+
+
+def budget_seconds(calls: int) -> float:
+    """Return how long a submission of so many calls may take before its child is killed."""
+    return min(START_SECONDS + REQUEST_SECONDS * calls, BUDGET_SECONDS_MAX)
 
 
 def read_results(child: ChildProcess, submission: Submission, deadline: float) -> list[SubmissionResult]:

@@ -10,11 +10,13 @@ Sources: AWS Marketplace API Reference, MeterUsage (up to six hours in the past)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
 from typing import Final, Protocol
 
+from sidecar.billing.drawdowns import drawdowns
 from sidecar.billing.events import BillingEvents
 from sidecar.billing.quantity_kinds import QuantityKinds
 from sidecar.billing.quarantine import Quarantine
@@ -24,7 +26,7 @@ from sidecar.metering.hours import ONE_HOUR, Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
 from sidecar.metering.schedule import seal_due, send_at, too_late
-from sidecar.metering.sealed_request import seal_request
+from sidecar.metering.sealed_request import SealedRequest, seal_drawdown, seal_request
 from sidecar.metering.states import State
 from sidecar.settings import Dimension, Settings
 
@@ -52,7 +54,7 @@ class Sealer:
     ) -> None:
         """Seal in `ledger`, for the workload that `events` names; what cannot be sealed goes to `quarantine`."""
         self._ledger, self._events, self._quarantine, self._kinds = ledger, events, quarantine, kinds
-        self._product = settings.product_code
+        self._product, self._drawdowns = settings.product_code, drawdowns(settings)
         self._reports_zero = any(dimension.report_zero for dimension in settings.dimensions)
 
     def seal_closed(self, now: datetime, *, at_once: bool = False) -> None:
@@ -79,7 +81,7 @@ class Sealer:
 
     def _recorder(self, now: datetime) -> MakeRecord:
         """Return what makes a record of what is owed: its request frozen, the time to send it set."""
-        workload, product = self._events.workload, self._product
+        workload = self._events.workload
 
         def record(dimension: Dimension, hour: Hour, owed: Owed) -> UsageRecord:
             return UsageRecord(
@@ -87,13 +89,17 @@ class Sealer:
                 dimension=dimension.name,
                 state=State.SEALED,
                 quantity=owed.quantity,
-                request=seal_request(
-                    workload, product, dimension.name, dimension.decimals, hour, owed, now, self._kinds.choose(owed)
-                ),
+                request=self._request(dimension, hour, owed, now),
                 retry_at=send_at(hour, now, workload),
             )
 
         return record
+
+    def _request(self, dimension: Dimension, hour: Hour, owed: Owed, now: datetime) -> SealedRequest:
+        if pool := self._drawdowns.get(dimension.name):
+            return seal_drawdown(self._product, dimension.name, pool, hour, owed, now, os.urandom(16).hex())
+        kind, workload = self._kinds.choose(owed), self._events.workload
+        return seal_request(workload, self._product, dimension.name, dimension.decimals, hour, owed, now, kind)
 
 
 def _accepted(last: Hour, now: datetime) -> list[Hour]:

@@ -18,7 +18,7 @@ from typing import Final
 
 from sidecar import log
 from sidecar.billing.events import BillingEvents
-from sidecar.billing.messages import Submission, SubmissionResult, budget_seconds, read_results
+from sidecar.billing.messages import Submission, SubmissionResult, budget_seconds, calls_of, read_results
 from sidecar.billing.quantity_kinds import QuantityKinds
 from sidecar.billing.quarantine import Quarantine
 from sidecar.child.process import CHILD_FAILED, ChildProcess
@@ -28,7 +28,7 @@ from sidecar.metering.attempts import attempt_outcome
 from sidecar.metering.decide import Decision, Policy, decide, decide_if_late
 from sidecar.metering.outcomes import Refused, Settled
 from sidecar.metering.records import UsageRecord
-from sidecar.metering.schedule import oldest_first, too_early, too_late
+from sidecar.metering.schedule import oldest_first, too_early, unsendable
 from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import Disposition, State
 from sidecar.settings import OnDispute, Settings
@@ -73,8 +73,8 @@ class Submitter:
         self._current: ChildProcess | None = None
 
     def expire_if_late(self, record: UsageRecord, now: datetime) -> bool:
-        """Return whether it is too late for a record, which is then moved on, or put aside. Raises LedgerError."""
-        if not too_late(record.hour, now):
+        """Return whether a record is not sent any more; it is then moved on, or put aside. Raises LedgerError."""
+        if not unsendable(record, now):
             return False
         self._try(record, lambda: self._expire(record, now))
         return True
@@ -157,7 +157,7 @@ class Submitter:
             endpoint_url=self._endpoint_url,
             workload=self._policy.workload,
         )
-        until = time.monotonic() + budget_seconds(len(requests))
+        until = time.monotonic() + budget_seconds(calls_of(requests))
         try:
             child = self._start_child(submission)
         except OSError as exc:

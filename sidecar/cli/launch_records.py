@@ -17,10 +17,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final, TextIO
 
 from sidecar import log
+from sidecar.billing.drawdowns import drawdowns
 from sidecar.billing.loop import BillingLoop
 from sidecar.child import process
 from sidecar.clock import iso
@@ -65,6 +67,10 @@ class OpenGate:
 
 def run(settings: Settings, yes: bool, as_json: bool, ask: Callable[[str], str] | None = None) -> int:
     """Send the records. Returns 0 where AWS took one of every dimension, else 1. Raises SettingsError."""
+    drawn = drawdowns(settings)
+    settings = replace(settings, dimensions=tuple(one for one in settings.dimensions if one.name not in drawn))
+    if drawn:
+        sys.stderr.write(f"{', '.join(drawn)}: drawn from a license for good, so left out.\n")
     if not settings.dimensions:
         fault = "is missing: there is no dimension to send a record of."
         raise SettingsError([Problem(setting="SIDECAR_DIMENSIONS", fault=fault, example="requests")])

@@ -37,6 +37,7 @@ COLUMNS: Final = {
     "LAST_ERROR": "last_error",
     "AWS_QUANTITY": "aws_quantity",
     "WORKLOAD": "workload",
+    "KIND": "kind",
 }
 """Column of the table → field of a record."""
 EMPTY_CELL: Final = "-"

@@ -19,7 +19,7 @@ from sidecar.ledger.errors import decoding
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import plain
-from sidecar.metering.records import UsageRecord
+from sidecar.metering.records import UsageRecord, kind
 
 PAGE_END: Final = re.compile(r"([0-9]{1,12}):(.+)", re.DOTALL)
 """The record a page ends with, as its link says it: the number of its hour, and its dimension."""
@@ -82,6 +82,7 @@ def _line(connection: sqlite3.Connection, owner: sqlite3.Row, record: UsageRecor
         "last_error": record.last_error,
         "attempts": record.attempts,
         "rolled_to": record.rolled_to and record.rolled_to.start.isoformat(),
+        "kind": kind(record),
         "requests": [_request(row) for row in connection.execute(sql("requests_of"), key)],
         "answers": [dict(row) for row in connection.execute(sql("attempts_of"), key)],
         "rolled_from": [_link(row) for row in connection.execute(sql("rolled_into"), key)],

@@ -54,6 +54,7 @@ def record_of(row: sqlite3.Row) -> UsageRecord:
         retry_at=row["retry_at"] and datetime.fromisoformat(row["retry_at"]),
         last_error=row["last_error"],
         definite=bool(row["definite"]) and not row["sending"],
+        interrupted=bool(row["sending"]),
         record_id=row["record_id"],
         rolled_to=None if row["rolled_to"] is None else Hour.numbered(row["rolled_to"]),
         repairs=tuple(Repair(word) for word in row["repairs"].split()),

@@ -9,7 +9,12 @@ from sidecar.metering.dispositions import classify
 from sidecar.metering.outcomes import Outcome, Settled, Unknown
 from sidecar.metering.states import Disposition
 
-NAMED: Final = {"customer_not_entitled": AttemptOutcome.DENIED, "throttled": AttemptOutcome.THROTTLED}
+NAMED: Final = {
+    "customer_not_entitled": AttemptOutcome.DENIED,
+    "license_used_up": AttemptOutcome.DENIED,
+    "throttled": AttemptOutcome.THROTTLED,
+    "license_throttled": AttemptOutcome.THROTTLED,
+}
 """Reason in `dispositions` → outcome."""
 
 

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from sidecar.metering import dispositions
-from sidecar.metering.dispositions import UNKNOWN, WAITS, Row
+from sidecar.metering.disposition_row import WAITS, Row
+from sidecar.metering.dispositions import UNKNOWN
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition
 

@@ -8,6 +8,7 @@ Invariants:
 - Too late: rolled forward where every attempt was definitely refused, else for a person (`outcome_unknown`), since
   billing it again could bill it twice.
 - A repair only follows a definite refusal of the very request it replaces, each kind once; hour and quantity stay.
+- What is drawn from a license and may have been drawn waits for a person at once: AWS documents no answer to a repeat.
 - Disputed quantities are billed again only where a setting says so, also when they were sent again too late.
 
 Sources: AWS Marketplace API Reference, MeterUsage (identical requests count once; six hours).
@@ -20,10 +21,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, assert_never
 
-from sidecar.metering.dispositions import Row, classify
+from sidecar.metering.disposition_row import Row
+from sidecar.metering.dispositions import classify
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
-from sidecar.metering.records import UsageRecord, can_repair, repaired
-from sidecar.metering.schedule import backoff, too_late
+from sidecar.metering.records import UsageRecord, can_repair, drawn, repaired
+from sidecar.metering.schedule import backoff, unsendable
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition, next_state
 
@@ -39,6 +41,11 @@ OUTCOME_UNKNOWN: Final[Why] = (
     "outcome_unknown",
     "The hour is too old to be sent again, and AWS may have billed it: an answer was lost, or it holds another"
     " quantity. Compare with the bill, then decide with `entitlement-sidecar usage retry`.",
+)
+PERHAPS_DRAWN: Final[Why] = (
+    "outcome_unknown",
+    "License Manager may have drawn this quantity: its answer was lost. Look in CloudTrail for CheckoutLicense with the"
+    " client token of `usage export`, then decide with `entitlement-sidecar usage retry`.",
 )
 
 
@@ -66,6 +73,8 @@ class Decision:
     """What the audit trail says came of it: `settled`, or AWS's code."""
     reason: str
     hint: str
+    loud: bool = False
+    """A person must act, although the record is sent again."""
     roll_forward: bool = False
     """Count the quantity in the open hour, then move the record on with `Action.ROLL_FORWARD`."""
 
@@ -87,13 +96,17 @@ def decide(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy,
     else:
         assert_never(outcome)
     tried = replace(tried, last_error=outcome.code, definite=record.definite and definite)
+    if drawn(record) and not definite:
+        return replace(_unknown(tried, PERHAPS_DRAWN), code=outcome.code)
     later = now + backoff(tried.attempts, chance, row.slow, floor)
-    return replace(_unsettled(record, tried, row, now, later, policy), code=outcome.code)
+    return replace(_unsettled(record, tried, row, now, later, policy), code=outcome.code, loud=row.loud)
 
 
 def decide_if_late(record: UsageRecord, now: datetime) -> Decision | None:
-    """Return what becomes of a record that is too late to be sent; None while it is not."""
-    return expired(record, LATE) if too_late(record.hour, now) else None
+    """Return what becomes of a record that is not sent any more (`schedule.unsendable`); None while it is."""
+    if not unsendable(record, now):
+        return None
+    return _unknown(record, PERHAPS_DRAWN) if drawn(record) else expired(record, LATE)
 
 
 def _unsettled(
@@ -123,8 +136,13 @@ def expired(record: UsageRecord, why: Why) -> Decision:
     """Return a roll forward where AWS has certainly not billed the record; else a person must look."""
     if record.definite:
         return _decision(replace(record, retry_at=None), Disposition.EXPIRE, why, roll=True)
-    unknown = replace(record, retry_at=None, last_error=OUTCOME_UNKNOWN[0])
-    return _decision(unknown, Disposition.REJECT, OUTCOME_UNKNOWN)
+    return _unknown(record, OUTCOME_UNKNOWN)
+
+
+def _unknown(record: UsageRecord, why: Why) -> Decision:
+    """Return a record of which nobody knows whether AWS has billed it: a person must look."""
+    unknown = replace(record, retry_at=None, last_error=OUTCOME_UNKNOWN[0], definite=False)
+    return _decision(unknown, Disposition.REJECT, why)
 
 
 def _decision(record: UsageRecord, disposition: Disposition, why: Why, roll: bool = False) -> Decision:

@@ -16,41 +16,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from sidecar.metering import license_dispositions
+from sidecar.metering.disposition_row import HOLD, WAITS, Row, row
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One line of the table."""
-
-    codes: tuple[str, ...]
-    disposition: Disposition
-    reason: str
-    hint: str
-    definite: bool = True
-    slow: bool = False
-    """A person must change something: sent again less often."""
-    once_more: bool = False
-    """Sent again at once with fresh credentials, before the error counts."""
-    repairs: tuple[Repair, ...] = ()
-    """In this order; the first that would change the request is made."""
-
-
-WAITS: Final = "Nothing to do at first; the same request is sent again."
-HOLD: Final = Disposition.HOLD
-
-
-def _row(codes: str, disposition: Disposition, reason: str, hint: str, **rest: bool | tuple[Repair, ...]) -> Row:
-    return Row(codes=tuple(codes.split()), disposition=disposition, reason=reason, hint=hint, **rest)  # type: ignore[arg-type]
-
-
 ROWS: Final[tuple[Row, ...]] = (
     # MeterUsage has read the request, and refuses it.
-    _row(
+    row(
         "CustomerNotEntitledException CustomerNotSubscribedException",
         HOLD,
         "customer_not_entitled",
@@ -58,28 +33,28 @@ ROWS: Final[tuple[Row, ...]] = (
         " kept and sent again.",
         slow=True,
     ),
-    _row(
+    row(
         "InvalidProductCodeException",
         Disposition.REJECT,
         "invalid_product_code",
         "AWS does not know this product code. Use the one shown for the listing, then run"
         " `entitlement-sidecar usage retry`.",
     ),
-    _row(
+    row(
         "InvalidUsageDimensionException",
         Disposition.REJECT,
         "invalid_usage_dimension",
         "The listing has no dimension with this API name. Add or correct it, then run"
         " `entitlement-sidecar usage retry`.",
     ),
-    _row(
+    row(
         "InvalidTagException",
         Disposition.REPAIR,
         "invalid_tag",
         "AWS refused the tags; the hour is sent without allocations. Send at most 5 tag keys of plain characters.",
         repairs=(Repair.WITHOUT_ALLOCATIONS,),
     ),
-    _row(
+    row(
         "InvalidUsageAllocationsException",
         Disposition.REPAIR,
         "invalid_usage_allocations",
@@ -88,27 +63,27 @@ ROWS: Final[tuple[Row, ...]] = (
         # the error's text names the kind of the quantities, too
         repairs=(Repair.FEWER_ALLOCATIONS, Repair.INTEGER_FIELD, Repair.WITHOUT_ALLOCATIONS),
     ),
-    _row(
+    row(
         "TimestampOutOfBoundsException",
         Disposition.EXPIRE,
         "timestamp_out_of_bounds",
         "AWS takes usage up to 6 hours old and none from the future. Check the node's clock and the way to AWS.",
     ),
-    _row(
+    row(
         "DuplicateRequestException",
         Disposition.DISPUTE,
         "duplicate_request",
         "AWS holds another quantity for this hour. Run one reporter per pod or task, and keep the state directory"
         " across restarts of the container; then decide with `entitlement-sidecar usage retry`.",
     ),
-    _row(
+    row(
         "IdempotencyConflictException",
         Disposition.REPAIR,
         "idempotency_conflict",
         "AWS knows the client token with other content; the hour is sent with a new one. Report this to the vendor.",
         repairs=(Repair.NEW_TOKEN,),
     ),
-    _row(
+    row(
         "ValidationException SerializationException UnknownOperationException DecimalsUnsupported ParamValidationError",
         Disposition.REPAIR,
         "request_malformed",
@@ -117,7 +92,7 @@ ROWS: Final[tuple[Row, ...]] = (
         " `entitlement-sidecar usage retry`.",
         repairs=(Repair.INTEGER_FIELD,),
     ),
-    _row(
+    row(
         "DryRunOperation",
         HOLD,
         "answered_dry_run",
@@ -125,7 +100,7 @@ ROWS: Final[tuple[Row, ...]] = (
         slow=True,
     ),
     # MeterUsage cannot, until a person changes something.
-    _row(
+    row(
         "InvalidEndpointRegionException",
         HOLD,
         "invalid_region",
@@ -133,21 +108,21 @@ ROWS: Final[tuple[Row, ...]] = (
         " container; the platform sets them.",
         slow=True,
     ),
-    _row(
+    row(
         "DisabledApiException",
         HOLD,
         "api_disabled",
         "AWS Marketplace metering is not offered in this region. Run the product where it is.",
         slow=True,
     ),
-    _row(
+    row(
         "PlatformNotSupportedException",
         HOLD,
         "platform_not_supported",
         "AWS sees no supported platform behind these credentials: use IRSA on EKS, the task role on ECS.",
         slow=True,
     ),
-    _row(
+    row(
         "AccessDeniedException UnauthorizedException UnauthorizedOperation AccessDenied",
         HOLD,
         "access_denied",
@@ -156,7 +131,7 @@ ROWS: Final[tuple[Row, ...]] = (
         slow=True,
     ),
     # Credentials and signatures.
-    _row(
+    row(
         "ExpiredTokenException ExpiredToken",
         HOLD,
         "credentials_expired",
@@ -164,7 +139,7 @@ ROWS: Final[tuple[Row, ...]] = (
         slow=True,
         once_more=True,
     ),
-    _row(
+    row(
         "UnrecognizedClientException InvalidClientTokenId",
         HOLD,
         "credentials_unknown",
@@ -172,7 +147,7 @@ ROWS: Final[tuple[Row, ...]] = (
         slow=True,
         once_more=True,
     ),
-    _row(
+    row(
         "MissingAuthenticationToken MissingAuthenticationTokenException IncompleteSignature"
         " IncompleteSignatureException InvalidSignatureException SignatureDoesNotMatch",
         HOLD,
@@ -180,21 +155,21 @@ ROWS: Final[tuple[Row, ...]] = (
         "AWS cannot verify the request's signature. Remove static keys, and look for a proxy that rewrites requests.",
         slow=True,
     ),
-    _row(
+    row(
         "InvalidSignatureException:clock SignatureDoesNotMatch:clock RequestTimeTooSkewed RequestExpired"
         " RuntimeError:clock",
         HOLD,
         "clock_skew",
         "Synchronise the node's clock (Amazon Time Sync, chrony).",
     ),
-    _row(
+    row(
         "OptInRequired AuthFailure NotAuthorized",
         HOLD,
         "account_refused",
         "Check that the AWS account is active and opted in to the region.",
         slow=True,
     ),
-    _row(
+    row(
         "InvalidIdentityToken IDPRejectedClaim ValidationError RegionDisabledException PackedPolicyTooLarge"
         " MalformedPolicyDocument",
         HOLD,
@@ -203,12 +178,13 @@ ROWS: Final[tuple[Row, ...]] = (
         " that STS is active in the region.",
         slow=True,
     ),
-    _row(
+    row(
         "NoCredentialsError PartialCredentialsError CredentialRetrievalError MetadataRetrievalError FileNotFoundError"
         " PermissionError IsADirectoryError NotADirectoryError InvalidConfigError ProfileNotFound ConfigParseError"
         " ConfigNotFound InvalidEndpointConfigurationError InvalidSTSRegionalEndpointsConfigError"
         " InvalidIMDSEndpointError InvalidIMDSEndpointModeError NoRegionError InvalidRegionError ca_bundle_unreadable"
         " metadata_unreadable credentials_malformed MalformedCredentials ContainerTokenUnreadable"
+        " LicenseTokenUnreadable LicenseRoleMissing"
         # the SDK raises these before it signs or sends
         " InfiniteLoopConfigError UnknownCredentialError UnknownTokenProviderError TokenRetrievalError NoAuthTokenError"
         " RefreshWithMFAUnsupportedError SSOError SSOTokenLoadError UnauthorizedSSOTokenError LoginError"
@@ -229,13 +205,13 @@ ROWS: Final[tuple[Row, ...]] = (
         slow=True,
     ),
     # AWS is busy, broken, or not there.
-    _row(
+    row(
         "ThrottlingException Throttling TooManyRequestsException RequestLimitExceeded 429",
         HOLD,
         "throttled",
         WAITS,
     ),
-    _row(
+    row(
         "MalformedProxy InvalidProxiesConfigError",
         HOLD,
         "proxy_malformed",
@@ -243,13 +219,13 @@ ROWS: Final[tuple[Row, ...]] = (
         " percent-encode what is special in a user or password.",
         slow=True,
     ),
-    _row(
+    row(
         "EndpointConnectionError ConnectTimeoutError ProxyConnectionError IDPCommunicationError",
         HOLD,
         "aws_unreachable",
         WAITS + " If it lasts, allow outbound HTTPS to the metering and STS endpoints (NAT, proxy, firewall).",
     ),
-    _row(
+    row(
         "SSLError:certificate",
         HOLD,
         "tls_failed",
@@ -257,7 +233,7 @@ ROWS: Final[tuple[Row, ...]] = (
         " it (NO_PROXY).",
         slow=True,
     ),
-    _row(
+    row(
         "301 302 307 308 400 401 403 404 405 407 411 413",
         HOLD,
         "answer_not_from_aws",
@@ -265,7 +241,7 @@ ROWS: Final[tuple[Row, ...]] = (
         definite=False,
         slow=True,
     ),
-    _row(
+    row(
         "InternalServiceErrorException InternalFailure InternalError ServiceUnavailable ServiceUnavailableException"
         " RequestTimeout RequestTimeoutException 408 500 502 503 504",
         HOLD,
@@ -273,7 +249,7 @@ ROWS: Final[tuple[Row, ...]] = (
         WAITS + " See the AWS Health Dashboard.",
         definite=False,
     ),
-    _row(
+    row(
         "ReadTimeoutError ConnectionClosedError SSLError HTTPClientError ResponseParserError ResponseStreamingError"
         " IncompleteReadError ConnectionError ChecksumError FlexibleChecksumError AwsChunkedWrapperError"
         " UnseekableStreamError EventStreamError CapacityNotAvailableError child_failed child_timed_out"
@@ -285,7 +261,8 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
 )
 
-TABLE: Final[Mapping[str, Row]] = {code: row for row in ROWS for code in row.codes}
+TABLE: Final[Mapping[str, Row]] = {code: one for one in (*ROWS, *license_dispositions.ROWS) for code in one.codes}
+"""Codes of MeterUsage and, for what is drawn from a license, of CheckoutLicense: no code is in both."""
 
 UNKNOWN: Final = Row(
     codes=(),
@@ -307,13 +284,16 @@ anything was sent."""
 def classify(code: str, message: str = "") -> Row:
     """Return the row for a code. Of `message` only QUALIFIERS is read."""
     for qualifier, words in QUALIFIERS.items():
-        if (row := TABLE.get(f"{code}:{qualifier}")) and words.search(message):
-            return row
+        if (found := TABLE.get(f"{code}:{qualifier}")) and words.search(message):
+            return found
     return TABLE.get(code, UNKNOWN)
 
 
 ONE_RECORD: Final = frozenset(
-    ["DryRunOperation", "InternalServiceErrorException", "InternalFailure", "InternalError", "record_id_missing"]
+    [
+        *("DryRunOperation", "InternalServiceErrorException", "InternalFailure", "InternalError", "record_id_missing"),
+        *license_dispositions.ONE_POOL,
+    ]
 )
 """Held, although the cause may be this one request: AWS may take the next one."""
 
@@ -323,8 +303,8 @@ def holds_all(code: str, message: str = "") -> bool:
 
     An unknown code may be about one record.
     """
-    row = classify(code, message)
-    return row.disposition is HOLD and row is not UNKNOWN and code not in ONE_RECORD
+    found = classify(code, message)
+    return found.disposition is HOLD and found is not UNKNOWN and code not in ONE_RECORD
 
 
 def known_code(names: Sequence[str]) -> str:

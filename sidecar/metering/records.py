@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from sidecar.metering.hours import Hour
 from sidecar.metering.sealed_request import Repair, SealedRequest, client_token
@@ -34,12 +35,31 @@ class UsageRecord:
     last_error: str | None = None
     definite: bool = True
     """Every attempt so far was definitely refused (or there was none): AWS has not billed it."""
+    interrupted: bool = False
+    """Its request left, or was about to, and the outcome was never kept."""
     record_id: str | None = None
     rolled_to: Hour | None = None
     repairs: tuple[Repair, ...] = ()
     """Made so far, in order; their count numbers the request in force."""
     aws_quantity: Decimal | None = None
     """What AWS billed for the hour, where a person accepted that instead of `quantity`."""
+
+
+METER_USAGE: Final = "meter_usage"
+DRAWDOWN: Final = "drawdown"
+KINDS: Final = (METER_USAGE, DRAWDOWN)
+
+
+def drawn(record: UsageRecord) -> bool:
+    """Return whether a record is drawn from a license."""
+    return record.request is not None and record.request.drawdown is not None
+
+
+def kind(record: UsageRecord) -> str | None:
+    """Return how a record is billed, one of KINDS; None while its hour is open, since sealing decides it."""
+    if record.request is None:
+        return None
+    return DRAWDOWN if drawn(record) else METER_USAGE
 
 
 def rolled_forward(record: UsageRecord, into: Hour) -> UsageRecord:

@@ -20,7 +20,7 @@ from typing import Final
 
 from sidecar.backoff import full_jitter_seconds
 from sidecar.metering.hours import ONE_HOUR, Hour, period
-from sidecar.metering.records import UsageRecord
+from sidecar.metering.records import UsageRecord, drawn
 
 LATENESS: Final = timedelta(hours=6)
 MARGIN: Final = timedelta(minutes=15)
@@ -74,6 +74,14 @@ def deadline(hour: Hour) -> datetime:
 def too_late(hour: Hour, now: datetime) -> bool:
     """Return whether a record of the hour is not sent any more."""
     return now >= deadline(hour)
+
+
+def unsendable(record: UsageRecord, now: datetime) -> bool:
+    """Return whether a record is not sent any more: it is too late for MeterUsage.
+
+    License Manager has no such limit. A drawdown whose sending was interrupted is not repeated: it might draw twice.
+    """
+    return record.interrupted if drawn(record) else too_late(record.hour, now)
 
 
 def too_early(record: UsageRecord, now: datetime) -> bool:

@@ -19,12 +19,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Final
 
+from sidecar.metering.drawdown import Drawdown
 from sidecar.metering.hours import EPOCH, ONE_SECOND, Hour
 from sidecar.metering.quantities import INTEGER_MAX, plain
 from sidecar.metering.rollup import ALLOCATIONS_FEWER, Allocation, Owed, fewer
@@ -81,13 +82,17 @@ class SealedRequest:
     allocations: tuple[Allocation, ...]
     client_token: str
     sealed_kind: QuantityKind | None = None
-    """None in a request of an earlier version, which chose the field by `decimals`."""
+    """None in a request of an earlier version, which chose the field by `decimals`, and in a drawdown."""
+    drawdown: Drawdown | None = None
+    """Where the quantity is drawn from, by CheckoutLicense; None: it is sent by MeterUsage."""
 
     def as_wire(self, decimal_fields: bool) -> dict[str, object]:
         """MeterUsage's parameters. `decimal_fields`: whether the SDK's model has UsageQuantityAsDecimal.
 
-        Raises DecimalsUnsupported where they are needed and missing.
+        Raises DecimalsUnsupported where they are needed and missing, ValueError for a drawdown.
         """
+        if self.drawdown:
+            raise ValueError(f"{self.dimension} is drawn from the license {self.drawdown.name}, and not metered.")
         if self.kind is QuantityKind.DECIMAL and not decimal_fields:
             raise DecimalsUnsupported(f"{self.dimension} is sealed for the decimal field; the SDK knows integers only.")
         suffix = "AsDecimal" if self.kind is QuantityKind.DECIMAL else ""
@@ -134,6 +139,8 @@ class SealedRequest:
         }
         if self.sealed_kind:  # a request of an earlier version stays as it was written, to the byte
             fields["quantity_kind"] = self.sealed_kind.value
+        if self.drawdown:
+            fields["drawdown"] = asdict(self.drawdown)
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -144,8 +151,13 @@ class SealedRequest:
             Allocation(tags=tuple((str(key), str(value)) for key, value in tags), quantity=Decimal(share))
             for tags, share in fields.pop("allocations")
         )
-        kind = fields.pop("quantity_kind", None)
-        return cls(allocations=allocations, sealed_kind=None if kind is None else QuantityKind(kind), **fields)
+        kind, pool = fields.pop("quantity_kind", None), fields.pop("drawdown", None)
+        return cls(
+            allocations=allocations,
+            sealed_kind=None if kind is None else QuantityKind(kind),
+            drawdown=None if pool is None else Drawdown(**pool),
+            **fields,
+        )
 
     def changed_by(self, repair: Repair) -> bool:
         """Return whether a repair would change this request."""
@@ -213,6 +225,24 @@ def seal_request(
         allocations=owed.allocations,
         client_token=client_token(workload, product, dimension, hour, 0),
         sealed_kind=kind,
+    )
+
+
+def seal_drawdown(
+    product: str, dimension: str, drawdown: Drawdown, hour: Hour, owed: Owed, now: datetime, token: str
+) -> SealedRequest:
+    """Return the request of a record that is drawn from a license. `token` is new and random. Raises ValueError."""
+    if not fits_integer(owed.quantity) or not owed.quantity:
+        raise ValueError(f"{plain(owed.quantity)} of {dimension} is no whole quantity above 0 to draw from a license.")
+    return SealedRequest(
+        product_code=product,
+        dimension=dimension,
+        timestamp=seal_timestamp(hour, now),
+        quantity=plain(owed.quantity),
+        decimals=0,
+        allocations=(),
+        client_token=token,
+        drawdown=drawdown,
     )
 
 

@@ -94,9 +94,9 @@ def _of_contract(values: Mapping[str, object]) -> Iterator[Problem]:
     if metered and not values.get("product_code"):
         yield _problem("product_code", f"is missing: MeterUsage needs it for {', '.join(metered)}.")
     for one in _dimensions(values):
-        if one.name in drawn(values) and (one.decimals or one.tags):
+        if one.name in drawn(values) and (one.decimals or one.tags or one.report_zero):
             fault = f"{one.name} is drawn from a license, which is counted in whole units without tags: remove decimals"
-            yield _problem("dimensions", f"{fault} and tags.")
+            yield _problem("dimensions", f"{fault}, tags and report_zero.")
 
 
 def _of_agentcore(values: Mapping[str, object]) -> Iterator[Problem]:

@@ -7,11 +7,12 @@ from typing import Final
 from sidecar.api.operations.operation import RETRY_AFTER, Answer, Body, Operation, Query
 from sidecar.api.operations.refusals import NOT_KEPT
 from sidecar.api.operations.schemas import NAME, ONE_HOUR, REPORTED, TEXT, one_of, ref, taken
+from sidecar.metering.records import METER_USAGE
 from sidecar.metering.states import State
 
 RECORDS_BODY: Final = (
     '`{"records": [{"workload", "hour", "dimension", "state", "quantity", "metering_record_id", "last_error",'
-    ' "attempts", "retry_at", "rolled_to", "aws_quantity"}]}`'
+    ' "attempts", "retry_at", "rolled_to", "aws_quantity", "kind"}]}`'
 )
 RECORDS: Final = Body(
     schema=ref("Records"),
@@ -29,6 +30,7 @@ RECORDS: Final = Body(
                 "retry_at": None,
                 "rolled_to": None,
                 "aws_quantity": None,
+                "kind": METER_USAGE,
             }
         ]
     },

@@ -18,6 +18,7 @@ from sidecar.api.operations.operation import Schema
 from sidecar.entitlement.status import Status
 from sidecar.metering.events import EVENTS_MAX, ID_MAX, KEY_MAX
 from sidecar.metering.quantities import DECIMAL_MAX, DIGITS, plain
+from sidecar.metering.records import KINDS
 from sidecar.metering.states import State
 from sidecar.settings.dimensions import TAG_CHARACTERS, TAG_VALUE_MAX
 
@@ -151,6 +152,7 @@ RECORD: Final[Schema] = shown(
     retry_at=or_null(INSTANT),
     rolled_to=or_null(HOUR),
     aws_quantity=or_null(AMOUNT),
+    kind=or_null(one_of(*KINDS)),
 )
 
 STATUS: Final[Schema] = shown(

@@ -17,6 +17,7 @@ from sidecar.ledger.gone_records import FOR_A_PERSON
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.decide import OUTCOME_UNKNOWN, Policy, decide, decide_if_late
 from sidecar.metering.dispositions import ROWS
+from sidecar.metering.license_dispositions import ROWS as LICENSE_ROWS
 from sidecar.metering.outcomes import Refused
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
@@ -32,7 +33,7 @@ BECOMES: Final = {"retry": State.SEALED, "roll_forward": State.ROLLED_FORWARD, "
 BECOMES |= {"accept_aws": State.SETTLED}
 FINAL: Final = (Disposition.DISPUTE, Disposition.REJECT, Disposition.REPAIR)
 """A repair is made once; AWS may refuse the repaired request, too."""
-BY_CODE: Final = {row.reason: row.codes[0] for row in ROWS if row.disposition in FINAL}
+BY_CODE: Final = {row.reason: row.codes[0] for row in (*ROWS, *LICENSE_ROWS) if row.disposition in FINAL}
 
 
 def commands(text: str) -> set[str]:

@@ -68,6 +68,7 @@ def test_records_are_shown_whole_and_in_their_order() -> None:
                 "retry_at": None,
                 "rolled_to": None,
                 "aws_quantity": "5",
+                "kind": None,
             },
             {
                 "workload": "pod-1",
@@ -81,6 +82,7 @@ def test_records_are_shown_whole_and_in_their_order() -> None:
                 "retry_at": "2026-01-02T12:00:00.005Z",
                 "rolled_to": "2026-11-20T12:00:00Z",
                 "aws_quantity": None,
+                "kind": None,
             },
         ]
     }

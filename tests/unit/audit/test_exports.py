@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.audit.exports import OurRows, parse_line
+from sidecar.audit.exports import DRAWN, OurRows, parse_line
 from sidecar.audit.input_files import Period, Reading, Unreadable
 from sidecar.audit.rows import Row
 from tests.unit.audit.support import HOUR
@@ -52,6 +52,25 @@ def row(value: object) -> Row:
     (found,) = parse(value)
     assert isinstance(found, Row)
     return found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        EXPORTED | {"kind": "drawdown"},
+        LOGGED | {"license": "pages"},
+        LOGGED | {"license": "pages", "event": "record.resolved", "state": "settled"},
+        {"records": [LOGGED | {"state": "settled", "kind": "drawdown"}]},
+    ],
+    ids=["export", "log", "resolved", "usage"],
+)
+def test_what_is_drawn_from_a_license_is_on_no_bill_and_counted_apart(line: dict[str, Any]) -> None:
+    assert parse(line) == [DRAWN]
+
+
+@pytest.mark.parametrize("line", [EXPORTED | {"kind": "meter_usage"}, LOGGED | {"license": None}])
+def test_what_is_metered_is_compared(line: dict[str, Any]) -> None:
+    assert isinstance(row(line), Row)
 
 
 def test_a_line_of_an_export_is_read_exactly() -> None:

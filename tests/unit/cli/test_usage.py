@@ -27,8 +27,9 @@ RECORD = {
     "metering_record_id": "r-1",
     "last_error": None,
     "attempts": 1,
+    "kind": "meter_usage",
 }
-HEADER = "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR\tAWS_QUANTITY\tWORKLOAD\n"
+HEADER = "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR\tAWS_QUANTITY\tWORKLOAD\tKIND\n"
 
 
 @pytest.fixture(autouse=True)
@@ -242,6 +243,7 @@ def test_records_are_a_table_with_a_dash_for_an_empty_cell(at: Any, capsys: Capt
         "last_error": "",
         "aws_quantity": "5",
         "workload": "pod-0",
+        "kind": None,
     }
     with Peer([http_answer(200, {"records": [RECORD, odd]})]) as peer:
         at(peer)
@@ -249,8 +251,8 @@ def test_records_are_a_table_with_a_dash_for_an_empty_cell(at: Any, capsys: Capt
     assert sent(peer) == [("GET", "/v1/usage", None)]
     assert capsys.readouterr().out == (
         HEADER
-        + "2026-11-20T10:00:00Z\trequests\tsettled\t7.5\tr-1\t-\t-\t-\n"
-        + "2026-11-20T10:00:00Z\ta b c\tsettled\t7.5\t-\t-\t5\tpod-0\n"
+        + "2026-11-20T10:00:00Z\trequests\tsettled\t7.5\tr-1\t-\t-\t-\tmeter_usage\n"
+        + "2026-11-20T10:00:00Z\ta b c\tsettled\t7.5\t-\t-\t5\tpod-0\t-\n"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.attempts import AttemptOutcome
 from sidecar.metering.attempts import NAMED, attempt_outcome
-from sidecar.metering.dispositions import ROWS
+from sidecar.metering.dispositions import TABLE
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 
 
@@ -22,6 +22,8 @@ from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
         (Refused(code="AccessDeniedException"), AttemptOutcome.REFUSED),
         (Refused(code="DuplicateRequestException"), AttemptOutcome.REFUSED),
         (Refused(code="InvalidUsageDimensionException"), AttemptOutcome.REFUSED),
+        (Refused(code="NoEntitlementsAllowedException"), AttemptOutcome.DENIED),
+        (Refused(code="RateLimitExceededException"), AttemptOutcome.THROTTLED),
         (Refused(code="NeverHeardOf"), AttemptOutcome.REFUSED),
         (Refused(code="InvalidSignatureException", message="Signature expired"), AttemptOutcome.FAILED),
         (Refused(code="InvalidSignatureException"), AttemptOutcome.REFUSED),
@@ -33,4 +35,4 @@ def test_an_answer_counts_as_what_it_was(outcome: Outcome, expected: AttemptOutc
 
 
 def test_named_reasons_are_the_tables() -> None:
-    assert set(NAMED) <= {row.reason for row in ROWS}
+    assert set(NAMED) <= {row.reason for row in TABLE.values()}

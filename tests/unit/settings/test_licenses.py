@@ -166,12 +166,13 @@ def test_a_dimension_that_no_license_draws_needs_the_product_code() -> None:
 
 def test_a_drawdown_is_a_dimension_without_being_named_twice() -> None:
     assert [one.name for one in load(contract(PRO, PAGES)).dimensions] == ["pages"]
-    described = load(contract(PRO, PAGES, SIDECAR_DIMENSIONS='[{"name": "pages", "report_zero": true}]'))
-    assert [(one.name, one.report_zero) for one in described.dimensions] == [("pages", True)]
+    described = load(contract(PRO, PAGES, SIDECAR_DIMENSIONS='[{"name": "pages", "scale": "0.5"}]'))
+    assert [(one.name, str(one.scale)) for one in described.dimensions] == [("pages", "0.5")]
 
 
-@pytest.mark.parametrize("fields", [{"decimals": 1}, {"tags": ["a"]}], ids=str)
-def test_a_drawn_dimension_has_neither_decimals_nor_tags(fields: dict[str, object]) -> None:
+@pytest.mark.parametrize("fields", [{"decimals": 1}, {"tags": ["a"]}, {"report_zero": True}], ids=str)
+def test_a_drawn_dimension_has_no_decimals_tags_or_zeros(fields: dict[str, object]) -> None:
+    """A drawdown of 0 would ask for what is not limited."""
     env = contract(PRO, PAGES, SIDECAR_DIMENSIONS=json.dumps([{"name": "pages", **fields}]))
     assert "whole units" in problem(env).fault
 
