@@ -23,16 +23,22 @@ from sidecar.clock import SystemClock
 from sidecar.doctor.network import Network
 from sidecar.errors import PlatformError, Problem, SettingsError
 from sidecar.marketplace import sdk_environment
-from sidecar.marketplace.client import SERVICE, Marketplace
+from sidecar.marketplace.client import LICENSES, SERVICE, Marketplace
+from sidecar.marketplace.license_access import VARIABLES
 from sidecar.platform import ecs, eks, identity, imds
 from sidecar.pod_status.access import API_MOUNT
 from sidecar.printable import one_line
 from sidecar.remote_clock import clock_for
-from sidecar.settings import MANIFEST_PATH, EntitlementCheck, PublicKey, Settings, sources, yaml_file
+from sidecar.settings import MANIFEST_PATH, Dimension, EntitlementCheck, PublicKey, Settings, Take, sources, yaml_file
 from sidecar.settings.seal import SEAL_PATH
 
 STS: Final = "sts"
 PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
+FIRST: Final[Mapping[EntitlementCheck, tuple[str, ...]]] = {
+    EntitlementCheck.REGISTER_USAGE: ("RegisterUsage",),
+    EntitlementCheck.CHECKOUT_LICENSE: ("CheckoutLicense",),
+}
+"""Check → what it asks; MeterUsage's dry run counts as MeterUsage."""
 IRSA_VARIABLES: Final = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")
 
 
@@ -41,7 +47,7 @@ class AwsHost:
     """A host of AWS that this configuration asks."""
 
     service: str
-    """`meteringmarketplace` or `sts`."""
+    """`meteringmarketplace`, `license-manager` or `sts`."""
     url: str
     """Scheme and host, with a port where the URL has one."""
 
@@ -139,13 +145,26 @@ class Context:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """The operations that `run` asks: RegisterUsage or MeterUsage's dry run, and MeterUsage for dimensions."""
+        """The operations that `run` asks: RegisterUsage or CheckoutLicense, and MeterUsage for dimensions."""
         settings = self.settings
         if settings is None:
             return ()
-        register = settings.entitlement_check is EntitlementCheck.REGISTER_USAGE
-        found = (["RegisterUsage"] if register else []) + (["MeterUsage"] if settings.dimensions else [])
-        return tuple(found)
+        found = FIRST.get(settings.entitlement_check, ())
+        return (*found, "MeterUsage") if self.metered_dimensions else found
+
+    @property
+    def by_contract(self) -> bool:
+        """Whether License Manager is asked whether the product may run."""
+        return self.settings is not None and self.settings.entitlement_check is EntitlementCheck.CHECKOUT_LICENSE
+
+    @property
+    def metered_dimensions(self) -> tuple[Dimension, ...]:
+        """The dimensions that MeterUsage takes: all but those that are drawn from a license."""
+        settings = self.settings
+        if settings is None:
+            return ()
+        drawn = {one.dimension for one in settings.licenses if one.take is Take.DRAWDOWN}
+        return tuple(one for one in settings.dimensions if one.name not in drawn)
 
     # -- where this is -----------------------------------------------------------------------------
 
@@ -194,10 +213,12 @@ class Context:
     def marketplace(self) -> Marketplace:
         """The client as `run` makes it. Use it inside `sdk_environment()`, where settings and region are known."""
         settings, region = self.settings, self.region
+        env = sdk_environment.for_sdk(self.env, settings.endpoint_url if settings else None, self.in_platform)
         return Marketplace(
             region=region.name if region else "",
             endpoint_url=settings.endpoint_url if settings else None,
-            env=sdk_environment.for_sdk(self.env, settings.endpoint_url if settings else None, self.in_platform),
+            env=env | {name: self.env[name] for name in VARIABLES if name in self.env},
+            service=LICENSES if self.by_contract else SERVICE,
         )
 
     @property
@@ -205,16 +226,24 @@ class Context:
         """Whether the environment holds what IRSA injects, so that `run` asks STS for credentials."""
         return all(self.env.get(name) for name in IRSA_VARIABLES)
 
+    @property
+    def by_license_token(self) -> bool:
+        """Whether a license's refresh token may give the credentials, by way of STS."""
+        return self.by_contract and any(self.env.get(name) for name in VARIABLES)
+
     @cached_property
     def aws_hosts(self) -> tuple[AwsHost, ...]:
-        """The hosts that `run` asks: metering, and STS where IRSA is used.
+        """The hosts that `run` asks: metering or License Manager, and STS where IRSA or a license's token is used.
 
         FIPS, dual-stack and an endpoint override count as they do under `run`. Empty where settings or region are not
         known.
         """
         if self.settings is None or self.region is None:
             return ()
-        services = (SERVICE, STS) if self.irsa else (SERVICE,)
+        metering = (SERVICE,) if self.metered_dimensions or not self.by_contract else ()
+        services = ((LICENSES,) if self.by_contract else ()) + metering
+        if self.irsa or self.by_license_token:
+            services = (*services, STS)
         with self.sdk_environment():
             found = {service: self._endpoint(service) for service in services}
         return tuple(AwsHost(service=service, url=url) for service, url in found.items() if url)

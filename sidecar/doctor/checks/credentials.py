@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from sidecar.doctor import license_credentials
 from sidecar.doctor.context import IRSA_VARIABLES, Context
 from sidecar.doctor.finding import Finding, failed, passed, warned
 from sidecar.doctor.hints import failure_hint
@@ -29,6 +30,7 @@ from sidecar.platform import ecs, eks
 
 KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 RELATIVE, FULL = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+AUTHORIZATION: Final = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
 PROFILES: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 
 RULE: Final = (
@@ -75,6 +77,7 @@ FIXES: Final[Mapping[str, str]] = {
     AUDIENCE: "Remove the annotation eks.amazonaws.com/audience from serviceaccount {account} -n {namespace}, or the"
     " audience from the token's volume, and recreate the pod: STS wants sts.amazonaws.com.",
     REFUSED: "{hint}",
+    **license_credentials.FIXES,
 }
 
 
@@ -91,6 +94,8 @@ class Resolved:
     operations: tuple[str, ...] = ()
     token: WebIdentity | None = None
     """What the token of IRSA says of itself, where there is one."""
+    contract: bool = False
+    """Whether License Manager is asked, and not metering alone."""
     emulated: bool = False
     """Whether the settings name another endpoint than AWS's."""
 
@@ -107,7 +112,8 @@ def _resolve(context: Context) -> Resolved:
     with context.sdk_environment():
         try:
             if context.settings and context.region:
-                context.marketplace.ready()  # asks STS where IRSA needs it
+                marketplace = context.marketplace
+                (marketplace.fetch_credentials if context.by_contract else marketplace.ready)()  # asks STS where needed
             found = context.marketplace.session().get_credentials()
             method = found.method if found else None
         except Exception as exc:  # whatever the SDK raises while it resolves credentials
@@ -119,6 +125,7 @@ def _resolve(context: Context) -> Resolved:
         failure=failure,
         failure_hint=hint,
         operations=context.operations,
+        contract=context.by_contract,
         token=WebIdentity.of(context.env.get(IRSA_VARIABLES[1], "")),
         emulated=bool(context.settings and context.settings.endpoint_url),
     )
@@ -132,7 +139,10 @@ def judged(found: Resolved) -> Finding:
     env = found.env
     if found.failure is not None:
         said = f"; {found.token}" if found.token else ""
-        return failed(RULE, f"{found.failure.code}; {_environment(env)}{said}", _failure_fix(found))
+        rule = license_credentials.RULE if found.contract else RULE
+        return failed(rule, f"{found.failure.code}; {_environment(env)}{said}", _failure_fix(found))
+    if found.contract and "MeterUsage" not in found.operations:
+        return license_credentials.judged(found.method, env, _environment(env))
     if found.method is None:
         why = _why_none(env)
         return failed(RULE, f"{why}; {_environment(env)}", _filled(why, env))
@@ -184,9 +194,11 @@ def _failure_fix(found: Resolved) -> str:
     assert failure is not None
     if failure.code == "PartialCredentialsError":
         return _filled(HALF, env)
+    if found.contract and license_credentials.variables(env):
+        return found.failure_hint
     if _half(env, IRSA_VARIABLES):
         return _filled(HALF_IRSA, env)
-    if credentials.pod_identity(env) and not all(env.get(name) for name in IRSA_VARIABLES):
+    if not found.contract and credentials.pod_identity(env) and not all(env.get(name) for name in IRSA_VARIABLES):
         return _filled(POD_IDENTITY, env)
     if failure.code == "ValueError" and env.get(FULL) and not env.get(RELATIVE):
         return _filled(ADDRESS, env)
@@ -226,7 +238,15 @@ def _names(env: Mapping[str, str], names: tuple[str, ...]) -> str:
 
 def _environment(env: Mapping[str, str]) -> str:
     """Return the names of what is set, never a value that may be a secret."""
-    wanted = (*KEYS, "AWS_SESSION_TOKEN", *IRSA_VARIABLES, RELATIVE, FULL, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+    wanted = (
+        *KEYS,
+        "AWS_SESSION_TOKEN",
+        *IRSA_VARIABLES,
+        *license_credentials.VARIABLES,
+        RELATIVE,
+        FULL,
+        AUTHORIZATION,
+    )
     found = [name for name in wanted if env.get(name)]
     ignored = [name for name in PROFILES if env.get(name)]
     text = f"set: {', '.join(found)}" if found else "no variable of credentials is set"

@@ -54,7 +54,9 @@ def check(context: Context) -> Finding:
             answer = _ask(context)
         except Exception as exc:  # whatever the SDK raises
             return _refused(context, call_failed(exc, AnsweredBy.METER_USAGE, context.now()))
-    return judged(answer["Arn"], answer["Account"], context.env, context.task)
+    return judged(
+        answer["Arn"], answer["Account"], context.env, context.task, metering=context.operations != ("CheckoutLicense",)
+    )
 
 
 def _ask(context: Context) -> Any:
@@ -73,19 +75,19 @@ def _refused(context: Context, failure: CallFailed) -> Finding:
         hint = FIXES[EXPIRED]
     elif failure.code in ("AccessDenied", "AccessDeniedException"):
         hint = FIXES[DENIED]
-    elif failure.row.unreachable and not context.irsa:
+    elif failure.row.unreachable and not (context.irsa or context.by_license_token):
         return warned(RULE, f"{NOT_NEEDED}: {seen}", hint)
     return failed(RULE, seen, masked(hint))
 
 
-def judged(arn: str, account: str, env: Mapping[str, str], task: Task | None) -> Finding:
-    """Return the finding about an identity, as AWS names it."""
+def judged(arn: str, account: str, env: Mapping[str, str], task: Task | None, metering: bool = True) -> Finding:
+    """Return the finding about an identity, as AWS names it. `metering`: License Manager takes a node's role too."""
     seen = f"account {masked_account(account)}, {masked(arn)}"
     kind, _, name = arn.rpartition(":")[2].partition("/")
     role, _, session = name.partition("/")
     if kind != "assumed-role":
         return failed(RULE, f"{USER}: {seen}", FIXES[USER])
-    if INSTANCE.fullmatch(session):
+    if metering and INSTANCE.fullmatch(session):
         return failed(RULE, f"{NODE}: {seen}", FIXES[NODE])
     wanted = env.get(IRSA_VARIABLES[0], "").rpartition("/")[2]
     if wanted and wanted != role:
