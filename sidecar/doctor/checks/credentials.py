@@ -24,7 +24,7 @@ from sidecar.doctor.hints import failure_hint
 from sidecar.doctor.masking import masked
 from sidecar.doctor.web_identity import WebIdentity
 from sidecar.entitlement.answer import AnsweredBy
-from sidecar.marketplace import credentials
+from sidecar.marketplace import credentials, license_access
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed
 from sidecar.platform import ecs, eks
 
@@ -242,7 +242,7 @@ def _environment(env: Mapping[str, str]) -> str:
         *KEYS,
         "AWS_SESSION_TOKEN",
         *IRSA_VARIABLES,
-        *license_credentials.VARIABLES,
+        *license_access.VARIABLES,
         RELATIVE,
         FULL,
         AUTHORIZATION,
