@@ -31,6 +31,8 @@ DEFAULT_PORT: Final = 8486
 EXIT_UNAVAILABLE: Final = 69
 EXIT_SETTINGS: Final = 78
 LAST_WORDS_SECONDS: Final = 1.0
+LICENSE_EXAMPLE: Final = "{sku: prod-1, entitlements: [{name: seats}]}"
+CUSTOMER_EXAMPLE: Final = "{id: acme, account: '444455556666'}"
 
 DESCRIPTION: Final = """\
 A local AWS Marketplace. It answers RegisterUsage with tokens that it really signs, MeterUsage with a bill
@@ -58,7 +60,7 @@ examples:
         [{"name": "seats", "max_count": 2}, {"name": "credits", "max_count": 1000}]}'
     curl http://127.0.0.1:8486/_emulator/licenses
   a customer of a SaaS product, and a registration token; then the customer's bill
-    curl -X POST http://127.0.0.1:8486/_emulator/customers -d '{"id": "acme", "account": "444455556666"}'
+    entitlement-sidecar emulator --customer '{"id": "acme", "account": "444455556666"}'
     curl -X POST http://127.0.0.1:8486/_emulator/registration-token -d '{"customer": "acme"}'
     curl http://127.0.0.1:8486/_emulator/saas-bill
   every token is signed with a key that is not AWS's
@@ -121,6 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a dry run of MeterUsage without a subscription is not entitled (it passes)",
     )
     add("--license", action="append", metavar="JSON|FILE", default=[], help="a license, or a file with some")
+    add("--customer", action="append", metavar="JSON|FILE", default=[], help="a SaaS customer, or a file with some")
     add("--clock-start", metavar="ISO", help="the emulated time at the start, such as 2026-01-31T23:59:00Z (real)")
     add("--clock-speed", type=float, default=1.0, metavar="N", help="emulated seconds in a real one (%(default)s)")
     add("--fault", action="append", metavar="FAULT", default=[], help="trouble to play, in order; see below")
@@ -164,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
     """Return the emulator that the flags describe. Raises BadCommand."""
-    from sidecar.emulator import control_fields, faults, license_control, timeline
+    from sidecar.emulator import control_fields, faults, object_flags, timeline
     from sidecar.emulator.behaviour import Behaviour
     from sidecar.emulator.refusals import BadCommand
     from sidecar.emulator.server import Emulator
@@ -201,8 +204,11 @@ def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
         on_event=narrator.say_event,
     )
     for given in args.license:
-        for each in license_control.load_licenses(given):
+        for each in object_flags.load_objects("--license", given, LICENSE_EXAMPLE):
             emulator.define_license(**each)
+    for given in args.customer:
+        for each in object_flags.load_objects("--customer", given, CUSTOMER_EXAMPLE):
+            emulator.saas.define_customer(**each)
     for order in args.fault:
         emulator.faults.add(faults.from_text(order, OPERATIONS))
     return emulator

@@ -7,12 +7,8 @@ Invariants:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
-
-import yaml
 
 from sidecar.emulator import control_fields as read
 from sidecar.emulator.access_tokens import REFRESH_DAYS
@@ -69,20 +65,3 @@ LICENSE_VERBS: Final[Mapping[str, Verb]] = {
     "create-token": _create_token,
     "delete-token": _delete_token,
 }
-
-
-def load_licenses(given: str) -> list[Mapping[str, object]]:
-    """Return the licenses of a flag: a JSON object, or a YAML or JSON file with one or a list. Raises BadCommand."""
-    try:
-        text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
-        found = json.loads(text) if text is given else yaml.safe_load(text)
-    except OSError as problem:
-        raise BadCommand(f"--license {given}: cannot be read: {problem.strerror}") from problem
-    except (ValueError, yaml.YAMLError) as problem:
-        raise BadCommand(f"--license {given}: is neither JSON nor a file of YAML or JSON") from problem
-    licenses = found if isinstance(found, list) else [found]
-    if not all(isinstance(each, dict) for each in licenses):
-        raise BadCommand(
-            f"--license {given}: must be an object such as {{sku: prod-1, entitlements: [{{name: seats}}]}}"
-        )
-    return licenses

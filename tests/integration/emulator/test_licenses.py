@@ -24,8 +24,8 @@ from botocore.session import Session
 from sidecar.emulator import Emulator, cli, license_manager
 from sidecar.emulator.keys import SigningKeys
 from sidecar.emulator.license_behaviour import LicenseDates
-from sidecar.emulator.license_control import load_licenses
 from sidecar.emulator.licenses import MARKETPLACE_FINGERPRINT, UNITS, Grant, GrantStatus, GrantType
+from sidecar.emulator.object_flags import load_objects
 from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.state import EmulatorState
 from tests.integration.emulator.conftest import ONE_TRY, code
@@ -734,9 +734,9 @@ def test_sts_refuses_an_access_token_that_is_forged_over_or_for_another_role(lic
 
 def test_a_flag_takes_a_license_as_json_or_a_file_with_several(tmp_path: Path) -> None:
     one = {"sku": SKU, "entitlements": [{"name": "seats"}]}
-    assert load_licenses(json.dumps(one)) == [one]
+    assert load_objects("--license", json.dumps(one), "{}") == [one]
     (tmp_path / "two.yaml").write_text("- {sku: a, entitlements: [{name: x}]}\n- {sku: b, entitlements: [{name: y}]}\n")
-    assert [each["sku"] for each in load_licenses(str(tmp_path / "two.yaml"))] == ["a", "b"]
+    assert [each["sku"] for each in load_objects("--license", str(tmp_path / "two.yaml"), "{}")] == ["a", "b"]
 
 
 @pytest.mark.parametrize("given", ["{sku: prod-1", "nowhere.yaml", "["])
@@ -744,7 +744,7 @@ def test_a_flag_that_is_no_license_is_refused_with_its_name(given: str, tmp_path
     (tmp_path / "bad.yaml").write_text(given)
     for value in (given, str(tmp_path / "bad.yaml")):
         with pytest.raises(BadCommand, match="--license"):
-            load_licenses(value)
+            load_objects("--license", value, cli.LICENSE_EXAMPLE)
 
 
 def test_an_emulator_with_the_flag_starts_with_the_license() -> None:
@@ -753,3 +753,11 @@ def test_an_emulator_with_the_flag_starts_with_the_license() -> None:
     given = json.dumps({"id": "l-7", "sku": SKU, "entitlements": [{"name": "seats"}]})
     made = cli._emulator(arguments.parse_args(["--license", given, "--key-bits", "1024"]), cli._Narrator(as_json=True))
     assert made.licenses.license("l-7") is not None
+
+
+def test_an_emulator_with_the_flag_starts_with_the_customer() -> None:
+    arguments = argparse.ArgumentParser()
+    cli.add_arguments(arguments)
+    given = json.dumps({"id": "acme", "account": "444455556666"})
+    made = cli._emulator(arguments.parse_args(["--customer", given, "--key-bits", "1024"]), cli._Narrator(as_json=True))
+    assert made.saas.customer("acme").account == "444455556666"
