@@ -109,6 +109,14 @@ def decide_if_late(record: UsageRecord, now: datetime) -> Decision | None:
     return _unknown(record, PERHAPS_DRAWN) if drawn(record) else expired(record, LATE)
 
 
+def why_it_waits(record: UsageRecord) -> Why:
+    """Return why a record waits for AWS or for a person, by its last error."""
+    if record.last_error == OUTCOME_UNKNOWN[0]:
+        return PERHAPS_DRAWN if drawn(record) else OUTCOME_UNKNOWN
+    row = classify(record.last_error or "")
+    return row.reason, row.hint
+
+
 def _unsettled(
     record: UsageRecord, tried: UsageRecord, row: Row, now: datetime, later: datetime, policy: Policy
 ) -> Decision:

@@ -47,7 +47,12 @@ class Rules:
 
 def decide(record: CustomerRecord, outcome: Outcome, now: datetime, rules: Rules, chance: float) -> CustomerDecision:
     """Return what an outcome means; `chance` in [0, 1) spreads the next attempt. Raises IllegalTransition."""
-    policy = Policy(workload=record.customer.text, roll_forward_disputed=rules.roll_forward_disputed, classify=classify)
+    policy = Policy(
+        workload=record.customer.text,
+        roll_forward_disputed=rules.roll_forward_disputed,
+        repairs=rules.repairs,
+        classify=classify,
+    )
     decision = metering.decide(record.usage, outcome, now, policy, chance)
     return CustomerDecision(record, _for_customer(record, decision, rules))
 

@@ -26,7 +26,7 @@ from sidecar.api.page import chart, facts, findings
 from sidecar.api.page.commands import outside
 from sidecar.api.page.records import RecentRecords, RecordReader
 from sidecar.api.ports import StatusPort
-from sidecar.metering.dispositions import classify
+from sidecar.metering.decide import why_it_waits
 from sidecar.metering.quantities import plain
 from sidecar.printable import printable
 
@@ -105,7 +105,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"instant": instant, "ago": ago, "plain": plain, "words": _words, "prose": prose}
-    made.globals |= {"chart": chart, "classify": classify, "refresh_seconds": REFRESH_SECONDS}
+    made.globals |= {"chart": chart, "why_it_waits": why_it_waits, "refresh_seconds": REFRESH_SECONDS}
     made.globals |= {"style": Markup(_asset("page.css")), "script": Markup(_asset("page.js"))}
     made.globals["build"] = hashlib.sha256((_asset("page.css") + _asset("page.js")).encode()).hexdigest()[:12]
     return made

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sidecar.api.page import commands
 from sidecar.api.page.commands import Command
 from sidecar.api.page.records import RecentRecords
-from sidecar.metering.dispositions import classify
+from sidecar.metering.decide import why_it_waits
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
@@ -113,9 +113,9 @@ def _decisions(status: Document, records: Sequence[UsageRecord], orphans: Sequen
     for workload, record in waiting[:DECISIONS_MAX]:
         of_gone = f" of {workload}, which is gone" if workload else ""
         what = f"{record.dimension}, {record.hour.start:%d %b %H:%M} UTC: {plain(record.quantity)} {record.state.value}"
-        row = classify(record.last_error or "")
+        reason, hint = why_it_waits(record)
         acts = _acts(status, record, workload)
-        yield Finding(title=what + of_gone, why=row.hint, reason=row.reason, commands=acts)
+        yield Finding(title=what + of_gone, why=hint, reason=reason, commands=acts)
     if len(waiting) > DECISIONS_MAX:
         every = Command(does="List all records", line=commands.line(status["workload"], ["usage"]))
         title = f"Records that wait for a person besides: {len(waiting) - DECISIONS_MAX}"

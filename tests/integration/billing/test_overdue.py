@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.entitlement.hold import Hold
 from sidecar.ledger.errors import LedgerError
-from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.neighbours import Neighbours
 from sidecar.metering.outcomes import Outcome, Refused
 from sidecar.metering.sealed_request import SealedRequest
 from tests.fakes.log import Events
@@ -149,7 +149,7 @@ def test_a_ledger_that_opens_and_fails_at_once_does_not_reset_the_count(
     def full(*_: object) -> None:
         raise LedgerError("ledger_full")
 
-    monkeypatch.setattr(Ledger, "adopt_recent", full)
+    monkeypatch.setattr(Neighbours, "adopt_recent", full)
     story = make_story(on_metering_overdue="shut")
     story.at("11:21")
     assert story.loop.ledger is None

@@ -225,5 +225,5 @@ def test_the_first_push_waits_only_for_ledgers_that_may_know_ids(story: Story, d
     all_settled(old)
     os.utime(old.path, (1, 1))
     ours = later(story, dead, timedelta(hours=1))
-    assert [one.path for one in ours.adopt_recent(story.now)] == [dead.path]
+    assert [one.path for one in ours.neighbours.adopt_recent(story.now)] == [dead.path]
     assert {one.path for one in ours.adopt(story.now)} == {dead.path, old.path}

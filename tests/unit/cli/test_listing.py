@@ -45,7 +45,7 @@ def test_findings_end_with_1_and_notes_alone_with_0(bad: Path, good: Path, capsy
     assert code("--manifest", good, "--manifest", bad) == 1
     out = capsys.readouterr().out
     assert "manifest-check-open" in out
-    assert out.splitlines()[-1].startswith("0 errors, 2 warnings, 4 notes; 14 rules checked")
+    assert out.splitlines()[-1].startswith("0 errors, 2 warnings, 4 notes; 16 rules checked")
 
 
 def test_strict_ends_with_1_where_a_rule_could_not_be_checked(good: Path, tmp_path: Path) -> None:

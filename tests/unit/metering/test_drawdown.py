@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from sidecar.metering.decide import Decision, Policy, decide, decide_if_late
+from sidecar.metering.decide import OUTCOME_UNKNOWN, Decision, Policy, decide, decide_if_late, why_it_waits
 from sidecar.metering.drawdown import Drawdown
 from sidecar.metering.hours import Hour
 from sidecar.metering.license_dispositions import qualified
@@ -131,3 +131,22 @@ def test_an_interrupted_metering_call_is_repeated() -> None:
 def test_shares_are_not_drawn() -> None:
     split = replace(owed("7"), allocations=(Allocation(tags=(("t", "a"),), quantity=Decimal(7)),))
     assert seal_drawdown("", "pages", POOL, HOUR, split, HOUR.end, "t").allocations == ()
+
+
+@pytest.mark.parametrize(
+    ("last_error", "reason", "word"),
+    [
+        ("outcome_unknown", "outcome_unknown", "CheckoutLicense"),
+        ("NoEntitlementsAllowedException", "license_used_up", "Buy or renew"),
+        ("SomethingNew", "unknown_error", "does not know"),
+    ],
+)
+def test_a_person_reads_why_a_drawdown_waits(last_error: str, reason: str, word: str) -> None:
+    found = why_it_waits(record(last_error=last_error))
+    assert found[0] == reason
+    assert word in found[1]
+
+
+def test_a_metered_hour_with_an_unknown_outcome_is_explained_too() -> None:
+    metered = seal_request("pod-1", "code", "pages", 0, HOUR, owed("7"), HOUR.end)
+    assert why_it_waits(record(request=metered, last_error="outcome_unknown")) == OUTCOME_UNKNOWN
