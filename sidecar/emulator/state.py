@@ -247,11 +247,12 @@ class EmulatorState:
             return self.licenses.checkouts()
 
     def license_report(self) -> dict[str, object]:
-        """Return licenses with what of them is held and drawn, and every checkout; as JSON."""
+        """Return licenses with what of them is held and drawn, every checkout, and who has refresh tokens; as JSON."""
         with self.lock:
             now = self.clock.now()
             checkouts = [each.as_json(now) for each in self.licenses.checkouts()]
-            return {"licenses": self.licenses.report(now), "checkouts": checkouts}
+            tokens = self.tokens.refresh_tokens()
+            return {"licenses": self.licenses.report(now), "checkouts": checkouts, "refresh_tokens": tokens}
 
     def set_clock(self, *, now: datetime | None = None, speed: float | None = None) -> None:
         """Set the emulated clock to an instant, or change its speed, or both. Raises BadCommand."""

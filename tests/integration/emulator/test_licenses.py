@@ -677,7 +677,7 @@ def test_a_bad_order_about_licenses_is_told_its_field(unlicensed: Emulator, verb
     status, answer = order(unlicensed, verb, body)
     assert status == 400
     assert answer["error"].startswith(f"{field}: ")
-    assert unlicensed.license_report() == {"licenses": [], "checkouts": []}
+    assert unlicensed.license_report() == {"licenses": [], "checkouts": [], "refresh_tokens": []}
 
 
 # -- anywhere ----------------------------------------------------------------------------------------
@@ -713,6 +713,8 @@ def test_a_refresh_token_becomes_credentials_that_check_out(licensed: Emulator, 
 
 def test_a_refresh_token_that_is_unknown_deleted_or_over_is_refused(licensed: Emulator) -> None:
     token_id, refresh = licensed.create_token("l-1")
+    shown = licensed.license_report()["refresh_tokens"]
+    assert shown == [{"token_id": token_id, "license_arn": "arn:aws:license-manager::294406891311:license:l-1"}]
     assert code(lambda: exchange(licensed, refresh + "x")) == "AuthorizationException"
     over = licensed.tokens.create("arn", (), 1, datetime.now(UTC) - timedelta(days=2))[1]
     assert code(lambda: exchange(licensed, over)) == "AuthorizationException"
