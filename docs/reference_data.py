@@ -131,6 +131,19 @@ OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "kept_other_product": ("`kept_refused`", "The kept answer is for another product code."),
     "kept_other_key_version": ("`kept_refused`", "The kept answer is for a public key version that is not configured."),
     "kept_other_dimensions": ("`kept_refused`", "A configured dimension is not among those that AWS accepted before."),
+    "licenses_allowed": ("`/entitled`", "License Manager allows this workload every license that it needs."),
+    "kept_contract": (
+        "`/entitled`",
+        "License Manager cannot be reached; within the last seven days it allowed this workload its licenses.",
+    ),
+    "kept_other_licenses": (
+        "`kept_refused`",
+        "A license that is needed now is not among those AWS allowed before.",
+    ),
+    "kept_too_old": (
+        "`kept_refused`",
+        "License Manager allowed the licenses more than seven days ago, or the clock was wrong then or is now.",
+    ),
     "kept_unreadable": ("`kept_refused`", "The file of the kept answer cannot be read. The next answer replaces it."),
     "child_failed": (
         "`usage test-records`, `kubernetes` in `/v1/status`",
@@ -227,6 +240,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     " AWS's place.",
     "child.failed": "A child process ended without a result: `code` says how, `crash` where.",
     "clock.jumped": "The wall clock was changed, or the host was suspended, by `seconds`.",
+    "license.check_in_failed": "A license that was checked out could not be given back: its name, AWS's code, and when"
+    " it comes back by itself. Until then another copy of the product may find no free seat.",
     "endpoint.ignored": "`AWS_ENDPOINT_URL` or one of its variants is set. The sidecar does not follow it.",
     "gate.held": "Metering keeps the gate closed, as the settings say.",
     "gate.opened": "The gate opened.",

@@ -117,7 +117,9 @@ def _announce(settings: Settings, listening: Sequence[Listening]) -> None:
     log.event(
         "sidecar.started",
         version=sidecar.__version__,
-        product_code=settings.product_code,
+        product_code=settings.product_code or None,
+        product_sku=settings.product_sku or None,
+        licenses=[str(license) for license in settings.licenses] or None,
         entitlement_check=settings.entitlement_check.value,
         manifest=str(settings.manifest) if settings.manifest else None,
         dimensions=[dimension.name for dimension in settings.dimensions] or None,

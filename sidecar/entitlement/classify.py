@@ -47,6 +47,14 @@ KEPT_PASS: Final = (
     "kept_pass",
     "AWS cannot be reached; it took usage of every dimension from this same workload before. It is asked on.",
 )
+LICENSES_ALLOWED: Final = (
+    "licenses_allowed",
+    "AWS License Manager allows this workload every license that it needs.",
+)
+KEPT_CONTRACT: Final = (
+    "kept_contract",
+    "AWS License Manager cannot be reached; it allowed this same workload its licenses before. It is asked on.",
+)
 
 
 def classify(code: str, asked: AnsweredBy, message: str = "") -> ErrorRow:

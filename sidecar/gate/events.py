@@ -22,12 +22,18 @@ SHUT_SECONDS: Final = 60
 DOCTOR: Final = "entitlement-sidecar doctor"
 """The command to run in the sidecar's container: it checks everything that can keep a gate shut."""
 
+NOT_RETURNED: Final = (
+    "It comes back by itself when it runs out. Until then another copy of the product may find no free seat."
+)
+
 
 @dataclass(kw_only=True)
 class GateEvents:
     """Logs what happened to the gate."""
 
     product_code: str
+    """Empty where there is none."""
+    product_sku: str = ""
     shut_since: float | None = None
     """When the gate shut, by the monotonic clock; None while it is open."""
     _explained: bool = False
@@ -54,6 +60,8 @@ class GateEvents:
         }
         speak(name, **fields)
         self._cautions_of(identity, result)
+        for license in result.not_returned:
+            log.warn("license.check_in_failed", license=license, hint=NOT_RETURNED)
         if opened:
             log.event("gate.opened", reason=result.reason, workload=identity.workload)
 
@@ -90,7 +98,8 @@ class GateEvents:
     def _who(self, identity: WorkloadIdentity, result: CheckResult) -> dict[str, object]:
         return {
             "workload": identity.workload or None,
-            "product_code": self.product_code,
+            "product_code": self.product_code or None,
+            "product_sku": self.product_sku or None,
             "region": identity.region or None,
             "host": result.host or None,
             "aws_error": result.code if result.code and result.asked != AnsweredBy.TOKEN.value else None,

@@ -68,6 +68,7 @@ def answer_facts(
         "partition": caller["partition"],
         "skew": f"This host is {abs(skew)} s {direction} AWS." if skew else "",
         "dimension": found.dimension,
+        "license": found.license,
     }
 
 

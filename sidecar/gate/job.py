@@ -1,6 +1,6 @@
 """Check once whether this workload may run, from identifying it to keeping the answer. The child's job `check`.
 
-How AWS is asked is in `register_usage` and `dry_run`.
+How AWS is asked is in `register_usage`, `dry_run` and `checkout_license`.
 
 Invariants:
 - The workload's identity is emitted before AWS is asked: a slow AWS delays nothing that needs only that.
@@ -26,7 +26,8 @@ from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, Workloa
 from sidecar.gate.method import Allowed, CheckMethod, NotAllowed
 from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace import sdk_environment
-from sidecar.marketplace.client import Marketplace
+from sidecar.marketplace.client import LICENSES, Marketplace
+from sidecar.marketplace.client import SERVICE as METERING
 from sidecar.platform import ecs, eks, identity, imds
 from sidecar.remote_clock import clock_for
 from sidecar.settings import EntitlementCheck
@@ -105,7 +106,9 @@ class CheckJob:
 
             return DryRunCheck(request=self.request, workload=name, clock=self.clock, host_clock=host_clock)
         if self.request.entitlement_check == EntitlementCheck.CHECKOUT_LICENSE.value:
-            raise NotImplementedError("checkout_license")
+            from sidecar.gate.checkout_license import CheckoutLicenseCheck
+
+            return CheckoutLicenseCheck(request=self.request, workload=name, clock=self.clock, host_clock=host_clock)
         from sidecar.gate.register_usage import RegisterUsageCheck
 
         return RegisterUsageCheck(
@@ -117,19 +120,27 @@ class CheckJob:
         )
 
     def _ask(self, workload: identity.Workload, region: str) -> tuple[CheckResult, Keep | None]:
-        marketplace = Marketplace(region=region, endpoint_url=self.request.endpoint_url, env=self.env)
+        contract = self.request.entitlement_check == EntitlementCheck.CHECKOUT_LICENSE.value
+        marketplace = Marketplace(
+            region=region,
+            endpoint_url=self.request.endpoint_url,
+            env=self.env,
+            service=LICENSES if contract else METERING,
+        )
         method = self._method(workload)
         found = method.ask(marketplace)
         caller = caller_of(marketplace, found.reply if isinstance(found, NotAllowed) else None)
         if isinstance(found, NotAllowed):
             facts = answer_facts(region, caller, marketplace, found)
             return self._stand_in(workload, method, found, facts, caller), None
-        keep = (lambda: self._keep(method.answer_path, found.to_keep)) if workload.keeps_answers else None
+        files = {method.answer_path: found.to_keep, **found.also_keep}
+        keep = (lambda: self._keep(files)) if workload.keeps_answers else None
         return _accepted(found, caller), keep
 
-    def _keep(self, path: Path, text: str) -> KeptStatus:
+    def _keep(self, files: Mapping[Path, str]) -> KeptStatus:
         try:
-            answer_file.replace(path, text)
+            for path, text in files.items():
+                answer_file.replace(path, text)
         except OSError as exc:
             return KeptStatus(kept=False, fault=f"{self.request.state_dir}: {exc.strerror}")
         return KeptStatus(kept=True)
@@ -160,6 +171,7 @@ class CheckJob:
             request_id=reply.request_id if reply else "",
             retry_after_seconds=reply.retry_after_seconds if reply else None,
             **caller,  # type: ignore[arg-type]
+            **found.facts,  # type: ignore[arg-type]
         )
         return _reopened(method, result) if row.unreachable and workload.keeps_answers else result
 

@@ -70,7 +70,9 @@ class EntitlementLoop:
         self._child: ChildProcess | None = None
         self._stopping = self._recheck_wanted = False
         self._asking_since = self._asked_at = clock.monotonic()
-        self._events = GateEvents(product_code=settings.product_code, shut_since=self._asking_since)
+        self._events = GateEvents(
+            product_code=settings.product_code, product_sku=settings.product_sku, shut_since=self._asking_since
+        )
         self._attempt = 0
         self._last_class: AnswerClass | None = None
         self.next_ask_at: float | None = self._asked_at
@@ -193,6 +195,7 @@ class EntitlementLoop:
             if self._stopping:
                 return
             self.counts.seconds_last = self._clock.monotonic() - began
+            self._request = self._request.after(result)
             self._apply(result)
             self._read_kept_status(child, result)
         finally:
@@ -322,7 +325,7 @@ class EntitlementLoop:
         self._restart_state.update(
             gate_state=self._answered.as_json(),
             identity=asdict(self.identity),
-            result=asdict(self.result),
+            result=asdict(self.result.without_tokens()),
             asking_since=self._asking_since,
             next_ask_at=self.next_ask_at,
         )
@@ -337,5 +340,5 @@ class EntitlementLoop:
         self._asking_since, self.next_ask_at = saved["asking_since"], saved["next_ask_at"]
         self._hold = Hold(saved["hold"]) if saved.get("hold") else None
         self._answered = GateState.from_json(saved["gate_state"])
-        self.identity, self.result = WorkloadIdentity(**saved["identity"]), CheckResult(**saved["result"])
+        self.identity, self.result = WorkloadIdentity(**saved["identity"]), CheckResult.from_fields(saved["result"])
         return True

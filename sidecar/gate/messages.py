@@ -2,7 +2,8 @@
 
 Invariants:
 - The child writes the workload's identity, then the check's result, then whether its answer was kept: one line each.
-- The request holds no secret but the public key; the results hold no token, key or credential.
+- The request holds no secret; the results hold no token, key or credential, but of a seat its consumption token, for
+  what holds the seat: the restart state does not get it.
 - Both sides are ours; a line that does not parse means a broken child, not an answer.
 """
 
@@ -10,12 +11,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Self
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sidecar.child.process import ChildFailure, ChildProcess, read_message
 from sidecar.entitlement.answer import AnswerClass
-from sidecar.settings import Dimension, EntitlementCheck, OnDenied, PublicKey, QuantityField, Settings
+from sidecar.settings import Dimension, EntitlementCheck, License, OnDenied, PublicKey, QuantityField, Settings
+
+if TYPE_CHECKING:
+    from sidecar.entitlement.seats import HeldSeat
+    from sidecar.gate.contract_messages import OpenCheckout
 
 JOB: Final = "check"
 """The job's name in `child.main.JOBS`."""
@@ -25,6 +30,8 @@ BUDGET_SECONDS_PER_KEY: Final = 30.0
 """Two calls of at most 15 seconds for each key version."""
 BUDGET_SECONDS_DRY_RUNS: Final = 120.0
 """For any number of dimensions: the first that is not answered ends the check."""
+BUDGET_SECONDS_LICENSES: Final = 120.0
+"""Likewise for licenses, each checked out and most checked in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +50,10 @@ class CheckRequest:
     """Name and decimals of each: what a dry run needs."""
     quantity_field: str = QuantityField.AUTO.value
     """The field that a dry run asks in."""
+    product_sku: str = ""
+    licenses: tuple[License, ...] = ()
+    open_checkout: OpenCheckout | None = None
+    """A checkout of the child before whose outcome is not known."""
     clock_url: str | None = None
     on_denied: str = OnDenied.HOLD.value
     reask_seconds: int = 300
@@ -60,6 +71,8 @@ class CheckRequest:
             entitlement_check=settings.entitlement_check.value,
             dimensions=tuple(Dimension(name=one.name, decimals=one.decimals) for one in settings.dimensions),
             quantity_field=settings.quantity_field.value,
+            product_sku=settings.product_sku,
+            licenses=settings.licenses,
             clock_url=settings.clock_url,
             on_denied=settings.on_denied.value,
             reask_seconds=settings.reask_seconds,
@@ -67,20 +80,39 @@ class CheckRequest:
 
     def as_json(self) -> str:
         dimensions = [{"name": one.name, "decimals": one.decimals} for one in self.dimensions]
-        return json.dumps({"job": JOB, **asdict(self), "dimensions": dimensions})
+        return json.dumps({"job": JOB, **asdict(self), "dimensions": dimensions, **self._contract()})
+
+    def _contract(self) -> dict[str, object]:
+        if not self.licenses:
+            return {}
+        from sidecar.gate.contract_messages import licenses_as_json
+
+        return {"licenses": licenses_as_json(self.licenses)}
+
+    def after(self, result: CheckResult) -> Self:
+        """Return the next request: it repeats a checkout whose outcome this result does not know."""
+        return replace(self, open_checkout=result.open_checkout)
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:
         """Return the request that a child was given."""
         keys = tuple(PublicKey(**key) for key in payload["public_keys"])
         dimensions = tuple(Dimension(**one) for one in payload["dimensions"])
-        return cls(**{**payload, "public_keys": keys, "dimensions": dimensions})
+        known = {**payload, "public_keys": keys, "dimensions": dimensions, "licenses": ()}
+        if payload.get("licenses"):
+            from sidecar.gate.contract_messages import OpenCheckout, licenses_from_json
+
+            known["licenses"] = licenses_from_json(payload["licenses"])
+            known["open_checkout"] = OpenCheckout(**payload["open_checkout"]) if payload.get("open_checkout") else None
+        return cls(**known)
 
     @property
     def budget_seconds(self) -> float:
         """Return how long a child may take before it is killed."""
         if self.entitlement_check == EntitlementCheck.METER_USAGE.value:
             return BUDGET_SECONDS_DRY_RUNS
+        if self.entitlement_check == EntitlementCheck.CHECKOUT_LICENSE.value:
+            return BUDGET_SECONDS_LICENSES
         return BUDGET_SECONDS + BUDGET_SECONDS_PER_KEY * len(self.public_keys)
 
 
@@ -100,6 +132,23 @@ def _cut(value: Any, most: int) -> Any:
 def _fields(given: Any) -> dict[str, Any]:
     """Return a message's fields, every text cut to a sensible length: AWS, or who plays it, may say anything."""
     return {name: _cut(value, LONG.get(name, TEXT_MAX)) for name, value in given.items()}
+
+
+def _of_contract(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result's fields with those of a contract as values, where there are any."""
+    if not any(fields.get(name) for name in ("granted", "held", "open_checkout", "not_returned")):
+        return {name: value for name, value in fields.items() if name not in ("granted", "held", "not_returned")}
+    from sidecar.entitlement.seats import HeldSeat
+    from sidecar.gate.contract_messages import OpenCheckout
+
+    opened = fields.get("open_checkout")
+    return {
+        **fields,
+        "granted": tuple(_cut(dict(one), TEXT_MAX) for one in fields["granted"]),
+        "held": tuple(HeldSeat.from_json(one) for one in fields["held"]),
+        "open_checkout": OpenCheckout(**opened) if opened else None,
+        "not_returned": tuple(str(one)[:TEXT_MAX] for one in fields["not_returned"]),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +186,13 @@ class CheckResult:
     rotation_at: str | None = None
     weak_key_bits: int | None = None
     retry_after_seconds: float | None = None
+    granted: tuple[Mapping[str, str], ...] = ()
+    """Licenses that AWS allowed: name, unit, value, take, license_arn. This and the next three: of a contract."""
+    held: tuple[HeldSeat, ...] = ()
+    """Seats that are checked out, with their tokens."""
+    open_checkout: OpenCheckout | None = None
+    not_returned: tuple[str, ...] = ()
+    """Licenses that could not be checked in, each with code and when it comes back by itself."""
     settings_fault: str = ""
     """Set where the workload contradicts the settings: the process ends with 78."""
     partition: str = ""
@@ -150,17 +206,26 @@ class CheckResult:
         return AnswerClass(self.answer)
 
     def as_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self) | {"held": [one.as_json() for one in self.held]})
+
+    def without_tokens(self) -> Self:
+        """Return the result as others than what holds the seats may have it."""
+        return replace(self, held=())
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Return a result. Raises ValueError."""
         try:
-            result = cls(**_fields(json.loads(text)))
+            result = cls.from_fields(_fields(json.loads(text)))
             AnswerClass(result.answer)
-        except (TypeError, ValueError, AttributeError, RecursionError) as exc:
+        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as exc:
             raise ValueError("not a result") from exc
         return result
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the result with these fields of JSON. Raises TypeError, ValueError or KeyError."""
+        return cls(**_of_contract(fields))
 
 
 def parse_message(text: str | bytes) -> WorkloadIdentity | CheckResult:

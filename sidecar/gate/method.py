@@ -1,6 +1,6 @@
-"""Define what a method of checking the entitlement is. There are two: registration and dry run.
+"""Define what a method of checking the entitlement is. There are three: registration, dry run and checkout.
 
-A setting chooses it (`entitlement_check`); identity, and what becomes of the answer, are the same for both (`job`).
+A setting chooses it (`entitlement_check`); identity, and what becomes of the answer, are the same for all (`job`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Allowed:
     """Fields of the result that only this method has."""
     to_keep: str = field(default="", repr=False)
     """What opens the gate again after a restart. May hold a token."""
+    also_keep: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    """File → text that is kept beside it. May hold tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,10 @@ class NotAllowed:
     """None where AWS was not asked, or its answer did not verify."""
     dimension: str = ""
     """Which one was asked about."""
+    license: str = ""
+    """Likewise."""
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """Fields of the result that only this method has."""
 
 
 class CheckMethod(Protocol):

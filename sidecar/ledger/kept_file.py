@@ -1,10 +1,10 @@
-"""Read and replace the small files of the state directory: the kept answer, the kept pass, the spare workload id.
+"""Read and replace the small files of the state directory: kept answers and passes, seats, the spare id.
 
-What they prove is decided in `entitlement.kept_answer` and `entitlement.kept_pass`.
+What they prove is decided in `entitlement.kept_answer`, `kept_pass` and `kept_contract`; seats: `entitlement.seats`.
 
 Invariants:
 - A file is replaced whole or not at all: written beside, synced, renamed, directory synced.
-- Readable by the owner only: the answer holds a token. A temporary file that another process left is
+- Readable by the owner only: answers and seats hold tokens. A temporary file that another process left is
   removed, never written to: it would keep its mode and its open readers.
 - One file per workload, so that a volume with several workloads keeps them apart.
 """
@@ -32,6 +32,16 @@ def answer_path(state_dir: Path, workload: str) -> Path:
 def pass_path(state_dir: Path, workload: str) -> Path:
     """Return the same for a pass of MeterUsage: beside the answer, so that neither replaces the other."""
     return state_dir / f"pass-{workload_digest(workload)}.json"
+
+
+def contract_path(state_dir: Path, workload: str) -> Path:
+    """Return the same for a pass of License Manager."""
+    return state_dir / f"contract-{workload_digest(workload)}.json"
+
+
+def seats_path(state_dir: Path, workload: str) -> Path:
+    """Return the file of the seats that one workload holds."""
+    return state_dir / f"seats-{workload_digest(workload)}.json"
 
 
 def workload_digest(workload: str) -> str:

@@ -178,12 +178,15 @@ class Marketplace:
 
     def ready(self) -> Any:
         """Return the client of metering, its credentials fetched where there are any. Raises what the SDK raises."""
-        client = self.metering()
         self.fetch_credentials()
-        return client
+        return self.metering()
 
     def fetch_credentials(self) -> None:
-        """Fetch the credentials where there are any. Raises what the SDK raises."""
+        """Fetch the credentials where there are any. Raises what the SDK raises.
+
+        A client of the workload's region is made first: the SDK asks STS in the region of its first client.
+        """
+        self._client(self.service, self.region)
         credentials = self.session().get_credentials()
         if credentials:
             credentials.get_frozen_credentials()

@@ -101,6 +101,8 @@ GATE_ITSELF: Final = (
     "dry_run_passed",
     "kept_answer",
     "kept_pass",
+    "licenses_allowed",
+    "kept_contract",
     "metering_overdue",
     "ledger_opening",
     "ledger_stuck",

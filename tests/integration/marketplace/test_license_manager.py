@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.entitlement.answer import AnswerClass
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy
+from sidecar.entitlement.classify import TABLE
 from sidecar.entitlement.contract import CheckedOut, Entitlement
 from sidecar.marketplace.client import LICENSES, Marketplace
 from sidecar.marketplace.license_manager import (
@@ -272,3 +273,30 @@ def test_the_end_of_a_license_is_read(aws: Open) -> None:
 
 def test_the_fingerprint_is_marketplaces() -> None:
     assert KEY_FINGERPRINT == "aws:294406891311:AWS/Marketplace:issuer-fingerprint"
+
+
+Call = Callable[[Marketplace], object]
+CALLS: Mapping[AnsweredBy, Call] = {
+    AnsweredBy.CHECKOUT_LICENSE: lambda aws: checkout(aws, SEATS),
+    AnsweredBy.CHECK_IN_LICENSE: lambda aws: check_in(aws, "held"),
+    AnsweredBy.EXTEND_LICENSE: lambda aws: extend(aws, "held"),
+    AnsweredBy.GET_LICENSE: lambda aws: get_license(aws, "arn:aws:license-manager::294406891311:license:l-0"),
+}
+DECIDED_HERE = "entitlement_not_in_answer"
+
+
+@pytest.mark.parametrize("asked", CALLS, ids=lambda asked: str(asked.value))
+def test_every_code_of_the_table_comes_back_from_its_call(aws: Open, asked: AnsweredBy) -> None:
+    """Codes of HTTP status and clock are the same for every service, and driven for the others."""
+    said: list[str] = []
+    marketplace, _ = aws(lambda _: refused(said[0]), region="us-east-1")
+    codes = {code for code, by in TABLE if by is asked and not code.isdigit() and ":" not in code} - {DECIDED_HERE}
+    assert len(codes) > 30
+    for code in sorted(codes):
+        said[:] = [code]
+        found = CALLS[asked](marketplace)
+        if isinstance(found, CheckedIn):
+            assert (code, found.already) == ("ResourceNotFoundException", True)
+            continue
+        assert isinstance(found, CallFailed)
+        assert (found.code, found.row) == (code, TABLE[code, asked])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sidecar.entitlement.answer import AnsweredBy
+from sidecar.entitlement.seats import HeldSeat
 from sidecar.errors import Exit
+from sidecar.gate.contract_messages import OpenCheckout
 from sidecar.gate.loop import EntitlementLoop
-from sidecar.gate.messages import CheckResult, KeptStatus, WorkloadIdentity
+from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity
 from sidecar.gate.observer import GateObserver
 from sidecar.restart_state import RestartState
 from tests.fakes.child import FakeChild, reporting
@@ -34,6 +37,18 @@ DENY = CheckResult(
 FORGED = replace(DENY, reason="token_nonce", code="token_nonce", asked=AnsweredBy.TOKEN.value)
 CONFIG = replace(DENY, answer="config", reason="access_denied", hint="Allow it.")
 RETRY = replace(DENY, answer="retry", reason="throttled", hint="Wait.")
+SEAT = HeldSeat(
+    name="seats",
+    unit="Count",
+    value="1",
+    consumption_token="opaque-token",
+    expires_at=datetime(2026, 11, 28, 23, tzinfo=UTC),
+    region="us-east-1",
+    license_arn="arn:aws:license-manager::294406891311:license:l-0",
+    taken_at=datetime(2026, 11, 28, 22, tzinfo=UTC),
+)
+HOLDING = replace(ACCEPTED, asked=AnsweredBy.CHECKOUT_LICENSE.value, held=(SEAT,), granted=({"name": "seats"},))
+OPEN = OpenCheckout(license="seats\nCount\n1", client_token="a" * 32, asked_at="2026-11-28T22:00:00Z")
 LATER = replace(DENY, answer="retry_then_config", reason="credentials_unreachable", hint="Check.")
 CONTRADICTION = CheckResult(
     answer="config", reason="bad_settings", hint="x", settings_fault="SIDECAR_WORKLOAD_ID: is 'a'"
@@ -67,6 +82,7 @@ class Story:
     restart_state: RestartState = field(default_factory=RestartState)
     ended: list[tuple[Exit, str]] = field(default_factory=list)
     started: list[FakeChild] = field(default_factory=list)
+    requests: list[CheckRequest] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     asked: threading.Event = field(default_factory=threading.Event)
     broken: Exception | None = None
@@ -81,7 +97,8 @@ class Story:
         """A worker's loop; `children` are what it starts, in turn."""
         waiting = list(children)
 
-        def start(_: object) -> FakeChild:
+        def start(request: CheckRequest) -> FakeChild:
+            self.requests.append(request)
             self.asked.set()
             if self.broken:
                 raise self.broken

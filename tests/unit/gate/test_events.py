@@ -60,6 +60,19 @@ def test_an_answer_is_one_event_named_by_its_class(events: Events, result: Check
     assert [(one.getMessage(), one.levelname) for one in events.records] == [(name, level)]
 
 
+def test_a_license_that_was_not_returned_is_said_with_its_consequence(events: Events) -> None:
+    say(replace(ACCEPTED, not_returned=("seats: X; until 2026-11-28T23:00:00.000Z",)))
+    said = events.one("license.check_in_failed")
+    assert said["license"] == "seats: X; until 2026-11-28T23:00:00.000Z"
+    assert "no free seat" in said["hint"]
+
+
+def test_a_product_without_a_code_is_named_by_its_id(events: Events) -> None:
+    GateEvents(product_code="", product_sku="prod-a").answer(POD, ACCEPTED, DENIED, opened=False, retry_in_seconds=None)
+    said = events.one("registration.accepted")
+    assert (said["product_sku"], said["product_code"]) == ("prod-a", None)
+
+
 def test_an_answer_comes_with_everything_a_person_needs(events: Events) -> None:
     say(replace(DENIAL, kept_refused="kept_other_workload"))
     said = events.one("registration.denied")

@@ -44,7 +44,7 @@ def test_an_answer_moves_state_restart_state_log_and_next_check(
     assert loop.state.checked_at == story.clock.now()
     assert loop.result == result
     assert story.restart_state.read()["gate_state"]["status"] == status.value
-    assert CheckResult(**story.restart_state.read()["result"]) == result
+    assert CheckResult.from_fields(story.restart_state.read()["result"]) == result
     said = events.one(event)
     assert (said["reason"], said["status"], said["workload"]) == (result.reason, status.value, "6f1c")
     assert ("gate.opened" in events.names()) == (status is Status.ENTITLED)

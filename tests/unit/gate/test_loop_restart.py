@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from sidecar.entitlement.status import Status
 from sidecar.gate.messages import CheckResult
 from tests.fakes.child import reporting
 
-from .support import ACCEPTED, CONFIG, DENY, KEPT, REOPENED, RETRY, Story
+from .support import ACCEPTED, CONFIG, DENY, HOLDING, KEPT, OPEN, REOPENED, RETRY, Story
 
 # -- a new worker
 
@@ -101,3 +102,20 @@ def test_the_start_up_budget_is_measured_monotonically(story: Story) -> None:
     story.clock.advance(100)
     loop.check_once()
     assert loop.state.status is Status.UNAVAILABLE
+
+
+# -- a contract
+
+
+def test_the_token_of_a_seat_is_not_in_the_restart_state(story: Story) -> None:
+    old = story.after(HOLDING)
+    assert old.result.held[0].consumption_token == "opaque-token"
+    assert "opaque-token" not in str(story.restart_state.read())
+    new = story.loop()
+    assert (new.result.held, new.result.granted) == ((), HOLDING.granted)
+
+
+def test_an_open_checkout_is_repeated_until_its_outcome_is_known(story: Story) -> None:
+    open_still = replace(RETRY, open_checkout=OPEN)
+    story.after(open_still, open_still, DENY, RETRY)
+    assert [one.open_checkout for one in story.requests] == [None, OPEN, OPEN, None]

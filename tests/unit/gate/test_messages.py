@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from sidecar.gate.messages import CheckRequest, CheckResult, WorkloadIdentity, parse_message
-from sidecar.settings import Dimension
+from sidecar.settings import Dimension, Take
 from tests.fakes.config import check_request, settings
+
+from .support import HOLDING, OPEN, RETRY
 
 
 def from_json(asked: CheckRequest) -> CheckRequest:
@@ -37,6 +40,28 @@ def test_a_question_by_registration_needs_no_dimension() -> None:
     asked = check_request()
     assert (asked.entitlement_check, asked.dimensions, asked.clock_url) == ("register_usage", (), None)
     assert from_json(asked) == asked
+
+
+def test_a_question_to_license_manager_comes_back_the_same() -> None:
+    licenses = '[{"name": "pro", "take": "check", "any_of": "tier"}, {"name": "seats", "value": 2, "take": "seat"}]'
+    asked = check_request(settings(entitlement_check="checkout_license", product_sku="prod-a", licenses=licenses))
+    assert [one.take for one in asked.licenses] == [Take.CHECK, Take.SEAT]
+    asked = asked.after(replace(RETRY, open_checkout=OPEN))
+    assert asked.open_checkout == OPEN
+    assert from_json(asked) == asked
+
+
+def test_the_result_of_a_contract_comes_back_the_same() -> None:
+    result = replace(HOLDING, open_checkout=OPEN, not_returned=("pro: X; until y",))
+    assert CheckResult.from_json(result.as_json()) == result
+    assert "opaque-token" not in repr(result)
+
+
+@pytest.mark.parametrize("held", ['[{"name": "seats"}]', "[1]", '"x"', "1"])
+def test_a_seat_that_is_none_is_no_message(held: str) -> None:
+    line = f'{{"answer": "accepted", "reason": "", "hint": "", "granted": [], "not_returned": [], "held": {held}}}'
+    with pytest.raises(ValueError, match="not a result"):
+        CheckResult.from_json(line)
 
 
 def test_an_identity_comes_back_the_same_and_is_no_result() -> None:
