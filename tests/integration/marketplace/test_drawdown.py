@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,8 @@ from sidecar.marketplace.meter_usage import Metered
 from sidecar.metering.drawdown import Drawdown
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.sealed_request import SealedRequest
+from sidecar.metering.states import State
+from tests.integration.billing.support import Story
 from tests.integration.gate.support import KEYS, REGION, Rig, dead_url
 
 from .license_server import Asked, LicenseServer, Reply, granted
@@ -204,3 +209,70 @@ def test_a_child_killed_while_it_draws_leaves_one_in_doubt_and_draws_no_other(aw
     found = [one.outcome for one in read_results(child, submission, time.monotonic() + 30)]
     assert found == [Unknown(code="child_failed"), Refused(code="child_failed", sent=False)]
     assert len(aws.calls()) == 1
+
+
+# -- from the ledger to the pool, through real children ------------------------------------------------
+
+LICENSES_OF = '[{"name": "pro", "take": "check"}, {"name": "pages", "take": "drawdown", "dimension": "requests"}]'
+
+
+@pytest.fixture
+def story(aws: Emulator, rig: Rig, tmp_path: Path) -> Iterator[Story]:
+    """A workload of the contract; its children are real, and ask the emulator."""
+
+    class Contract(Story):
+        def begin(self) -> None:
+            super().begin()
+            self.loop._opened.submitter._start_child = rig.spawned  # type: ignore[union-attr]
+
+    told = Contract(
+        tmp_path,
+        entitlement_check="checkout_license",
+        product_sku=SKU,
+        licenses=LICENSES_OF,
+        endpoint_url=aws.url,
+    )
+    yield told
+    told.crash()
+
+
+def test_from_push_to_pool_every_whole_unit_is_drawn_once(story: Story, aws: Emulator) -> None:
+    story.use("7.5")
+    story.at("11:00:30").at("11:10").use("0.5")
+    story.restart().at("12:00:30").at("12:10")
+    assert aws.drawn("l-1", "pages") == 8
+    assert [story.record(one).state for one in ("10:00", "11:00")] == [State.SETTLED] * 2
+    story.balanced()
+
+
+def test_what_was_drawn_without_an_answer_is_not_drawn_again(story: Story, aws: Emulator) -> None:
+    aws.fault("CheckoutLicense", "drop_after", times=None)
+    aws.behave(license_client_token_seconds=600)
+    story.use("7")
+    story.at("11:00:30").at("11:10")
+    aws.clear_faults()
+    aws.set_clock(now=aws.clock.now() + timedelta(hours=1))  # AWS has forgotten the token
+    story.restart().at("11:40").at("13:00")
+    assert story.record("10:00").state is State.REJECTED
+    assert aws.drawn("l-1", "pages") == 7
+    story.balanced()
+
+
+def test_a_child_killed_between_its_request_and_the_answer_draws_nothing_twice(story: Story, aws: Emulator) -> None:
+    aws.fault("CheckoutLicense", "hang", times=None)
+    story.use("7")
+    story.at("11:00:30")
+    sending = threading.Thread(target=lambda: story.at("11:10"))
+    sending.start()
+    until = time.monotonic() + 20
+    while not aws.calls():
+        assert time.monotonic() < until
+        os.sched_yield()
+    submitter = story.loop._opened.submitter  # type: ignore[union-attr]
+    submitter._current.kill()  # type: ignore[union-attr]
+    sending.join(20)
+    aws.clear_faults()
+    story.restart().at("12:00")
+    assert (story.record("10:00").state, story.record("10:00").last_error) == (State.REJECTED, "outcome_unknown")
+    assert len(aws.calls()) == 1
+    story.balanced()
