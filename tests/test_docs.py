@@ -313,6 +313,7 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
     try:
         kept_file.replace(kept_file.answer_path(tmp_path, "w"), "{}")
         kept_file.replace(kept_file.pass_path(tmp_path, "w"), "{}")
+        kept_file.replace(kept_file.contract_path(tmp_path, "w"), "{}")
         kept_file.spare_workload_id(tmp_path)
         free = settings(probe_bind="127.0.0.1:0", state_dir=str(tmp_path))
         listening = listeners.listen(free, backlog=None)

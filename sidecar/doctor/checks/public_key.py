@@ -36,8 +36,10 @@ def check(context: Context) -> Finding:
         return failed(RULE, ", ".join(problem.setting for problem in problems), "\n".join(map(str, problems)))
     keys = context.public_keys
     if not keys:
-        meter = context.entitlement_check is EntitlementCheck.METER_USAGE
-        why = "AWS signs no answer to meter_usage" if meter else "the settings name no key that could be looked at"
+        check = context.entitlement_check
+        unsigned = check in (EntitlementCheck.METER_USAGE, EntitlementCheck.CHECKOUT_LICENSE)
+        name = check.value if isinstance(check, EntitlementCheck) else ""
+        why = f"AWS signs no answer to {name}" if unsigned else "the settings name no key that could be looked at"
         return skipped(RULE, f"there is none: {why}")
     try:
         bits = {key.version: token.public_key(key.pem).key_size for key in keys}
