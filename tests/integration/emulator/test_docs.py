@@ -16,8 +16,24 @@ from sidecar.emulator.control import VERBS
 from sidecar.emulator.customers import CUSTOMER_FIELDS, Subscription
 from sidecar.emulator.faults import FORGING, kinds
 from sidecar.emulator.notices import Notice, Role
+from sidecar.emulator.saas_behaviour import (
+    BatchAnswer,
+    BothIds,
+    EndedLicense,
+    FinalHour,
+    MalformedCode,
+    MonthGrace,
+    NoticeLicense,
+    SameRecord,
+    TokenAgain,
+    UnknownIdentifier,
+)
 
-CHOICES = (Subscription, Notice, Role, DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters)
+CHOICES = (
+    *(DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters),
+    *(BatchAnswer, BothIds, EndedLicense, FinalHour, MalformedCode, MonthGrace, NoticeLicense, SameRecord),
+    *(TokenAgain, UnknownIdentifier, Subscription, Notice, Role),
+)
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
 
 
@@ -69,10 +85,28 @@ def test_every_operation_is_documented_and_in_the_help(operation: str) -> None:
 
 
 def test_every_error_of_metering_is_documented() -> None:
-    model = Session().get_service_model("meteringmarketplace").operation_model("MeterUsage")
     ordered = {"InternalServiceErrorException", "ThrottlingException"}
-    for name in {shape.name for shape in model.error_shapes} - ordered | {"DryRunOperation", "UnauthorizedException"}:
+    for name in errors("meteringmarketplace", "MeterUsage") - ordered | {"DryRunOperation", "UnauthorizedException"}:
         assert f"`{name}`" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("meteringmarketplace", "BatchMeterUsage"),
+        ("meteringmarketplace", "ResolveCustomer"),
+        ("marketplace-entitlement", "GetEntitlements"),
+    ],
+)
+def test_every_error_of_saas_is_in_its_section(service: str, operation: str) -> None:
+    section = PAGE.partition(f"\n## {operation}\n")[2].partition("\n## ")[0]
+    for name in errors(service, operation) - {"InternalServiceErrorException", "ThrottlingException"}:
+        assert f"`{name}`" in section
+
+
+def errors(service: str, operation: str) -> set[str]:
+    """Return the errors that botocore's model has of an operation."""
+    return {shape.name for shape in Session().get_service_model(service).operation_model(operation).error_shapes}
 
 
 def test_every_flag_is_documented_and_explained() -> None:
