@@ -208,6 +208,8 @@ def saas_answers() -> str:
         " halved until that record stands alone. *Said* is the error code, or the status of a record.\n\n"
         + tables.batch_answers(),
         "## ResolveCustomer\n\nWhat `POST /v1/customers/resolve` answers.\n\n" + tables.resolve_answers(),
+        "## Usage\n\nWhy `POST /v1/usage` of the service refused events, beside the reasons of"
+        " [push refusals](push-refusals.md).\n\n" + tables.customer_refusals(),
         see={
             "metering-answers.md": "Metering answers",
             "records.md": "Records",

@@ -87,6 +87,32 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
 """Field of a hint → what stands for its value."""
 
 OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    "active_again": (
+        "log",
+        "AWS refused a record since its customer was not subscribed; it is now, so it is sent again.",
+    ),
+    "customer_not_resolved": (
+        "log",
+        "A notice is about a customer whose registration token was never resolved here. Nothing is to be done.",
+    ),
+    "database_failed": (
+        "log, `/readyz` of the service, `POST /v1/usage` of the service",
+        "The database failed in an unexpected way; keep the log. Pushes are refused until it answers.",
+    ),
+    "not_leading": (
+        "`POST /v1/usage/retry` of the service",
+        "Another replica seals and sends, and it alone decides. Send the same again; `GET /v1/status` says `leads`.",
+    ),
+    "notice_unreadable": ("`POST /v1/notices`", "The body is no notice of SNS or EventBridge that this version knows."),
+    "other_product": (
+        "`POST /v1/customers/resolve`, log",
+        "A registration token, or a notice, is for a product that is none of `SIDECAR_SAAS_PRODUCTS`.",
+    ),
+    "queue_refused": (
+        "log, `GET /v1/status` of the service",
+        "SQS refuses. Allow `sqs:ReceiveMessage` and `sqs:DeleteMessage` on the queue of `SIDECAR_SAAS_QUEUE_URL`.",
+    ),
+    "queue_unreachable": ("log, `GET /v1/status` of the service", "SQS was not asked: no route, or no credentials."),
     "customer_closed": (
         "log, `last_error`, `POST /v1/usage` of the service",
         "The customer's subscription ends or has ended, and its last hours are sealed: no more usage is taken. What"
@@ -225,6 +251,24 @@ PUSH_REASONS: Final[Mapping[str, str]] = {
 """Reason of a refused push → what to do. Those of the ledger have their text in the code."""
 
 LOG_EVENTS: Final[Mapping[str, str]] = {
+    "batch.halved": "AWS refused a whole call of the SaaS service for one record of it; its halves are sent, down to"
+    " that record. Nothing of the refused call was billed.",
+    "customer.not_resolved": "A registration token named no customer of ours. `reason` says why; the token is not"
+    " logged.",
+    "customer.resolved": "A registration token was resolved, and its customer is kept.",
+    "leader.began": "This replica seals and sends from here on.",
+    "leader.ended": "This replica seals and sends no more.",
+    "leader.lost": "Another replica has begun to lead. Nothing was written, and what was under way is sent again"
+    " unchanged.",
+    "notice.applied": "A subscription notice of AWS Marketplace was applied to a customer; `state` is the state then.",
+    "notice.ignored": "A notice is about a product or a customer that is not known here.",
+    "notice.unreadable": "A message of the queue is no notice. It is deleted, or it would come for ever.",
+    "pass.failed": "A pass of the SaaS service met what it cannot digest: an error of ours. The next pass tries again.",
+    "push.failed": "A push met an error of ours and was answered 500; whether it is kept is not known.",
+    "queue.failed": "SQS cannot be asked. It is tried again; logged once for each reason.",
+    "saas.started": "The SaaS service listens.",
+    "saas.stopped": "The SaaS service ended after SIGTERM.",
+    "store.failed": "The database of the SaaS service fails. Pushes are answered 503; logged once for each reason.",
     "certificate.held": "The injector's certificate could not be renewed. It is tried again each second.",
     "certificate.replaced": "Connections that begin now see a new certificate of the injector.",
     "injector.not_started": "The injector cannot listen. It ends with 69.",

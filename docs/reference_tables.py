@@ -41,6 +41,7 @@ from sidecar.metering.states import TRANSITIONS as RECORD_TRANSITIONS
 from sidecar.metering.states import State
 from sidecar.pod_status.changes import MEANINGS as POD_EVENTS
 from sidecar.pod_status.changes import NORMAL
+from sidecar.saas.customer_events import REASONS as CUSTOMER_REASONS
 from sidecar.settings import SETTINGS, describe
 
 UNVERIFIED = "Check that the public key matches its version and that nothing rewrites answers of AWS."
@@ -211,6 +212,11 @@ def resolve_answers() -> str:
         for row in RESOLVE_ROWS
     )
     return table(("HTTP", "Reason", "Said", "Do this"), rows)
+
+
+def customer_refusals() -> str:
+    rows = ((str(status), f"`{reason}`", cell(hint)) for reason, (status, hint) in CUSTOMER_REASONS.items())
+    return table(("HTTP", "Reason", "Do this"), rows)
 
 
 def push_refusals() -> str:

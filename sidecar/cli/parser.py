@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import __version__
-from sidecar.cli import doctor, ecs_render, injector, listing, manifest, settings, support_bundle, usage_parser
+from sidecar.cli import doctor, ecs_render, injector, listing, manifest, saas, settings, support_bundle, usage_parser
 from sidecar.cli.commands import Commands
 from sidecar.cli.output import run_printing
 
 DEMO: Final = "Start with `entitlement-sidecar demo`: it needs no AWS account."
+SERVICES: Final = ("run", "saas")
+"""Commands that print nothing while they serve."""
 NO_DEMO: Final = "Built for production: `emulator` and `demo` are in the Python package and in the image for tests."
 
 
@@ -30,7 +32,7 @@ def run(given: list[str], manifest_path: Path) -> int:
     if unknown:
         _refuse(parser, args.command, unknown)
     args.manifest_path, args.command_line = manifest_path, rest
-    if args.command == "run":
+    if args.command in SERVICES:
         return int(args.run(args))
     return run_printing(lambda: int(args.run(args)))
 
@@ -43,7 +45,7 @@ def _refuse(parser: argparse.ArgumentParser, command: str, unknown: list[str]) -
     from sidecar.settings import SETTINGS
 
     flags = [word for word in unknown if word.startswith("-")]
-    if command not in ("run", "settings") or not flags:
+    if command not in (*SERVICES, "settings") or not flags:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     problems = []
     for flag in flags:
@@ -79,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     ecs_render.add_parsers(commands)
     listing.add_parsers(commands)
     injector.add_parser(commands)
+    saas.add_parser(commands)
     if emulator:
         _add_emulator(commands)
     return parser

@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 
 from sidecar.cli.commands import Commands
-from sidecar.settings import SETTINGS, Settings, describe
+from sidecar.settings import SETTINGS, Setting, Settings, describe
 
 
 def add_parser(commands: Commands) -> None:
@@ -26,23 +27,23 @@ def add_parser(commands: Commands) -> None:
     form.add_argument("--markdown", action="store_true", help="print the table of all settings as Markdown instead")
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--config` and a flag for each setting."""
+def add_flags(parser: argparse.ArgumentParser, more: Sequence[Setting] = ()) -> None:
+    """Add `--config` and a flag for each setting, and for those in `more`."""
     group = parser.add_argument_group(
         "settings",
         "each also as SIDECAR_… or in the file of --config. Where listeners move, use one of these two: healthcheck,"
         " wait, exec, recheck, report and usage read them, not the flags of another process",
     )
     group.add_argument("--config", metavar="FILE", help="YAML file with settings under their lower-case names")
-    for setting in SETTINGS:
+    for setting in (*SETTINGS, *more):
         default = setting.default_text.replace("`", "") or setting.default
         meaning = f"{setting.meaning.replace('`', '')} (default: {default})".replace("%", "%%")
         group.add_argument(setting.flag, metavar="V", help=meaning)
 
 
-def flags(args: argparse.Namespace) -> dict[str, str]:
+def flags(args: argparse.Namespace, more: Sequence[Setting] = ()) -> dict[str, str]:
     """Return the settings given as flags, by name."""
-    names = ["config", *(setting.name for setting in SETTINGS)]
+    names = ["config", *(setting.name for setting in (*SETTINGS, *more))]
     return {name: value for name in names if (value := getattr(args, name, None)) is not None}
 
 

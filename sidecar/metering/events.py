@@ -16,7 +16,7 @@ Sources: AWS Marketplace API Reference, MeterUsage, shapes TagKey, TagValue, Usa
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -113,10 +113,22 @@ def parse_events(
     body: bytes, dimensions: Mapping[str, Dimension], now: datetime
 ) -> tuple[UsageEvent, ...] | PushRefused:
     """Return the events in a body, in its order, or why there are none."""
+    items = read_items(body)
+    return items if isinstance(items, PushRefused) else events_of(items, dimensions, now)
+
+
+def read_items(body: bytes) -> Sequence[object] | PushRefused:
+    """Return what stands for events in a body, in its order, or why it is none."""
     try:
-        items = _items(body)
+        return _items(body)
     except _Fault as fault:
         return PushRefused(status=fault.status, reason=fault.reason, detail=fault.rule)
+
+
+def events_of(
+    items: Sequence[object], dimensions: Mapping[str, Dimension], now: datetime
+) -> tuple[UsageEvent, ...] | PushRefused:
+    """Return the events that these items are, or why one of them is none."""
     events: list[UsageEvent] = []
     worst: PushRefused | None = None
     latest = now + FUTURE_MAX

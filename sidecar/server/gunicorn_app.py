@@ -15,13 +15,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from sidecar.api.router import Router
+from sidecar.api.reply import DeferredHandler, Environ, StartResponse
 from sidecar.server.admission import Admission
 from sidecar.server.gunicorn_logger import GunicornLogger
 from sidecar.server.listeners import Listening
@@ -30,10 +30,25 @@ from sidecar.server.worker import gunicorn_settings
 HEARTBEAT_DIRECTORIES: Final = ("/dev/shm", "/run", "/tmp")  # noqa: S108 - where the worker's heartbeat file may be
 
 
+class Routes(Protocol):
+    """The WSGI callable behind both listeners: `api.router.Router`, or another service's."""
+
+    def is_nonblocking(self, environ: Environ) -> bool:
+        """Return whether the reply comes from memory, so that the poller may build it."""
+
+    def deferred_handler(self, listener: str, method: str, path: str) -> DeferredHandler | None:
+        """Return the handler of a request that is answered later, or None."""
+
+    def commit_pending(self) -> None:
+        """Start to write what deferred handlers have taken since the last call."""
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]: ...
+
+
 class Service(Protocol):
     """What the worker runs. Made before the fork, started after it."""
 
-    def start(self, http_counters: Any) -> Router:
+    def start(self, http_counters: Any) -> Routes:
         """Start the loops and return the routes. `http_counters`: what the worker counts."""
 
     def stop(self) -> None:
@@ -98,7 +113,7 @@ class GunicornApp(BaseApplication):  # type: ignore[misc]
         for name, value in given.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Router:
+    def load(self) -> Routes:
         """Start the service in the worker."""
         return self._service.start(self.http_counters)
 
