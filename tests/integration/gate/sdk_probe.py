@@ -35,7 +35,8 @@ def main(way: str) -> None:
         signed = signed.decode() if isinstance(signed, bytes) else signed
         scope = signed.partition(", SignedHeaders")[0].split("/")
         sts = ".sts." in event_name
-        seen["sts" if sts else "metering"] = {
+        name = "licenses" if ".license-manager." in event_name else "metering"
+        seen["sts" if sts else name] = {
             "scheme": urlsplit(request.url).scheme,
             "host": urlsplit(request.url).netloc,
             "signed": [scope[0], *scope[2:]],
@@ -49,15 +50,19 @@ def main(way: str) -> None:
         env = dict(os.environ)
         sdk_environment.take(env, None, in_platform=True)
         marketplace = Marketplace(region="us-east-1", endpoint_url=None, env=env)
-        client = marketplace.metering()
+        client, licenses = marketplace.metering(), marketplace.licenses()
         session = marketplace._session
     else:
         session = botocore.session.get_session()
         client = session.create_client("meteringmarketplace", region_name="us-east-1")
+        licenses = session.create_client("license-manager", region_name="us-east-1")
     session.register("before-send", stop)
-    client.meta.events.register("before-send", stop)
+    for one in (client, licenses):
+        one.meta.events.register("before-send", stop)
     client.register_usage(ProductCode="x", PublicKeyVersion=1)
+    licenses.check_in_license(LicenseConsumptionToken="x")
     seen["verify"] = str(client._endpoint.http_session._verify)
+    seen["verify_licenses"] = str(licenses._endpoint.http_session._verify)
     seen["plugin"] = "hostile_plugin" in sys.modules
     prefixes = (sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[3]))
     seen["opened"] = sorted({path for path in OPENED if not path.startswith(prefixes) and not path.isdigit()})

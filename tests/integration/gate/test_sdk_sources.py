@@ -29,6 +29,7 @@ PROBE: Final = Path(__file__).with_name("sdk_probe.py")
 VARIABLE: Final = re.compile(r"_{0,2}[A-Z][A-Z0-9]*(_{1,2}[A-Z0-9]+)+|SSLKEYLOGFILE")
 ELSEWHERE: Final = (
     *("HOME", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_MARKETPLACE_METERING"),
+    *("AWS_ENDPOINT_URL_LICENSE_MANAGER", "AWS_BEARER_TOKEN_LICENSE_MANAGER"),
     *("AWS_BEARER_TOKEN_MARKETPLACE_METERING", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "ALL_PROXY"),
     *("all_proxy", "REQUEST_METHOD"),
 )
@@ -51,6 +52,8 @@ aws_secret_access_key = file
 region = eu-west-1
 [services evil]
 marketplace_metering =
+  endpoint_url = https://{EVIL}
+license_manager =
   endpoint_url = https://{EVIL}
 sts =
   endpoint_url = https://{EVIL}
@@ -96,7 +99,8 @@ def variables() -> frozenset[str]:
 def hostile_home(home: Path) -> Path:
     """A home with every file in it that the SDK looks for there."""
     models = home / ".aws" / "models"
-    for service, version in (("meteringmarketplace", "2016-01-14"), ("sts", "2011-06-15")):
+    versions = {"meteringmarketplace": "2016-01-14", "license-manager": "2018-08-01", "sts": "2011-06-15"}
+    for service, version in versions.items():
         (models / service / version).mkdir(parents=True)
         (models / service / version / "endpoint-rule-set-1.json").write_text(json.dumps(RULES))
     (home / ".aws" / "config").write_text(CONFIG.replace("HOME", str(home)))
@@ -160,8 +164,13 @@ def test_the_host_is_aws_and_the_request_is_signed_for_it(token: Path) -> None:
         "host": "metering.marketplace.us-east-1.amazonaws.com",
         "signed": ["AWS4-HMAC-SHA256 Credential=ASIAOFSTS", "us-east-1", "aws-marketplace", "aws4_request"],
     }
+    assert found["licenses"] == {
+        "scheme": "https",
+        "host": "license-manager.us-east-1.amazonaws.com",
+        "signed": ["AWS4-HMAC-SHA256 Credential=ASIAOFSTS", "us-east-1", "license-manager", "aws4_request"],
+    }
     assert (found["sts"]["scheme"], found["sts"]["host"]) == ("https", "sts.us-east-1.amazonaws.com")
-    assert found["verify"] == "True"
+    assert (found["verify"], found["verify_licenses"]) == ("True", "True")
     assert not found["plugin"]
 
 
@@ -175,7 +184,7 @@ def test_without_the_list_the_same_files_and_variables_do_move_them(token: Path,
     """Or the tests above could not fail."""
     home = str(hostile_home(tmp_path / "home"))
     models = probed("plain", token, HOME=home, AWS_CONFIG_FILE=os.devnull)
-    assert models["metering"]["host"] == EVIL
+    assert models["metering"]["host"] == models["licenses"]["host"] == EVIL
     certificates = probed("plain", token, HOME=str(tmp_path), REQUESTS_CA_BUNDLE=f"{home}/ca.pem")
     assert certificates["verify"] == f"{home}/ca.pem"
     assert probed("plain", token, HOME=home, BOTOCORE_EXPERIMENTAL__PLUGINS="hostile=hostile_plugin")["plugin"]
