@@ -45,8 +45,9 @@ from sidecar.settings import License, Take
 
 AGAIN_SECONDS: Final = (1.0, 2.0)
 """Between the two questions where AWS allows nothing. Public clients of License Manager wait as long."""
-GONE: Final = ("seat_expired", "license_request_refused")
-"""Reasons for which a seat cannot be extended and is checked out again."""
+GONE: Final = ("seat_expired", "license_request_refused", classify.UNKNOWN.reason)
+"""Reasons for which a seat cannot be extended and is checked out again. What AWS answers after the end of a contract is
+not documented; a checkout tells."""
 
 
 @dataclass(kw_only=True)
@@ -160,10 +161,22 @@ class CheckoutLicenseCheck:
         self._held[license] = HeldSeat.of(license, found, self.clock.now())
         self._arns[license] = found.license_arn
 
-    def _give_back(self, marketplace: Marketplace, seat: HeldSeat) -> None:
+    def _give_all_back(self, marketplace: Marketplace) -> None:
+        """Give the seats back; where AWS is out of reach, no further one is tried: each would take its time."""
+        away = ""
+        for seat in self._held.values():
+            if away:
+                self._not_returned.append(_not_returned(seat, away))
+            else:
+                away = self._give_back(marketplace, seat)
+
+    def _give_back(self, marketplace: Marketplace, seat: HeldSeat) -> str:
+        """Check in. Returns AWS's code, or the SDK's, where AWS is out of reach; else an empty text."""
         found = check_in(marketplace, seat.consumption_token, seat.region, self.host_clock.now())
-        if not isinstance(found, CheckedIn):
-            self._not_returned.append(f"{seat.name}: {found.code}; until {iso(seat.expires_at)}")
+        if isinstance(found, CheckedIn):
+            return ""
+        self._not_returned.append(_not_returned(seat, found.code))
+        return found.code if found.row.unreachable else ""
 
     def _forget(self, group: tuple[License, ...]) -> None:
         """Let a group be asked for once more, in a second or two."""
@@ -198,8 +211,7 @@ class CheckoutLicenseCheck:
         )
 
     def _refused(self, marketplace: Marketplace, found: Refused) -> NotAllowed:
-        for seat in self._held.values():
-            self._give_back(marketplace, seat)
+        self._give_all_back(marketplace)
         failure = self._failures.get(found.license)
         open_checkout = None
         if found.row.unreachable and found.license in self._tokens:
@@ -221,3 +233,7 @@ class CheckoutLicenseCheck:
         except OSError:
             return ()
         return from_text(text, self.workload, self.request.product_sku)
+
+
+def _not_returned(seat: HeldSeat, code: str) -> str:
+    return f"{seat.name}: {code}; until {iso(seat.expires_at)}"

@@ -100,6 +100,11 @@ def test_a_dimension_that_is_drawn_from_a_license_is_not_metered(by_contract: Co
     assert by_contract.context().operations == ("CheckoutLicense", "MeterUsage")
 
 
+def test_no_public_key_is_needed(by_contract: Container) -> None:
+    found = by_contract.check("public_key")
+    assert (found.status, "AWS signs no answer to checkout_license" in found.seen) == (Status.SKIP, True)
+
+
 def test_permission_cannot_be_tried_and_the_statement_stands_in_the_fix(by_contract: Container) -> None:
     found = by_contract.check("iam")
     assert found.status is Status.SKIP

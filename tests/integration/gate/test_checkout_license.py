@@ -209,6 +209,20 @@ def test_the_last_seat_is_refused_to_the_next_pod(rig: Rig, aws: Emulator) -> No
     assert (result.verdict, result.reason) == (AnswerClass.DENY, "no_entitlements_allowed")
 
 
+def test_seats_are_not_all_waited_for_while_license_manager_is_away(rig: Rig) -> None:
+    def play(asked: Called) -> Reply:
+        if asked.operation == "CheckInLicense" or asked.body["Entitlements"][0]["Name"] == "pro":
+            return refused("ServerInternalException", 500)
+        return granted(asked)
+
+    more = [License(name=f"seat-{number}", take=Take.SEAT) for number in range(4)]
+    found, server = checked(rig, play, *more, PRO)
+    assert server.operations().count("CheckInLicense") == 1
+    said = found.facts["not_returned"]
+    assert isinstance(said, tuple)
+    assert [one.split(";")[0] for one in said] == [f"seat-{number}: ServerInternalException" for number in range(4)]
+
+
 # -- repeated
 
 
@@ -272,6 +286,23 @@ def test_a_kept_seat_that_ran_out_is_checked_out_again(rig: Rig, aws: Emulator) 
     aws.set_clock(now=aws.clock.now() + timedelta(hours=2))
     again = opened(ask(rig, aws, SEAT))
     assert again.held[0].consumption_token != opened(first).held[0].consumption_token
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "ResourceNotFoundException", "NoEntitlementsAllowedException"])
+def test_a_seat_that_cannot_be_extended_is_checked_out_again(rig: Rig, aws: Emulator, code: str) -> None:
+    aws.define_license(id="l-1", entitlements=[{"name": "seats", "max_count": 2}])
+    kept(ask(rig, aws, SEAT))
+    aws.fault("ExtendLicenseConsumption", code)
+    opened(ask(rig, aws, SEAT))
+    assert aws.held("l-1", "seats") == 2
+
+
+def test_a_seat_is_not_checked_out_twice_while_license_manager_is_away(rig: Rig, aws: Emulator) -> None:
+    aws.define_license(id="l-1", entitlements=[{"name": "seats", "max_count": 2}])
+    kept(ask(rig, aws, SEAT))
+    aws.fault("ExtendLicenseConsumption", "ServerInternalException")
+    assert opened(ask(rig, aws, SEAT)).reason == "kept_contract"
+    assert aws.held("l-1", "seats") == 1
 
 
 def test_what_is_kept_is_the_owners_alone_and_the_pass_has_no_token(rig: Rig, aws: Emulator) -> None:

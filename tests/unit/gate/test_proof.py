@@ -138,11 +138,18 @@ def test_a_gate_that_metering_holds_proves_nothing(desk: Open) -> None:
     assert found.requests == []
 
 
-def test_what_aws_does_not_sign_is_refused_for_good(desk: Open) -> None:
-    found = desk(entitlement_check="meter_usage", dimensions="requests")
+@pytest.mark.parametrize(
+    ("check", "needed"),
+    [
+        ("meter_usage", {"dimensions": "requests"}),
+        ("checkout_license", {"product_sku": "prod-a", "licenses": '[{"name": "pro", "take": "check"}]'}),
+    ],
+)
+def test_what_aws_does_not_sign_is_refused_for_good(desk: Open, check: str, needed: dict[str, str]) -> None:
+    found = desk(entitlement_check=check, **needed)
     refused = found.refused()
     assert (refused.why, refused.reason) == (NoProof.NOTHING_SIGNED, "nothing_signed")
-    assert "meter_usage" in refused.hint
+    assert check in refused.hint
     assert refused.retry_after_seconds is None
 
 
