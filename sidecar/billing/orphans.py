@@ -53,7 +53,8 @@ CLAIMED_HINT: Final = (
     " give the log line `usage.claimed` to the seller's support, and keep the file at `path`."
 )
 ORPHANED_HINT: Final = (
-    "Look up in CloudTrail (MeterUsage) or in the AWS Marketplace bill whether AWS counted the hour. If not, bill it in"
+    "Look up in CloudTrail (MeterUsage; CheckoutLicense for what is drawn from a license) or in the AWS Marketplace"
+    " bill whether AWS counted the hour. If not, bill it in"
     " the open hour: `usage retry --workload W --roll-forward`. If it did, `usage retry --workload W` with `--confirm`,"
     " or with `--accept-aws` where AWS's quantity is right."
 )

@@ -38,7 +38,7 @@ from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
 from sidecar.metering.push_group import tags_of
 from sidecar.metering.quantities import exact_sum, exact_sums
-from sidecar.metering.records import UsageRecord
+from sidecar.metering.records import UsageRecord, drawn
 from sidecar.metering.schedule import too_late
 from sidecar.metering.shares import amount_of, record_shares, shares_of
 from sidecar.metering.states import Action, Disposition, State, next_state
@@ -228,8 +228,8 @@ def _freeze_waiting(connection: sqlite3.Connection, dimension: str, ours: str, n
 
 
 def _freeze_record(connection: sqlite3.Connection, record: UsageRecord, ours: str, now: datetime) -> None:
-    if not record.definite and not too_late(record.hour, now):
-        return
+    if not record.definite and not drawn(record) and not too_late(record.hour, now):
+        return  # its own workload sends it again; a drawdown is never repeated
     if not record.definite:
         lost = replace(
             record, state=next_state(record.state, Disposition.REJECT), retry_at=None, last_error=OUTCOME_UNKNOWN

@@ -45,6 +45,21 @@ def test_every_dimension_receives_one_record_of_quantity_one(aws: Emulator, tmp_
     assert all(record["hour"].endswith(":00:00.000Z") for record in records)
 
 
+def test_nothing_is_drawn_from_a_license_to_try_it(aws: Emulator, tmp_path: Path) -> None:
+    held = [{"name": "pro", "max_count": 1}, {"name": "seats", "max_count": 9}]
+    aws.define_license(id="l-1", sku="prod-1", entitlements=held)
+    drawn = '[{"name": "pro", "take": "check"}, {"name": "seats", "take": "drawdown"}]'
+    asked = {"SIDECAR_ENTITLEMENT_CHECK": "checkout_license", "SIDECAR_PRODUCT_SKU": "prod-1"}
+    names = {"SIDECAR_DIMENSIONS": "requests", "SIDECAR_LICENSES": drawn}
+    done = Sidecar(aws, tmp_path, SIDECAR_CLOCK_URL=aws.url, **asked, **names).command(
+        "usage", "test-records", "--yes", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "seats: drawn from a license for good, so left out." in done.stderr
+    assert aws.recorded(AT) == {"requests": Decimal(1)}
+    assert aws.drawn("l-1", "seats") == 0
+
+
 def test_nothing_is_sent_without_a_yes(aws: Emulator, tmp_path: Path) -> None:
     done = pod(aws, tmp_path).command("usage", "test-records")
     assert done.returncode == 1

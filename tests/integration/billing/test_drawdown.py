@@ -245,3 +245,34 @@ def test_the_answers_of_a_drawdown_are_settled_with_awss_request_id(make_story: 
     story.aws.answers = [Settled(record_id="request-1")]
     one_hour(story)
     assert story.record("10:00").record_id == "request-1"
+
+
+def test_what_a_gone_workload_may_have_drawn_is_not_drawn_for_another(make_story: MakeStory, events: Events) -> None:
+    gone = contract(make_story)
+    gone.at("10:20").use("3")
+    gone.at("11:00:30").use("2")
+
+    def die(submission: Submission) -> FakeChild:
+        raise Gone
+
+    gone.loop._opened.submitter._start_child = die  # type: ignore[union-attr, assignment]
+    with pytest.raises(Gone):
+        gone.at("11:10")
+    gone.crash()
+    other = contract(make_story, workload="pod-2")
+    other.at("11:20").at("12:00:30").at("12:10")
+    assert list(other.aws.bill().values()) == ["2"], "only what was never sealed"
+    (orphan,) = events.of("usage.orphaned")
+    assert (orphan["hour"][11:13], orphan["quantity"], orphan["reason"]) == ("10", "3", "outcome_unknown")
+    other.balanced()
+
+
+def test_what_a_gone_workload_had_sealed_and_not_sent_is_drawn_with_the_open_hour(make_story: MakeStory) -> None:
+    gone = contract(make_story)
+    gone.at("10:20").use("3")
+    gone.at("11:00:30")
+    gone.crash()
+    other = contract(make_story, workload="pod-2")
+    other.at("11:20").at("12:00:30").at("12:10")
+    assert list(other.aws.bill().values()) == ["3"]
+    other.balanced()
