@@ -144,6 +144,11 @@ OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "`/entitled`, `/readyz`",
         "The disk under `SIDECAR_STATE_DIR` does not answer. Look at the node's kernel log and the volume.",
     ),
+    "seat_lost": (
+        "`/entitled`",
+        "A seat of the contract is lost, and `SIDECAR_ON_SEAT_LOST` is `shut`. It is checked out again by itself; the"
+        " hint and the log event `seat.lost` say why it was lost. [Hold seats](../howto/hold-seats.md).",
+    ),
     "nothing_signed": (
         "`POST /v1/proof`",
         "AWS signs the answers of `RegisterUsage` alone, and the entitlement is checked in another way.",
@@ -287,7 +292,7 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "license.check_in_failed": "A license that was checked out could not be given back: its name, AWS's code, and when"
     " it comes back by itself. Until then another copy of the product may find no free seat.",
     "endpoint.ignored": "`AWS_ENDPOINT_URL` or one of its variants is set. The sidecar does not follow it.",
-    "gate.held": "Metering keeps the gate closed, as the settings say.",
+    "gate.held": "Metering or a lost seat keeps the gate closed, as the settings say.",
     "gate.opened": "The gate opened.",
     "gate.shut": "The gate has been closed for a minute. Logged once each time it closes, with everything an operator"
     " needs: `status`, `reason`, `hint`, and `command`, which finds out more: `entitlement-sidecar doctor`.",
@@ -346,6 +351,18 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "registration.held": "AWS could not be asked, or was busy. It is asked again after `retry_in_seconds`.",
     "registration.refused": "A person must change something. `reason` and `hint` say what.",
     "request.failed": "A route broke. The client got 500 `internal_error`.",
+    "contract.end_unknown": "The contract's end cannot be read, for this reason. Everything else works.",
+    "contract.ended": "The contract has ended, as far as AWS tells. What runs goes on.",
+    "contract.ending": "The contract ends within 30, 7 or 1 days (`within_days`), each told once.",
+    "contract.renewed": "The contract runs longer than was told.",
+    "seat.checked_in": "A seat of the contract was given back at the end. `already`: AWS did not know it any more.",
+    "seat.clock_jumped": "The clock was set, or the host was suspended, by `seconds`: AWS is asked about every seat.",
+    "seat.extended": "A seat was extended, until `expires_at`.",
+    "seat.extension_failed": "A seat could not be extended yet. It is held until `expires_at`, and tried again.",
+    "seat.left": "A seat was not given back at the end, for this reason. It comes back by itself at `expires_at`.",
+    "seat.lost": "A seat expired while AWS was away, or AWS refuses another. `on_seat_lost` says what follows.",
+    "seat.save_failed": "The seats could not be written to the state directory: a restart would take others.",
+    "seat.taken_again": "A seat that was over or lost was checked out again.",
     "shutdown.announced": "The pod has begun to end (`pre-stop`). Closed hours are settled now; the final flush begins"
     " with SIGTERM, or after `flush_in_seconds`.",
     "shutdown.forced": "The product still runs and the grace is nearly over: the running hour is sealed and sent, and"
@@ -410,6 +427,15 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "aws.credential_source": "kind of the credentials",
     "aws.credential_caution": "why AWS may refuse these credentials",
     "aws.role": "role that they belong to",
+    "licenses": "the contract; `null` where none is checked ([Hold seats](../howto/hold-seats.md))",
+    "licenses.product_sku": "product ID",
+    "licenses.license_arn": "license that AWS named",
+    "licenses.ends_at": "end of the contract, where AWS tells it",
+    "licenses.end_unknown": "why its end is not known: [reason](reasons.md), or `not_read_yet`",
+    "licenses.granted": "licenses that AWS allowed: name, unit, value and `take`",
+    "licenses.on_seat_lost": "what follows where a seat is lost",
+    "licenses.seats": "each seat: its license, `expires_at`, when it was extended, since when it is lost, when AWS is"
+    " asked next, and why that failed",
     "metering": "usage; `null` where no dimension is set",
     "metering.dimensions": "names of the dimensions",
     "metering.ledger": "the ledger",

@@ -302,6 +302,7 @@ def status_names() -> list[str]:
     """Return the fields of `GET /v1/status` in their order, those of each package in their places."""
     gate = source_scan.document_fields("entitlement", "workload")
     inner = {
+        "licenses": source_scan.document_fields("product_sku", "seats"),
         "metering": source_scan.document_fields("open_hour", "ledger"),
         "kubernetes": source_scan.document_fields("condition", "reachable"),
     }

@@ -27,6 +27,7 @@ from sidecar.api.router import PRE_STOP
 from sidecar.app import addresses
 from sidecar.cli.parser import build_parser
 from sidecar.errors import Exit
+from sidecar.gate import seats_lock
 from sidecar.ledger import kept_file, live_copy, opening, volume
 from sidecar.ledger import records as ledger_records
 from sidecar.server import listeners
@@ -314,6 +315,8 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
         kept_file.replace(kept_file.answer_path(tmp_path, "w"), "{}")
         kept_file.replace(kept_file.pass_path(tmp_path, "w"), "{}")
         kept_file.replace(kept_file.contract_path(tmp_path, "w"), "{}")
+        kept_file.replace(kept_file.seats_path(tmp_path, "w"), "{}")
+        lock = seats_lock.take(kept_file.seats_path(tmp_path, "w"))
         kept_file.spare_workload_id(tmp_path)
         free = settings(probe_bind="127.0.0.1:0", state_dir=str(tmp_path))
         listening = listeners.listen(free, backlog=None)
@@ -326,6 +329,8 @@ def test_every_file_of_the_state_directory_stands_in_the_reference_and_no_other(
     finally:
         opened.connection.close()
         opened.lock.release()
+        if lock:
+            lock.close()
     made = {re.sub(r"(?<=-)[0-9a-f]{32}|(?<=\.v)\d+|(?<=corrupt-)\w+", "…", name) for name in modes}
     assert made == set(first_column("state-directory.md", "File"))
     assert set(modes.values()) == {0o600}

@@ -9,6 +9,8 @@ Invariants:
 
 from __future__ import annotations
 
+import json
+
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
@@ -38,6 +40,15 @@ def application(view: StatusPort) -> WSGI:
     def status() -> dict[str, object]:
         """Return everything the sidecar knows of itself, for a person or a script."""
         return dict(view.status())
+
+    @app.get("/v1/entitlements")
+    def entitlements() -> Response:
+        """Return what the product may use of its contract; 409 where none is checked."""
+        found = view.entitlements()
+        if found is None:
+            detail = "SIDECAR_ENTITLEMENT_CHECK is not checkout_license: ask /entitled instead."
+            return response(refusal(409, "no_contract", detail))
+        return Response(json.dumps(found), content_type="application/json")
 
     @app.post("/v1/recheck")
     def recheck() -> Response:

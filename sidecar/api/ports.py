@@ -155,6 +155,9 @@ class StatusPort(Protocol):
     def status(self) -> Mapping[str, object]:
         """Return the document of `GET /v1/status`."""
 
+    def entitlements(self) -> Mapping[str, object] | None:
+        """Return the document of `GET /v1/entitlements`; None where no contract is checked."""
+
     def settings(self) -> Sequence[tuple[str, str, str]]:
         """Return every setting as variable, value and source, keys as fingerprints."""
 

@@ -21,11 +21,13 @@ from sidecar.gate.loop import LOOP, EntitlementLoop
 from sidecar.settings import Settings
 
 if TYPE_CHECKING:
+    from sidecar.gate.license_loop import LicenseLoop
     from sidecar.gate.proof import Proofs
     from sidecar.pod_status.reporter import PodStatusReporter
 
 METERING: Final = "metering"
 KUBERNETES: Final = "kubernetes"
+LICENSE: Final = "license"
 """Loops that are imported only where they run."""
 CHECK: Final = "entitlement_check"
 """The operation of the entitlement loop in metrics; that of the billing loop has the loop's name."""
@@ -43,10 +45,11 @@ class StatusView:
         metering: Metering,
         history: GateHistory,
         reporter: PodStatusReporter | None = None,
+        licenses: LicenseLoop | None = None,
     ) -> None:
         self.product_code, self.usage, self._metering = settings.product_code, metering.usage, metering
         self._settings, self._gate, self._clock = settings, gate, clock
-        self._history, self._reporter = history, reporter
+        self._history, self._reporter, self._licenses = history, reporter, licenses
         self._started_at = clock.now()
         self.http_counters: Any = None
         self._proofs: Proofs | None = None
@@ -76,7 +79,8 @@ class StatusView:
 
     def stopped_loop(self) -> str | None:
         reporter = self._reporter.stopped_loop if self._reporter else None
-        return self._gate.stopped_loop or self._metering.loop.stopped_loop or reporter
+        licenses = self._licenses.stopped_loop if self._licenses else None
+        return self._gate.stopped_loop or self._metering.loop.stopped_loop or licenses or reporter
 
     def metering_overdue_since(self) -> datetime | None:
         return self._metering.loop.overdue_since
@@ -95,12 +99,34 @@ class StatusView:
             "version": sidecar.__version__,
             "started_at": iso(self._started_at),
             **gate_status.document(self._gate, self._settings),
+            "licenses": self._license_status(),
             "metering": self._metering.status(),
             "unused_ledgers": list(self._metering.unused_ledgers),
             "kubernetes": self._reporter.status() if self._reporter else None,
             "loops": {name: "running" if running else "stopped" for name, running in self._loops().items()},
             "history": self._history.as_json(),
         }
+
+    def entitlements(self) -> Mapping[str, object] | None:
+        if self._licenses is None:
+            return None
+        from sidecar.gate import license_status
+
+        return license_status.entitlements(self._licenses, self._gate, self._settings)
+
+    def _license_status(self) -> Mapping[str, object] | None:
+        if self._licenses is None:
+            return None
+        from sidecar.gate import license_status
+
+        return license_status.document(self._licenses, self._gate, self._settings)
+
+    def _license_metrics(self) -> Sequence[Metric]:
+        if self._licenses is None:
+            return ()
+        from sidecar.gate import license_status
+
+        return license_status.metrics(self._licenses)
 
     def settings(self) -> Sequence[tuple[str, str, str]]:
         from sidecar.settings import describe  # only where a person looks
@@ -117,6 +143,7 @@ class StatusView:
                 samples=[({"outcome": name}, float(count)) for name, count in self._proof_counts.items()],
             ),
             *self._attempt_metrics(),
+            *self._license_metrics(),
             *self._metering.metrics(),
             *self._process_metrics(),
             *self._http_metrics(),
@@ -156,6 +183,7 @@ class StatusView:
         """Return when each loop last ended a pass; those that have not are missing."""
         reporter = self._reporter.passed_at if self._reporter else None
         found = {LOOP: self._gate.counts.passed_at, METERING: self._metering.passed_at, KUBERNETES: reporter}
+        found |= {LICENSE: self._licenses.passed_at} if self._licenses else {}
         return {name: at for name, at in found.items() if at}
 
     def _loops(self) -> Mapping[str, bool]:
@@ -163,6 +191,8 @@ class StatusView:
         loops = {LOOP: self._gate.stopped_loop is None}
         if self.usage.dimensions:
             loops[METERING] = self._metering.loop.stopped_loop is None
+        if self._licenses:
+            loops[LICENSE] = self._licenses.stopped_loop is None
         if self._reporter:
             loops[KUBERNETES] = self._reporter.stopped_loop is None
         return loops

@@ -2,7 +2,7 @@
 
 Invariants:
 - Ledger, SQLite and the billing loop are imported only where a dimension is set; the pod-status reporter only where a
-  token for the Kubernetes API is mounted: a sidecar is multiplied by every pod.
+  token for the Kubernetes API is mounted; seats only where a contract is checked: a sidecar is multiplied by every pod.
 - What ends the process writes its exit code to the restart state; the arbiter exits with it.
 """
 
@@ -30,10 +30,11 @@ from sidecar.gate.observer import GateObserver
 from sidecar.pod_status.access import API_MOUNT, api_access
 from sidecar.remote_clock import clock_for
 from sidecar.restart_state import RestartState
-from sidecar.settings import Settings
+from sidecar.settings import EntitlementCheck, Settings
 
 if TYPE_CHECKING:
     from sidecar.billing.gate_policy import Gate
+    from sidecar.gate.license_loop import LicenseLoop
     from sidecar.pod_status.changes import Snapshot
     from sidecar.pod_status.reporter import PodStatusReporter
 
@@ -47,6 +48,7 @@ class Sidecar(GateObserver):
         """`first`: the child that asks AWS already, forked before the arbiter."""
         self._settings, self._restart_state = settings, restart_state
         self._reporter: PodStatusReporter | None = None
+        self._licenses: LicenseLoop | None = None
         self._request, self._first = request, first
         self._arbiter = os.getpid()
 
@@ -67,13 +69,20 @@ class Sidecar(GateObserver):
         self._clock, self._history = clock, GateHistory()
         self.changed()
         self._metering = metering(self._settings, clock, self._gate, end, self.changed)
-        self._reporter = pod_status_reporter(self._gate, self._metering, clock, self._restart_state)
-        self._view = view = StatusView(self._settings, self._gate, clock, self._metering, self._history, self._reporter)
+        self._licenses = license_loop(self._settings, clock, self._gate, self._metering.loop.stopped, self.changed)
+        self._reporter = pod_status_reporter(
+            self._gate, self._metering, clock, self._restart_state, licenses=self._licenses
+        )
+        self._view = view = StatusView(
+            self._settings, self._gate, clock, self._metering, self._history, self._reporter, self._licenses
+        )
         view.http_counters = http_counters
         self.identified(self._gate.identity)
         if self._reporter:
             self._reporter.start()
         self._metering.loop.start()
+        if self._licenses:
+            self._licenses.start()
         self._gate.start()
         return Router(view)
 
@@ -82,12 +91,14 @@ class Sidecar(GateObserver):
         self._gate.stop()
         self._view.stop_proofs()
         self._metering.loop.stop()
-        if self._reporter:
-            self._reporter.stop()
+        for one in (self._licenses, self._reporter):
+            if one:
+                one.stop()
 
     def stopped(self) -> bool:
-        """Return whether the last usage is sent and the last pod status written, as far as they can be."""
-        return self._metering.loop.stopped() and (self._reporter is None or self._reporter.stopped())
+        """Return whether the last usage is sent, seats checked in and pod status written, as far as they can be."""
+        others = (self._licenses, self._reporter)
+        return self._metering.loop.stopped() and all(one is None or one.stopped() for one in others)
 
     def identified(self, identity: WorkloadIdentity) -> None:
         """Meter this workload."""
@@ -98,12 +109,16 @@ class Sidecar(GateObserver):
         self._metering.loop.wait_until_loaded()
 
     def recheck_requested(self) -> None:
-        """Submit what is held."""
+        """Submit what is held, and ask for seats that are lost."""
         self._metering.loop.send_now()
+        if self._licenses:
+            self._licenses.ask_now()
 
     def changed(self) -> None:
-        """Keep the gate's state in its history; write the pod's condition and events."""
+        """Keep the gate's state in its history; hand seats on; write the pod's condition and events."""
         self._history.note(self._gate.state, self._clock.now())
+        if self._licenses:
+            self._licenses.take_over(self._gate.result)
         if self._reporter:
             self._reporter.changed()
 
@@ -119,6 +134,32 @@ def metering(
     return MeteringService(settings, clock, gate, end, changed=changed)
 
 
+def license_loop(
+    settings: Settings,
+    clock: Clock,
+    gate: EntitlementLoop,
+    flushed: Callable[[], bool],
+    changed: Callable[[], None],
+    env: Mapping[str, str] = os.environ,
+) -> LicenseLoop | None:
+    """Return what keeps the seats of a contract, where one is checked."""
+    if settings.entitlement_check is not EntitlementCheck.CHECKOUT_LICENSE:
+        return None
+    from sidecar.billing.pre_stop import flush_budget_seconds
+    from sidecar.gate.license_loop import LicenseLoop
+    from sidecar.platform import ecs
+
+    return LicenseLoop(
+        settings=settings,
+        gate=gate,
+        clock=clock,
+        budget_seconds=flush_budget_seconds(settings),
+        flushed=flushed,
+        task_keeps_running=lambda: ecs.task_keeps_running(env),
+        changed=changed,
+    )
+
+
 def pod_status_reporter(
     gate: EntitlementLoop,
     metering: Metering,
@@ -126,6 +167,7 @@ def pod_status_reporter(
     restart_state: RestartState,
     env: Mapping[str, str] = os.environ,
     mount: Path = API_MOUNT,
+    licenses: LicenseLoop | None = None,
 ) -> PodStatusReporter | None:
     """Return a reporter where a token for the Kubernetes API is mounted for us and the pod is known."""
     api = api_access(env, mount)
@@ -141,7 +183,8 @@ def pod_status_reporter(
     def current() -> Snapshot:
         result, overdue = gate.result, metering.loop.overdue_since is not None
         superseded = result.public_key_version if result.rotation_at else None
-        return snapshot(gate.state, superseded, metering.for_a_person, overdue)
+        contract = licenses.contract if licenses else None
+        return snapshot(gate.state, superseded, metering.for_a_person, overdue, contract)
 
     return PodStatusReporter(api=api, snapshot=current, clock=clock, restart_state=restart_state)
 

@@ -21,6 +21,7 @@ from typing import Final
 JOBS: Final[Mapping[str, str]] = {
     "check": "sidecar.gate.job",
     "proof": "sidecar.gate.proof_job",
+    "license": "sidecar.gate.license_job",
     "submit": "sidecar.billing.job",
     "report": "sidecar.pod_status.job",
 }

@@ -1,6 +1,6 @@
-"""Decide what the gate shows while metering holds it shut, where a setting allows that.
+"""Decide what the gate shows while metering or a lost seat holds it shut, where a setting allows that.
 
-`billing.gate_policy` decides when a hold begins and ends.
+`billing.gate_policy` decides when metering's hold begins and ends, `seat_schedule` when a seat is lost.
 
 Invariants:
 - A hold shows only on a gate that AWS opened; any other cause that keeps it shut is shown instead.
@@ -19,16 +19,20 @@ from dataclasses import replace
 from enum import Enum
 from typing import Final
 
+from sidecar.entitlement.answer import AnswerClass
+from sidecar.entitlement.seat_schedule import SeatFault
 from sidecar.entitlement.status import GateState, Status
 
 
 class Hold(Enum):
-    """Why metering keeps the gate shut."""
+    """Why the gate is kept shut, though AWS opened it."""
 
     FIRST_METER_DENIED = "first_meter_denied"
     METERING_OVERDUE = "metering_overdue"
     LEDGER_UNUSABLE = "ledger_unusable"
     """Before the first opening: what the product would use cannot be counted yet."""
+    SEAT_LOST = "seat_lost"
+    """A seat of a contract is held no more (SIDECAR_ON_SEAT_LOST=shut)."""
 
 
 ENDS: Final = "the sidecar ends now (SIDECAR_ON_DENIED=exit), and asks again when it is started again"
@@ -41,6 +45,11 @@ OPENING: Final = (
     "ledger_opening",
     "The ledger of this workload's usage is being opened, and the gate opens then. If it lasts, look at the volume of"
     " SIDECAR_STATE_DIR.",
+)
+LOST: Final = (
+    "seat_lost",
+    "A seat of the contract ran out while License Manager could not be asked, or was refused. It is checked out again"
+    " by itself, or at once with `entitlement-sidecar recheck`, and the gate opens then.",
 )
 FIRST_DENIED: Final = (
     "AWS answered the first usage record with: this account has no subscription to the product. Subscribe it in AWS"
@@ -63,8 +72,28 @@ SHOWN: Final[Mapping[Hold, Shown]] = {
         " `GET /v1/status` says that the ledger fails, or its open hour is in the future, fix that; then it opens.",
     ),
     Hold.LEDGER_UNUSABLE: (Status.PENDING, *OPENING),
+    Hold.SEAT_LOST: (Status.UNAVAILABLE, *LOST),
 }
 """What each hold shows, unless its begin says it more exactly."""
+
+
+SEAT_STATUS: Final[Mapping[AnswerClass, Status]] = {
+    AnswerClass.DENY: Status.DENIED,
+    AnswerClass.CONFIG: Status.MISCONFIGURED,
+}
+"""Class of the last answer about a lost seat → what the gate shows; any other leaves it open what AWS would say."""
+
+
+def seat_lost(name: str, fault: SeatFault, ends: bool) -> Shown:
+    """Return what a lost seat shows. `name`: its license; `ends`: whether a denial ends the process."""
+    status, reason, _ = SHOWN[Hold.SEAT_LOST]
+    status = SEAT_STATUS.get(fault.answer, status)
+    follows = (
+        f"{ENDS[0].upper()}{ENDS[1:]}."
+        if ends and status is Status.DENIED
+        else "It is checked out again by itself, or at once with `entitlement-sidecar recheck`; the gate opens then."
+    )
+    return status, reason, f"The seat {name} is lost ({fault.reason}): {fault.hint} {follows}"
 
 
 def with_hold(state: GateState, hold: Hold | None, shown: Shown | None = None) -> GateState:

@@ -33,7 +33,8 @@ contract."""
 NONE_ALLOWED: Final = (
     "AWS allows nothing of {license} now. Either this account holds no such license: buy or renew the contract in AWS"
     " Marketplace, and accept and activate its license in License Manager (Granted licenses). Or it holds one, and all"
-    " of its seats are in use: end a copy of the product, or buy more. AWS has one code for both. If neither fits,"
+    " of its seats are in use: end a copy of the product, or buy more. In a rolling update the old copy holds its seat"
+    " until it ends, so let it end first (maxSurge: 0). AWS has one code for all of this. If nothing fits,"
     " compare name and unit with the license; upper and lower case matter. Then {again}."
 )
 """For a seat and a check alike: a check takes a seat for a moment."""

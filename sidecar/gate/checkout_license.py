@@ -3,7 +3,8 @@
 Invariants:
 - A license of `take: check` is checked in at once, whatever follows: pods of one contract do not lock each other out.
 - Seats are all or nothing: where a later license is refused, those that were taken are given back.
-- A workload that holds a seat already, from before its container was restarted, extends that one.
+- A workload that holds a seat already extends that one, after a restart and when a person asks again. While the gate is
+  open it stays held whatever follows: what runs loses nothing by being asked about.
 - Where AWS allows nothing, it is asked once more after a second or two, with new tokens: a seat may just come free. Of
   a group all are asked for once before.
 - A check-in that fails ends nothing; the result says until when the seat is gone.
@@ -12,20 +13,22 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from sidecar.clock import Clock, iso
 from sidecar.entitlement import classify, contract, kept_contract
-from sidecar.entitlement.answer import AnsweredBy
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.contract import Answer, CheckedOut, Granted, Refused
 from sidecar.entitlement.license_errors import INSTEAD
 from sidecar.entitlement.registration import WorkloadId
 from sidecar.entitlement.seats import HeldSeat, as_text, from_text
+from sidecar.gate import seats_lock
 from sidecar.gate.contract_messages import OpenCheckout, key
 from sidecar.gate.messages import CheckRequest
 from sidecar.gate.method import Allowed, NotAllowed
@@ -65,7 +68,11 @@ class CheckoutLicenseCheck:
     _tokens: dict[License, str] = field(default_factory=dict)
     _held: dict[License, HeldSeat] = field(default_factory=dict)
     _arns: dict[License, str] = field(default_factory=dict)
+    _own: set[License] = field(default_factory=set)
+    """Of those, which were held before."""
     _not_returned: list[str] = field(default_factory=list)
+    _lock: IO[bytes] | None = None
+    """Held until the child ends: the result is kept after this."""
 
     @property
     def answer_path(self) -> Path:
@@ -77,6 +84,7 @@ class CheckoutLicenseCheck:
         return kept_file.seats_path(Path(self.request.state_dir), self.workload)
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
+        self._lock = seats_lock.take(self.seats_path) if self._wants_seats() else None
         before, repeated = self._seats_before(), set[tuple[License, ...]]()
         while True:
             found = contract.verdict(self.request.licenses, self._answers)
@@ -126,6 +134,7 @@ class CheckoutLicenseCheck:
                 request_id=found.request_id,
             )
             self._hold(license, out)
+            self._own.add(license)
             return out
         if found.row.reason in GONE:
             return None
@@ -161,10 +170,10 @@ class CheckoutLicenseCheck:
         self._held[license] = HeldSeat.of(license, found, self.clock.now())
         self._arns[license] = found.license_arn
 
-    def _give_all_back(self, marketplace: Marketplace) -> None:
-        """Give the seats back; where AWS is out of reach, no further one is tried: each would take its time."""
+    def _give_all_back(self, marketplace: Marketplace, seats: Iterable[HeldSeat]) -> None:
+        """Give seats back; where AWS is out of reach, no further one is tried: each would take its time."""
         away = ""
-        for seat in self._held.values():
+        for seat in seats:
             if away:
                 self._not_returned.append(_not_returned(seat, away))
             else:
@@ -211,7 +220,10 @@ class CheckoutLicenseCheck:
         )
 
     def _refused(self, marketplace: Marketplace, found: Refused) -> NotAllowed:
-        self._give_all_back(marketplace)
+        stays = self.request.opened or found.row.answer is not AnswerClass.DENY
+        self._give_all_back(marketplace, [seat for one, seat in self._held.items() if not (stays and one in self._own)])
+        if stays:
+            self._keep_own()
         failure = self._failures.get(found.license)
         open_checkout = None
         if found.row.unreachable and found.license in self._tokens:
@@ -225,6 +237,17 @@ class CheckoutLicenseCheck:
             license=" or ".join(contract.named(found.group)),
             facts={"open_checkout": open_checkout, "not_returned": tuple(self._not_returned)},
         )
+
+    def _keep_own(self) -> None:
+        """Keep the new tokens of seats that were extended in a check that is refused; those of others stay."""
+        own = tuple(self._held[one] for one in self._own)
+        if own:
+            others = tuple(seat for seat in self._seats_before() if not any(seat.is_of(one) for one in self._own))
+            with contextlib.suppress(OSError):  # then the next extension finds its token used up, and checks out again
+                kept_file.replace(self.seats_path, as_text((*own, *others), self.workload, self.request.product_sku))
+
+    def _wants_seats(self) -> bool:
+        return any(one.take is Take.SEAT for one in self.request.licenses)
 
     def _seats_before(self) -> tuple[HeldSeat, ...]:
         """Return the seats that this workload kept before; none where they cannot be read."""

@@ -28,11 +28,12 @@ from sidecar.clock import Clock
 from sidecar.entitlement import classify as answers
 from sidecar.entitlement import retry
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy
-from sidecar.entitlement.hold import Hold, Shown, with_hold
+from sidecar.entitlement.hold import Hold, Shown
 from sidecar.entitlement.status import GateState, Status, initial_state, next_state
 from sidecar.errors import Exit, ExitProcess
 from sidecar.gate.counts import Counts
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
+from sidecar.gate.holds import Holds
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity, read_result
 from sidecar.gate.observer import GateObserver
 from sidecar.restart_state import RestartState
@@ -81,13 +82,11 @@ class EntitlementLoop:
         self.identity = identity or WorkloadIdentity()
         self.result = CheckResult(answer=AnswerClass.RETRY.value, reason="asking", hint="")
         """What AWS answered last; of the time before a denial, once the gate is open."""
-        self._hold: Hold | None = None
-        self._hold_shown: Shown | None = None
-        self._answered = initial_state(clock.now())
+        self._holds, self._answered = Holds(), initial_state(clock.now())
         self._restored = self._restore()
         """Whether an earlier worker left a result, and when to ask again."""
-        self.state = with_hold(self._answered, self._hold)
-        """What the gate shows: where AWS's answers have brought it, unless metering holds it."""
+        self.state = self._holds.applied(self._answered)
+        """What the gate shows: where AWS's answers have brought it, unless metering or a lost seat holds it."""
 
     # -- what others may do ------------------------------------------------------------------------
 
@@ -123,15 +122,22 @@ class EntitlementLoop:
     @property
     def hold(self) -> Hold | None:
         """Return why metering holds the gate shut, if it does."""
-        return self._hold
+        return self._holds.of_metering
 
     def set_hold(self, hold: Hold | None, shown: Shown | None = None) -> None:
         """Hold the gate shut for a reason of metering's, or end that; `shown` as in `with_hold`."""
+        self._change_holds(lambda: self._holds.set_metering(hold, shown))
+
+    def set_seat_hold(self, shown: Shown | None) -> None:
+        """Hold the gate shut for a seat that is lost, or end that."""
+        self._change_holds(lambda: self._holds.set_seats(shown))
+
+    def _change_holds(self, change: Callable[[], None]) -> None:
         with self._wake:
-            self._hold, self._hold_shown = hold, shown
-            before, self.state = self.state, with_hold(self._answered, hold, shown)
+            change()
+            before, self.state = self.state, self._holds.applied(self._answered)
             self._wake.notify_all()  # the minute after which a shut gate is explained begins or ends
-        self._restart_state.update(hold=hold.value if hold else None)
+        self._holds.save(self._restart_state)
         self._observer.changed()
         if self._answered.entitled and not self.state.entitled and self.state != before:
             log.error("gate.held", **self._shown())
@@ -289,7 +295,7 @@ class EntitlementLoop:
             self.result = result
         with self._wake:
             shown, self._answered = self.state, state
-            self.state = with_hold(state, self._hold, self._hold_shown)
+            self.state = self._holds.applied(state)
         self._save()
         self._observer.changed()
         delay = None if self.next_ask_at is None else round(self.next_ask_at - self._clock.monotonic(), 1)
@@ -338,7 +344,7 @@ class EntitlementLoop:
         if "gate_state" not in saved:
             return False
         self._asking_since, self.next_ask_at = saved["asking_since"], saved["next_ask_at"]
-        self._hold = Hold(saved["hold"]) if saved.get("hold") else None
+        self._holds.restore(saved)
         self._answered = GateState.from_json(saved["gate_state"])
         self.identity, self.result = WorkloadIdentity(**saved["identity"]), CheckResult.from_fields(saved["result"])
         return True

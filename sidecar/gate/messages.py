@@ -54,6 +54,8 @@ class CheckRequest:
     licenses: tuple[License, ...] = ()
     open_checkout: OpenCheckout | None = None
     """A checkout of the child before whose outcome is not known."""
+    opened: bool = False
+    """Whether AWS has let this workload run before, so that what it holds is in use."""
     clock_url: str | None = None
     on_denied: str = OnDenied.HOLD.value
     reask_seconds: int = 300
@@ -91,7 +93,8 @@ class CheckRequest:
 
     def after(self, result: CheckResult) -> Self:
         """Return the next request: it repeats a checkout whose outcome this result does not know."""
-        return replace(self, open_checkout=result.open_checkout)
+        opened = self.opened or result.verdict is AnswerClass.ACCEPTED
+        return replace(self, open_checkout=result.open_checkout, opened=opened)
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:

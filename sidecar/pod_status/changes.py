@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from sidecar.entitlement.contract_end import Stage
 from sidecar.entitlement.status import GateState, Status
 from sidecar.metering.states import State
 from sidecar.pod_status.types import Condition, PodEvent
@@ -29,19 +30,28 @@ SUPERSEDED: Final = "PublicKeySuperseded"
 WAITING: Final = "UsageWaiting"
 OVERDUE: Final = "MeteringOverdue"
 RECOVERED: Final = "MeteringRecovered"
+SEAT_LOST: Final = "SeatLost"
+SEAT_TAKEN_AGAIN: Final = "SeatTakenAgain"
+CONTRACT_ENDING: Final = "ContractEnding"
+CONTRACT_ENDED: Final = "ContractEnded"
 
 MEANINGS: Final[Mapping[str, str]] = {
     ENTITLED: "the gate opened",
     NOT_ENTITLED: "AWS says no, or its answer does not verify; again with every other reason",
     MISCONFIGURED: "a person must change something; again with every other reason",
-    UNAVAILABLE: "AWS cannot be asked for longer than `SIDECAR_STARTUP_RETRY_SECONDS`, or overdue usage shut the gate",
+    UNAVAILABLE: "AWS cannot be asked for longer than `SIDECAR_STARTUP_RETRY_SECONDS`, or overdue usage or a lost"
+    " seat shut the gate",
     SUPERSEDED: "AWS has rotated the public key that this image ships",
     WAITING: "more usage records than before are rejected or disputed and wait for a person",
     OVERDUE: "no usage could be reported for `SIDECAR_METERING_OVERDUE_SECONDS`",
     RECOVERED: "usage can be reported again",
+    SEAT_LOST: "a seat of the contract is held no more; more of them than before",
+    SEAT_TAKEN_AGAIN: "every seat of the contract is held again",
+    CONTRACT_ENDING: "the contract ends within 30, 7 or 1 days, each once",
+    CONTRACT_ENDED: "the contract has ended, as far as AWS tells",
 }
 """Reason of an event → what it means; docs/reference/pod-events.md has the table."""
-NORMAL: Final = frozenset({ENTITLED, RECOVERED})
+NORMAL: Final = frozenset({ENTITLED, RECOVERED, SEAT_TAKEN_AGAIN})
 """The others are warnings."""
 
 OF_STATUS: Final[Mapping[str, str]] = {
@@ -67,6 +77,9 @@ class Snapshot:
     rejected: int = 0
     disputed: int = 0
     overdue: bool = False
+    seats_lost: int = 0
+    contract_days: int | None = None
+    """Within how many days the contract ends, as a stage; 0: it has ended; None: no contract is checked."""
 
     @property
     def entitled(self) -> bool:
@@ -74,9 +87,17 @@ class Snapshot:
 
 
 def snapshot(
-    state: GateState, superseded_version: int | None, for_a_person: Mapping[str, int], overdue: bool
+    state: GateState,
+    superseded_version: int | None,
+    for_a_person: Mapping[str, int],
+    overdue: bool,
+    contract: tuple[int, int] | None = None,
 ) -> Snapshot:
-    """Return what there is to report now. `superseded_version`: the public key version that AWS has rotated."""
+    """Return what there is to report now. `superseded_version`: the public key version that AWS has rotated.
+
+    `contract`: how many seats are lost, and within how many days the contract ends.
+    """
+    seats_lost, days = contract or (0, None)
     return Snapshot(
         answered=state.checked_at is not None,
         status=state.status.value,
@@ -86,6 +107,8 @@ def snapshot(
         rejected=for_a_person.get(State.REJECTED.value, 0),
         disputed=for_a_person.get(State.DISPUTED.value, 0),
         overdue=overdue,
+        seats_lost=seats_lost,
+        contract_days=days,
     )
 
 
@@ -116,7 +139,22 @@ def events_between(written: Snapshot, now: Snapshot) -> Sequence[PodEvent]:
         found.append(_event(OVERDUE, f"{note} The log's `metering.overdue` says what to do."))
     if written.overdue and not now.overdue:
         found.append(_event(RECOVERED, "Usage can be reported again."))
-    return [one for one in found if one is not None]
+    return [one for one in [*found, *_contract(written, now)] if one is not None]
+
+
+def _contract(written: Snapshot, now: Snapshot) -> list[PodEvent]:
+    found = []
+    if now.seats_lost > written.seats_lost:
+        note = f"Seats of the contract that are lost: {now.seats_lost}. The log's `seat.lost` says why and what to do."
+        found.append(_event(SEAT_LOST, note))
+    if written.seats_lost and not now.seats_lost:
+        found.append(_event(SEAT_TAKEN_AGAIN, "Every seat of the contract is held again."))
+    days, before = now.contract_days, written.contract_days
+    if days is not None and days != before and days <= Stage.MONTH and (before is None or days < before):
+        text = f"The contract ends within {days} days." if days else "The contract has ended."
+        note = f"{text} Renew it in AWS Marketplace; `licenses.ends_at` in `GET /v1/status` has the date."
+        found.append(_event(CONTRACT_ENDING if days else CONTRACT_ENDED, note, key=str(days)))
+    return found
 
 
 def _gate(written: Snapshot, now: Snapshot) -> PodEvent | None:

@@ -18,11 +18,12 @@ from pathlib import Path
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
 from tests.acceptance.billing.metered import Metered, Product, ask, at, marketplace
+from tests.acceptance.seats import SKU, Contracted, away
 from tests.acceptance.support import eventually
 
 RECORDED = Path(__file__).parent / "recorded" / "scrapes.txt"
 HEAD = "#: "
-"""Begins the line before each scrape: pod, and what was going on. Only the last has HELP and TYPE."""
+"""Begins the line before each scrape: pod, and what was going on. The last of each pod has HELP and TYPE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,10 @@ def record() -> Iterator[Scrape]:
                 aws.subscribe()
                 denied.shows("entitled")
                 yield seen(denied, "pod-1", "entitled")
-                for scene in metering(aws, metered):
-                    yield seen(metered, "pod-0", scene)
+                *most, last = [seen(metered, "pod-0", scene) for scene in metering(aws, metered)]
+                yield from most
+        yield from contract(aws, Path(directory))
+        yield last
 
 
 def metering(aws: Emulator, sidecar: Metered) -> Iterator[str]:
@@ -99,6 +102,24 @@ def metering(aws: Emulator, sidecar: Metered) -> Iterator[str]:
     yield "AWS takes what waited"
 
 
+def contract(aws: Emulator, directory: Path) -> Iterator[Scrape]:
+    """Yield scrapes of a pod whose seat is held, lost and taken again."""
+    aws.define_license(id="l-1", sku=SKU, entitlements=[{"name": "seats"}], valid_until="2026-02-01T00:00:00Z")
+    with Contracted(aws, directory / "third") as sidecar:
+        sidecar.opened()
+        aws.set_clock(now=at("16:35"))
+        eventually(lambda: sidecar.licenses()["ends_at"])
+        yield seen(sidecar, "pod-2", "a seat is held")
+        away(aws)
+        aws.set_clock(now=at("17:45"))
+        eventually(lambda: sidecar.seats()[0]["lost_at"])
+        yield seen(sidecar, "pod-2", "the seat is lost")
+        aws.clear_faults()
+        aws.set_clock(now=at("17:50"))
+        sidecar.logged("seat.taken_again")
+        yield seen(sidecar, "pod-2", "the seat is held again")
+
+
 def from_elsewhere(sidecar: Metered) -> None:
     """Ask as a web page of another site would."""
     connection = http.client.HTTPConnection("127.0.0.1", sidecar.api_port, timeout=10)
@@ -112,12 +133,18 @@ def seen(sidecar: Metered, pod: str, scene: str) -> Scrape:
     return Scrape(pod=pod, scene=scene, page=page.decode())
 
 
+def bare(page: str) -> str:
+    """Return a page without HELP and TYPE."""
+    return re.sub(r"^#.*\n", "", page, flags=re.MULTILINE)
+
+
 def main() -> int:
     """Write the recording."""
     RECORDED.parent.mkdir(exist_ok=True)
     *others, last = record()
-    bare = [replace(one, page=re.sub(r"^#.*\n", "", one.page, flags=re.MULTILINE)) for one in others]
-    text = "".join(f"{HEAD}{one.pod} {one.scene}\n{one.page}" for one in (*bare, last))
+    later = {one.pod: one for one in (*others, last)}
+    pages = [one if one is later[one.pod] else replace(one, page=bare(one.page)) for one in (*others, last)]
+    text = "".join(f"{HEAD}{one.pod} {one.scene}\n{one.page}" for one in pages)
     RECORDED.write_text(text)
     print(f"{RECORDED}: {text.count(HEAD)} scrapes, {len(text)} bytes")
     return 0

@@ -10,7 +10,7 @@ from sidecar.billing.loop import LOOP
 from sidecar.billing.monitor import STALLED_SECONDS
 from tests.chart.support import CHART, ROOT, of_kind, render
 
-COMPARED = {"over ": ">", "older than ": "< time() -", "": "=="}
+COMPARED = {"over ": ">", "older than ": "< time() -", "within ": "< time() +", "": "=="}
 """Words of the guide → the alert's operator."""
 NAMED = re.compile(r"entitlement_sidecar_([a-z_]+)")
 
@@ -29,7 +29,7 @@ def test_the_alert_rule_has_the_alerts_of_the_guide_alone() -> None:
     (rules,) = of_kind(render(CHART, {"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"]
     alerts = [(one["expr"], one["for"]) for one in rules["rules"]]
     guide = (ROOT / "docs" / "howto" / "alerts.md").read_text()
-    row = r"^\| `(.*?)` \| (over |older than )?(\d+)(?: seconds)?(?: for (\d+) minutes)? \|"
+    row = r"^\| `(.*?)` \| (over |older than |within )?(\d+)(?: seconds)?(?: for (\d+) minutes)? \|"
     rows = re.findall(row, guide, re.MULTILINE)
     assert len(rows) == guide.count("\n|") - 2, "each row says when"
     assert len(rows) == len(alerts)

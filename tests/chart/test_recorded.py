@@ -7,6 +7,7 @@ tests/chart/grafana reads the dashboard as Grafana's schema has it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -64,7 +65,8 @@ QUERIES = list(queries())
 
 def test_the_recording_has_the_metrics_of_today() -> None:
     """Where it has not: `python -m tests.chart.record`."""
-    recorded = dict(re.findall(rf"^# TYPE {PREFIX}(\S+) (\S+)$", SCRAPES[-1].page, re.MULTILINE))
+    typed = (re.findall(rf"^# TYPE {PREFIX}(\S+) (\S+)$", one.page, re.MULTILINE) for one in SCRAPES)
+    recorded = dict(itertools.chain.from_iterable(typed))
     assert recorded == {one.name: one.kind for one in source_scan.metrics()}
 
 

@@ -48,6 +48,7 @@ class FakeView:
     wait: int = 0
     samples: Sequence[Metric] = ()
     document: Mapping[str, object] = field(default_factory=lambda: {"version": "test"})
+    licenses: Mapping[str, object] | None = None
     setting_rows: Sequence[tuple[str, str, str]] = ()
     broken: Exception | None = None
     rechecks: int = 0
@@ -80,6 +81,9 @@ class FakeView:
     def status(self) -> Mapping[str, object]:
         self._whole()
         return self.document
+
+    def entitlements(self) -> Mapping[str, object] | None:
+        return self.licenses
 
     def settings(self) -> Sequence[tuple[str, str, str]]:
         return self.setting_rows

@@ -7,7 +7,7 @@ from typing import Final
 
 from sidecar.api.operations import refusals
 from sidecar.api.operations.operation import RETRY_AFTER, Answer, Body, Operation, Query
-from sidecar.api.operations.schemas import ref, shown, taken
+from sidecar.api.operations.schemas import TEXT, or_null, ref, shown, some, taken
 
 STATUS_EXAMPLE: Final = json.loads("""
 {
@@ -26,11 +26,22 @@ STATUS_EXAMPLE: Final = json.loads("""
     "host": "metering.marketplace.us-east-1.amazonaws.com", "credential_source": "assume-role-with-web-identity",
     "credential_caution": null, "role": "arn:aws:iam::123456789012:role/product"
   },
+  "licenses": null,
   "metering": null,
   "unused_ledgers": [],
   "kubernetes": null,
   "loops": {"entitlement": "running"},
   "history": [{"at": "2026-11-20T10:00:00.000Z", "status": "entitled", "reason": "registered"}]
+}
+""")
+
+ENTITLEMENTS_EXAMPLE: Final = json.loads("""
+{
+  "entitlements": [
+    {"name": "pro", "unit": "None", "value": null, "take": "check", "expires_at": "2027-03-31T23:59:59.000Z"},
+    {"name": "seats", "unit": "Count", "value": "2", "take": "seat", "expires_at": "2026-11-20T11:00:00.000Z"}
+  ],
+  "license_arn": "arn:aws:license-manager::294406891311:license:l-0123456789abcdef0123456789abcdef"
 }
 """)
 
@@ -46,6 +57,28 @@ OPERATIONS: Final = (
                 when="a JSON object with [these fields](#fields-of-get-v1status)",
                 body=Body(schema=ref("Status"), example=STATUS_EXAMPLE),
             )
+        },
+    ),
+    Operation(
+        method="GET",
+        path="/v1/entitlements",
+        id="getEntitlements",
+        does="Show what the product may use of its contract: [Hold seats of a contract](../howto/hold-seats.md).",
+        takes="Under `checkout_license` alone. The list is empty while the gate is shut. `expires_at` is a seat's"
+        " expiration, else the end of the contract, `null` where AWS does not tell it.",
+        answers={
+            200: Answer(
+                when='`{"entitlements", "license_arn"}`: name, unit, value, `take` and `expires_at` of each license',
+                body=Body(
+                    schema=shown(entitlements=some(ref("Entitled")), license_arn=or_null(TEXT)),
+                    example=ENTITLEMENTS_EXAMPLE,
+                ),
+            ),
+            409: Answer(
+                when="no contract is checked (`no_contract`)",
+                reasons=("no_contract",),
+                detail="SIDECAR_ENTITLEMENT_CHECK is register_usage; ask /entitled instead.",
+            ),
         },
     ),
     Operation(

@@ -40,6 +40,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "internal_error": Refusal(500, "A route broke. The log event `request.failed` says where."),
     "loop_stopped": Refusal(503, "A loop of the sidecar stopped. Restart the container."),
     "method_not_allowed": Refusal(405, "The route does not take that method. See the `Allow` header."),
+    "no_contract": Refusal(409, "No contract is checked: `SIDECAR_ENTITLEMENT_CHECK` is not `checkout_license`."),
     "nonce_length": Refusal(422, "The nonce of a proof has 16 to 255 characters."),
     "not_found": Refusal(404, "There is no such route on this listener."),
     "other_instance": Refusal(
@@ -106,6 +107,7 @@ GATE_ITSELF: Final = (
     "metering_overdue",
     "ledger_opening",
     "ledger_stuck",
+    "seat_lost",
 )
 """What the gate says without an answer that is in the error table."""
 ANSWERS: Final = tuple(sorted({row.reason for row in ROWS} | {UNKNOWN.reason}))

@@ -20,6 +20,7 @@ from sidecar.metering.events import EVENTS_MAX, ID_MAX, KEY_MAX
 from sidecar.metering.quantities import DECIMAL_MAX, DIGITS, plain
 from sidecar.metering.records import KINDS
 from sidecar.metering.states import State
+from sidecar.settings import Take
 from sidecar.settings.dimensions import TAG_CHARACTERS, TAG_VALUE_MAX
 
 Made = dict[str, Any]
@@ -185,6 +186,17 @@ STATUS: Final[Schema] = shown(
         credential_caution=or_null(TEXT),
         role=or_null(TEXT),
     ),
+    licenses=or_null(
+        shown(
+            product_sku=TEXT,
+            license_arn=or_null(TEXT),
+            ends_at=or_null(INSTANT),
+            end_unknown=or_null(STABLE_NAME),
+            granted=some({"type": "object"}),
+            on_seat_lost=TEXT,
+            seats=some({"type": "object"}),
+        )
+    ),
     metering=or_null(
         shown(
             dimensions=some(TEXT),
@@ -217,6 +229,14 @@ STATUS: Final[Schema] = shown(
     history=some(shown(at=INSTANT, status=one_of(*(one.value for one in Status)), reason=STABLE_NAME)),
 )
 
+ENTITLED: Final[Schema] = shown(
+    name=TEXT,
+    unit=TEXT,
+    value=or_null({"type": "string", "description": "Digits; null where it is not counted."}),
+    take=one_of(*(one.value for one in Take)),
+    expires_at=or_null(INSTANT),
+)
+
 PROBLEM: Final[Schema] = {
     "type": "object",
     "description": "A refusal (RFC 9457).",
@@ -242,6 +262,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         duplicates={**COUNT, "description": "Events whose id was there before."},
     ),
     "Entitlement": ENTITLEMENT,
+    "Entitled": {**ENTITLED, "description": "A license of the contract that the product may use."},
     "GateReason": {**one_of(*refusals.GATE), "description": "Why the gate shows what it shows."},
     "Record": RECORD,
     "Records": shown(records=some(ref("Record"))),

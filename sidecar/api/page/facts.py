@@ -45,6 +45,7 @@ def groups(status: Mapping[str, Any]) -> list[Facts]:
         Facts(title="Workload", facts=_workload(status["workload"])),
         Facts(title="AWS", facts=_aws(status)),
         Facts(title="Product and versions", facts=_versions(status)),
+        *_contract(status["licenses"]),
         Facts(title="Usage ledger", facts=_ledger(status["metering"])),
         Facts(title="Pod status", facts=_pod(status["kubernetes"])),
     ]
@@ -80,6 +81,30 @@ def _versions(status: Mapping[str, Any]) -> list[Fact]:
         Fact(name="Sidecar", value=status["version"]),
         Fact(name="Started", value=status["started_at"], instant=True),
     ]
+
+
+def _contract(licenses: Mapping[str, Any] | None) -> list[Facts]:
+    """Return the facts of a contract and its seats; none where no contract is checked."""
+    if licenses is None:
+        return []
+    facts = [
+        Fact(name="Product ID", value=licenses["product_sku"]),
+        Fact(name="License", value=licenses["license_arn"]),
+        Fact(
+            name="Contract ends",
+            value=licenses["ends_at"] or licenses["end_unknown"],
+            instant=bool(licenses["ends_at"]),
+        ),
+        *(Fact(name="Allowed", value=f"{one['value'] or ''} {one['name']}".strip()) for one in licenses["granted"]),
+        *(Fact(name="Seat", value=_seat(one)) for one in licenses["seats"]),
+    ]
+    return [Facts(title="Contract", facts=facts)]
+
+
+def _seat(seat: Mapping[str, Any]) -> str:
+    fault = f" ({seat['fault']['reason']})" if seat["fault"] else ""
+    held = f"lost since {seat['lost_at']}" if seat["lost_at"] else f"held until {seat['expires_at']}"
+    return f"{seat['name']}: {held}{fault}"
 
 
 def _ledger(metering: Mapping[str, Any] | None) -> list[Fact]:

@@ -305,11 +305,26 @@ def test_a_seat_is_not_checked_out_twice_while_license_manager_is_away(rig: Rig,
     assert aws.held("l-1", "seats") == 1
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_refusal_takes_the_seat_of_a_running_product_no_more_than_an_outage(
+    rig: Rig, aws: Emulator, is_open: bool
+) -> None:
+    """Of one that does not run it is given back: a pod that is denied holds no seat."""
+    aws.behave(license_extend_token="rotated")
+    kept(ask(rig, aws, SEAT))
+    missing = License(name="missing", take=Take.CHECK)
+    assert ask(rig, aws, SEAT, missing, opened=is_open).result.verdict is AnswerClass.DENY
+    assert aws.held("l-1", "seats") == int(is_open)
+    if is_open:
+        opened(ask(rig, aws, SEAT))
+        assert len(aws.checkouts()) == 1, "the token that AWS rotated was kept"
+
+
 def test_what_is_kept_is_the_owners_alone_and_the_pass_has_no_token(rig: Rig, aws: Emulator) -> None:
     asked = ask(rig, aws, SEAT)
     kept(asked)
     token = opened(asked).held[0].consumption_token
-    files = {path.name.split("-")[0]: path for path in rig.state_dir.iterdir()}
+    files = {path.name.split("-")[0]: path for path in rig.state_dir.glob("*.json")}
     assert set(files) == {"contract", "seats"}
     assert {stat.S_IMODE(path.stat().st_mode) for path in files.values()} == {0o600}
     assert token in files["seats"].read_text()

@@ -33,6 +33,16 @@ def test_status_is_the_whole_document_in_its_order() -> None:
     assert found.text.index("version") < found.text.index('"b"')
 
 
+def test_entitlements_are_what_the_contract_allows() -> None:
+    document = {"entitlements": [{"name": "seats", "expires_at": None}], "license_arn": "arn"}
+    found = client(FakeView(licenses=document)).get("/v1/entitlements")
+    assert (found.status_code, found.get_json()) == (200, document)
+
+
+def test_entitlements_without_a_contract_are_409() -> None:
+    assert "checkout_license" in refused(client(FakeView()).get("/v1/entitlements"), 409, "no_contract")["detail"]
+
+
 def test_a_recheck_asks_once_and_is_202() -> None:
     view = FakeView()
     found = client(view).post("/v1/recheck")

@@ -38,7 +38,8 @@ def test_a_seat_is_extended_about_half_way_to_its_expiration(minutes: int) -> No
     life = timedelta(minutes=minutes)
     assert held(life).ask_at == NOON + life / 2
     latest = held(life, chance=0.999).ask_at
-    assert latest is not None and NOON + 0.4 * life <= latest < NOON + 0.41 * life
+    assert latest is not None
+    assert NOON + 0.4 * life <= latest < NOON + 0.41 * life
 
 
 def test_a_seat_is_not_due_before_its_time() -> None:
@@ -80,7 +81,8 @@ def test_what_aws_asks_to_wait_is_waited_but_not_past_the_expiration() -> None:
     asked = replace(AWAY, retry_after_seconds=60.0)
     assert failed(held(), asked).ask_at == NOON + timedelta(minutes=31)
     late = failed(held(), replace(AWAY, retry_after_seconds=3600.0))
-    assert late.ask_at is not None and late.ask_at < NOON + HOUR
+    assert late.ask_at is not None
+    assert late.ask_at < NOON + HOUR
 
 
 def test_a_seat_is_held_until_its_expiration_whatever_fails() -> None:
@@ -128,7 +130,8 @@ def test_a_lost_seat_is_asked_for_with_backoff_while_aws_is_away() -> None:
         before, seat = seat.ask_at, failed(seat)
         assert seat.ask_at is not None
         pauses.append((seat.ask_at - before).total_seconds())
-    assert pauses[0] < 2 and pauses[-1] == 30, "full jitter, a minute at most"
+    assert pauses[0] < 2
+    assert pauses[-1] == 30, "full jitter, a minute at most"
 
 
 def test_a_refused_seat_is_asked_for_again_after_the_operators_pause() -> None:

@@ -116,3 +116,45 @@ def test_a_hold_before_the_first_opening_shows_its_own_reason(story: Story, even
     loop.set_hold(None)
     assert loop.state.entitled
     assert len(events.of("gate.opened")) == 1
+
+
+# -- a hold for a lost seat
+
+LOST = (Status.UNAVAILABLE, "seat_lost", "It is checked out again.")
+
+
+def test_a_lost_seat_shuts_an_open_gate_until_it_is_held_again(story: Story, events: Events) -> None:
+    loop = story.after(ACCEPTED)
+    loop.set_seat_hold(LOST)
+    assert (loop.state.status, loop.state.reason) == LOST[:2]
+    loop.set_seat_hold(None)
+    assert loop.state.entitled
+    assert len(events.of("gate.opened")) == 2
+
+
+def test_the_end_of_metering_s_hold_does_not_end_that_of_a_seat(story: Story) -> None:
+    loop = story.after(ACCEPTED)
+    loop.set_seat_hold(LOST)
+    loop.set_hold(Hold.METERING_OVERDUE)
+    assert loop.state.reason == "metering_overdue"
+    loop.set_hold(None)
+    assert loop.state.reason == "seat_lost"
+    assert loop.hold is None, "that is metering's alone"
+
+
+def test_a_lost_seat_does_not_open_a_gate_that_aws_keeps_shut(story: Story) -> None:
+    loop = story.after(DENY)
+    loop.set_seat_hold(LOST)
+    loop.set_seat_hold(None)
+    assert loop.state.reason == DENY.reason
+
+
+def test_with_exit_a_seat_that_is_denied_ends_the_process(story: Story) -> None:
+    story.settings = {"on_denied": "exit"}
+    story.after(ACCEPTED).set_seat_hold((Status.DENIED, "seat_lost", "Buy more."))
+    assert [code for code, _ in story.ended] == [Exit.DENIED]
+
+
+def test_a_new_worker_keeps_the_hold_of_a_seat(story: Story) -> None:
+    story.after(ACCEPTED).set_seat_hold(LOST)
+    assert story.loop().state.reason == "seat_lost"

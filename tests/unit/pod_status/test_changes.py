@@ -109,3 +109,28 @@ def test_every_reason_has_a_meaning_and_is_camel_case() -> None:
 
 def test_a_reason_in_camel_case() -> None:
     assert camel_case("customer_not_entitled") == "CustomerNotEntitled"
+
+
+def contract(lost: int, days: int | None) -> Snapshot:
+    return replace(OPEN, seats_lost=lost, contract_days=days)
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "expected"),
+    [
+        (contract(0, 10_000), contract(1, 10_000), ["SeatLost"]),
+        (contract(1, 10_000), contract(1, 10_000), []),
+        (contract(2, 10_000), contract(1, 10_000), []),
+        (contract(1, 10_000), contract(0, 10_000), ["SeatTakenAgain"]),
+        (OPEN, contract(0, 10_000), []),
+        (OPEN, contract(0, 30), ["ContractEnding"]),
+        (contract(0, 30), contract(0, 7), ["ContractEnding"]),
+        (contract(0, 7), contract(0, 7), []),
+        (contract(0, 1), contract(0, 0), ["ContractEnded"]),
+        (contract(0, 0), contract(0, 30), []),
+    ],
+)
+def test_seats_and_the_contracts_end_are_told_when_they_change(
+    told: Snapshot, now: Snapshot, expected: list[str]
+) -> None:
+    assert reasons(told, now) == expected

@@ -54,6 +54,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "credential_caution": None,
             "role": ROLE,
         },
+        "licenses": None,
         "metering": None,
         "unused_ledgers": [],
         "kubernetes": None,
@@ -73,6 +74,30 @@ def gate(word: str, reason: str, hint: str, **more: Any) -> dict[str, Any]:
     """Return the document of a pod whose gate shows this."""
     fields = {"entitled": word == "entitled", "status": word, "reason": reason, "hint": hint, **more}
     return status(entitlement={**status()["entitlement"], **fields})
+
+
+def licenses(**changes: Any) -> dict[str, Any]:
+    """Return the part `licenses` of a contract with one seat."""
+    seat = {
+        "name": "seats",
+        "unit": "Count",
+        "value": "1",
+        "expires_at": "2026-01-02T12:40:00.000Z",
+        "extended_at": "2026-01-02T11:40:00.000Z",
+        "lost_at": None,
+        "ask_at": "2026-01-02T12:10:00.000Z",
+        "fault": None,
+    }
+    found: dict[str, Any] = {
+        "product_sku": "prod-4kq7example2x",
+        "license_arn": "arn:aws:license-manager::294406891311:license:l-0123",
+        "ends_at": "2026-12-31T00:00:00.000Z",
+        "end_unknown": None,
+        "granted": [{"name": "seats", "unit": "Count", "value": "1", "take": "seat"}],
+        "on_seat_lost": "hold",
+        "seats": [seat],
+    }
+    return found | changes
 
 
 def metering(**changes: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from sidecar.errors import SidecarError
 from sidecar.metering.states import State
 from tests.fakes.usage import FakeUsage
 from tests.fakes.view import FakeView
-from tests.unit.api.page.samples import gate, get, metering, record, status, view
+from tests.unit.api.page.samples import gate, get, licenses, metering, record, status, view
 
 ROOT = Path(__file__).parents[4]
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>‮"
@@ -167,6 +167,20 @@ def test_a_sidecar_that_knows_nothing_yet_has_a_page() -> None:
     assert "Nothing is metered: no dimension is set." in text
 
 
+def test_a_contract_is_shown_with_its_end_and_its_seats() -> None:
+    seat = licenses()["seats"][0]
+    lost = seat | {"lost_at": "2026-01-02T12:40:00.000Z", "fault": {"reason": "throttled", "hint": "Wait."}}
+    text = get(view(status(licenses=licenses(seats=[seat | {"name": "others"}, lost])))).text
+    assert "prod-4kq7example2x" in text
+    assert "2026-12-31" in text
+    assert "seats: lost since" in text
+    assert "throttled" in text
+
+
+def test_a_product_without_a_contract_shows_none() -> None:
+    assert "Contract ends" not in get(view(status())).text
+
+
 def test_records_that_cannot_be_read_leave_the_rest_of_the_page() -> None:
     broken = view(status(metering=metering()))
     broken.usage = BrokenRecords()
@@ -195,7 +209,8 @@ def test_a_page_without_script_reloads_where_it_is_asked_to(query: str, reloads:
 
 def test_the_sample_document_has_the_fields_of_the_real_one() -> None:
     """Otherwise these tests would show a page of another document."""
-    sample = status(metering=metering(), kubernetes={"condition": None, "reachable": True, "refused": []})
+    pod = {"condition": None, "reachable": True, "refused": []}
+    sample = status(licenses=licenses(), metering=metering(), kubernetes=pod)
     names = {name for name in reference_tables.status_names() if "*" not in name}
     for name in names:
         at: object = sample
