@@ -25,6 +25,8 @@ from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.saas_records import SaasBillLine, SaasRecord, SaasRecords
 
 TOKEN_BYTES: Final = 48
+LICENSE: Final = ""
+"""In place of a product, where a license names the customer."""
 
 
 @dataclass(kw_only=True)
@@ -63,6 +65,8 @@ class SaasState:
     product_codes: Sequence[str]
     records: SaasRecords = field(default_factory=SaasRecords)
     _customers: dict[str, Customer] = field(default_factory=dict)
+    _by_name: dict[tuple[str, str], str] = field(default_factory=dict)
+    """License, or product and identifier → id."""
     _tokens: dict[str, RegistrationToken] = field(default_factory=dict, repr=False)
     _quotas: dict[tuple[str, str], Quota] = field(default_factory=dict)
 
@@ -71,11 +75,19 @@ class SaasState:
         with self.lock:
             present = self._customers.get(str(body.get("id")))
             made = parse_customer(body, present, self.product_codes, self.clock.now())
-            holder = self.with_license(made.license_arn) if made.license_arn else None
-            if holder is not None and holder.id != made.id:
-                raise BadCommand(f"license: {made.license_arn} is customer {holder.id}'s")
-            self._customers[made.id] = made
+            for name in _names(made):
+                holder = self._by_name.get(name, made.id)
+                if holder != made.id:
+                    field_name = "license" if name[0] == LICENSE else "identifier"
+                    raise BadCommand(f"{field_name}: {name[1]} is customer {holder}'s")
+            self._keep(made, present)
             return made
+
+    def _keep(self, made: Customer, present: Customer | None) -> None:
+        for name in _names(present):
+            self._by_name.pop(name, None)
+        self._by_name.update(dict.fromkeys(_names(made), made.id))
+        self._customers[made.id] = made
 
     def set_state(self, customer_id: str, state: Subscription) -> Customer:
         """Change how far a subscription is. Raises BadCommand."""
@@ -98,12 +110,15 @@ class SaasState:
 
     def with_license(self, arn: str) -> Customer | None:
         """Return the customer of a license."""
-        return next((each for each in self.customers() if each.license_arn == arn), None)
+        with self.lock:
+            found = self._by_name.get((LICENSE, arn))
+            return None if found is None else self._customers[found]
 
     def with_identifier(self, product_code: str, identifier: str) -> Customer | None:
         """Return the customer that has an identifier for a product."""
-        found = (each for each in self.customers() if each.product_code == product_code)
-        return next((each for each in found if each.identifier == identifier), None)
+        with self.lock:
+            found = self._by_name.get((product_code, identifier))
+            return None if found is None else self._customers[found]
 
     def of_account(self, product_code: str, account: str) -> list[Customer]:
         """Return the customers of a product that an account is."""
@@ -151,6 +166,14 @@ class SaasState:
             if fits and slot.hour == hour_of(hour):
                 found.setdefault(slot.dimension, []).append(record.quantity)
         return {dimension: added(quantities) for dimension, quantities in found.items()}
+
+
+def _names(customer: Customer | None) -> list[tuple[str, str]]:
+    """Return what finds a customer at once."""
+    if customer is None:
+        return []
+    by_license = [(LICENSE, customer.license_arn)] if customer.license_arn else []
+    return by_license + ([(customer.product_code, customer.identifier)] if customer.identifier else [])
 
 
 def _token_text() -> str:

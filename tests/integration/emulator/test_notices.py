@@ -181,6 +181,7 @@ def test_iam_and_faults_hold_for_queues_too(selling: Emulator) -> None:
         ("customers", {"account": "acme"}, "account: "),
         ("customers", {"account": "1", "license": "l-1"}, "license: "),
         ("customers", {"account": "1", "license": "arn:aws:license-manager::294406891311:license:l-1"}, "license: "),
+        ("customers", {"account": "1", "identifier": "ident-1"}, "identifier: "),
         ("customers", {"account": "1", "product": "other"}, "product: "),
         ("customers", {"account": "1", "colour": "red"}, "colour: "),
         ("registration-token", {"customer": "nobody"}, "customer: "),
