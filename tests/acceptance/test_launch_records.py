@@ -45,6 +45,7 @@ def test_every_dimension_receives_one_record_of_quantity_one(aws: Emulator, tmp_
     assert all(record["hour"].endswith(":00:00.000Z") for record in records)
 
 
+@pytest.mark.slow
 def test_nothing_is_drawn_from_a_license_to_try_it(aws: Emulator, tmp_path: Path) -> None:
     held = [{"name": "pro", "max_count": 1}, {"name": "seats", "max_count": 9}]
     aws.define_license(id="l-1", sku="prod-1", entitlements=held)

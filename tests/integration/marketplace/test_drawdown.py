@@ -197,6 +197,7 @@ def test_a_real_child_draws_and_meters(aws: Emulator, rig: Rig) -> None:
     assert [record.quantity for record in aws.usage_records()] == [7]
 
 
+@pytest.mark.slow  # it starts real children
 def test_a_child_killed_while_it_draws_leaves_one_in_doubt_and_draws_no_other(aws: Emulator, rig: Rig) -> None:
     aws.fault("CheckoutLicense", "hang", times=None)
     submission = batch(aws.url, another("b"), another("c"))
@@ -236,6 +237,7 @@ def story(aws: Emulator, rig: Rig, tmp_path: Path) -> Iterator[Story]:
     told.crash()
 
 
+@pytest.mark.slow  # it starts real children
 def test_from_push_to_pool_every_whole_unit_is_drawn_once(story: Story, aws: Emulator) -> None:
     story.use("7.5")
     story.at("11:00:30").at("11:10").use("0.5")
@@ -245,6 +247,7 @@ def test_from_push_to_pool_every_whole_unit_is_drawn_once(story: Story, aws: Emu
     story.balanced()
 
 
+@pytest.mark.slow  # it starts real children
 def test_what_was_drawn_without_an_answer_is_not_drawn_again(story: Story, aws: Emulator) -> None:
     aws.fault("CheckoutLicense", "drop_after", times=None)
     aws.behave(license_client_token_seconds=600)
@@ -258,6 +261,7 @@ def test_what_was_drawn_without_an_answer_is_not_drawn_again(story: Story, aws: 
     story.balanced()
 
 
+@pytest.mark.slow  # it starts real children
 def test_a_child_killed_between_its_request_and_the_answer_draws_nothing_twice(story: Story, aws: Emulator) -> None:
     aws.fault("CheckoutLicense", "hang", times=None)
     story.use("7")
