@@ -210,6 +210,8 @@ def saas_answers() -> str:
         "## ResolveCustomer\n\nWhat `POST /v1/customers/resolve` answers.\n\n" + tables.resolve_answers(),
         "## Usage\n\nWhy `POST /v1/usage` of the service refused events, beside the reasons of"
         " [push refusals](push-refusals.md).\n\n" + tables.customer_refusals(),
+        "## Database\n\nWhat the service says of `SIDECAR_DATABASE_URL`: it ends with 78 where it cannot start, and"
+        " refuses usage with 503 and the reason while it runs.\n\n" + tables.database_reasons(),
         see={
             "metering-answers.md": "Metering answers",
             "records.md": "Records",

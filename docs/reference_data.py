@@ -118,6 +118,10 @@ OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "The customer's subscription ends or has ended, and its last hours are sealed: no more usage is taken. What"
         " could not be billed waits for a person.",
     ),
+    "customer_unknown": (
+        "`POST /v1/usage` of the service",
+        "No customer is kept under what the event names. Send the customer's token to `/v1/customers/resolve` first.",
+    ),
     "answer_incomplete": (
         "`POST /v1/customers/resolve`",
         "AWS's answer names no product code, or no customer. Ask again; if it lasts, look for a proxy in between.",

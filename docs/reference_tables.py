@@ -42,6 +42,7 @@ from sidecar.metering.states import State
 from sidecar.pod_status.changes import MEANINGS as POD_EVENTS
 from sidecar.pod_status.changes import NORMAL
 from sidecar.saas.customer_events import REASONS as CUSTOMER_REASONS
+from sidecar.saas.database import REASONS as DATABASE_REASONS
 from sidecar.settings import SETTINGS, describe
 
 UNVERIFIED = "Check that the public key matches its version and that nothing rewrites answers of AWS."
@@ -149,6 +150,10 @@ def _reason_rows() -> Iterator[Sequence[str]]:
 
 def _hint(hint: str) -> str:
     return cell(re.sub(r"\{(\w+)\}", lambda found: data.PLACEHOLDERS[found[1]], hint))
+
+
+def database_reasons() -> str:
+    return table(("Reason", "Do this"), ((f"`{reason}`", cell(do)) for reason, do in DATABASE_REASONS.items()))
 
 
 def other_reasons() -> str:

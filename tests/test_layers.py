@@ -64,7 +64,7 @@ PACKAGES_OF = {
     "cryptography": {"entitlement", "emulator", "proof", "doctor", "injector"},
     "botocore": {"marketplace"},
     "boto3": {"doctor"},
-    "sqlite3": {"ledger", "audit"},
+    "sqlite3": {"ledger", "audit", "saas"},
     "kubernetes": {"pod_status"},
     "flask": {"api", "emulator", "saas"},
     "werkzeug": {"api", "emulator", "saas"},

@@ -1,0 +1,1 @@
+"""Change the schema step by step, oldest first."""
