@@ -372,6 +372,15 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "shutdown.forced": "The product still runs and the grace is nearly over: the running hour is sealed and sent, and"
     " pushes are refused.",
     "sidecar.ending": "The sidecar ends by itself, with this exit code and for this reason.",
+    "source.began": "A source was read for the first time. `counts_from` is `zero`, or `reading`: what a counter had"
+    " counted before is not billed.",
+    "source.broken": "An error of the sidecar while a source was read; its usage waits. Report it to the vendor.",
+    "source.failed": "A source of usage cannot be read. Its usage waits; the hint says what to do.",
+    "source.gap": "Between two counts of the cluster was more time than is counted.",
+    "source.recovered": "A source that failed was read again, with all that came since.",
+    "source.untagged": "A label's value is no tag; its usage is counted without the tag.",
+    "source.waiting": "The product does not listen yet; its page of metrics is read once it does.",
+    "sources.unfinished": "At the end a source did not answer in time: usage since its last reading is not counted.",
     "sidecar.started": "Version, product, dimensions and listeners.",
     "sidecar.stopped": "The process ended, with this exit code.",
     "token.rejected": "AWS's answer does not verify.",
@@ -467,6 +476,8 @@ STATUS_FIELDS: Final[Mapping[str, str]] = {
     "metering.hint": "what keeps usage from being billed until a person acts, and the next step",
     "unused_ledgers": "ledgers in the state directory while no dimension is set: usage in them is not billed"
     " (`ledger.unused` in the log says what to do)",
+    "sources": "each source that usage is pulled from: `source` (its name in log and metrics), `kind`, `dimension`,"
+    " `read_at`, `series`, `counted` (since this worker started, before `scale`), `failing_since`, `reason`, `hint`",
     "kubernetes": "condition and events of the pod; `null` where they are not asked for",
     "kubernetes.condition": "`True` or `False` as the pod has it; `null` before the first write",
     "kubernetes.reachable": "whether the API server answers",

@@ -30,6 +30,7 @@ LEVELS = {
     "server": 5,
     "listing": 5,
     "injector": 5,
+    "sources": 5,
     "saas": 5,
     "api": 4,
     "ledger": 4,

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from sidecar.gate.license_loop import LicenseLoop
     from sidecar.gate.proof import Proofs
     from sidecar.pod_status.reporter import PodStatusReporter
+    from sidecar.sources.loop import SourcesLoop
 
 METERING: Final = "metering"
 KUBERNETES: Final = "kubernetes"
 LICENSE: Final = "license"
+SOURCES: Final = "sources"
 """Loops that are imported only where they run."""
 CHECK: Final = "entitlement_check"
 """The operation of the entitlement loop in metrics; that of the billing loop has the loop's name."""
@@ -50,6 +52,8 @@ class StatusView:
         self.product_code, self.usage, self._metering = settings.product_code, metering.usage, metering
         self._settings, self._gate, self._clock = settings, gate, clock
         self._history, self._reporter, self._licenses = history, reporter, licenses
+        self.sources: SourcesLoop | None = None
+        """What pulls usage; it begins with the worker."""
         self._started_at = clock.now()
         self.http_counters: Any = None
         self._proofs: Proofs | None = None
@@ -80,7 +84,8 @@ class StatusView:
     def stopped_loop(self) -> str | None:
         reporter = self._reporter.stopped_loop if self._reporter else None
         licenses = self._licenses.stopped_loop if self._licenses else None
-        return self._gate.stopped_loop or self._metering.loop.stopped_loop or licenses or reporter
+        sources = self.sources.stopped_loop if self.sources else None
+        return self._gate.stopped_loop or self._metering.loop.stopped_loop or licenses or reporter or sources
 
     def metering_overdue_since(self) -> datetime | None:
         return self._metering.loop.overdue_since
@@ -89,6 +94,8 @@ class StatusView:
         return self._metering.fault
 
     def prepare_stop(self) -> None:
+        if self.sources:
+            self.sources.prepare_stop()
         self._metering.loop.prepare_stop()
 
     def recheck(self) -> int:
@@ -102,6 +109,7 @@ class StatusView:
             "licenses": self._license_status(),
             "metering": self._metering.status(),
             "unused_ledgers": list(self._metering.unused_ledgers),
+            "sources": [one.document() for one in self.sources.statuses] if self.sources else [],
             "kubernetes": self._reporter.status() if self._reporter else None,
             "loops": {name: "running" if running else "stopped" for name, running in self._loops().items()},
             "history": self._history.as_json(),
@@ -145,6 +153,7 @@ class StatusView:
             *self._attempt_metrics(),
             *self._license_metrics(),
             *self._metering.metrics(),
+            *self._source_metrics(),
             *self._process_metrics(),
             *self._http_metrics(),
         ]
@@ -179,11 +188,42 @@ class StatusView:
             ),
         ]
 
+    def _source_metrics(self) -> list[Metric]:
+        if self.sources is None:
+            return []
+        of = [({"source": one.source.key, "dimension": one.source.dimension}, one) for one in self.sources.statuses]
+        counts = [
+            ({**labels, "outcome": outcome}, float(count))
+            for labels, one in of
+            for outcome, count in (("ok", one.reads), ("failed", one.failures))
+        ]
+        return [
+            Metric(
+                name="source_failing",
+                kind="gauge",
+                help="1 while a source of usage cannot be read; its usage waits.",
+                samples=[(labels, float(one.fault is not None)) for labels, one in of],
+            ),
+            Metric(
+                name="source_reads_total",
+                kind="counter",
+                help="Readings of a source of usage, by what came of them.",
+                samples=counts,
+            ),
+            Metric(
+                name="source_read_timestamp_seconds",
+                kind="gauge",
+                help="When a source of usage was last read.",
+                samples=[(labels, one.read_at.timestamp()) for labels, one in of if one.read_at],
+            ),
+        ]
+
     def _passed_at(self) -> Mapping[str, datetime]:
         """Return when each loop last ended a pass; those that have not are missing."""
         reporter = self._reporter.passed_at if self._reporter else None
         found = {LOOP: self._gate.counts.passed_at, METERING: self._metering.passed_at, KUBERNETES: reporter}
         found |= {LICENSE: self._licenses.passed_at} if self._licenses else {}
+        found[SOURCES] = self.sources.passed_at if self.sources else None
         return {name: at for name, at in found.items() if at}
 
     def _loops(self) -> Mapping[str, bool]:
@@ -195,6 +235,8 @@ class StatusView:
             loops[LICENSE] = self._licenses.stopped_loop is None
         if self._reporter:
             loops[KUBERNETES] = self._reporter.stopped_loop is None
+        if self.sources:
+            loops[SOURCES] = self.sources.stopped_loop is None
         return loops
 
     def _process_metrics(self) -> list[Metric]:

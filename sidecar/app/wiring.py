@@ -1,8 +1,9 @@
 """Put the worker together: the loops, what they tell one another, and the routes.
 
 Invariants:
-- Ledger, SQLite and the billing loop are imported only where a dimension is set; the pod-status reporter only where a
-  token for the Kubernetes API is mounted; seats only where a contract is checked: a sidecar is multiplied by every pod.
+- Ledger, SQLite and the billing loop are imported only where a dimension is set, what pulls usage only where a source
+  is; the pod-status reporter only where a token for the Kubernetes API is mounted; seats only where a contract is
+  checked: a sidecar is multiplied by every pod.
 - What ends the process writes its exit code to the restart state; the arbiter exits with it.
 """
 
@@ -13,7 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar import log, termination_log
 from sidecar.api.router import Router
@@ -32,11 +33,16 @@ from sidecar.remote_clock import clock_for
 from sidecar.restart_state import RestartState
 from sidecar.settings import EntitlementCheck, Settings
 
+COUNT_MOUNT: Final = Path("/var/run/secrets/entitlement-sidecar.io/counts")
+"""Where a token is that lists what `kubernetes` sources count. Apart from the one for condition and events, whose
+presence says that these are wanted."""
+
 if TYPE_CHECKING:
     from sidecar.billing.gate_policy import Gate
     from sidecar.gate.license_loop import LicenseLoop
     from sidecar.pod_status.changes import Snapshot
     from sidecar.pod_status.reporter import PodStatusReporter
+    from sidecar.sources.loop import SourcesLoop
 
 
 class Sidecar(GateObserver):
@@ -49,6 +55,7 @@ class Sidecar(GateObserver):
         self._settings, self._restart_state = settings, restart_state
         self._reporter: PodStatusReporter | None = None
         self._licenses: LicenseLoop | None = None
+        self._sources: SourcesLoop | None = None
         self._request, self._first = request, first
         self._arbiter = os.getpid()
 
@@ -76,6 +83,8 @@ class Sidecar(GateObserver):
         self._view = view = StatusView(
             self._settings, self._gate, clock, self._metering, self._history, self._reporter, self._licenses
         )
+        self._sources = pulling(self._settings, clock, self._gate, self._metering)
+        view.sources = self._sources
         view.http_counters = http_counters
         self.identified(self._gate.identity)
         if self._reporter:
@@ -83,6 +92,8 @@ class Sidecar(GateObserver):
         self._metering.loop.start()
         if self._licenses:
             self._licenses.start()
+        if self._sources:
+            self._sources.start()
         self._gate.start()
         return Router(view)
 
@@ -90,6 +101,8 @@ class Sidecar(GateObserver):
         """Stop asking, and send the last usage. Returns at once."""
         self._gate.stop()
         self._view.stop_proofs()
+        if self._sources:
+            self._sources.stop()
         self._metering.loop.stop()
         for one in (self._licenses, self._reporter):
             if one:
@@ -121,6 +134,35 @@ class Sidecar(GateObserver):
             self._licenses.take_over(self._gate.result)
         if self._reporter:
             self._reporter.changed()
+        if self._sources:
+            self._sources.changed()
+
+
+def pulling(
+    settings: Settings, clock: Clock, gate: EntitlementLoop, metering: Metering, env: Mapping[str, str] = os.environ
+) -> SourcesLoop | None:
+    """Return what pulls usage; None where no source is set. It is read once more before the running hour is sealed."""
+    if not settings.sources:
+        return None
+    from sidecar.billing.pulled_usage import PulledUsage
+    from sidecar.billing.service import MeteringService
+    from sidecar.sources.kubernetes import Cluster
+    from sidecar.sources.loop import SourcesLoop
+
+    assert isinstance(metering, MeteringService)  # a source names a dimension, or the settings are refused
+    mount = next((one for one in (COUNT_MOUNT, API_MOUNT) if one.is_dir()), None)
+    names = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "POD_NAMESPACE")
+    host, port, namespace = (env.get(name, "") for name in names)
+    loop = SourcesLoop(
+        sources=settings.sources,
+        store=PulledUsage(metering.loop),
+        entitled=lambda: gate.state.entitled,
+        clock=clock,
+        cluster=Cluster(mount=str(mount), host=host, port=port, namespace=namespace) if mount else None,
+        cluster_mount=str(COUNT_MOUNT),
+    )
+    metering.loop.shutdown.last_pushes = loop.finish
+    return loop
 
 
 def metering(

@@ -1,8 +1,8 @@
 """Settle what can be settled when the workload ends: closed hours, then the running one, inside the budget.
 
 Invariants:
-- Closed hours settle while pushes are still taken; then the running hour is sealed, no push is taken any more, and it
-  is submitted. Where only this container ends, the running hour stays open.
+- Closed hours settle while pushes are still taken, and sources are read once more; then the running hour is sealed, no
+  push is taken any more, and it is submitted. Where only this container ends, the running hour stays open.
 - A part of the budget is reserved for the running hour: closed hours may not use it up.
 - Each step runs whatever became of those before it.
 - What a try did not settle is counted while the flush still runs, so that a scrape sees it before the process ends.
@@ -39,6 +39,9 @@ TRY_SECONDS: Final = 10.0
 """A try that has less time before the last one takes its place."""
 NOT_ASKED: Final = frozenset({"not_sent", "proxy_malformed", "tls_failed"})
 """Reasons that need a person, and were given by no answer of AWS's."""
+PULL: Final = 0.2
+PULL_SECONDS_MAX: Final = 2.0
+"""Of the flush budget, for sources to be read once more before the running hour is sealed; out of what is reserved."""
 RESERVED: Final = 0.4
 """Of the flush budget, for the running hour."""
 
@@ -72,15 +75,17 @@ class FinalFlush:
         sleep: Callable[[float], None],
         sleep_seconds_max: float | None = None,
         on_left: Callable[[int], None] = lambda _number: None,
+        last_pushes: Callable[[float], object] = lambda _seconds: None,
     ) -> None:
         """Flush `ledger`. `submitter`: None where nothing may be sent. `sleep_seconds_max` is for a fast `now`.
 
         `on_left` is called with the number of entries that are not settled, after each try that left some, and at the
-        end. `step` does what it is given, and says whether it could be done; it does not raise.
+        end. `last_pushes` waits so many seconds at most for what others still push. `step` does what it is given, and
+        says whether it could be done; it does not raise.
         """
         self._ledger, self._sealer, self._submitter, self._step = ledger, sealer, submitter, step
         self._now, self._monotonic, self._sleep, self._sleep_seconds_max = now, monotonic, sleep, sleep_seconds_max
-        self._on_left = on_left
+        self._on_left, self._last_pushes = on_left, last_pushes
 
     def run(self, began: float, budget_seconds: float, task_keeps_running: bool) -> None:
         """Flush until the budget, which began at `began` (monotonic), is used up."""
@@ -90,6 +95,8 @@ class FinalFlush:
         self._step("sealing the closed hours", lambda: self._sealer.seal_closed(now, at_once=True))
         self._step("moving on what is too late", lambda: self._expire(now))  # so that the running hour takes it along
         self._step("submitting the closed hours", lambda: self._settle(now, deadline - budget_seconds * RESERVED))
+        seconds = min(PULL_SECONDS_MAX, budget_seconds * PULL)
+        self._step("reading the sources once more", lambda: self._last_pushes(seconds))
         later = self._now()
         if task_keeps_running:
             self._step("sealing the closed hours", lambda: self._sealer.seal_closed(later, at_once=True))

@@ -103,7 +103,7 @@ class BillingLoop:
         """What could not be digested."""
         self._maintenance = Maintenance(self.quarantine)
         self.orphans = self._maintenance.orphans
-        self._shutdown = Shutdown(
+        self.shutdown = Shutdown(
             budget_seconds=flush_budget_seconds(settings),
             events=self.events,
             quarantine=self.quarantine,
@@ -332,12 +332,12 @@ class BillingLoop:
     def finish(self) -> None:
         """Flush after SIGTERM, log what is left, whole, and close the ledger."""
         if self._opened is not None:
-            self._shutdown.run(self._opened, self._began(), self.monitor.passed_at)
+            self.shutdown.run(self._opened, self._began(), self.monitor.passed_at)
 
     def flush(self) -> None:
         """Settle what can be settled of this workload, which reports no more afterwards."""
         if self._opened is not None:
-            self._shutdown.flush(self._opened, self._began())
+            self.shutdown.flush(self._opened, self._began())
 
     def _began(self) -> float:
         return self._clock.monotonic() if self._stop_at is None else self._stop_at
@@ -345,4 +345,4 @@ class BillingLoop:
     def _log_from_memory(self) -> None:
         """Log what the last pass found to be left, where the disk does not answer any more."""
         if self._opened is not None and not self.stopped():
-            self._shutdown.log_from_memory(self._opened.snapshot, self.monitor.passed_at)
+            self.shutdown.log_from_memory(self._opened.snapshot, self.monitor.passed_at)

@@ -45,6 +45,8 @@ class Shutdown:
         self._budget_seconds, self._events, self._quarantine = budget_seconds, events, quarantine
         self._task_keeps_running, self._now, self._monotonic = task_keeps_running, now, monotonic
         self._sleep, self._sleep_seconds_max = sleep, sleep_seconds_max
+        self.last_pushes: Callable[[float], object] = lambda _seconds: None
+        """Has others push what they still have, and waits for it so many seconds at most: before the last seal."""
         self._guard = threading.Lock()
         self._logged = False
 
@@ -72,6 +74,7 @@ class Shutdown:
             sleep=self._sleep,
             sleep_seconds_max=self._sleep_seconds_max,
             on_left=self._events.count_left,
+            last_pushes=self.last_pushes,
         )
         self._step("flushing", lambda: flush.run(began, self._budget_seconds, keeps_running))
         self._events.stopped(keeps_running)

@@ -24,6 +24,7 @@ JOBS: Final[Mapping[str, str]] = {
     "license": "sidecar.gate.license_job",
     "submit": "sidecar.billing.job",
     "report": "sidecar.pod_status.job",
+    "count": "sidecar.sources.kubernetes_job",
 }
 """Job name → module with `run(payload, emit)`."""
 

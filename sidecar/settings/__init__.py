@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sidecar.errors import SettingsError
 from sidecar.settings import seal, sources, yaml_file
@@ -29,7 +29,11 @@ from sidecar.settings.choices import (
 from sidecar.settings.dimensions import Dimension
 from sidecar.settings.licenses import License, Take
 from sidecar.settings.socket_access import FileMode
+from sidecar.settings.sources import ReadDocument
 from sidecar.settings.table import MANIFEST_PATH, SETTINGS, PublicKey, Setting
+
+if TYPE_CHECKING:
+    from sidecar.settings.pull_sources import PullSource
 
 __all__ = [
     "ENDPOINTS",
@@ -103,6 +107,8 @@ class Settings:
     """The content of `api_token_file`."""
     dimensions: tuple[Dimension, ...] = ()
     """Empty: nothing is metered. Those that a license draws down are among them."""
+    sources: tuple[PullSource, ...] = ()
+    """Empty: usage is pushed alone."""
     product_sku: str = ""
     """Product ID; empty unless the check is `checkout_license`, as is the next."""
     licenses: tuple[License, ...] = ()
@@ -130,7 +136,7 @@ class Settings:
         env: Mapping[str, str],
         flags: Mapping[str, str] | None = None,
         manifest_path: Path = MANIFEST_PATH,
-        read: sources.ReadDocument = yaml_file.read,
+        read: ReadDocument = yaml_file.read,
         seal_path: Path = seal.SEAL_PATH,
     ) -> Self:
         """Read every source. Raises SettingsError with every fault, not just the first."""

@@ -216,8 +216,11 @@ def _name(value: object) -> str:
     return name
 
 
-def _scale(value: object) -> Decimal:
-    """Return the scale, exact. The shortest form of a YAML float is what was written, up to fifteen digits."""
+def positive_decimal(value: object) -> Decimal:
+    """Return a number above 0, exact, such as a scale.
+
+    The shortest form of a YAML float is what was written, up to fifteen digits. Raises ValueError.
+    """
     if isinstance(value, JsonNumber | float | int) and not isinstance(value, bool):
         text = value.text if isinstance(value, JsonNumber) else repr(value)
     elif isinstance(value, str) and PLAIN.fullmatch(value):
@@ -272,7 +275,7 @@ def _member(kind: type[E], value: object) -> E:
 READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "name": _name,
     "aggregation": lambda value: _member(Aggregation, value),
-    "scale": _scale,
+    "scale": positive_decimal,
     "decimals": _decimals,
     "tags": _tags,
     "report_zero": _boolean,

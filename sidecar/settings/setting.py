@@ -19,6 +19,7 @@ class Kind(Enum):
     INTEGER = "integer"
     DIMENSIONS = "dimensions"
     LICENSES = "licenses"
+    SOURCES = "sources"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,10 @@ class Setting:
             shape |= dimensions.schema()
         elif self.kind is Kind.LICENSES:
             shape |= licenses.schema()
+        elif self.kind is Kind.SOURCES:
+            from sidecar.settings import pull_source_reader  # only where a schema is written
+
+            shape |= pull_source_reader.schema()
         elif self.choices:
             shape |= {"type": "string", "enum": [str(member.value) for member in self.choices]}
         else:

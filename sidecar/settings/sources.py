@@ -68,7 +68,7 @@ def collect(
     _seal_by_product(found, given)
     _choose_keys(found, given)
     _guard_endpoint(found, given)
-    _complete(found)
+    _complete(found, given)
     _read_token(found, given)
     return found
 
@@ -261,11 +261,15 @@ def _seal_by_product(found: Collected, given: Mapping[str, RawValue]) -> None:
         _store(found, name, sealed, "manifest")
 
 
-def _complete(found: Collected) -> None:
-    """Report what the check needs, and add the dimensions that licenses draw down."""
+def _complete(found: Collected, given: Mapping[str, RawValue]) -> None:
+    """Report what the check needs, add the dimensions that licenses draw down, and compare sources with dimensions."""
     found.problems += list(requirements.problems(found.values, found.origins, found.problems))
     if requirements.is_contract(found.values):
         found.values["dimensions"] = requirements.with_drawdowns(found.values)
+    if found.values.get("sources") and not any("dimensions" in one.setting.lower() for one in found.problems):
+        from sidecar.settings import pull_sources  # only where something is pulled
+
+        found.problems += pull_sources.problems(found.values, _written("sources", given))
 
 
 def _outside_key(found: Collected, given: Mapping[str, RawValue]) -> PublicKey | None:

@@ -45,6 +45,12 @@ def _seconds(name: str, meaning: str, default: int, low: int = 0) -> Setting:
     )
 
 
+def _read_pull_sources(value: object) -> object:
+    from sidecar.settings import pull_source_reader  # only where something is pulled
+
+    return pull_source_reader.read_pull_sources(value)
+
+
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         name="product_code",
@@ -97,6 +103,16 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default_text="none: nothing is metered",
         parse=dimensions.read_dimensions,
         kind=Kind.DIMENSIONS,
+    ),
+    Setting(
+        name="sources",
+        meaning="where usage is pulled from, besides what the product pushes: a list of `{kind, dimension, …}` as JSON,"
+        " or YAML in the file. Kinds: `prometheus` (a counter or gauge of a page), `heartbeat` (a quantity an hour"
+        " while entitled), `kubernetes` (nodes, pods or their CPUs)",
+        example='[{"kind": "heartbeat", "dimension": "pod_hours"}]',
+        default_text="none: nothing is pulled",
+        parse=_read_pull_sources,
+        kind=Kind.SOURCES,
     ),
     Setting(
         name="product_sku",

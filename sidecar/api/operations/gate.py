@@ -29,6 +29,7 @@ STATUS_EXAMPLE: Final = json.loads("""
   "licenses": null,
   "metering": null,
   "unused_ledgers": [],
+  "sources": [],
   "kubernetes": null,
   "loops": {"entitlement": "running"},
   "history": [{"at": "2026-11-20T10:00:00.000Z", "status": "entitled", "reason": "registered"}]

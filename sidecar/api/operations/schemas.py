@@ -224,6 +224,19 @@ STATUS: Final[Schema] = shown(
         )
     ),
     unused_ledgers=some(TEXT),
+    sources=some(
+        shown(
+            source=TEXT,
+            kind=one_of("prometheus", "heartbeat", "kubernetes"),
+            dimension=TEXT,
+            read_at=or_null(INSTANT),
+            series=COUNT,
+            counted=AMOUNT,
+            failing_since=or_null(INSTANT),
+            reason=or_null(STABLE_NAME),
+            hint=or_null(TEXT),
+        )
+    ),
     kubernetes=or_null(shown(condition=or_null(TEXT), reachable=BOOLEAN, refused=some({"type": "object"}))),
     loops=named(one_of("running", "stopped")),
     history=some(shown(at=INSTANT, status=one_of(*(one.value for one in Status)), reason=STABLE_NAME)),

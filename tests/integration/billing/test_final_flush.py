@@ -43,7 +43,7 @@ def left_while_it_waits(story: Story) -> list[float]:
         seen.append(found.samples[0][1])
         story.clock.advance(seconds)
 
-    story.loop._shutdown._sleep = sleep
+    story.loop.shutdown._sleep = sleep
     story.end()
     return seen
 

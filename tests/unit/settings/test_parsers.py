@@ -28,6 +28,7 @@ from sidecar.settings.choices import (
 )
 from sidecar.settings.dimensions import Dimension
 from sidecar.settings.licenses import License, Take
+from sidecar.settings.pull_sources import PullSource, SourceKind
 from sidecar.settings.table import BY_NAME
 from tests.fakes.keys import base64_of, body_of, elliptic_pem, pkcs1_pem, private_pem, public_pem
 from tests.unit.settings.helpers import problem, problems
@@ -67,6 +68,7 @@ GOOD: list[tuple[str, object, object]] = [
     ("licenses", "- {name: pro, take: check}", (License(name="pro", take=Take.CHECK),)),
     ("on_seat_lost", "Shut", OnSeatLost.SHUT),
     ("platform", "AgentCore", Platform.AGENTCORE),
+    ("sources", [{"kind": "heartbeat", "dimension": "d"}], (PullSource(kind=SourceKind.HEARTBEAT, dimension="d"),)),
     ("termination_log", "/dev/termination-log", Path("/dev/termination-log")),
     ("probe_bind", ":8484", (Address(host="::", port=8484),)),
     ("probe_bind", "localhost:0", (Address(host="127.0.0.1", port=0),)),
@@ -118,6 +120,7 @@ BAD: list[tuple[str, object, str]] = [
     ("licenses", "pro", "is not a list of licenses"),
     ("on_seat_lost", "exit", "hold, shut"),
     ("platform", "eks", "found, agentcore"),
+    ("sources", "requests", "is not JSON"),
     ("quantity_field", "float", "auto, decimal, integer"),
     ("clock_url", "emulator", "is not an http:// or https:// URL"),
     ("on_denied", "stop", "hold, exit"),

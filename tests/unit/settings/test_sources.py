@@ -45,6 +45,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "product_sku": ("prod-flag", "prod-environment", "prod-file"),
     "licenses": tuple(f'[{{"name": "{name}", "take": "check"}}]' for name in ("flag", "environment", "file")),
     "platform": ("agentcore", "found", "agentcore"),
+    "sources": tuple(f'[{{"kind": "heartbeat", "dimension": "d", "quantity": {n}}}]' for n in (2, 3, 4)),
     "on_dispute": ("roll_forward", "hold", "roll_forward"),
     "quantity_field": ("integer", "decimal", "integer"),
     "clock_url": ("http://flag", "http://environment", "http://file"),
@@ -78,6 +79,8 @@ def test_the_order_is_flag_environment_file_default(tmp_path: Path, name: str) -
         spare["SIDECAR_ENDPOINT_URL"] = "http://emulator"
     if name == "platform":
         spare |= {"SIDECAR_ENTITLEMENT_CHECK": "meter_usage", "SIDECAR_DIMENSIONS": "requests"}
+    if name == "sources":
+        spare["SIDECAR_DIMENSIONS"] = "d"
     if name in CONTRACT:
         spare["SIDECAR_ENTITLEMENT_CHECK"] = "checkout_license"
         spare |= {BY_NAME[other].variable: value for other, value in CONTRACT.items() if other != name}

@@ -57,6 +57,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "licenses": None,
         "metering": None,
         "unused_ledgers": [],
+        "sources": [],
         "kubernetes": None,
         "loops": {"entitlement": "running"},
         "history": [{"at": "2026-01-01T09:00:00.000Z", "status": "pending", "reason": "asking"}],

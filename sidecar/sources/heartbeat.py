@@ -1,0 +1,22 @@
+"""Count a quantity for each hour in which the workload is entitled. Pure.
+
+Invariants:
+- An hour counts whole, from the first moment of it in which the gate is open: AWS's own hourly prices count so too.
+- Its event has an id of source, workload and hour: a restart that counts it once more is a duplicate.
+- Hours in which this process did not run count nothing: it cannot know that the product did.
+
+Sources: AWS Marketplace seller guide, "Container products pricing" (hourly pricing of pods and tasks).
+"""
+
+from __future__ import annotations
+
+from sidecar.metering.events import UsageEvent
+from sidecar.metering.hours import Hour
+from sidecar.metering.quantities import to_micros
+from sidecar.settings.pull_sources import PullSource
+
+
+def beat(source: PullSource, workload: str, hour: Hour) -> UsageEvent:
+    """Return the event of an hour."""
+    micros = to_micros(source.quantity)
+    return UsageEvent(source.dimension, micros, id=f"{source.key}/{workload}/{hour.number}")

@@ -1,0 +1,55 @@
+"""CPUs are those that the scheduler reserves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from sidecar.sources.fault import SourceFault
+from sidecar.sources.kubernetes_job import cpus, quantity
+
+
+def container(cpu: str, **more: str) -> Mapping[str, Any]:
+    return {"resources": {"requests": {"cpu": cpu}}, **more}
+
+
+def pod(*containers: object, init: tuple[object, ...] = (), overhead: str = "0") -> Mapping[str, Any]:
+    spec = {"containers": containers, "initContainers": init, "overhead": {"cpu": overhead}}
+    return {"spec": spec}
+
+
+SIDECAR = container("100m", restartPolicy="Always")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (pod(container("250m"), container("1")), "1.25"),
+        (pod(container("250m"), {}), "0.25"),
+        (pod(container("1"), init=(container("3"),)), "3"),
+        (pod(container("1"), init=(SIDECAR,)), "1.1"),
+        (pod(container("1"), init=(SIDECAR, container("3"))), "3.1"),
+        (pod(container("1"), init=(container("3"), SIDECAR)), "3"),
+        (pod(container("1"), overhead="250m"), "1.25"),
+        ({}, "0"),
+    ],
+    ids=["two", "none", "init", "sidecar", "sidecar before init", "sidecar behind init", "overhead", "empty"],
+)
+def test_a_pod_has_the_cpus_that_the_scheduler_reserves(found: Mapping[str, Any], expected: str) -> None:
+    assert cpus(found) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", "1"), ("0.5", "0.5"), ("250m", "0.25"), ("2k", "2000"), ("1e-1", "0.1")]
+)
+def test_a_quantity_is_exact(text: str, value: str) -> None:
+    assert quantity(text) == Decimal(value)
+
+
+@pytest.mark.parametrize("text", ["", "m", "1x", "1mm", None])
+def test_what_is_no_quantity_is_refused(text: object) -> None:
+    with pytest.raises(SourceFault, match="value_unusable"):
+        quantity(text)
