@@ -23,7 +23,7 @@ ABOUT = (
     " registration tokens, takes usage for each customer over HTTP, and sends it to AWS Marketplace each hour"
     " (BatchMeterUsage). It keeps its state in SQLite, for one replica, or in PostgreSQL, for any number.\n\n"
     "`saas notices` reads subscription notices (SNS or EventBridge, as JSON) from stdin and hands them to the service"
-    " that runs here."
+    " that runs here. `saas migrate` prints the SQL of its tables."
 )
 
 
@@ -40,7 +40,14 @@ def add_parser(commands: Commands) -> None:
     )
     command.description = ABOUT
     command.add_argument(
-        "action", nargs="?", choices=("notices",), help="notices: hand over the notices on stdin (default: serve)"
+        "action",
+        nargs="?",
+        choices=("notices", "migrate"),
+        help="notices: hand over the notices on stdin; migrate: print the statements that make the tables, for a"
+        " database administrator (default: serve, which makes them itself)",
+    )
+    command.add_argument(
+        "--sql", choices=("postgresql", "sqlite"), default="postgresql", help="migrate: for which database"
     )
     settings.add_flags(command, SAAS_SETTINGS)
 
@@ -51,7 +58,22 @@ def run(args: argparse.Namespace) -> int:
         return run_printing(lambda: notices(sys.stdin.read()))
     from sidecar.app import saas
 
+    if args.action == "migrate":
+        return run_printing(lambda: migrate(args.sql))
     return saas.run(os.environ, settings.flags(args, SAAS_SETTINGS))
+
+
+def migrate(dialect: str) -> int:
+    """Print the statements that make the service's tables from nothing. Returns the exit code."""
+    from sidecar.app import saas
+
+    if fault := saas.missing():
+        sys.stderr.write(f"{fault}\n")
+        return Exit.CONFIG
+    from sidecar.saas import migrating
+
+    sys.stdout.write(migrating.sql(dialect))
+    return Exit.OK
 
 
 def notices(text: str) -> int:

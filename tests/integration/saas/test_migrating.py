@@ -67,7 +67,7 @@ def test_a_user_without_rights_starts_on_tables_that_another_made(
     server.run_sql(f"CREATE ROLE r{schema} LOGIN")
     server.run_sql(f"GRANT USAGE ON SCHEMA {schema} TO r{schema}")
     limited = postgresql_url.replace(f"//{postgresql.USER}@", f"//r{schema}@")
-    with pytest.raises(StoreError, match="saas migrate --sql") as refused:
+    with pytest.raises(StoreError, match="saas migrate") as refused:
         open_store(limited, DIMENSIONS, NOON)
     assert refused.value.reason == "database_not_migrated"
     server.run_sql(f"SET search_path = {schema}; {migrating.sql('postgresql')}")
