@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, Final
 
 from sidecar import log
@@ -66,9 +65,9 @@ def missing() -> str:
 
 def _database_opens(settings: SaasSettings) -> bool:
     """Open the database once, which brings its schema up to date, and say what is wrong where that fails."""
+    from sidecar.saas.sql_store import open_store
     from sidecar.saas.store import StoreError
 
-    open_store = import_module("sidecar.saas.sql_store").open_store
     try:
         now = clock_for(settings.common.clock_url).now()
         open_store(settings.database_url, settings.common.dimensions, now).close()
@@ -138,9 +137,9 @@ class SaasService:
         from sidecar.saas.pace import Pace
         from sidecar.saas.resolving import Resolver
         from sidecar.saas.sending import Sender
+        from sidecar.saas.sql_store import open_store
         from sidecar.saas.status import SaasStatus
 
-        open_store = import_module("sidecar.saas.sql_store").open_store
         settings, common = self._settings, self._settings.common
         clock = clock_for(common.clock_url)
         sdk_environment.take(self._env, common.endpoint_url, in_platform=False)
