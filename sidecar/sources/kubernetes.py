@@ -34,8 +34,8 @@ WHOLE: Final = ""
 """The series of a count: there is one."""
 
 UNCONFIGURED: Final = (
-    "A count needs a token for the Kubernetes API under {mount}, and POD_NAMESPACE. In the chart set kubernetesCounts"
-    " to what is counted; elsewhere mount a projected token and ca.crt there."
+    "A count needs a token for the Kubernetes API under {mount}, and POD_NAMESPACE. In the chart set"
+    " kubernetesApi.enabled; elsewhere mount a projected token and ca.crt there."
 )
 
 

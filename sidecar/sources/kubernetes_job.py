@@ -107,7 +107,7 @@ class _Server:
 def _refused(status: int, resource: str, namespace: str) -> SourceFault:
     where = "in the cluster" if resource == "nodes" or not namespace else f"in namespace {namespace}"
     if status in (401, 403):
-        fix = f"Grant `list` on `{resource}` {where} to the pod's service account (in the chart: kubernetesCounts)."
+        fix = f"Grant `list` on `{resource}` {where} to the pod's service account."
     elif status == 400:
         fix = "Correct the selector of the source."
     else:
