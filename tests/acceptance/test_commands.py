@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.cli.demo import ROUTES
 from sidecar.emulator import Emulator
 from tests.acceptance.support import PRODUCT, Sidecar, clean_environment, eventually
 
@@ -117,11 +118,41 @@ def test_settings_shows_each_value_with_its_source(aws: Emulator, tmp_path: Path
     assert "BEGIN PUBLIC KEY" not in done.stdout
 
 
+STORIES = {
+    "hourly": [
+        "pending (",
+        "entitled (registered)",
+        "the product says: hello",
+        "denied (customer_not_entitled)",
+        "never started",
+    ],
+    "contract": [
+        "entitled (licenses_allowed)",
+        "the product says: hello",
+        "1 of 1 seats",
+        "17 of 1000 pages",
+        "settled  17",
+        "denied (no_entitlements_allowed)",
+        "checks the seat in",
+        "entitled (licenses_allowed)",
+        "the product says: hello",
+        "denied (no_entitlements_allowed)",
+        "never started",
+    ],
+}
+"""Route → what it prints, in order."""
+
+
+def test_every_route_of_the_demo_has_its_story_here() -> None:
+    assert set(STORIES) == set(ROUTES)
+
+
 @pytest.mark.slow
-def test_the_demo_tells_its_story_and_ends_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("route", STORIES)
+def test_the_demo_tells_its_story_and_ends_by_itself(route: str, tmp_path: Path) -> None:
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "sidecar", "demo"],
+        [sys.executable, "-m", "sidecar", "demo", "--route", route],
         env=clean_environment() | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -129,15 +160,9 @@ def test_the_demo_tells_its_story_and_ends_by_itself(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    order = [
-        "pending (",
-        "entitled (registered)",
-        "the product says: hello",
-        "denied (customer_not_entitled)",
-        "never started",
-    ]
-    places = [done.stdout.index(words) for words in order]
-    assert places == sorted(places)
+    place = 0
+    for words in STORIES[route]:
+        place = done.stdout.index(words, place) + len(words)
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
     assert time.monotonic() - began < 80
 

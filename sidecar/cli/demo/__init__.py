@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-ROUTES: Final = {"hourly": "sidecar.cli.demo.hourly"}
+ROUTES: Final = {"hourly": "sidecar.cli.demo.hourly", "contract": "sidecar.cli.demo.contract"}
 """Route → the module whose `run(DemoEnvironment)` shows it; the first is the default."""
 
 

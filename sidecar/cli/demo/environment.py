@@ -21,14 +21,15 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sidecar.cli import local_client
 from sidecar.clock import SystemClock
 
+T = TypeVar("T")
 PRODUCT_CODE: Final = "demo-product"
 PRODUCT: Final = "print('the product says: hello, I am running', flush=True)"
 STARTED: Final = "the product says: hello"
@@ -37,6 +38,8 @@ ROLE: Final = "arn:aws:iam::123456789012:role/demo"
 CLOSING: Final = "Done: the processes, the HTTP calls and the signatures were real; only AWS was emulated"
 COLUMNS: Final = (60, 100)
 """The least and the greatest width of a line; in between, the terminal's width."""
+COLUMNS_SHOWN: Final = 5
+"""Of `usage`: hour, dimension, state, quantity, record id."""
 INDENT: Final = " " * 8
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 COLOURED: Final = {
@@ -59,6 +62,8 @@ class DemoEnvironment:
         self._directory, self._stack = directory, stack
         self._began = time.monotonic()
         self._sidecars: dict[str, subprocess.Popen[bytes]] = {}
+        self.shown: dict[str, str] = {}
+        """Pod → the state of its gate that was printed last."""
         self._terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._colours = self._terminal and not os.environ.get("NO_COLOR")
         self._width = min(max(shutil.get_terminal_size((COLUMNS[1], 24)).columns, COLUMNS[0]), COLUMNS[1])
@@ -180,10 +185,9 @@ class DemoEnvironment:
 
 
 def watch(demo: DemoEnvironment, env: Mapping[str, str], until: str) -> list[str]:
-    """Print each new state of the gate until it shows `until`, and return the states in order."""
+    """Print each new state of the gate until it shows `until`, and return the new states in order."""
     port = int(env["SIDECAR_PROBE_BIND"].rpartition(":")[2])
     shown: list[str] = []
-    last = ""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         demo.show_waiting(f"waiting for the gate to show {until}")
@@ -193,13 +197,33 @@ def watch(demo: DemoEnvironment, env: Mapping[str, str], until: str) -> list[str
             time.sleep(0.02)
             continue
         asking = found["reason"] == "asking"  # may be over before the first poll
-        if not asking and last != (last := local_client.format_status(found)):
+        line = local_client.format_status(found)
+        if not asking and line != demo.shown.get(env["POD_UID"]):
+            demo.shown[env["POD_UID"]] = line
             shown.append(str(found["status"]))
-            demo.print_step(f"GET /entitled → {code} {last}")
+            demo.print_step(f"GET /entitled → {code} {line}")
         if found["status"] == until:
             return shown
         time.sleep(0.02)
     raise DemoFailed(f"the gate did not show {until} in {TIMEOUT_SECONDS} s, but {shown}")
+
+
+def wait_for(demo: DemoEnvironment, waiting: str, found: Callable[[], T], otherwise: str) -> T:
+    """Return what `found` returns once it is not empty. Raises DemoFailed with `otherwise`."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not (value := found()):
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"{otherwise} within {TIMEOUT_SECONDS} s")
+        demo.show_waiting(waiting)
+        time.sleep(0.1)
+    return value
+
+
+def aligned(table: str) -> list[str]:
+    """Return the lines of `usage` with aligned columns, up to the record id: what follows is for errors."""
+    rows = [line.split("\t")[:COLUMNS_SHOWN] for line in table.splitlines()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def ask(url: str, path: str) -> Any:

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,17 +17,16 @@ from sidecar.cli.demo.environment import (
     STARTED,
     TIMEOUT_SECONDS,
     DemoEnvironment,
-    DemoFailed,
+    aligned,
     ask,
     control,
     expect,
+    wait_for,
     watch,
 )
 from sidecar.errors import Exit
 
 DIMENSION: Final = "requests"
-COLUMNS_SHOWN: Final = 5
-"""Of `usage`: hour, dimension, state, quantity, record id."""
 HEADINGS: Final = (
     "Act 1 of 3: the customer has subscribed; AWS throttles the first three calls",
     "Act 2 of 3: the product reports usage; an hour passes in three seconds; AWS bills it once",
@@ -90,25 +88,16 @@ def _meter(demo: DemoEnvironment, url: str, env: Mapping[str, str]) -> None:
     expect(hour["quantity"] == "17", f"AWS billed {hour['quantity']}, not 17")
     table = demo.run_command(env, "usage")
     demo.print_step("entitlement-sidecar usage → the sidecar's own ledger has the same hour and id:")
-    for line in _aligned(table):
+    for line in aligned(table):
         demo.print_step(line)
     expect(hour["record_id"] in table, "the ledger does not show AWS's metering record id")
 
 
-def _aligned(table: str) -> list[str]:
-    """Return the lines of `usage` with aligned columns, up to the record id: what follows is for errors."""
-    rows = [line.split("\t")[:COLUMNS_SHOWN] for line in table.splitlines()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
 def _billed(demo: DemoEnvironment, url: str) -> list[dict[str, Any]]:
     """Wait for the emulator's bill and return its lines."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        lines: Any = ask(url, "/_emulator/bill")["lines"]
-        if lines:
-            return list(lines)
-        demo.show_waiting("waiting for the hour to end, and for the sidecar to send it to AWS")
-        time.sleep(0.1)
-    raise DemoFailed(f"AWS received no record of the hour within {TIMEOUT_SECONDS} s")
+    return wait_for(
+        demo,
+        "waiting for the hour to end, and for the sidecar to send it to AWS",
+        lambda: list(ask(url, "/_emulator/bill")["lines"]),
+        "AWS received no record of the hour",
+    )

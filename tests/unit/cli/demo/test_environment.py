@@ -74,7 +74,7 @@ def test_the_usage_table_is_aligned_and_has_no_error_column() -> None:
         "HOUR\tDIMENSION\tSTATE\tQUANTITY\tRECORD_ID\tLAST_ERROR\tAWS_QUANTITY\n"
         "2026-11-28T05:00:00Z\trequests\tsettled\t17\tid-1\t-\t-\n"
     )
-    assert hourly._aligned(table) == [
+    assert demo.aligned(table) == [
         "HOUR                  DIMENSION  STATE    QUANTITY  RECORD_ID",
         "2026-11-28T05:00:00Z  requests   settled  17        id-1",
     ]
