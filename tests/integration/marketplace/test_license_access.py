@@ -166,6 +166,7 @@ def test_no_token_is_in_a_failure_or_a_log(aws: Emulator, secret: Path, caplog: 
     assert secret.read_text().strip() not in repr(found) + caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked_of", LICENSE_ACCESS, ids=lambda one: one.name)
 def test_every_code_of_the_two_calls_has_its_row_over_the_wire(
     aws: Emulator, secret: Path, asked_of: AnsweredBy
