@@ -1,0 +1,42 @@
+"""The service's routes are those that its description lists."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from flask import Flask
+from openapi_spec_validator import validate
+
+from sidecar.saas import http, openapi
+
+
+def application() -> Flask:
+    nothing: Any = SimpleNamespace(send_now=None)
+    app = http.application(
+        store=nothing, resolver=nothing, notices=nothing, leading=nothing, status=nothing, now=nothing
+    )
+    assert isinstance(app, Flask)
+    return app
+
+
+def test_every_route_is_described_and_no_other() -> None:
+    rules = application().url_map.iter_rules()
+    served = {(method, rule.rule) for rule in rules for method in (rule.methods or ()) if method != "HEAD"}
+    described = {(method, path) for method, path, *_ in openapi.ROUTES if path not in http.PROBES}
+    assert served == described
+
+
+def test_the_description_is_valid() -> None:
+    validate(openapi.document())
+
+
+def test_an_unknown_route_is_a_problem_document_and_a_wrong_method_says_which_are_right() -> None:
+    client = application().test_client()
+    missing, wrong = client.get("/v1/nothing"), client.get("/v1/notices")
+    assert (missing.status_code, missing.get_json()["reason"]) == (404, "not_found")
+    assert (wrong.status_code, wrong.get_json()["reason"], wrong.headers["Allow"]) == (
+        405,
+        "method_not_allowed",
+        "POST",
+    )
