@@ -109,7 +109,12 @@ PROPERTIES: Final[Mapping[str, dict[str, object]]] = {
     },
     "quantity": {"type": ["string", "number"], "default": 1, "description": "of each hour"},
     "count": {"type": "string", "enum": [one.value for one in SourceCount]},
-    "selector": {"type": "string", "pattern": f"^{SELECTOR.pattern}$", "description": "label selector of Kubernetes"},
+    "selector": {
+        "type": "string",
+        "pattern": r"^[\x20-\x7e]*$",
+        "maxLength": 1024,  # Helm's regular expressions (RE2) repeat up to 1000 times
+        "description": "label selector of Kubernetes",
+    },
     "namespace": {
         "type": "string",
         "pattern": f"^({NAMESPACE.pattern})$",
