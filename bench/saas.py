@@ -1,7 +1,7 @@
 """Measure the events a second that the SaaS service's state acknowledges: SQLite, and PostgreSQL with several replicas.
 
-Each replica is a process of its own with 8 threads that push 100 events at once, each with an id, for 100 customers. The
-database, a private one with fsync, and the replicas share the machine. HTTP is not part of it.
+Each replica is a process of its own with 8 threads that push 100 events at once, each with an id, for 100 customers.
+The database, a private one with fsync, and the replicas share the machine. HTTP is not part of it.
 
 Run: python -m bench.saas [SECONDS]
 """
