@@ -139,6 +139,16 @@ STORIES = {
         "denied (no_entitlements_allowed)",
         "never started",
     ],
+    "saas": [
+        "POST /v1/customers/resolve → 200",
+        '{"accepted": 0, "duplicates": 1}',
+        "BatchMeterUsage was sent 2 times",
+        "AWS's bill: 17 requests",
+        "Purchase Agreement Ended",
+        "AWS's bill: 4 requests",
+        "422 customer_closed",
+        "nothing was lost",
+    ],
 }
 """Route → what it prints, in order."""
 

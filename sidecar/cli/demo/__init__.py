@@ -12,7 +12,11 @@ from __future__ import annotations
 
 from typing import Final
 
-ROUTES: Final = {"hourly": "sidecar.cli.demo.hourly", "contract": "sidecar.cli.demo.contract"}
+ROUTES: Final = {
+    "hourly": "sidecar.cli.demo.hourly",
+    "contract": "sidecar.cli.demo.contract",
+    "saas": "sidecar.cli.demo.saas",
+}
 """Route → the module whose `run(DemoEnvironment)` shows it; the first is the default."""
 
 

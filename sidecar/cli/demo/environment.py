@@ -40,6 +40,8 @@ COLUMNS: Final = (60, 100)
 """The least and the greatest width of a line; in between, the terminal's width."""
 COLUMNS_SHOWN: Final = 5
 """Of `usage`: hour, dimension, state, quantity, record id."""
+SERVICE: Final = "saas"
+"""The SaaS service among the processes of the demo."""
 INDENT: Final = " " * 8
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 COLOURED: Final = {
@@ -113,24 +115,41 @@ class DemoEnvironment:
 
         `settings`: those of the route, beside what every sidecar needs here.
         """
-        probe, api = _free_ports(2)
         pod = str(uuid.uuid4())
         env = {
-            "SIDECAR_PRODUCT_CODE": PRODUCT_CODE,
-            "SIDECAR_ENDPOINT_URL": aws["url"],
-            "SIDECAR_CLOCK_URL": aws["url"],
-            "SIDECAR_STATE_DIR": str(self._directory / name),
-            "SIDECAR_PROBE_BIND": f"127.0.0.1:{probe}",
-            "SIDECAR_API_BIND": f"127.0.0.1:{api}",
+            **self._settings(name, aws["url"]),
             "POD_UID": pod,
             "AWS_REGION": "us-east-1",
             "AWS_ROLE_ARN": ROLE,
             "AWS_WEB_IDENTITY_TOKEN_FILE": str(self._write_token(name, pod)),
             **settings,
         }
-        (self._directory / name).mkdir()
         self._sidecars[name] = self._start(["run"], env, log=f"{name}.log")
         return env
+
+    def start_service(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
+        """Start the SaaS service, with keys of the seller's account, and return its environment."""
+        keys = {"AWS_ACCESS_KEY_ID": "seller", "AWS_SECRET_ACCESS_KEY": "unchecked"}
+        env = {**self._settings(SERVICE, url), **keys, **settings}
+        self._sidecars[SERVICE] = self._start(["saas"], env, log=f"{SERVICE}.log")
+        return env
+
+    def expect_running(self, name: str) -> None:
+        """Raise DemoFailed where the process has ended by itself."""
+        expect(self._sidecars[name].poll() is None, f"{name} ended; its log: {self._last_lines(f'{name}.log')}")
+
+    def _settings(self, name: str, url: str) -> dict[str, str]:
+        """Return what each of our processes needs here, and make its state directory."""
+        probe, api = _free_ports(2)
+        (self._directory / name).mkdir()
+        return {
+            "SIDECAR_PRODUCT_CODE": PRODUCT_CODE,
+            "SIDECAR_ENDPOINT_URL": url,
+            "SIDECAR_CLOCK_URL": url,
+            "SIDECAR_STATE_DIR": str(self._directory / name),
+            "SIDECAR_PROBE_BIND": f"127.0.0.1:{probe}",
+            "SIDECAR_API_BIND": f"127.0.0.1:{api}",
+        }
 
     def end_sidecar(self, name: str) -> None:
         """End the sidecar of pod `name` as the kubelet does, and wait for it. Raises DemoFailed where it fails."""
@@ -227,20 +246,29 @@ def aligned(table: str) -> list[str]:
 
 
 def ask(url: str, path: str) -> Any:
-    """Return what the emulator shows at `path`."""
+    """Return what the emulator, or another process of the demo, shows at `path`."""
     host, _, port = url.rpartition("//")[2].rpartition(":")
     return local_client.get_json([(host, int(port))], f"GET {path}")[1]
 
 
-def control(url: str, verb: str, body: Mapping[str, object]) -> None:
-    """Send the emulator a control command."""
-    connection = http.client.HTTPConnection(url.rpartition("//")[2], timeout=5)
-    headers = {"Content-Type": "application/json"}
-    connection.request("POST", f"/_emulator/{verb}", json.dumps(body), headers)
-    response = connection.getresponse()
-    text = response.read().decode(errors="replace")
-    connection.close()
-    expect(response.status < 300, f"the emulator refused {verb}: {text}")
+def control(url: str, verb: str, body: Mapping[str, object]) -> Any:
+    """Send the emulator a control command, and return its answer."""
+    status, answer = exchange("POST", url, f"/_emulator/{verb}", body)
+    expect(status < 300, f"the emulator refused {verb}: {answer}")
+    return answer
+
+
+def exchange(method: str, url: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Send JSON, and return status and answer. Raises DemoFailed where none comes, or one that is no JSON."""
+    connection = http.client.HTTPConnection(url.rpartition("//")[2], timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    except (OSError, http.client.HTTPException, ValueError) as exc:
+        raise DemoFailed(f"{method} {url}{path} was not answered: {type(exc).__name__}") from exc
+    finally:
+        connection.close()
 
 
 def expect(holds: bool, otherwise: str) -> None:
