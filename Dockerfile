@@ -1,7 +1,9 @@
-# The sidecar's image. `production` (the default, last) asks AWS and holds the gate; `emulator` is for tests.
+# The sidecar's image. `production` (the default, last) asks AWS and holds the gate; `emulator` is for tests; `saas` is
+# the service that meters SaaS products in the seller's account.
 #
 #   docker build -t entitlement-sidecar .
 #   docker build --target emulator -t entitlement-sidecar-emulator .
+#   docker build --target saas -t entitlement-sidecar-saas .
 #
 # A private index, a proxy's certificate: --secret id=pip,src=pip.conf (read by pip alone, in no layer).
 # The base needs Python 3.11 or newer with venv; both stages stand on the same one, so that bytecode fits.
@@ -35,7 +37,15 @@ RUN python3 image/prune.py emulator /opt/entitlement-sidecar && python3 image/pr
 FROM build AS build-emulator
 RUN python3 image/precompile.py /opt/entitlement-sidecar
 
-# What both targets stand on: the base, without its installers, with bytecode for the whole standard library.
+# With its database drivers. What is there already has the versions of this lock file too.
+FROM build AS build-saas
+COPY requirements-saas.lock ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
+    /build/tools/bin/pip --python /opt/entitlement-sidecar/bin/python install --no-cache-dir --no-compile \
+        --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r requirements-saas.lock \
+    && python3 image/prune.py emulator /opt/entitlement-sidecar && python3 image/precompile.py /opt/entitlement-sidecar
+
+# What all targets stand on: the base, without its installers, with bytecode for the whole standard library.
 FROM ${BASE_IMAGE} AS runtime
 ARG BASE_IMAGE
 RUN --mount=type=bind,source=image,target=/mnt \
@@ -66,6 +76,16 @@ LABEL org.opencontainers.image.title="entitlement-sidecar-emulator" \
 COPY --from=build-emulator /opt/entitlement-sidecar /opt/entitlement-sidecar
 EXPOSE 8486
 CMD ["emulator", "--host", "0.0.0.0"]
+
+# Deployed in the seller's account, never beside a customer's copy.
+FROM runtime AS saas
+LABEL org.opencontainers.image.title="entitlement-sidecar-saas" \
+      org.opencontainers.image.description="Meters a SaaS product of AWS Marketplace: resolves customers, keeps their usage and reports it by the hour." \
+      io.entitlement-sidecar.purpose="saas"
+COPY --from=build-saas /opt/entitlement-sidecar /opt/entitlement-sidecar
+VOLUME ["/var/lib/entitlement-sidecar"]
+EXPOSE 8484 8485
+CMD ["saas"]
 
 FROM runtime AS production
 LABEL org.opencontainers.image.title="entitlement-sidecar" \

@@ -18,7 +18,10 @@ import yaml
 from tests.test_docs_pages import ROOT, blocks, markdown, name
 
 MARK: Final = "# Not applied: "
-CHARTS: Final = tuple(ROOT / "helm" / chart for chart in ("entitlement-sidecar", "entitlement-sidecar-injector"))
+CHARTS: Final = tuple(
+    ROOT / "helm" / chart
+    for chart in ("entitlement-sidecar", "entitlement-sidecar-injector", "entitlement-sidecar-saas")
+)
 POD_FIELDS: Final = {"initContainers", "containers", "volumes", "securityContext", "hostNetwork", "dnsPolicy"}
 METADATA_FIELDS: Final = {"annotations", "labels"}
 POD_OF: Final = {"Deployment", "StatefulSet", "DaemonSet", "Job", "ReplicaSet"}
@@ -33,6 +36,7 @@ class Kind(Enum):
     VALUES = "values of the chart"
     ALIASED = "values of a chart that has the chart under an alias"
     INJECTOR = "values of the injector's chart"
+    SAAS = "values of the SaaS service's chart"
     CHART_FILE = "part of Chart.yaml"
     KUSTOMIZATION = "a kustomization"
     TEMPLATE = "a template of a chart"
@@ -116,7 +120,7 @@ def _is_known(snippet: Snippet) -> bool:
 
 def _part(document: Mapping[str, Any]) -> Kind | None:
     keys = document.keys()
-    ours, injector = (_values(chart) for chart in CHARTS)
+    ours, injector, saas = (_values(chart) for chart in CHARTS)
     for kind, known in ((Kind.POD, POD_FIELDS), (Kind.METADATA, METADATA_FIELDS), (Kind.VALUES, ours)):
         if keys <= known:
             return kind
@@ -128,7 +132,9 @@ def _part(document: Mapping[str, Any]) -> Kind | None:
         return Kind.CHART_FILE
     if len(keys) == 1 and all(isinstance(one, dict) and one.keys() <= ours for one in document.values()):
         return Kind.ALIASED
-    return Kind.INJECTOR if keys <= injector else None
+    if keys <= injector:
+        return Kind.INJECTOR
+    return Kind.SAAS if keys <= saas else None
 
 
 def _values(chart: Path) -> set[str]:

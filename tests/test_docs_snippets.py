@@ -13,7 +13,9 @@ ALL = snippets()
 COMMAND = re.compile(r"^ *(kubectl|helm) |\| *kubectl ", re.MULTILINE)
 NOT_APPLIED = {
     "docs/howto/check-the-listing.md": "a workflow of GitHub",
+    "docs/howto/contract-pricing.md": "product.yaml, a file of the image",
     "docs/howto/custom-pricing.md": "product.yaml, a file of the image",
+    "docs/howto/hold-seats.md": "a settings file",
     "docs/howto/license-token.md": "what the sidecar's container and its pod need",
     "docs/howto/drawdown.md": "product.yaml, a file of the image",
     "docs/howto/seal-your-product.md": "product.yaml, a file of the image",

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 HELM = ROOT / "helm"
 CHART = HELM / "entitlement-sidecar"
 INJECTOR = HELM / "entitlement-sidecar-injector"
+SAAS = HELM / "entitlement-sidecar-saas"
 PARENT = Path(__file__).parent / "parent"
 EXAMPLES = HELM / "examples"
 CASES = sorted((CHART / "ci").glob("*-values.yaml"))

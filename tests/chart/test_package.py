@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.support import CHART, INJECTOR, ROOT, helm_template, ran, tool
+from tests.chart.support import CHART, INJECTOR, ROOT, SAAS, helm_template, ran, tool
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 KNOWN = {
@@ -27,7 +27,7 @@ CATEGORIES = {
 }
 
 
-BOTH = pytest.mark.parametrize("chart", [CHART, INJECTOR], ids=lambda chart: chart.name)
+EACH = pytest.mark.parametrize("chart", [CHART, INJECTOR, SAAS], ids=lambda chart: chart.name)
 
 
 def meta(chart: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def test_a_cluster_that_is_too_old_is_refused(version: str) -> None:
     assert "requires kubeVersion: >=1.25.0-0" in helm_template(CHART, flags=("--kube-version", version)).stderr
 
 
-@BOTH
+@EACH
 def test_artifact_hub_knows_every_annotation_and_its_words(chart: Path) -> None:
     given = meta(chart)["annotations"]
     assert {key.removeprefix("artifacthub.io/") for key in given} <= KNOWN
@@ -99,14 +99,14 @@ def test_artifact_hub_knows_every_annotation_and_its_words(chart: Path) -> None:
         assert change["description"]
 
 
-@BOTH
+@EACH
 def test_chart_and_project_say_the_same_of_themselves(chart: Path) -> None:
     assert annotation(chart, "license") == PROJECT["license"]
     assert meta(chart)["home"] == PROJECT["urls"]["Homepage"]
     assert meta(chart)["sources"] == [PROJECT["urls"]["Source"]]
 
 
-@BOTH
+@EACH
 def test_every_address_in_the_metadata_leads_to_a_file_or_a_page_of_the_project(chart: Path) -> None:
     home = meta(chart)["home"]
     raw = home.replace("github.com", "raw.githubusercontent.com")

@@ -25,7 +25,7 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 ADD_ON = json.loads((CHART / "aws_mp_configuration_schema.json").read_text())
 FREE = frozenset(
     {"global", "annotations", "labels", "extraLabels", "commonLabels", "commonAnnotations"}
-    | {"podLabels", "podAnnotations", "seLinuxOptions"}
+    | {"tags", "podLabels", "podAnnotations", "seLinuxOptions"}
 )
 """Objects whose keys the user chooses."""
 

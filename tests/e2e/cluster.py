@@ -84,7 +84,11 @@ class Namespace:
         return json.loads(run("kubectl", "get", "--raw", self._path(verb)))
 
     def order(self, verb: str, **body: object) -> None:
-        run("kubectl", "create", "--raw", self._path(verb), "-f", "-", stdin=json.dumps(body))
+        self.ordered(verb, **body)
+
+    def ordered(self, verb: str, **body: object) -> str:
+        """Tell the emulator something; its answer."""
+        return run("kubectl", "create", "--raw", self._path(verb), "-f", "-", stdin=json.dumps(body))
 
     def subscribe(self) -> None:
         self.order("subscribe")

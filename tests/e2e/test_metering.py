@@ -18,6 +18,7 @@ import pytest
 from tests.e2e import node
 from tests.e2e.cluster import HERE, PRODUCT, Failed, Namespace, eventually, run
 from tests.e2e.test_gate import OURS, WEB, install
+from tests.e2e.volume import claimed
 
 TEN, ELEVEN = "2026-01-02T10:00:00.000Z", "2026-01-02T11:00:00.000Z"
 PROGRAM = (HERE / "product.py").read_text()
@@ -202,36 +203,13 @@ def test_an_end_without_aws_fits_the_grace_and_says_what_is_left(space: Namespac
 @pytest.fixture
 def shared(lenient: Namespace, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """Values that put the state on one volume, which outlives the pods."""
-    space = lenient
-    on = str(space.get("pods", "--selector", "app=marketplace")["items"][0]["spec"]["nodeName"])
-    path = node.make_directory(space, on, f"entitlement-{space.name}")
-    affinity = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [label_of(on)]}]}
-    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeMode": "Filesystem"}
-    volume = common | {
-        "capacity": {"storage": "1Gi"},
-        "local": {"path": path},
-        "persistentVolumeReclaimPolicy": "Retain",
-        "nodeAffinity": {"required": {"nodeSelectorTerms": [affinity]}},
-    }
-    claim = common | {"volumeName": space.name, "resources": {"requests": {"storage": "1Gi"}}}
-    for kind, name, spec in (("PersistentVolume", space.name, volume), ("PersistentVolumeClaim", "ledger", claim)):
-        manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-        space.kubectl("create", "-f", "-", stdin=json.dumps(manifest))
-    yield {
-        "extraVolumes": [{"name": "ledger", "persistentVolumeClaim": {"claimName": "ledger"}}],
-        "state": {"existingVolume": "ledger"},
-    }
-    if getattr(request.node, "failed", False):
-        print(space.everything())
-    space.kubectl("delete", "deployment", "shop-web", "--ignore-not-found", check=False)
-    eventually(lambda: not space.get("pods", "--selector", WEB)["items"], 60, "the end of the pods")
-    node.remove_directory(space, on, f"entitlement-{space.name}")
-    run("kubectl", "delete", "persistentvolume", space.name, "--wait=false")
-
-
-def label_of(machine: str) -> str:
-    found = json.loads(run("kubectl", "get", "node", machine, "--output", "json"))
-    return str(found["metadata"]["labels"]["kubernetes.io/hostname"])
+    with claimed(lenient, "ledger", WEB) as claim:
+        yield {
+            "extraVolumes": [{"name": "ledger", "persistentVolumeClaim": {"claimName": claim}}],
+            "state": {"existingVolume": "ledger"},
+        }
+        if getattr(request.node, "failed", False):
+            print(lenient.everything())
 
 
 def on_shared(space: Namespace, shared: dict[str, Any], **gate: object) -> dict[str, Any]:

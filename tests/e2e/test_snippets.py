@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.support import INJECTOR, NAME, ROOT, in_parent, render
+from tests.chart.support import INJECTOR, NAME, ROOT, SAAS, in_parent, render
 from tests.docs_snippets import Kind, Snippet, kind_of, known, pods_of
 from tests.e2e.cluster import Namespace, eventually
 from tests.e2e.test_admission import applied
@@ -75,6 +75,8 @@ def objects(snippet: Snippet, directory: Path) -> list[dict[str, Any]]:
         ]
     if kind is Kind.INJECTOR:
         return render(in_parent(directory, INJECTOR), first)
+    if kind is Kind.SAAS:
+        return render(SAAS, first)
     values = first if kind is Kind.VALUES else next(iter(first.values()))
     return render(in_parent(directory), {NAME: values})
 

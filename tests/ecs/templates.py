@@ -24,6 +24,10 @@ FILLED = {
     "<LOG_GROUP>": "/ecs/product",
     "<REGION>": "eu-central-1",
     "<PRODUCT_URL>": "http://product.internal:8484",
+    "<SAAS_IMAGE>": "123456789012.dkr.ecr.us-east-1.amazonaws.com/metering:1.0.0",
+    "<PRODUCT_CODE>": "8f7k2m1q9w3e5r7t0y2u4i6o8",
+    "<DIMENSIONS>": "requests",
+    "<DATABASE_URL_SECRET_ARN>": "arn:aws:secretsmanager:us-east-1:123456789012:secret:metering-database-a1b2c3",
 }
 """Every placeholder, with something to put there."""
 
@@ -81,6 +85,39 @@ def gate_only() -> dict[str, Any]:
     return whole
 
 
+def saas() -> dict[str, Any]:
+    """Return a SaaS product's task, with the service that meters it on the task's own localhost.
+
+    State is in PostgreSQL: a task has no volume that outlives it and on which SQLite is safe.
+    """
+    whole = product(FARGATE, "awsvpc", "saas-product")
+    app = whole["containerDefinitions"][0]
+    service = {
+        "name": "saas",
+        "image": "<SAAS_IMAGE>",
+        "essential": True,
+        "command": ["saas"],
+        "environment": [
+            {"name": "SIDECAR_PRODUCT_CODE", "value": "<PRODUCT_CODE>"},
+            {"name": "SIDECAR_DIMENSIONS", "value": "<DIMENSIONS>"},
+            {"name": "SIDECAR_FLUSH_SECONDS", "value": "50"},
+        ],
+        "secrets": [{"name": "SIDECAR_DATABASE_URL", "valueFrom": "<DATABASE_URL_SECRET_ARN>"}],
+        "stopTimeout": 60,
+        "user": USER,
+        "readonlyRootFilesystem": True,
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
+        "mountPoints": [
+            {"sourceVolume": "state", "containerPath": "/var/lib/entitlement-sidecar", "readOnly": False},
+            {"sourceVolume": "tmp", "containerPath": "/tmp", "readOnly": False},
+        ],
+        "logConfiguration": app["logConfiguration"],
+    }
+    app["dependsOn"] = [{"containerName": "saas", "condition": "START"}]
+    whole["containerDefinitions"].insert(0, service)
+    return whole | {"volumes": [{"name": "state", "host": {}}, {"name": "tmp", "host": {}}]}
+
+
 def sidecar_alone() -> dict[str, Any]:
     """Return the container that the Terraform module builds on."""
     found: dict[str, Any] = gated(FARGATE, "awsvpc")["containerDefinitions"][0]
@@ -97,6 +134,7 @@ def made() -> dict[str, str]:
         "ec2-bridge.json": as_text(gated(EC2, "bridge")),
         "ec2-host.json": as_text(gated(EC2, "host")),
         "gate-only.json": as_text(gate_only()),
+        "saas.json": as_text(saas()),
         "terraform/sidecar.json": as_text(sidecar_alone()),
     }
 

@@ -20,6 +20,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKED = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
 LOCKS = {
     "requirements.lock": PROJECT["project"]["dependencies"],
+    "requirements-saas.lock": [
+        *PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"]["saas"],
+    ],
     "requirements-build.lock": PROJECT["build-system"]["requires"],
 }
 
@@ -89,7 +93,8 @@ def newer_or_older(requirements: str, locked: list[dict[str, Any]]) -> set[str]:
 
 
 def test_the_image_has_the_versions_that_the_tests_ran_with() -> None:
-    assert newer_or_older((ROOT / "requirements.lock").read_text(), LOCKED) == set(), "run: image/lock"
+    for name in ("requirements.lock", "requirements-saas.lock"):
+        assert newer_or_older((ROOT / name).read_text(), LOCKED) == set(), "run: image/lock"
     assert newer_or_older("flask==0.1\n", LOCKED) == {"flask"}
 
 
