@@ -175,6 +175,10 @@ OTHER_REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "`kept_refused`",
         "A license that is needed now is not among those AWS allowed before.",
     ),
+    "kept_seat_returned": (
+        "`kept_refused`",
+        "A seat that License Manager allowed before was given back since; another copy may hold it.",
+    ),
     "kept_too_old": (
         "`kept_refused`",
         "License Manager allowed the licenses more than seven days ago, or the clock was wrong then or is now.",

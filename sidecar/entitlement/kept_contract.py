@@ -6,7 +6,8 @@ workload these licenses.
 Invariants:
 - It holds for the same workload and product only; a digest over its content binds it, so that a copy, or a copy with
   other content, opens nothing elsewhere.
-- Every license that is needed now must have been allowed then, or one of its group.
+- Every license that is needed now must have been allowed then for the same use, or one of its group.
+- A pass of a seat counts while the workload keeps that seat: one that was given back may be another copy's now.
 - It holds for GRACE: a contract ends, and only License Manager knows when.
 - It is a note and no proof: any process that may write to the state directory may write it. It holds no token.
 
@@ -19,15 +20,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sidecar.entitlement.contract import groups, read_instant
 from sidecar.entitlement.registration import WorkloadId
+from sidecar.entitlement.seats import HeldSeat
 from sidecar.errors import TokenRejected
-from sidecar.settings import License
+from sidecar.settings import License, Take
 
 FORMAT: Final = 1
 DOMAIN: Final = "entitlement-sidecar kept contract 1"
@@ -83,16 +85,30 @@ def from_text(text: str) -> KeptContract:
     return kept
 
 
-def verify_kept(kept: KeptContract, workload: WorkloadId, sku: str, licenses: Iterable[License], now: datetime) -> None:
-    """Raise TokenRejected unless License Manager allowed this very workload all of this, within GRACE."""
+def verify_kept(
+    kept: KeptContract,
+    workload: WorkloadId,
+    sku: str,
+    licenses: Iterable[License],
+    held: Collection[HeldSeat],
+    now: datetime,
+) -> None:
+    """Raise TokenRejected unless License Manager allowed this very workload all of this, within GRACE.
+
+    `held`: the seats that the workload keeps.
+    """
     if kept.sku != sku:
         raise TokenRejected("kept_other_product", HINT)
     wanted = _binding(workload, kept.sku, kept.granted, kept.allowed_at)
     if not hmac.compare_digest(kept.binding.encode("utf-8", "surrogatepass"), wanted.encode()):
         raise TokenRejected("kept_other_workload", HINT)
-    then = [(one.get("name"), one.get("unit"), one.get("value")) for one in kept.granted]
-    if not all(any((one.name, one.unit, one.value) in then for one in group) for group in groups(licenses)):
-        raise TokenRejected("kept_other_licenses", HINT)
+    then = [(one.get("name"), one.get("unit"), one.get("value"), one.get("take")) for one in kept.granted]
+    for group in groups(licenses):
+        allowed = [one for one in group if (one.name, one.unit, one.value, one.take.value) in then]
+        if not allowed:
+            raise TokenRejected("kept_other_licenses", HINT)
+        if not any(one.take is not Take.SEAT or any(seat.is_of(one) for seat in held) for one in allowed):
+            raise TokenRejected("kept_seat_returned", HINT)
     allowed_at = read_instant(kept.allowed_at)
     if allowed_at is None or not now - GRACE <= allowed_at <= now + AHEAD_MAX:
         raise TokenRejected("kept_too_old", HINT)

@@ -7,6 +7,7 @@ Invariants:
   open it stays held whatever follows: what runs loses nothing by being asked about.
 - Where AWS allows nothing, it is asked once more after a second or two, with new tokens: a seat may just come free. Of
   a group all are asked for once before.
+- A refusal ends the kept pass: an outage that follows opens nothing on it.
 - A check-in that fails ends nothing; the result says until when the seat is gone.
 - Where AWS calls the credentials expired, they are fetched again and it is asked once more.
 """
@@ -100,9 +101,9 @@ class CheckoutLicenseCheck:
 
     def reopen(self, text: str) -> Allowed:
         kept = kept_contract.from_text(text)
-        request = self.request
-        kept_contract.verify_kept(kept, self.workload, request.product_sku, request.licenses, self.clock.now())
-        facts = {"granted": kept.granted, "held": self._seats_before()}
+        request, held = self.request, self._seats_before()
+        kept_contract.verify_kept(kept, self.workload, request.product_sku, request.licenses, held, self.clock.now())
+        facts = {"granted": kept.granted, "held": held}
         return Allowed(explanation=classify.KEPT_CONTRACT, asked=AnsweredBy.CHECKOUT_LICENSE, facts=facts)
 
     # -- one license -------------------------------------------------------------------------------
@@ -224,6 +225,9 @@ class CheckoutLicenseCheck:
         self._give_all_back(marketplace, [seat for one, seat in self._held.items() if not (stays and one in self._own)])
         if stays:
             self._keep_own()
+        if found.row.answer is AnswerClass.DENY:
+            with contextlib.suppress(OSError):
+                kept_file.remove(self.answer_path)
         failure = self._failures.get(found.license)
         open_checkout = None
         if found.row.unreachable and found.license in self._tokens:

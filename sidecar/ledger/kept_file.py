@@ -79,6 +79,13 @@ def replace(path: Path, text: str) -> None:
     sync_directory(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove the file, for good; none is none. Raises OSError."""
+    if path.exists():
+        path.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make names in a directory durable. Raises OSError."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

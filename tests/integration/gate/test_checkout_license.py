@@ -16,6 +16,7 @@ from sidecar.clock import Clock, SystemClock
 from sidecar.emulator import Emulator
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.registration import WorkloadId
+from sidecar.entitlement.seats import as_text
 from sidecar.gate.checkout_license import CheckoutLicenseCheck
 from sidecar.gate.contract_messages import OPEN_FOR, OpenCheckout
 from sidecar.gate.messages import CheckResult
@@ -352,6 +353,7 @@ def test_a_kept_pass_opens_while_license_manager_is_away(rig: Rig, aws: Emulator
         ({"product_sku": "prod-other"}, "kept_other_product"),
         ({"licenses": (PRO, License(name="more", take=Take.CHECK))}, "kept_other_licenses"),
         ({"licenses": (License(name="pro", value="2", take=Take.CHECK),)}, "kept_other_licenses"),
+        ({"licenses": (License(name="pro", take=Take.SEAT),)}, "kept_other_licenses"),
     ],
     ids=str,
 )
@@ -377,6 +379,29 @@ def test_a_refusal_is_not_covered_by_a_kept_pass(rig: Rig, aws: Emulator) -> Non
     kept(ask(rig, aws))
     aws.define_license(id="l-1", status="EXPIRED")
     assert ask(rig, aws).result.verdict is AnswerClass.DENY
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_refusal_ends_the_kept_pass_for_later_outages(rig: Rig, aws: Emulator, is_open: bool) -> None:
+    kept(ask(rig, aws))
+    aws.define_license(id="l-1", status="EXPIRED")
+    assert ask(rig, aws, opened=is_open).result.verdict is AnswerClass.DENY
+    assert unreachable(rig).verdict is AnswerClass.RETRY
+
+
+@pytest.mark.parametrize("code", ["ServerInternalException", "AccessDeniedException"])
+def test_what_is_no_refusal_leaves_the_kept_pass(rig: Rig, aws: Emulator, code: str) -> None:
+    kept(ask(rig, aws))
+    aws.fault("CheckoutLicense", code)
+    ask(rig, aws)
+    assert unreachable(rig).reason == "kept_contract"
+
+
+def test_a_kept_pass_opens_nothing_once_its_seat_was_given_back(rig: Rig, aws: Emulator) -> None:
+    kept(ask(rig, aws, SEAT, PRO))
+    kept_file.replace(kept_file.seats_path(rig.state_dir, "pod-1"), as_text((), "pod-1", SKU))
+    result = unreachable(rig, SEAT, PRO)
+    assert (result.verdict, result.kept_refused) == (AnswerClass.RETRY, "kept_seat_returned")
 
 
 @pytest.mark.parametrize(
