@@ -15,9 +15,9 @@ from sidecar.ledger.opening import Owner
 class KnownOwner:
     """What one process knows of the owner of its ledger."""
 
-    def __init__(self, product_code: str) -> None:
-        """Know nothing but the product yet."""
-        self._product_code = product_code
+    def __init__(self, product_code: str, product_id: str = "") -> None:
+        """Know nothing but the product yet; `product_code` and `product_id` as an `Owner` has them."""
+        self._product_code, self._product_id = product_code, product_id
         self.owner: Owner | None = None
         """None until the workload is known; its region is empty until that is."""
 
@@ -25,7 +25,9 @@ class KnownOwner:
         """Return whether this says more than was known; empty texts say nothing."""
         known = self.owner
         if known is None and workload:
-            self.owner = Owner(workload=workload, product_code=self._product_code, region=region)
+            self.owner = Owner(
+                workload=workload, product_code=self._product_code, region=region, product_id=self._product_id
+            )
             return True
         if known is not None and not known.region and region and workload in ("", known.workload):
             self.owner = replace(known, region=region)

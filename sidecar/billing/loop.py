@@ -88,7 +88,7 @@ class BillingLoop:
         self._stop_at: float | None = None
         self._pre_stop = PreStop(settings, self.stop, lambda: self._stop_at is not None)
         self._at_once = False
-        self._known = KnownOwner(settings.product)
+        self._known = KnownOwner(settings.product, settings.product_sku)
         self._opening_tried = False
         """The first attempt to open the ledger follows the identity at once, later ones after a pause."""
         self._jumps = ClockJumpDetector()

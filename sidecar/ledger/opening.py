@@ -43,7 +43,14 @@ class Owner:
 
     workload: str
     product_code: str
+    """What names the product in a ledger that is begun: of one without a product code its product ID."""
     region: str
+    product_id: str = ""
+    """Of a product sold by contract: what named it in ledgers that were begun before it had a product code here."""
+
+    def is_of(self, product: str) -> bool:
+        """Return whether a ledger that names this product is one of this owner's product."""
+        return product in [one for one in (self.product_code, self.product_id) if one]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +126,7 @@ def open_known(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None
         regions = (owner.region, "")  # empty: its workload never knew it, and the volume is in this one
         if row is None or not counts_as_here(row["open_from"]):
             raise LedgerError("ledger_of_another", f"{path.name} has nothing that counts here.")
-        if row["product_code"] != owner.product_code or row["region"] not in regions:
+        if not owner.is_of(row["product_code"]) or row["region"] not in regions:
             raise LedgerError("ledger_of_another", f"{path.name} is of another product or region.")
         _make_durable(connection, path, log)
         migrate(connection, now)
@@ -253,7 +260,7 @@ def _identify(connection: sqlite3.Connection, path: Path, owner: Owner, now: dat
         connection.execute(sql("meta_first"), first)
     elif not counts_as_here(row["open_from"]):
         raise LedgerError("ledger_of_another", f"{path.name} counts in other periods: SIDECAR_PLATFORM was changed.")
-    elif (row["workload"], row["product_code"]) != (owner.workload, owner.product_code):
+    elif row["workload"] != owner.workload or not owner.is_of(row["product_code"]):
         raise LedgerError("ledger_of_another", f"{path.name} is for {row['product_code']} in {row['region']}.")
     elif owner.region:
         set_region(connection, path, owner.region)

@@ -151,7 +151,7 @@ def _judged(context: Context, settings: Settings, found: Inspection, own: bool) 
     if owner is None or found.summary is None:
         return passed(RULE, seen)
     region = context.region.name if context.region and owner.region else owner.region  # empty: not known when it began
-    if own and (owner.product_code, owner.region) != (settings.product, region):
+    if own and (owner.product_code not in (settings.product, settings.product_sku) or owner.region != region):
         of = f"{owner.product_code} in {owner.region}"
         return failed(RULE, f"{seen}; it is for {of}", FIXES[ANOTHER].format(path=path, owner=of))
     if not all(one.balanced for one in found.balances):

@@ -261,6 +261,19 @@ def test_another_product_or_region_is_not_adopted(story: Story, dead: Story, cha
     assert adopted.skipped == "ledger_of_another"
 
 
+@pytest.mark.parametrize("product_id", ["prod-1", "prod-2"])
+def test_a_contract_adopts_what_it_left_before_it_had_a_product_code(
+    story: Story, dead: Story, product_id: str
+) -> None:
+    dead.owner = replace(dead.owner, product_code="prod-1", product_id="prod-1")
+    dead.push(dead.open(), event())
+    dead.close()
+    story.owner = replace(story.owner, product_id=product_id)
+    (adopted,) = story.open().adopt(story.now)
+    assert adopted.skipped == ("" if product_id == "prod-1" else "ledger_of_another")
+    assert len(adopted.amounts) == int(product_id == "prod-1")
+
+
 def test_a_file_that_is_no_ledger_is_not_adopted(story: Story) -> None:
     ledger: Ledger = story.open()
     rubbish = story.directory / "ledger-rubbish.sqlite3"

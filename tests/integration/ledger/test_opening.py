@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,17 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import migrations
 from sidecar.metering.events import PushAccepted, PushRefused
-from tests.integration.ledger.support import HOUR, Story, accepted, balanced, child, event, is_intact, raw_connection
+from tests.integration.ledger.support import (
+    HOUR,
+    OWNER,
+    Story,
+    accepted,
+    balanced,
+    child,
+    event,
+    is_intact,
+    raw_connection,
+)
 
 FULL = """
 import resource
@@ -256,6 +267,18 @@ def test_another_workload_product_or_region_is_refused(story: Story) -> None:
     with pytest.raises(LedgerError) as raised:
         story.open()
     assert raised.value.reason == "ledger_of_another"
+
+
+def test_a_product_code_that_is_added_later_leaves_a_contract_its_ledger(story: Story) -> None:
+    """Until then its product ID names the product in its ledgers."""
+    story.owner = replace(OWNER, product_code="prod-1", product_id="prod-1")
+    story.push(story.open(), event(quantity="7"))
+    story.close()
+    story.owner = replace(OWNER, product_code="code", product_id="prod-2")
+    with pytest.raises(LedgerError, match="prod-1"):
+        story.open()
+    story.owner = replace(story.owner, product_id="prod-1")
+    assert accepted(story.open()) == 7
 
 
 def test_a_network_file_system_is_refused(story: Story, tmp_path: Path) -> None:
