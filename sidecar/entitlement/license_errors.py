@@ -22,6 +22,10 @@ CHECK_IN: Final = (AnsweredBy.CHECK_IN_LICENSE,)
 EXTEND: Final = (AnsweredBy.EXTEND_LICENSE,)
 GET: Final = (AnsweredBy.GET_LICENSE,)
 
+CALLS: Final = (*CHECKOUT, *CHECK_IN, *EXTEND)
+NOT_EXTENDED: Final = "extension_not_in_answer"
+"""A 200 without token and expiration: nothing says that the seat runs on."""
+
 POLICY: Final = "service-role/AWSLicenseManagerConsumptionPolicy"
 ACTIONS: Final = (
     "license-manager:CheckoutLicense",
@@ -94,10 +98,18 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         "License Manager sends on to another region each time it is asked, last in {region} ({host}). Ask AWS Support"
         " for the home region of the license.",
     ),
-    ErrorRow.of("AuthorizationException", LICENSES, AnswerClass.CONFIG, "access_denied", ALLOW + OPEN_ONCE),
+    ErrorRow.of("AuthorizationException", CALLS, AnswerClass.CONFIG, "access_denied", ALLOW + OPEN_ONCE),
+    ErrorRow.of(
+        "AuthorizationException AccessDeniedException AccessDenied UnauthorizedOperation",
+        GET,
+        AnswerClass.CONFIG,
+        "access_denied",
+        "The end of the contract is not known; everything else works without it. To have it told ahead of time, allow"
+        f' license-manager:GetLicense on Resource "*" for {{role}}, as the AWS managed policy {POLICY} does.',
+    ),
     ErrorRow.of(
         "AccessDeniedException AccessDenied UnauthorizedOperation",
-        LICENSES,
+        CALLS,
         AnswerClass.CONFIG,
         "access_denied",
         ALLOW + OPEN_ONCE,
@@ -132,6 +144,14 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         "License Manager does not know the license that it checked out. The end of the contract cannot be told.",
     ),
     # License Manager is busy or broken.
+    ErrorRow.of(
+        NOT_EXTENDED,
+        EXTEND,
+        AnswerClass.RETRY,
+        "extension_not_in_answer",
+        WAITS + " License Manager answered the extension of a seat with nothing.",
+        unreachable=False,
+    ),
     ErrorRow.of(
         "RateLimitExceededException",
         LICENSES,

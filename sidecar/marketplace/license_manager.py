@@ -8,8 +8,8 @@ Invariants:
   draw twice.
 - The key fingerprint is AWS Marketplace's and no setting: with another, a buyer could issue a license to himself.
 - The workload's region is asked first. One RedirectException is followed, to a region that it names, else to HOME;
-  after ResourceNotFound HOME is asked once. Each answer has the region that gave it: extend and check in there. A
-  region is all that is taken from a redirect: the host is always the one that the SDK resolves.
+  after another one, or after ResourceNotFound, HOME is asked once. Each answer has the region that gave it: extend and
+  check in there. A region is all that is taken from a redirect: the host is always the one that the SDK resolves.
 - Nothing in an answer is signed so that it could be verified: TLS to that host is all that proves it.
 - A consumption token is never shown: `repr` leaves it out.
 - Every exception becomes a value; none escapes.
@@ -35,6 +35,7 @@ from sidecar.clock import SystemClock
 from sidecar.entitlement.answer import AnsweredBy
 from sidecar.entitlement.classify import classify
 from sidecar.entitlement.contract import CheckedOut, Entitlement, read_instant
+from sidecar.entitlement.license_errors import NOT_EXTENDED
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed, code_of, of_aws, request_id_of
 
@@ -116,9 +117,11 @@ def checkout(marketplace: Marketplace, asked: Checkout, now: datetime | None = N
         other = _other_region(marketplace, location, region)
         if other == region:
             return found
-        region = other
+        first, region = region, other
         found, _ = _checkout(marketplace, asked, region, now)
-    if isinstance(found, CallFailed) and found.code == NOT_FOUND and _home_differs(marketplace, region):
+        if first == HOME:
+            return found
+    if _cannot_tell(found) and _home_differs(marketplace, region):
         elsewhere, _ = _checkout(marketplace, asked, HOME, now)
         found = found if _cannot_tell(elsewhere) else elsewhere
     return found
@@ -128,14 +131,17 @@ def extend(
     marketplace: Marketplace, token: str, region: str = "", now: datetime | None = None
 ) -> Extended | CallFailed:
     """Let a provisional checkout run on. `region`: where it was checked out. Raises nothing."""
+    asked = AnsweredBy.EXTEND_LICENSE
     reply = _called(
         marketplace,
-        AnsweredBy.EXTEND_LICENSE,
+        asked,
         lambda: marketplace.licenses(region).extend_license_consumption(LicenseConsumptionToken=token),
         now,
     )
     if isinstance(reply, CallFailed):
         return reply
+    if not (_text(reply, "LicenseConsumptionToken") or reply.get("Expiration")):
+        return CallFailed(code=NOT_EXTENDED, asked=asked, row=classify(NOT_EXTENDED, asked))
     return Extended(
         consumption_token=_text(reply, "LicenseConsumptionToken") or token,
         expires_at=read_instant(reply.get("Expiration")),
@@ -290,9 +296,9 @@ def _home_differs(marketplace: Marketplace, region: str) -> bool:
     return region != HOME and marketplace.partition() == "aws"
 
 
-def _cannot_tell(elsewhere: CheckedOut | CallFailed) -> bool:
-    """Return whether HOME knows as little: the workload's own region then has the last word."""
-    return isinstance(elsewhere, CallFailed) and elsewhere.code in (NOT_FOUND, REDIRECTED)
+def _cannot_tell(found: CheckedOut | CallFailed) -> bool:
+    """Return whether a region sends elsewhere, or knows no license. Where HOME does, the region before has the word."""
+    return isinstance(found, CallFailed) and found.code in (NOT_FOUND, REDIRECTED)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -144,7 +144,19 @@ def test_a_second_redirect_is_not_followed(aws: Open) -> None:
     found = checkout(marketplace, SEATS)
     assert isinstance(found, CallFailed)
     assert (found.row.reason, found.row.answer) == ("license_in_other_region", AnswerClass.CONFIG)
-    assert len(server.asked) == 2
+    assert [one.region for one in server.asked] == ["eu-west-1", "us-west-2", "us-east-1"]
+    del server.asked[:]
+    checkout(replace(marketplace, region="us-east-1"), SEATS)
+    assert [one.region for one in server.asked] == ["us-east-1", "us-west-2"]
+
+
+@pytest.mark.parametrize("code", ["RedirectException", "ResourceNotFoundException"])
+def test_home_is_asked_where_a_redirect_leads_nowhere(aws: Open, code: str) -> None:
+    says = {"eu-west-1": refused("RedirectException", Location="us-west-2"), "us-west-2": refused(code)}
+    marketplace, _ = aws(lambda asked: says.get(asked.region) or granted(asked))
+    found = checkout(marketplace, SEATS)
+    assert isinstance(found, CheckedOut)
+    assert found.region == "us-east-1"
 
 
 def test_a_license_that_is_not_found_is_looked_for_at_home_once(aws: Open) -> None:
@@ -233,6 +245,13 @@ def test_an_extension_without_a_token_keeps_the_old_one(aws: Open) -> None:
     assert (found.consumption_token, found.expires_at) == ("held", None)
 
 
+def test_an_answer_without_token_and_expiration_extends_nothing(aws: Open) -> None:
+    marketplace, _ = aws(lambda asked: Reply())
+    found = extend(marketplace, "held")
+    assert isinstance(found, CallFailed)
+    assert (found.row.reason, found.row.answer) == ("extension_not_in_answer", AnswerClass.RETRY)
+
+
 def test_a_seat_that_ran_out_cannot_be_extended(aws: Open) -> None:
     marketplace, _ = aws(lambda asked: refused("ResourceNotFoundException"))
     found = extend(marketplace, "held")
@@ -282,7 +301,7 @@ CALLS: Mapping[AnsweredBy, Call] = {
     AnsweredBy.EXTEND_LICENSE: lambda aws: extend(aws, "held"),
     AnsweredBy.GET_LICENSE: lambda aws: get_license(aws, "arn:aws:license-manager::294406891311:license:l-0"),
 }
-DECIDED_HERE = "entitlement_not_in_answer"
+DECIDED_HERE = {"entitlement_not_in_answer", "extension_not_in_answer"}
 
 
 @pytest.mark.parametrize("asked", CALLS, ids=lambda asked: str(asked.value))
@@ -290,7 +309,7 @@ def test_every_code_of_the_table_comes_back_from_its_call(aws: Open, asked: Answ
     """Codes of HTTP status and clock are the same for every service, and driven for the others."""
     said: list[str] = []
     marketplace, _ = aws(lambda _: refused(said[0]), region="us-east-1")
-    codes = {code for code, by in TABLE if by is asked and not code.isdigit() and ":" not in code} - {DECIDED_HERE}
+    codes = {code for code, by in TABLE if by is asked and not code.isdigit() and ":" not in code} - DECIDED_HERE
     assert len(codes) > 30
     for code in sorted(codes):
         said[:] = [code]
