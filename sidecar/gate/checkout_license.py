@@ -2,7 +2,8 @@
 
 Invariants:
 - A license of `take: check` is checked in at once, whatever follows: pods of one contract do not lock each other out.
-- Seats are all or nothing: where a later license is refused, those that were taken are given back.
+- Seats are all or nothing: where a later license is refused, those that were taken are given back. One whose check-in
+  fails is kept on disk: the next check extends it, and is not locked out by it.
 - A workload that holds a seat already extends that one, after a restart and when a person asks again. While the gate is
   open it stays held whatever follows: what runs loses nothing by being asked about.
 - Where AWS allows nothing, it is asked once more after a second or two, with new tokens: a seat may just come free. Of
@@ -171,22 +172,28 @@ class CheckoutLicenseCheck:
         self._held[license] = HeldSeat.of(license, found, self.clock.now())
         self._arns[license] = found.license_arn
 
-    def _give_all_back(self, marketplace: Marketplace, seats: Iterable[HeldSeat]) -> None:
-        """Give seats back; where AWS is out of reach, no further one is tried: each would take its time."""
-        away = ""
-        for seat in seats:
-            if away:
-                self._not_returned.append(_not_returned(seat, away))
-            else:
-                away = self._give_back(marketplace, seat)
+    def _give_all_back(self, marketplace: Marketplace, seats: Iterable[HeldSeat]) -> list[HeldSeat]:
+        """Give seats back. Returns those that AWS did not take.
 
-    def _give_back(self, marketplace: Marketplace, seat: HeldSeat) -> str:
-        """Check in. Returns AWS's code, or the SDK's, where AWS is out of reach; else an empty text."""
+        Where AWS is out of reach, no further one is tried: each would take its time.
+        """
+        left: list[HeldSeat] = []
+        failure: CallFailed | None = None
+        for seat in seats:
+            if failure and failure.row.unreachable:
+                self._not_returned.append(_not_returned(seat, failure.code))
+            else:
+                failure = self._give_back(marketplace, seat)
+            left += [seat] if failure else []
+        return left
+
+    def _give_back(self, marketplace: Marketplace, seat: HeldSeat) -> CallFailed | None:
+        """Check in. Returns the failure, where it fails."""
         found = check_in(marketplace, seat.consumption_token, seat.region, self.host_clock.now())
         if isinstance(found, CheckedIn):
-            return ""
+            return None
         self._not_returned.append(_not_returned(seat, found.code))
-        return found.code if found.row.unreachable else ""
+        return found
 
     def _forget(self, group: tuple[License, ...]) -> None:
         """Let a group be asked for once more, in a second or two."""
@@ -222,9 +229,9 @@ class CheckoutLicenseCheck:
 
     def _refused(self, marketplace: Marketplace, found: Refused) -> NotAllowed:
         stays = self.request.opened or found.row.answer is not AnswerClass.DENY
-        self._give_all_back(marketplace, [seat for one, seat in self._held.items() if not (stays and one in self._own)])
-        if stays:
-            self._keep_own()
+        own = [seat for one, seat in self._held.items() if stays and one in self._own]
+        left = self._give_all_back(marketplace, [seat for seat in self._held.values() if seat not in own])
+        self._keep_seats((*own, *left))
         if found.row.answer is AnswerClass.DENY:
             with contextlib.suppress(OSError):
                 kept_file.remove(self.answer_path)
@@ -242,13 +249,12 @@ class CheckoutLicenseCheck:
             facts={"open_checkout": open_checkout, "not_returned": tuple(self._not_returned)},
         )
 
-    def _keep_own(self) -> None:
-        """Keep the new tokens of seats that were extended in a check that is refused; those of others stay."""
-        own = tuple(self._held[one] for one in self._own)
-        if own:
-            others = tuple(seat for seat in self._seats_before() if not any(seat.is_of(one) for one in self._own))
+    def _keep_seats(self, seats: tuple[HeldSeat, ...]) -> None:
+        """Keep the seats that are held still after a check that is refused; those it did not come to stay as kept."""
+        if self._held:
+            others = tuple(seat for seat in self._seats_before() if not any(seat.is_of(one) for one in self._held))
             with contextlib.suppress(OSError):  # then the next extension finds its token used up, and checks out again
-                kept_file.replace(self.seats_path, as_text((*own, *others), self.workload, self.request.product_sku))
+                kept_file.replace(self.seats_path, as_text((*seats, *others), self.workload, self.request.product_sku))
 
     def _wants_seats(self) -> bool:
         return any(one.take is Take.SEAT for one in self.request.licenses)

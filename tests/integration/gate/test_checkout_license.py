@@ -224,6 +224,16 @@ def test_seats_are_not_all_waited_for_while_license_manager_is_away(rig: Rig) ->
     assert [one.split(";")[0] for one in said] == [f"seat-{number}: ServerInternalException" for number in range(4)]
 
 
+@pytest.mark.parametrize("code", ["ServerInternalException", "AccessDeniedException"])
+def test_a_seat_whose_check_in_failed_is_extended_by_the_next_check(rig: Rig, aws: Emulator, code: str) -> None:
+    """The license has one seat: without its token the workload would be locked out by itself for an hour."""
+    aws.fault("CheckInLicense", code, times=None)
+    assert ask(rig, aws, SEAT, License(name="missing", take=Take.CHECK)).result.verdict is AnswerClass.DENY
+    aws.clear_faults()
+    opened(ask(rig, aws, SEAT, PRO))
+    assert aws.held("l-1", "seats") == 1
+
+
 # -- repeated
 
 
