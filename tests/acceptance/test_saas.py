@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sidecar.emulator import Emulator
 from sidecar.emulator.customers import Subscription
 from sidecar.emulator.keys import SigningKeys
-from tests import postgresql
-from tests.acceptance.support import PRODUCT, Sidecar, eventually
+from tests.acceptance.saas import Service
+from tests.acceptance.support import PRODUCT, eventually
 
 START = datetime(2026, 11, 20, 10, 20, tzinfo=UTC)
 ACME = "arn:aws:license-manager::294406891311:license:l-1"
@@ -37,52 +35,6 @@ def selling(keys: SigningKeys) -> Iterator[Emulator]:
         aws.saas.define_customer(id="old", account="333333333333", identifier="ident-1")
         aws.saas.define_customer(id="foreign", account="444444444444", identifier="ident-9", product="other")
         yield aws
-
-
-class Service(Sidecar):
-    """One replica."""
-
-    def __init__(self, aws: Emulator, directory: Path, **settings: str | None) -> None:
-        given: dict[str, str | None] = {
-            "SIDECAR_DIMENSIONS": '[{"name": "requests"}, {"name": "gb", "decimals": 3}]',
-            "SIDECAR_CLOCK_URL": aws.url,
-            "SIDECAR_PUBLIC_KEY": None,
-            "AWS_ROLE_ARN": None,
-            "AWS_WEB_IDENTITY_TOKEN_FILE": None,
-            "AWS_ACCESS_KEY_ID": "seller",
-            "AWS_SECRET_ACCESS_KEY": "unchecked",
-        }
-        super().__init__(aws, directory, **given | settings)
-        self.line = [sys.executable, "-m", "sidecar", "saas"]
-
-    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.api_port}{path}", data, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as exc:
-            return exc.code, json.loads(exc.read())
-
-    def ready(self) -> Service:
-        try:
-            eventually(lambda: self.probe("/readyz")[0] == 200 and self.ask("GET", "/v1/status")[1]["leads"])
-        except AssertionError as exc:
-            raise AssertionError(f"{exc}\n{self.text()}") from None
-        return self
-
-    def resolve(self, aws: Emulator, customer: str) -> tuple[int, Any]:
-        return self.ask("POST", "/v1/customers/resolve", {"token": aws.saas.make_token(customer)})
-
-    def use(self, customer: dict[str, str], quantity: object, dimension: str = "requests", **more: object) -> Any:
-        event = {"customer": customer, "dimension": dimension, "quantity": quantity, **more}
-        return self.ask("POST", "/v1/usage", event)
-
-    def states(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for one in self.ask("GET", "/v1/usage")[1]["records"]:
-            found[one["state"]] = found.get(one["state"], 0) + 1
-        return found
 
 
 def test_three_customers_are_billed_to_the_unit(selling: Emulator, tmp_path: Path) -> None:
@@ -191,29 +143,6 @@ def test_a_lost_answer_and_a_kill_bill_nothing_twice(selling: Emulator, tmp_path
         again.ready()
         eventually(lambda: again.states() == {"settled": 1})
     assert selling.saas.billed(START, license=ACME) == {"requests": Decimal(7)}
-
-
-@pytest.mark.slow
-def test_a_second_replica_takes_usage_and_leads_once_the_first_is_killed(selling: Emulator, tmp_path: Path) -> None:
-    with postgresql.running() as server:
-        places = [tmp_path / name for name in ("one", "two")]
-        for place in places:
-            place.mkdir()
-        first, second = (Service(selling, place, SIDECAR_DATABASE_URL=server.url()) for place in places)
-        with first.start().ready() as leader, second as follower:
-            eventually(lambda: follower.probe("/readyz")[0] == 200)
-            leader.resolve(selling, "acme")
-            for one in (leader, follower):
-                assert one.use({"license_arn": ACME}, 3, id="a")[0] == 200
-                assert one.use({"license_arn": ACME}, 2)[0] == 200
-            status, refused = follower.ask("POST", "/v1/usage/retry", {})
-            assert (status, refused["reason"]) == (503, "not_leading")
-            assert leader.process is not None
-            leader.process.kill()
-            leader.process.wait()
-            selling.clock.set(now=START + timedelta(hours=1))
-            eventually(lambda: follower.states() == {"settled": 1}, 60)
-        assert selling.saas.billed(START, license=ACME) == {"requests": Decimal(7)}
 
 
 @pytest.mark.slow
