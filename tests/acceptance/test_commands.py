@@ -257,6 +257,7 @@ def test_what_cannot_be_printed_is_a_line_and_not_a_traceback(
     assert gone.stderr == ""
 
 
+@pytest.mark.slow
 def test_with_a_token_the_commands_work_and_a_request_without_it_does_not(aws: Emulator, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("token-of-the-acceptance-test\n")

@@ -10,6 +10,8 @@ import pytest
 from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar
 
+pytestmark = pytest.mark.slow  # each starts a sidecar; integration/gate has the same answers
+
 SKU = "prod-4kq7example2x"
 
 

@@ -73,6 +73,7 @@ def asked(aws: Emulator) -> list[tuple[str, str]]:
     return [(call.operation, call.answer) for call in aws.calls() if call.operation in ("RegisterUsage", "MeterUsage")]
 
 
+@pytest.mark.slow
 def test_beside_a_running_sidecar_nothing_is_registered_billed_or_locked(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path, SIDECAR_DIMENSIONS="requests", REQUESTS_CA_BUNDLE=None) as sidecar:
         sidecar.shows("entitled")

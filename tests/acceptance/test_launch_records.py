@@ -20,6 +20,8 @@ DIMENSIONS = """[
     {"name": "gb", "scale": "0.001", "decimals": 3},
     {"name": "seats", "aggregation": "unique", "scope": "pod"}
 ]"""
+pytestmark = pytest.mark.slow  # each starts several processes
+
 AT = datetime(2026, 1, 2, 10, 20, tzinfo=UTC)
 
 

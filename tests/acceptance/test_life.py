@@ -79,6 +79,7 @@ def _left_over(sidecar: Sidecar) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_pending_is_replaced_and_asks_again(aws: Emulator, tmp_path: Path) -> None:
     aws.fault("RegisterUsage", "hang", times=1)
     with Sidecar(aws, tmp_path) as sidecar:
@@ -285,6 +286,7 @@ def test_the_idle_worker_has_imported_nothing_heavy(
     assert not [name for name in heavy if f"/{name}/" in maps]
 
 
+@pytest.mark.slow
 def test_no_process_of_run_imports_boto3(aws: Emulator, tmp_path: Path) -> None:
     """Neither the worker nor a child, the forked first one and the spawned later ones: a stand-in notes its import."""
     noted = tmp_path / "imported"
@@ -367,6 +369,7 @@ def test_what_could_move_the_sdk_is_not_followed_and_that_is_said(aws: Emulator,
         assert sidecar.logged("sdk_variable.ignored")["variables"] == ["AWS_PROFILE", "REQUESTS_CA_BUNDLE"]
 
 
+@pytest.mark.slow
 def test_neither_listener_says_what_serves_it(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
@@ -375,6 +378,7 @@ def test_neither_listener_says_what_serves_it(aws: Emulator, tmp_path: Path) -> 
             assert "server:" not in head
 
 
+@pytest.mark.slow
 def test_a_client_of_the_probe_listener_reaches_no_api_route(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")

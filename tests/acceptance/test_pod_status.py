@@ -87,6 +87,7 @@ def test_the_pod_shows_where_the_gate_stands_also_after_a_worker_crashed(
     assert TOKEN not in sidecar.text()
 
 
+@pytest.mark.slow
 def test_a_denial_that_ends_the_process_is_told_before(api: ClusterApi, aws: Emulator, tmp_path: Path) -> None:
     aws.unsubscribe()
     with beside(api, aws, tmp_path, SIDECAR_ON_DENIED="exit") as sidecar:

@@ -258,10 +258,12 @@ def test_unprocessed_records_are_not_billed_and_are_taken_again(selling: Emulato
 
 
 def test_a_quota_throttles_and_lets_the_rest_through(selling: Emulator) -> None:
-    selling.behave(saas_calls_per_second=10.0)
-    found = [code(lambda: send(selling, usage())) for _ in range(20)]
+    selling.behave(
+        saas_calls_per_second=1.0
+    )  # refilled in real time: however slow the machine, not as fast as it calls
+    found = [code(lambda: send(selling, usage())) for _ in range(4)]
+    assert found[0] == "ok"
     assert set(found) == {"ok", "ThrottlingException"}
-    assert found[:10] == ["ok"] * 10
 
 
 @pytest.mark.parametrize(("kind", "key"), [("batch_no_results", "Results"), ("batch_no_record_id", "MeteringRecordId")])

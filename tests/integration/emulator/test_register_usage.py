@@ -176,7 +176,7 @@ def _raw(url: str, target: str | None, body: bytes, **headers: str) -> tuple[int
         return error.code, dict(error.headers), json.loads(error.read())
 
 
-@pytest.mark.parametrize("target", [None, "AWSMPMeteringService.BatchMeterUsage", "RegisterUsage", "Other.X"])
+@pytest.mark.parametrize("target", [None, "AWSMPMeteringService.Other", "RegisterUsage", "Other.X"])
 def test_an_operation_that_is_not_built_is_unknown(aws: Emulator, target: str | None) -> None:
     status, headers, body = _raw(aws.url, target, b"{}")
     assert (status, body["__type"]) == (400, "UnknownOperationException")

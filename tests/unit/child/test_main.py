@@ -13,9 +13,11 @@ import pytest
 from sidecar.billing.messages import JOB as SUBMIT
 from sidecar.child.main import JOBS
 from sidecar.child.process import fork
+from sidecar.gate.license_messages import JOB as LICENSE
 from sidecar.gate.messages import JOB as CHECK
 from sidecar.gate.proof_messages import JOB as PROOF
 from sidecar.pod_status.messages import JOB as REPORT
+from sidecar.sources.kubernetes import JOB as COUNT
 
 
 class Request:
@@ -34,7 +36,7 @@ def test_each_job_is_a_module_with_run(job: str) -> None:
 
 
 def test_each_request_names_a_job_and_each_job_is_named() -> None:
-    assert {CHECK, PROOF, SUBMIT, REPORT} == set(JOBS)
+    assert {CHECK, PROOF, SUBMIT, REPORT, LICENSE, COUNT} == set(JOBS)
 
 
 @pytest.mark.parametrize(
