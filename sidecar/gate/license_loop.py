@@ -6,6 +6,7 @@ are `entitlement.seat_schedule`'s and `entitlement.contract_end`'s; what is held
 Invariants:
 - Seats come from the check that opened the gate; before that there is nothing to do.
 - A lost seat is loud, and shuts the gate where SIDECAR_ON_SEAT_LOST says so; a seat that is taken again opens it.
+- What an earlier worker of this process showed of a lost seat stands until the seats are known here.
 - A clock that jumped, or a host that was suspended, has AWS asked about every seat at once.
 - At SIGTERM the final flush goes first: seats are checked in once it has ended, or in the second half of the budget.
 - Where only this container ends, the seats stay: its next start extends them.
@@ -93,6 +94,8 @@ class LicenseLoop:
         self._recheck = False
         self._jumps = ClockJumpDetector()
         self._shown: Shown | None = None
+        self._shows = False
+        """Whether `_shown` is what the gate was told: an earlier worker of this process may have shut it."""
         events = LicenseEvents(settings.product_sku)
         self._events = events
         self.keeper = SeatKeeper(
@@ -205,9 +208,9 @@ class LicenseLoop:
 
     def _show(self, shown: Shown | None) -> None:
         """Shut the gate for a lost seat where that is set, and open it again."""
-        before, self._shown = self._shown, shown
-        if shown == before:
+        if (self._shows and shown == self._shown) or self._misses_seats():
             return
+        self._shown, self._shows = shown, True
         if self._settings.on_seat_lost is OnSeatLost.SHUT:
             self._gate.set_seat_hold(shown)
         self._changed()

@@ -143,6 +143,20 @@ def test_a_new_worker_goes_on_with_the_seat_of_the_last(aws: Emulator, tmp_path:
         assert len(aws.checkouts()) == 1
 
 
+def test_a_new_worker_opens_the_gate_that_a_lost_seat_shut_once_it_is_held(aws: Emulator, tmp_path: Path) -> None:
+    with Contracted(aws, tmp_path / "one", SIDECAR_ON_SEAT_LOST="shut") as sidecar:
+        sidecar.opened()
+        away(aws)
+        later(aws, minutes=31)
+        sidecar.logged("seat.extension_failed", SLOW)
+        later(aws, minutes=30)
+        sidecar.shows("unavailable", SLOW)
+        os.kill(sidecar.worker(), signal.SIGKILL)
+        aws.clear_faults()
+        eventually(lambda: aws.held("l-1", "seats") == 1, SLOW)
+        sidecar.shows("entitled", SLOW)
+
+
 def test_the_product_sees_what_it_may_use_and_the_contracts_end(aws: Emulator, tmp_path: Path) -> None:
     ends = aws.clock.now() + timedelta(days=20)
     aws.define_license(id="l-1", valid_until=ends.isoformat())

@@ -222,11 +222,12 @@ def test_with_shut_a_lost_seat_shuts_the_gate_until_it_is_taken_again(events: Ev
     story = Story(policy="shut")
     story.after(30)
     story.after(30)
-    (shown,) = story.gate.shown
+    begin, shown = story.gate.shown
+    assert begin is None
     assert shown is not None
     assert (shown[0], shown[1]) == (Status.UNAVAILABLE, "seat_lost")
     story.after(1, replace(story.extended(), taken_again=True))
-    assert story.gate.shown == [shown, None]
+    assert story.gate.shown == [None, shown, None]
     assert events.one("seat.taken_again")
 
 
@@ -281,6 +282,17 @@ def test_a_worker_that_knows_no_seat_has_the_check_run_again() -> None:
     story.gate.result = replace(opened(seat()), held=())
     story.loop.run_once()
     assert story.gate.rechecks == 1
+
+
+def test_a_worker_after_one_that_shut_the_gate_opens_it_once_the_seat_is_held() -> None:
+    story = Story(held=(), policy="shut")
+    story.gate.result = opened(seat())
+    story.after(1)
+    assert story.gate.shown == [], "the seat is not known yet"
+    story.loop.take_over(opened(seat(taken_at=story.clock.now())))
+    story.after(1)
+    story.after(1)
+    assert story.gate.shown == [None]
 
 
 def test_a_contract_without_seats_runs_no_check_again() -> None:
