@@ -26,6 +26,7 @@ from sidecar.errors import DATA_ERRORS
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.attempts import attempt_outcome
 from sidecar.metering.decide import Decision, Policy, decide, decide_if_late
+from sidecar.metering.hours import ONE_HOUR, period
 from sidecar.metering.outcomes import Refused, Settled
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import oldest_first, too_early, unsendable
@@ -63,7 +64,12 @@ class Submitter:
         dimensions AWS took a record of. `chance` returns a number in [0, 1), new each time.
         """
         roll_forward = settings.on_dispute is OnDispute.ROLL_FORWARD
-        self._policy = Policy(workload=events.workload, roll_forward_disputed=roll_forward, repairs=kinds.repairs)
+        self._policy = Policy(
+            workload=events.workload,
+            roll_forward_disputed=roll_forward,
+            repairs=kinds.repairs,
+            by_token=period() != ONE_HOUR,
+        )
         self._kinds = kinds
         self._ledger, self._endpoint_url, self._events = ledger, settings.endpoint_url, events
         self._quarantine = quarantine

@@ -8,6 +8,7 @@ Invariants:
 - Too late: rolled forward where every attempt was definitely refused, else for a person (`outcome_unknown`), since
   billing it again could bill it twice.
 - A repair only follows a definite refusal of the very request it replaces, each kind once; hour and quantity stay.
+  Where the client token alone tells records apart, it follows definite refusals alone: no answer was lost before.
 - What is drawn from a license and may have been drawn waits for a person at once: AWS documents no answer to a repeat.
 - Disputed quantities are billed again only where a setting says so, also when they were sent again too late.
 
@@ -58,6 +59,8 @@ class Policy:
     """`SIDECAR_ON_DISPUTE=roll_forward`."""
     repairs: frozenset[Repair] = frozenset(Repair)
     """The repairs that may be made: without INTEGER_FIELD under `SIDECAR_QUANTITY_FIELD=decimal`."""
+    by_token: bool = False
+    """AWS tells records apart by their client token alone (AgentCore Runtime), so that another token bills again."""
     classify: Callable[[str, str], Row] = classify
     """The table of the operation that was called: code and message → row."""
 
@@ -132,12 +135,19 @@ def _unsettled(
         at_once = row.once_more and policy.classify(record.last_error or "", "") is not row
         return _decision(replace(tried, retry_at=now if at_once else later), Disposition.HOLD, why)
     if row.disposition is Disposition.REPAIR:
-        repair = next((one for one in row.repairs if one in policy.repairs and can_repair(tried, one)), None)
+        repair = next((one for one in row.repairs if _may_repair(tried, one, policy)), None)
         if repair is None:
             return _decision(tried, Disposition.REJECT, why)
         mended = replace(repaired(tried, repair, policy.workload), retry_at=now)
         return _decision(mended, Disposition.REPAIR, why)
     return _decision(tried, row.disposition, why)
+
+
+def _may_repair(tried: UsageRecord, repair: Repair, policy: Policy) -> bool:
+    """Return whether this repair may be made: it seals another client token, which must not bill a second time."""
+    if policy.by_token and (repair is Repair.NEW_TOKEN or not tried.definite):
+        return False
+    return repair in policy.repairs and can_repair(tried, repair)
 
 
 def expired(record: UsageRecord, why: Why) -> Decision:

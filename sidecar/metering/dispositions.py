@@ -80,7 +80,8 @@ ROWS: Final[tuple[Row, ...]] = (
         "IdempotencyConflictException",
         Disposition.REPAIR,
         "idempotency_conflict",
-        "AWS knows the client token with other content; the hour is sent with a new one. Report this to the vendor.",
+        "AWS knows the client token with other content; an hour is sent with a new one. On AgentCore Runtime, where a"
+        " new one could bill twice, the record waits for `entitlement-sidecar usage retry`. Report this to the vendor.",
         repairs=(Repair.NEW_TOKEN,),
     ),
     row(

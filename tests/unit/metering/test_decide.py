@@ -307,3 +307,20 @@ def test_a_second_refusal_a_fraction_or_a_forced_field_waits_for_a_person() -> N
 @pytest.mark.parametrize("code", ["InvalidUsageDimensionException", "ThrottlingException", "ReadTimeoutError"])
 def test_what_does_not_refuse_the_field_changes_no_field(code: str) -> None:
     assert answer(refused(code)).record.request == record().request
+
+
+@pytest.mark.parametrize(
+    ("code", "lost_before", "disposition"),
+    [
+        ("IdempotencyConflictException", False, Disposition.REJECT),
+        ("ValidationException", True, Disposition.REJECT),
+        ("ValidationException", False, Disposition.REPAIR),
+    ],
+)
+def test_where_the_token_alone_tells_records_apart_none_is_sealed_that_may_bill_twice(
+    code: str, lost_before: bool, disposition: Disposition
+) -> None:
+    policy = replace(POLICY, by_token=True)
+    before = answer(Unknown(code="ReadTimeoutError"), policy=policy).record if lost_before else record()
+    assert answer(refused(code), before, policy).disposition is disposition
+    assert answer(refused(code), before).disposition is Disposition.REPAIR, "an hour protects itself"
