@@ -91,7 +91,7 @@ class CheckoutLicenseCheck:
         while True:
             found = contract.verdict(self.request.licenses, self._answers)
             if isinstance(found, Granted):
-                return self._allowed(found)
+                return self._allowed(found, self._unused(marketplace, before))
             if isinstance(found, Refused):
                 if found.row.reason != contract.NOTHING_ALLOWED or found.group in repeated:
                     return self._refused(marketplace, found)
@@ -204,7 +204,15 @@ class CheckoutLicenseCheck:
 
     # -- the end of the check ----------------------------------------------------------------------
 
-    def _allowed(self, found: Granted) -> Allowed:
+    def _unused(self, marketplace: Marketplace, before: tuple[HeldSeat, ...]) -> list[HeldSeat]:
+        """Give back the seats of before that no license needs now, unless they are kept by what runs.
+
+        Returns those that AWS did not take.
+        """
+        unused = [seat for seat in before if not any(seat.is_of(one) for one in self._held)]
+        return [] if self.request.opened else self._give_all_back(marketplace, unused)
+
+    def _allowed(self, found: Granted, left: list[HeldSeat]) -> Allowed:
         granted = tuple(
             {
                 "name": one.name,
@@ -224,7 +232,7 @@ class CheckoutLicenseCheck:
             request_id=last.request_id if isinstance(last, CheckedOut) else "",
             facts={"granted": granted, "held": seats, "not_returned": tuple(self._not_returned)},
             to_keep=kept_contract.passed(self.workload, sku, granted, now).as_text(),
-            also_keep={self.seats_path: as_text(seats, self.workload, sku)} if seats else {},
+            also_keep={self.seats_path: as_text((*seats, *left), self.workload, sku)} if seats or left else {},
         )
 
     def _refused(self, marketplace: Marketplace, found: Refused) -> NotAllowed:

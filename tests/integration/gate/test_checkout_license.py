@@ -299,6 +299,14 @@ def test_a_kept_seat_that_ran_out_is_checked_out_again(rig: Rig, aws: Emulator) 
     assert again.held[0].consumption_token != opened(first).held[0].consumption_token
 
 
+def test_a_seat_that_an_upgrade_leaves_unused_is_given_back_by_the_restart(rig: Rig, aws: Emulator) -> None:
+    tiers = [License(name=name, take=Take.SEAT, any_of="tier") for name in ("gold", "silver")]
+    kept(ask(rig, aws, *tiers))
+    aws.define_license(id="l-1", entitlements=[{"name": name, "max_count": 1} for name in ("gold", "silver")])
+    assert [one.name for one in opened(ask(rig, aws, *tiers)).held] == ["gold"]
+    assert (aws.held("l-1", "gold"), aws.held("l-1", "silver")) == (1, 0)
+
+
 @pytest.mark.parametrize("code", ["ValidationException", "ResourceNotFoundException", "NoEntitlementsAllowedException"])
 def test_a_seat_that_cannot_be_extended_is_checked_out_again(rig: Rig, aws: Emulator, code: str) -> None:
     aws.define_license(id="l-1", entitlements=[{"name": "seats", "max_count": 2}])
