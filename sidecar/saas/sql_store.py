@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -21,6 +21,7 @@ from sidecar.clock import SystemClock
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.push_group import PushResult
+from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.saas import balance, customer_rows, migrating, pruning, pushes, record_rows, sealing
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState, Reference, in_state
 from sidecar.saas.database import Database, out_of_range
@@ -32,6 +33,8 @@ from sidecar.saas.store import MakeRecord, StoreError, StoreSummary
 from sidecar.settings.dimensions import Dimension
 
 T = TypeVar("T")
+SUM_MAX: Final = 2**63 - 1
+"""Micros that one hour, dimension and tag set of a customer can hold."""
 
 
 class SqlStore:
@@ -200,13 +203,51 @@ class SqlStore:
         now = max(at for _, at in group)
         try:
             return self.database.run(lambda connection: pushes.count(connection, requests, self._aggregations, now))
-        except StoreError as exc:
-            if not isinstance(exc.__cause__, DBAPIError) or not out_of_range(exc.__cause__):
+        except (StoreError, OverflowError) as exc:
+            if not _left_64_bits(exc):
                 raise
         if len(group) > 1:
             return [result for one in group for result in self._commit([one])]
-        rule = "the quantities take an hour's sum above 64 bits of millionths."
-        return [PushRefused(status=422, reason="quantity_out_of_range", detail=rule[0].upper() + rule[1:])]
+        index = self._first_beyond(requests[0], now)
+        rule = f"quantity takes the hour's sum above {SUM_MAX // MICROS_PER_UNIT}."
+        detail = f"Event {index}: {rule}"
+        return [PushRefused(status=422, reason="quantity_out_of_range", detail=detail, index=index)]
+
+    def _first_beyond(self, request: CustomerPush, now: datetime) -> int:
+        """Return the event at which a sum leaves 64 bits, by halving: only a push that is refused pays for it."""
+        low, high = 0, len(request.events) - 1
+        while low < high:
+            middle = (low + high) // 2
+            fits = self._fits(CustomerPush(request.events[: middle + 1]), now)
+            low, high = (middle + 1, high) if fits else (low, middle)
+        return low
+
+    def _fits(self, request: CustomerPush, now: datetime) -> bool:
+        """Return whether the sums of a request stay in 64 bits. Nothing is kept of it."""
+
+        def tried(connection: Connection) -> None:
+            pushes.count(connection, [request], self._aggregations, now)
+            raise _Fits
+
+        try:
+            self.database.run(tried)
+        except _Fits:
+            return True
+        except (StoreError, OverflowError) as exc:
+            if not _left_64_bits(exc):
+                raise
+        return False
+
+
+class _Fits(Exception):
+    """Rolls back what was only tried."""
+
+
+def _left_64_bits(exc: StoreError | OverflowError) -> bool:
+    """Return whether a number left 64 bits: SQLite's driver says so itself, before the database sees the number."""
+    if isinstance(exc, OverflowError):
+        return True
+    return isinstance(exc.__cause__, DBAPIError) and out_of_range(exc.__cause__)
 
 
 def open_store(url: str, dimensions: Sequence[Dimension], now: datetime) -> SqlStore:

@@ -110,6 +110,15 @@ def test_a_sum_beyond_64_bits_refuses_its_own_request_alone(url: str, monkeypatc
         assert balance(store).accepted == Decimal(most)
 
 
+def test_one_request_beyond_64_bits_is_refused_by_its_event(url: str) -> None:
+    most = [used(9_999_999_999) for _ in range(1000)]
+    with a_store(url) as store:
+        assert refused(store, *most) == (422, "quantity_out_of_range", 922)
+        accepted(store, *most[:500])
+        assert refused(store, used(1, "gigabytes"), *most[:500]) == (422, "quantity_out_of_range", 423)
+        assert balance(store).accepted == 500 * Decimal(9_999_999_999)
+
+
 def test_pushes_that_wait_together_are_each_answered(url: str) -> None:
     with a_store(url) as store, ThreadPoolExecutor(16) as threads:
         results = list(threads.map(lambda n: store.accept([used(1, id=str(n % 50))], NOON), range(200)))
