@@ -16,7 +16,7 @@ from sidecar.cli import settings
 from sidecar.cli.commands import Commands
 from sidecar.cli.output import run_printing
 from sidecar.errors import Exit
-from sidecar.settings.saas_table import SAAS_SETTINGS
+from sidecar.settings.saas_table import OF_A_SIDECAR, SAAS_SETTINGS
 
 ABOUT = (
     "Meter the customers of a SaaS product. A service beside the product, in the seller's account: it resolves"
@@ -49,7 +49,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--sql", choices=("postgresql", "sqlite"), default="postgresql", help="migrate: for which database"
     )
-    settings.add_flags(command, SAAS_SETTINGS)
+    settings.add_flags(command, SAAS_SETTINGS, unlisted=OF_A_SIDECAR)
 
 
 def run(args: argparse.Namespace) -> int:

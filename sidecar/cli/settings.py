@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sidecar.cli.commands import Commands
 from sidecar.settings import SETTINGS, Setting, Settings, describe
@@ -27,8 +27,10 @@ def add_parser(commands: Commands) -> None:
     form.add_argument("--markdown", action="store_true", help="print the table of all settings as Markdown instead")
 
 
-def add_flags(parser: argparse.ArgumentParser, more: Sequence[Setting] = ()) -> None:
-    """Add `--config` and a flag for each setting, and for those in `more`."""
+def add_flags(
+    parser: argparse.ArgumentParser, more: Sequence[Setting] = (), unlisted: Collection[str] = frozenset()
+) -> None:
+    """Add `--config` and a flag for each setting, and for those in `more`. `unlisted`: names not shown in the help."""
     group = parser.add_argument_group(
         "settings",
         "each also as SIDECAR_… or in the file of --config. Where listeners move, use one of these two: healthcheck,"
@@ -38,7 +40,8 @@ def add_flags(parser: argparse.ArgumentParser, more: Sequence[Setting] = ()) -> 
     for setting in (*SETTINGS, *more):
         default = setting.default_text.replace("`", "") or setting.default
         meaning = f"{setting.meaning.replace('`', '')} (default: {default})".replace("%", "%%")
-        group.add_argument(setting.flag, metavar="V", help=meaning)
+        listed = setting.name not in unlisted
+        group.add_argument(setting.flag, metavar="V", help=meaning if listed else argparse.SUPPRESS)
 
 
 def flags(args: argparse.Namespace, more: Sequence[Setting] = ()) -> dict[str, str]:

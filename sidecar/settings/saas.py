@@ -2,7 +2,7 @@
 
 Invariants:
 - Every fault is reported at once.
-- There is no manifest and no gate: neither key nor licenses are needed, dimensions are.
+- There is no manifest and no gate: dimensions are needed, and what only a sidecar reads is refused.
 - The database's URL is in no message, log or repr: it may hold a password.
 """
 
@@ -16,13 +16,12 @@ from typing import Any, Final
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import Settings, sources, yaml_file
 from sidecar.settings.choices import EntitlementCheck
-from sidecar.settings.saas_table import SAAS_BY_NAME, SAAS_SETTINGS
+from sidecar.settings.saas_table import OF_A_SIDECAR, SAAS_BY_NAME, SAAS_SETTINGS
 from sidecar.settings.setting import Setting
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE
 
 NO_FILE: Final = Path("/nonexistent/product.yaml")
-OF_THE_GATE: Final = ("entitlement_check", "public_key", "public_key_file", "product_sku", "licenses", "workload_id")
-"""Settings of a sidecar that the service neither needs nor reads."""
+NOT_READ: Final = "is read by a sidecar, not by `saas`: there is no gate here, and usage is pushed. Remove it."
 DATABASE_FILE: Final = "saas.sqlite3"
 
 
@@ -43,6 +42,7 @@ def load(env: Mapping[str, str], flags: Mapping[str, str], read: sources.ReadDoc
     filed: dict[str, object] = {}
     problems: list[Problem] = []
     values = _own_values(env, flags, filed, problems, read)
+    problems.extend(_not_read(env, flags, filed))
     common = _common(env, flags, values, problems, _without_own(read, filed))
     if common is None or problems:
         raise SettingsError(problems)
@@ -66,7 +66,8 @@ def _own_values(
     config = flags.get("config") or env.get(CONFIG_VARIABLE)
     if config:
         try:
-            filed.update({name: value for name, value in read(Path(config)).items() if name in SAAS_BY_NAME})
+            mine = {*SAAS_BY_NAME, *OF_A_SIDECAR}
+            filed.update({name: value for name, value in read(Path(config)).items() if name in mine})
         except SettingsError:
             pass  # reported with the rest
     values: dict[str, Any] = {}
@@ -92,8 +93,18 @@ def _given(
     return filed.get(setting.name, setting.default), setting.name if setting.name in filed else setting.variable
 
 
+def _not_read(env: Mapping[str, str], flags: Mapping[str, str], filed: Mapping[str, object]) -> list[Problem]:
+    """Return a fault for each setting that only a sidecar reads, as its writer names it."""
+    written: list[str] = []
+    for name in OF_A_SIDECAR:
+        setting = BY_NAME[name]
+        written += [setting.flag] * (name in flags) + [setting.variable] * (setting.variable in env)
+        written += [name] * (name in filed)
+    return [Problem(setting=one, fault=NOT_READ) for one in written]
+
+
 def _without_own(read: sources.ReadDocument, filed: Mapping[str, object]) -> sources.ReadDocument:
-    """Return a reader of the settings file that leaves the service's own settings out."""
+    """Return a reader of the settings file that leaves out those that are not a sidecar's and the service's alike."""
     return lambda path: {name: value for name, value in read(path).items() if name not in filed}
 
 
@@ -105,8 +116,8 @@ def _common(
     read: sources.ReadDocument,
 ) -> Settings | None:
     """Return the settings that a sidecar has too. One that meters without a key is the nearest to this service."""
-    left_out = {*SAAS_BY_NAME, *OF_THE_GATE}
-    variables = {setting.variable for setting in SAAS_SETTINGS} | {BY_NAME[name].variable for name in OF_THE_GATE}
+    left_out = {*SAAS_BY_NAME, *OF_A_SIDECAR}
+    variables = {setting.variable for setting in SAAS_SETTINGS} | {BY_NAME[name].variable for name in OF_A_SIDECAR}
     seen = {name: value for name, value in env.items() if name not in variables}
     seen[BY_NAME["entitlement_check"].variable] = EntitlementCheck.METER_USAGE.value
     own_flags = {name: value for name, value in flags.items() if name not in left_out}

@@ -86,3 +86,25 @@ SAAS_SETTINGS: Final[tuple[Setting, ...]] = (
 )
 
 SAAS_BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SAAS_SETTINGS}
+
+OF_A_SIDECAR: Final = (
+    "public_key",
+    "public_key_file",
+    "public_key_version",
+    "entitlement_check",
+    "sources",
+    "product_sku",
+    "licenses",
+    "on_seat_lost",
+    "on_denied",
+    "on_first_meter_denied",
+    "on_metering_overdue",
+    "metering_overdue_seconds",
+    "on_ledger_unusable",
+    "startup_retry_seconds",
+    "reask_seconds",
+    "workload_id",
+    "platform",
+    "termination_log",
+)
+"""Settings of a sidecar that the service does not read: it refuses them, so that nobody relies on one."""

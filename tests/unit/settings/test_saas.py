@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidecar.cli.settings import add_flags
 from sidecar.errors import SettingsError
-from sidecar.settings import Settings, saas
-from sidecar.settings.saas_table import SAAS_BY_NAME
+from sidecar.settings import SETTINGS, Settings, saas
+from sidecar.settings.saas_table import OF_A_SIDECAR, SAAS_BY_NAME, SAAS_SETTINGS
+from sidecar.settings.table import BY_NAME
 
 ENV = {"SIDECAR_PRODUCT_CODE": "prod1", "SIDECAR_DIMENSIONS": "requests"}
 
@@ -41,8 +44,24 @@ def test_flag_environment_and_file_follow_one_another(tmp_path: Path) -> None:
     assert saas.load(env, {}).products == ("prod9",)
 
 
-def test_the_gate_s_settings_are_not_needed_and_do_no_harm() -> None:
-    assert saas.load({**ENV, "SIDECAR_ENTITLEMENT_CHECK": "register_usage"}, {}).products == ("prod1",)
+@pytest.mark.parametrize("name", OF_A_SIDECAR)
+def test_a_setting_that_only_a_sidecar_reads_is_refused(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "saas.yaml"
+    file.write_text(f"{name}: x\n")
+    setting = BY_NAME[name]
+    assert faults({**ENV, setting.variable: "x"}) == {setting.variable: saas.NOT_READ}
+    assert faults({**ENV, "SIDECAR_CONFIG": str(file)}) == {name: saas.NOT_READ}
+    assert faults(ENV, **{name: "x"}) == {setting.flag: saas.NOT_READ}
+
+
+def test_the_help_lists_what_is_read_and_nothing_else() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, SAAS_SETTINGS, unlisted=OF_A_SIDECAR)
+    listed = parser.format_help()
+    assert [one.name for one in SETTINGS if one.flag in listed.split()] == [
+        one.name for one in SETTINGS if one.name not in OF_A_SIDECAR
+    ]
+    assert parser.parse_args(["--licenses", "x"]).licenses == "x"
 
 
 def test_every_fault_is_told_at_once() -> None:
