@@ -28,7 +28,8 @@ from sidecar.settings.choices import OnDispute
 from sidecar.settings.saas import SaasSettings, load
 
 MISSING: Final = (
-    "saas needs SQLAlchemy, Alembic and psycopg: install `entitlement-sidecar[saas]`, or use the image for it."
+    "saas needs SQLAlchemy, Alembic and psycopg: run `pip install '.[saas]'` in a checkout of this"
+    " project, or use the image of `docker build --target saas`."
 )
 
 

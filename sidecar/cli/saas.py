@@ -83,14 +83,14 @@ def notices(text: str) -> int:
     code = Exit.OK
     taken = 0
     try:
-        for document in _documents(text):
+        for number, document in enumerate(_documents(text), 1):
             try:
                 usage.request("POST", "/v1/notices", document.encode())
                 taken += 1
             except usage.NoResponse:
                 raise
             except usage.CommandFailed as exc:
-                sys.stderr.write(f"notice {taken + 1}: {exc}\n")
+                sys.stderr.write(f"notice {number}: {exc}\n")
                 code = exc.code
     except usage.CommandFailed as exc:
         sys.stderr.write(f"{exc}\n")

@@ -40,6 +40,8 @@ COLUMNS: Final = {
     "KIND": "kind",
 }
 """Column of the table → field of a record."""
+CUSTOMER: Final = "CUSTOMER"
+"""A last column, only of what the SaaS service answers: license, or identifier of an older product."""
 EMPTY_CELL: Final = "-"
 NEXT: Final = re.compile(r'<(/v1/usage/export\?[^<>\s]+)>; rel="next"')
 
@@ -168,8 +170,18 @@ def _write(data: bytes) -> None:
 
 
 def _table(response: ClientResponse) -> str:
-    rows = [list(COLUMNS), *([_cell(one.get(field)) for field in COLUMNS.values()] for one in _records(response))]
+    records = _records(response)
+    rows = [list(COLUMNS), *([_cell(one.get(field)) for field in COLUMNS.values()] for one in records)]
+    if any("customer" in one for one in records):
+        for row, cell in zip(rows, [CUSTOMER, *(_cell(_customer(one)) for one in records)], strict=True):
+            row.append(cell)
     return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _customer(record: Mapping[str, object]) -> object:
+    """Return what names the customer of a record, None where nothing does."""
+    found = record.get("customer")
+    return found.get("license_arn") or found.get("identifier") if isinstance(found, dict) else None
 
 
 def _cell(value: object) -> str:

@@ -24,7 +24,11 @@ REFERENCE_MAX: Final = 1280
 REASONS: Final[Mapping[str, tuple[int, str]]] = {
     "customer_missing": (400, 'Name the customer: `"customer": {"license_arn": …}`.'),
     "customer_malformed": (400, "Name the customer by `license_arn`, `aws_account_id` or `identifier`, each a text."),
-    "customer_unknown": (404, "Resolve the customer's registration token first: `POST /v1/customers/resolve`."),
+    "customer_unknown": (
+        404,
+        "Resolve the customer's registration token first: `POST /v1/customers/resolve`. Where several names are given,"
+        " each must be this customer's.",
+    ),
     "customer_ambiguous": (422, "The account has several licenses: name the customer by `license_arn`."),
     "customer_closed": (422, "The customer's subscription has ended; AWS takes no more usage of it."),
 }
@@ -120,4 +124,5 @@ def _without_customer(item: object) -> object:
 
 
 def _shown(reference: Reference) -> str:
-    return shown(reference.license_arn or reference.aws_account_id or reference.identifier)
+    names = (reference.license_arn, reference.aws_account_id, reference.identifier)
+    return " with ".join(shown(name) for name in names if name)

@@ -37,7 +37,10 @@ REASONS: Final[Mapping[str, str]] = {
     "database_url_malformed": "SIDECAR_DATABASE_URL is sqlite:///FILE (three slashes before a relative path, four"
     " before an absolute one) or postgresql://USER@HOST:PORT/NAME; what is special in a user or password is"
     " percent-encoded.",
-    "database_unreachable": "The database does not answer. Usage is accepted again by itself as soon as it does.",
+    "database_unreachable": "The database does not answer. Check that it runs, and that SIDECAR_DATABASE_URL names it;"
+    " a service that runs accepts usage again by itself as soon as it does.",
+    "database_directory_unusable": "Make this directory on a volume that stays, and let the service's user write to it;"
+    " or name another one with SIDECAR_STATE_DIR or SIDECAR_DATABASE_URL.",
     "database_refused": "The database refuses this user. Check user, password and rights in SIDECAR_DATABASE_URL.",
     "database_read_only": "The database takes no writes: it is a standby, or its volume is read-only. Name the"
     " primary.",
@@ -214,7 +217,7 @@ def _locked(path: Path) -> int:
     try:
         fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise store_error("database_unreachable", f"{path}: {exc.strerror}.") from exc
+        raise store_error("database_directory_unusable", f"{path.parent}: {exc.strerror}.") from exc
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -45,6 +45,8 @@ def database_url(value: object) -> str:
         raise ValueError("is no URL of a database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME.")
     if scheme == "sqlite" and (found.netloc or not found.path.startswith("//")):
         raise ValueError("is no absolute path of a file: sqlite:////var/lib/saas.sqlite3, with four slashes.")
+    if scheme == "postgresql" and url.count("@") > 1:  # what follows the first would be shown as the host
+        raise ValueError("holds more than one @: write an @ of the user or the password as %40.")
     if scheme == "postgresql" and not found.path.strip("/"):
         raise ValueError("names no database: postgresql://USER:PASSWORD@HOST:PORT/NAME.")
     return url

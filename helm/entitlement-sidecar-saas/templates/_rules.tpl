@@ -4,6 +4,9 @@ Which values cannot work together? They are refused, with the remedy.
 
 {{- define "entitlement-sidecar-saas.validate" -}}
 {{- $values := .Values -}}
+{{- if hasKey $values.config "database_url" -}}
+{{- fail "entitlement-sidecar-saas: config.database_url would put the database's password into a ConfigMap, which more people read than a Secret. Put the URL into a Secret under `url`, and name that Secret in database.existingSecret" -}}
+{{- end -}}
 {{- if and (gt (int $values.replicas) 1) (not $values.database.existingSecret) -}}
 {{- fail (printf "entitlement-sidecar-saas: replicas is %d, but without database.existingSecret each replica has a SQLite file of its own: AWS counts one record for a customer, dimension and hour, and the others would be refused. Name a Secret with the URL of a PostgreSQL database, or set replicas to 1" (int $values.replicas)) -}}
 {{- end -}}

@@ -63,6 +63,13 @@ def test_a_url_that_is_none_is_refused_without_repeating_it(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+def test_a_missing_directory_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as refused:
+        Database(f"sqlite:///{tmp_path / 'none' / 'saas.sqlite3'}")
+    assert refused.value.reason == "database_directory_unusable"
+    assert f"{tmp_path / 'none'}: No such file or directory. Make this directory" in str(refused.value.hint)
+
+
 def test_a_password_is_in_no_name_and_no_error() -> None:
     database = Database("postgresql://u:secret@127.0.0.1:1/d?password=secret")
     with pytest.raises(StoreError) as refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -254,6 +255,27 @@ def test_records_are_a_table_with_a_dash_for_an_empty_cell(at: Any, capsys: Capt
         + "2026-11-20T10:00:00Z\trequests\tsettled\t7.5\tr-1\t-\t-\t-\tmeter_usage\n"
         + "2026-11-20T10:00:00Z\ta b c\tsettled\t7.5\t-\t-\t5\tpod-0\t-\n"
     )
+
+
+def test_records_of_customers_have_a_last_column_that_names_them(at: Any, capsys: Capture) -> None:
+    customers = ({"license_arn": "arn:l-1", "aws_account_id": "123456789012"}, {"identifier": "ident-1"}, None)
+    with Peer([http_answer(200, {"records": [{**RECORD, "customer": one} for one in customers]})]) as peer:
+        at(peer)
+        assert code("usage") == Exit.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == HEADER.strip() + "\tCUSTOMER"
+    assert [line.split("\t")[-1] for line in lines[1:]] == ["arn:l-1", "ident-1", "-"]
+
+
+def test_a_refused_notice_is_named_by_its_place_on_stdin(at: Any, capsys: Capture, monkeypatch: Env) -> None:
+    refused = problem(400, "notice_unreadable", "no")
+    monkeypatch.setattr("sys.stdin", io.StringIO("{} {} {}"))
+    with Peer([refused, http_answer(200, {"changed": 1}), refused]) as peer:
+        at(peer)
+        assert code("saas", "notices") == Exit.REFUSED
+    out, err = capsys.readouterr()
+    assert out == "1 taken\n"
+    assert [line.split(":")[0] for line in err.splitlines()] == ["notice 1", "notice 3"]
 
 
 def test_without_records_the_table_is_its_header(at: Any, capsys: Capture) -> None:

@@ -59,6 +59,18 @@ def test_the_lowest_status_counts_and_of_equal_ones_the_first(events: list[Any],
     assert (found.reason, found.index) == (reason, index)
 
 
+def test_a_refusal_repeats_every_name_that_was_given() -> None:
+    found = read_events(
+        json.dumps([{**GOOD, "customer": {"license_arn": "l-1", "aws_account_id": "9"}}]).encode(),
+        {"requests": Dimension(name="requests")},
+        NOW,
+        lambda _: "customer_unknown",
+    )
+    assert isinstance(found, PushRefused)
+    assert found.detail.startswith('Event 0: customer "l-1" with "9": ')
+    assert "each must be this customer's" in found.detail
+
+
 def test_nothing_is_looked_up_for_a_body_that_is_malformed() -> None:
     def never(reference: Reference) -> CustomerKey | str:
         raise AssertionError(reference)

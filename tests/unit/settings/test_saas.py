@@ -78,6 +78,7 @@ def test_an_unknown_setting_is_a_fault() -> None:
     ("name", "given", "value"),
     [
         ("database_url", "postgresql://u:p@db/saas", "postgresql://u:p@db/saas"),
+        ("database_url", "postgresql://u:p%40q@db/saas", "postgresql://u:p%40q@db/saas"),
         ("database_url", "sqlite:////tmp/x.sqlite3", "sqlite:////tmp/x.sqlite3"),
         ("saas_region", "us-gov-west-1", "us-gov-west-1"),
         ("saas_products", "a, b", ("a", "b")),
@@ -93,6 +94,7 @@ def test_a_good_value_is_taken(name: str, given: str, value: Any) -> None:
         ("database_url", "mysql://u:hunter2@db/saas"),
         ("database_url", "sqlite:///relative.sqlite3"),
         ("database_url", "postgresql://u:hunter2@db"),
+        ("database_url", "postgresql://u:p@hunter2@db/saas"),
         ("saas_region", "US-EAST-1"),
         ("saas_products", "a,a"),
         ("saas_products", "prod-abcdefghijklm"),
