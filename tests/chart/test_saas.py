@@ -74,7 +74,7 @@ def test_a_change_of_the_settings_replaces_the_pods() -> None:
     def pod(code: str) -> Any:
         return pod_of(of_kind(render(SAAS, {**TOKEN, "config": {"product_code": code}}), "Deployment"))
 
-    assert pod("abc") != pod("abd")
+    assert pod("abc") != pod("xyz")
     assert pod("abc") == pod("abc")
 
 
