@@ -35,7 +35,7 @@ WHOLE: Final = ""
 
 UNCONFIGURED: Final = (
     "A count needs a token for the Kubernetes API under {mount}, and POD_NAMESPACE. In the chart set"
-    " kubernetesApi.enabled; elsewhere mount a projected token and ca.crt there."
+    " counts.nodes or counts.pods; elsewhere mount a projected token and ca.crt there."
 )
 
 

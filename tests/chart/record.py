@@ -8,6 +8,7 @@ writes tests/chart/recorded/scrapes.txt. Run it again when a metric is added, re
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import sys
 import tempfile
@@ -49,7 +50,7 @@ def record() -> Iterator[Scrape]:
         tempfile.TemporaryDirectory() as directory,
         marketplace(SigningKeys((1,)), dimensions=("requests", "gb")) as aws,
     ):
-        for name in ("first", "second"):
+        for name in ("first", "second", "fourth"):
             (Path(directory) / name).mkdir()
         aws.fault("RegisterUsage", "ThrottlingException", times=1)
         metered = Metered(aws, Path(directory) / "first", SIDECAR_DIMENSIONS="requests,gb")
@@ -67,6 +68,7 @@ def record() -> Iterator[Scrape]:
                 *most, last = [seen(metered, "pod-0", scene) for scene in metering(aws, metered)]
                 yield from most
         yield from contract(aws, Path(directory))
+        yield from pulling(aws, Path(directory))
         yield last
 
 
@@ -118,6 +120,18 @@ def contract(aws: Emulator, directory: Path) -> Iterator[Scrape]:
         aws.set_clock(now=at("17:50"))
         sidecar.logged("seat.taken_again")
         yield seen(sidecar, "pod-2", "the seat is held again")
+
+
+def pulling(aws: Emulator, directory: Path) -> Iterator[Scrape]:
+    """Yield scrapes of a pod that is given usage by the hour, and cannot read a page of metrics."""
+    page = {"kind": "prometheus", "url": "http://127.0.0.1:9/metrics", "metric": "jobs_total", "take": "increase"}
+    sources = [{"kind": "heartbeat", "dimension": "requests"}, {**page, "dimension": "gb"}]
+    given = {"SIDECAR_DIMENSIONS": "requests,gb", "SIDECAR_SOURCES": json.dumps(sources)}
+    with Metered(aws, directory / "fourth", **given) as sidecar:
+        sidecar.ready()
+        sidecar.logged("source.waiting")
+        eventually(lambda: sidecar.api("GET /v1/usage")[1]["records"])
+        yield seen(sidecar, "pod-3", "usage is pulled from one source of two")
 
 
 def from_elsewhere(sidecar: Metered) -> None:

@@ -15,6 +15,7 @@ from tests.chart.support import CHART, NAME, Manifest, container, in_parent, of_
 EVERYTHING: dict[str, Any] = {
     "config": {"reask_seconds": 1},
     "kubernetesApi": {"enabled": True},
+    "counts": {"nodes": True},
     "serviceAccount": {"create": True},
     "podMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True},

@@ -120,6 +120,7 @@ def test_every_helper_readme_names_exists_and_every_helper_is_named() -> None:
     internal |= {"suffix", "slug", "containerName", "portName", "listenPorts", "shares", "runDirectory", "apiPort"}
     internal |= {"probeBind", "apiBind", "addressFile", "listenEnv", "envEntries", "productPrefix", "gateUrl"}
     internal |= {"copy", "note", "used"}
+    internal |= {"counts", "countsCluster", "clusterName", "subjects"}
     internal |= {"validateListeners", "validateAliasWaits", "joinProduct", "otherSidecars", "portsFree"}
     internal |= {"containerBody", "securityContext", "ownEnv", "probes", "mounts", "ports"}
     internal |= {"pullSecrets", "podArguments", "podMetered", "podWaits"}

@@ -29,7 +29,7 @@ API: dict[str, Any] = {"name": "api", "image": "shop:1", "command": ["/shop"], "
 LOGS = {"name": "logs", "image": "logs:1", "command": ["/logs"]}
 ISTIO = "traffic.sidecar.istio.io/excludeOutboundPorts"
 DATA = {"name": "data", "emptyDir": {}}
-REFUSED = {"config", "serviceAccount", "rbac", "podMonitor", "prometheusRule", "appGraceSeconds", "gateOnly"}
+REFUSED = {"config", "serviceAccount", "rbac", "podMonitor", "prometheusRule", "appGraceSeconds", "gateOnly", "counts"}
 """Values that the injector's chart refuses: tests/chart/test_injector_values.py."""
 
 

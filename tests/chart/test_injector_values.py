@@ -13,6 +13,7 @@ from tests.chart.support import CHART, INJECTOR, in_parent, refusal, render
 REFUSED: dict[str, tuple[Any, str]] = {
     "config": ({"reask_seconds": 60}, "Set extraEnv"),
     "serviceAccount.create": (True, "annotate that account with eks.amazonaws.com/role-arn"),
+    "counts.nodes": (True, "Use the sidecar's chart in the product's"),
     "rbac.create": (True, "renders a ClusterRole to bind"),
     "appGraceSeconds": (60, "Set terminationGracePeriodSeconds in the pod"),
     "gateOnly.timeoutSeconds": (5, "every injected pod is metered"),

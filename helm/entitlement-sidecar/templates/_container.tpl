@@ -272,6 +272,11 @@ readinessProbe:
   mountPath: /var/run/secrets/entitlement-sidecar.io/kubernetes
   readOnly: true
 {{- end }}
+{{- if include "entitlement-sidecar.counts" .context }}
+- name: {{ $name }}-counts
+  mountPath: /var/run/secrets/entitlement-sidecar.io/counts
+  readOnly: true
+{{- end }}
 {{- with $values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}

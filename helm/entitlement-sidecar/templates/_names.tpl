@@ -166,3 +166,8 @@ that of the one object, then of commonLabels, then of extraLabels. */}}
 {{- end -}}
 {{- toJson (uniq $names) -}}
 {{- end -}}
+
+{{/* Of objects of the cluster: with the namespace, so that two releases of one name share none. */}}
+{{- define "entitlement-sidecar.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "entitlement-sidecar.fullname" .) -}}
+{{- end -}}

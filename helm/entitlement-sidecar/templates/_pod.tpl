@@ -76,6 +76,17 @@ rendered would let the product run. */}}
       - downwardAPI:
           items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
 {{- end }}
+{{- if include "entitlement-sidecar.counts" $context }}
+- name: {{ $name }}-counts
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: {{ int $values.kubernetesApi.tokenExpirationSeconds }}
+      - configMap:
+          name: kube-root-ca.crt
+          items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
 {{- with $values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

@@ -7,6 +7,35 @@ What follows from the values? Derived facts, and combinations that cannot work.
 {{- if or .Values.kubernetesApi.enabled (eq .Values.gateMode "readinessGate") -}}true{{- end -}}
 {{- end -}}
 
+{{/* Whether anything of the cluster is counted: "true" or "". */}}
+{{- define "entitlement-sidecar.counts" -}}
+{{- if or .Values.counts.nodes .Values.counts.pods -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether the counts need rights in the whole cluster: "true" or "". */}}
+{{- define "entitlement-sidecar.countsCluster" -}}
+{{- if or .Values.counts.nodes (eq .Values.counts.pods "cluster") -}}true{{- end -}}
+{{- end -}}
+
+{{/* Fails where rights are to be bound to no account. "rights" says for what, in a list with the context. */}}
+{{- define "entitlement-sidecar.subjects" -}}
+{{- $context := index . 0 -}}
+{{- $own := include "entitlement-sidecar.serviceAccountName" (dict "context" $context) -}}
+{{- if not (or $own $context.Values.rbac.subjects) -}}
+{{- fail (printf "entitlement-sidecar: %s, but rbac.subjects is empty. List the service accounts the pods run as, or set rbac.create to false and grant it yourself" (index . 1)) -}}
+{{- end -}}
+{{- with $own }}
+- kind: ServiceAccount
+  name: {{ . | quote }}
+  namespace: {{ $context.Release.Namespace | quote }}
+{{- end }}
+{{- range $context.Values.rbac.subjects }}
+- kind: ServiceAccount
+  name: {{ tpl . $context | quote }}
+  namespace: {{ $context.Release.Namespace | quote }}
+{{- end }}
+{{- end -}}
+
 {{/* Whether the product's own command waits for the gate: "true" or "". */}}
 {{- define "entitlement-sidecar.productWaits" -}}
 {{- if and .Values.enabled (eq .Values.containerMode "classic") (eq .Values.gateMode "startup") -}}true{{- end -}}
