@@ -283,6 +283,10 @@ def test_the_idle_worker_has_imported_nothing_heavy(
     assert ("sqlite3" in modules) == bool(more), "who meters nothing loads nothing for it"
     assert ("sidecar.pod_status.reporter" in modules) == reporter, "a sidecar without a reporter loads no module of it"
     assert "sidecar.pod_status.writer" not in modules, "only the child writes"
+    routes = ("sidecar.sources.", "sidecar.saas", "sidecar.gate.license_loop", "sidecar.gate.seat_keeper", "sqlalchemy")
+    assert [name for name in modules if name.startswith(routes)] == [], (
+        "who pulls nothing and holds no seat loads neither"
+    )
     assert not [name for name in heavy if f"/{name}/" in maps]
 
 
