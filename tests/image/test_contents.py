@@ -94,7 +94,7 @@ def test_the_image_for_tests_has_them_and_says_so(emulator_image: str) -> None:
 
 def test_of_the_sdk_only_what_is_used_is_there(image: str) -> None:
     found = {name.split("botocore/data/")[1].split("/")[0] for name in files(image) if "botocore/data/" in name}
-    assert found - {""} == {*prune.SHARED, "meteringmarketplace", "sts"}
+    assert found - {""} == {*prune.SHARED, *prune.SERVICES}
 
 
 def test_of_boto3_only_what_makes_a_client_is_there(image: str) -> None:
