@@ -14,6 +14,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "config": ({"reask_seconds": 60}, "Set extraEnv"),
     "serviceAccount.create": (True, "annotate that account with eks.amazonaws.com/role-arn"),
     "counts.nodes": (True, "Use the sidecar's chart in the product's"),
+    "counts.pods": ("cluster", "Use the sidecar's chart in the product's"),
     "rbac.create": (True, "renders a ClusterRole to bind"),
     "appGraceSeconds": (60, "Set terminationGracePeriodSeconds in the pod"),
     "gateOnly.timeoutSeconds": (5, "every injected pod is metered"),

@@ -17,8 +17,10 @@ that the sidecar's chart renders beside a pod: a settings file, a service accoun
 {{- if $values.rbac.create -}}
 {{- $_ := set $refused "rbac.create" "is true, but its Role would be in the injector's namespace, where no injected pod is. Set it to false; with gateMode readinessGate or kubernetesApi.enabled this chart renders a ClusterRole to bind in each namespace" -}}
 {{- end -}}
-{{- if or $values.counts.nodes $values.counts.pods -}}
-{{- $_ := set $refused "counts" "is set, but its rights would be bound in the injector's namespace, and an injected pod has no settings file with sources. Use the sidecar's chart in the product's" -}}
+{{- range $name, $value := $values.counts -}}
+{{- if $value -}}
+{{- $_ := set $refused (printf "counts.%s" $name) "is set, but its rights would be bound in the injector's namespace, and an injected pod has no settings file with sources. Use the sidecar's chart in the product's" -}}
+{{- end -}}
 {{- end -}}
 {{- if ne (int $values.appGraceSeconds) 30 -}}
 {{- $_ := set $refused "appGraceSeconds" (printf "is %d, but Kubernetes gives every pod a grace before the injector sees it, and that is the product's. Set terminationGracePeriodSeconds in the pod" (int $values.appGraceSeconds)) -}}
