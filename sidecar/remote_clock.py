@@ -14,6 +14,8 @@ Invariants:
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -23,6 +25,7 @@ from sidecar.clock import Clock, SystemClock
 
 ROUTE: Final = "/_emulator/clock"
 TIMEOUT_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.5
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NOW_MAX: Final = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 SPEED_MAX: Final = 100_000.0
@@ -85,6 +88,22 @@ def clock_for(clock_url: str | None) -> Clock:
     followed = FollowedClock(clock_url)
     followed.refresh()
     return followed
+
+
+def answering_clock(clock_url: str | None, seconds: float, pause: Callable[[float], None] = time.sleep) -> Clock:
+    """Return the same clock once it has answered. Raises TimeoutError where it does not within about `seconds`.
+
+    For who writes down an hour at once: this machine's time would be in another year once the emulator's is known.
+    """
+    clock = clock_for(clock_url)
+    left = seconds
+    while isinstance(clock, FollowedClock) and not clock.answered:
+        if left <= 0:
+            raise TimeoutError(f"{clock_url} gave no time within {seconds:g} s")
+        pause(AGAIN_SECONDS)
+        left -= AGAIN_SECONDS
+        clock.refresh()
+    return clock
 
 
 def _reading(body: bytes, heard_at: float) -> Reading:

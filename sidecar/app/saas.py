@@ -21,12 +21,14 @@ from typing import Any, Final
 from sidecar import log
 from sidecar.app.run import DRAIN_SECONDS, FOREIGN
 from sidecar.errors import Exit, Problem, SettingsError
-from sidecar.remote_clock import clock_for
+from sidecar.remote_clock import answering_clock
 from sidecar.server import listeners
 from sidecar.settings import Address
 from sidecar.settings.choices import OnDispute
 from sidecar.settings.saas import SaasSettings, load
 
+CLOCK_SECONDS: Final = 30.0
+"""How long an emulator that starts at the same time is waited for."""
 MISSING: Final = (
     "saas needs SQLAlchemy, Alembic and psycopg: run `pip install '.[saas]'` in a checkout of this"
     " project, or use the image of `docker build --target saas`."
@@ -70,8 +72,11 @@ def _database_opens(settings: SaasSettings) -> bool:
     from sidecar.saas.store import StoreError
 
     try:
-        now = clock_for(settings.common.clock_url).now()
+        now = answering_clock(settings.common.clock_url, CLOCK_SECONDS).now()
         open_store(settings.database_url, settings.common.dimensions, now).close()
+    except TimeoutError as exc:
+        fault = f"{exc}. Start the emulator first: an hour of this machine's time would be sealed in another year."
+        raise SettingsError([Problem(setting="SIDECAR_CLOCK_URL", fault=fault)]) from exc
     except StoreError as exc:
         if exc.reason == "database_url_malformed":
             raise SettingsError([Problem(setting="SIDECAR_DATABASE_URL", fault=exc.hint)]) from exc
@@ -142,7 +147,7 @@ class SaasService:
         from sidecar.saas.status import SaasStatus
 
         settings, common = self._settings, self._settings.common
-        clock = clock_for(common.clock_url)
+        clock = answering_clock(common.clock_url, CLOCK_SECONDS)
         sdk_environment.take(self._env, common.endpoint_url, in_platform=False)
         self._store = store = open_store(settings.database_url, common.dimensions, clock.now())
         aws, events = Aws(self._env, common.endpoint_url, settings.region), SaasEvents()

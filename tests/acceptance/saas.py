@@ -21,6 +21,7 @@ class Service(Sidecar):
             "SIDECAR_DIMENSIONS": '[{"name": "requests"}, {"name": "gb", "decimals": 3}]',
             "SIDECAR_CLOCK_URL": aws.url,
             "SIDECAR_PUBLIC_KEY": None,
+            "SIDECAR_TERMINATION_LOG": None,
             "AWS_ROLE_ARN": None,
             "AWS_WEB_IDENTITY_TOKEN_FILE": None,
             "AWS_ACCESS_KEY_ID": "seller",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sidecar.clock import SystemClock
-from sidecar.remote_clock import NOW_MAX, ROUTE, FollowedClock, clock_for
+from sidecar.remote_clock import NOW_MAX, ROUTE, FollowedClock, answering_clock, clock_for
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.peer import Peer, http_answer
 from tests.ports import free_port
@@ -140,3 +140,21 @@ def test_a_real_emulator_is_followed() -> None:
 
     with Emulator(clock_start=MIDNIGHT, clock_speed=0) as aws:
         assert clock_for(aws.url).now() == MIDNIGHT
+
+
+def test_an_emulator_that_starts_late_is_waited_for() -> None:
+    with Peer([http_answer(503, {}), http_answer(503, {}), says(speed=0)]) as peer:
+        pauses: list[float] = []
+        clock = answering_clock(peer.url, 30, pauses.append)
+        assert clock.now() == MIDNIGHT
+    assert len(pauses) == 2
+
+
+def test_an_emulator_that_stays_away_is_named() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(TimeoutError, match=f"{url} gave no time within 2 s"):
+        answering_clock(url, 2, lambda _seconds: None)
+
+
+def test_nobody_waits_for_this_machines_clock() -> None:
+    assert isinstance(answering_clock(None, 0), SystemClock)
