@@ -3,12 +3,16 @@
 Each replica is a process of its own with 8 threads that push 100 events at once, each with an id, for 100 customers.
 The database, a private one with fsync, and the replicas share the machine. HTTP is not part of it.
 
-Run: python -m bench.saas [SECONDS]
+Each way to run it is measured in several rounds, in turn; the output is a table of medians, lowest and highest.
+
+Run: python -m bench.saas [SECONDS [ROUNDS]]
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import statistics
 import sys
 import tempfile
 import threading
@@ -83,16 +87,31 @@ def measure(url: str, replicas: int, seconds: float) -> float:
     return total
 
 
-def main() -> None:
-    """Print one line for each way to run it."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    with tempfile.TemporaryDirectory() as directory:
-        print(f"SQLite, 1 replica: {measure(f'sqlite:///{directory}/saas.db', 1, seconds):.0f} events/s", flush=True)
+def rounds(seconds: float, count: int) -> dict[str, list[float]]:
+    """Return the rates of each way to run it, a round of all of them after the other."""
+    found: dict[str, list[float]] = {}
     with postgresql.running() as server:
-        for replicas in (1, 2, 4):
-            server.run_sql(f"CREATE SCHEMA r{replicas}")
-            rate = measure(server.url(search_path=f"r{replicas}"), replicas, seconds)
-            print(f"PostgreSQL, {replicas} replicas: {rate:.0f} events/s", flush=True)
+        for number in range(count):
+            with tempfile.TemporaryDirectory() as directory:
+                rate = measure(f"sqlite:///{directory}/saas.db", 1, seconds)
+            found.setdefault("| SQLite | 1 |", []).append(rate)
+            for replicas in (1, 2, 4):
+                schema = f"r{replicas}_{number}"
+                server.run_sql(f"CREATE SCHEMA {schema}")
+                rate = measure(server.url(search_path=schema), replicas, seconds)
+                found.setdefault(f"| PostgreSQL | {replicas} |", []).append(rate)
+    return found
+
+
+def main() -> None:
+    """Print a line of the table for each way to run it."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    before = os.getloadavg()[0]
+    for way, rates in rounds(seconds, count).items():
+        middle, least, most = (round(one, -1) for one in (statistics.median(rates), min(rates), max(rates)))
+        print(f"{way} {middle:.0f} | {least:.0f}–{most:.0f} |", flush=True)
+    print(f"{os.cpu_count()} CPUs, load {before:.1f} before and {os.getloadavg()[0]:.1f} after")
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ Sources: PostgreSQL 15, "INSERT" (ON CONFLICT waits for the transaction that hol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, bindparam, case, delete, or_, select, text, update
+from sqlalchemy import Connection, Table, and_, bindparam, case, delete, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from sidecar.metering.events import PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
@@ -173,7 +175,7 @@ def _settle_ids(connection: Connection, fresh: Mapping[bytes, bytes], entries: I
 def _write(connection: Connection, group: CustomerGroup, aggregations: Aggregations) -> None:
     if not group.buckets:
         return
-    connection.execute(_bucket_upsert(connection), [_bucket_row(group, key, aggregations) for key in _in_order(group)])
+    _upsert(connection, bucket, [_bucket_row(group, key, aggregations) for key in _in_order(group)], _joined)
     if group.arrived:
         connection.execute(_LAST, [_last_row(group, key) for key in sorted(group.arrived, key=_order)])
     if group.keys:
@@ -184,32 +186,49 @@ def _write(connection: Connection, group: CustomerGroup, aggregations: Aggregati
             {**_place(hour, series), "from_hour": origin, "events": n, "sum": total}
             for (hour, series, origin), (n, total) in sorted(group.late.items())
         ]
-        connection.execute(_adding(connection, late, ("events", "sum")), rows)
+        _upsert(connection, late, rows, partial(_added, late, ("events", "sum")))
     rows = [
         {**_series(series), "events": n, "units": total // MICROS_PER_UNIT, "micros": total % MICROS_PER_UNIT}
         for series, (n, total) in sorted(group.totals.items(), key=lambda item: _number(item[0]))
     ]
-    connection.execute(_adding(connection, pushed, ("events", "units", "micros")), rows)
+    _upsert(connection, pushed, rows, partial(_added, pushed, ("events", "units", "micros")))
 
 
-def _adding(connection: Connection, table: Table, columns: Sequence[str]) -> Any:
+def _upsert(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], merged: Callable[[Any], dict[str, Any]]
+) -> None:
+    """Insert rows in their order; what is there already becomes what `merged` makes of it and the row.
+
+    PostgreSQL gets one statement for all rows: from the first one on other replicas wait for this transaction, and
+    they should not wait for this process to send each row.
+    """
     statement = insert(connection, table)
-    added = {name: table.c[name] + statement.excluded[name] for name in columns}
-    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
+    values: Any = rows
+    if connection.dialect.name == "postgresql":
+        names = list(rows[0])
+        arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
+        each = func.unnest(*arrays).table_valued(*names, name="each").render_derived()
+        statement = statement.from_select(names, select(each))
+        values = {name: [row[name] for row in rows] for name in names}
+    keys = list(table.primary_key)
+    updating = statement.on_conflict_do_update(index_elements=keys, set_=merged(statement.excluded))
+    connection.execute(updating, values)
 
 
-def _bucket_upsert(connection: Connection) -> Any:
-    statement = insert(connection, bucket)
-    new, old = statement.excluded, bucket.c
+def _added(table: Table, columns: Sequence[str], new: Any) -> dict[str, Any]:
+    return {name: table.c[name] + new[name] for name in columns}
+
+
+def _joined(new: Any) -> dict[str, Any]:
+    old = bucket.c
     newer = new.last_at >= old.last_at
-    values = {
+    return {
         "events": old.events + new.events,
         "sum": old.sum + new.sum,
         "max": case((new.max > old.max, new.max), else_=old.max),
         "last": case((newer, new.last), else_=old.last),
         "last_at": case((newer, new.last_at), else_=old.last_at),
     }
-    return statement.on_conflict_do_update(index_elements=list(bucket.primary_key), set_=values)
 
 
 _LAST: Final = (
