@@ -15,6 +15,8 @@ from sidecar.ledger.volume import ledger_path
 from tests.acceptance.support import Sidecar
 from tests.fakes.peer import Peer, http_answer
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 IDS = [
     "settings",
     "manifest",
@@ -73,7 +75,6 @@ def asked(aws: Emulator) -> list[tuple[str, str]]:
     return [(call.operation, call.answer) for call in aws.calls() if call.operation in ("RegisterUsage", "MeterUsage")]
 
 
-@pytest.mark.slow
 def test_beside_a_running_sidecar_nothing_is_registered_billed_or_locked(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path, SIDECAR_DIMENSIONS="requests", REQUESTS_CA_BUNDLE=None) as sidecar:
         sidecar.shows("entitled")
@@ -103,7 +104,6 @@ def test_before_a_sidecar_starts_nothing_is_left_behind(aws: Emulator, tmp_path:
         sidecar.shows("entitled")
 
 
-@pytest.mark.slow
 def test_a_denied_sidecar_is_explained_beside_it(aws: Emulator, tmp_path: Path) -> None:
     aws.behave(allowed=False)
     with Sidecar(aws, tmp_path) as sidecar:

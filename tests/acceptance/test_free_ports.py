@@ -14,6 +14,8 @@ from sidecar.cli import local_client
 from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar, eventually
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 FREE = {"SIDECAR_PROBE_BIND": ":0", "SIDECAR_API_BIND": "127.0.0.1:0", "SIDECAR_DIMENSIONS": "requests"}
 
 
@@ -26,7 +28,6 @@ def port(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
-@pytest.mark.slow
 def test_commands_follow_the_file_and_a_restart_has_the_same_ports(aws: Emulator, tmp_path: Path) -> None:
     path = tmp_path / "shared.json"
     with Sidecar(aws, tmp_path, **FREE, SIDECAR_ADDRESS_FILE=str(path)) as sidecar:
@@ -49,7 +50,6 @@ def test_commands_follow_the_file_and_a_restart_has_the_same_ports(aws: Emulator
             assert (after["probe"], after["api"]) == (before["probe"], before["api"])
 
 
-@pytest.mark.slow
 def test_in_the_sidecars_own_container_a_health_check_needs_no_setting(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path, **FREE) as sidecar:
         eventually(lambda: sidecar.command("healthcheck").returncode == 0)
@@ -59,7 +59,6 @@ def test_in_the_sidecars_own_container_a_health_check_needs_no_setting(aws: Emul
         assert listeners["status"] == "pass", listeners
 
 
-@pytest.mark.slow
 def test_another_pods_open_gate_at_an_old_port_is_not_this_ones(aws: Emulator, tmp_path: Path) -> None:
     """Two pods of one product in the node's own network. The second got the port that the first had."""
     mine, theirs = tmp_path / "mine.json", tmp_path / "theirs.json"
@@ -107,7 +106,6 @@ def test_where_no_file_can_be_written_it_does_not_start(tmp_path: Path) -> None:
     assert f"{path} cannot be written: No such file or directory. Mount a volume there" in found.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", ":0"])
 def test_two_on_one_address_get_different_ports(aws: Emulator, tmp_path: Path, bind: str) -> None:
     given = FREE | {"SIDECAR_PROBE_BIND": bind, "SIDECAR_API_BIND": bind}

@@ -19,6 +19,8 @@ from tests.acceptance.support import clean_environment, eventually
 from tests.ports import free_port
 from tests.unit.injector.test_pod import POD, document
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 NAMES = ("--namespace", "gate", "--service", "injector")
 
 

@@ -19,6 +19,8 @@ from sidecar.emulator import Emulator
 from tests.acceptance.support import PRODUCT, Sidecar
 from tests.unit.entitlement.tokens import token as signed
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 
 def url(sidecar: Sidecar) -> str:
     return f"http://127.0.0.1:{sidecar.api_port}"
@@ -98,7 +100,6 @@ def test_a_token_of_another_day_is_refused_when_a_stub_replays_it(aws: Emulator)
         verify(aws, proof.ask(second, place), second)
 
 
-@pytest.mark.slow
 def test_before_the_gate_is_open_there_is_no_proof_and_no_question(aws: Emulator, tmp_path: Path) -> None:
     aws.unsubscribe()
     with Sidecar(aws, tmp_path) as sidecar:
@@ -111,7 +112,6 @@ def test_before_the_gate_is_open_there_is_no_proof_and_no_question(aws: Emulator
         assert sidecar.probe()[0] == 403
 
 
-@pytest.mark.slow
 def test_a_forged_answer_is_never_handed_out_and_the_gate_stays_open(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")

@@ -17,6 +17,8 @@ import pytest
 from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar, eventually
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 F_SETPIPE_SZ = 1031
 
 
@@ -41,7 +43,6 @@ def run(sidecar: Sidecar, stdout: int) -> subprocess.Popen[bytes]:
     return sidecar.process
 
 
-@pytest.mark.slow
 def test_a_stuck_reader_shuts_no_gate_and_holds_up_no_probe_and_no_end(
     aws: Emulator, tmp_path: Path, stuck_pipe: int
 ) -> None:

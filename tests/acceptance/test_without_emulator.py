@@ -12,6 +12,8 @@ import pytest
 
 import sidecar
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 PACKAGE = Path(sidecar.__file__).parent
 
 
@@ -49,7 +51,6 @@ def test_what_is_not_there_is_refused_as_no_command(production: Path, missing: s
     assert "invalid choice" in said.stderr
 
 
-@pytest.mark.slow
 def test_every_other_module_can_be_imported(production: Path) -> None:
     walk = (
         "import importlib, pkgutil, sidecar\n"

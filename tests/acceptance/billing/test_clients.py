@@ -20,6 +20,8 @@ from sidecar.emulator import Emulator
 from tests.acceptance.billing.metered import Metered
 from tests.fakes.peer import Peer, Received, http_answer
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "clients"
 BATCHES, EVENTS = 24, 20
 LOST = (2, 5, 6, 11, 17)
@@ -159,7 +161,6 @@ def test_usage_counts_once_through_kills_and_lost_answers(
         assert counted(sidecar) == used(sent)
 
 
-@pytest.mark.slow
 def test_a_client_with_a_new_id_for_each_attempt_would_count_twice(aws: Emulator, tmp_path: Path) -> None:
     """The test above can fail: this is what it looks for."""
     with Metered(aws, tmp_path) as sidecar:

@@ -28,6 +28,8 @@ from tests.acceptance.billing.metered import (
 )
 from tests.acceptance.support import eventually
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 
 def ended(sidecar: Metered) -> Metered:
     sidecar.told()
@@ -47,7 +49,6 @@ def sealed_hours(*sidecars: Metered) -> list[str]:
 # -- outages
 
 
-@pytest.mark.slow
 def test_after_an_outage_of_three_hours_each_hour_is_billed_in_its_own_place(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -66,7 +67,6 @@ def test_after_an_outage_of_three_hours_each_hour_is_billed_in_its_own_place(
     assert waiting(ended(sidecar)) == 0
 
 
-@pytest.mark.slow
 def test_after_seven_hours_of_outage_unbilled_usage_rolls_forward(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -86,7 +86,6 @@ def test_after_seven_hours_of_outage_unbilled_usage_rolls_forward(
     assert waiting(ended(sidecar)) == 0
 
 
-@pytest.mark.slow
 def test_after_seven_hours_an_hour_whose_answer_was_lost_waits_for_a_person(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -104,7 +103,6 @@ def test_after_seven_hours_an_hour_whose_answer_was_lost_waits_for_a_person(
     assert hours(aws) == {"10": 7}, "it was billed, and not again"
 
 
-@pytest.mark.slow
 def test_unsent_usage_of_seven_hours_ago_is_billed_in_the_open_hour(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -121,7 +119,6 @@ def test_unsent_usage_of_seven_hours_ago_is_billed_in_the_open_hour(
 # -- clocks
 
 
-@pytest.mark.slow
 def test_a_clock_set_back_by_hours_seals_no_hour_twice(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
     product.used(sidecar, 7)
@@ -174,7 +171,6 @@ def test_a_clock_set_back_by_hours_sends_nothing_from_the_future(
     assert none_too_early(aws)
 
 
-@pytest.mark.slow
 def test_usage_under_a_fast_clock_is_billed_when_its_hour_comes(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -193,7 +189,6 @@ def test_usage_under_a_fast_clock_is_billed_when_its_hour_comes(
     assert waiting(sidecar) == 0
 
 
-@pytest.mark.slow
 def test_ended_while_the_clock_is_behind_nothing_is_stamped_in_the_future(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -216,7 +211,6 @@ def test_ended_while_the_clock_is_behind_nothing_is_stamped_in_the_future(
     assert hours(aws) == {"10": 7, "12": 5}
 
 
-@pytest.mark.slow
 def test_usage_postponed_by_a_fast_clock_is_billed_by_the_next_pod(
     keys: SigningKeys, tmp_path: Path, product: Product
 ) -> None:
@@ -236,7 +230,6 @@ def test_usage_postponed_by_a_fast_clock_is_billed_by_the_next_pod(
         assert hours(aws) == {"10": 5}
 
 
-@pytest.mark.slow
 def test_late_usage_of_a_sealed_hour_is_billed_once_in_the_open_one(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -255,7 +248,6 @@ def test_late_usage_of_a_sealed_hour_is_billed_once_in_the_open_one(
 # -- files
 
 
-@pytest.mark.slow
 def test_a_corrupt_ledger_is_set_aside_and_the_next_hour_is_metered(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -290,7 +282,6 @@ def cut_off(path: Path) -> None:
     os.truncate(path, 6000)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("harm", [damaged, cut_off])
 def test_a_ledger_that_is_damaged_inside_is_set_aside_too(
     aws: Emulator, tmp_path: Path, product: Product, harm: Callable[[Path], None]
@@ -308,7 +299,6 @@ def test_a_ledger_that_is_damaged_inside_is_set_aside_too(
     ended(again)
 
 
-@pytest.mark.slow
 def test_a_ledger_of_a_newer_version_is_left_untouched_and_another_is_begun(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -391,7 +381,6 @@ def failing_at(aws: Emulator, sidecar: Metered, words: str) -> None:
     eventually(lambda: (sidecar.metering()["passed_at"] or "")[11:16] == words, SLOW)
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_full_for_too_long_is_overdue_metering_until_it_has_room(
     aws: Emulator, tmp_path: Path, product: Product, small_disk: Path
 ) -> None:
@@ -433,7 +422,6 @@ def test_a_gate_does_not_open_on_a_state_directory_that_cannot_be_used(aws: Emul
     assert sidecar.events("gate.opened") == []
 
 
-@pytest.mark.slow
 def test_killed_on_a_full_disk_nothing_acknowledged_is_lost(
     aws: Emulator, tmp_path: Path, product: Product, small_disk: Path
 ) -> None:

@@ -33,6 +33,8 @@ from tests.acceptance.billing.metered import (
 )
 from tests.acceptance.support import eventually
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 TASK = "arn:aws:ecs:us-east-1:123456789012:task/cluster/0123456789abcdef"
 SPARE_SECONDS = 4.0
 """For a slow machine to end its processes, beyond the budget."""
@@ -76,7 +78,6 @@ def test_sigterm_settles_the_closed_hour_and_the_running_one(aws: Emulator, tmp_
     assert waiting(sidecar) == 0
 
 
-@pytest.mark.slow
 def test_a_product_that_ignores_sigterm_costs_no_usage(aws: Emulator, tmp_path: Path, product: Product) -> None:
     """The hook comes when the pod begins to end; SIGTERM, here, when its time is over."""
     sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_GRACE_SECONDS="6", SIDECAR_FLUSH_SECONDS="3")
@@ -94,7 +95,6 @@ def test_a_product_that_ignores_sigterm_costs_no_usage(aws: Emulator, tmp_path: 
     assert waiting(sidecar) == 0
 
 
-@pytest.mark.slow
 def test_a_product_that_ends_after_the_hook_is_heard_to_the_last(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -107,7 +107,6 @@ def test_a_product_that_ends_after_the_hook_is_heard_to_the_last(
     assert sidecar.events("shutdown.forced") == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_an_image_may_name_another_signal_to_stop_it(
     aws: Emulator, tmp_path: Path, product: Product, number: signal.Signals
@@ -128,7 +127,6 @@ def test_ctrl_c_reaches_master_and_worker_and_loses_nothing(aws: Emulator, tmp_p
     assert waiting(sidecar) == 0
 
 
-@pytest.mark.slow
 def test_the_smallest_budget_is_kept_and_loses_nothing(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_FLUSH_SECONDS="1")
     aws.fault("MeterUsage", "slow", times=None, seconds=3)
@@ -144,7 +142,6 @@ def test_the_smallest_budget_is_kept_and_loses_nothing(aws: Emulator, tmp_path: 
     assert waiting(again) == 0
 
 
-@pytest.mark.slow
 def test_pushes_are_accepted_until_the_last_seal_and_refused_after(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -185,7 +182,6 @@ def test_with_aws_away_the_end_comes_in_time_and_what_is_left_is_logged_whole(
     assert hours(aws) == {"10": 7, "11": 5}
 
 
-@pytest.mark.slow
 def test_sigterm_during_a_hung_submission_still_seals_the_running_hour(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -232,7 +228,6 @@ def test_under_load_every_push_that_was_acknowledged_before_the_end_is_billed(
     assert waiting(sidecar) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_signal_for_all_its_processes_bills_everything_too(
     aws: Emulator, tmp_path: Path, product: Product, twice: bool
@@ -258,7 +253,6 @@ def test_a_signal_for_all_its_processes_bills_everything_too(
     assert hours(aws) == {"10": 7, "11": 5}
 
 
-@pytest.mark.slow
 def test_interrupted_at_a_terminal_nothing_is_lost(aws: Emulator, tmp_path: Path, product: Product) -> None:
     sidecar = Metered(aws, tmp_path).start().ready()
     product.used(sidecar, 7)
@@ -307,7 +301,6 @@ def on_such_a_disk(sidecar: Metered, more: dict[str, str]) -> Metered:
     return sidecar
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a slow disk is played by a C shim")
 def test_on_a_slow_disk_the_end_comes_in_time_and_nothing_is_lost(
     aws: Emulator, tmp_path: Path, product: Product
@@ -325,7 +318,6 @@ def test_on_a_slow_disk_the_end_comes_in_time_and_nothing_is_lost(
     assert left_behind(sidecar) == waiting(sidecar)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a stuck disk is played by a C shim")
 def test_on_a_stuck_disk_the_end_comes_in_time_and_nothing_is_lost(
     aws: Emulator, tmp_path: Path, product: Product
@@ -346,7 +338,6 @@ def test_on_a_stuck_disk_the_end_comes_in_time_and_nothing_is_lost(
     assert hours(aws) == {"10": 7}
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a stuck disk is played by a C shim")
 def test_a_disk_that_sticks_stops_no_traffic_and_loses_nothing(aws: Emulator, tmp_path: Path, product: Product) -> None:
     flag = tmp_path / "stuck"
@@ -368,7 +359,6 @@ def test_a_disk_that_sticks_stops_no_traffic_and_loses_nothing(aws: Emulator, tm
 # -- the same workload again
 
 
-@pytest.mark.slow
 def test_restarted_within_the_hour_the_rest_of_it_is_billed_in_the_next(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -389,7 +379,6 @@ def test_restarted_within_the_hour_the_rest_of_it_is_billed_in_the_next(
     ended_within(third, 10)
 
 
-@pytest.mark.slow
 def test_a_restart_before_the_first_opening_keeps_all_and_sends_nothing(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -413,7 +402,6 @@ def test_a_restart_before_the_first_opening_keeps_all_and_sends_nothing(
 # -- neighbours on the volume
 
 
-@pytest.mark.slow
 def test_two_living_workloads_on_one_volume_bill_each_its_own(aws: Emulator, tmp_path: Path, product: Product) -> None:
     first = Metered(aws, tmp_path).start().ready()
     product.used(first, 7)
@@ -426,7 +414,6 @@ def test_two_living_workloads_on_one_volume_bill_each_its_own(aws: Emulator, tmp
     assert (hours(aws, first.pod), hours(aws, second.pod)) == ({"10": 7}, {"10": 5})
 
 
-@pytest.mark.slow
 def test_what_a_dead_workload_left_on_the_volume_is_adopted_and_billed_once(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -444,7 +431,6 @@ def test_what_a_dead_workload_left_on_the_volume_is_adopted_and_billed_once(
     assert waiting(dead) == waiting(heir) == 0
 
 
-@pytest.mark.slow
 def test_a_workload_that_dies_beside_a_living_one_is_adopted_at_once(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -460,7 +446,6 @@ def test_a_workload_that_dies_beside_a_living_one_is_adopted_at_once(
     assert waiting(first) == waiting(second) == 0
 
 
-@pytest.mark.slow
 def test_a_workload_does_not_bill_again_what_another_has_adopted(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -479,7 +464,6 @@ def test_a_workload_does_not_bill_again_what_another_has_adopted(
     assert waiting(back) == waiting(last) == 0
 
 
-@pytest.mark.slow
 def test_an_id_of_a_dead_workload_counts_once_in_its_successor(aws: Emulator, tmp_path: Path, product: Product) -> None:
     """A StatefulSet's pod comes back with another uid on the same volume; its product sends again what it was not sure
     of.
@@ -494,7 +478,6 @@ def test_an_id_of_a_dead_workload_counts_once_in_its_successor(aws: Emulator, tm
     assert billed(aws) == product.owed == 7
 
 
-@pytest.mark.slow
 def test_an_hour_whose_answer_was_lost_with_its_workload_is_left_to_a_person(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -513,7 +496,6 @@ def test_an_hour_whose_answer_was_lost_with_its_workload_is_left_to_a_person(
     assert waiting(dead) == 7, "rejected there, for a person"
 
 
-@pytest.mark.slow
 def test_a_heir_killed_while_it_adopts_bills_the_dead_workloads_usage_once(
     aws: Emulator, tmp_path: Path, product: Product
 ) -> None:
@@ -579,7 +561,6 @@ def in_a_task(aws: Emulator, directory: Path, agent: str) -> Metered:
     return sidecar
 
 
-@pytest.mark.slow
 def test_where_the_task_goes_on_the_running_hour_stays_open(aws: Emulator, tmp_path: Path, product: Product) -> None:
     with ecs_agent() as (agent, _):
         sidecar = in_a_task(aws, tmp_path, agent).start().ready()

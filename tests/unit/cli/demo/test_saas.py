@@ -14,6 +14,6 @@ from sidecar.cli.demo.environment import DemoEnvironment, DemoFailed
 
 def test_without_the_databases_packages_it_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(service, "missing", lambda: service.MISSING)
-    with ExitStack() as stack, pytest.raises(DemoFailed, match=r"entitlement-sidecar\[saas\]"):
+    with ExitStack() as stack, pytest.raises(DemoFailed, match=r"pip install '\.\[saas\]'"):
         saas.run(DemoEnvironment(tmp_path, stack))
     assert list(tmp_path.iterdir()) == [], "nothing was started"
