@@ -24,6 +24,8 @@ from sidecar.metering.rollup import Bucket
 from sidecar.metering.shares import Share, amount_of
 from sidecar.settings.dimensions import Aggregation, Dimension
 
+REMOVED_SINCE: Final = 3
+"""The version of the schema that has the table `removed`."""
 ACCEPTED_SINCE: Final = 4
 """The version of the schema that has the table `accepted_aws`."""
 READINGS_SINCE: Final = 5

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sidecar.ledger import balance, records, unsettled
-from sidecar.ledger.amounts import ACCEPTED_SINCE, READINGS_SINCE, check_rows
+from sidecar.ledger.amounts import ACCEPTED_SINCE, READINGS_SINCE, REMOVED_SINCE, check_rows
 from sidecar.ledger.errors import corrupt
 from sidecar.ledger.statements import sql
 
 CHECKED: Final = ("meta", "bucket", "unique_key", "late", "lifetime", "rolled", "usage_record", "request", "handed")
 """Tables that are checked whole, since they are small."""
-SINCE: Final = {"accepted_aws": ACCEPTED_SINCE, "reading": READINGS_SINCE}
+SINCE: Final = {"removed": REMOVED_SINCE, "accepted_aws": ACCEPTED_SINCE, "reading": READINGS_SINCE}
 """More of them → the version of the schema that brought each."""
 HEADER_BYTES: Final = 100
 HEADER_FIXED: Final[Mapping[tuple[int, int], frozenset[bytes]]] = {

@@ -178,7 +178,7 @@ def test_a_port_in_use_is_named() -> None:
         (("--fault", "RegisterUsage:nonsense"), "kind:"),
         (("--fault", "hang"), "OPERATION:KIND"),
         (("--timeline", "/absent/script.yaml"), "/absent/script.yaml: cannot be read"),
-        (("--fault", "BatchMeterUsage:hang"), "operation:"),
+        (("--fault", "DescribeAgreement:hang"), "operation:"),
         (("--clock-start", "yesterday"), "--clock-start: must be Unix seconds, or ISO 8601"),
         (("--clock-start", "2026-01-31T23:59:00"), "--clock-start: must be"),
         (("--clock-speed", "-1"), "speed: must be 0 to"),
