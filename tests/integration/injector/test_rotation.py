@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from sidecar.injector import authority, certificate
-from sidecar.injector.authority import Times
+from sidecar.injector.authority import SKEW, Times
 from sidecar.injector.cluster import WEBHOOK, Cluster, ClusterError, Conflict
 from sidecar.injector.rotation import Mounted, OwnAuthority, keep
 from tests.integration.pod_status.cluster_api import TOKEN, Answer, ClusterApi
 
-START = datetime.now(UTC).replace(microsecond=0)
+START = datetime.now(UTC).replace(microsecond=0) + SKEW * 0.75
+"""Ahead of the real clock, which TLS goes by: a certificate is valid from `SKEW` before it was made, and here only for
+minutes after; the tests may begin long after this file was imported."""
 TIMES = Times(rotate=timedelta(seconds=60), settle=timedelta(seconds=12))
 SECRET = "/api/v1/namespaces/gate/secrets/injector"
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/webhook"
