@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,6 +138,7 @@ def _part(document: Mapping[str, Any]) -> Kind | None:
     return Kind.SAAS if keys <= saas else None
 
 
+@cache
 def _values(chart: Path) -> set[str]:
     return set(yaml.safe_load((chart / "values.yaml").read_text()))
 
