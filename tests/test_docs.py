@@ -86,6 +86,7 @@ def test_written_pages_pass_the_check(spoilt: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_the_generator_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "docs" / "generate.py", "--check"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)

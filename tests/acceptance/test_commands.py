@@ -44,6 +44,7 @@ def test_wait_gives_up_after_its_time_with_69(aws: Emulator, tmp_path: Path) -> 
         assert "not entitled within 1 s" in done.stderr
 
 
+@pytest.mark.slow
 def test_wait_begun_before_the_sidecar_succeeds_once_it_is_there(aws: Emulator, tmp_path: Path) -> None:
     sidecar = Sidecar(aws, tmp_path)
     waiting = subprocess.Popen(
@@ -97,6 +98,7 @@ def test_healthcheck_prints_one_line_and_its_exit_code_is_the_gate(aws: Emulator
         assert shut.stdout.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_healthcheck_follows_a_listener_that_a_settings_file_moved(aws: Emulator, tmp_path: Path) -> None:
     sidecar = Sidecar(aws, tmp_path)
     file = tmp_path / "settings.yaml"
@@ -108,6 +110,7 @@ def test_healthcheck_follows_a_listener_that_a_settings_file_moved(aws: Emulator
         assert sidecar.command("healthcheck").returncode == 0
 
 
+@pytest.mark.slow
 def test_settings_shows_each_value_with_its_source(aws: Emulator, tmp_path: Path) -> None:
     done = Sidecar(aws, tmp_path).command("settings", "--on-denied", "exit")
     assert done.returncode == 0
@@ -192,6 +195,7 @@ def test_the_demo_ignores_the_configuration_around_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_demo_cleans_up_when_told_to_end(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-m", "sidecar", "demo"],
@@ -214,6 +218,7 @@ def test_a_command_that_does_not_exist_is_refused_like_any_other(command: str, t
     assert "invalid choice" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ["POST /v1/usages", "POST /v1/proofs", "GET /openapi.yaml"])
 def test_a_route_that_does_not_exist_is_refused_like_any_other(aws: Emulator, tmp_path: Path, route: str) -> None:
     with Sidecar(aws, tmp_path) as sidecar:

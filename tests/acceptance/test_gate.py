@@ -70,6 +70,7 @@ def test_a_held_denial_opens_by_itself_once_the_customer_subscribes(aws: Emulato
         eventually(lambda: sidecar.note.read_text() == "")
 
 
+@pytest.mark.slow
 def test_with_reask_seconds_zero_a_denial_is_not_asked_about_again(aws: Emulator, tmp_path: Path) -> None:
     aws.unsubscribe()
     with Sidecar(aws, tmp_path, SIDECAR_REASK_SECONDS="0") as sidecar:
@@ -86,6 +87,7 @@ def test_an_open_gate_stays_open_when_the_customer_unsubscribes(aws: Emulator, t
         assert sidecar.shows("entitled")["reason"] == "registered"
 
 
+@pytest.mark.slow
 def test_throttling_is_pending_then_entitled(aws: Emulator, tmp_path: Path) -> None:
     aws.fault("RegisterUsage", "ThrottlingException", times=2)
     with Sidecar(aws, tmp_path) as sidecar:
@@ -94,6 +96,7 @@ def test_throttling_is_pending_then_entitled(aws: Emulator, tmp_path: Path) -> N
         sidecar.shows("entitled")
 
 
+@pytest.mark.slow
 def test_after_the_startup_budget_pending_becomes_unavailable_and_still_opens(aws: Emulator, tmp_path: Path) -> None:
     aws.fault("RegisterUsage", "InternalServiceErrorException", times=None)
     with Sidecar(aws, tmp_path, SIDECAR_STARTUP_RETRY_SECONDS="0") as sidecar:
@@ -103,6 +106,7 @@ def test_after_the_startup_budget_pending_becomes_unavailable_and_still_opens(aw
         sidecar.shows("entitled")
 
 
+@pytest.mark.slow
 def test_a_key_superseded_at_aws_is_said_in_log_metric_and_status(aws: Emulator, tmp_path: Path) -> None:
     aws.behave(superseded=[1])
     with Sidecar(aws, tmp_path) as sidecar:
@@ -121,6 +125,7 @@ def test_an_answer_signed_by_another_key_denies(aws: Emulator, tmp_path: Path) -
         assert len([call for call in aws.calls() if call.operation == "RegisterUsage"]) == 2, "asked once more first"
 
 
+@pytest.mark.slow
 def test_recheck_asks_again_but_not_within_fifteen_seconds(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
@@ -132,6 +137,7 @@ def test_recheck_asks_again_but_not_within_fifteen_seconds(aws: Emulator, tmp_pa
     assert "no sidecar answers" in gone.stderr
 
 
+@pytest.mark.slow
 def test_the_keys_of_the_manifest_are_asked_newest_first_and_fall_back(aws: Emulator, tmp_path: Path) -> None:
     key = aws.public_key()
     keys = [{"version": 7, "key": key}, {"version": 1, "key": key}]

@@ -113,6 +113,7 @@ def test_after_a_restart_with_aws_unreachable_a_kept_answer_opens_the_gate(aws: 
         eventually(lambda: again.probe()[1]["reason"] == "registered")
 
 
+@pytest.mark.slow
 def test_an_answer_copied_to_another_workload_opens_nothing(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
@@ -125,6 +126,7 @@ def test_an_answer_copied_to_another_workload_opens_nothing(aws: Emulator, tmp_p
         assert thief.probe()[0] == 503
 
 
+@pytest.mark.slow
 def test_a_kept_answer_opens_nothing_when_aws_says_no(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
@@ -135,6 +137,7 @@ def test_a_kept_answer_opens_nothing_when_aws_says_no(aws: Emulator, tmp_path: P
         assert again.events("answer.reopened") == []
 
 
+@pytest.mark.slow
 def test_a_state_directory_that_cannot_be_written_does_not_hold_up_the_gate(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path, SIDECAR_STATE_DIR="/proc/nowhere") as sidecar:
         sidecar.shows("entitled")
@@ -174,6 +177,7 @@ def test_bad_settings_are_all_listed_and_nothing_is_started(aws: Emulator, tmp_p
     assert aws.calls() == []
 
 
+@pytest.mark.slow
 def test_a_service_named_sidecar_in_the_namespace_is_no_setting(aws: Emulator, tmp_path: Path) -> None:
     injected = {
         "SIDECAR_SERVICE_HOST": "10.0.0.1",
@@ -207,6 +211,7 @@ def test_a_name_that_contradicts_the_pod_ends_it_with_78(aws: Emulator, tmp_path
         assert sidecar.pod in sidecar.note.read_text()
 
 
+@pytest.mark.slow
 def test_without_an_identity_a_uuid_names_it_and_nothing_is_kept(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         pass
@@ -223,6 +228,7 @@ def test_without_an_identity_a_uuid_names_it_and_nothing_is_kept(aws: Emulator, 
     assert sidecar.pod != status["workload"]["id"]
 
 
+@pytest.mark.slow
 def test_without_a_pod_uid_the_pods_token_names_it(aws: Emulator, tmp_path: Path) -> None:
     sidecar = Sidecar(aws, tmp_path)
     del sidecar.env["POD_UID"]
@@ -232,6 +238,7 @@ def test_without_a_pod_uid_the_pods_token_names_it(aws: Emulator, tmp_path: Path
         assert (workload["kind"], workload["id"]) == ("pod", sidecar.pod)
 
 
+@pytest.mark.slow
 def test_by_default_probes_answer_on_ipv4_and_ipv6_and_the_api_on_loopback_only(aws: Emulator, tmp_path: Path) -> None:
     port = free_port("::")
     with Sidecar(aws, tmp_path, SIDECAR_PROBE_BIND=f":{port}", SIDECAR_API_BIND=None) as sidecar:
@@ -365,6 +372,7 @@ def _raw(sidecar: Sidecar, path: str) -> str:
         return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
 
 
+@pytest.mark.slow
 def test_what_could_move_the_sdk_is_not_followed_and_that_is_said(aws: Emulator, tmp_path: Path) -> None:
     ambient = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_PROFILE": "nowhere", "REQUESTS_CA_BUNDLE": "/nowhere"}
     with Sidecar(aws, tmp_path, **ambient) as sidecar:
@@ -427,6 +435,7 @@ def test_a_product_listener_beyond_loopback_warns_unless_a_token_is_set(
         assert "listener.exposed" not in guarded.text()
 
 
+@pytest.mark.slow
 def test_a_product_listener_on_loopback_does_not_warn(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")

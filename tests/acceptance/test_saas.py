@@ -37,6 +37,7 @@ def selling(keys: SigningKeys) -> Iterator[Emulator]:
         yield aws
 
 
+@pytest.mark.slow
 def test_three_customers_are_billed_to_the_unit(selling: Emulator, tmp_path: Path) -> None:
     with Service(selling, tmp_path) as service:
         service.ready()

@@ -89,6 +89,7 @@ def test_compressed_pushes_on_one_connection_and_in_chunks_are_kept(running: Ser
         assert read_answer(sock)[0] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/v1/usage", "/v1/usage/retry"])
 def test_a_bomb_is_refused_and_probes_go_on(running: Server, path: str) -> None:
     bomb = gzip.compress(b" " * (200 << 20))

@@ -148,6 +148,7 @@ def test_what_is_on_the_list_is_read_by_the_sdk() -> None:
     assert {name for name in ALLOWED if not name.lower().endswith("_proxy")} <= variables() | {"AWS_REGION"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", [f"https://{EVIL}", "HOME/.aws/config", "HOME/.aws/models", "true", "hostile=hostile_plugin"]
 )

@@ -172,6 +172,7 @@ def test_where_the_pool_is_full_a_long_body_is_503_and_owes_nothing() -> None:
         assert running.ask("api", "/take-now", method="POST", body=b"{}")[0] == 200, "nothing is owed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [b"{}", LONG])
 @pytest.mark.parametrize("path", ["/take-error", "/take-refused", "/take-odd"])
 def test_a_taker_that_fails_is_500_and_owes_nothing(path: str, body: bytes) -> None:

@@ -84,6 +84,7 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32",
 NAMED = FARGATE_APP | {"tags": [{"key": "Besitzer", "value": "Käthe 日本 🐙"}]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
                                     {"PYTHONIOENCODING": "cp1252"}], ids=["C", "cp1252"])  # fmt: skip
 @pytest.mark.parametrize("encoding", ENCODINGS)

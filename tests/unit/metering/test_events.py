@@ -268,7 +268,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.dictionaries(st.sampled_from(["dimension", "quantity", "id", "at", "tags", "key"]), JSON)))
 def test_no_fields_raise(body: object) -> None:
     assert isinstance(read(body), tuple | PushRefused)

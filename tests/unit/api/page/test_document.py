@@ -207,6 +207,7 @@ def test_a_page_without_script_reloads_where_it_is_asked_to(query: str, reloads:
     assert ('<noscript><meta http-equiv="refresh" content="15"></noscript>' in get(full(), f"/{query}").text) is reloads
 
 
+@pytest.mark.slow
 def test_the_sample_document_has_the_fields_of_the_real_one() -> None:
     """Otherwise these tests would show a page of another document."""
     pod = {"condition": None, "reachable": True, "refused": []}
