@@ -16,6 +16,7 @@ from typing import Any, Final
 from sidecar.api.page import commands
 from sidecar.api.page.commands import Command
 from sidecar.api.page.records import RecentRecords
+from sidecar.entitlement.contract_end import Stage, stage
 from sidecar.metering.decide import why_it_waits
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
@@ -67,11 +68,16 @@ def gate_commands(status: Document) -> list[Command]:
     return found
 
 
-def findings(status: Document, recent: RecentRecords, orphans: Sequence[Orphan] = ()) -> list[Finding]:
+def findings(
+    status: Document, recent: RecentRecords, orphans: Sequence[Orphan] = (), *, now: datetime
+) -> list[Finding]:
     """Return everything to look at, the most urgent first. `orphans`: records of workloads that are gone."""
     found = [*_loops(status), *_ledger(status), *_overdue(status), *_decisions(status, recent.records, orphans)]
     found += [
+        *_seats(status),
+        *_contract_end(status, now),
         *_held(status),
+        *_sources(status),
         *_metering_hint(status),
         *_unused(status),
         *_unread(status, recent),
@@ -100,8 +106,8 @@ def _overdue(status: Document) -> Iterator[Finding]:
     if metering and metering["overdue_since"]:
         since = _when(metering["overdue_since"])
         why = (
-            f"Nothing could be reported to AWS since {since}. Usage is kept, and AWS takes an hour for six hours."
-            " The reasons are below, and in the log event `metering.overdue`."
+            f"Nothing could be reported to AWS since {since}. Usage is kept. MeterUsage takes an hour for six hours;"
+            " a license may be drawn later too. The reasons are below, and in the log event `metering.overdue`."
         )
         send = Command(does="Send what waits now", line=commands.line(status["workload"], ["recheck"]))
         yield Finding(title="Metering is overdue", why=why, reason="metering_overdue", commands=[send])
@@ -131,6 +137,36 @@ def _acts(status: Document, record: UsageRecord, workload: str) -> list[Command]
         for does, act in acts
         if act or not workload
     ]
+
+
+def _seats(status: Document) -> Iterator[Finding]:
+    licenses = status["licenses"]
+    for seat in (licenses or {}).get("seats", ()):
+        if seat["lost_at"] and seat["fault"]:
+            stays = "The gate stays open meanwhile. " if licenses["on_seat_lost"] == "hold" else ""
+            why = f"{seat['fault']['hint']} {stays}The seat is checked out again by itself."
+            ask = Command(does="Ask for it now", line=commands.line(status["workload"], ["recheck"]))
+            title = f"The seat {seat['name']} is lost since {_when(seat['lost_at'])}"
+            yield Finding(title=title, why=why, reason=seat["fault"]["reason"], commands=[ask])
+
+
+def _contract_end(status: Document, now: datetime) -> Iterator[Finding]:
+    ends_at = (status["licenses"] or {}).get("ends_at")
+    if not ends_at or (near := stage(datetime.fromisoformat(ends_at), now)) > Stage.WEEK:
+        return
+    ended = near is Stage.ENDED
+    why = (
+        "Renew it in AWS Marketplace; nothing has to be restarted. What runs goes on; after the end no new copy starts."
+    )
+    title = f"The contract {'ended' if ended else 'ends'} {_when(ends_at)}"
+    yield Finding(title=title, why=why, urgent=ended, reason="contract_ended" if ended else "contract_ending")
+
+
+def _sources(status: Document) -> Iterator[Finding]:
+    for source in status["sources"]:
+        if source["failing_since"]:
+            title = f"No usage is pulled from {source['source']} since {_when(source['failing_since'])}"
+            yield Finding(title=title, why=source["hint"], urgent=False, reason=source["reason"])
 
 
 def _held(status: Document) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from sidecar.api.page import commands, findings
 from sidecar.api.page.records import RecentRecords
 from sidecar.cli.parser import build_parser
 from sidecar.metering.states import State
+from tests.fakes.clock import NOON
 from tests.unit.api.page.samples import gate, metering, record, status
 
 HOSTILE = ["$(reboot)", "a; rm -rf /", "it's", "`id`", "two\nlines", "‮txt", '"', "-c"]
@@ -55,7 +56,7 @@ def test_every_command_of_the_page_is_one_that_the_program_takes() -> None:
     held = [{"aws_error": "X", "reason": "r", "hint": "h", "oldest_hour": "2026-01-02T11:00:00.000Z"}]
     late = metering(held=held, overdue_since="2026-01-02T09:00:00.000Z")
     recent = RecentRecords(records=[record(3, State.DISPUTED), record(2, State.REJECTED)])
-    for one in findings.findings(status(metering=late), recent, [("gone", record(9, State.DISPUTED))]):
+    for one in findings.findings(status(metering=late), recent, [("gone", record(9, State.DISPUTED))], now=NOON):
         shown += one.commands
     assert len(shown) > 12
     for one in shown:
