@@ -49,7 +49,7 @@ FIXES: Final[Mapping[str, str]] = {
     PERSON: "entitlement-sidecar usage shows them; then entitlement-sidecar usage retry --hour H --dimension D"
     " (--workload W for another workload) with one of --confirm RECORD_ID, --accept-aws QUANTITY, --roll-forward.",
     LATE: "Mend what this report finds on the way to AWS; `entitlement-sidecar usage` has AWS's last answer for each"
-    " record. AWS accepts an hour for six hours.",
+    " record. MeterUsage accepts an hour for six hours; a license may be drawn later too.",
     NO_DIMENSION: "Set SIDECAR_DIMENSIONS to the dimensions again until what waits in {path} is billed.",
     NO_ROOM: "Free space in {path} or in TMPDIR, and run this again.",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sidecar.api.reply import API
@@ -14,8 +14,8 @@ from sidecar.server import listeners
 from sidecar.settings import Settings, UnixSocket
 
 RULE: Final = (
-    "One sidecar answers on the probe listener and on the product's listener, and its gate is open; where none runs,"
-    " both ports are free."
+    "One sidecar answers on the probe listener and on the product's listener, its gate is open, it holds its seats and"
+    " reads its sources; where none runs, both ports are free."
 )
 TAKEN: Final = "a port is taken, or cannot be listened on"
 HALF: Final = "only one of the listeners answers"
@@ -24,6 +24,8 @@ STOPPED: Final = "a loop of the sidecar has stopped"
 SHUT: Final = "the gate is shut"
 PENDING: Final = "the gate is not open yet"
 OVERDUE: Final = "usage is overdue"
+SEAT: Final = "a seat is lost"
+SOURCE: Final = "a source cannot be read"
 FIXES: Final[Mapping[str, str]] = {
     TAKEN: "Stop what listens there (`ss -lxtnp` on the node, or in a shared network namespace), or set {settings} to"
     " another address, and change the product and the probes to match.",
@@ -33,7 +35,9 @@ FIXES: Final[Mapping[str, str]] = {
     STOPPED: "Restart the container, and keep its log for the product's vendor: it says why.",
     SHUT: "{hint}",
     PENDING: "{hint}",
-    OVERDUE: "entitlement-sidecar usage shows what AWS answers for each record.",
+    OVERDUE: "entitlement-sidecar usage shows what AWS answers for each record. {hint}",
+    SEAT: "{hint} The seat is checked out again by itself, or at once with `entitlement-sidecar recheck`.",
+    SOURCE: "{hint}",
 }
 
 
@@ -83,6 +87,41 @@ def _runs(settings: Settings, gate: Mapping[str, object], status: Mapping[str, o
         return warned(RULE, seen, FIXES[PENDING].format(hint=hint))
     if gate.get("entitled") is not True:
         return failed(RULE, seen, FIXES[SHUT].format(hint=hint))
-    if since := gate.get("metering_overdue_since"):
-        return warned(RULE, f"{seen}; usage is overdue since {since}", FIXES[OVERDUE])
+    cautions = [*_overdue(gate, status), *_lost_seats(status), *_failing_sources(status)]
+    if cautions:
+        return warned(RULE, "; ".join([seen, *(what for what, _ in cautions)]), "\n".join(fix for _, fix in cautions))
     return passed(RULE, seen)
+
+
+# -- what goes wrong behind an open gate: what is seen, and the fix
+
+
+def _overdue(gate: Mapping[str, object], status: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    if since := gate.get("metering_overdue_since"):
+        hints = " ".join(one_line(str(one.get("hint"))) for one in _objects(_part(status, "metering").get("held")))
+        yield f"usage is overdue since {since}", FIXES[OVERDUE].format(hint=hints).strip()
+
+
+def _lost_seats(status: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for seat in _objects(_part(status, "licenses").get("seats")):
+        fault = seat.get("fault")
+        if seat.get("lost_at") and isinstance(fault, dict):
+            hint = one_line(str(fault.get("hint")))
+            yield f"seat {seat.get('name')} is lost ({fault.get('reason')})", FIXES[SEAT].format(hint=hint)
+
+
+def _failing_sources(status: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for source in _objects(status.get("sources")):
+        if since := source.get("failing_since"):
+            what = f"source {source.get('source')} fails since {since} ({source.get('reason')})"
+            yield what, FIXES[SOURCE].format(hint=one_line(str(source.get("hint"))))
+
+
+def _part(status: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Return a part of the status document; an empty one where it is null, or another version has none."""
+    found = status.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _objects(listed: object) -> list[Mapping[str, object]]:
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []

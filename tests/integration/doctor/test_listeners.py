@@ -68,6 +68,36 @@ def test_usage_that_is_overdue_is_a_warning(container: Container) -> None:
     assert "overdue since 2026-01-02T10:00:00.000Z" in found.seen
 
 
+def test_the_fix_of_overdue_usage_has_the_hints_of_what_is_held(container: Container) -> None:
+    held = {"metering": {"held": [{"reason": "license_used_up", "hint": "Buy more."}]}}
+    found = runs(container, held, metering_overdue_since="2026-01-02T10:00:00.000Z")
+    assert found.fix.endswith("for each record. Buy more.")
+
+
+SEAT: dict[str, Any] = {"name": "seats", "lost_at": None, "fault": {"reason": "unreachable", "hint": "Look\nthere."}}
+SOURCE: dict[str, Any] = {"source": "heartbeat/hours/1", "failing_since": None, "reason": None, "hint": None}
+
+
+def test_a_lost_seat_and_a_source_that_fails_are_warnings_behind_an_open_gate(container: Container) -> None:
+    lost = SEAT | {"lost_at": "2026-01-02T11:00:00.000Z"}
+    fails = SOURCE | {"failing_since": "2026-01-02T11:30:00.000Z", "reason": "target_refused", "hint": "Correct it."}
+    found = runs(container, {"licenses": {"seats": [SEAT, lost]}, "sources": [SOURCE, fails]})
+    assert found.status is Status.WARN
+    assert found.seen.count("seat seats is lost (unreachable)") == 1
+    assert "source heartbeat/hours/1 fails since 2026-01-02T11:30:00.000Z (target_refused)" in found.seen
+    assert found.fix.startswith("Look there. The seat is checked out again")
+    assert found.fix.endswith("\nCorrect it.")
+
+
+def test_seats_that_are_held_and_sources_that_are_read_pass(container: Container) -> None:
+    document = {"licenses": {"seats": [SEAT]}, "sources": [SOURCE], "metering": None}
+    assert runs(container, document).status is Status.PASS
+
+
+def test_a_status_of_another_version_is_no_reason_to_fail(container: Container) -> None:
+    assert runs(container, {"licenses": None, "sources": "x"}).status is Status.PASS
+
+
 def test_the_sidecar_of_another_product_fails(container: Container) -> None:
     found = runs(container, product_code="prod2")
     assert found.status is Status.FAIL
