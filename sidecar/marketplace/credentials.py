@@ -41,7 +41,8 @@ UNSUPPORTED: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "iam-role": (
         "the node's instance role",
-        "Metering does not accept the node's role. EKS: use IRSA. ECS: set taskRoleArn.",
+        "Metering does not accept the node's role. EKS: use IRSA. ECS: set taskRoleArn. On AgentCore Runtime this"
+        " may be the execution role, which is right there.",
     ),
 }
 NO_TASK_ROLE: Final = (

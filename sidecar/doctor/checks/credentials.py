@@ -27,6 +27,7 @@ from sidecar.entitlement.answer import AnsweredBy
 from sidecar.marketplace import credentials, license_access
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed
 from sidecar.platform import ecs, eks
+from sidecar.settings import Platform
 
 KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 RELATIVE, FULL = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"
@@ -37,6 +38,7 @@ RULE: Final = (
     "AWS Marketplace takes RegisterUsage and MeterUsage from IRSA on EKS and from the task role on ECS, and from no"
     " other source."
 )
+AGENTCORE_RULE: Final = "On AgentCore Runtime AWS Marketplace takes MeterUsage from the runtime's execution role."
 STATIC: Final = "access keys in the environment"
 HALF: Final = "one key of a pair"
 POD_IDENTITY: Final = "EKS Pod Identity"
@@ -46,6 +48,8 @@ HALF_IRSA: Final = "one variable of IRSA without the other"
 NO_TASK_ROLE: Final = "a task without a task role"
 NODE_ROLE: Final = "the node's role"
 OUTSIDE: Final = "no credentials, outside EKS and ECS"
+NO_EXECUTION_ROLE: Final = "no credentials, on AgentCore Runtime"
+KEYS_ON_AGENTCORE: Final = "access keys in the environment, on AgentCore Runtime"
 ADDRESS: Final = "a credentials address that the SDK refuses"
 AUDIENCE: Final = "a service-account token for another audience"
 REFUSED: Final = "the SDK or STS refuses"
@@ -72,6 +76,10 @@ FIXES: Final[Mapping[str, str]] = {
     NODE_ROLE: "Metering does not accept the node's role. EKS: IRSA for the pod's service account. ECS: taskRoleArn.",
     OUTSIDE: "Run it in a pod on Amazon EKS with IRSA or in an Amazon ECS task with a task role. For the emulator set"
     " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text.",
+    NO_EXECUTION_ROLE: "Give the runtime an execution role that allows aws-marketplace:MeterUsage. For the emulator set"
+    " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text.",
+    KEYS_ON_AGENTCORE: "Remove AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN from the container: they"
+    " win over the execution role, and metering does not accept them. Only the emulator does.",
     ADDRESS: "Remove AWS_CONTAINER_CREDENTIALS_FULL_URI from the container: it names {host}. The SDK asks loopback and"
     " the addresses of ECS and EKS alone, and neither IRSA nor the task role needs the variable.",
     AUDIENCE: "Remove the annotation eks.amazonaws.com/audience from serviceaccount {account} -n {namespace}, or the"
@@ -96,6 +104,8 @@ class Resolved:
     """What the token of IRSA says of itself, where there is one."""
     contract: bool = False
     """Whether License Manager is asked, and not metering alone."""
+    agentcore: bool = False
+    """Whether the settings say that this is AgentCore Runtime."""
     emulated: bool = False
     """Whether the settings name another endpoint than AWS's."""
 
@@ -127,6 +137,7 @@ def _resolve(context: Context) -> Resolved:
         operations=context.operations,
         contract=context.by_contract,
         token=WebIdentity.of(context.env.get(IRSA_VARIABLES[1], "")),
+        agentcore=context.settings is not None and context.settings.platform is Platform.AGENTCORE,
         emulated=bool(context.settings and context.settings.endpoint_url),
     )
 
@@ -143,6 +154,8 @@ def judged(found: Resolved) -> Finding:
         return failed(rule, f"{found.failure.code}; {_environment(env)}{said}", _failure_fix(found))
     if found.contract and "MeterUsage" not in found.operations:
         return license_credentials.judged(found.method, env, _environment(env))
+    if found.agentcore:
+        return _on_agentcore(found)
     if found.method is None:
         why = _why_none(env)
         return failed(RULE, f"{why}; {_environment(env)}", _filled(why, env))
@@ -160,6 +173,18 @@ def judged(found: Resolved) -> Finding:
     if trap is not None:
         return warned(RULE, f"{seen}; {trap}; {_environment(env)}", _filled(trap, env))
     return passed(RULE, seen)
+
+
+def _on_agentcore(found: Resolved) -> Finding:
+    """Return the finding where the execution role is the source: how the runtime hands it out is not documented."""
+    if found.method is None:
+        seen = f"{NO_EXECUTION_ROLE}; {_environment(found.env)}"
+        return failed(AGENTCORE_RULE, seen, FIXES[NO_EXECUTION_ROLE])
+    if found.method != "env":
+        return passed(AGENTCORE_RULE, f"the SDK's {found.method}; whether it is the execution role cannot be seen here")
+    if found.emulated:
+        return warned(AGENTCORE_RULE, f"{STATIC}, for an endpoint that is not AWS", FIXES[KEYS_ON_AGENTCORE])
+    return failed(AGENTCORE_RULE, f"{KEYS_ON_AGENTCORE}; {_environment(found.env)}", FIXES[KEYS_ON_AGENTCORE])
 
 
 def _why_refused(method: str, env: Mapping[str, str]) -> str:

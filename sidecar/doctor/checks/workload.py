@@ -14,8 +14,12 @@ from sidecar.doctor.masking import masked
 from sidecar.errors import SettingsError
 from sidecar.platform import ecs, eks, identity
 from sidecar.platform.identity import Workload
+from sidecar.settings import Platform
 
-RULE: Final = "The workload is the pod (metadata.uid) or the ECS task (its ARN): AWS Marketplace meters these."
+RULE: Final = (
+    "The workload is the pod (metadata.uid) or the ECS task (its ARN): AWS Marketplace meters these. License Manager"
+    " and AgentCore Runtime need neither."
+)
 UNREADABLE: Final = "the ECS agent does not describe the task"
 CONTRADICTED: Final = "the sources contradict one another"
 NO_UID: Final = "a pod whose uid is not known"
@@ -41,16 +45,25 @@ def check(context: Context) -> Finding:
     except SettingsError as exc:
         problem = "\n".join(map(str, exc.problems))
         return failed(RULE, CONTRADICTED, masked(FIXES[CONTRADICTED].format(problem=problem)))
-    return _judged(workload, context.env)
+    return _judged(workload, context.env, _needs_none(context))
 
 
-def _judged(workload: Workload, env: Mapping[str, str]) -> Finding:
+def _needs_none(context: Context) -> str:
+    """Return who takes any workload, where neither a pod nor a task is needed; else an empty text."""
+    if context.settings and context.settings.platform is Platform.AGENTCORE:
+        return "AgentCore Runtime has neither"
+    return "License Manager needs neither" if context.operations == ("CheckoutLicense",) else ""
+
+
+def _judged(workload: Workload, env: Mapping[str, str], needs_none: str) -> Finding:
     labels = ", ".join(f"{name} {value}" for name, value in workload.labels.items() if name != "account")
     seen = masked(f"{_kind(workload, env)} {workload.id}") + (f" ({labels})" if labels else "")
     if workload.kind in ("pod", "task"):
         return passed(RULE, seen)
     if eks.in_kubernetes(env):
         return warned(RULE, f"{NO_UID}: no POD_UID, no service-account token; {seen}", FIXES[NO_UID].format())
+    if needs_none:
+        return passed(RULE, f"{OUTSIDE} ({needs_none}): {seen}")
     return warned(RULE, f"{OUTSIDE}: {seen}", FIXES[OUTSIDE])
 
 

@@ -100,6 +100,22 @@ def test_a_dimension_that_is_drawn_from_a_license_is_not_metered(by_contract: Co
     assert by_contract.context().operations == ("CheckoutLicense", "MeterUsage")
 
 
+def outside(container: Container) -> Container:
+    """Take away what makes it a pod."""
+    return container.set(POD_UID=None, POD_NAMESPACE=None, SERVICE_ACCOUNT=None, KUBERNETES_SERVICE_HOST=None)
+
+
+def test_outside_aws_a_contract_needs_neither_a_pod_nor_a_task(by_contract: Container) -> None:
+    found = outside(by_contract).check("workload")
+    assert (found.status, "License Manager needs neither" in found.seen) == (Status.PASS, True)
+
+
+def test_a_contract_with_a_metered_dimension_does(by_contract: Container) -> None:
+    by_contract.set(SIDECAR_DIMENSIONS="requests")
+    found = outside(by_contract).check("workload")
+    assert (found.status, "PlatformNotSupportedException" in found.fix) == (Status.WARN, True)
+
+
 def test_no_public_key_is_needed(by_contract: Container) -> None:
     found = by_contract.check("public_key")
     assert (found.status, "AWS signs no answer to checkout_license" in found.seen) == (Status.SKIP, True)

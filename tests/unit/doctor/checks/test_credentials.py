@@ -47,6 +47,24 @@ def test_only_irsa_and_the_task_role_are_accepted(method: str | None, env: dict[
     assert bool(found.fix) is (status != "pass")
 
 
+@pytest.mark.parametrize(
+    ("method", "emulated", "status"),
+    [
+        ("iam-role", False, "pass"),
+        ("container-role", False, "pass"),
+        ("env", True, "warn"),
+        ("env", False, "fail"),
+        (None, False, "fail"),
+    ],
+)
+def test_on_agentcore_runtime_any_role_is_accepted_and_keys_are_not(
+    method: str | None, emulated: bool, status: str
+) -> None:
+    found = judged(Resolved(env={}, method=method, operations=("MeterUsage",), agentcore=True, emulated=emulated))
+    assert found.status is Status(status)
+    assert "IRSA" not in found.rule + found.fix
+
+
 def test_a_node_role_in_a_task_means_that_the_task_has_none_of_its_own() -> None:
     found = judged(Resolved(env=TASK, method="iam-role", operations=OPERATIONS))
     assert "Set taskRoleArn" in found.fix
