@@ -84,15 +84,22 @@ SEAT_STATUS: Final[Mapping[AnswerClass, Status]] = {
 """Class of the last answer about a lost seat → what the gate shows; any other leaves it open what AWS would say."""
 
 
-def seat_lost(name: str, fault: SeatFault, ends: bool) -> Shown:
-    """Return what a lost seat shows. `name`: its license; `ends`: whether a denial ends the process."""
+SEAT_AGAIN: Final = "It is checked out again by itself, or at once with `entitlement-sidecar recheck`"
+
+
+def seat_lost(name: str, fault: SeatFault, *, shuts: bool, ends: bool) -> Shown:
+    """Return what a lost seat shows.
+
+    `name`: its license; `shuts`: whether the loss shuts the gate; `ends`: whether a denial ends the process.
+    """
     status, reason, _ = SHOWN[Hold.SEAT_LOST]
     status = SEAT_STATUS.get(fault.answer, status)
-    follows = (
-        f"{ENDS[0].upper()}{ENDS[1:]}."
-        if ends and status is Status.DENIED
-        else "It is checked out again by itself, or at once with `entitlement-sidecar recheck`; the gate opens then."
-    )
+    if not shuts:
+        follows = f"{SEAT_AGAIN}; the gate stays open meanwhile (SIDECAR_ON_SEAT_LOST=hold)."
+    elif ends and status is Status.DENIED:
+        follows = f"{ENDS[0].upper()}{ENDS[1:]}."
+    else:
+        follows = f"{SEAT_AGAIN}; the gate opens then."
     return status, reason, f"The seat {name} is lost ({fault.reason}): {fault.hint} {follows}"
 
 

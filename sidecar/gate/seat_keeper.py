@@ -23,7 +23,7 @@ from sidecar.gate.held_seats import NO_ANSWER, HeldSeats, Seat
 from sidecar.gate.license_events import LicenseEvents
 from sidecar.gate.license_messages import CHECK_IN, RENEW, LicenseRequest, SeatResult
 from sidecar.gate.messages import KeptStatus
-from sidecar.settings import OnDenied, Settings
+from sidecar.settings import OnDenied, OnSeatLost, Settings
 
 BUDGET_SECONDS: Final = 20.0
 BUDGET_SECONDS_PER_SEAT: Final = 50.0
@@ -103,11 +103,12 @@ class SeatKeeper:
 
     def lost(self) -> Shown | None:
         """Return what the lost seats show, None where none is lost. A loss that is new is logged."""
+        shuts = self._settings.on_seat_lost is OnSeatLost.SHUT
         ends = self._settings.on_denied is OnDenied.EXIT
         found: Shown | None = None
         for seat in self.seats.lost:
             assert seat.state.fault is not None  # a seat is lost by one
-            shown = seat_lost(seat.held.name, seat.state.fault, ends)
+            shown = seat_lost(seat.held.name, seat.state.fault, shuts=shuts, ends=ends)
             found = found or shown
             if seat.held.name not in self._told_lost:
                 self.losses += 1

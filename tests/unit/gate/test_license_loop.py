@@ -75,6 +75,7 @@ class Story:
     clock: FakeClock = field(default_factory=FakeClock)
     held: tuple[HeldSeat, ...] = field(default_factory=lambda: (seat(),))
     policy: str = "hold"
+    on_denied: str = "hold"
     waiting: list[list[Any]] = field(default_factory=list)
     requests: list[LicenseRequest] = field(default_factory=list)
     children: list[FakeChild] = field(default_factory=list)
@@ -89,6 +90,7 @@ class Story:
                 product_sku=SKU,
                 licenses='[{"name": "seats", "take": "seat"}]',
                 on_seat_lost=self.policy,
+                on_denied=self.on_denied,
                 reask_seconds="300",
             ),
             gate=self.gate,
@@ -216,6 +218,19 @@ def test_a_seat_that_expired_while_aws_was_away_is_lost_and_loud(story: Story, e
     assert len(events.of("seat.lost")) == 1, "told once"
     assert story.gate.shown == [], "hold: the gate stays open"
     assert story.loop.contract[0] == 1
+
+
+@pytest.mark.parametrize("on_denied", ["hold", "exit"])
+@pytest.mark.parametrize(
+    ("policy", "words"), [("hold", "the gate stays open meanwhile"), ("shut", "the gate opens then")]
+)
+def test_the_hint_of_a_lost_seat_says_what_becomes_of_the_gate(
+    policy: str, words: str, on_denied: str, events: Events
+) -> None:
+    story = Story(policy=policy, on_denied=on_denied)
+    story.after(60, replace(AWAY, answer="deny"))
+    ends = (policy, on_denied) == ("shut", "exit")
+    assert ("the sidecar ends now" if ends else words) in events.one("seat.lost")["hint"].lower()
 
 
 def test_with_shut_a_lost_seat_shuts_the_gate_until_it_is_taken_again(events: Events) -> None:
