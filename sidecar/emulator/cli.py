@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import queue
+import shlex
 import signal
 import sys
 import threading
@@ -235,12 +236,31 @@ def _greeting(emulator: Emulator, args: argparse.Namespace) -> str:
         "export AWS_ACCESS_KEY_ID=my-pod        # any name: it becomes the workload",
         "export AWS_SECRET_ACCESS_KEY=unchecked",
         "",
+        *_contract_exports(emulator),
         f"For anything else that uses an AWS SDK: export AWS_ENDPOINT_URL={emulator.url}",
         f"What it knows: curl {emulator.url}/_emulator/state",
         f"What it would bill: curl {emulator.url}/_emulator/bill (dimensions: {', '.join(emulator.dimensions)})",
         "",
     ]
     return "\n".join(lines)
+
+
+def _contract_exports(emulator: Emulator) -> list[str]:
+    """Return what a sidecar is told besides where its product is sold by contract; of the newest license."""
+    granted = emulator.licenses.granted(emulator.behaviour.account)
+    if not granted:
+        return []
+    license = granted[0][0]
+    first = license.entitlements[0]
+    wanted = {"name": first.name, **({"unit": first.unit} if first.unit != "Count" else {}), "take": "check"}
+    return [
+        "By contract, besides:",
+        "",
+        "export SIDECAR_ENTITLEMENT_CHECK=checkout_license",
+        f"export SIDECAR_PRODUCT_SKU={shlex.quote(license.sku)}",
+        f"export SIDECAR_LICENSES={shlex.quote(json.dumps([wanted]))}        # take: check, seat or drawdown",
+        "",
+    ]
 
 
 def _key_export(emulator: Emulator, args: argparse.Namespace) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -139,18 +140,34 @@ def test_the_newest_public_key_is_written_where_asked(start: Start, tmp_path: Pa
     assert (tmp_path / "key.pem").read_text() == keys[-1]["key"]
 
 
-def test_a_person_is_told_what_to_export(start: Start, tmp_path: Path) -> None:
-    process = start("--public-key-file", str(tmp_path / "key.pem"))
+def greeting(process: subprocess.Popen[str]) -> str:
+    """Return the lines for a person up to "What it knows"."""
     assert process.stdout is not None
-    said = []
+    said: list[str] = []
     while not said or not said[-1].startswith("What it knows"):
         said.append(process.stdout.readline())
         assert said[-1], process.communicate()
-    text = "".join(said)
+    return "".join(said)
+
+
+def test_a_person_is_told_what_to_export(start: Start, tmp_path: Path) -> None:
+    process = start("--public-key-file", str(tmp_path / "key.pem"))
+    text = greeting(process)
+    assert process.stdout is not None
     assert "export SIDECAR_ENDPOINT_URL=http://127.0.0.1:" in text
     assert "export SIDECAR_PRODUCT_CODE=demo-product\n" in text
     assert f"export SIDECAR_PUBLIC_KEY_FILE={tmp_path}/key.pem\n" in text
     assert "/_emulator/bill (dimensions: requests)" in process.stdout.readline()
+
+
+def test_a_license_adds_what_a_contract_exports_and_without_one_nothing(start: Start) -> None:
+    license = {"sku": "prod-1", "entitlements": [{"name": "disk", "unit": "Gigabytes", "max_count": 5}]}
+    text = greeting(start("--license", json.dumps(license)))
+    (line,) = (one for one in text.splitlines() if one.startswith("export SIDECAR_LICENSES="))
+    (value,) = shlex.split(line.partition("=")[2], comments=True)
+    assert json.loads(value) == [{"name": "disk", "unit": "Gigabytes", "take": "check"}]
+    assert "export SIDECAR_PRODUCT_SKU=prod-1\n" in text
+    assert "checkout_license" not in greeting(start())
 
 
 def test_nobody_reading_delays_no_answer(start: Start) -> None:
