@@ -128,7 +128,8 @@ ISOLATED_ROWS: Final[tuple[Row, ...]] = (
         disposition=Disposition.REPAIR,
         reason="request_malformed",
         hint="AWS or its SDK cannot read this record. A whole quantity in the decimal field is sent again in the"
-        f" integer field; where that is refused too, upgrade, report this, {RETRY}",
+        " integer field, unless SIDECAR_QUANTITY_FIELD is decimal: set auto then. Where that is refused too, upgrade,"
+        f" report this, {RETRY}",
         repairs=(Repair.INTEGER_FIELD,),
     ),
 )

@@ -89,8 +89,8 @@ ROWS: Final[tuple[Row, ...]] = (
         Disposition.REPAIR,
         "request_malformed",
         "AWS or its SDK cannot read the request. A whole quantity in the decimal field is sent again in the integer"
-        " field; where that is refused too, upgrade the product, report this to its vendor, then run"
-        " `entitlement-sidecar usage retry`.",
+        " field, unless SIDECAR_QUANTITY_FIELD is decimal: set auto then. Where that is refused too, upgrade the"
+        " product, and report this to its vendor. Then run `entitlement-sidecar usage retry`.",
         repairs=(Repair.INTEGER_FIELD,),
     ),
     row(

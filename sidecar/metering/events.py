@@ -205,7 +205,8 @@ def _event(item: object, dimensions: Mapping[str, Dimension], latest: datetime) 
     key = _text(fields, "key") if "key" in fields else None
     dimension = dimensions.get(name)
     if dimension is None:
-        raise _Fault("dimension_unknown", f"dimension {shown(name)} is not one of the product's.")
+        names = ", ".join(dimensions) or "none is set"
+        raise _Fault("dimension_unknown", f"dimension {shown(name)} is not one of the product's: {names}.")
     if late := too_much or too_far:
         raise late
     _check_length("id", identifier, ID_MAX)

@@ -172,6 +172,8 @@ def _read_fields(given: Mapping[str, object], kind: SourceKind, where: str, faul
         faults.append(f"{where}.take is {take.value}; kind {kind.value} takes {allowed}.")
     if take is SourceTake.MAXIMUM and found.get("tags"):
         faults.append(f"{where}.tags: the shares of a maximum do not add up to it; remove them.")
+    if found.get("count") is SourceCount.NODES and found.get("namespace"):
+        faults.append(f"{where}.namespace is {shown(found['namespace'])}, but nodes are in no namespace; remove it.")
     return found
 
 

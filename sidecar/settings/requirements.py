@@ -56,7 +56,7 @@ def problems(values: Mapping[str, object], origins: Mapping[str, str], known: li
         name = problem.setting
         setting = BY_NAME[name]
         if not any(setting.variable in one.setting or name in one.setting for one in known):
-            yield replace(problem, setting=setting.variable, example=setting.example)
+            yield replace(problem, setting=setting.variable, example=problem.example or setting.example)
 
 
 def _all(values: Mapping[str, object], origins: Mapping[str, str]) -> Iterator[Problem]:
@@ -103,7 +103,7 @@ def _of_agentcore(values: Mapping[str, object]) -> Iterator[Problem]:
     check = values.get("entitlement_check")
     if isinstance(check, EntitlementCheck) and check is not EntitlementCheck.METER_USAGE:
         fault = f"is {check.value}, but on AgentCore Runtime (platform agentcore) AWS takes meter_usage alone."
-        yield _problem("entitlement_check", fault)
+        yield _problem("entitlement_check", fault, EntitlementCheck.METER_USAGE.value)
     for one in _dimensions(values):
         if one.aggregation is not Aggregation.SUM:
             yield _problem(
@@ -127,6 +127,6 @@ def _dimensions(values: Mapping[str, object]) -> tuple[Dimension, ...]:
     return found if isinstance(found, tuple) else ()
 
 
-def _problem(name: str, fault: str) -> Problem:
-    """Return a problem whose `setting` is a name, for `problems` to complete."""
-    return Problem(setting=name, fault=fault)
+def _problem(name: str, fault: str, example: str = "") -> Problem:
+    """Return a problem whose `setting` is a name, for `problems` to complete. `example`: instead of the setting's."""
+    return Problem(setting=name, fault=fault, example=example)

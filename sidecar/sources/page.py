@@ -140,11 +140,16 @@ def _sample(page: Page, line: bytes, number: int, name: str, is_creation: bool, 
         page.created[series] = value
         return
     if series in seen:
-        raise _malformed(number, f"gives the series {name} {shown(series)} a second time")
+        raise _malformed(number, f"gives the series {_written(name, labels)} a second time")
     seen.add(series)
     if len(seen) > SERIES_MAX:
         raise too_many(name)
     page.samples.append(Sample(labels=labels, value=value))
+
+
+def _written(name: str, labels: Labels) -> str:
+    """Return a series as its page writes it."""
+    return name + (f"{{{','.join(f'{label}={shown(value)}' for label, value in labels.items())}}}" if labels else "")
 
 
 def _labels(text: str, number: int) -> tuple[Labels, str]:
@@ -156,7 +161,7 @@ def _labels(text: str, number: int) -> tuple[Labels, str]:
     while not (closing := text[at:].lstrip(" \t")).startswith("}"):
         match = LABEL.match(text, at)
         if not match or match[1] in found:
-            raise _malformed(number, f"has labels that are none, or one twice: {shown(text)}")
+            raise _malformed(number, f"has labels that cannot be read, or one label twice: {shown(text)}")
         found[match[1]] = ESCAPE.sub(lambda one: ESCAPED.get(one[1], one[0]), match[2])
         at = match.end()
     return found, closing[1:]
@@ -169,7 +174,8 @@ def _value(text: str, name: str, labels: Labels, number: int) -> Decimal:
     places = -int(value.as_tuple().exponent) if value.is_finite() else 0
     if not value.is_finite() or not 0 <= value < VALUE_MAX or places > PLACES_MAX:
         rule = f"A quantity is from 0 to below {VALUE_MAX:.0e}, with up to {PLACES_MAX} decimal places."
-        raise SourceFault("value_unusable", f"{name}{shown(series_of(labels))} is {shown(text)}. {rule}")
+        fix = "Correct the product's metric, or choose other series with labels."
+        raise SourceFault("value_unusable", f"{_written(name, labels)} is {shown(text)}. {rule} {fix}")
     return value
 
 

@@ -84,7 +84,7 @@ def test_what_was_sent_before_a_crash_is_not_billed_again(aws: Emulator, tmp_pat
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"SIDECAR_ENTITLEMENT_CHECK": "register_usage"}, "takes meter_usage alone"),
+        ({"SIDECAR_ENTITLEMENT_CHECK": "register_usage"}, "alone. Example: meter_usage"),
         ({"SIDECAR_DIMENSIONS": '[{"name": "requests", "aggregation": "max", "scope": "pod"}]'}, "use sum"),
         ({"SIDECAR_DIMENSIONS": '[{"name": "requests", "tags": ["team"]}]'}, "tags, which AWS does not take"),
         ({"SIDECAR_DIMENSIONS": '[{"name": "requests", "report_zero": true}]'}, "report_zero, which needs hours"),

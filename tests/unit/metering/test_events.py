@@ -206,6 +206,12 @@ def test_the_order_holds_within_one_event_too() -> None:
     assert refused('{"dimension": "x", "quantity": 1e99999999999999999999}')[0] == 404
 
 
+def test_an_unknown_dimension_is_told_which_there_are() -> None:
+    found = read(event(dimension="reqests"))
+    assert isinstance(found, PushRefused)
+    assert 'dimension "reqests" is not one of the product\'s: requests' in found.detail
+
+
 def test_all_or_nothing() -> None:
     assert isinstance(read([GOOD, GOOD, event(quantity=-1)]), PushRefused)
 

@@ -48,6 +48,11 @@ def test_a_maximum_has_no_tags() -> None:
     assert "[0].tags" in faults([GAUGE | {"tags": {"tenant": "t"}}])
 
 
+def test_nodes_are_in_no_namespace_and_pods_are() -> None:
+    assert '[0].namespace is "shop", but nodes are in no namespace' in faults([NODES | {"namespace": "shop"}])
+    assert read_pull_sources([NODES | {"count": "pods", "namespace": "shop"}])
+
+
 def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
     for url in ("http://me:s3cret@host/metrics", "http://me:s3cret@:bad"):
         assert "s3cret" not in faults([COUNTER | {"url": url}])

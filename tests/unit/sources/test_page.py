@@ -90,6 +90,12 @@ def test_a_value_that_cannot_be_billed_is_refused(text: str) -> None:
     assert reason(f"m_total {text}\n") == "value_unusable"
 
 
+def test_a_value_that_is_refused_is_named_with_its_series_as_the_page_has_it() -> None:
+    with pytest.raises(SourceFault, match="Correct the product's metric") as caught:
+        read('m_total{code="200",who="a"} -3\n')
+    assert caught.value.hint.startswith('m_total{code="200",who="a"} is "-3". ')
+
+
 @pytest.mark.parametrize(
     "line",
     [
