@@ -38,6 +38,8 @@ from sidecar.emulator.state import EmulatorState
 OPERATION: Final = "BatchMeterUsage"
 BYTES_MAX: Final = 1_000_000
 """A request must be smaller: 1 MB."""
+ORDERED_QUOTA: Final = "saas_calls_per_second"
+"""The bucket of the rate that is set for this operation alone."""
 SUCCESS: Final = "Success"
 NOT_SUBSCRIBED: Final = "CustomerNotSubscribed"
 DUPLICATE: Final = "DuplicateRecord"
@@ -71,7 +73,7 @@ def answer(
     with emulated.lock:
         if behaviour.saas_disabled:
             raise refusal("DisabledApiException")
-        if not emulated.saas.within_quota(caller.account, region, behaviour.saas_calls_per_second):
+        if not emulated.quotas.within(caller.account, region, ORDERED_QUOTA, behaviour.saas_calls_per_second):
             raise refusal("ThrottlingException")
         request = parse_batch(body, behaviour)
         judged = [_judged(emulated, caller, request, each, behaviour, now) for each in request.records]

@@ -122,6 +122,8 @@ class Behaviour(LicenseBehaviour, SaasBehaviour):
     """Whether the callers' role may call; false answers AccessDeniedException."""
     disabled: bool = False
     """DisabledApiException for every RegisterUsage."""
+    quotas: float = 0.0
+    """How many times AWS's published quotas are kept, in real time; 0: none is."""
     reask: Reask = Reask.ANSWERS
     superseded: tuple[int, ...] = ()
     """Public key versions that still answer, with PublicKeyRotationTimestamp set."""
@@ -169,6 +171,8 @@ class Behaviour(LicenseBehaviour, SaasBehaviour):
         for name, value in body.items():
             if value is None:
                 raise BadCommand(f"{name}: must not be null")
+        if (read.number(body, "quotas") or 0) < 0:
+            raise BadCommand("quotas: must not be negative; 0 keeps no quota")
         return replace(self, **{name: self._parsed(body, name) for name in body})
 
     def as_json(self) -> dict[str, object]:

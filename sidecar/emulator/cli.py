@@ -18,7 +18,6 @@ import json
 import os
 import queue
 import shlex
-import signal
 import sys
 import threading
 from collections.abc import Mapping
@@ -64,6 +63,8 @@ examples:
     entitlement-sidecar emulator --customer '{"id": "acme", "account": "444455556666"}'
     curl -X POST http://127.0.0.1:8486/_emulator/registration-token -d '{"customer": "acme"}'
     curl http://127.0.0.1:8486/_emulator/saas-bill
+  AWS's quotas are kept: what comes faster is throttled
+    entitlement-sidecar emulator --quotas
   every token is signed with a key that is not AWS's
     entitlement-sidecar emulator --fault 'RegisterUsage:wrong_key*forever'
   change your mind while it runs
@@ -123,6 +124,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a dry run of MeterUsage without a subscription is not entitled (it passes)",
     )
+    add(
+        "--quotas",
+        type=float,
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="TIMES",
+        help="keep AWS's quotas for an account and region (RegisterUsage 5, MeterUsage and BatchMeterUsage 10 calls a"
+        " second), or so many times them (no quota)",
+    )
     add("--license", action="append", metavar="JSON|FILE", default=[], help="a license, or a file with some")
     add("--customer", action="append", metavar="JSON|FILE", default=[], help="a SaaS customer, or a file with some")
     add("--clock-start", metavar="ISO", help="the emulated time at the start, such as 2026-01-31T23:59:00Z (real)")
@@ -141,9 +152,10 @@ def _port(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Answer until SIGTERM or SIGINT; return the exit status."""
+    from sidecar.emulator.end_signals import EndSignals
     from sidecar.emulator.refusals import BadCommand
 
-    with _Narrator(as_json=args.json) as narrator, _EndSignals() as signals:
+    with _Narrator(as_json=args.json) as narrator, EndSignals() as signals:
         try:
             emulator = _emulator(args, narrator)
         except (BadCommand, ValueError) as complaint:
@@ -188,6 +200,7 @@ def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
             "reask": args.reask,
             "superseded": args.superseded,
             "dry_run_checks_subscription": args.dry_run_checks_subscription,
+            "quotas": args.quotas,
         }
     )
     emulator = Emulator(
@@ -318,25 +331,3 @@ def _sentence(event: Mapping[str, Any]) -> str:
         details = f" {json.dumps(event['with'])}" if event["with"] else ""
         return f"{event['at']}  timeline: {event['do']}{details}"
     return f"{event['at']}  {event['operation']} by {event['workload'] or 'an unknown caller'}: {event['answer']}"
-
-
-class _EndSignals:
-    """SIGTERM and SIGINT, waited for. Handlers are installed: process 1 has no default ones."""
-
-    def __enter__(self) -> _EndSignals:
-        self._read, self._write = os.pipe()
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        os.close(self._read)
-        os.close(self._write)
-
-    def wait(self) -> None:
-        """Until one of them came, now or before."""
-        os.read(self._read, 1)
-
-    def _note(self, number: int, frame: object) -> None:
-        os.write(self._write, b".")

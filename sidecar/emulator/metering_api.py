@@ -8,7 +8,7 @@ Invariants (metering service model 2016-01-14, protocol AWS JSON 1.1):
 - Answers are `application/x-amz-json-1.1` with `x-amzn-RequestId`; errors are
   `{"__type": code, "message": text}`.
 - Before an operation's own rules: signature and credentials, then permission, then throttling (and any
-  other error that was queued). AWS does not document this order.
+  other error that was queued; then the quotas, where they are kept). AWS does not document this order.
 - Signature and credentials are judged in real time, whatever the emulated clock says: a client signs by
   its own clock.
 """
@@ -58,6 +58,8 @@ class MeteringService:
         if not caller.allowed:
             raise _not_allowed(caller, operation, incoming.body)
         ordered_error(emulated, operation, conditions)
+        with emulated.lock:
+            emulated.quotas.check(caller.account, signed.region, operation, conditions.behaviour.quotas)
         if operation == batch_meter_usage.OPERATION:
             batch_meter_usage.check_size(len(incoming.body), conditions.behaviour)
         members = OPERATIONS[operation](

@@ -1,4 +1,4 @@
-"""Hold what this AWS knows of SaaS products: customers, registration tokens, records, the quota.
+"""Hold what this AWS knows of SaaS products: customers, registration tokens, records.
 
 Elsewhere: the rules (`batch_meter_usage`, `resolve_customer`, `get_entitlements`), the commands as others write them
 (`saas_control`).
@@ -40,22 +40,6 @@ class RegistrationToken:
     redeemed: int = 0
 
 
-@dataclass
-class Quota:
-    """A bucket of calls for an account and region, which fills in real time."""
-
-    left: float
-    at: float
-
-    def takes(self, rate: float, monotonic: float) -> bool:
-        """Return whether a call is within `rate` a second, and count it if it is."""
-        self.left, self.at = min(max(rate, 1.0), self.left + (monotonic - self.at) * rate), monotonic
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True
-
-
 @dataclass(kw_only=True)
 class SaasState:
     """Everything about SaaS products. Safe to share between threads."""
@@ -68,7 +52,6 @@ class SaasState:
     _by_name: dict[tuple[str, str], str] = field(default_factory=dict)
     """License, or product and identifier → id."""
     _tokens: dict[str, RegistrationToken] = field(default_factory=dict, repr=False)
-    _quotas: dict[tuple[str, str], Quota] = field(default_factory=dict)
 
     def define_customer(self, **body: object) -> Customer:
         """Make a customer, or change the one with that id. Raises BadCommand."""
@@ -137,15 +120,6 @@ class SaasState:
     def token(self, text: str) -> RegistrationToken | None:
         """Return what a registration token stands for."""
         return self._tokens.get(text)
-
-    def within_quota(self, account: str, region: str, rate: float) -> bool:
-        """Return whether one more call is within the quota, and count it."""
-        if rate <= 0:
-            return True
-        with self.lock:
-            now = self.clock.monotonic()
-            bucket = self._quotas.setdefault((account, region), Quota(left=max(rate, 1.0), at=now))
-            return bucket.takes(rate, now)
 
     def usage_records(self) -> list[SaasRecord]:
         """Return what has been metered, by region, product, account, license, dimension and hour."""

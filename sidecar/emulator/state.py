@@ -28,6 +28,7 @@ from sidecar.emulator.keys import DEFAULT_BITS, SigningKeys
 from sidecar.emulator.license_book import Consumption, LicenseBook
 from sidecar.emulator.licenses import Grant, License, parse_license
 from sidecar.emulator.queues import Queues
+from sidecar.emulator.quotas import Quotas
 from sidecar.emulator.records import BillLine, UsageRecord, UsageRecords, added, hour_of
 from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.saas import SaasState
@@ -127,6 +128,7 @@ class EmulatorState:
         self.tokens = AccessTokens()
         self.saas = SaasState(lock=self.lock, clock=self.clock, product_codes=self.product_codes)
         self.queues = Queues(self.clock.real)
+        self.quotas = Quotas(self.clock.monotonic)
         self._calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._on_event = on_event
         if subscribed:

@@ -101,6 +101,12 @@ def test_flags_become_knobs(start: Start) -> None:
     assert ("iat" in claims, claims["productCode"], claims["ProductCode"]) == (False, "prod1", "prod1")
 
 
+def test_the_quotas_flag_keeps_awss_quotas(start: Start) -> None:
+    first = line(start("--json", "--key-bits", "1024", "--quotas"))
+    with urllib.request.urlopen(f"{first['url']}/_emulator/state", timeout=5) as state:
+        assert json.load(state)["behaviour"]["quotas"] == 1
+
+
 def test_an_unsubscribed_customer_can_be_had_and_the_platform_too(start: Start) -> None:
     unsubscribed = line(start("--json", "--product-code", "prod1", "--unsubscribed"))
     assert code(lambda: register(unsubscribed["url"])) == "CustomerNotEntitledException"
