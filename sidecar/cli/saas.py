@@ -17,6 +17,7 @@ from sidecar.cli.commands import Commands
 from sidecar.cli.output import run_printing
 from sidecar.errors import Exit
 from sidecar.settings.saas_table import OF_A_SIDECAR, SAAS_SETTINGS
+from sidecar.strict_json import shown
 
 ABOUT = (
     "Meter the customers of a SaaS product. A service beside the product, in the seller's account: it resolves"
@@ -34,7 +35,7 @@ def add_parser(commands: Commands) -> None:
         run,
         "be the metering service of a SaaS product, in the seller's account",
         "0 after SIGTERM, 69 the database cannot be opened, 78 bad settings; notices: 0 all taken, 65 one refused, 69"
-        " no service answers",
+        " no service answers; migrate: 0 printed, 65 no such schema",
         "SIDECAR_PRODUCT_CODE=… SIDECAR_DIMENSIONS=requests SIDECAR_DATABASE_URL=postgresql://saas@db/saas"
         " entitlement-sidecar saas",
     )
@@ -49,6 +50,13 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--sql", choices=("postgresql", "sqlite"), default="postgresql", help="migrate: for which database"
     )
+    command.add_argument(
+        "--from",
+        dest="since",
+        metavar="SCHEMA",
+        help="migrate: print only what brings this schema, as `SELECT version_num FROM saas_schema` has it, to the"
+        " newest (default: make all tables)",
+    )
     settings.add_flags(command, SAAS_SETTINGS, unlisted=OF_A_SIDECAR)
 
 
@@ -59,12 +67,12 @@ def run(args: argparse.Namespace) -> int:
     from sidecar.app import saas
 
     if args.action == "migrate":
-        return run_printing(lambda: migrate(args.sql))
+        return run_printing(lambda: migrate(args.sql, args.since))
     return saas.run(os.environ, settings.flags(args, SAAS_SETTINGS))
 
 
-def migrate(dialect: str) -> int:
-    """Print the statements that make the service's tables from nothing. Returns the exit code."""
+def migrate(dialect: str, since: str | None = None) -> int:
+    """Print the statements that make the service's tables, from nothing or from a schema. Returns the exit code."""
     from sidecar.app import saas
 
     if fault := saas.missing():
@@ -72,7 +80,11 @@ def migrate(dialect: str) -> int:
         return Exit.CONFIG
     from sidecar.saas import migrating
 
-    sys.stdout.write(migrating.sql(dialect))
+    known = migrating.revisions()
+    if since is not None and since not in known:
+        sys.stderr.write(f"--from is {shown(since)}; this version knows the schemas {', '.join(known)}.\n")
+        return Exit.REFUSED
+    sys.stdout.write(migrating.sql(dialect, since))
     return Exit.OK
 
 

@@ -14,10 +14,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from sidecar.ledger.bounds import TAG_SETS_MAX
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import corrupt, decoding
 from sidecar.ledger.statements import sql
+from sidecar.metering.hour_bounds import TAG_SETS_MAX
 from sidecar.metering.push_group import tags_of, tags_text
 from sidecar.metering.quantities import Micros, exact_product, micros_to_decimal, plain
 from sidecar.metering.rollup import Bucket

@@ -1,36 +1,27 @@
-"""Bound what one open hour takes on disk: its tag sets, and its distinct keys.
+"""Count what the open hours of the ledger have on disk, so that no push takes one above its bound.
 
-A product that tags with a request's id, or counts one as a key, would fill the volume until usage is refused for all.
+What is bounded, and how far: `metering.hour_bounds`.
 
 Invariants:
-- At the bound a new tag set or key is refused (422), its whole push with it; one that the hour has is taken as before.
 - What is on disk decides. The counts in memory are never below it, so that most pushes need no query for them; where
   they reach a bound, the disk is asked.
-- Only pushes are bounded. What is rolled forward or taken over waits elsewhere, and is never refused.
-
-Sources: AWS Marketplace API Reference, MeterUsage, shape UsageAllocations (2 500 in one record; what is above is billed
-untagged, see `metering.rollup`).
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sidecar.ledger.statements import sql
-from sidecar.metering.events import REASONS, PushRefused
-from sidecar.metering.hours import Hour
+from sidecar.metering.events import PushRefused
+from sidecar.metering.hour_bounds import KEYS, KINDS, TAG_SETS, UNTAGGED, refusal
 
-TAG_SETS_MAX: Final = 10_000
-"""Tag sets of one hour and dimension: four times what AWS takes, and read into memory when the hour is sealed."""
-KEYS_MAX: Final = 1_000_000
-"""Distinct keys of one hour and dimension: 40 to 60 MB on disk."""
 SLOTS_KEPT: Final = 64
 """Hours and dimensions whose counts are remembered before those of sealed hours are dropped."""
-UNTAGGED: Final = "[]"
+COUNTS: Final[Mapping[str, str]] = {TAG_SETS: "tag_sets_count", KEYS: "unique_keys_count"}
+"""The statements that count on disk."""
 
 
 class Slot(NamedTuple):
@@ -41,43 +32,11 @@ class Slot(NamedTuple):
     dimension: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One thing that is bounded."""
-
-    reason: str
-    most: Callable[[], int]
-    count: str
-    """The statement that counts them on disk."""
-    what: str
-    fix: str
-
-
 class Count(NamedTuple):
     """How many a slot has at most; `exact`: and no fewer."""
 
     number: int
     exact: bool
-
-
-TAG_SETS: Final = "tag_sets"
-KEYS: Final = "unique_keys"
-KINDS: Final[Mapping[str, Kind]] = {
-    TAG_SETS: Kind(
-        reason="too_many_tag_sets",
-        most=lambda: TAG_SETS_MAX,
-        count="tag_sets_count",
-        what="tags is another tag set",
-        fix="Tag by what the bill is split by, as a tenant, not by what is new with each event.",
-    ),
-    KEYS: Kind(
-        reason="too_many_keys",
-        most=lambda: KEYS_MAX,
-        count="unique_keys_count",
-        what="key is another key",
-        fix="Count users or devices, not what is new with each event.",
-    ),
-}
 
 
 class TooMany(Exception):
@@ -89,11 +48,7 @@ class TooMany(Exception):
 
     def refusal(self, index: int) -> PushRefused:
         """Return the refusal of a push that breaks the bound with its event `index`."""
-        kind = KINDS[self.slot.kind]
-        hour = Hour.numbered(self.slot.hour)
-        rule = f"{kind.what}, and {json.dumps(self.slot.dimension)} has {kind.most()} of them in {hour}. {kind.fix}"
-        detail = f"Event {index}: {rule}"
-        return PushRefused(status=REASONS[kind.reason], reason=kind.reason, detail=detail, index=index)
+        return refusal(self.slot.kind, self.slot.dimension, self.slot.hour, index)
 
 
 class Bounds:
@@ -154,4 +109,4 @@ def present(connection: sqlite3.Connection, slot: Slot, names: Collection[str | 
 
 def _count(connection: sqlite3.Connection, slot: Slot) -> int:
     values = {"hour": slot.hour, "dimension": slot.dimension}
-    return int(connection.execute(sql(KINDS[slot.kind].count), values).fetchone()[0])
+    return int(connection.execute(sql(COUNTS[slot.kind]), values).fetchone()[0])

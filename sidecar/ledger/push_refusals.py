@@ -16,6 +16,7 @@ from sidecar.ledger import bounds, seen_ids
 from sidecar.ledger.bounds import Slot, TooMany
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import PushRefused
+from sidecar.metering.hour_bounds import TAG_SETS, UNTAGGED
 from sidecar.metering.hours import hour_micros
 from sidecar.metering.push_group import ID
 from sidecar.metering.quantities import MICROS_PER_UNIT
@@ -61,9 +62,9 @@ def first_beyond(connection: sqlite3.Connection, request: PushRequest, open_from
     """Return the first event whose tag set, or key, its hour has no room for."""
     known, new = known_ids(connection, [request]), set()
     for index, event in enumerate(request.events):
-        name = event.tags if found.slot.kind == bounds.TAG_SETS else event.key
+        name = event.tags if found.slot.kind == TAG_SETS else event.key
         slot = Slot(found.slot.kind, max(event.at // hour_micros(), open_from), event.dimension)
-        if slot != found.slot or name is None or name == bounds.UNTAGGED:
+        if slot != found.slot or name is None or name == UNTAGGED:
             continue
         if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
             continue

@@ -92,6 +92,9 @@ class PushGroup:
             new.append((hour, event))
         if conflict is not None:
             return _conflict(conflict)
+        beyond = self.without_room(events, new)
+        if beyond is not None:
+            return beyond
         self._known |= fresh
         for hour, event in new:
             self._count(hour, event)
@@ -100,6 +103,12 @@ class PushGroup:
     def hour_of(self, event: PreparedEvent, index: int) -> int | PushRefused:
         """Return the number of the hour that a new event counts in, or why it counts in none."""
         return hour_in(event, index, self._open_from, self._aggregations[event.dimension])
+
+    def without_room(
+        self, events: Sequence[PreparedEvent], new: Sequence[tuple[int, PreparedEvent]]
+    ) -> PushRefused | None:
+        """Return why the `new` events of a request, each with its hour, have no room: here they always have."""
+        return None
 
     def _count(self, hour: int, event: PreparedEvent) -> None:
         dimension, micros, at, stated, tags, entry, key = event

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Row, or_, select, update
 
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState, Reference, resolved_again, same_customer
 from sidecar.saas.instants import instant, maybe_instant, maybe_micros, micros
-from sidecar.saas.pushes import close_intake, insert
+from sidecar.saas.pushes import close_intake
 from sidecar.saas.tables import customer
+from sidecar.saas.upserts import insert
 
 
 def customer_of(row: Row[Any]) -> Customer:

@@ -50,8 +50,8 @@ REASONS: Final[Mapping[str, str]] = {
     "database_busy": "The database is too slow, or another transaction holds what this one needs. It is tried again.",
     "database_newer_schema": "A newer version of the service wrote this database, and it is left untouched. Run that"
     " version.",
-    "database_not_migrated": "Run `entitlement-sidecar saas migrate` and have a user with rights to create tables"
-    " run what it prints.",
+    "database_not_migrated": "Run `entitlement-sidecar saas migrate` (with --from where the database has a schema of a"
+    " version before) and have a user with rights to create tables run what it prints.",
     "database_failed": "An unexpected failure of the database; keep the log.",
 }
 """Reason → what to do next."""

@@ -38,16 +38,29 @@ def migrate(database: Database) -> None:
         database.run(_upgrade)
     except StoreError as exc:
         if exc.reason == "database_refused":
-            raise store_error("database_not_migrated", f"{database.name}: this user may not make tables.") from exc
+            has = database.run(_revisions)
+            since = f"Its schema is {has[0]}: add --from {has[0]}." if has else "It has no tables yet."
+            raise store_error(
+                "database_not_migrated", f"{database.name}: this user may not make tables. {since}"
+            ) from exc
         raise
 
 
-def sql(dialect: str) -> str:
-    """Return the statements that make the newest schema from nothing; `dialect`: postgresql or sqlite."""
+def revisions() -> tuple[str, ...]:
+    """Return the name of each schema, the oldest first."""
+    script = ScriptDirectory.from_config(_config())
+    return tuple(reversed([one.revision for one in script.walk_revisions()]))
+
+
+def sql(dialect: str, since: str | None = None) -> str:
+    """Return the statements that make the newest schema, from nothing or from another one of `revisions`.
+
+    `dialect`: postgresql or sqlite.
+    """
     printed = io.StringIO()
     config = _config(printed)
     config.attributes["dialect"] = dialect
-    command.upgrade(config, "head", sql=True)
+    command.upgrade(config, f"{since}:head" if since else "head", sql=True)
     return printed.getvalue()
 
 
@@ -60,13 +73,15 @@ def _config(output: io.StringIO | None = None) -> Config:
 
 def _is_newest(connection: Connection) -> bool:
     """Return whether there is nothing to do. Raises StoreError for a newer schema."""
-    script = ScriptDirectory.from_config(_config())
-    options = {"version_table": VERSION_TABLE}
-    found = MigrationContext.configure(connection, opts=options).get_current_heads()
-    known = {one.revision for one in script.walk_revisions()}
-    if not set(found) <= known:
+    found, known = _revisions(connection), revisions()
+    if not set(found) <= set(known):
         raise store_error("database_newer_schema", f"Its schema is {', '.join(sorted(found))}.")
-    return set(found) == set(script.get_heads())
+    return found == known[-1:]
+
+
+def _revisions(connection: Connection) -> tuple[str, ...]:
+    """Return the schema that the database has; none: it has no tables."""
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -7,24 +7,23 @@ Invariants:
   it is a duplicate, or new where the other was rolled back.
 - An hour is closed behind the pushes that have seen it open: pushes share the intake lock, closing takes it alone. So
   an event is in the hour before it is sealed, or in the next.
-- Rows are written in one order everywhere (ids, buckets, keys, links, totals, each sorted): two pushes never wait for
-  each other in a circle.
+- Rows are written in one order everywhere (ids, buckets, keys, their counts, links, totals, each sorted): two pushes
+  never wait for each other in a circle.
 
 Sources: PostgreSQL 15, "INSERT" (ON CONFLICT waits for the transaction that holds the row), "Advisory Locks".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, bindparam, case, delete, func, or_, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Connection, and_, bindparam, case, delete, or_, select, text, update
 
 from sidecar.metering.events import PushRefused, UsageEvent
+from sidecar.metering.hour_bounds import UNTAGGED
 from sidecar.metering.hours import Hour
 from sidecar.metering.push_group import (
     ID,
@@ -35,9 +34,12 @@ from sidecar.metering.push_group import (
     prepared,
 )
 from sidecar.metering.quantities import MICROS_PER_UNIT
+from sidecar.saas import bounds
+from sidecar.saas.bounds import Room
 from sidecar.saas.instants import micros, tag_set
 from sidecar.saas.leadership import SPACE
 from sidecar.saas.tables import bucket, customer, event_id, late, pushed, service, unique_key
+from sidecar.saas.upserts import added, insert, upsert
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 IDS_KEPT: Final = timedelta(hours=25)
@@ -92,9 +94,11 @@ class CustomerGroup(PushGroup):
         aggregations: Aggregations,
         known: dict[bytes, bytes],
         customers: Mapping[int, Intake],
+        room: Room | None,
     ) -> None:
+        """`room`: what the hours have room for, where each request must be judged by it."""
         super().__init__(open_from, aggregations, known)
-        self._customers = customers
+        self._customers, self._room = customers, room
 
     def hour_of(self, event: PreparedEvent, index: int) -> int | PushRefused:
         """Return the hour a new event counts in, or why in none."""
@@ -105,10 +109,11 @@ class CustomerGroup(PushGroup):
         open_from = max(self._open_from, found.open_from)
         return hour_in(event, index, open_from, self._aggregations[event.dimension])
 
-
-def insert(connection: Connection, table: Table) -> Any:
-    """Return an INSERT that knows ON CONFLICT: the two databases spell it alike."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    def without_room(
+        self, events: Sequence[PreparedEvent], new: Sequence[tuple[int, PreparedEvent]]
+    ) -> PushRefused | None:
+        """Return why the new events of a request have no room."""
+        return None if self._room is None else self._room.refusal(events, new)
 
 
 def close_intake(connection: Connection) -> None:
@@ -118,15 +123,24 @@ def close_intake(connection: Connection) -> None:
 
 
 def count(
-    connection: Connection, requests: Sequence[CustomerPush], aggregations: Aggregations, now: datetime
+    connection: Connection,
+    requests: Sequence[CustomerPush],
+    aggregations: Aggregations,
+    now: datetime,
+    *,
+    by_room: bool = False,
 ) -> list[PushResult]:
-    """Judge a group and write what it adds; return one result for each request."""
+    """Judge a group and write what it adds; return one result for each request.
+
+    Raises `bounds.TooMany`: then judge the group `by_room`, which refuses the requests that an hour has no room for.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(SHARED, {"space": SPACE})
     customers = _customers(connection, requests)
     open_from = int(connection.execute(select(service.c.open_from)).scalar_one())
     fresh, known = _keep_ids(connection, requests, Hour.at(now).number)
-    group = CustomerGroup(open_from, aggregations, known, customers)
+    room = Room(connection, aggregations) if by_room else None
+    group = CustomerGroup(open_from, aggregations, known, customers, room)
     results = [group.add_events(one.events) for one in requests]
     _settle_ids(connection, fresh, group.entries, Hour.at(now).number)
     _write(connection, group, aggregations)
@@ -175,48 +189,41 @@ def _settle_ids(connection: Connection, fresh: Mapping[bytes, bytes], entries: I
 def _write(connection: Connection, group: CustomerGroup, aggregations: Aggregations) -> None:
     if not group.buckets:
         return
-    _upsert(connection, bucket, [_bucket_row(group, key, aggregations) for key in _in_order(group)], _joined)
-    if group.arrived:
-        connection.execute(_LAST, [_last_row(group, key) for key in sorted(group.arrived, key=_order)])
-    if group.keys:
-        rows = [{**_place(hour, series), "key": key} for hour, series, key in sorted(group.keys)]
-        connection.execute(insert(connection, unique_key).on_conflict_do_nothing(), rows)
+    new = _write_buckets(connection, group, aggregations) + _write_keys(connection, group)
+    bounds.count(connection, new)
     if group.late:
         rows = [
             {**_place(hour, series), "from_hour": origin, "events": n, "sum": total}
             for (hour, series, origin), (n, total) in sorted(group.late.items())
         ]
-        _upsert(connection, late, rows, partial(_added, late, ("events", "sum")))
+        upsert(connection, late, rows, added(late, ("events", "sum")))
     rows = [
         {**_series(series), "events": n, "units": total // MICROS_PER_UNIT, "micros": total % MICROS_PER_UNIT}
         for series, (n, total) in sorted(group.totals.items(), key=lambda item: _number(item[0]))
     ]
-    _upsert(connection, pushed, rows, partial(_added, pushed, ("events", "units", "micros")))
+    upsert(connection, pushed, rows, added(pushed, ("events", "units", "micros")))
 
 
-def _upsert(
-    connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], merged: Callable[[Any], dict[str, Any]]
-) -> None:
-    """Insert rows in their order; what is there already becomes what `merged` makes of it and the row.
-
-    PostgreSQL gets one statement for all rows: from the first one on other replicas wait for this transaction, and
-    they should not wait for this process to send each row.
-    """
-    statement = insert(connection, table)
-    values: Any = rows
-    if connection.dialect.name == "postgresql":
-        names = list(rows[0])
-        arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
-        each = func.unnest(*arrays).table_valued(*names, name="each").render_derived()
-        statement = statement.from_select(names, select(each))
-        values = {name: [row[name] for row in rows] for name in names}
-    keys = list(table.primary_key)
-    updating = statement.on_conflict_do_update(index_elements=keys, set_=merged(statement.excluded))
-    connection.execute(updating, values)
+def _write_buckets(connection: Connection, group: CustomerGroup, aggregations: Aggregations) -> Counter[bounds.Slot]:
+    """Write the sums; return how many tag sets are new."""
+    rows = [_bucket_row(group, key, aggregations) for key in _in_order(group)]
+    tagged = any(tags != UNTAGGED for _, _, tags in group.buckets)
+    c = bucket.c
+    wanted = (c.customer, c.dimension, c.hour, c.tag_set, c.events) if tagged else ()
+    written = upsert(connection, bucket, rows, _joined, wanted)
+    if group.arrived:
+        connection.execute(_LAST, [_last_row(group, key) for key in sorted(group.arrived, key=_order)])
+    return bounds.new_tag_sets(rows, map(tuple, written)) if tagged else Counter()
 
 
-def _added(table: Table, columns: Sequence[str], new: Any) -> dict[str, Any]:
-    return {name: table.c[name] + new[name] for name in columns}
+def _write_keys(connection: Connection, group: CustomerGroup) -> Counter[bounds.Slot]:
+    """Write the keys; return how many are new."""
+    if not group.keys:
+        return Counter()
+    rows = [{**_place(hour, series), "key": key} for hour, series, key in sorted(group.keys)]
+    c = unique_key.c
+    written = upsert(connection, unique_key, rows, returning=(c.customer, c.dimension, c.hour))
+    return bounds.new_keys(map(tuple, written))
 
 
 def _joined(new: Any) -> dict[str, Any]:

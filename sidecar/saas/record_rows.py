@@ -27,9 +27,9 @@ from sidecar.metering.states import IllegalTransition, State
 from sidecar.saas import sealing
 from sidecar.saas.instants import instant, maybe_instant, maybe_micros, micros, tag_set
 from sidecar.saas.leadership import SENDING
-from sidecar.saas.pushes import insert
 from sidecar.saas.records import CustomerDecision, CustomerRecord, request_of
 from sidecar.saas.tables import attempt, customer, request, rolled, total, usage_record
+from sidecar.saas.upserts import insert
 
 FINAL: Final = frozenset([State.SETTLED, State.ROLLED_FORWARD])
 DETAIL_MAX: Final = 500

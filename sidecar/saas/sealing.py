@@ -26,12 +26,13 @@ from sidecar.metering.quantities import ZERO, Micros, exact_sum, plain
 from sidecar.metering.rollup import Bucket, Owed, makes_a_record, roll_up
 from sidecar.metering.shares import Share, amount_of, shares_of
 from sidecar.metering.states import State
-from sidecar.saas import customer_rows
+from sidecar.saas import bounds, customer_rows
 from sidecar.saas.instants import maybe_micros, micros
-from sidecar.saas.pushes import close_intake, insert
+from sidecar.saas.pushes import close_intake
 from sidecar.saas.records import CustomerRecord
 from sidecar.saas.store import MakeRecord
 from sidecar.saas.tables import bucket, customer, request, rolled, service, total, unique_key, usage_record
+from sidecar.saas.upserts import insert
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 PAGE: Final = 200
@@ -244,6 +245,7 @@ def _delete(connection: Connection, page: Page) -> None:
     connection.execute(delete(bucket).where(_within(page, bucket)))
     slot = tuple_(unique_key.c.customer, unique_key.c.dimension).in_(list(page.slots))
     connection.execute(delete(unique_key).where(slot, unique_key.c.hour == page.hour.number))
+    bounds.forget(connection, page.hour.number, page.slots, later=page.last)
 
 
 def _count_in(connection: Connection, page: Page) -> None:

@@ -23,8 +23,9 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.push_group import PushResult
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.saas import balance, customer_rows, migrating, pruning, pushes, record_rows, sealing
+from sidecar.saas.bounds import TooMany
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState, Reference, in_state
-from sidecar.saas.database import Database, out_of_range
+from sidecar.saas.database import TRIES, Database, out_of_range, store_error
 from sidecar.saas.leadership import Leadership
 from sidecar.saas.push_writer import PushWriter
 from sidecar.saas.pushes import Aggregations, CustomerPush
@@ -202,7 +203,7 @@ class SqlStore:
         requests = [one for one, _ in group]
         now = max(at for _, at in group)
         try:
-            return self.database.run(lambda connection: pushes.count(connection, requests, self._aggregations, now))
+            return self._count(requests, now)
         except (StoreError, OverflowError) as exc:
             if not _left_64_bits(exc):
                 raise
@@ -212,6 +213,18 @@ class SqlStore:
         rule = f"quantity takes the hour's sum above {SUM_MAX // MICROS_PER_UNIT}."
         detail = f"Event {index}: {rule}"
         return [PushRefused(status=422, reason="quantity_out_of_range", detail=detail, index=index)]
+
+    def _count(self, requests: Sequence[CustomerPush], now: datetime) -> Sequence[PushResult]:
+        """Commit a group; where an hour would have too much, only the requests that have room. Raises StoreError."""
+        for tries in range(TRIES):
+            count = partial(
+                pushes.count, requests=requests, aggregations=self._aggregations, now=now, by_room=tries > 0
+            )
+            try:
+                return self.database.run(count)
+            except TooMany:
+                continue  # at first nothing was judged by room; later another replica took the last of it meanwhile
+        raise store_error("database_busy", f"{self.database.name}:")
 
     def _first_beyond(self, request: CustomerPush, now: datetime) -> int:
         """Return the event at which a sum leaves 64 bits, by halving: only a push that is refused pays for it."""
@@ -231,7 +244,7 @@ class SqlStore:
 
         try:
             self.database.run(tried)
-        except _Fits:
+        except (_Fits, TooMany):  # too many are found once the sums are written
             return True
         except (StoreError, OverflowError) as exc:
             if not _left_64_bits(exc):

@@ -117,6 +117,18 @@ unique_key: Final = Table(
     **KEYED,
 )
 
+hour_count: Final = Table(
+    "saas_hour_count",
+    metadata,
+    Column("customer", NUMBER, primary_key=True),
+    Column("dimension", Text, primary_key=True),
+    Column("hour", Integer, primary_key=True),
+    Column("tag_sets", NUMBER, nullable=False),
+    Column("unique_keys", NUMBER, nullable=False),
+    comment="How many tag sets and distinct keys an hour that is not sealed has: a push is bounded by them.",
+    **KEYED,
+)
+
 late: Final = Table(
     "saas_late",
     metadata,

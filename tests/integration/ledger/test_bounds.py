@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.ledger import bounds
+from sidecar.metering import hour_bounds
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.push_group import PushResult
 from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balanced, event, held_back, raw_connection
@@ -17,8 +18,8 @@ from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balan
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "TAG_SETS_MAX", 3)
-    monkeypatch.setattr(bounds, "KEYS_MAX", 3)
+    monkeypatch.setattr(hour_bounds, "TAG_SETS_MAX", 3)
+    monkeypatch.setattr(hour_bounds, "KEYS_MAX", 3)
 
 
 def tagged(number: int, **more: object) -> UsageEvent:
@@ -166,7 +167,7 @@ def test_an_hour_that_an_older_version_filled_higher_is_still_taken(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(bounds, "TAG_SETS_MAX", 100)
+        patch.setattr(hour_bounds, "TAG_SETS_MAX", 100)
         story.push(story.open(), *map(tagged, range(6)))
         story.close()
     ledger = story.open()
@@ -175,7 +176,7 @@ def test_an_hour_that_an_older_version_filled_higher_is_still_taken(
 
 
 def test_a_push_below_the_bound_asks_the_disk_once_for_its_hour(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "TAG_SETS_MAX", 1000)
+    monkeypatch.setattr(hour_bounds, "TAG_SETS_MAX", 1000)
     asked: list[str] = []
     real = bounds._count
     monkeypatch.setattr(bounds, "_count", lambda connection, slot: asked.append(slot.kind) or real(connection, slot))
