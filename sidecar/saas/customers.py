@@ -149,11 +149,14 @@ def resolved_again(known: Customer, fresh: Customer) -> Customer:
 
 
 def in_state(customer: Customer, state: CustomerState, at: datetime) -> Customer:
-    """Return the customer after a notice. A repeated notice changes nothing; an active customer takes usage again.
+    """Return the customer after a notice. An active customer takes usage again.
 
-    A late `unsubscribe-pending` opens no customer that has ended.
+    A repeated end changes nothing, and a late `unsubscribe-pending` opens no customer that has ended. That an active
+    customer was active at a later instant is kept: what ended it before that, and is heard later, is over.
     """
-    if state is customer.state or (state is CustomerState.ENDING and customer.state is CustomerState.ENDED):
+    if state is not CustomerState.ACTIVE and state is customer.state:
+        return customer
+    if state is CustomerState.ENDING and customer.state is CustomerState.ENDED:
         return customer
     closed_at = {
         CustomerState.ACTIVE: None,

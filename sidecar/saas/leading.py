@@ -70,6 +70,8 @@ class Leading:
         self.summary: StoreSummary | None = None
         """What the last pass found."""
         self._looked_at = -AGAIN_SECONDS
+        self._sent_again: set[tuple[tuple[str, str, int], datetime]] = set()
+        """Refused records that were sent again, and since when their customer is active: once for each time."""
 
     def start(self) -> None:
         """Start the threads."""
@@ -177,16 +179,19 @@ class Leading:
         if not keys and not (rejected and at - self._looked_at >= AGAIN_SECONDS):
             return
         self._looked_at = at
-        customers = {one.key: one for one in self._store.customers()}
+        active = {one.key: one for one in self._store.customers() if one.state is CustomerState.ACTIVE}
         found: list[CustomerRecord] = []
+        sent: set[tuple[tuple[str, str, int], datetime]] = set()
         for record in self._store.records():
-            customer = customers.get(record.customer)
-            active = customer is not None and customer.state is CustomerState.ACTIVE
-            since = customer.state_since if customer else now
-            again = record.customer in keys or (active and since > record.usage.hour.end)
-            if active and again and record.usage.last_error == NOT_SUBSCRIBED:
+            if record.customer not in active or record.usage.last_error != NOT_SUBSCRIBED:
+                continue
+            since = active[record.customer].state_since
+            fresh = since > record.usage.hour.end and (record.name, since) not in self._sent_again
+            if fresh or record.customer in keys:
                 found.append(record)
+            sent.add((record.name, since))
         self._sender.send_again(found, now)
+        self._sent_again = sent
 
     # -- notices
 

@@ -49,13 +49,14 @@ class NoticeHandler:
                     self._active_again.add(customer.key)
             if state is not None:
                 self._store.set_state(customer.key, state, at)
-                changed.append((customer.key, state))
+                if state is not customer.state:
+                    changed.append((customer.key, state))
             log.event(
                 "notice.applied",
                 action=notice.action,
                 at=iso(at),
                 state=(state or customer.state).value,
-                changed=state is not None,
+                changed=state not in (None, customer.state),
                 **customer_fields(customer.key),
             )
         return changed

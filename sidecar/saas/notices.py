@@ -2,9 +2,11 @@
 
 Invariants:
 - SNS's message is read bare, in SNS's envelope, and in that of an SQS message; EventBridge's event as it is.
-- Notices come twice and in any order: one that is older than what is known of the customer changes nothing.
+- Notices come twice and in any order: one that is older than what is known of the customer changes nothing. So a
+  notice that calls an active customer active is kept too, with its instant.
 - A subscription that ends leaves an hour for the last records. AWS's pages do not agree whether `Purchase Agreement
   Ended` or `License Deprovisioned` begins that hour: the first that comes begins it, the second ends it at once.
+- A seller who is manufacturer and proposer has each event twice, a moment apart: that is no second one.
 - Nothing is guessed: what cannot be read, or names no customer, is named in the log and changes nothing.
 
 Sources: seller guide, "Amazon SNS notifications for SaaS products" and "Managing SaaS subscription events with Amazon
@@ -17,7 +19,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
@@ -26,6 +28,8 @@ from sidecar.saas.customers import Customer, CustomerState
 SOURCE: Final = "aws.agreement-marketplace"
 ROLE: Final = re.compile(r" - (Manufacturer|Proposer|Acceptor)$")
 LICENSE_ID: Final = re.compile(r"[:/](l(?:ic)?-[A-Za-z0-9-]+)$")
+ROLES_APART: Final = timedelta(minutes=1)
+"""Excluded. The events of one end are so close together, whichever role they are for."""
 DEPTH_MAX: Final = 3
 """Envelopes in one another: SQS's, SNS's, the message."""
 
@@ -117,20 +121,24 @@ def license_id(arn: str) -> str:
 
 
 def next_state(notice: Notice, customer: Customer, at: datetime) -> CustomerState | None:
-    """Return a customer's state after a notice of instant `at`; None where nothing changes."""
+    """Return a customer's state after a notice of instant `at`; None where nothing is to be kept.
+
+    The state that it has, where the notice confirms it and is newer than what is known.
+    """
     known_by_notice = customer.state_since != customer.resolved_at
     if known_by_notice and at < customer.state_since:
         return None
     kind, state = notice.kind, customer.state
     if kind is Kind.ACTIVE:
-        return CustomerState.ACTIVE if state is not CustomerState.ACTIVE else None
+        known = state is CustomerState.ACTIVE and known_by_notice and at == customer.state_since
+        return None if known else CustomerState.ACTIVE
     if kind is Kind.ENDING:
         return CustomerState.ENDING if state is CustomerState.ACTIVE else None
     if kind is Kind.ENDED:
         return CustomerState.ENDED if state is not CustomerState.ENDED else None
     if kind is Kind.END and state is CustomerState.ACTIVE:
         return CustomerState.ENDING
-    if kind is Kind.END and state is CustomerState.ENDING and at > customer.state_since:
+    if kind is Kind.END and state is CustomerState.ENDING and at - customer.state_since >= ROLES_APART:
         return CustomerState.ENDED
     return None
 
@@ -191,6 +199,6 @@ def _text(body: Mapping[str, Any], *path: str) -> str:
 def _instant(value: object) -> datetime | None:
     try:
         found = datetime.fromisoformat(str(value))
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):  # the second: of year 1 or 9999, and before or behind it in UTC
         return None
-    return found.astimezone(UTC) if found.tzinfo else None

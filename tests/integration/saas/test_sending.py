@@ -15,11 +15,14 @@ from sidecar.metering.events import UsageEvent
 from sidecar.metering.outcomes import Refused, Unknown
 from sidecar.metering.states import State
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState
+from sidecar.saas.leading import Leading
 from sidecar.saas.log_events import SaasEvents
+from sidecar.saas.notice_handler import NoticeHandler
 from sidecar.saas.records import CustomerEvent
 from sidecar.saas.sending import Sender
 from sidecar.saas.sql_store import SqlStore, open_store
 from sidecar.settings import Dimension, QuantityField
+from tests.fakes.clock import FakeClock
 
 AT = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 SEALING = datetime(2026, 11, 20, 11, 0, 20, tzinfo=UTC)
@@ -248,6 +251,32 @@ def test_what_was_refused_as_not_subscribed_is_sent_again_once_it_is(world: Worl
         sender.send_again(world.store.records(), SEALING + timedelta(minutes=5))
         sender.run(SEALING + timedelta(minutes=5))
     assert world.states() == {State.SETTLED: 1}
+
+
+@pytest.mark.slow
+def test_what_aws_goes_on_refusing_is_sent_again_once_for_each_notice(world: World) -> None:
+    world.customers(1)
+    world.use(1)
+    world.aws.answer = lambda request: Answered(
+        results=(RecordAnswer(key=key_of(request.records[0]), status="CustomerNotSubscribed", record_id=""),),
+        unprocessed=(),
+    )
+    clock = FakeClock(SEALING)
+    leading = Leading(world.store, world.sender(), NoticeHandler(world.store, ["prod1"]), clock, None)
+
+    def calls_after_an_hour() -> int:
+        for _ in range(6):
+            clock.advance(600)
+            leading.run_once()
+        return len(world.aws.calls)
+
+    with world.store.leader():
+        leading.run_once()
+        assert calls_after_an_hour() == 1
+        world.store.set_state(license_of(1), CustomerState.ACTIVE, clock.now())
+        assert calls_after_an_hour() == 2
+        world.store.set_state(license_of(1), CustomerState.ACTIVE, clock.now())
+        assert calls_after_an_hour() == 3
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.saas.customers import Customer, CustomerState
-from sidecar.saas.notices import ACTIONS, NotANotice, customers_of, license_id, next_state, read
+from sidecar.saas.customers import Customer, CustomerState, in_state
+from sidecar.saas.notices import ACTIONS, ROLES_APART, NotANotice, customers_of, license_id, next_state, read
 
 from .support import PRODUCT, identified, licensed
 
@@ -109,7 +109,7 @@ def test_a_notice_is_about_its_license_and_no_other() -> None:
         ("License Deprovisioned", CustomerState.ENDING, CustomerState.ENDED),
         ("Purchase Agreement Ended", CustomerState.ENDING, CustomerState.ENDED),
         ("unsubscribe-pending", CustomerState.ENDED, None),
-        ("subscribe-success", CustomerState.ACTIVE, None),
+        ("subscribe-success", CustomerState.ACTIVE, CustomerState.ACTIVE),
         ("subscribe-fail", CustomerState.ACTIVE, None),
         ("entitlement-updated", CustomerState.ACTIVE, None),
         ("Purchase Agreement Created", CustomerState.ENDED, None),
@@ -133,6 +133,28 @@ def test_a_notice_that_comes_twice_changes_nothing_the_second_time(action: str) 
     first = after(action, customer())
     if first is not None:
         assert after(action, customer(first, LATER)) is None
+
+
+def test_a_subscription_that_ends_before_it_is_renewed_ends_nothing_when_heard_late() -> None:
+    again, before = LATER + timedelta(hours=2), LATER + timedelta(hours=1)
+    for known in (customer(), replace(customer(), resolved_at=again + timedelta(hours=1))):
+        assert after("subscribe-success", known, again) is CustomerState.ACTIVE
+        renewed = in_state(known, CustomerState.ACTIVE, again)
+        assert after("unsubscribe-pending", renewed, before) is None
+        assert after("unsubscribe-pending", renewed, again + timedelta(seconds=1)) is CustomerState.ENDING
+
+
+def test_the_event_of_the_other_role_leaves_the_final_hour_as_it_is() -> None:
+    """A seller who is manufacturer and proposer has each event twice, a moment apart."""
+    ending = customer(CustomerState.ENDING, LATER)
+    for seconds in (0, 1, 59):
+        assert after("Purchase Agreement Ended", ending, LATER + timedelta(seconds=seconds)) is None
+    assert after("License Deprovisioned", ending, LATER + ROLES_APART) is CustomerState.ENDED
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_an_instant_that_no_clock_has_is_as_none(time: str) -> None:
+    assert read(json.dumps({**EVENT, "time": time})).at is None
 
 
 def test_a_notice_from_before_the_first_resolution_still_counts() -> None:
