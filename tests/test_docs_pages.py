@@ -343,6 +343,15 @@ def test_the_three_figures_of_readme_are_those_of_the_benchmarks() -> None:
 # -- benchmarks
 
 
+def test_the_benchmarks_of_the_saas_state_name_each_database_and_their_command() -> None:
+    section = (ROOT / "bench" / "RESULTS.md").read_text().split("## SaaS state\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (SQLite|PostgreSQL) \| (\d) \| (\d+) \| (\d+)–(\d+) \|$", section, re.MULTILINE)
+    assert [row[:2] for row in rows] == [("SQLite", "1"), ("PostgreSQL", "1"), ("PostgreSQL", "2"), ("PostgreSQL", "4")]
+    assert all(int(low) <= int(median) <= int(high) for *_, median, low, high in rows)
+    assert "`python -m bench.saas" in section
+    assert (ROOT / "bench" / "saas.py").exists()
+
+
 def test_the_benchmarks_name_each_measure_and_the_command_that_makes_them() -> None:
     results = (ROOT / "bench" / "RESULTS.md").read_text()
     table = results.split("<!-- bench -->")[1].split("<!-- /bench -->")[0]
