@@ -6,6 +6,8 @@ Invariants:
 - The workload's identity is emitted before AWS is asked: a slow AWS delays nothing that needs only that.
 - Only where AWS could not be reached is a kept answer considered.
 - The result is emitted before anything is written: a stuck disk does not delay the gate.
+- Of a workload without a name no answer is kept, but the seats that it holds: they open nothing, and the next check
+  would be locked out by them.
 """
 
 from __future__ import annotations
@@ -133,8 +135,9 @@ class CheckJob:
         if isinstance(found, NotAllowed):
             facts = answer_facts(region, caller, marketplace, found)
             return self._stand_in(workload, method, found, facts, caller), None
-        files = {method.answer_path: found.to_keep, **found.also_keep}
-        keep = (lambda: self._keep(files)) if workload.keeps_answers else None
+        answer = {method.answer_path: found.to_keep} if workload.keeps_answers else {}
+        files = {**answer, **found.also_keep}
+        keep = (lambda: self._keep(files)) if files else None
         return _accepted(found, caller), keep
 
     def _keep(self, files: Mapping[Path, str]) -> KeptStatus:

@@ -269,7 +269,7 @@ class EntitlementLoop:
     def _read_kept_status(self, child: ChildProcess, result: CheckResult) -> None:
         """Log an answer that could not be kept; the gate is open already."""
         fresh = result.verdict is AnswerClass.ACCEPTED and not result.from_kept_answer
-        if not fresh or self.identity.workload_kind == "nameless":
+        if not fresh or (self.identity.workload_kind == "nameless" and not result.held):
             return
         status, _ = read_message(child, KeptStatus.from_json, time.monotonic() + KEPT_STATUS_SECONDS)
         status = status or KeptStatus(kept=False, fault="the state directory does not answer")

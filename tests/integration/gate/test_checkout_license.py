@@ -291,6 +291,23 @@ def test_a_restart_extends_the_workloads_own_seat(rig: Rig, aws: Emulator) -> No
     assert again.held[0].expires_at >= opened(first).held[0].expires_at
 
 
+def test_a_workload_without_a_name_keeps_its_seat_and_nothing_else(rig: Rig, aws: Emulator) -> None:
+    """Or the next check, of a recheck or after a restart, would be locked out by the seat that the workload holds."""
+    first = ask(rig, aws, SEAT, pod="")
+    kept(first)
+    assert [one.name.split("-")[0] for one in rig.state_dir.glob("*.json")] == ["seats"]
+    again = opened(ask(rig, aws, SEAT, pod=""))
+    assert (first.identity.workload_kind, again.held[0].consumption_token) == (
+        "nameless",
+        opened(first).held[0].consumption_token,
+    )
+    assert aws.held("l-1", "seats") == 1
+
+
+def test_a_workload_without_a_name_keeps_no_pass(rig: Rig, aws: Emulator) -> None:
+    assert ask(rig, aws, pod="").keep is None
+
+
 def test_a_kept_seat_that_ran_out_is_checked_out_again(rig: Rig, aws: Emulator) -> None:
     first = ask(rig, aws, SEAT)
     kept(first)

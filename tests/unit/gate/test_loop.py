@@ -19,7 +19,7 @@ from sidecar.log import LOGGER
 from tests.fakes.child import POD, FakeChild, crashed, reporting, silent
 from tests.fakes.log import Events
 
-from .support import ACCEPTED, CONFIG, CONTRADICTION, DENY, FORGED, HOST, KEPT, LATER, REOPENED, RETRY, Story
+from .support import ACCEPTED, CONFIG, CONTRADICTION, DENY, FORGED, HOLDING, HOST, KEPT, LATER, REOPENED, RETRY, Story
 
 # -- each class of answer
 
@@ -346,6 +346,17 @@ def test_no_kept_status_is_read_where_nothing_is_kept(story: Story, result: Chec
     child = reporting(result)
     story.loop(child).check_once()
     assert len(child.deadlines) == 2
+
+
+@pytest.mark.parametrize(("result", "lines"), [(ACCEPTED, 2), (HOLDING, 3)])
+def test_of_a_workload_without_a_name_seats_are_kept_and_answers_are_not(
+    story: Story, result: CheckResult, lines: int
+) -> None:
+    """A child that nobody waits for is killed, and may not have written by then."""
+    nameless = replace(POD, workload_kind="nameless").as_json().encode()
+    child = FakeChild(lines=[nameless, result.as_json().encode(), KEPT.as_json().encode()])
+    story.loop(child).check_once()
+    assert len(child.deadlines) == lines
 
 
 # -- by hand
