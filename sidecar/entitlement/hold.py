@@ -84,7 +84,12 @@ SEAT_STATUS: Final[Mapping[AnswerClass, Status]] = {
 """Class of the last answer about a lost seat → what the gate shows; any other leaves it open what AWS would say."""
 
 
-SEAT_AGAIN: Final = "It is checked out again by itself, or at once with `entitlement-sidecar recheck`"
+RECHECK: Final = "`entitlement-sidecar recheck`"
+
+
+def with_seat_again(hint: str) -> str:
+    """Return the hint of a lost seat, and that it is checked out again, unless the hint says how to ask again."""
+    return hint if RECHECK in hint else f"{hint} The seat is checked out again by itself, or at once with {RECHECK}."
 
 
 def seat_lost(name: str, fault: SeatFault, *, shuts: bool, ends: bool) -> Shown:
@@ -94,13 +99,12 @@ def seat_lost(name: str, fault: SeatFault, *, shuts: bool, ends: bool) -> Shown:
     """
     status, reason, _ = SHOWN[Hold.SEAT_LOST]
     status = SEAT_STATUS.get(fault.answer, status)
-    if not shuts:
-        follows = f"{SEAT_AGAIN}; the gate stays open meanwhile (SIDECAR_ON_SEAT_LOST=hold)."
-    elif ends and status is Status.DENIED:
-        follows = f"{ENDS[0].upper()}{ENDS[1:]}."
+    if ends and shuts and status is Status.DENIED:
+        hint = f"{fault.hint} {ENDS[0].upper()}{ENDS[1:]}."
     else:
-        follows = f"{SEAT_AGAIN}; the gate opens then."
-    return status, reason, f"The seat {name} is lost ({fault.reason}): {fault.hint} {follows}"
+        gate = "opens then" if shuts else "stays open meanwhile (SIDECAR_ON_SEAT_LOST=hold)"
+        hint = f"{with_seat_again(fault.hint)} The gate {gate}."
+    return status, reason, f"The seat {name} is lost ({fault.reason}): {hint}"
 
 
 def with_hold(state: GateState, hold: Hold | None, shown: Shown | None = None) -> GateState:

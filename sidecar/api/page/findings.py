@@ -17,6 +17,7 @@ from sidecar.api.page import commands
 from sidecar.api.page.commands import Command
 from sidecar.api.page.records import RecentRecords
 from sidecar.entitlement.contract_end import Stage, stage
+from sidecar.entitlement.hold import with_seat_again
 from sidecar.metering.decide import why_it_waits
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
@@ -143,8 +144,8 @@ def _seats(status: Document) -> Iterator[Finding]:
     licenses = status["licenses"]
     for seat in (licenses or {}).get("seats", ()):
         if seat["lost_at"] and seat["fault"]:
-            stays = "The gate stays open meanwhile. " if licenses["on_seat_lost"] == "hold" else ""
-            why = f"{seat['fault']['hint']} {stays}The seat is checked out again by itself."
+            stays = " The gate stays open meanwhile." if licenses["on_seat_lost"] == "hold" else ""
+            why = with_seat_again(seat["fault"]["hint"]) + stays
             ask = Command(does="Ask for it now", line=commands.line(status["workload"], ["recheck"]))
             title = f"The seat {seat['name']} is lost since {_when(seat['lost_at'])}"
             yield Finding(title=title, why=why, reason=seat["fault"]["reason"], commands=[ask])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from sidecar.api.reply import API
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding, failed, passed, skipped, warned
+from sidecar.entitlement.contract_end import Stage, stage
+from sidecar.entitlement.hold import with_seat_again
 from sidecar.errors import SettingsError
 from sidecar.printable import one_line
 from sidecar.server import listeners
@@ -24,8 +27,10 @@ STOPPED: Final = "a loop of the sidecar has stopped"
 SHUT: Final = "the gate is shut"
 PENDING: Final = "the gate is not open yet"
 OVERDUE: Final = "usage is overdue"
+WAITS: Final = "AWS does not take usage yet"
 SEAT: Final = "a seat is lost"
 SOURCE: Final = "a source cannot be read"
+ENDED: Final = "the contract has ended"
 FIXES: Final[Mapping[str, str]] = {
     TAKEN: "Stop what listens there (`ss -lxtnp` on the node, or in a shared network namespace), or set {settings} to"
     " another address, and change the product and the probes to match.",
@@ -36,8 +41,10 @@ FIXES: Final[Mapping[str, str]] = {
     SHUT: "{hint}",
     PENDING: "{hint}",
     OVERDUE: "entitlement-sidecar usage shows what AWS answers for each record. {hint}",
-    SEAT: "{hint} The seat is checked out again by itself, or at once with `entitlement-sidecar recheck`.",
+    WAITS: "{hint}",
+    SEAT: "{hint}",
     SOURCE: "{hint}",
+    ENDED: "Renew it in AWS Marketplace; nothing has to be restarted. What runs goes on, but no new copy starts.",
 }
 
 
@@ -57,7 +64,7 @@ def check(context: Context) -> Finding:
         return failed(RULE, f"only the product's listener answers; probe: {gate_fault or 'no gate'}", FIXES[HALF])
     if running.status is None:
         return failed(RULE, f"only the probe listener answers; product's: {running.fault}", FIXES[HALF])
-    return _runs(settings, gate, running.status)
+    return _runs(settings, gate, running.status, context.marketplace_now)
 
 
 def _nothing_runs(settings: Settings, fault: str) -> Finding:
@@ -74,7 +81,9 @@ def _nothing_runs(settings: Settings, fault: str) -> Finding:
     return passed(RULE, f"no sidecar runs here, and the ports are free: {addresses}")
 
 
-def _runs(settings: Settings, gate: Mapping[str, object], status: Mapping[str, object]) -> Finding:
+def _runs(
+    settings: Settings, gate: Mapping[str, object], status: Mapping[str, object], now: Callable[[], datetime]
+) -> Finding:
     shown, hint = str(gate.get("status")), one_line(str(gate.get("hint")))
     seen = f"sidecar {status.get('version')}, since {status.get('started_at')}: {shown} ({gate.get('reason')})"
     if gate.get("product_code") != settings.product_code:
@@ -87,7 +96,8 @@ def _runs(settings: Settings, gate: Mapping[str, object], status: Mapping[str, o
         return warned(RULE, seen, FIXES[PENDING].format(hint=hint))
     if gate.get("entitled") is not True:
         return failed(RULE, seen, FIXES[SHUT].format(hint=hint))
-    cautions = [*_overdue(gate, status), *_lost_seats(status), *_failing_sources(status)]
+    cautions = [*_unsettled(gate, status), *_lost_seats(status), *_contract_end(status, now)]
+    cautions += _failing_sources(status)
     if cautions:
         return warned(RULE, "; ".join([seen, *(what for what, _ in cautions)]), "\n".join(fix for _, fix in cautions))
     return passed(RULE, seen)
@@ -96,18 +106,29 @@ def _runs(settings: Settings, gate: Mapping[str, object], status: Mapping[str, o
 # -- what goes wrong behind an open gate: what is seen, and the fix
 
 
-def _overdue(gate: Mapping[str, object], status: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def _unsettled(gate: Mapping[str, object], status: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    held = _objects(_part(status, "metering").get("held"))
+    hints = [one_line(str(one.get("hint"))) for one in held]
     if since := gate.get("metering_overdue_since"):
-        hints = " ".join(one_line(str(one.get("hint"))) for one in _objects(_part(status, "metering").get("held")))
-        yield f"usage is overdue since {since}", FIXES[OVERDUE].format(hint=hints).strip()
+        yield f"usage is overdue since {since}", FIXES[OVERDUE].format(hint=" ".join(hints)).strip()
+        return
+    for one, hint in zip(held, hints, strict=True):
+        what = f"usage waits since the hour {one.get('oldest_hour')} ({one.get('reason')})"
+        yield what, FIXES[WAITS].format(hint=hint)
 
 
 def _lost_seats(status: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for seat in _objects(_part(status, "licenses").get("seats")):
         fault = seat.get("fault")
         if seat.get("lost_at") and isinstance(fault, dict):
-            hint = one_line(str(fault.get("hint")))
+            hint = with_seat_again(one_line(str(fault.get("hint"))))
             yield f"seat {seat.get('name')} is lost ({fault.get('reason')})", FIXES[SEAT].format(hint=hint)
+
+
+def _contract_end(status: Mapping[str, object], now: Callable[[], datetime]) -> Iterator[tuple[str, str]]:
+    ends_at = _part(status, "licenses").get("ends_at")
+    if isinstance(ends_at, str) and stage(datetime.fromisoformat(ends_at), now()) is Stage.ENDED:
+        yield f"the contract ended at {ends_at}", FIXES[ENDED]
 
 
 def _failing_sources(status: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -85,8 +85,28 @@ def test_a_lost_seat_and_a_source_that_fails_are_warnings_behind_an_open_gate(co
     assert found.status is Status.WARN
     assert found.seen.count("seat seats is lost (unreachable)") == 1
     assert "source heartbeat/hours/1 fails since 2026-01-02T11:30:00.000Z (target_refused)" in found.seen
-    assert found.fix.startswith("Look there. The seat is checked out again")
+    assert found.fix.startswith("Look there. The seat is checked out again by itself, or at once with")
     assert found.fix.endswith("\nCorrect it.")
+
+
+def test_a_hint_that_says_how_to_ask_again_is_not_told_so_twice(container: Container) -> None:
+    hint = "It is asked again by itself, or at once with `entitlement-sidecar recheck`."
+    lost = SEAT | {"lost_at": "2026-01-02T11:00:00.000Z", "fault": {"reason": "no_entitlements_allowed", "hint": hint}}
+    assert runs(container, {"licenses": {"seats": [lost]}}).fix == hint
+
+
+def test_usage_that_aws_does_not_take_yet_is_a_warning_with_its_hint(container: Container) -> None:
+    held = {"reason": "license_used_up", "hint": "Buy more.", "oldest_hour": "2026-01-02T10:00:00.000Z"}
+    found = runs(container, {"metering": {"held": [held]}})
+    assert (found.status, found.fix) == (Status.WARN, "Buy more.")
+    assert "usage waits since the hour 2026-01-02T10:00:00.000Z (license_used_up)" in found.seen
+
+
+@pytest.mark.parametrize(("year", "status"), [(2020, Status.WARN), (2120, Status.PASS)])
+def test_a_contract_that_has_ended_is_a_warning(container: Container, year: int, status: Status) -> None:
+    found = runs(container, {"licenses": {"seats": [], "ends_at": f"{year}-01-02T00:00:00.000Z"}})
+    assert found.status is status
+    assert ("the contract ended" in found.seen) is (status is Status.WARN)
 
 
 def test_seats_that_are_held_and_sources_that_are_read_pass(container: Container) -> None:
