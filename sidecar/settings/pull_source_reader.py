@@ -30,6 +30,8 @@ from sidecar.strict_json import JsonNumber, Repeated, parse, shown
 SOURCES_MAX: Final = 24
 INTERVAL: Final = (5, 3600)
 """Seconds between two readings."""
+INTEGRAL_SECONDS_MAX: Final = 300
+"""Between two readings of an integral: time above ten minutes is not counted, and one reading may fail."""
 PAIRS_MAX: Final = 20
 URL_MAX: Final = 2048
 METRIC: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,254}")
@@ -170,6 +172,10 @@ def _read_fields(given: Mapping[str, object], kind: SourceKind, where: str, faul
     if isinstance(take, SourceTake) and take not in TAKES[kind]:
         allowed = " or ".join(one.value for one in TAKES[kind])
         faults.append(f"{where}.take is {take.value}; kind {kind.value} takes {allowed}.")
+    seconds = found.get("interval_seconds")
+    if take is SourceTake.INTEGRAL and isinstance(seconds, int) and seconds > INTEGRAL_SECONDS_MAX:
+        rule = f"an integral is read at least every {INTEGRAL_SECONDS_MAX} seconds: longer gaps are not counted."
+        faults.append(f"{where}.interval_seconds is {seconds}; {rule}")
     if take is SourceTake.MAXIMUM and found.get("tags"):
         faults.append(f"{where}.tags: the shares of a maximum do not add up to it; remove them.")
     if found.get("count") is SourceCount.NODES and found.get("namespace"):

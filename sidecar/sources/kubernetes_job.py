@@ -5,11 +5,13 @@ Invariants:
   verified against `ca.crt`.
 - Nodes and pods are counted by their metadata: the API server sends no more of them. CPUs need whole pods.
 - A pod counts while its phase is Running. Its CPUs are those that the scheduler reserves: the containers' and native
-  sidecars' requests together, or the largest init container beside the sidecars before it, and the overhead.
+  sidecars' requests together, or the largest init container beside the sidecars before it, or what the pod requests as
+  a whole instead of them; and the overhead.
 - Neither the token nor a body is repeated in an answer.
 
 Sources: Kubernetes API concepts ("Retrieving large results sets in chunks", "Metadata-only fetches", "Label
-selectors"); kubernetes.io, "Init Containers" (effective request), "Sidecar Containers", "Pod Overhead", "Quantity".
+selectors"); kubernetes.io, "Init Containers" (effective request), "Sidecar Containers", "Pod Overhead", "Quantity",
+"Assign Pod-level CPU and memory resources" (`spec.resources`, on by default since 1.34).
 """
 
 from __future__ import annotations
@@ -128,12 +130,17 @@ def cpus(pod: Mapping[str, Any]) -> Decimal:
         else:
             largest = max(largest, sidecars + _request(one))
     overhead = quantity((spec.get("overhead") or {}).get("cpu", "0"))
-    return max(running + sidecars, largest) + overhead
+    whole = _requests(spec).get("cpu")
+    return (max(running + sidecars, largest) if whole is None else quantity(whole)) + overhead
 
 
 def _request(container: Mapping[str, Any]) -> Decimal:
-    requests = (container.get("resources") or {}).get("requests") or {}
-    return quantity(requests.get("cpu", "0"))
+    return quantity(_requests(container).get("cpu", "0"))
+
+
+def _requests(of: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a container, or a pod as a whole, requests."""
+    return (of.get("resources") or {}).get("requests") or {}
 
 
 def quantity(text: object) -> Decimal:

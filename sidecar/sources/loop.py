@@ -219,7 +219,11 @@ class SourcesLoop:
             self._keep(source, prometheus.nobody_listened(source, before, self._clock.now()))
             raise
         found = page.parse(scraped.body, source.metric, open_metrics=scraped.open_metrics)
-        return prometheus.take(source, found, before, self._clock.now())
+        try:
+            return prometheus.take(source, found, before, self._clock.now())
+        except prometheus.MetricMissing:
+            self._keep(source, prometheus.metric_missing(source, found, before, self._clock.now()))
+            raise
 
     def _keep(self, source: PullSource, taken: Taken) -> Taken:
         """Return `taken` once it is on disk. Raises SourceFault where the ledger does not take it."""

@@ -61,6 +61,8 @@ class Page:
     created: dict[str, Decimal] = field(default_factory=dict)
     """Series → when it was created, in Unix seconds."""
     ended: bool = False
+    typed: bool = False
+    """Some TYPE line is on it, perhaps of another metric: a page of metrics, and none that a proxy answers with."""
 
 
 def series_of(labels: Labels) -> str:
@@ -119,6 +121,7 @@ def _comment(page: Page, line: bytes, metric: str) -> None:
     if words == [b"#", b"EOF"]:
         page.ended = True
     elif words[:2] == [b"#", b"TYPE"] and len(words) == 4:
+        page.typed = True
         name = words[2].decode("utf-8", "replace")
         if name == metric or (name == _base(metric) and not page.type):
             page.type = words[3].strip().decode("ascii", "replace")

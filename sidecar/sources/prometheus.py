@@ -4,8 +4,8 @@ Invariants:
 - The series that match are added up, by the tags that their labels give. Each series has its own last reading: one that
   restarts, vanishes or comes back changes nothing about the others.
 - A counter that was never read is counted from zero where it is known to have begun with this workload: `begin` says
-  so; an earlier reading of the page did not have it; or nothing listened at the pod's own address when it was read
-  first. Otherwise it is counted from its first reading: what it counted before may be billed already.
+  so; an earlier reading of the page did not have it, but had metrics; or nothing listened at the pod's own address
+  when it was read first. Otherwise it is counted from its first reading: what it counted before may be billed already.
 - What is noted of the source as a whole is a reading without a series: since when it is read, and with what result.
 """
 
@@ -29,7 +29,7 @@ WHOLE: Final = ""
 """The series of what is noted of the source as a whole."""
 READ: Final = "read"
 ABSENT: Final = "absent"
-"""Nothing listened when the source was read first."""
+"""When the source was read first, nothing listened, or the page had other metrics alone."""
 TYPES: Final[Mapping[SourceTake, tuple[str, ...]]] = {
     SourceTake.INCREASE: ("counter", "histogram", "summary"),
     SourceTake.MAXIMUM: ("gauge",),
@@ -38,9 +38,21 @@ UNKNOWN: Final = ("", "untyped", "unknown")
 """Types that say nothing."""
 
 
+class MetricMissing(SourceFault):
+    """The page has nothing of the metric."""
+
+
 def nobody_listened(source: PullSource, before: Mapping[str, Reading], now: datetime) -> Taken:
     """Return what to remember where nothing listens at the address: that what will listen there has yet to begin."""
     if WHOLE in before or not is_own(source.url):
+        return Taken()
+    return Taken(readings=(Reading(series=WHOLE, value=ZERO, at=now, note=ABSENT),))
+
+
+def metric_missing(source: PullSource, page: Page, before: Mapping[str, Reading], now: datetime) -> Taken:
+    """Return what to remember where a page of other metrics lacks this one: that its counter has yet to begin."""
+    whole = before.get(WHOLE)
+    if source.take is not SourceTake.INCREASE or not page.typed or (whole and whole.note in (READ, ABSENT)):
         return Taken()
     return Taken(readings=(Reading(series=WHOLE, value=ZERO, at=now, note=ABSENT),))
 
@@ -60,7 +72,7 @@ def _check(source: PullSource, page: Page) -> None:
         raise SourceFault("metric_type", f"{source.metric} is a {page.type}, by the page. {fix}")
     if not page.samples and not page.type:
         rule = "The name is that of the samples, with `_total` where they have it. Correct metric or url of the source."
-        raise SourceFault("metric_missing", f"The page has no {source.metric}. {rule}")
+        raise MetricMissing("metric_missing", f"The page has no {source.metric}. {rule}")
 
 
 def _maximum(source: PullSource, samples: list[Sample]) -> Taken:

@@ -68,6 +68,29 @@ def test_a_source_that_fails_is_loud_and_the_next_reading_has_everything(product
     assert (pull.reason, pull.counted(), status.failing_since) == ("", 60, None)
 
 
+def test_a_page_without_the_metric_shows_that_its_counter_begins_later(product: Product, pull: Pull) -> None:
+    """Some clients write nothing of a metric that has no series yet."""
+    product.say("# TYPE go_goroutines gauge\ngo_goroutines 8\n")
+    pull.read()
+    assert pull.reason == "metric_missing"
+    pull.restart()
+    product.say('requests_total{tenant="a"} 5\n')
+    pull.read()
+    assert (pull.reason, pull.counted()) == ("", 5)
+
+
+@pytest.mark.parametrize("body", ["", "<html>starting</html>\n", "ok\n"])
+def test_a_page_without_any_metric_says_nothing_of_where_a_counter_begins(
+    body: str, product: Product, pull: Pull
+) -> None:
+    product.say(body)
+    pull.read()
+    assert pull.reason == "metric_missing"
+    product.say("requests_total 5\n")
+    pull.read()
+    assert (pull.reason, pull.counted()) == ("", 0)
+
+
 def test_a_ledger_that_takes_nothing_is_a_fault_and_loses_nothing(product: Product, pull: Pull) -> None:
     product.say("requests_total 100\n")
     pull.read()

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import jsonschema
 import pytest
 import yaml
 
-from sidecar.settings.pull_source_reader import SOURCES_MAX, SourcesFault, read_pull_sources, schema
+from sidecar.metering.readings import GAP_MAX
+from sidecar.settings.pull_source_reader import (
+    INTEGRAL_SECONDS_MAX,
+    SOURCES_MAX,
+    SourcesFault,
+    read_pull_sources,
+    schema,
+)
 from tests.unit.settings.test_pull_sources import COUNTER, GAUGE, HEARTBEAT, NODES
 
 
@@ -51,6 +59,13 @@ def test_a_maximum_has_no_tags() -> None:
 def test_nodes_are_in_no_namespace_and_pods_are() -> None:
     assert '[0].namespace is "shop", but nodes are in no namespace' in faults([NODES | {"namespace": "shop"}])
     assert read_pull_sources([NODES | {"count": "pods", "namespace": "shop"}])
+
+
+def test_an_integral_is_read_more_often_than_a_gap_is_long() -> None:
+    assert "[0].interval_seconds is 301" in faults([NODES | {"interval_seconds": 301}])
+    assert read_pull_sources([NODES | {"interval_seconds": 300}])
+    assert timedelta(seconds=INTEGRAL_SECONDS_MAX) * 2 <= GAP_MAX, "one reading may fail"
+    assert read_pull_sources([NODES | {"take": "maximum", "interval_seconds": 3600}])
 
 
 def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:

@@ -43,6 +43,16 @@ def test_a_pod_has_the_cpus_that_the_scheduler_reserves(found: Mapping[str, Any]
 
 
 @pytest.mark.parametrize(
+    ("requests", "expected"),
+    [({"cpu": "2"}, "2.25"), ({"memory": "1Gi"}, "1.35"), ({}, "1.35")],
+    ids=["cpu", "memory alone", "none"],
+)
+def test_what_a_pod_requests_as_a_whole_is_what_is_reserved(requests: Mapping[str, str], expected: str) -> None:
+    found = pod(container("1"), init=(SIDECAR, container("500m")), overhead="250m")
+    assert cpus({"spec": {**found["spec"], "resources": {"requests": requests}}}) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
     ("text", "value"), [("1", "1"), ("0.5", "0.5"), ("250m", "0.25"), ("2k", "2000"), ("1e-1", "0.1")]
 )
 def test_a_quantity_is_exact(text: str, value: str) -> None:
