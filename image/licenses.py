@@ -44,7 +44,7 @@ HEAD: Final = """\
 
 # Licenses
 
-For auditors: the Python packages in the images, with the license that each of them names. The project's tests fail for a
+For auditors: the Python packages in the images, with the license that each of them names. The tests fail for a
 license that is not one of {allowed}.
 
 The packages of the base image are in the [bill of materials](../howto/build-the-image.md).
