@@ -71,8 +71,11 @@ class Namespace:
 
     # ---- the emulated marketplace, through the API server's proxy --------------------------------------
 
-    def start_marketplace(self) -> None:
-        text = MARKETPLACE.read_text()
+    def start_marketplace(self, *dimensions: str) -> None:
+        """`dimensions`: what its products have beside `requests`."""
+        line = "            - --dimension={}\n"
+        more = "".join(line.format(name) for name in ("requests", *dimensions))
+        text = MARKETPLACE.read_text().replace(line.format("requests"), more)
         self.kubectl("apply", "-f", "-", stdin=text.replace(EMULATOR_IMAGE, self.emulator_image))
         self.kubectl("rollout", "status", "deployment/marketplace", "--timeout=90s")
         eventually(lambda: self.marketplace("clock"), 30, "an answer of the emulator")
