@@ -30,10 +30,10 @@ spec:
   containers:
     - name: worker
       image: IMAGE
-      command: [python, -c, "import time; time.sleep(3600)"]
+      command: [PYTHON, -c, "import time; time.sleep(3600)"]
       resources: {requests: {cpu: 25m}}
       securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
-"""
+""".replace("PYTHON", node.PYTHON)
 
 
 def test_what_runs_is_counted_where_it_may_be_listed(space: Namespace, tmp_path: Path) -> None:
