@@ -30,6 +30,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from sidecar.saas.store import StoreError
+from sidecar.saas.url_options import WRONG_VALUE, wrong_option
 
 T = TypeVar("T")
 
@@ -118,10 +119,16 @@ def read_url(text: str) -> URL:
     except (ArgumentError, ValueError):
         raise store_error("database_url_malformed") from None
     if url.drivername == "sqlite" and url.database and url.database != ":memory:" and not url.host:
-        return url
+        return _with_options(url)
     if url.drivername in ("postgresql", "postgres") and url.database:
-        return url.set(drivername="postgresql+psycopg")
+        return _with_options(url.set(drivername="postgresql+psycopg"))
     raise store_error("database_url_malformed", f"It begins with {url.drivername!r}." if url.drivername else "")
+
+
+def _with_options(url: URL) -> URL:
+    if fault := wrong_option(url):
+        raise store_error("database_url_malformed", fault)
+    return url
 
 
 def shown(url: URL) -> str:
@@ -202,6 +209,8 @@ def _reason(exc: SQLAlchemyError) -> str:
     if isinstance(orig, sqlite3.Error):
         return SQLITE.get(getattr(orig, "sqlite_errorcode", 0) & 0xFF, "database_failed")
     state = sqlstate(exc)
+    if not state and WRONG_VALUE.search(str(orig)):
+        return "database_url_malformed"
     fits = [beginning for beginning in STATES if state.startswith(beginning)]
     if fits:
         return STATES[max(fits, key=len)]

@@ -198,7 +198,18 @@ def test_notices_on_stdin_reach_the_service(selling: Emulator, tmp_path: Path) -
         assert customer["state"] == "ending"
 
 
-def test_settings_that_are_wrong_start_nothing(selling: Emulator, tmp_path: Path) -> None:
-    service = Service(selling, tmp_path, SIDECAR_DIMENSIONS=None).start()
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"SIDECAR_DIMENSIONS": None}, "SIDECAR_DIMENSIONS"),
+        ({"SIDECAR_DATABASE_URL": "postgresql://u:secret@db/saas?nonsense=1"}, "nonsense"),
+    ],
+    ids=["dimensions", "database"],
+)
+def test_settings_that_are_wrong_start_nothing(
+    selling: Emulator, tmp_path: Path, changed: dict[str, str | None], named: str
+) -> None:
+    service = Service(selling, tmp_path, **changed).start()
     assert service.ended() == 78
-    assert "SIDECAR_DIMENSIONS" in service.text()
+    assert named in service.text()
+    assert "secret" not in service.text()

@@ -63,6 +63,48 @@ def test_a_url_that_is_none_is_refused_without_repeating_it(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql://u:secret@h/d?nonsense=secret", '"nonsense"'),
+        ("postgresql://u:secret@h/d?autocommit=true", '"autocommit"'),
+        ("postgresql://u:secret@h/d?sslmode=disable&sslmode=require", '"sslmode"'),
+        ("sqlite:////nowhere/saas.db?mode=ro", '"mode"'),
+    ],
+)
+def test_an_option_that_is_none_is_named(url: str, named: str) -> None:
+    with pytest.raises(StoreError, match=named) as refused:
+        Database(url)
+    assert refused.value.reason == "database_url_malformed"
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [("sslmode=all", "sslmode"), ("connect_timeout=soon", "connect_timeout"), ("port=99999", "port")],
+)
+def test_an_option_s_wrong_value_is_a_wrong_setting_and_named(tmp_path: Path, option: str, named: str) -> None:
+    database = Database(f"postgresql://u:secret@/d?host={tmp_path}&{option}")
+    with pytest.raises(StoreError, match=named) as refused:
+        database.read(lambda _: None)
+    assert refused.value.reason == "database_url_malformed"
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_no_wrong_setting(tmp_path: Path) -> None:
+    database = Database(f"postgresql://u:secret@/d?host={tmp_path}&sslmode=prefer&options=-cwork_mem%3D1MB")
+    with pytest.raises(StoreError) as refused:
+        database.read(lambda _: None)
+    assert refused.value.reason == "database_unreachable"
+
+
+@pytest.mark.slow
+def test_a_parameter_that_the_server_does_not_know_is_named(server: postgresql.Server) -> None:
+    with pytest.raises(StoreError, match="nonsense") as refused:
+        Database(server.url(nonsense="1")).read(lambda _: None)
+    assert refused.value.reason == "database_url_malformed"
+
+
 def test_a_missing_directory_is_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as refused:
         Database(f"sqlite:///{tmp_path / 'none' / 'saas.sqlite3'}")
