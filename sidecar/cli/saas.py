@@ -63,7 +63,7 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve, or hand over notices. Raises SettingsError."""
     if args.action == "notices":
-        return run_printing(lambda: notices(sys.stdin.read()))
+        return run_printing(lambda: notices(sys.stdin.buffer.read().decode("utf-8", "replace")))
     from sidecar.app import saas
 
     if args.action == "migrate":
@@ -123,7 +123,7 @@ def _documents(text: str) -> Iterator[str]:
             continue
         try:
             _, end = decoder.raw_decode(text, at)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"is not JSON at character {at}") from None
         yield text[at:end]
         at = end

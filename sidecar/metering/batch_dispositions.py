@@ -7,6 +7,7 @@ Invariants:
 - One row per code; a test compares the rows with botocore's service model, errors and statuses.
 - A refusal of the whole call that is about one record (`isolates`) stored nothing: the batch is halved until the
   record stands alone. An unknown code may be of that kind.
+- A call that is held ends the pass, unless it `concerns` its own product or region alone.
 - Unknown codes and statuses are held: usage is not dropped because AWS learned a new word.
 
 Sources: AWS Marketplace API Reference, BatchMeterUsage, Errors, and the status of UsageRecordResult; seller guide, SaaS
@@ -16,6 +17,7 @@ integration.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Final
 
 from sidecar.metering import dispositions
@@ -164,6 +166,26 @@ CALL_ROWS: Final[tuple[Row, ...]] = (
 
 ROWS: Final = (*RECORD_ROWS, *ISOLATED_ROWS, *CALL_ROWS)
 TABLE: Final[Mapping[str, Row]] = {code: row for row in ROWS for code in row.codes}
+
+
+class Concern(Enum):
+    """What else a call that is held would meet the same answer for."""
+
+    PRODUCT = "product"
+    REGION = "region"
+    EVERYTHING = "everything"
+
+
+CONCERNS: Final[Mapping[str, Concern]] = {
+    "InvalidProductCodeException": Concern.PRODUCT,
+    "DisabledApiException": Concern.REGION,
+    "InvalidEndpointRegionException": Concern.REGION,
+}
+
+
+def concerns(code: str) -> Concern:
+    """Return what a held call with this code is about: credentials, routes and throttling are every call's."""
+    return CONCERNS.get(code, Concern.EVERYTHING)
 
 
 def classify(code: str, message: str = "") -> Row:

@@ -68,6 +68,8 @@ def read_token(body: bytes, content_type: str) -> str:
     if form and not body.lstrip().startswith(b"{"):
         pairs = (pair.partition("=") for pair in body.decode("latin-1").split("&"))
         token = next((unquote(value) for name, _, value in pairs if unquote(name) == FORM_FIELD), "")
+    elif body.lstrip().startswith(b'"'):  # perhaps the token itself: it is not repeated
+        raise Malformed('The body is a text, not an object: send {"token": …}.')
     else:
         token = read_object(body, ("token",)).get("token", "")
     if not isinstance(token, str) or not TOKEN.fullmatch(token):

@@ -7,7 +7,9 @@ Invariants:
 - A request is marked as sending in the store before it leaves, and every resend is identical.
 - A customer whose subscription ends is sealed, with the running hour, while AWS still takes its records: within the
   hour after the notice, or at once where the subscription has ended.
-- Where a whole call is held (no route, no credentials, throttling), this pass sends no more; the next tries again.
+- Where a whole call is held for what every call meets (no route, no credentials, throttling), this pass sends no more;
+  the next tries again. Where it is about its product or region alone, the others are sent, and what else is due of it
+  is held with it, so that it never fills the pages of what is due.
 - Losing the lead stops everything here: the store raises LeadershipLost before it writes.
 
 Sources: AWS Marketplace API Reference, BatchMeterUsage; seller guide, SaaS notifications (the last hour).
@@ -20,7 +22,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from sidecar.metering.batch_call import Answered, BatchRequest
-from sidecar.metering.batch_dispositions import classify, isolates
+from sidecar.metering.batch_dispositions import Concern, classify, concerns, isolates
 from sidecar.metering.decide import Decision
 from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Outcome, Refused, Unknown
@@ -151,6 +153,7 @@ class Sender:
 
     def send_due(self, now: datetime, stopping: Callable[[], bool]) -> None:
         """Send what is due, oldest first."""
+        held: dict[tuple[str, str | None], Refused | Unknown] = {}
         for _ in range(ROUNDS_MAX):
             due = self._store.due(now, DUE_MAX)
             if not due:
@@ -161,11 +164,22 @@ class Sender:
             packed = batches.pack((one for one in due if one not in late), _product_of(customers))
             self._save(packed.refused, now, customers)
             for batch in packed.batches:
-                if stopping() or not self._send(batch, now, customers):
+                if stopping():
                     return
+                known = held.get((batch.region, batch.product_code)) or held.get((batch.region, None))
+                if known:
+                    self._release([batch], now, customers, known)
+                    continue
+                outcome = self._send(batch, now, customers)
+                if outcome is None:
+                    continue
+                concern = concerns(outcome.code)
+                if concern is Concern.EVERYTHING:
+                    return
+                held[batch.region, batch.product_code if concern is Concern.PRODUCT else None] = outcome
 
-    def _send(self, batch: Batch, now: datetime, customers: dict[CustomerKey, Customer]) -> bool:
-        """Send a batch, halved as often as its refusals want. Return False where nothing else would pass now."""
+    def _send(self, batch: Batch, now: datetime, customers: dict[CustomerKey, Customer]) -> Refused | Unknown | None:
+        """Send a batch, halved as often as its refusals want. Return why the call is held, where it is."""
         waiting = [batch]
         while waiting:
             part = waiting.pop()
@@ -188,14 +202,18 @@ class Sender:
                 self._caller.refresh(part.region)
             if row.disposition is Disposition.HOLD and not isolates(outcome.code, message):
                 self._release(waiting, now, customers, outcome)
-                return False
-        return True
+                return outcome
+        return None
 
     def _release(
-        self, waiting: Sequence[Batch], now: datetime, customers: dict[CustomerKey, Customer], outcome: Outcome
+        self,
+        waiting: Sequence[Batch],
+        now: datetime,
+        customers: dict[CustomerKey, Customer],
+        outcome: Refused | Unknown,
     ) -> None:
-        """Hold what was marked as sending with a refused batch and was not sent again: certainly not billed."""
-        held = Refused(code=outcome.code, sent=False) if isinstance(outcome, Refused | Unknown) else outcome
+        """Hold what would meet the answer of another call, and was not sent in this pass: certainly not billed."""
+        held = Refused(code=outcome.code, sent=False)
         self._save([(one, held) for part in waiting for one in part.records], now, customers)
 
     def _save(

@@ -14,6 +14,7 @@ from sidecar.metering.batch_call import Answered, BatchRequest, RecordAnswer, Re
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.outcomes import Refused, Unknown
 from sidecar.metering.states import State
+from sidecar.saas import sending
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState
 from sidecar.saas.leading import Leading
 from sidecar.saas.log_events import SaasEvents
@@ -83,13 +84,13 @@ class World:
         }
         return Sender(self.store, self.aws, NoPause(), SaasEvents(), **given | changed)
 
-    def customers(self, count: int) -> None:
+    def customers(self, count: int, products: int = 1) -> None:
         for n in range(1, count + 1):
             key = license_of(n)
             self.store.keep_customer(
                 Customer(
                     key=key,
-                    product_code="prod1",
+                    product_code=f"prod{1 + (n - 1) * products // count}",
                     aws_account_id=key.aws_account_id,
                     license_arn=key.license_arn,
                     resolved_at=AT,
@@ -204,6 +205,70 @@ def test_a_call_that_is_held_stops_the_pass_and_loses_nothing(world: World) -> N
     world.aws.answer = settled
     world.run(SEALING + timedelta(minutes=30))
     assert world.states() == {State.SETTLED: 30}
+
+
+def refusing(first: int, last: int, code: str) -> Callable[[BatchRequest], Outcome]:
+    """Return what refuses the calls with a license of these numbers, and settles every other."""
+    theirs = {license_of(n).license_arn for n in range(first, last + 1)}
+
+    def answer(request: BatchRequest) -> Outcome:
+        refused = any(one["LicenseArn"] in theirs for one in request.records)
+        return Refused(code=code) if refused else settled(request)
+
+    return answer
+
+
+def test_a_call_that_is_held_for_its_product_holds_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "DUE_MAX", 5)
+    world.customers(60, products=2)
+    for n in range(1, 61):
+        world.use(n)
+    world.aws.answer = refusing(1, 30, "InvalidProductCodeException")
+    world.run()
+    assert world.states() == {State.SEALED: 30, State.SETTLED: 30}
+    assert len([one for _, one in world.aws.calls if isinstance(world.aws.answer(one), Refused)]) == 1, "asked once"
+    errors = {record.usage.last_error for record in world.store.records() if record.usage.state is State.SEALED}
+    assert errors == {"InvalidProductCodeException"}
+    world.aws.answer = settled
+    world.run(SEALING + timedelta(hours=2))
+    assert world.states() == {State.SETTLED: 60}
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Refused(code="ThrottlingException"),
+        Refused(code="AccessDeniedException"),
+        Refused(code="ExpiredTokenException"),
+        Unknown(code="ReadTimeoutError"),
+    ],
+    ids=lambda one: one.code,
+)
+def test_a_call_that_is_held_for_its_account_stops_the_pass_for_every_product(world: World, outcome: Outcome) -> None:
+    world.customers(2, products=2)
+    world.use(1)
+    world.use(2)
+    world.aws.answer = lambda request: outcome
+    world.run()
+    assert len(world.aws.calls) == 1
+    assert world.states() == {State.SEALED: 2}
+
+
+def test_a_region_that_is_not_served_holds_no_other_region(world: World) -> None:
+    world.customers(2, products=2)
+    world.use(1)
+    world.use(2)
+    world.aws.answer = lambda request: Refused(code="ThrottlingException")
+    world.run(SEALING, world.sender(region="eu-west-1"))
+    world.use(2, SEALING)
+    later = SEALING + timedelta(hours=1)
+    world.aws.calls.clear()
+    world.aws.answer = lambda request: (
+        Refused(code="DisabledApiException") if world.aws.calls[-1][0] == "eu-west-1" else settled(request)
+    )
+    world.run(later)
+    assert [region for region, _ in world.aws.calls] == ["eu-west-1", "us-east-1"], "one call, for both products"
+    assert world.states() == {State.SEALED: 2, State.SETTLED: 1}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from flask import Flask
 from openapi_spec_validator import validate
 
@@ -12,7 +13,7 @@ from sidecar.saas import http, openapi
 
 
 def application() -> Flask:
-    nothing: Any = SimpleNamespace(send_now=None)
+    nothing: Any = SimpleNamespace(send_now=None, resolve=None)
     app = http.application(
         store=nothing, resolver=nothing, notices=nothing, leading=nothing, status=nothing, now=nothing
     )
@@ -29,6 +30,15 @@ def test_every_route_is_described_and_no_other() -> None:
 
 def test_the_description_is_valid() -> None:
     validate(openapi.document())
+
+
+@pytest.mark.parametrize(
+    "body", ["not json", "[1]", '"a"', "", "{", "[" * 9999, b"\xff", '{"token": "a", "token": "a"}']
+)
+def test_a_body_without_a_token_is_a_problem_document(body: str | bytes) -> None:
+    made = application().test_client().post("/v1/customers/resolve", data=body, content_type="application/json")
+    assert (made.status_code, made.content_type) == (400, "application/problem+json")
+    assert made.get_json()["reason"] == "bad_request"
 
 
 def test_an_unknown_route_is_a_problem_document_and_a_wrong_method_says_which_are_right() -> None:

@@ -24,10 +24,13 @@ def test_a_token_keeps_its_plus(body: str, content_type: str) -> None:
     assert read_token(body.encode(), content_type) == TOKEN
 
 
-@pytest.mark.parametrize("body", ["{}", '{"token": 3}', '{"token": ""}', '{"token": "a b"}', '{"other": "x"}', "x"])
+@pytest.mark.parametrize(
+    "body", ["{}", '"REPEATED"', '{"token": 3}', '{"token": ""}', '{"token": "a b"}', '{"other": "x"}', "x"]
+)
 def test_what_is_no_token_is_refused_and_not_repeated(body: str) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed) as refused:
         read_token(body.encode(), "application/json")
+    assert "REPEATED" not in str(refused.value)
 
 
 def test_a_blank_is_said_to_be_a_plus_that_was_lost() -> None:
