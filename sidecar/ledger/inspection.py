@@ -54,6 +54,7 @@ def inspect(path: Path, directory: Path, now: datetime) -> Inspection:
             row = connection.execute(sql("meta")).fetchone()
             if row is None:
                 return found
+            opening.check_periods(row, path)
             owner = Owner(workload=row["workload"], product_code=row["product_code"], region=row["region"])
             return Inspection(
                 path=path,

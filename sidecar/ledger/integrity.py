@@ -19,6 +19,7 @@ from sidecar.ledger import balance, records, unsettled
 from sidecar.ledger.amounts import ACCEPTED_SINCE, READINGS_SINCE, REMOVED_SINCE, check_rows
 from sidecar.ledger.errors import corrupt
 from sidecar.ledger.statements import sql
+from sidecar.metering.hours import counts_otherwise
 
 CHECKED: Final = ("meta", "bucket", "unique_key", "late", "lifetime", "rolled", "usage_record", "request", "handed")
 """Tables that are checked whole, since they are small."""
@@ -59,7 +60,9 @@ def _check(connection: sqlite3.Connection, version: int) -> None:
         _check_tables(connection, [*CHECKED, *(table for table, since in SINCE.items() if version >= since)])
     if version >= ROWS_SINCE:
         check_rows(connection, version)
-        if connection.execute(sql("meta")).fetchone() is not None:  # else its beginning was cut off: nothing is in it
+        row = connection.execute(sql("meta")).fetchone()
+        # Else its beginning was cut off: nothing is in it. Or its hours have another length: opening refuses it.
+        if row is not None and not counts_otherwise(row["open_from"]):
             _decode(connection)
             if version >= ACCEPTED_SINCE:
                 balance.differences(connection)

@@ -258,12 +258,18 @@ def _identify(connection: sqlite3.Connection, path: Path, owner: Owner, now: dat
             "turned_at": int(now.timestamp()),
         }
         connection.execute(sql("meta_first"), first)
-    elif not counts_as_here(row["open_from"]):
-        raise LedgerError("ledger_of_another", f"{path.name} counts in other periods: SIDECAR_PLATFORM was changed.")
-    elif row["workload"] != owner.workload or not owner.is_of(row["product_code"]):
+        return
+    check_periods(row, path)
+    if row["workload"] != owner.workload or not owner.is_of(row["product_code"]):
         raise LedgerError("ledger_of_another", f"{path.name} is for {row['product_code']} in {row['region']}.")
-    elif owner.region:
+    if owner.region:
         set_region(connection, path, owner.region)
+
+
+def check_periods(row: sqlite3.Row, path: Path) -> None:
+    """Check that a ledger counts hours of the length that they have here; `row`: its meta. Raises LedgerError."""
+    if not counts_as_here(row["open_from"]):
+        raise LedgerError("ledger_of_another", f"{path.name} counts in other periods: SIDECAR_PLATFORM was changed.")
 
 
 def set_region(connection: sqlite3.Connection, path: Path, region: str) -> None:

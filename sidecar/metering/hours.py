@@ -49,6 +49,11 @@ def counts_as_here(number: int) -> bool:
     return (number < HOURS_MAX) is (_length == ONE_HOUR)
 
 
+def counts_otherwise(number: int) -> bool:
+    """Return whether a number that is on disk is one of hours of the other length, and not just damaged."""
+    return 0 <= number < HOURS_MAX * (ONE_HOUR // SHORT_PERIOD) and not counts_as_here(number)
+
+
 def hour_micros() -> int:
     """Return that length in microseconds."""
     return _micros

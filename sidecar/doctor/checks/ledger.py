@@ -20,10 +20,11 @@ from sidecar.errors import SettingsError
 from sidecar.ledger import inspection, kept_file, volume
 from sidecar.ledger.errors import REASONS, LedgerError
 from sidecar.ledger.inspection import Inspection
+from sidecar.metering.hours import use_short_periods
 from sidecar.metering.quantities import plain
 from sidecar.metering.states import State
 from sidecar.platform import eks, identity
-from sidecar.settings import Settings
+from sidecar.settings import Platform, Settings
 
 RULE: Final = "Every ledger in SIDECAR_STATE_DIR opens and is intact, and no usage in it waits for a person."
 DAMAGED: Final = "a ledger is damaged"
@@ -63,6 +64,8 @@ def check(context: Context) -> Finding:
     settings = context.settings
     if settings is None or not os.path.isdir(settings.state_dir):
         return skipped(RULE, "there is no directory yet (state_dir)")
+    if settings.platform is Platform.AGENTCORE:
+        use_short_periods()  # as `run` does; nothing else in this process counts hours
     own = own_ledger(context, settings)
     paths = sorted(volume.other_ledgers(settings.state_dir / "none"), key=lambda path: not _is(own, path))
     if not paths and not settings.dimensions:

@@ -17,6 +17,7 @@ from sidecar.doctor.finding import Finding, Status
 from sidecar.ledger import volume, wal
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
+from sidecar.metering import hours
 from sidecar.metering.states import State
 from tests.integration.ledger.support import Story, event, raw_connection, settle
 from tests.integration.ledger.test_inspection import cut_off, write_later_version
@@ -73,6 +74,31 @@ def test_a_ledger_in_use_passes_with_its_holder_and_what_waits_and_is_left_as_it
     story.close()
     assert "not open here" in found(metered).seen
     assert volume.is_free(story.path)
+
+
+@pytest.fixture
+def agents(metered: Container, monkeypatch: pytest.MonkeyPatch) -> Container:
+    """A ledger of AgentCore Runtime, with a sealed record; what looks at it begins with hours, as any process."""
+    with monkeypatch.context() as short:
+        for name in ("_length", "_micros"):
+            short.setattr(hours, name, getattr(hours, name))
+        hours.use_short_periods()
+        story, ledger = used(metered)
+        story.seal(ledger)
+        story.close()
+    for name in ("_length", "_micros"):
+        monkeypatch.setattr(hours, name, getattr(hours, name))
+    return metered
+
+
+def test_an_agents_ledger_passes_where_the_settings_name_the_platform(agents: Container) -> None:
+    seen = found(agents.set(SIDECAR_PLATFORM="agentcore", SIDECAR_ENTITLEMENT_CHECK="meter_usage"))
+    assert (seen.status, "1 sealed" in seen.seen) == (Status.PASS, True)
+
+
+def test_an_agents_ledger_is_not_called_damaged_where_they_do_not(agents: Container) -> None:
+    seen = found(agents)
+    assert (seen.status, "SIDECAR_PLATFORM was changed" in seen.seen) == (Status.FAIL, True)
 
 
 @pytest.mark.parametrize("state", [State.DISPUTED, State.REJECTED])

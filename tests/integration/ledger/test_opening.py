@@ -25,6 +25,15 @@ from tests.integration.ledger.support import (
     raw_connection,
 )
 
+SHORT = """
+from sidecar.metering.hours import use_short_periods
+use_short_periods()
+story = Story(Path(argv[0])); ledger = story.open()
+assert ledger.push([event(id="first")], story.now).accepted == 1
+assert story.seal(ledger)
+story.close()
+"""
+
 FULL = """
 import resource
 story = Story(Path(argv[0])); ledger = story.open()
@@ -62,6 +71,16 @@ def test_a_full_disk_refuses_loses_nothing_and_recovers_by_itself(story: Story) 
     assert process.returncode == 0, failed
     assert said.split()[0] in ("ledger_full", "ledger_io_error")
     assert is_intact(story.path)
+
+
+def test_an_agents_ledger_is_refused_by_a_sidecar_that_counts_hours_and_stays(story: Story) -> None:
+    process = child(SHORT, story.directory)
+    _, failed = process.communicate(timeout=30)
+    assert process.returncode == 0, failed
+    with pytest.raises(LedgerError, match="SIDECAR_PLATFORM was changed") as caught:
+        story.open()
+    assert caught.value.reason == "ledger_of_another"
+    assert not list(story.directory.glob("*.corrupt-*"))
 
 
 @pytest.mark.parametrize("damage", [b"garbage" * 200, b""], ids=["header", "emptied"])

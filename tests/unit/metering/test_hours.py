@@ -100,8 +100,16 @@ class TestShortPeriods:
         number = Hour.at(TEN.start).number
         assert hours.counts_as_here(number)
         assert not hours.counts_as_here(number // 360)
+        assert hours.counts_otherwise(number // 360)
+        assert not hours.counts_otherwise(number)
 
 
 def test_numbers_of_short_periods_are_none_of_hours() -> None:
     assert hours.counts_as_here(TEN.number)
     assert not hours.counts_as_here(TEN.number * 360)
+    assert hours.counts_otherwise(TEN.number * 360)
+
+
+@pytest.mark.parametrize("number", [-1, 2**62])
+def test_a_number_that_means_nothing_is_none_of_the_other_length(number: int) -> None:
+    assert not hours.counts_otherwise(number)
