@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import queue
-import shlex
 import sys
 import threading
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from sidecar.emulator.server import Emulator
 
 DEFAULT_PORT: Final = 8486
+PLATFORMS: Final = ("eks", "ecs", "agentcore", "none")
 EXIT_UNAVAILABLE: Final = 69
 EXIT_SETTINGS: Final = 78
 LAST_WORDS_SECONDS: Final = 1.0
@@ -101,7 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dimension", action="append", metavar="NAME", help="a usage dimension of every product (requests)")
     add("--account", default="123456789012", help="account of callers that were not defined (%(default)s)")
     add("--region", default="us-east-1", help="region of the endpoint and of callers (%(default)s)")
-    add("--platform", choices=("eks", "ecs", "none"), default="eks", help="where callers run (%(default)s)")
+    add(
+        "--platform", choices=("eks", "ecs", "agentcore", "none"), default="eks", help="where callers run (%(default)s)"
+    )
     add("--unsubscribed", action="store_true", help="start without any subscription")
     add("--key-bits", type=int, choices=(1024, 2048, 3072, 4096), default=2048, help="RSA size (%(default)s)")
     add("--key-version", type=int, action="append", metavar="N", help="a public key version that exists (1)")
@@ -152,6 +154,7 @@ def _port(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Answer until SIGTERM or SIGINT; return the exit status."""
+    from sidecar.emulator import greeting
     from sidecar.emulator.end_signals import EndSignals
     from sidecar.emulator.refusals import BadCommand
 
@@ -171,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as problem:
             emulator.stop()
             return _fail(EXIT_SETTINGS, f"--public-key-file {args.public_key_file}: {problem.strerror}")
-        narrator.say(_greeting(emulator, args))
+        narrator.say(greeting.lines(emulator, args))
         emulator.start()
         signals.wait()
         emulator.stop()
@@ -226,65 +229,6 @@ def _emulator(args: argparse.Namespace, narrator: _Narrator) -> Emulator:
     for order in args.fault:
         emulator.faults.add(faults.from_text(order, OPERATIONS))
     return emulator
-
-
-def _greeting(emulator: Emulator, args: argparse.Namespace) -> str:
-    """Return the first output: where the emulator is, and the variables that point a sidecar at it."""
-    if args.json:
-        keys, codes = emulator.public_keys(), list(emulator.product_codes)
-        about = {"url": emulator.url, "product_codes": codes, "dimensions": list(emulator.dimensions)}
-        return json.dumps({**about, "public_keys": keys})
-    version = emulator.keys.newest()
-    lines = [
-        f"A local AWS Marketplace answers at {emulator.url}; Ctrl-C ends it.",
-        f"Subscribed: {_subscriptions(emulator)}.",
-        "",
-        "To try a sidecar against it:",
-        "",
-        f"export SIDECAR_ENDPOINT_URL={emulator.url}",
-        f"export SIDECAR_PRODUCT_CODE={emulator.product_codes[0]}",
-        f"export SIDECAR_PUBLIC_KEY_VERSION={version}",
-        _key_export(emulator, args),
-        f"export AWS_REGION={args.region}",
-        "export AWS_ACCESS_KEY_ID=my-pod        # any name: it becomes the workload",
-        "export AWS_SECRET_ACCESS_KEY=unchecked",
-        "",
-        *_contract_exports(emulator),
-        f"For anything else that uses an AWS SDK: export AWS_ENDPOINT_URL={emulator.url}",
-        f"What it knows: curl {emulator.url}/_emulator/state",
-        f"What it would bill: curl {emulator.url}/_emulator/bill (dimensions: {', '.join(emulator.dimensions)})",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _contract_exports(emulator: Emulator) -> list[str]:
-    """Return what a sidecar is told besides where its product is sold by contract; of the newest license."""
-    granted = emulator.licenses.granted(emulator.behaviour.account)
-    if not granted:
-        return []
-    license = granted[0][0]
-    first = license.entitlements[0]
-    wanted = {"name": first.name, **({"unit": first.unit} if first.unit != "Count" else {}), "take": "check"}
-    return [
-        "By contract, besides:",
-        "",
-        "export SIDECAR_ENTITLEMENT_CHECK=checkout_license",
-        f"export SIDECAR_PRODUCT_SKU={shlex.quote(license.sku)}",
-        f"export SIDECAR_LICENSES={shlex.quote(json.dumps([wanted]))}        # take: check, seat or drawdown",
-        "",
-    ]
-
-
-def _key_export(emulator: Emulator, args: argparse.Namespace) -> str:
-    if args.public_key_file is not None:
-        return f"export SIDECAR_PUBLIC_KEY_FILE={args.public_key_file.absolute()}"
-    return f'export SIDECAR_PUBLIC_KEY="{emulator.public_key().strip()}"'
-
-
-def _subscriptions(emulator: Emulator) -> str:
-    pairs = [f"account {account} to {product}" for account, product in sorted(emulator.subscriptions)]
-    return ", ".join(pairs) or f"no account ({emulator.behaviour.account} is not subscribed)"
 
 
 def _fail(status: int, complaint: str) -> int:

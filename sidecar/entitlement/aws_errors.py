@@ -63,7 +63,8 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         AnswerClass.DENY,
         "platform_not_supported",
         "AWS does not see a supported platform behind these credentials ({role}). " + ROLE + " EKS Pod Identity,"
-        " node roles and access keys are not supported, nor is a machine outside ECS and EKS.",
+        " node roles and access keys are not supported, nor is a machine outside ECS and EKS. On Bedrock AgentCore"
+        " Runtime set SIDECAR_PLATFORM=agentcore.",
     ),
     ErrorRow.of(
         "InvalidProductCodeException",

@@ -97,6 +97,7 @@ def test_what_agentcore_has_not_is_refused_at_the_start(
     done = agent(aws, tmp_path, **given).command("run")
     assert done.returncode == 78
     assert fault in done.stderr
+    assert "1 setting is wrong" in done.stderr, "the key that another check needs is not asked for"
 
 
 def test_a_pod_is_not_taken_for_an_agent(aws: Emulator, tmp_path: Path) -> None:

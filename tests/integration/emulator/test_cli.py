@@ -176,6 +176,13 @@ def test_a_license_adds_what_a_contract_exports_and_without_one_nothing(start: S
     assert "checkout_license" not in greeting(start())
 
 
+def test_an_agents_sidecar_is_told_its_platform_and_others_are_not(start: Start) -> None:
+    text = greeting(start("--platform", "agentcore", "--dimension", "requests", "--dimension", "tokens"))
+    assert "export SIDECAR_PLATFORM=agentcore SIDECAR_ENTITLEMENT_CHECK=meter_usage\n" in text
+    assert "export SIDECAR_DIMENSIONS=requests,tokens\n" in text
+    assert "SIDECAR_PLATFORM" not in greeting(start())
+
+
 def test_nobody_reading_delays_no_answer(start: Start) -> None:
     process = start("--json", "--product-code", "prod1")
     first = line(process)
