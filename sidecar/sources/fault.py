@@ -23,7 +23,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "too_many_series": "more series match than are followed",
     "cluster_unconfigured": "no token for the Kubernetes API is mounted for the sidecar, or the pod is not named to it",
     "cluster_unreachable": "the Kubernetes API does not answer",
-    "cluster_refused": "the Kubernetes API refuses to list what is counted",
+    "cluster_refused": "the Kubernetes API refuses to list what is counted: the right is missing, the token is not"
+    " accepted, or the selector is malformed",
     "source_broken": "an error of the sidecar; the log has it",
 }
 """Reason → what it means; the how-to has the table. Reasons of the ledger come beside them."""

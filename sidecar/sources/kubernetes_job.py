@@ -96,7 +96,7 @@ class _Server:
             hint = f"The Kubernetes API at {host} does not answer, or token and ca.crt under {mount} are not readable"
             raise SourceFault("cluster_unreachable", f"{hint}: {exc}. It is asked again.") from exc
         if status != 200:
-            raise _refused(status, resource, self._namespace)
+            raise _refused(status, resource, self._namespace, mount)
         try:
             found = json.loads(body)
         except (ValueError, RecursionError):
@@ -106,9 +106,14 @@ class _Server:
         return found
 
 
-def _refused(status: int, resource: str, namespace: str) -> SourceFault:
+def _refused(status: int, resource: str, namespace: str, mount: Path) -> SourceFault:
     where = "in the cluster" if resource == "nodes" or not namespace else f"in namespace {namespace}"
-    if status in (401, 403):
+    if status == 401:
+        fix = (
+            f"It does not accept the token at {mount / 'token'}. Mount a projected token of the pod's service account"
+            " there, without an audience, and let the kubelet renew it."
+        )
+    elif status == 403:
         fix = f"Grant `list` on `{resource}` {where} to the pod's service account."
     elif status == 400:
         fix = "Correct the selector of the source."

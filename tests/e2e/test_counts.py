@@ -59,6 +59,14 @@ def test_what_runs_is_counted_where_it_may_be_listed(space: Namespace, tmp_path:
     assert (count("pods", "app=a"), count("pod_cpus", "of=counts")) == (1, Decimal("0.05"))
     with pytest.raises(SourceFault, match="`nodes` in the cluster"):
         count("nodes")
+    with pytest.raises(SourceFault, match="Correct the selector"):
+        count("pods", "of in (")
+    foreign = space.kubectl("create", "token", "counter", "--audience", "sts.amazonaws.com")
+    (tmp_path / "token").write_text(foreign)
+    with pytest.raises(SourceFault, match="does not accept the token") as refused:
+        count("pods")
+    assert "Grant" not in refused.value.hint
+    assert refused.value.reason == "cluster_refused"
 
 
 def _until(condition: Callable[[], bool]) -> None:
