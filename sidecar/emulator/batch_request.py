@@ -22,6 +22,7 @@ from typing import Final
 from sidecar.emulator.behaviour import Behaviour
 from sidecar.emulator.constraints import PRODUCT_CODE_CHARACTERS_MAX, failed, invalid, wrong_product_code, wrong_text
 from sidecar.emulator.customers import LICENSE_ARN
+from sidecar.emulator.quantity_kind import wrong_kind
 from sidecar.emulator.refusals import Refusal, refusal
 from sidecar.emulator.saas_behaviour import BothIds
 from sidecar.emulator.usage_request import (
@@ -83,6 +84,7 @@ def parse_batch(body: Mapping[str, object], behaviour: Behaviour) -> BatchReques
     records = tuple(each for each in found if each is not None)
     for place, record in enumerate(records, 1):
         wrong += _wrong_names(record, product, f"usageRecords.{place}.member.", behaviour)
+        wrong += wrong_kind(record.quantity, f"usageRecords.{place}.member.quantity", behaviour)
     if wrong:
         raise malformed(invalid(wrong).message, behaviour)
     return BatchRequest(product_code=product, records=records)

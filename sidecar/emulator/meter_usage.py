@@ -26,7 +26,8 @@ from sidecar.clock import iso
 from sidecar.emulator import allocations
 from sidecar.emulator.behaviour import Behaviour, LateFrom, OffPlatform, OtherAllocations, Platform, Reask
 from sidecar.emulator.callers import Caller
-from sidecar.emulator.constraints import failed, invalid
+from sidecar.emulator.constraints import invalid
+from sidecar.emulator.quantity_kind import wrong_kind
 from sidecar.emulator.records import Slot, hour_of
 from sidecar.emulator.refusals import Refusal, access_denied, refusal
 from sidecar.emulator.state import EmulatorState, Registered
@@ -97,13 +98,9 @@ def _off_platform(caller: Caller, behaviour: Behaviour) -> Refusal:
 
 
 def _check_kind(request: UsageRequest, behaviour: Behaviour) -> None:
-    """Refuse the kind of field that this AWS does not take; neither is what AWS documents."""
-    if request.quantity is None:
-        return
-    refused = behaviour.refuse_decimal_quantity if request.quantity.is_decimal else behaviour.refuse_integer_quantity
-    if refused:
-        member = "usageQuantityAsDecimal" if request.quantity.is_decimal else "usageQuantity"
-        raise invalid([failed(member, "Member is not supported for this product")])
+    """Refuse the kind of field that this AWS does not take."""
+    if wrong := wrong_kind(request.quantity, "usageQuantity", behaviour):
+        raise invalid(wrong)
 
 
 def _check_entitlement(emulated: EmulatorState, caller: Caller, request: UsageRequest, behaviour: Behaviour) -> None:

@@ -147,6 +147,21 @@ def test_a_lost_answer_and_a_kill_bill_nothing_twice(selling: Emulator, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("field", "state"), [("auto", "settled"), ("decimal", "rejected")])
+def test_quantities_are_sent_in_the_field_that_aws_takes(
+    selling: Emulator, tmp_path: Path, field: str, state: str
+) -> None:
+    selling.behave(refuse_decimal_quantity=True)
+    with Service(selling, tmp_path, SIDECAR_QUANTITY_FIELD=field) as service:
+        service.ready()
+        service.resolve(selling, "acme")
+        service.use({"license_arn": ACME}, 7)
+        selling.clock.set(now=START + timedelta(hours=1))
+        eventually(lambda: service.states() == {state: 1})
+    assert [record.quantity for record in selling.saas.usage_records()] == [Decimal(7)] * (field == "auto")
+
+
+@pytest.mark.slow
 def test_the_end_finishes_what_was_taken(selling: Emulator, tmp_path: Path) -> None:
     service = Service(selling, tmp_path).start()
     service.ready()

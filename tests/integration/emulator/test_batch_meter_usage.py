@@ -294,3 +294,11 @@ def test_every_error_of_the_model_can_be_had(selling: Emulator) -> None:
         error = caught.value.response
         assert error["Error"]["Code"] == shape.name
         assert error["ResponseMetadata"]["HTTPStatusCode"] == (500 if "Internal" in shape.name else 400)
+
+
+@pytest.mark.parametrize("decimal", [True, False])
+def test_the_kind_of_field_that_is_not_taken_refuses_the_whole_call(selling: Emulator, decimal: bool) -> None:
+    selling.behave(refuse_decimal_quantity=decimal, refuse_integer_quantity=not decimal)
+    taken, other = (7, "7") if decimal else ("7", 7)
+    assert refused(selling, usage(taken), usage(other, Dimension="gb")) == "ValidationException"
+    assert statuses(send(selling, usage(taken))) == ["Success"]
