@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sidecar.clock import Clock
 from sidecar.entitlement import classify, kept_pass
@@ -22,6 +23,11 @@ from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import DryRun, Passed, dry_run, refuses_decimals
 from sidecar.settings import Dimension, QuantityField
+
+DECIMALS: Final = (
+    "It may take no decimal quantities for this product: then give {dimension} decimals 0, and set"
+    " SIDECAR_QUANTITY_FIELD to auto."
+)
 
 
 @dataclass(kw_only=True)
@@ -44,9 +50,8 @@ class DryRunCheck:
         for dimension in self.request.dimensions:
             found = self._about(marketplace, dimension)
             if not isinstance(found, Passed):
-                return NotAllowed(
-                    row=found.row, code=found.code, hint=found.row.hint, reply=found, dimension=dimension.name
-                )
+                hint = f"{found.row.hint} {DECIMALS}" if self._lacks_integer(dimension, found) else found.row.hint
+                return NotAllowed(row=found.row, code=found.code, hint=hint, reply=found, dimension=dimension.name)
             request_id = found.request_id
         to_keep = kept_pass.passed(kept_pass.Kind.DRY_RUN, self.workload, self._product, self._names)
         return Allowed(
@@ -81,6 +86,11 @@ class DryRunCheck:
         if field is not QuantityField.AUTO or dimension.decimals or not refuses_decimals(found):
             return found
         return self._in_field(marketplace, dimension, False)
+
+    def _lacks_integer(self, dimension: Dimension, found: DryRun) -> bool:
+        """Return whether AWS refused the decimal field, and the settings allow no other for this dimension."""
+        integer_too = self.request.quantity_field != QuantityField.DECIMAL.value and not dimension.decimals
+        return refuses_decimals(found) and not integer_too
 
     def _in_field(self, marketplace: Marketplace, dimension: Dimension, decimal: bool) -> DryRun:
         product, now = self.request.product_code, self.clock.now()

@@ -91,6 +91,8 @@ def test_the_dry_run_follows_the_field_for_quantities(
     aws = both(rig, behaviour=Behaviour(**{refused: True}))  # type: ignore[arg-type]
     result = asked(rig, aws.url, dimensions=(dimension,), quantity_field=field)
     assert result.answer == answer
+    names_it = f"give {dimension.name} decimals 0, and set SIDECAR_QUANTITY_FIELD to auto" in result.hint
+    assert names_it is (answer == "deny" and field != "integer")
     assert [call.operation for call in aws.calls()] == ["MeterUsage"] * calls
 
 
