@@ -59,7 +59,7 @@ def apply(store: Store, leads: Callable[[], bool], wanted: PersonsDecision, now:
     if not leads():
         hint = "Another replica seals and sends, and decides; send the same there, or again in a moment."
         raise DecisionRefused(503, "not_leading", hint)
-    found = [record for record in store.records(wanted.customer) if wanted.covers(record)]
+    found = [record for record in store.records(wanted.customer, states=WAITING) if wanted.covers(record)]
     if not found and wanted.hour is not None:
         raise DecisionRefused(404, "record_not_found", "no such record waits for a person; see GET /v1/usage.")
     if wanted.action is Action.ROLL_FORWARD:

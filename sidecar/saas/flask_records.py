@@ -46,8 +46,8 @@ def add(
         if unknown := [name for name in request.args if name not in QUERIES]:
             raise Malformed(f"{shown(unknown[0])} is not a parameter; there are {', '.join(QUERIES)}.")
         state = _state(request.args.get("state"))
-        found = (one for one in store.records(_reference(request.args)) if state in (None, one.usage.state))
-        return _records(found)
+        found = store.records(_reference(request.args), states=() if state is None else (state,))
+        return _records(one for one in found if state in (None, one.usage.state))
 
     @app.post(f"{USAGE}/retry")
     def retry() -> Response:

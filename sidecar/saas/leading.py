@@ -182,7 +182,7 @@ class Leading:
         active = {one.key: one for one in self._store.customers() if one.state is CustomerState.ACTIVE}
         found: list[CustomerRecord] = []
         sent: set[tuple[tuple[str, str, int], datetime]] = set()
-        for record in self._store.records():
+        for record in self._store.records(states=(State.REJECTED,)):
             if record.customer not in active or record.usage.last_error != NOT_SUBSCRIBED:
                 continue
             since = active[record.customer].state_since

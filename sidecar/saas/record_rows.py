@@ -180,10 +180,14 @@ def _update(connection: Connection, number: int, usage: UsageRecord, now: dateti
     connection.execute(update(usage_record).where(where).values(**values))
 
 
-def newest(connection: Connection, numbers: Iterable[int] | None, limit: int) -> tuple[CustomerRecord, ...]:
-    """Return sealed records, newest hour first; of some customers, or of all."""
+def newest(
+    connection: Connection, numbers: Iterable[int] | None, limit: int, states: Iterable[State] = ()
+) -> tuple[CustomerRecord, ...]:
+    """Return sealed records, newest hour first; of some customers and states, or of all."""
     r = usage_record.c
     query = whole().order_by(r.hour.desc(), r.customer, r.dimension).limit(limit)
     if numbers is not None:
         query = query.where(r.customer.in_(sorted(numbers)))
+    if named := [one.value for one in states]:
+        query = query.where(r.state.in_(named))
     return tuple(map(record_of, connection.execute(query)))

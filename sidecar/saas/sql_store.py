@@ -7,7 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.push_group import PushResult
 from sidecar.metering.quantities import MICROS_PER_UNIT
+from sidecar.metering.states import State
 from sidecar.saas import balance, customer_rows, migrating, pruning, pushes, record_rows, sealing
 from sidecar.saas.bounds import TooMany
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState, Reference, in_state
@@ -129,17 +130,20 @@ class SqlStore:
         every = tuple(decisions)
         return self._lead(lambda connection: tuple(record_rows.save(connection, one, now) for one in every))
 
-    def records(self, reference: Reference | None = None, limit: int = 10_000) -> tuple[CustomerRecord, ...]:
+    def records(
+        self, reference: Reference | None = None, limit: int = 10_000, states: Collection[State] = ()
+    ) -> tuple[CustomerRecord, ...]:
         """See `Store.records`."""
 
         def work(connection: Connection) -> tuple[CustomerRecord, ...]:
-            opened = balance.open_records(connection, self._dimensions)
+            shows_open = not states or State.OPEN in states
+            opened = balance.open_records(connection, self._dimensions) if shows_open else ()
             if reference is None:
-                return (*opened, *record_rows.newest(connection, None, limit))[:limit]
+                return (*opened, *record_rows.newest(connection, None, limit, states))[:limit]
             keys = [one.key for one in customer_rows.find(connection, reference)]
             numbers = customer_rows.numbers(connection, keys)
             mine = [one for one in opened if one.customer in numbers]
-            return (*mine, *record_rows.newest(connection, numbers.values(), limit))[:limit]
+            return (*mine, *record_rows.newest(connection, numbers.values(), limit, states))[:limit]
 
         return self.database.read(work)
 

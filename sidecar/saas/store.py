@@ -11,7 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -107,8 +107,13 @@ class Store(Protocol):
         """
         ...
 
-    def records(self, reference: Reference | None = None, limit: int = 10_000) -> tuple[CustomerRecord, ...]:
-        """Return records, newest hour first: open ones as they come to so far, then sealed ones."""
+    def records(
+        self, reference: Reference | None = None, limit: int = 10_000, states: Collection[State] = ()
+    ) -> tuple[CustomerRecord, ...]:
+        """Return records, newest hour first: open ones as they come to so far, then sealed ones.
+
+        `states`: those alone; empty: all. `limit` counts after that.
+        """
         ...
 
     def report(self) -> tuple[CustomerBalance, ...]:

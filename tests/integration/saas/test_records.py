@@ -102,3 +102,19 @@ def test_a_row_that_was_changed_in_the_database_is_not_sent(url: str) -> None:
         with pytest.raises(ValueError, match="of another record"):
             store.due(HOUR.end)
         store.database.run(lambda one: one.exec_driver_sql("UPDATE saas_usage_record SET quantity = '3'") and None)
+
+
+def test_a_record_that_waits_is_found_behind_any_number_of_newer_ones(url: str) -> None:
+    with a_store(url) as store:
+        accepted(store, used(3))
+        seal(store)
+        (record,) = store.due(HOUR.end)
+        with store.leader():
+            store.mark_sending([record], HOUR.end)
+            store.save([answered(record, Refused(code="InvalidUsageDimensionException"))], HOUR.end)
+        accepted(store, used(1), at=HOUR.end)
+        seal(store, HOUR.next)
+        assert [one.usage.state for one in store.records(limit=1)] == [State.SEALED]
+        (found,) = store.records(limit=1, states=[State.REJECTED])
+        assert (found.usage.hour, found.usage.state) == (HOUR, State.REJECTED)
+        assert store.records(states=[State.DISPUTED]) == ()
