@@ -7,7 +7,8 @@ Invariants:
 - A record is never made twice: what comes later for its hour (a quantity rolled forward) goes into the next.
 - Usage counted under another aggregation than the dimension has now is added as what it came to.
 - Usage of a dimension that is not configured stays where it is.
-- The last record of a customer takes the sums of later hours with it (events may be five minutes ahead).
+- The last record of a customer takes the sums of later hours with it (events may be five minutes ahead). Those hours
+  are open, and the customer may subscribe again meanwhile: so buckets are read by the statement that deletes them.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def seal_page(
     rows = connection.execute(select(customer).where(customer.c.id.in_(numbers)))
     customers = {row.id: customer_rows.customer_of(row) for row in rows}
     totals = totals_of(connection, page.slots)
-    buckets = _buckets(connection, page, numbers)
+    buckets = _take_buckets(connection, page, numbers)
     waiting = _waiting(connection, numbers)
     records = []
     for slot in page.slots:
@@ -139,7 +140,7 @@ def seal_page(
             if record.usage.state is not State.SEALED or Decimal(record.request.quantity) != owed.quantity:
                 raise ValueError(f"{record.name} is not the sealed record of what is owed.")
             records.append((slot[0], record))
-    _delete(connection, page)
+    _delete_keys(connection, page)
     _count_in(connection, page)
     save_totals(connection, {slot: totals[slot] for slot in page.slots}, dimensions)
     freeze(connection, records, now)
@@ -176,14 +177,15 @@ def _within(page: Page, table):  # type: ignore[no-untyped-def]
     return and_(slot, here if sums is None else here | sums)
 
 
-def _buckets(connection: Connection, page: Page, numbers: Sequence[int]) -> dict[Slot, Groups]:
+def _take_buckets(connection: Connection, page: Page, numbers: Sequence[int]) -> dict[Slot, Groups]:
+    """Delete the buckets of a page; return them with the keys that were counted."""
     b, u = bucket.c, unique_key.c
     query = select(u.customer, u.dimension, func.count()).group_by(u.customer, u.dimension)
     here = query.where(u.hour == page.hour.number, u.customer.in_(numbers))
     keys = {(number, dimension): int(n) for number, dimension, n in connection.execute(here)}
     found: dict[Slot, Groups] = {}
     columns = (b.customer, b.dimension, b.hour, b.aggregation, b.tags, b.sum, b.max, b.last)
-    for row in connection.execute(select(*columns).where(_within(page, bucket))):
+    for row in connection.execute(delete(bucket).where(_within(page, bucket)).returning(*columns)):
         slot = (row.customer, row.dimension)
         one = Bucket(
             tags=tags_of(row.tags),
@@ -241,8 +243,7 @@ def save_totals(connection: Connection, totals: Mapping[Slot, Totals], dimension
     connection.execute(statement.on_conflict_do_update(index_elements=list(total.primary_key), set_=new), rows)
 
 
-def _delete(connection: Connection, page: Page) -> None:
-    connection.execute(delete(bucket).where(_within(page, bucket)))
+def _delete_keys(connection: Connection, page: Page) -> None:
     slot = tuple_(unique_key.c.customer, unique_key.c.dimension).in_(list(page.slots))
     connection.execute(delete(unique_key).where(slot, unique_key.c.hour == page.hour.number))
     bounds.forget(connection, page.hour.number, page.slots, later=page.last)

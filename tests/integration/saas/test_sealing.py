@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from threading import Event
+from typing import Any
 
 import pytest
 
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.states import State
 from sidecar.saas.customers import CustomerState, Reference
+from sidecar.saas.records import CustomerRecord
 from sidecar.saas.sql_store import open_store
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.saas.support import (
@@ -172,6 +174,26 @@ def test_an_event_that_races_with_the_seal_of_its_hour_is_in_one_hour(url: str) 
         sealed = sum(seal(store).values())
         assert sum(one.result() for one in pushes) == 120
         assert sealed + sum(seal(store, HOUR.next).values()) == 120
+
+
+@pytest.mark.slow
+def test_usage_of_a_customer_who_returns_while_it_is_sealed_is_not_lost(postgresql_url: str) -> None:
+    """The customer closes, and subscribes again before the last record is made; what is pushed then counts."""
+    with a_store(postgresql_url) as store, a_store(postgresql_url) as other:
+        accepted(store, used(3))
+        store.set_state(KEY, CustomerState.ENDING, NOON)
+
+        def meanwhile(*sealed: Any) -> CustomerRecord:
+            other.set_state(KEY, CustomerState.ACTIVE, NOON)
+            accepted(other, used(5))
+            return make(*sealed)
+
+        with store.leader() as leads:
+            assert leads
+            (last,) = store.seal_customer(KEY, NOON, meanwhile)
+        assert last.usage.quantity == 3
+        assert seal(store) == {}
+        assert seal(store, HOUR.next) == {("1", "requests"): Decimal(5)}
 
 
 @pytest.mark.slow
