@@ -96,6 +96,7 @@ def test_the_generator_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
 def test_every_page_of_the_reference_is_generated_or_listed() -> None:
     assert {path.name for path in REFERENCE.iterdir()} - set(generate.PAGES) == {
         "emulator.md",
+        "evidence.md",
         "licenses.md",
         "state-directory.md",
     }

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sidecar.billing.events import BillingEvents
 from sidecar.billing.gate_policy import Gate, GatePolicy
+from sidecar.billing.hour_slot import HourSlot
 from sidecar.billing.maintenance import Maintenance
 from sidecar.billing.messages import Submission
 from sidecar.billing.quantity_kinds import QuantityKinds
@@ -48,14 +49,15 @@ class OpenLedger:
         """`on_wait` is called before each wait, with whether AWS, not the disk, is waited for."""
         self.ledger, self.quarantine = ledger, quarantine
         self.snapshot = Snapshot()
-        kinds = QuantityKinds(settings.quantity_field)
-        self.sealer = Sealer(ledger, settings, events, quarantine, kinds)
+        kinds, slot = QuantityKinds(settings.quantity_field), HourSlot()
+        self.sealer = Sealer(ledger, settings, events, quarantine, kinds, slot)
         self.submitter = Submitter(
             ledger,
             settings,
             events,
             quarantine,
             kinds,
+            slot,
             on_wait=on_wait,
             on_answers=self._apply,
             start_child=start_child,

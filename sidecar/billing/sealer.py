@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 from sidecar.billing.drawdowns import drawdowns
 from sidecar.billing.events import BillingEvents
+from sidecar.billing.hour_slot import HourSlot
 from sidecar.billing.quantity_kinds import QuantityKinds
 from sidecar.billing.quarantine import Quarantine
 from sidecar.ledger.ledger import Ledger
@@ -25,7 +26,7 @@ from sidecar.ledger.sealing import MakeRecord, Skipped
 from sidecar.metering.hours import ONE_HOUR, Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
-from sidecar.metering.schedule import seal_due, send_at, too_late
+from sidecar.metering.schedule import seal_due, too_late
 from sidecar.metering.sealed_request import SealedRequest, seal_drawdown, seal_request
 from sidecar.metering.states import State
 from sidecar.settings import Dimension, Settings
@@ -50,9 +51,16 @@ class Sealer:
     """Seals the hours of one workload."""
 
     def __init__(
-        self, ledger: Ledger, settings: Settings, events: BillingEvents, quarantine: Quarantine, kinds: QuantityKinds
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        events: BillingEvents,
+        quarantine: Quarantine,
+        kinds: QuantityKinds,
+        slot: HourSlot,
     ) -> None:
         """Seal in `ledger`, for the workload that `events` names; what cannot be sealed goes to `quarantine`."""
+        self._slot = slot
         self._ledger, self._events, self._quarantine, self._kinds = ledger, events, quarantine, kinds
         self._product, self._drawdowns = settings.product_code, drawdowns(settings)
         self._reports_zero = any(dimension.report_zero for dimension in settings.dimensions)
@@ -90,7 +98,7 @@ class Sealer:
                 state=State.SEALED,
                 quantity=owed.quantity,
                 request=self._request(dimension, hour, owed, now),
-                retry_at=send_at(hour, now, workload),
+                retry_at=self._slot.send_at(hour, now, workload),
             )
 
         return record

@@ -18,6 +18,7 @@ from typing import Final
 
 from sidecar import log
 from sidecar.billing.events import BillingEvents
+from sidecar.billing.hour_slot import HourSlot
 from sidecar.billing.messages import Submission, SubmissionResult, budget_seconds, calls_of, read_results
 from sidecar.billing.quantity_kinds import QuantityKinds
 from sidecar.billing.quarantine import Quarantine
@@ -52,6 +53,7 @@ class Submitter:
         events: BillingEvents,
         quarantine: Quarantine,
         kinds: QuantityKinds,
+        slot: HourSlot,
         *,
         on_wait: Callable[[bool], None],
         on_answers: Callable[[frozenset[str]], None],
@@ -70,7 +72,7 @@ class Submitter:
             repairs=kinds.repairs,
             by_token=period() != ONE_HOUR,
         )
-        self._kinds = kinds
+        self._kinds, self._slot = kinds, slot
         self._ledger, self._endpoint_url, self._events = ledger, settings.endpoint_url, events
         self._quarantine = quarantine
         self._on_wait, self._on_answers = on_wait, on_answers
@@ -137,6 +139,8 @@ class Submitter:
             self._on_wait(False)
 
     def _decide(self, record: UsageRecord, result: SubmissionResult, now: datetime) -> None:
+        if isinstance(result.outcome, Settled):
+            self._slot.settled(record, now)
         self._store(decide(record, result.outcome, now, self._policy, self._chance()), now, result)
 
     def _try(self, record: UsageRecord, work: Callable[[], None]) -> None:

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from sidecar.attempts import AttemptOutcome, Attempts
-from sidecar.entitlement.answer import AnswerClass
+from sidecar.entitlement.answer import AnswerClass, AnsweredBy
+from sidecar.entitlement.classify import classify
 from sidecar.gate.messages import CheckResult
 
 OUTCOMES: Final[Mapping[AnswerClass, AttemptOutcome]] = {
@@ -20,6 +21,13 @@ OUTCOMES: Final[Mapping[AnswerClass, AttemptOutcome]] = {
 }
 THROTTLED: Final = "throttled"
 """The reason in `entitlement.aws_errors`."""
+
+
+def throttled(result: CheckResult) -> bool:
+    """Return whether AWS throttled this check, also where a kept answer stood in."""
+    if result.from_kept_answer:
+        return classify(result.code, AnsweredBy.REGISTER_USAGE).reason == THROTTLED
+    return result.reason == THROTTLED
 
 
 @dataclass(kw_only=True)

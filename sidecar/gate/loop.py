@@ -31,7 +31,7 @@ from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.hold import Hold, Shown
 from sidecar.entitlement.status import GateState, Status, initial_state, next_state
 from sidecar.errors import Exit, ExitProcess
-from sidecar.gate.counts import Counts
+from sidecar.gate.counts import Counts, throttled
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
 from sidecar.gate.holds import Holds
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity, read_result
@@ -74,12 +74,10 @@ class EntitlementLoop:
         self._events = GateEvents(
             product_code=settings.product_code, product_sku=settings.product_sku, shut_since=self._asking_since
         )
-        self._attempt = 0
-        self._last_class: AnswerClass | None = None
+        self._retries = retry.Retries()
         self.next_ask_at: float | None = self._asked_at
         self.stopped_loop: str | None = None
-        self.counts = Counts()
-        self.identity = identity or WorkloadIdentity()
+        self.counts, self.identity = Counts(), identity or WorkloadIdentity()
         self.result = CheckResult(answer=AnswerClass.RETRY.value, reason="asking", hint="")
         """What AWS answered last; of the time before a denial, once the gate is open."""
         self._holds, self._answered = Holds(), initial_state(clock.now())
@@ -309,13 +307,15 @@ class EntitlementLoop:
             termination_log.note(self._settings.termination_log, "")
 
     def _schedule(self, result: CheckResult) -> None:
-        verdict = result.verdict
-        self._attempt = self._attempt + 1 if verdict is self._last_class else 0
-        self._last_class = verdict
-        effective = AnswerClass.RETRY if result.from_kept_answer else verdict
-        delay = retry.retry_delay_seconds(
-            effective, self._attempt, self._chance(), self._settings.reask_seconds, result.retry_after_seconds
+        self._retries = retry.next_retry(
+            self._retries,
+            AnswerClass.RETRY if result.from_kept_answer else result.verdict,
+            self._chance(),
+            self._settings.reask_seconds,
+            throttled=throttled(result),
+            retry_after_seconds=result.retry_after_seconds,
         )
+        delay = self._retries.delay_seconds
         self.next_ask_at = None if delay is None else self._clock.monotonic() + delay
 
     def _denied(self, state: GateState, before: GateState) -> None:

@@ -26,7 +26,7 @@ from sidecar.metering.disposition_row import Row
 from sidecar.metering.dispositions import classify
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.records import UsageRecord, can_repair, drawn, repaired
-from sidecar.metering.schedule import backoff, unsendable
+from sidecar.metering.schedule import backoff, throttled_backoff, unsendable
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition, next_state
 
@@ -49,6 +49,9 @@ PERHAPS_DRAWN: Final[Why] = (
     " client token of `usage export`, then decide with `entitlement-sidecar usage retry`.",
 )
 
+THROTTLED: Final = frozenset({"throttled", "license_throttled"})
+"""Reasons in `dispositions`: the call was above the account's quota."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
@@ -59,6 +62,8 @@ class Policy:
     """`SIDECAR_ON_DISPUTE=roll_forward`."""
     repairs: frozenset[Repair] = frozenset(Repair)
     """The repairs that may be made: without INTEGER_FIELD under `SIDECAR_QUANTITY_FIELD=decimal`."""
+    alone: bool = False
+    """No other workload shares the quota: this one spaces its calls by itself."""
     by_token: bool = False
     """AWS tells records apart by their client token alone (AgentCore Runtime), so that another token bills again."""
     classify: Callable[[str, str], Row] = classify
@@ -101,7 +106,10 @@ def decide(record: UsageRecord, outcome: Outcome, now: datetime, policy: Policy,
     tried = replace(tried, last_error=outcome.code, definite=record.definite and definite)
     if drawn(record) and not definite:
         return replace(_unknown(tried, PERHAPS_DRAWN), code=outcome.code)
-    later = now + backoff(tried.attempts, chance, row.slow, floor)
+    if row.reason in THROTTLED and not policy.alone:
+        later = now + throttled_backoff(record.hour, now, chance, floor)
+    else:
+        later = now + backoff(tried.attempts, chance, row.slow, floor)
     return replace(_unsettled(record, tried, row, now, later, policy), code=outcome.code, loud=row.loud)
 
 

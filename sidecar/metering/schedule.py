@@ -5,6 +5,8 @@ Invariants:
   not call AWS at the same instant, nor a restart move it. Short periods are sealed and sent at their end.
 - What was sealed late (an outage, a restart) or early (the workload ends) is sent at once.
 - Held records are sent again with exponential backoff and full jitter, oldest hour first.
+- A record that AWS throttled waits 10 to 40 % of the time since its hour ended, at most ten minutes: the quota is the
+  account's, and other workloads wait for it too (`python -m tests.fleet` compares rules).
 - Lateness is counted from the hour's start, the strictest reading: AWS rounds the timestamp down to the hour, and does
   not say which of the two it compares.
 
@@ -18,7 +20,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final
 
-from sidecar.backoff import full_jitter_seconds
+from sidecar.backoff import full_jitter_seconds, proportional_seconds
 from sidecar.metering.hours import ONE_HOUR, Hour, period
 from sidecar.metering.records import UsageRecord, drawn
 
@@ -36,6 +38,9 @@ RETRY_SECONDS_MAX: Final = 300.0
 SLOW_RETRY_SECONDS: Final = 30.0
 SLOW_RETRY_SECONDS_MAX: Final = 600.0
 """For what a person must change: IAM takes a while to spread."""
+
+THROTTLED_SHARES: Final = (0.1, 0.4)
+THROTTLED_SECONDS_MAX: Final = 600.0
 
 
 def seal_at(hour: Hour, workload: str) -> datetime:
@@ -64,6 +69,17 @@ def backoff(attempt: int, chance: float, slow: bool = False, floor_seconds: floa
     first, most = (SLOW_RETRY_SECONDS, SLOW_RETRY_SECONDS_MAX) if slow else (RETRY_SECONDS, RETRY_SECONDS_MAX)
     floor = max(floor_seconds or 0.0, RETRY_SECONDS / 2)
     return timedelta(seconds=full_jitter_seconds(max(attempt - 1, 0), chance, first=first, most=most, floor=floor))
+
+
+def throttled_backoff(hour: Hour, now: datetime, chance: float, floor_seconds: float | None = None) -> timedelta:
+    """Return how long a record of an hour waits that AWS throttled: at most half of what is left of its time.
+
+    `floor_seconds` is what AWS asked for. `chance` is uniform in [0, 1).
+    """
+    waited, floor = (now - hour.end).total_seconds(), max(floor_seconds or 0.0, RETRY_SECONDS / 2)
+    most = max(min(THROTTLED_SECONDS_MAX, (deadline(hour) - now).total_seconds() / 2), 0.0)
+    shares = THROTTLED_SHARES
+    return timedelta(seconds=proportional_seconds(waited, chance, shares=shares, most=most, floor=floor))
 
 
 def deadline(hour: Hour) -> datetime:

@@ -52,6 +52,7 @@ def decide(record: CustomerRecord, outcome: Outcome, now: datetime, rules: Rules
         roll_forward_disputed=rules.roll_forward_disputed,
         repairs=rules.repairs,
         classify=classify,
+        alone=True,
     )
     decision = metering.decide(record.usage, outcome, now, policy, chance)
     return CustomerDecision(record, _for_customer(record, decision, rules))

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.entitlement.answer import AnswerClass
-from sidecar.entitlement.retry import retry_delay_seconds
+from sidecar.entitlement.retry import (
+    THROTTLED_SECONDS_MAX,
+    Retries,
+    next_retry,
+    retry_delay_seconds,
+    throttled_delay_seconds,
+)
 
 ALMOST_ONE: Final = 1 - 2**-53
 TRANSIENT: Final = (AnswerClass.RETRY, AnswerClass.RETRY_THEN_CONFIG)
@@ -89,3 +95,63 @@ def test_however_long_it_lasts_the_pause_stays_within_minutes(
     found = pause(answer, attempt, chance, retry_after=retry_after)
     assert found is not None
     assert 0 <= found <= 330
+
+
+def throttled(before: Retries, chance: float = 0.5, **answer: float) -> Retries:
+    return next_retry(before, AnswerClass.RETRY, chance, 300, throttled=True, **answer)
+
+
+def failed(before: Retries, answer: AnswerClass = AnswerClass.RETRY, chance: float = 0.5) -> Retries:
+    return next_retry(before, answer, chance, 300)
+
+
+def test_the_first_throttled_answer_is_followed_within_two_seconds() -> None:
+    assert throttled(Retries(), ALMOST_ONE).delay_seconds == pytest.approx(2)
+    assert throttled(Retries(), 0.0).delay_seconds == 0
+
+
+def test_a_throttled_pod_waits_a_share_of_what_it_has_waited() -> None:
+    before = Retries(throttled_seconds=100)
+    assert throttled(before, 0.0).delay_seconds == pytest.approx(20)
+    assert throttled(before, ALMOST_ONE).delay_seconds == pytest.approx(40)
+
+
+def test_what_a_throttled_pod_waits_adds_up() -> None:
+    state, total = Retries(), 0.0
+    for _ in range(30):
+        state = throttled(state)
+        total += state.delay_seconds or 0
+    assert state.throttled_seconds == pytest.approx(total)
+
+
+@given(waited=st.floats(0, 10**9), chance=st.floats(0, ALMOST_ONE))
+def test_a_throttled_pod_asks_again_within_ten_minutes(waited: float, chance: float) -> None:
+    assert 0 <= throttled_delay_seconds(waited, chance) <= THROTTLED_SECONDS_MAX
+
+
+def test_a_throttled_pod_waits_as_long_as_aws_asks() -> None:
+    assert throttled(Retries(), 0.0, retry_after_seconds=90).delay_seconds == 90
+    assert throttled(Retries(throttled_seconds=1000), 0.0, retry_after_seconds=90).delay_seconds == pytest.approx(200)
+
+
+def test_a_pod_that_is_not_throttled_is_not_slowed_by_the_quota() -> None:
+    state = Retries()
+    for attempt in range(8):
+        state = failed(state, chance=ALMOST_ONE)
+        assert state.delay_seconds == pause(AnswerClass.RETRY, attempt, ALMOST_ONE)
+
+
+def test_a_failure_between_two_throttled_answers_forgets_nothing() -> None:
+    before = Retries(throttled_seconds=100)
+    assert throttled(failed(before), 0.0).delay_seconds == pytest.approx(20)
+
+
+@pytest.mark.parametrize("answer", [AnswerClass.ACCEPTED, AnswerClass.DENY, AnswerClass.CONFIG])
+def test_an_answer_to_the_question_ends_the_waiting_for_the_quota(answer: AnswerClass) -> None:
+    after = failed(Retries(throttled_seconds=100), answer)
+    assert throttled(after, ALMOST_ONE).delay_seconds == pytest.approx(2)
+
+
+def test_answers_of_one_class_in_a_row_are_counted() -> None:
+    first = failed(Retries())
+    assert (first.attempt, failed(first).attempt, failed(first, AnswerClass.CONFIG).attempt) == (0, 1, 0)

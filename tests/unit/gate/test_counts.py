@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.attempts import AttemptOutcome
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.error_table import ROWS
-from sidecar.gate.counts import OUTCOMES, THROTTLED, Counts, outcome_of
+from sidecar.gate.counts import OUTCOMES, THROTTLED, Counts, outcome_of, throttled
 from sidecar.gate.messages import CheckResult
 from tests.fakes.clock import NOON
 from tests.unit.gate.support import ACCEPTED, CONFIG, DENY, FORGED, LATER, REOPENED, RETRY
@@ -38,3 +40,18 @@ def test_an_answer_counts_as_what_it_was(result: CheckResult, outcome: AttemptOu
 def test_every_class_has_an_outcome_and_the_reason_is_the_tables() -> None:
     assert set(OUTCOMES) == set(AnswerClass)
     assert THROTTLED in {row.reason for row in ROWS}
+
+
+@pytest.mark.parametrize(
+    ("result", "found"),
+    [
+        (RETRY, True),
+        (replace(REOPENED, code="ThrottlingException"), True),
+        (replace(REOPENED, code="InternalServiceErrorException"), False),
+        (LATER, False),
+        (ACCEPTED, False),
+    ],
+    ids=["throttled", "throttled-kept", "failing-kept", "unreachable", "accepted"],
+)
+def test_a_throttled_check_is_told_also_where_a_kept_answer_stood_in(result: CheckResult, found: bool) -> None:
+    assert throttled(result) is found

@@ -32,7 +32,7 @@ from .support import ACCEPTED, CONFIG, CONTRADICTION, DENY, FORGED, HOLDING, HOS
         (DENY, Status.DENIED, "registration.denied", 315.0),
         (FORGED, Status.DENIED, "token.rejected", 315.0),
         (CONFIG, Status.MISCONFIGURED, "registration.refused", 15.75),
-        (RETRY, Status.PENDING, "registration.held", 0.5),
+        (RETRY, Status.PENDING, "registration.held", 1.0),
         (LATER, Status.PENDING, "registration.held", 0.5),
     ],
 )
@@ -79,12 +79,23 @@ def test_after_the_start_up_budget_transient_failures_show_as_unavailable(story:
 
 def test_backoff_grows_within_a_class_and_starts_over_with_another(story: Story) -> None:
     pauses: list[float] = []
-    loop = story.loop(*(reporting(one) for one in (RETRY, RETRY, RETRY, CONFIG, CONFIG, RETRY)))
+    failing = replace(RETRY, reason="aws_failing")
+    loop = story.loop(*(reporting(one) for one in (failing, failing, failing, CONFIG, CONFIG, failing)))
     for _ in range(6):
         loop.check_once()
         assert loop.next_ask_at is not None
         pauses.append(round(loop.next_ask_at - story.clock.monotonic(), 2))
     assert pauses == [0.5, 1.0, 2.0, 15.75, 31.5, 0.5]
+
+
+def test_a_throttled_pod_waits_in_proportion_until_another_answer(story: Story) -> None:
+    pauses: list[float] = []
+    loop = story.loop(*(reporting(one) for one in (*[RETRY] * 6, CONFIG, RETRY)))
+    for _ in range(8):
+        loop.check_once()
+        assert loop.next_ask_at is not None
+        pauses.append(round(loop.next_ask_at - story.clock.monotonic(), 2))
+    assert pauses == [1.0, 1.8, 1.8, 1.8, 1.92, 2.5, 15.75, 1.0]
 
 
 def test_a_kept_answer_is_followed_by_the_shortest_backoff(story: Story) -> None:

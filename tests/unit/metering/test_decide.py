@@ -74,13 +74,22 @@ def test_a_held_record_waits_with_the_same_request(code: str) -> None:
 
 
 def test_pauses_grow_and_are_longer_for_what_a_person_must_fix() -> None:
-    first, later = (answer(refused("ThrottlingException"), record(attempts=at)).record.retry_at for at in (0, 5))
+    first, later = (answer(refused("503"), record(attempts=at)).record.retry_at for at in (0, 5))
     slow = answer(refused("AccessDeniedException")).record.retry_at
     assert first is not None
     assert later is not None
     assert slow is not None
     assert first < later
     assert first < slow
+
+
+def test_a_throttled_record_of_a_fleet_waits_and_one_that_is_alone_does_not() -> None:
+    fleet = answer(refused("ThrottlingException"), chance=0.9).record.retry_at
+    alone = answer(refused("ThrottlingException"), policy=replace(POLICY, alone=True), chance=0.9).record.retry_at
+    assert fleet is not None
+    assert alone is not None
+    assert fleet - NOW > timedelta(minutes=1)
+    assert alone - NOW <= timedelta(seconds=2)
 
 
 def test_a_pause_that_aws_asks_for_is_kept() -> None:

@@ -15,6 +15,7 @@ from sidecar.metering.rollup import Owed
 from sidecar.metering.schedule import (
     RETRY_SECONDS_MAX,
     SLOW_RETRY_SECONDS_MAX,
+    THROTTLED_SECONDS_MAX,
     backoff,
     deadline,
     next_due,
@@ -22,6 +23,7 @@ from sidecar.metering.schedule import (
     seal_at,
     seal_due,
     send_at,
+    throttled_backoff,
     too_early,
     too_late,
 )
@@ -88,6 +90,27 @@ def test_pauses_double_with_full_jitter() -> None:
 def test_what_aws_asks_for_is_a_floor() -> None:
     assert backoff(1, 0.0, floor_seconds=45) == timedelta(seconds=45)
     assert backoff(9, 0.99, floor_seconds=1) > timedelta(seconds=45)
+
+
+def test_a_throttled_record_waits_a_share_of_the_time_since_its_hour() -> None:
+    now = HOUR.end + timedelta(minutes=10)
+    assert throttled_backoff(HOUR, now, 0.0) == timedelta(minutes=1)
+    assert throttled_backoff(HOUR, now, 0.5) == timedelta(minutes=2.5)
+
+
+def test_a_throttled_record_is_sent_again_before_it_is_too_late() -> None:
+    now = deadline(HOUR) - timedelta(minutes=4)
+    assert throttled_backoff(HOUR, now, 0.999) < timedelta(minutes=2)
+
+
+@given(st.integers(-3600, 7 * 3600), st.floats(0, 1, exclude_max=True))
+def test_a_throttled_record_waits_a_second_to_ten_minutes(seconds: int, chance: float) -> None:
+    found = throttled_backoff(HOUR, HOUR.end + timedelta(seconds=seconds), chance)
+    assert timedelta(seconds=1) <= found <= timedelta(seconds=THROTTLED_SECONDS_MAX)
+
+
+def test_a_throttled_record_waits_as_long_as_aws_asks() -> None:
+    assert throttled_backoff(HOUR, HOUR.end, 0.0, floor_seconds=45) == timedelta(seconds=45)
 
 
 def test_a_record_is_given_up_a_quarter_of_an_hour_before_aws_does() -> None:
