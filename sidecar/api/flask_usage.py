@@ -94,9 +94,14 @@ def add(app: Flask, usage: UsagePort) -> None:
             raise Malformed(f"after is {shown(after)}; it is what the Link of the page before has.") from None
         page = Response("".join(f"{line}\n" for line in lines), content_type=JSON_LINES)
         if next_after:
-            page.headers["Link"] = f'<{EXPORT_PATH}?after={quote(next_after, safe="")}>; rel="next"'
+            page.headers["Link"] = next_link(next_after)
         page.headers["Cache-Control"] = "no-store"
         return page
+
+
+def next_link(after: str) -> str:
+    """Return the header that leads to the page of the audit copy behind a place."""
+    return f'<{EXPORT_PATH}?after={quote(after, safe="")}>; rel="next"'
 
 
 def response(reply: Reply) -> Response:

@@ -15,7 +15,7 @@ from typing import Final
 from flask import Flask, Response, request
 
 from sidecar.api import flask_usage
-from sidecar.api.flask_usage import JSON_LINES, response
+from sidecar.api.flask_usage import EXPORT_PATH, JSON_LINES, next_link, response
 from sidecar.api.json_body import Malformed, read_object
 from sidecar.api.push import PATH as USAGE
 from sidecar.api.reply import Reply
@@ -56,13 +56,21 @@ def add(
         send_now()
         return _records(iter(found))
 
-    @app.get(f"{USAGE}/export")
+    @app.get(EXPORT_PATH)
     def export() -> Response:
-        """Return the audit copy as JSON Lines: records, then each customer's totals."""
-        records, balances = store.records(), store.report()
-        lines = [*({"record": as_json(one)} for one in records), *({"total": total_json(one)} for one in balances)]
+        """Return one page of the audit copy as JSON Lines; `Link` leads to the next. The last has each total."""
+        after = request.args.get("after", "")
+        try:
+            page = store.export(after)
+        except ValueError:
+            raise Malformed(f"after is {shown(after)}; it is what the Link of the page before has.") from None
+        records = ({"record": as_json(one)} for one in page.records)
+        lines = [*records, *({"total": total_json(one)} for one in page.balances)]
         body = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-        return Response(body, content_type=JSON_LINES, headers={"Cache-Control": "no-store"})
+        found = Response(body, content_type=JSON_LINES, headers={"Cache-Control": "no-store"})
+        if page.after:
+            found.headers["Link"] = next_link(page.after)
+        return found
 
 
 def as_json(record: CustomerRecord) -> dict[str, object]:

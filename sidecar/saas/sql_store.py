@@ -23,7 +23,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.push_group import PushResult
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.metering.states import State
-from sidecar.saas import balance, customer_rows, migrating, pruning, pushes, record_rows, sealing
+from sidecar.saas import balance, customer_rows, export_pages, migrating, pruning, pushes, record_rows, sealing
 from sidecar.saas.bounds import TooMany
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState, Reference, in_state
 from sidecar.saas.database import TRIES, Database, out_of_range, store_error
@@ -31,7 +31,7 @@ from sidecar.saas.leadership import Leadership
 from sidecar.saas.push_writer import PushWriter
 from sidecar.saas.pushes import Aggregations, CustomerPush
 from sidecar.saas.records import CustomerBalance, CustomerDecision, CustomerEvent, CustomerRecord
-from sidecar.saas.store import MakeRecord, StoreError, StoreSummary
+from sidecar.saas.store import ExportPage, MakeRecord, StoreError, StoreSummary
 from sidecar.settings.dimensions import Dimension
 
 T = TypeVar("T")
@@ -146,6 +146,13 @@ class SqlStore:
             return (*mine, *record_rows.newest(connection, numbers.values(), limit, states))[:limit]
 
         return self.database.read(work)
+
+    def export(self, after: str = "", size: int | None = None) -> ExportPage:
+        """See `Store.export`."""
+        place = export_pages.place_of(after)
+        return self.database.read(
+            lambda connection: export_pages.page(connection, self._dimensions, place, size or export_pages.PAGE)
+        )
 
     def report(self) -> tuple[CustomerBalance, ...]:
         """See `Store.report`."""

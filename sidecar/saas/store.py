@@ -54,6 +54,16 @@ class StoreSummary(NamedTuple):
     """Whether this replica leads."""
 
 
+class ExportPage(NamedTuple):
+    """A page of the audit copy."""
+
+    records: tuple[CustomerRecord, ...]
+    balances: tuple[CustomerBalance, ...]
+    """Those of the last page."""
+    after: str
+    """What the next page follows; empty behind the last one."""
+
+
 class Store(Protocol):
     """The state of the service."""
 
@@ -113,6 +123,13 @@ class Store(Protocol):
         """Return records, newest hour first: open ones as they come to so far, then sealed ones.
 
         `states`: those alone; empty: all. `limit` counts after that.
+        """
+        ...
+
+    def export(self, after: str = "", size: int | None = None) -> ExportPage:
+        """Return a page of the audit copy: `size` records, oldest hour first; behind the last one the totals.
+
+        `after`: that of the page before. Raises ValueError for any other text.
         """
         ...
 
