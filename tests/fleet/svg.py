@@ -41,7 +41,7 @@ def _axes(x_label: str, y_label: str, x_max: float, y_max: float) -> list[str]:
         x, y = x_max * tick / TICKS, y_max * tick / TICKS
         parts.append(f'<path d="M{LEFT} {_y(y, y_max):.1f}H{WIDTH - RIGHT}" stroke="#d8dde3"/>')
         parts.append(_text(LEFT - 6, _y(y, y_max) + 4, f"{y:g}", anchor="end"))
-        parts.append(_text(_x(x, x_max), HEIGHT - BOTTOM + 18, f"{x:g}", anchor="middle"))
+        parts.append(_text(_x(x, x_max), HEIGHT - BOTTOM + 18, f"{x:.0f}", anchor="middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, x_label, anchor="middle"))
     parts.append(f'<g transform="translate(14 {HEIGHT / 2:g}) rotate(-90)">{_text(0, 0, y_label, anchor="middle")}</g>')
     return parts
