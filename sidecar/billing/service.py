@@ -8,6 +8,8 @@ Invariants:
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -52,6 +54,8 @@ class MeteringService:
         end: ExitProcess,
         start_child: Callable[[Submission], ChildProcess] = process.spawn,
         changed: Callable[[], None] = lambda: None,
+        chance: Callable[[], float] = random.random,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Build the loop; `changed` is called when what waits may have changed."""
         self._settings, self._clock = settings, clock
@@ -64,6 +68,8 @@ class MeteringService:
             task_keeps_running=_task_keeps_running,
             keep_pass=self._keep_pass,
             changed=changed,
+            chance=chance,
+            sleep=sleep,
         )
         self.usage = LedgerUsage(settings, self.loop, clock)
 
