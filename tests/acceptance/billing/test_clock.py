@@ -97,7 +97,7 @@ def test_after_seven_hours_an_hour_whose_answer_was_lost_waits_for_a_person(
     aws.set_clock(now=at("17:30"))
     assert sidecar.logged("record.rejected", SLOW)["reason"] == "outcome_unknown"
     aws.clear_faults()
-    assert sidecar.metering()["records"]["rejected"] == 1
+    eventually(lambda: sidecar.metering()["records"]["rejected"] == 1, SLOW)  # the status follows at the pass's end
     assert sidecar.metering()["hint"]
     assert waiting(ended(sidecar)) == 7
     assert hours(aws) == {"10": 7}, "it was billed, and not again"
