@@ -80,9 +80,13 @@ def replace(path: Path, text: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove the file, for good; none is none. Raises OSError."""
-    if path.exists():
-        path.unlink(missing_ok=True)
+    """Remove the file, for good; none is none. Raises OSError.
+
+    The directory is synced where there is no file too: an earlier removal may have failed after its first half, and the
+    power could bring the file back.
+    """
+    path.unlink(missing_ok=True)
+    if path.parent.exists():
         sync_directory(path.parent)
 
 
