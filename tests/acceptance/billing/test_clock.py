@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from tests.acceptance.billing.metered import (
     refused_as_other,
     waiting,
 )
+from tests.acceptance.billing.small_disk import fill, mounted
 from tests.acceptance.support import eventually
 
 pytestmark = pytest.mark.slow  # each starts processes
@@ -329,29 +329,10 @@ def test_a_ledger_of_a_newer_version_is_left_untouched_and_another_is_begun(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A volume of two megabytes."""
-    point = tmp_path / "volume"
-    point.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(point)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a small volume is not permitted here")
-    try:
+    with mounted(tmp_path / "volume") as point:
+        if point is None:
+            pytest.skip("mounting a small volume is not permitted here")
         yield point
-    finally:
-        subprocess.run(["umount", "-l", str(point)], check=False)
-
-
-def fill(point: Path) -> Path:
-    ballast = point / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 512, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                continue
-    return ballast
 
 
 def test_a_full_disk_refuses_usage_stops_no_traffic_and_recovers_by_itself(
