@@ -44,6 +44,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 SIGNATURE_ALGORITHM: Final = "PS256"
+TEXT_HEADERS: Final = ("typ", "cty", "kid", "jku", "x5u", "x5t", "x5t#S256")
+"""Header parameters that are text where they are present (RFC 7515, section 4.1)."""
 TOKEN_CHARACTERS_MAX: Final = 16_384
 """A real token is under 2 000 characters; what is much larger is not one."""
 LEEWAY: Final = timedelta(minutes=15)
@@ -250,7 +252,12 @@ def _check_header(header: Mapping[str, Any]) -> None:
     """Refuse another algorithm before any key is touched, and say so: it is the classic forgery."""
     if header.get("alg") != SIGNATURE_ALGORITHM:
         raise ProofRejected("token_algorithm", HINT_FORGED)
-    if "crit" in header or "b64" in header or not isinstance(header.get("kid", ""), str):
+    if "crit" in header or "b64" in header or not all(isinstance(header.get(name, ""), str) for name in TEXT_HEADERS):
+        raise ProofRejected("token_malformed", HINT_FORGED)
+    chain = header.get("x5c", [])
+    if not isinstance(header.get("jwk", {}), dict) or not isinstance(chain, list):
+        raise ProofRejected("token_malformed", HINT_FORGED)
+    if not all(isinstance(one, str) for one in chain):
         raise ProofRejected("token_malformed", HINT_FORGED)
 
 
@@ -295,7 +302,7 @@ def _check_age(claims: Mapping[str, Any], now: datetime) -> None:
         if claim not in claims:
             continue
         at = claims[claim]
-        if isinstance(at, bool) or not isinstance(at, (int, float)) or at < 0:
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or at < 0 or at == math.inf:
             raise ProofRejected(f"token_{claim}", HINT_FORGED)
         if not low <= at <= high:
             hint = f"The answer {fault} {_shown(at)}, this host says {today}: more than 15 minutes apart."
