@@ -12,7 +12,6 @@ import atexit
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Final
 
@@ -50,17 +49,6 @@ def main() -> int:
     folders = [str(kept), str(given.add)] if given.add else [str(work), str(kept)]
     flags = ["-merge=1"] if given.add else [f"-runs={given.executions}", f"-max_total_time={given.seconds}"]
     limits = ["-timeout=30", "-rss_limit_mb=1024", f"-max_len={INPUT_BYTES_MAX}", f"-seed={given.seed}"]
-    started = time.monotonic()
-
-    def tell() -> None:
-        spent = time.monotonic() - started
-        print(
-            f"{given.target}: {watched.executions} executions in {spent:.0f} s, seed {given.seed},"
-            f" slowest input {watched.slowest_seconds * 1000:.1f} ms of CPU",
-            flush=True,
-        )
-
-    atexit.register(tell)
     atheris.Setup([sys.argv[0], *flags, *limits, "-print_final_stats=1", *folders], watched)
     atheris.Fuzz()
     return 0
