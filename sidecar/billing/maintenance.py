@@ -1,6 +1,10 @@
 """Take over usage of workloads that are gone, and delete what nothing waits for, every ten minutes.
 
 A ledger that was in use is taken over as soon as its lock is free: its product may repeat to ours what it kept.
+
+Invariants:
+- While a full volume keeps the ids of a dead workload from being copied, no usage is taken: the next workload would
+  count what the product repeats a second time. What else is wrong with that ledger is logged, and ours goes on.
 """
 
 from __future__ import annotations
@@ -12,10 +16,12 @@ from typing import Final
 from sidecar.billing.orphans import OrphanTracker
 from sidecar.billing.quarantine import Quarantine
 from sidecar.ledger.adoption import AdoptionResult
+from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 
 MAINTENANCE: Final = "maintenance"
 """The kind of a step without which usage is reported all the same."""
+NO_ROOM: Final = "ledger_full"
 INTERVAL: Final = timedelta(minutes=10)
 
 
@@ -28,8 +34,10 @@ class Maintenance:
         self._ran_at: datetime | None = None
 
     def begin(self, ledger: Ledger, workload: str, now: datetime) -> None:
-        """Do what the first push has to wait for. Raises LedgerError."""
-        self._adopt(workload, lambda: ledger.neighbours.adopt_recent(now), only_some=True)
+        """Do what the first push has to wait for. Raises LedgerError, also where there is no room for others' ids."""
+        for one in self._adopt(workload, lambda: ledger.neighbours.adopt_recent(now), only_some=True):
+            if one.ids_missing and one.skipped == NO_ROOM:
+                raise LedgerError(NO_ROOM, f"{one.path.name} has ids that cannot be copied.")
 
     def run(self, ledger: Ledger, workload: str, now: datetime) -> None:
         """Do what is to be done, where the last time is long enough ago. Raises LedgerError."""
@@ -43,7 +51,14 @@ class Maintenance:
 
     def _adopt(
         self, workload: str, adopt: Callable[[], tuple[AdoptionResult, ...]], *, only_some: bool = False
-    ) -> None:
-        update = self.orphans.update
+    ) -> tuple[AdoptionResult, ...]:
+        found: tuple[AdoptionResult, ...] = ()
+
+        def work() -> None:
+            nonlocal found
+            found = adopt()
+            self.orphans.update(workload, found, only_some=only_some)
+
         name = "taking over from some" if only_some else "taking over"  # some of them say nothing of the others
-        self._quarantine.run(MAINTENANCE, name, lambda: update(workload, adopt(), only_some=only_some))
+        self._quarantine.run(MAINTENANCE, name, work)
+        return found

@@ -75,6 +75,8 @@ class AdoptionResult:
     """Its last commit was not whole, and was left out (`wal`)."""
     ids_unread: LedgerError | None = None
     """Why the ids of a ledger in use could not be read; None where they were, or were before."""
+    ids_missing: bool = False
+    """It was skipped before its ids were copied: what its product repeats to ours would count again."""
 
     @property
     def left(self) -> int:
@@ -98,19 +100,22 @@ def adopt(
     try:
         lock = volume.Lock(path)
     except LedgerError as exc:
-        return AdoptionResult(path=path, skipped=exc.reason)
+        return AdoptionResult(path=path, skipped=exc.reason, ids_missing=True)
     in_doubt: list[Path] = []
     try:
         connection = open_known(path, owner, now, in_doubt.append)
     except LedgerError as exc:
         lock.release()
-        return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt))
+        return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt), ids_missing=True)
+    ids_missing = True
     try:
         _copy_ids(connection, ours, now, remember_ids)
+        ids_missing = False
         claims.settle(connection, path, owner, ours, dimensions, now, partial(handover.mark_taken, connection))
         return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
     except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
-        return AdoptionResult(path=path, skipped=as_ledger_error(exc, path).reason, in_doubt=bool(in_doubt))
+        skipped = as_ledger_error(exc, path).reason
+        return AdoptionResult(path=path, skipped=skipped, in_doubt=bool(in_doubt), ids_missing=ids_missing)
     finally:
         connection.close()
         lock.release()

@@ -16,7 +16,7 @@ from sidecar.billing.loop import BillingLoop
 from sidecar.billing.open_ledger import OpenLedger
 from sidecar.billing.pause import PASS_SECONDS
 from sidecar.errors import DecisionRefused
-from sidecar.ledger import handover, live_copy, wal
+from sidecar.ledger import adoption, handover, live_copy, wal
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.outcomes import Refused, Unknown
@@ -211,6 +211,47 @@ def test_an_id_that_the_predecessor_kept_counts_once_while_it_runs(make_story: M
     story.at("11:00:40").at("11:10")
     assert story.aws.bill() == {"10": "9"}
     assert events.of("usage.ids_unread") == []
+
+
+@pytest.mark.parametrize("step", ["open_known", "_copy_ids"])
+def test_no_usage_is_taken_while_there_is_no_room_for_the_ids_of_the_dead(
+    make_story: MakeStory, events: Events, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = make_story()
+    before.use("3", id="a")
+    before.crash()
+
+    def full(*_: object) -> None:
+        raise LedgerError("ledger_full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, step, full)
+        story = make_story(workload="pod-2")
+        assert story.loop.ledger is None, "a push is refused with 503"
+        assert story.loop.fault is not None
+        assert story.loop.fault.reason == "ledger_full"
+    story.at("10:21")
+    assert story.use("3", id="a") == PushAccepted(accepted=0, duplicates=1)
+    story.at("11:00:40").at("11:10")
+    assert story.aws.bill() == {"10": "3"}
+
+
+@pytest.mark.parametrize("reason", ["ledger_corrupt", "ledger_io_error", "ledger_read_only"])
+def test_another_fault_of_a_dead_workloads_ledger_does_not_stop_ours(
+    make_story: MakeStory, events: Events, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    before = make_story()
+    before.use("3", id="a")
+    before.crash()
+
+    def fails(*_: object) -> None:
+        raise LedgerError(reason)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, "open_known", fails)
+        story = make_story(workload="pod-2")
+        assert story.use("4", id="b") == PushAccepted(accepted=1, duplicates=0)
+    assert events.of("usage.adoption_failed")[0]["reason"] == reason
 
 
 def test_the_loop_wakes_as_soon_as_a_predecessor_has_ended(make_story: MakeStory) -> None:
