@@ -105,17 +105,6 @@ def other(data: bytes) -> Verdict:
         return str(error)
 
 
-def kind(data: bytes) -> tuple[str, str, str]:
-    """Return what each of the three makes of the bytes: `accepts`, `waits`, or why it refuses."""
-    return tuple(_word(one(data)) for one in (sidecar, other, gunicorn))  # type: ignore[return-value]
-
-
-def _word(found: Verdict) -> str:
-    if isinstance(found, Read):
-        return "accepts"
-    return "waits" if found is None else "refuses"
-
-
 def run(data: bytes) -> None:
     """Raise Disagreement where something is accepted that another refuses."""
     mine = sidecar(data)
