@@ -269,7 +269,7 @@ def test_records_of_customers_have_a_last_column_that_names_them(at: Any, capsys
 
 def test_a_refused_notice_is_named_by_its_place_on_stdin(at: Any, capsys: Capture, monkeypatch: Env) -> None:
     refused = problem(400, "notice_unreadable", "no")
-    monkeypatch.setattr("sys.stdin", io.StringIO("{} {} {}"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"{} {} {}")))
     with Peer([refused, http_answer(200, {"changed": 1}), refused]) as peer:
         at(peer)
         assert code("saas", "notices") == Exit.REFUSED
