@@ -91,11 +91,18 @@ def to_micros(number: Decimal) -> Micros:
         raise QuantityOutOfRange(f"{shown(str(number))} is negative; a quantity is 0 or more.")
     if number > DECIMAL_MAX:
         raise QuantityOutOfRange(f"{shown(str(number))} is more than {plain(DECIMAL_MAX)}.")
-    micros = number.scaleb(PLACES, EXACT)
+    try:
+        micros = number.scaleb(PLACES, EXACT)
+    except Inexact:  # an exponent below what `EXACT` holds
+        raise _too_fine(number) from None
     whole = int(micros)
     if whole != micros:
-        raise QuantityOutOfRange(f"{shown(str(number))} has more than {PLACES} decimal places.")
+        raise _too_fine(number)
     return Micros(whole)
+
+
+def _too_fine(number: Decimal) -> QuantityOutOfRange:
+    return QuantityOutOfRange(f"{shown(str(number))} has more than {PLACES} decimal places.")
 
 
 def parse_micros(value: object) -> Micros:

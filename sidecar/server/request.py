@@ -43,7 +43,8 @@ from sidecar.server.limits import Limits
 TRANSFER: Final = "TRANSFER-ENCODING"
 HEAD_END: Final = b"\r\n\r\n"
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*|;[^\r\n]*)\r\n")
+"""A size, then white space (some clients pad it) or an extension, not both: h11 refuses white space before one."""
 CHUNK_LINE_BYTES_MAX: Final = 256
 """A size and a short extension: clients send no more."""
 CHUNK_PIECE_BYTES: Final = 4096

@@ -49,7 +49,9 @@ def main() -> int:
     folders = [str(kept), str(given.add)] if given.add else [str(work), str(kept)]
     flags = ["-merge=1"] if given.add else [f"-runs={given.executions}", f"-max_total_time={given.seconds}"]
     limits = ["-timeout=30", "-rss_limit_mb=1024", f"-max_len={INPUT_BYTES_MAX}", f"-seed={given.seed}"]
-    atheris.Setup([sys.argv[0], *flags, *limits, "-print_final_stats=1", *folders], watched)
+    found = f"{Path(tempfile.gettempdir()) / given.target}-"
+    shown = ["-print_final_stats=1", f"-artifact_prefix={found}"]
+    atheris.Setup([sys.argv[0], *flags, *limits, *shown, *folders], watched)
     atheris.Fuzz()
     return 0
 

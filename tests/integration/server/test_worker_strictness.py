@@ -65,6 +65,7 @@ REFUSED = {
     "chunk longer than its size": (CHUNKED + b"1\r\nxyz\r\n0\r\n\r\n", 400),
     "chunk ended by a bare lf": (CHUNKED + b"1\nx\n0\n\n", 400),
     "chunk extension with a bare cr": (CHUNKED + b"1;a\rb\r\nx\r\n0\r\n\r\n", 400),
+    "white space before a chunk extension": (CHUNKED + b"1 ;a=b\r\nx\r\n0\r\n\r\n", 400),
     "chunk extension without an end": (CHUNKED + b"1;" + b"a" * 300, 400),
     "content-length as a trailer": (CHUNKED + b"0\r\nContent-Length: 1\r\n\r\n", 400),
     "chunk past the limit": (CHUNKED + b"FFFFFFF\r\n", 413),
