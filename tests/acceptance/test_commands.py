@@ -36,6 +36,7 @@ def test_exec_never_starts_a_denied_product(aws: Emulator, tmp_path: Path) -> No
     assert "customer_not_entitled" in done.stderr
 
 
+@pytest.mark.slow
 def test_wait_gives_up_after_its_time_with_69(aws: Emulator, tmp_path: Path) -> None:
     aws.fault("RegisterUsage", "ThrottlingException", times=None)
     with Sidecar(aws, tmp_path) as sidecar:
@@ -67,6 +68,7 @@ def test_wait_can_ask_another_workloads_sidecar(aws: Emulator, tmp_path: Path) -
         assert sidecar.command("wait", "--url", "ftp://x", **elsewhere).returncode == 78
 
 
+@pytest.mark.slow
 def test_wait_ends_on_sigterm(tmp_path: Path) -> None:
     sidecar = Sidecar(None, tmp_path)
     waiting = subprocess.Popen(
@@ -282,6 +284,7 @@ def test_with_a_token_the_commands_work_and_a_request_without_it_does_not(aws: E
         assert token.read_text().strip() not in sidecar.command("settings").stdout
 
 
+@pytest.mark.slow
 def test_a_sidecar_without_its_token_does_not_start(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path, SIDECAR_API_TOKEN_FILE=str(tmp_path / "absent")) as sidecar:
         assert sidecar.ended() == 78

@@ -48,6 +48,7 @@ def test_with_on_denied_exit_the_process_ends_with_77_and_says_why(aws: Emulator
         assert len(sidecar.events("sidecar.stopped")) == 1
 
 
+@pytest.mark.slow
 def test_with_on_denied_exit_a_mistake_in_the_configuration_does_not_end_it(aws: Emulator, tmp_path: Path) -> None:
     aws.behave(allowed=False)
     with Sidecar(aws, tmp_path, SIDECAR_ON_DENIED="exit") as sidecar:
@@ -79,6 +80,7 @@ def test_with_reask_seconds_zero_a_denial_is_not_asked_about_again(aws: Emulator
         assert sidecar.api("POST /v1/recheck")[0] == 429
 
 
+@pytest.mark.slow
 def test_an_open_gate_stays_open_when_the_customer_unsubscribes(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
@@ -116,6 +118,7 @@ def test_a_key_superseded_at_aws_is_said_in_log_metric_and_status(aws: Emulator,
         assert metric(sidecar, "public_key_superseded") == "1"
 
 
+@pytest.mark.slow
 def test_an_answer_signed_by_another_key_denies(aws: Emulator, tmp_path: Path) -> None:
     aws.behave(wrong_key=True)
     with Sidecar(aws, tmp_path) as sidecar:

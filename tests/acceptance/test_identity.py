@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar
 from tests.fakes.tls import Relay, tls_context
@@ -75,6 +77,7 @@ def test_an_ecs_task_is_metered_by_its_arn_in_the_arns_region(aws: Emulator, tmp
         assert list(tmp_path.glob("answer-*.json"))
 
 
+@pytest.mark.slow
 def test_a_region_variable_that_contradicts_the_task_is_not_used(aws: Emulator, tmp_path: Path) -> None:
     aws.behave(region="eu-central-1")
     with ecs_agent() as agent, in_a_task(aws, tmp_path, agent, AWS_REGION="us-east-1") as sidecar:
@@ -89,6 +92,7 @@ def test_a_pod_and_a_task_at_once_are_a_contradiction(aws: Emulator, tmp_path: P
         assert "some-pod" in sidecar.note.read_text()
 
 
+@pytest.mark.slow
 def test_a_task_whose_metadata_does_not_answer_is_held_not_guessed(aws: Emulator, tmp_path: Path) -> None:
     with in_a_task(aws, tmp_path, "http://127.0.0.1:9") as sidecar:
         assert sidecar.logged("registration.held")["reason"] == "task_metadata_unreadable"
@@ -96,6 +100,7 @@ def test_a_task_whose_metadata_does_not_answer_is_held_not_guessed(aws: Emulator
     assert [call for call in aws.calls() if call.operation == "RegisterUsage"] == []
 
 
+@pytest.mark.slow
 def test_a_private_ca_is_trusted_where_aws_ca_bundle_names_it_and_not_otherwise(aws: Emulator, tmp_path: Path) -> None:
     context, bundle = tls_context(tmp_path)
     with Relay(aws.port, context) as front:
@@ -108,6 +113,7 @@ def test_a_private_ca_is_trusted_where_aws_ca_bundle_names_it_and_not_otherwise(
             assert f"127.0.0.1:{front.port}" in shown["hint"]
 
 
+@pytest.mark.slow
 def test_https_proxy_is_used_for_aws_and_never_for_link_local_addresses(aws: Emulator, tmp_path: Path) -> None:
     context, bundle = tls_context(tmp_path)
     with Relay(aws.port, context) as front, Relay(front.port, proxy=True) as proxy, ecs_agent() as agent:

@@ -90,6 +90,7 @@ def test_a_worker_killed_while_pending_is_replaced_and_asks_again(aws: Emulator,
         assert sidecar.worker() != first
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_the_gate_open_without_asking_again(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
@@ -101,6 +102,7 @@ def test_a_killed_worker_leaves_the_gate_open_without_asking_again(aws: Emulator
         assert len(aws.calls()) == asked
 
 
+@pytest.mark.slow
 def test_after_a_restart_with_aws_unreachable_a_kept_answer_opens_the_gate(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
@@ -316,6 +318,7 @@ def test_no_process_of_run_imports_boto3(aws: Emulator, tmp_path: Path) -> None:
     assert noted.exists(), "the stand-in is what an import finds"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="a new PID namespace needs root")
 def test_as_pid_1_it_reaps_orphans_and_forwards_sigterm_and_exit_code(aws: Emulator, tmp_path: Path) -> None:
     sidecar = Sidecar(aws, tmp_path, SIDECAR_ON_DENIED="exit", SIDECAR_REASK_SECONDS="0")
