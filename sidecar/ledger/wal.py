@@ -10,7 +10,8 @@ Invariants:
   one does that was acknowledged and that the disk changed later: such a commit is in doubt. The log is used without
   it, and its reader must be told.
 - A header that is not whole before whole frames is damage: SQLite would ignore the log. It names the byte order of the
-  checksums, so that frames are then tried in both.
+  checksums, so that frames are then tried in both. It is none where the database has what the frames would put there:
+  a full log is written into it before a new header is, and a disk may fail in the middle of those 32 bytes.
 - Frames of an earlier use of the file have another salt, and do not count. No checksum covers the salt: a frame that
   has another one and fits otherwise was written here, and its salt was changed.
 - `inspect` writes nothing. What is left of a commit that is not used, behind a shorter one that was written over its
@@ -103,7 +104,7 @@ def inspect(path: Path) -> Finding:
     except FileNotFoundError:
         return Finding()
     try:
-        return _inspect(handle)
+        return _inspect(handle, path)
     finally:
         os.close(handle)
 
@@ -168,20 +169,45 @@ def _read(handle: int, swapped: bool | None = None) -> Log:
     return log._replace(whole=len(frames))
 
 
-def _inspect(handle: int) -> Finding:
+def _inspect(handle: int, path: Path) -> Finding:
     log = _read(handle)
     if not log.frames or log.whole == len(log.frames):
         return Finding()
     if log.good:
         return _behind(log)
-    whole = _has_commits(log) or _has_commits(_read(handle, swapped=not log.swapped))
-    return Finding("its header is not what was written" if whole else None)
+    both = (log, _read(handle, swapped=not log.swapped))
+    lost = any(_has_commits(one) and not _in_database(one, handle, path) for one in both)
+    return Finding("its header is not what was written" if lost else None)
 
 
 def _has_commits(log: Log) -> bool:
     """Return whether frames behind this header, which is not whole, commit."""
     head = Frame(commits=False, salt=log.salt, stored=log.stored, own=(0, 0))
     return any(_commits(log.computed, (head, *log.frames), log.frames[0].salt))
+
+
+def _in_database(log: Log, handle: int, path: Path) -> bool:
+    """Return whether the database has the last page of each number that whole frames of one use of the log commit."""
+    salt, whole = log.frames[0].salt, 1
+    for before, frame in pairwise(log.frames):
+        if frame.salt != salt or frame.stored != frame.expected(before.stored):
+            break
+        whole += 1
+    if any(_commits(log.frames[whole - 1].stored, log.frames[whole - 1 :], salt)):
+        return False
+    end = max((number for number in range(whole) if log.frames[number].commits), default=-1) + 1
+    newest = {_page_number(handle, number): number for number in range(end)}
+    with path.open("rb") as database:
+        return all(
+            os.pread(handle, PAGE_BYTES, HEADER.size + number * FRAME_BYTES + FRAME.size)
+            == os.pread(database.fileno(), PAGE_BYTES, (page - 1) * PAGE_BYTES)
+            for page, number in newest.items()
+        )
+
+
+def _page_number(handle: int, number: int) -> int:
+    page, *_ = FRAME.unpack(os.pread(handle, FRAME.size, HEADER.size + number * FRAME_BYTES))
+    return int(page)
 
 
 def _behind(log: Log) -> Finding:

@@ -18,10 +18,6 @@ pytestmark = [
 ]
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="a log's header that a failing disk wrote in part sets a ledger aside whose pages are all in the database",
-)
 def test_after_each_cut_everything_acknowledged_is_there(tmp_path: Path) -> None:
     report = Campaign(3, tmp_path).run(400, cuts_a_life=40)
     assert report.failures == []

@@ -15,7 +15,7 @@ from sidecar.ledger import wal
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import open_known
 from sidecar.metering.events import PushAccepted
-from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balanced, child, event
+from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balanced, child, event, raw_connection
 
 PUSHED = 40
 KILLED = """
@@ -98,6 +98,44 @@ def test_a_changed_bit_in_the_log_is_found_and_said(killed: Path, tmp_path: Path
     assert ledger.open_from() == HOUR.next
     assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
     story.close()
+
+
+def with_half_a_new_header(killed: Path, directory: Path) -> Story:
+    """A log that was written into the database, and a disk that failed in the next header's first 16 bytes."""
+    story = copied(killed, directory)
+    log = wal.path_of(story.path)
+    content = log.read_bytes()
+    connection = raw_connection(story.path)
+    connection.execute("PRAGMA wal_checkpoint(FULL)")
+    database = story.path.read_bytes()
+    connection.close()
+    magic, form, page_bytes, number, salt, *stored = wal.HEADER.unpack(content[: wal.HEADER.size])
+    story.path.write_bytes(database)
+    log.write_bytes(wal.HEADER.pack(magic, form, page_bytes, number + 1, salt, *stored) + content[wal.HEADER.size :])
+    return story
+
+
+def test_half_a_header_is_no_damage_where_the_database_has_the_log(killed: Path, tmp_path: Path) -> None:
+    story = with_half_a_new_header(killed, tmp_path / "copy")
+    assert wal.inspect(story.path) == wal.Finding()
+    ledger = story.open()
+    assert (accepted(ledger), ledger.set_aside) == (PUSHED, None)
+    assert story.push(ledger, event(id="0")) == PushAccepted(accepted=0, duplicates=1)
+    story.close()
+
+
+@pytest.mark.parametrize("change", ["a page is older", "a page is missing", "a frame is changed"])
+def test_half_a_header_is_damage_where_the_database_lacks_a_page(killed: Path, tmp_path: Path, change: str) -> None:
+    story = with_half_a_new_header(killed, tmp_path / "copy")
+    content = bytearray(story.path.read_bytes())
+    if change == "a frame is changed":
+        flip(story, frame_at(frames_of(story) // 2) + wal.FRAME.size + 5)
+    elif change == "a page is missing":
+        story.path.write_bytes(content[: -wal.PAGE_BYTES])
+    else:
+        content[2 * wal.PAGE_BYTES + 5] ^= 1
+        story.path.write_bytes(content)
+    assert wal.inspect(story.path).damage == "its header is not what was written"
 
 
 def test_a_changed_salt_is_found_in_the_last_frame_too(killed: Path, tmp_path: Path) -> None:
