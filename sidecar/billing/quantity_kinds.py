@@ -3,7 +3,7 @@
 Invariants:
 - Under `auto` and `decimal` a record is sealed for the decimal field, whole numbers too. Under `auto`, once AWS took an
   hour in the integer field that it had refused in the decimal one, later whole amounts are sealed for the integer field
-  until the process ends; a restart asks AWS anew, at the price of one refused call for each dimension.
+  until the process ends; a restart asks AWS again, at the price of one refused call for each dimension.
 - A record that is sealed already keeps its kind: it is sent as it was sealed.
 
 Sources: AWS Marketplace API Reference, MeterUsage (UsageQuantityAsDecimal; quantities are compared by value).

@@ -3,7 +3,7 @@
 Invariants:
 - IRSA, EKS Pod Identity, the task role, an instance's role and a license's refresh token are all accepted: nothing
   binds a license to a pod.
-- Access keys are accepted by AWS and a warning here: they do not end, and whoever reads the container has them.
+- Access keys are accepted by AWS and a warning here: they do not expire, and anyone who reads the container has them.
 
 Sources: AWS Marketplace seller guide, "Integrating your container products with License Manager" (credentials) and
 "Integrating an AWS Marketplace for Containers Anywhere product with License Manager".

@@ -92,7 +92,7 @@ class AccessTokens:
         return made
 
     def check(self, token: str, role: str, now: datetime) -> None:
-        """Raise Refusal, by STS's codes, where License Manager is said to have issued the token and it is no good."""
+        """Raise Refusal, by STS's codes, for a bad token that names License Manager as its issuer."""
         if claims_of(token).get("iss") != f"https://{ISSUER}":
             return
         found = self._access.get(_digest(token))

@@ -108,7 +108,7 @@ def groups(licenses: Iterable[License]) -> tuple[tuple[License, ...], ...]:
 def verdict(licenses: Sequence[License], answers: Mapping[License, Answer]) -> Verdict:
     """Return what the answers so far come to: the license to ask for next, or how the check ends.
 
-    The same license and answers give the same verdict, whoever asks.
+    The same license and answers give the same verdict each time.
     """
     granted: list[License] = []
     for group in groups(licenses):

@@ -1,4 +1,4 @@
-"""Decide what is said of a contract's end: ahead of it, at it, and when the contract is renewed. Pure.
+"""Decide what is logged about a contract's end: ahead of it, at it, and when the contract is renewed. Pure.
 
 Invariants:
 - Each stage is told once: 30, 7 and 1 days ahead, and the end. A later end than before is a renewal or another term.
@@ -39,5 +39,5 @@ def stage(ends_at: datetime | None, now: datetime) -> Stage:
 
 
 def renewed(before: Stage, now: Stage) -> bool:
-    """Return whether the contract runs longer than was said: a later stage is followed by an earlier one."""
+    """Return whether the contract was extended: a later stage is followed by an earlier one."""
     return now > before

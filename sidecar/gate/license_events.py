@@ -90,7 +90,7 @@ class LicenseEvents:
         log.warn("seat.save_failed", fault=fault)
 
     def term(self, stage: Stage, ends_at: datetime | None, *, renewed: bool) -> None:
-        """Log how near the contract's end is, or that it runs longer than was said."""
+        """Log how near the contract's end is, or that the contract was extended."""
         ends = iso(ends_at) if ends_at else None
         if renewed:
             log.event("contract.renewed", product_sku=self._sku, ends_at=ends)

@@ -105,7 +105,7 @@ class SeatCalls:
         return NotRenewed(row=row, code=row.codes[0], reply=None, over=True)
 
     def _give_back(self, seat: HeldSeat, found: CheckedOut) -> None:
-        """Give back what AWS allowed and nobody asked for; it would be gone for an hour."""
+        """Check in what AWS allowed beyond the request; it would be taken for an hour."""
         if found.consumption_token:
             self.check_in(replace(seat, consumption_token=found.consumption_token, region=found.region))
 

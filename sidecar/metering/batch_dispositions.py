@@ -80,7 +80,7 @@ RECORD_ROWS: Final[tuple[Row, ...]] = (
         slow=True,
     ),
 )
-"""What is said of one record."""
+"""What AWS answers for one record."""
 
 ISOLATED_ROWS: Final[tuple[Row, ...]] = (
     _row(

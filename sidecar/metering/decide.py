@@ -166,7 +166,7 @@ def expired(record: UsageRecord, why: Why) -> Decision:
 
 
 def _unknown(record: UsageRecord, why: Why) -> Decision:
-    """Return a record of which nobody knows whether AWS has billed it: a person must look."""
+    """Return a record that AWS may have billed or not: a person must look."""
     unknown = replace(record, retry_at=None, last_error=OUTCOME_UNKNOWN[0], definite=False)
     return _decision(unknown, Disposition.REJECT, why)
 

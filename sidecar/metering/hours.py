@@ -1,7 +1,7 @@
 """Define UTC clock hours, half-open and named by their start.
 
 Where AWS tells records apart by their client token and not by their hour (Bedrock AgentCore Runtime), a workload has
-many records an hour. Then everything that is said of an hour holds for a shorter period, and a process has one length
+many records an hour. Then each rule for an hour holds for a shorter period, and a process has one length
 of it for good.
 
 Invariants:

@@ -53,7 +53,7 @@ class TooMany(Exception):
 
 
 def count(connection: Connection, new: Mapping[Slot, int]) -> None:
-    """Add what a transaction has written anew to the counts. Raises TooMany."""
+    """Add the new rows of a transaction to the counts. Raises TooMany."""
     places = sorted({slot.place for slot in new})
     if not places:
         return

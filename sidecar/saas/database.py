@@ -179,7 +179,7 @@ class Database:
             raise self.error(exc) from exc
 
     def error(self, exc: SQLAlchemyError) -> StoreError:
-        """Return what a failure means; of the statement and its parameters nothing is said."""
+        """Return what a failure means, without the statement and its parameters."""
         if isinstance(exc, PoolTimeout):
             return store_error("database_busy", f"{self.name}:")
         said = str(getattr(exc, "orig", None) or type(exc).__name__).strip().splitlines()[0][:200]

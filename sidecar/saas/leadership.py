@@ -4,8 +4,8 @@ PostgreSQL: an advisory lock on a connection of its own, which the server frees 
 process that has the file leads.
 
 Invariants:
-- Whoever begins to lead counts the epoch up. Every transaction of a leader reads the epoch and locks it against change:
-  it commits before the next leader begins, or raises LeadershipLost and writes nothing.
+- A replica that begins to lead increments the epoch. Every transaction of a leader reads the epoch and locks it
+  against change: it commits before the next leader begins, or raises LeadershipLost and writes nothing.
 - A request is marked before it is sent, in such a transaction. So after another replica has begun to lead, this one
   sends nothing more; what it was just sending is left alone for SENDING, longer than a call can take.
 

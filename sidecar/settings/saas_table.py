@@ -1,6 +1,6 @@
 """Define the settings that `entitlement-sidecar saas` has beside those of `table`.
 
-They are in no manifest: the service runs in the seller's own account, and nobody needs to be kept from them.
+They are in no manifest: the service runs in the seller's own account, where no one has to be kept from them.
 """
 
 from __future__ import annotations
@@ -109,4 +109,4 @@ OF_A_SIDECAR: Final = (
     "platform",
     "termination_log",
 )
-"""Settings of a sidecar that the service does not read: it refuses them, so that nobody relies on one."""
+"""Settings of a sidecar that the service does not read: it refuses them, so that no one relies on them."""

@@ -2,7 +2,7 @@
 
 Invariants:
 - Strict for the lines of the metric that is asked for; of other lines only their beginning is looked at.
-- A value is the decimal that is written, never a float: what a float's text cannot say exactly is billed as it is said.
+- A value is the decimal that is written, never a float, which could not hold it exactly.
 - A page is whole, or nothing of it is used: its last line ends, and OpenMetrics ends with `# EOF`.
 - A series that is there twice would be counted twice: it is a fault.
 - No Prometheus client: its parser gives floats, and it would stay in every pod's memory. A test compares both.
