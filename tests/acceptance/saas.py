@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.emulator import Emulator
+from tests.acceptance.billing.metered import dead
 from tests.acceptance.support import Sidecar, eventually
 
 
@@ -45,6 +48,16 @@ class Service(Sidecar):
         except AssertionError as exc:
             raise AssertionError(f"{exc}\n{self.text()}") from None
         return self
+
+    def killed(self) -> None:
+        """End all its processes at once, as the kernel ends those of a container, and wait until none has the file."""
+        assert self.process is not None
+        main = self.process.pid
+        every = [main, *map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())]
+        for one in every:
+            os.kill(one, signal.SIGKILL)
+        self.process.wait()
+        eventually(lambda: all(map(dead, every)))
 
     def resolve(self, aws: Emulator, customer: str) -> tuple[int, Any]:
         return self.ask("POST", "/v1/customers/resolve", {"token": aws.saas.make_token(customer)})

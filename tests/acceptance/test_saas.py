@@ -137,11 +137,10 @@ def test_a_lost_answer_and_a_kill_bill_nothing_twice(selling: Emulator, tmp_path
         selling.clock.set(now=START + timedelta(hours=1))
         eventually(lambda: selling.saas.usage_records())
     finally:
-        assert service.process is not None
-        service.process.kill()
-        service.process.wait()
+        service.killed()
     with Service(selling, tmp_path) as again:
         again.ready()
+        selling.clock.set(now=START + timedelta(hours=1, minutes=2))  # what was being sent is left alone for a minute
         eventually(lambda: again.states() == {"settled": 1})
     assert selling.saas.billed(START, license=ACME) == {"requests": Decimal(7)}
 
