@@ -159,15 +159,21 @@ class Memory:
 
 
 def memory(root: int) -> Memory:
-    """What the tree holds now."""
+    """What the tree holds now; a child that has ended holds nothing. Raises OSError where the root has ended."""
     anon = pss = 0
     files: dict[tuple[str, ...], int] = {}
     pids = tree(root)
     for pid in pids:
-        rollup = _fields(Path(f"/proc/{pid}/smaps_rollup").read_text())
+        try:
+            rollup = _fields(Path(f"/proc/{pid}/smaps_rollup").read_text())
+            smaps = Path(f"/proc/{pid}/smaps").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            if pid == root:
+                raise
+            continue
         anon += rollup["Pss_Anon"] + rollup["Pss_Shmem"]
         pss += rollup["Pss"]
-        for key, resident in _file_pages(Path(f"/proc/{pid}/smaps").read_text()):
+        for key, resident in _file_pages(smaps):
             files[key] = max(files.get(key, 0), resident)
     return Memory(anon=anon, alone=anon + sum(files.values()), pss=pss, processes=len(pids))
 

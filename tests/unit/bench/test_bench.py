@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -27,7 +29,9 @@ def module(name: str) -> ModuleType:
         sys.path.remove(str(BENCH))
 
 
-table, load, fsyncs, peer, compare = (module(name) for name in ("table", "load", "fsyncs", "peer", "compare"))
+table, load, fsyncs, peer, compare, kernel = (
+    module(name) for name in ("table", "load", "fsyncs", "peer", "compare", "kernel")
+)
 
 
 def verdict(monkeypatch: pytest.MonkeyPatch, goal: object, **row: object) -> str:
@@ -198,3 +202,12 @@ def test_a_checkout_whose_environment_runs_another_one_is_refused(tmp_path: Path
     python.chmod(0o755)
     with pytest.raises(SystemExit, match=f"not {tmp_path}"):
         compare.runs(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+def test_a_child_that_has_ended_holds_no_memory_and_a_root_that_has_is_not_measured() -> None:
+    with subprocess.Popen(["true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert kernel.memory(os.getpid()).anon > 0
+        with pytest.raises(OSError, match="No such process"):
+            kernel.memory(child.pid)
