@@ -1,4 +1,4 @@
-"""Each slow test runs in some step of the gate, `.ci/run`."""
+"""Each slow test runs in some step of the gate, `.ci/run`, which waits for each step that goes on beside others."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 ROOT: Final = Path(__file__).parent.parent
 TESTS: Final = ROOT / "tests"
 SLOW: Final = re.compile(r"mark\.slow\b")
+BESIDE: Final = re.compile(r"^(?:\w+=\S+ )?beside (\w+) ", re.MULTILINE)
+AWAIT: Final = re.compile(r"^await (\w+)$", re.MULTILINE)
 STEP: Final = re.compile(r"pytest\b.* -m slow (.+)")
 
 
@@ -26,6 +30,12 @@ def left_out(paths: Iterable[str]) -> set[str]:
     return {str(file.relative_to(ROOT)) for file in marked if run.isdisjoint((file, *file.parents))}
 
 
+def not_awaited(script: str) -> set[str]:
+    """Return the steps that go on beside others and whose end nothing after them waits for."""
+    awaited = {one[1]: one.start() for one in AWAIT.finditer(script)}
+    return {one[1] for one in BESIDE.finditer(script) if awaited.get(one[1], -1) < one.start()}
+
+
 def test_each_slow_test_runs_in_a_step_of_the_gate() -> None:
     called = ("run", "api", "saas")
     scripts = [(ROOT / ".ci" / name).read_text() for name in called]
@@ -39,3 +49,14 @@ def test_a_slow_test_that_no_step_runs_is_noticed() -> None:
     )
     assert {"tests/test_style.py", "tests/test_threat_model.py", "tests/api/test_schemathesis.py"} <= missing
     assert not any(one.startswith("tests/acceptance") for one in missing)
+
+
+def test_the_gate_waits_for_each_step_that_goes_on_beside_others() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert {"containers", "slow"} <= set(BESIDE.findall(script))
+    assert not_awaited(script) == set()
+
+
+@pytest.mark.parametrize("script", ["A=1 beside one x\n", "await one\nbeside one x\n", "beside one x\nawait two\n"])
+def test_a_step_that_the_gate_does_not_wait_for_is_noticed(script: str) -> None:
+    assert not_awaited(script) == {"one"}
