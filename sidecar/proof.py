@@ -46,6 +46,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 SIGNATURE_ALGORITHM: Final = "PS256"
 TEXT_HEADERS: Final = ("typ", "cty", "kid", "jku", "x5u", "x5t", "x5t#S256")
 """Header parameters that are text where they are present (RFC 7515, section 4.1)."""
+URL_HEADERS: Final = ("jku", "x5u")
+"""Those of them that are URLs. They are never followed."""
 TOKEN_CHARACTERS_MAX: Final = 16_384
 """A real token is under 2 000 characters; what is much larger is not one."""
 LEEWAY: Final = timedelta(minutes=15)
@@ -253,6 +255,8 @@ def _check_header(header: Mapping[str, Any]) -> None:
     if header.get("alg") != SIGNATURE_ALGORITHM:
         raise ProofRejected("token_algorithm", HINT_FORGED)
     if "crit" in header or "b64" in header or not all(isinstance(header.get(name, ""), str) for name in TEXT_HEADERS):
+        raise ProofRejected("token_malformed", HINT_FORGED)
+    if not all(header.get(name, "https://").startswith(("http://", "https://")) for name in URL_HEADERS):
         raise ProofRejected("token_malformed", HINT_FORGED)
     chain = header.get("x5c", [])
     if not isinstance(header.get("jwk", {}), dict) or not isinstance(chain, list):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ def parse(text: bytes, path: Path) -> Mapping[str, object]:
     return document
 
 
+@cache
 def _strict_loader() -> type[yaml.SafeLoader]:
     import yaml
 

@@ -12,12 +12,17 @@ import atexit
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 NAMES: Final = ("token", "push", "at", "quantities", "tags", "settings", "manifest", "taskdef", "kept", "child", "http")
 INPUT_BYTES_MAX: Final = 2048
+HANG_SECONDS: Final = 30
+"""On the clock, for what never returns. What returns after a second of its own is found by `watch`."""
+RESIDENT_MEGABYTES_MAX: Final = 512
+"""For an input that takes much at once; a search is at 70. What grows slowly is found by `watch`."""
 
 
 def main() -> int:
@@ -40,20 +45,43 @@ def main() -> int:
         print("Atheris is not installed: uv sync --group fuzz", file=sys.stderr)
         return 69
     with atheris.instrument_imports(include=["sidecar", "gunicorn.http", "yaml"]):
+        from .mutate import mutator
         from .targets import TARGETS
-        from .watch import Watched
-    watched = Watched(TARGETS[given.target])
     work = Path(tempfile.mkdtemp(prefix="fuzz-"))
     atexit.register(shutil.rmtree, work, True)
     kept = CORPUS / given.target
-    folders = [str(kept), str(given.add)] if given.add else [str(work), str(kept)]
+    folders = [kept, given.add] if given.add else [work, kept]
     flags = ["-merge=1"] if given.add else [f"-runs={given.executions}", f"-max_total_time={given.seconds}"]
-    limits = ["-timeout=30", "-rss_limit_mb=1024", f"-max_len={INPUT_BYTES_MAX}", f"-seed={given.seed}"]
-    found = f"{Path(tempfile.gettempdir()) / given.target}-"
-    shown = ["-print_final_stats=1", f"-artifact_prefix={found}"]
-    atheris.Setup([sys.argv[0], *flags, *limits, *shown, *folders], watched)
-    atheris.Fuzz()
+    found = Path(tempfile.gettempdir()) / given.target
+    search(
+        TARGETS[given.target],
+        [*flags, f"-seed={given.seed}", f"-artifact_prefix={found}-", *map(str, folders)],
+        change=mutator(given.target, lambda data, size_max: atheris.Mutate(data, size_max)),
+    )
     return 0
+
+
+def search(
+    target: Callable[[bytes], None],
+    flags: Sequence[str],
+    *,
+    hang_seconds: int = HANG_SECONDS,
+    change: Callable[[bytes, int, int], bytes] | None = None,
+) -> None:
+    """Run a target, watched, on what libFuzzer makes of its corpus. The process ends with it."""
+    import atheris
+
+    from .watch import Watched
+
+    limits = [
+        f"-timeout={hang_seconds}",
+        f"-rss_limit_mb={RESIDENT_MEGABYTES_MAX}",
+        f"-max_len={INPUT_BYTES_MAX}",
+        "-len_control=100",
+    ]
+    own = {"custom_mutator": change} if change else {}
+    atheris.Setup([sys.argv[0], *limits, "-print_final_stats=1", *flags], Watched(target), **own)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """List what our reader of HTTP, h11 and gunicorn's stock worker disagree on: `python -m tests.fuzz.differences`.
 
-The inputs are the corpus and changes of it, all from one seed: fragments put in, lines doubled and left out, bytes
-changed. Each class of disagreement is one row with its shortest input; `--write` puts the table into the evidence.
+The inputs are the corpus and changes of it (`mutate`), all from one seed. Each class of disagreement is one row with
+its shortest input; `--write` puts the table into the evidence.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from . import http_target
+from . import http_target, mutate
 from .http_target import Read, Verdict
 
 CORPUS: Final = Path(__file__).parent / "corpus" / "http"
@@ -22,12 +22,6 @@ BEGIN: Final = "<!-- made by python -m tests.fuzz.differences --write: begin -->
 END: Final = "<!-- made by python -m tests.fuzz.differences --write: end -->"
 SEED: Final = 1
 INPUTS: Final = 10_000
-FRAGMENTS: Final = (
-    b"\r\n", b"\n", b"\r", b"\t", b" ", b"\0", b"\x7f", b"\xff", b":", b";a=b", b",", b"+", b"-0", b"0x", b"%00", b"#f",
-    b"Host: a\r\n", b"Content-Length: 1\r\n", b"Content-Length: 01\r\n", b"Transfer-Encoding: chunked\r\n",
-    b"Transfer-Encoding: identity\r\n", b"Expect: 100-continue\r\n", b"X_Y: 1\r\n", b" folded\r\n", b"HTTP/1.0",
-    b"HTTP/2.0", b"0\r\n\r\n", b"a\r\n0123456789\r\n", b"GET http://b/ HTTP/1.1\r\n", b"CONNECT b:1 HTTP/1.1\r\n",
-)  # fmt: skip
 
 
 class Class(NamedTuple):
@@ -38,43 +32,36 @@ class Class(NamedTuple):
     gunicorn: str
 
 
-def changed(chance: random.Random, data: bytes) -> bytes:
-    """Return the bytes with one to three changes."""
-    for _ in range(chance.randint(1, 3)):
-        at = chance.randint(0, len(data))
-        lines = data.split(b"\r\n")
-        line = chance.randrange(len(lines))
-        data = chance.choice(
-            (
-                data[:at] + chance.choice(FRAGMENTS) + data[at:],
-                data[:at] + data[at + 1 :],
-                data[:at] + bytes([chance.randrange(256)]) + data[at + 1 :],
-                b"\r\n".join([*lines[:line], *lines[line + 1 :]]),
-                b"\r\n".join([*lines[: line + 1], *lines[line:]]),
-            )
-        )
-    return data
-
-
 def inputs(seed: int, count: int) -> Iterator[bytes]:
     """Yield the corpus, and changes of it until there are `count`."""
-    chance, corpus = random.Random(seed), [one.read_bytes() for one in sorted(CORPUS.iterdir())]
+    chance, grammar = random.Random(seed), mutate.grammars()["http"]
+    corpus = [one.read_bytes() for one in sorted(CORPUS.iterdir())]
     yield from corpus
     for _ in range(count - len(corpus)):
-        yield changed(chance, chance.choice(corpus))
+        yield mutate.changed(chance, chance.choice(corpus), grammar)
 
 
 def classes(found: Iterable[bytes]) -> dict[Class, tuple[int, bytes]]:
     """Return each disagreement with the number of its inputs and the shortest one."""
     known: dict[Class, tuple[int, bytes]] = {}
     for data in found:
-        ours, h11, gunicorn = (one(data) for one in (http_target.sidecar, http_target.other, http_target.gunicorn))
+        ours, h11, gunicorn = first_difference(data)
         if len({_word(ours), _word(h11), _word(gunicorn)}) == 1:
             continue
         name = Class(ours if isinstance(ours, str) else _word(ours), _word(h11), _word(gunicorn))
         count, shortest = known.get(name, (0, data))
         known[name] = (count + 1, min(shortest, data, key=lambda one: (len(one), one)))
     return known
+
+
+def first_difference(data: bytes) -> tuple[Verdict, Verdict, Verdict]:
+    """Return what the three say of the first request that they see otherwise, or of the last."""
+    ours, h11, gunicorn = (read(data) for read in (http_target.sidecar, http_target.other, http_target.gunicorn))
+    said: tuple[Verdict, Verdict, Verdict] = (None, None, None)
+    for said in zip(ours, h11, gunicorn, strict=False):
+        if len(set(map(_word, said))) > 1:
+            break
+    return said
 
 
 def _word(found: Verdict) -> str:

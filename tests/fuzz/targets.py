@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sidecar.billing.messages import SubmissionResult
@@ -24,6 +25,7 @@ from sidecar.metering.quantities import micros_to_decimal, parse_micros, plain
 from sidecar.metering.timestamps import micros_since_epoch, read_instant
 from sidecar.settings import PublicKey, Settings, yaml_file
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
+from sidecar.settings.sources import ReadDocument
 from sidecar.strict_json import JsonNumber, parse
 from sidecar.taskdef import document
 from sidecar.taskdef.render import CannotRender, RenderOptions, as_text, difference, render
@@ -45,7 +47,9 @@ DIMENSIONS: Final = {
 KEY: Final = "-----BEGIN PUBLIC KEY-----\nMFwwDQYJ\n-----END PUBLIC KEY-----\n"
 MANIFEST: Final = Path(__file__)
 """A path that is there; what is read in its place is the input."""
+NO_SEAL: Final = MANIFEST.with_name("no-seal")
 CONFIG: Final = Path("settings.yaml")
+PRODUCTS: Final = MappingProxyType({"products": [{"code": "prod1"}]})
 
 
 def push(data: bytes) -> None:
@@ -93,12 +97,12 @@ def tags(data: bytes) -> None:
 
 def settings_file(data: bytes) -> None:
     """A settings file: settings, or every fault at once."""
-    _load({"SIDECAR_CONFIG": str(CONFIG)}, {CONFIG: data, MANIFEST: b"products: [{code: prod1}]"})
+    _load({"SIDECAR_CONFIG": str(CONFIG)}, lambda path: yaml_file.parse(data, path) if path == CONFIG else PRODUCTS)
 
 
 def manifest(data: bytes) -> None:
     """A product manifest: settings, or every fault at once."""
-    _load({}, {MANIFEST: data})
+    _load({}, lambda path: yaml_file.parse(data, path))
 
 
 def task_definition(data: bytes) -> None:
@@ -148,12 +152,9 @@ def _values(data: bytes) -> list[object]:
         return [text]
 
 
-def _load(env: Mapping[str, str], files: Mapping[Path, bytes]) -> None:
-    def read(path: Path) -> Mapping[str, object]:
-        return yaml_file.parse(files[path], path)
-
+def _load(env: Mapping[str, str], read: ReadDocument) -> None:
     try:
-        Settings.load(env, {}, MANIFEST, read, MANIFEST.with_name("no-seal"))
+        Settings.load(env, {}, MANIFEST, read, NO_SEAL)
     except SettingsError as refused:
         str(refused)
 
