@@ -154,8 +154,13 @@ class Metered(Sidecar):
         return float(lines[0].split()[-1])
 
     def until_settled(self, seconds: float = SLOW) -> None:
-        """Wait until nothing that was sealed waits for AWS."""
-        eventually(lambda: self.metering()["records"]["sealed"] == 0, seconds)
+        """Wait until nothing that was sealed waits for AWS, by the ledger itself and by the status of the last pass."""
+        eventually(lambda: not self._sealed() and self.metering()["records"]["sealed"] == 0, seconds)
+
+    def _sealed(self) -> list[dict[str, Any]]:
+        status, body = self.api("GET /v1/usage")
+        assert status == 200, body
+        return [one for one in body["records"] if one["state"] == "sealed"]
 
     def until_sealed(self, hour: str) -> dict[str, Any]:
         """The event of an hour's sealing."""
