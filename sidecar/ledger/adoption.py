@@ -212,8 +212,10 @@ def freeze(connection: sqlite3.Connection, dimensions: Sequence[str], ours: str,
 
 
 def _freeze_usage(connection: sqlite3.Connection, dimension: Dimension, ours: str, now: datetime) -> None:
-    totals = Totals.of(connection, dimension.name)
-    for hour in hours_of(connection, dimension.name):
+    totals, hours = Totals.of(connection, dimension.name), hours_of(connection, dimension.name)
+    if not hours and not totals.carry:
+        return  # or every look would write to a ledger in which nothing is left
+    for hour in hours:
         buckets = buckets_of(connection, dimension.name, hour)
         freeze_amounts(connection, dimension.name, shares_of(dimension, buckets), hour, "open", ours, now)
         totals.sealed += sum(bucket.sum for bucket in buckets)

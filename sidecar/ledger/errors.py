@@ -14,13 +14,16 @@ Sources: sqlite.org/rescode.html.
 from __future__ import annotations
 
 import errno
+import functools
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from sidecar.errors import DATA_ERRORS, SidecarError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class LedgerError(SidecarError):
@@ -105,13 +108,32 @@ def corrupt(what: str) -> sqlite3.DatabaseError:
     return error
 
 
-@contextmanager
-def decoding() -> Iterator[None]:
+class decoding:
     """Raise sqlite3.DatabaseError for what the block cannot decode; as a decorator, for what the function cannot.
 
-    Only for code that reads rows: there a value that is none of ours was changed by the disk.
+    Only for code that reads rows: there a value that is none of ours was changed by the disk. A decorator of its own,
+    since what reads one row is called so often that a generator for each call would be a large part of it.
     """
-    try:
-        yield
-    except DATA_ERRORS as exc:
-        raise corrupt(f"a row cannot be decoded ({type(exc).__name__}: {exc})") from exc
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, _kind: object, exc: BaseException | None, _where: object) -> None:
+        if isinstance(exc, DATA_ERRORS):
+            raise _undecodable(exc) from exc
+
+    def __call__(self, work: Callable[P, T]) -> Callable[P, T]:
+        """Return a function that raises for what `work` cannot decode."""
+
+        @functools.wraps(work)
+        def decoded(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return work(*args, **kwargs)
+            except DATA_ERRORS as exc:
+                raise _undecodable(exc) from exc
+
+        return decoded
+
+
+def _undecodable(exc: BaseException) -> sqlite3.DatabaseError:
+    return corrupt(f"a row cannot be decoded ({type(exc).__name__}: {exc})")

@@ -105,8 +105,12 @@ class Writer:
         self._stopped = False
         self._closing = threading.Lock()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
-        self._thread.start()
+        self._thread = self._start()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        thread.start()
+        return thread
 
     @property
     def alive(self) -> bool:
@@ -176,6 +180,9 @@ class Writer:
             except Empty:
                 pass
             going = self._run_jobs(jobs)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         try:
             if self._connection:
                 self._connection.close()

@@ -13,11 +13,14 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 
-from tests.simulation.run import Outcome, run, shortened
+from tests.simulation.run import Outcome, life, run, shortened
 from tests.simulation.steps import Step
 
 LIFE_YEARS = 0.5
 """Of one seed: a volume with its pods. Many short lives find more than a few long ones, whose files only grow."""
+
+LIVES_LINE = 200
+"""Lives after which a line is printed where no terminal shows each."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     seeds = range(given.seed, given.seed + lives)
     outcomes: list[Outcome] = []
     with ProcessPoolExecutor(given.jobs) as pool:
-        for outcome in pool.map(run, seeds, [each] * lives):
+        for outcome in pool.map(life, seeds, [each] * lives):
             outcomes.append(outcome)
             _progress(len(outcomes), lives, outcomes)
             if outcome.fault and not given.keep_going:
@@ -66,10 +69,11 @@ def _steps(text: str) -> list[Step]:
 
 
 def _progress(done: int, lives: int, outcomes: list[Outcome]) -> None:
-    if sys.stderr.isatty():
+    terminal = sys.stderr.isatty()
+    if terminal or not done % LIVES_LINE:
         years = sum(one.years for one in outcomes)
-        end = "\n" if done == lives else ""
-        print(f"\r{done}/{lives} lives, {years:.1f} pod-years", end=end, file=sys.stderr, flush=True)
+        begin, end = ("\r", "\n" if done == lives else "") if terminal else ("", "\n")
+        print(f"{begin}{done}/{lives} lives, {years:.1f} pod-years", end=end, file=sys.stderr, flush=True)
 
 
 def _report(outcomes: list[Outcome], as_json: bool, seconds: float) -> int:
@@ -96,7 +100,6 @@ def figures(outcomes: list[Outcome], seconds: float) -> dict[str, object]:
         "seeds": f"{outcomes[0].seed}-{outcomes[-1].seed}",
         "failed": sum(bool(one.fault) for one in outcomes),
         "pod_years": round(years, 2),
-        "steps": sum(len(one.steps) for one in outcomes),
         **counts,
         "cpu_seconds": round(cpu, 1),
         "seconds": round(seconds, 1),

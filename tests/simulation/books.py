@@ -9,10 +9,10 @@ Invariants:
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -79,33 +79,53 @@ def read(connection: sqlite3.Connection, dimensions: Mapping[str, Dimension]) ->
 class Shelf:
     """The ledgers of one volume that no process uses."""
 
-    def __init__(self, directory: Path) -> None:
-        """`directory` takes copies; it is not on the volume."""
-        self._directory = directory
-        self._read: dict[Path, tuple[object, Book]] = {}
+    def __init__(self, directory: Path, versions: Mapping[str, int]) -> None:
+        """`directory` takes copies; it is not on the volume. `versions`: how often the rows of each file changed."""
+        self._directory, self._versions = directory, versions
+        self._copies: dict[Path, tuple[object, sqlite3.Connection, Book]] = {}
 
     def books(self, volume: Path, now: datetime, but: Path | None) -> Iterator[Book]:
         """Yield what each ledger on the volume holds but the one that is open."""
-        for path in sorted(volume.glob("ledger-*.sqlite3")):
-            if path != but and path.stat().st_size:
-                yield self._book(path, now)
+        for name in sorted(os.listdir(volume)):
+            if name.startswith("ledger-") and name.endswith(".sqlite3"):
+                path = volume / name
+                if path != but and path.stat().st_size:
+                    yield self._copied(path, now)[1]
 
-    def _book(self, path: Path, now: datetime) -> Book:
-        state = [(one.stat().st_size, one.stat().st_mtime_ns) for one in (path, wal.path_of(path)) if one.exists()]
-        known = self._read.get(path)
+    def connection(self, path: Path, now: datetime) -> sqlite3.Connection:
+        """Return a connection to a copy of a ledger, for reading it now."""
+        return self._copied(path, now)[0]
+
+    def close(self) -> None:
+        """Close the copies."""
+        for _, connection, _ in self._copies.values():
+            connection.close()
+        self._copies.clear()
+
+    def _copied(self, path: Path, now: datetime) -> tuple[sqlite3.Connection, Book]:
+        state = self._versions[str(path)], _state(path), _state(wal.path_of(path))
+        known = self._copies.get(path)
         if known is None or known[0] != state:
-            with self.copied(path, now) as connection:
-                known = self._read[path] = (state, read(connection, {}))
-        return known[1]
+            if known is not None:
+                known[1].close()
+            connection = self._copy(path, now)
+            known = self._copies[path] = (state, connection, read(connection, {}))
+        return known[1], known[2]
 
-    @contextmanager
-    def copied(self, path: Path, now: datetime) -> Iterator[sqlite3.Connection]:
-        """Yield a connection to a copy of a ledger."""
+    def _copy(self, path: Path, now: datetime) -> sqlite3.Connection:
         copy = self._directory / f"copy-of-{path.name}"
         for one in (copy, wal.path_of(copy)):
             one.unlink(missing_ok=True)
         shutil.copyfile(path, copy)
         if wal.path_of(path).exists():
             shutil.copyfile(wal.path_of(path), wal.path_of(copy))
-        with disk.aside(), closing(opening.open_copy(copy, now, lambda _copy: None)) as connection:
-            yield connection
+        with disk.aside():
+            return opening.open_copy(copy, now, lambda _copy: None)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns

@@ -13,6 +13,7 @@ import errno
 import os
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +43,8 @@ class Disk:
         self.chance = random.Random(0)
         self.dead = False
         self.operations = 0
+        self.versions: Counter[str] = Counter()
+        """How often the rows of a file changed, by its path; a change that was taken back counts too."""
         self._left: int | None = None
         self._act: Callable[[], None] = lambda: None
 
@@ -86,7 +89,7 @@ class Disk:
         if self.fault == "read_only" and self.fails():
             raise failure("read_only", sqlite3.SQLITE_CANTOPEN)
         connection: Connection = _connect(*args, factory=Connection, **more)
-        connection.disk = self
+        connection.disk, connection.path = self, str(args[0])
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         return connection
 
@@ -95,12 +98,17 @@ class Connection(sqlite3.Connection):
     """A connection over a simulated disk."""
 
     disk: Disk
+    path: str
+    changes = 0
 
     def execute(self, statement: str, *args: Any) -> sqlite3.Cursor:
         head = statement[:6]
         if head == "BEGIN " or head == "COMMIT":
             self._before(head)
         done = super().execute(statement, *args)
+        if self.total_changes != self.changes:
+            self.changes = self.total_changes
+            self.disk.versions[self.path] += 1
         if head == "COMMIT":
             self.disk.step()  # killed before anybody heard of the commit
         return done

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -29,7 +28,7 @@ from tests.simulation.pod import Pod
 from tests.simulation.violation import Violation
 
 ZERO = Decimal(0)
-Connect = Callable[[str, ExitStack], sqlite3.Connection | None]
+Connect = Callable[[str], sqlite3.Connection | None]
 
 
 @dataclass
@@ -138,25 +137,14 @@ class Auditor:
 
 
 class Finder:
-    """Finds what became of records, within a block."""
+    """Finds what became of records."""
 
     def __init__(self, connect: Connect) -> None:
-        """`connect` returns a connection to a workload's ledger, if it is there; the stack closes it."""
+        """`connect` returns a connection to a workload's ledger, if it is there."""
         self._connect = connect
-        self._stack = ExitStack()
-        self._known: dict[str, sqlite3.Connection | None] = {}
-
-    def __enter__(self) -> Finder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-        self._known.clear()
 
     def __call__(self, key: Key) -> State | None:
-        if key[0] not in self._known:
-            self._known[key[0]] = self._connect(key[0], self._stack)
-        connection = self._known[key[0]]
+        connection = self._connect(key[0])
         record = connection and records.find(connection, Hour.numbered(key[2]), key[1])
         return record.state if record else None
 

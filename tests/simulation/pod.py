@@ -35,6 +35,8 @@ from tests.simulation.disk import Disk
 NOWHERE = Path("/nonexistent/product.yaml")
 PASSES_CLOSE = 4
 """Passes of one wait at their own times; those after it come ever more seldom, since they find the same."""
+APART_SECONDS_MAX = 2 * 86400.0
+"""Between two passes of a wait of weeks, beyond what the product waits itself."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -163,7 +165,7 @@ class Pod:
 
     def _thinned(self) -> float:
         beyond = self._in_a_row - PASSES_CLOSE
-        return 0.0 if beyond < 0 else min(6 * 3600.0, 30.0 * 2.0 ** min(beyond, 12))
+        return 0.0 if beyond < 0 else min(APART_SECONDS_MAX, 30.0 * 2.0**beyond)
 
     def _pause(self) -> float:
         """Return the seconds until a pass would find something other than this one."""

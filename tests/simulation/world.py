@@ -20,16 +20,18 @@ from typing import Any
 from unittest import mock
 
 from sidecar.emulator.keys import SigningKeys
-from sidecar.ledger import opening, records, sealing, statements, volume
+from sidecar.ledger import integrity, opening, records, sealing, statements, volume
 from sidecar.metering.hours import Hour
 from sidecar.metering.resolution import Resolution
 from tests.simulation import happenings, invariants
 from tests.simulation.aws import REGION, Aws, key_of
 from tests.simulation.books import Book, Shelf, read
+from tests.simulation.checked import Checks
 from tests.simulation.child import SimulatedMarketplace
 from tests.simulation.clock import BEGIN, HostClock
 from tests.simulation.configuration import DIMENSIONS, Configuration
 from tests.simulation.disk import Crash, Disk, under
+from tests.simulation.inline import InlineWriter
 from tests.simulation.invariants import Auditor, Finder
 from tests.simulation.model import Batch, Model
 from tests.simulation.pod import Pod
@@ -70,7 +72,7 @@ class World:
         self.configuration = Configuration.drawn(self.chance, self.volume, self.aws.state.public_key())
         self.model, self.product = Model(), Product(self.chance)
         self.auditor = Auditor(self.aws, self.model)
-        self.shelf, self.finder = Shelf(directory), Finder(self.connection)
+        self.shelf, self.finder = Shelf(directory, self.disk.versions), Finder(self.connection)
         self.person: Resolution | None = None
         self.pods = self.starts = self.pushes = self.crashes = 0
         self.workload = ""
@@ -83,6 +85,9 @@ class World:
     def __enter__(self) -> World:
         self._stack.enter_context(under(self.disk, self.chance))
         self._stack.enter_context(mock.patch("sidecar.gate.job.Marketplace", self._marketplace))
+        self._stack.callback(self.shelf.close)
+        self._stack.enter_context(mock.patch.object(integrity, "check", Checks(self.disk)))
+        self._stack.enter_context(mock.patch("sidecar.ledger.ledger.Writer", InlineWriter))
         self._stack.enter_context(mock.patch.object(volume, "written_lately", return_value=True))
         self._stack.enter_context(mock.patch.object(opening, "migrations", migrations))
         self._stack.enter_context(mock.patch.object(volume, "file_system", return_value="tmpfs"))
@@ -204,13 +209,13 @@ class World:
         path = volume.ledger_path(self.volume, self.workload) if connection is not None else None
         return [*found, *self.shelf.books(self.volume, self.clock.now(), path)]
 
-    def connection(self, workload: str, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
-        """Return a connection to the ledger of a workload, if it is there; `stack` closes it."""
+    def connection(self, workload: str) -> sqlite3.Connection | None:
+        """Return a connection to the ledger of a workload, if it is there, for reading it now."""
         live = self.live()
         path = volume.ledger_path(self.volume, workload)
         if live is not None and workload == self.workload:
             return live
-        return stack.enter_context(self.shelf.copied(path, self.clock.now())) if path.exists() else None
+        return self.shelf.connection(path, self.clock.now()) if path.exists() else None
 
     def open_from(self) -> Hour:
         """Return the first hour that takes usage."""
@@ -236,8 +241,7 @@ class World:
     def check(self) -> None:
         """Raise Violation unless everything holds now."""
         rolls = self.configuration.rolls or (self.pod is not None and invariants.may_roll(self.pod))
-        with self.finder:
-            self.auditor.check(self.books(), self.finder, self.person, rolls)
+        self.auditor.check(self.books(), self.finder, self.person, rolls)
         self.model.forget(self.clock.forward)
         if self.pod is not None and not self.pod.ended:
             invariants.check_gate(self.pod, self.aws, self.grants_before)

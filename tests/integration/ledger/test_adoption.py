@@ -311,6 +311,18 @@ def test_ids_are_copied_though_nothing_is_left_to_bill(story: Story, dead: Story
     assert story.push(adopter, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
 
 
+def test_a_ledger_in_which_nothing_is_left_is_not_written_to(story: Story, dead: Story) -> None:
+    left_behind(dead)
+    ledger, path = story.open(), ledger_path(dead.directory, "pod-0")
+    before = path.read_bytes()
+    ledger.adopt(story.now)
+    after = path.read_bytes()
+    assert after != before, "what may be billed was taken"
+    ledger.close()
+    story.open().adopt(story.now)
+    assert path.read_bytes() == after
+
+
 def test_ids_of_a_workload_that_ran_again_are_copied_too(story: Story, dead: Story) -> None:
     dead.push(dead.open(), event(id="a", quantity="2"))
     dead.close()
