@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--executions", type=int, default=-1, help="stop after so many")
     parser.add_argument("--seconds", type=int, default=0, help="stop after so long")
     parser.add_argument("--seed", type=int, default=1, help="what every choice comes from (1)")
+    parser.add_argument("--bytes-alone", action="store_true", help="change bytes, and nothing by the format")
     parser.add_argument("--add", type=Path, metavar="DIR", help="add what reaches new code in DIR to the corpus")
     parser.add_argument("--replay", type=Path, help="run this one input, and nothing else")
     given = parser.parse_args()
@@ -53,11 +54,9 @@ def main() -> int:
     folders = [kept, given.add] if given.add else [work, kept]
     flags = ["-merge=1"] if given.add else [f"-runs={given.executions}", f"-max_total_time={given.seconds}"]
     found = Path(tempfile.gettempdir()) / given.target
-    search(
-        TARGETS[given.target],
-        [*flags, f"-seed={given.seed}", f"-artifact_prefix={found}-", *map(str, folders)],
-        change=mutator(given.target, lambda data, size_max: atheris.Mutate(data, size_max)),
-    )
+    change = None if given.bytes_alone else mutator(given.target, lambda data, size_max: atheris.Mutate(data, size_max))
+    flags += [f"-seed={given.seed}", f"-artifact_prefix={found}-"]
+    search(TARGETS[given.target], [*flags, *map(str, folders)], change=change)
     return 0
 
 
