@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from tests.fleet.hours import HourResult
-from tests.fleet.scenarios import Metering, StartResult
+from tests.fleet.scenarios import Metering, Starting, StartResult
 from tests.fleet.svg import plot
 
 BEGIN: Final = "<!-- made by python -m tests.fleet --write: begin -->"
@@ -45,6 +46,15 @@ START_HEAD: Final = (
     "Worst pod waits",
     "Second product waits: median, longest",
 )
+
+
+def range_row(scenario: Starting, ratios: Sequence[float]) -> list[str]:
+    """Return a row of the table of several seeds."""
+    values = (min(ratios), median(ratios), max(ratios))
+    return [scenario.name, f"{scenario.rate:g}", *(f"{value:.2f}" for value in values)]
+
+
+RANGE_HEAD: Final = ("Fleet", "Calls a second", "Least", "Median", "Most")
 
 
 def hour_rows(scenario: Metering, found: Sequence[HourResult]) -> Iterator[list[str]]:

@@ -30,6 +30,9 @@ RATIO_MAX = 1.3
 """Of the time in which the quota lets all in."""
 FEW_RATIO_MAX = 1.4
 """Of some hundred pods, whose bucket holds few calls."""
+LAST_HOUR_CALLS = 1.5
+"""A record, in the last hour of a fleet that meters."""
+LAST_HOUR_CALLS_AFTER_OUTAGE = 1.7
 SEEDS = (1, 2, 3)
 FEW = Starting(name="300 at once", pods=300, times=1)
 METERING = Metering(name="500 pods at a twentieth of the quota", pods=500, times=0.05, hours=3, burst_seconds=20)
@@ -107,10 +110,12 @@ def test_the_page_has_the_section_that_the_command_writes(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "scenario", [*AT_ONCE, *BACK, *OVER_AN_HOUR[1:]], ids=lambda one: f"{one.name}-{one.rate:g}".replace(" ", "-")
+    ("scenario", "seed"),
+    [*((one, 1) for one in (*AT_ONCE, *BACK, *OVER_AN_HOUR[1:])), (AT_ONCE[0], 2), (AT_ONCE[0], 3)],
+    ids=lambda one: one if isinstance(one, int) else f"{one.name}-{one.rate:g}".replace(" ", "-"),
 )
-def test_a_large_fleet_comes_in_as_fast_as_the_quota(scenario: Starting) -> None:
-    found = started(scenario, 1)
+def test_a_large_fleet_comes_in_as_fast_as_the_quota(scenario: Starting, seed: int) -> None:
+    found = started(scenario, seed)
     assert found.ratio <= RATIO_MAX
     assert found.worst_seconds <= RATIO_MAX * scenario.ideal
     assert found.calls <= 26
@@ -123,5 +128,4 @@ def test_no_hour_of_a_large_fleet_is_late(scenario: Metering) -> None:
     assert sum(hour.late for hour in hours) == 0
     records = scenario.pods * scenario.dimensions
     assert all(len(hour.taken) == records for hour in hours)
-    if not scenario.down:
-        assert hours[-1].calls <= 1.5 * records
+    assert hours[-1].calls <= (LAST_HOUR_CALLS_AFTER_OUTAGE if scenario.down else LAST_HOUR_CALLS) * records
