@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from tests.image.engine import STATE, Running
 from tests.ports import free_port
 
 HERE = Path(__file__).parent
+START_SECONDS = 180
+"""Another architecture's image runs in an emulator of processors."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,12 +44,12 @@ def emulator_image() -> str:
     return name
 
 
-@pytest.fixture(scope="session")
-def aws(emulator_image: str) -> Iterator[dict[str, str]]:
+@contextmanager
+def marketplace(emulator_image: str, *flags: str) -> Iterator[dict[str, str]]:
     """The variables of a sidecar that asks an emulator, which runs in its own container."""
-    words = ("emulator", "--port", str(free_port()), "--json", "--product-code", "prod1")
+    words = ("emulator", "--port", str(free_port()), "--json", "--product-code", "prod1", *flags)
     with Running(emulator_image, words) as emulator:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while not (lines := emulator.logs().splitlines()):
             assert time.monotonic() < deadline, emulator.state()
             time.sleep(0.1)
@@ -63,11 +66,29 @@ def aws(emulator_image: str) -> Iterator[dict[str, str]]:
         }
 
 
+@pytest.fixture(scope="session")
+def aws(emulator_image: str) -> Iterator[dict[str, str]]:
+    with marketplace(emulator_image) as variables:
+        yield variables
+
+
+@pytest.fixture
+def metered(emulator_image: str) -> Iterator[dict[str, str]]:
+    """The variables of a sidecar that meters by a clock of the emulator, far from an hour's end."""
+    flags = ("--dimension", "requests", "--clock-start", "2026-01-05T10:20:00+00:00")
+    with marketplace(emulator_image, *flags) as variables:
+        more = {"SIDECAR_DIMENSIONS": "requests", "SIDECAR_CLOCK_URL": variables["SIDECAR_ENDPOINT_URL"]}
+        yield variables | more | listeners()
+
+
+def listeners() -> dict[str, str]:
+    """Listeners of one test's own: containers share the host's network here."""
+    return {f"SIDECAR_{name}_BIND": f"127.0.0.1:{free_port()}" for name in ("PROBE", "API")}
+
+
 @pytest.fixture
 def env(aws: dict[str, str]) -> dict[str, str]:
-    """Those, with listeners of this test's own: containers share the host's network here."""
-    probe, api = free_port(), free_port()
-    return {**aws, "SIDECAR_PROBE_BIND": f"127.0.0.1:{probe}", "SIDECAR_API_BIND": f"127.0.0.1:{api}"}
+    return {**aws, **listeners()}
 
 
 @pytest.fixture
