@@ -55,7 +55,7 @@ class Auditor:
         now = {key: record for book in books for key, record in book.unsettled.items()}
         for key in self.unsettled.keys() - now.keys():
             self._gone(key, self.unsettled[key], find, person, may_roll)
-        self._late(now)
+        self._late(now, find)
         self.unsettled = now
         self._bill(books, now)
 
@@ -103,11 +103,14 @@ class Auditor:
         """Return whether a record is so old that the ledger keeps only what it came to."""
         return self.aws.clock.now() - hour_start(key) > records.RETENTION
 
-    def _late(self, now: dict[Key, UsageRecord]) -> None:
+    def _late(self, now: dict[Key, UsageRecord], find: Finder) -> None:
         for key in self.aws.fresh_late:
             if key in now:
                 continue
             if key not in self.decided:
+                state = find(key)
+                if state is State.SETTLED or (state is None and self.pruned(key)):
+                    continue  # its repeat was answered in the same step: AWS has it once, and the sums say so
                 raise Violation(f"billed twice: {named(key)} arrived late, and no record waits for its answer")
             self._allow(key[1], self.aws.billed[key])
         self.aws.fresh_late.clear()

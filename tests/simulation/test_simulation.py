@@ -15,11 +15,16 @@ from tests.simulation.steps import WEIGHTS, Step, draw
 KEPT_SEEDS: tuple[tuple[int, float], ...] = ((12, 0.1), (30, 0.2), (1015, 0.2))
 """Seeds, with their years, that are run every time: a seed that finds something is kept here."""
 UNSENT = "a record is sent before disk has that it is"
+LATE_AND_ANSWERED = "push:2743176753,weather:3849708157,stop_later:3247615958"
 
 
 @pytest.mark.parametrize(("seed", "years"), KEPT_SEEDS)
 def test_a_kept_seed_holds(seed: int, years: float) -> None:
     assert run(seed, years).fault == ""
+
+
+def test_what_arrived_late_and_was_then_answered_is_billed_once() -> None:
+    assert run(1071, steps=[Step.parse(one) for one in LATE_AND_ANSWERED.split(",")]).fault == ""
 
 
 def test_a_seed_does_the_same_again() -> None:
