@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -171,7 +171,7 @@ def connect(path: Path, on_doubt: OnDoubt | None = None) -> tuple[sqlite3.Connec
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, volume.FILE_MODE)
         try:
-            integrity.check_header(os.pread(handle, integrity.HEADER_BYTES, 0))
+            _check_header(path, handle)
         finally:
             os.close(handle)
         log = wal.inspect(path)
@@ -186,6 +186,24 @@ def connect(path: Path, on_doubt: OnDoubt | None = None) -> tuple[sqlite3.Connec
         raise as_ledger_error(exc, path) from exc
     connection.row_factory = sqlite3.Row
     return connection, log
+
+
+def _check_header(path: Path, handle: int) -> None:
+    """Check the header of an open file, undoing a beginning that a power failure interrupted. Raises sqlite3.Error."""
+    try:
+        integrity.check_header(os.pread(handle, integrity.HEADER_BYTES, 0))
+    except sqlite3.DatabaseError:
+        if not _was_beginning(path):
+            raise
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+            connection.execute("PRAGMA schema_version")  # reading has SQLite roll back what its journal holds
+        integrity.check_header(os.pread(handle, integrity.HEADER_BYTES, 0))
+
+
+def _was_beginning(path: Path) -> bool:
+    """Return whether a rollback journal says so: there is one only until the first page is on disk, and no log yet."""
+    journal = path.with_name(f"{path.name}-journal")
+    return journal.is_file() and not wal.path_of(path).exists()
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
