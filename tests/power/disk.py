@@ -12,13 +12,16 @@ Sources: fsync(2), including the note on directories; PostgreSQL wiki, "Fsync Er
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
 SECTOR: Final = 512
 PAGE: Final = 4096
+PARTS_MAX: Final = 10
+"""Of so many sectors of one file that were not synced each subset is made; of more, some by chance."""
 
 
 class Loss(Enum):
@@ -87,6 +90,19 @@ class File:
             _apply(found, (len(self.cache), None))  # the size reached the disk, and the blocks did not
         return bytes(found)
 
+    def every_image(self) -> set[bytes] | None:
+        """Return all that the disk could hold now; None where that is too much."""
+        parts = _parts(self.pending)
+        if len(parts) > PARTS_MAX:
+            return None
+        images = set()
+        for kept in itertools.product([False, True], repeat=len(parts)):
+            found = bytearray(self.durable)
+            for part in itertools.compress(parts, kept):
+                _apply(found, part)
+            images |= {bytes(found), bytes(found).ljust(len(self.cache), b"\0")}  # the size may be there alone
+        return images
+
 
 class Directory:
     """The files of one directory, under the names that memory and the disk know."""
@@ -128,6 +144,25 @@ class Directory:
             _name(names, change)
         return {name: file.image(loss, chance) for name, file in sorted(names.items())}
 
+    def every_image(self) -> Iterator[dict[str, bytes]]:
+        """Yield all that the disk could hold now, by name; of a file with too many contents, its present one."""
+        for count in range(len(self._pending) + 1):
+            names = dict(self._durable)
+            for change in self._pending[:count]:
+                _name(names, change)
+            contents = [file.every_image() or {bytes(file.cache)} for file in names.values()]
+            for image in itertools.product(*contents):
+                yield dict(zip(names, image, strict=True))
+
+    @property
+    def countable(self) -> bool:
+        """Whether `every_image` leaves nothing out."""
+        return all(len(_parts(file.pending)) <= PARTS_MAX for file in self._files())
+
+    def _files(self) -> set[File]:
+        pending = (file for change in self._pending for file in change.values() if file)
+        return {*self.names.values(), *self._durable.values(), *pending}
+
     def _change(self, change: dict[str, File | None]) -> None:
         _name(self.names, change)
         self._pending.append(change)
@@ -152,13 +187,19 @@ def _apply(content: bytearray, change: Change) -> None:
     content[at : at + len(data)] = data
 
 
+def _parts(pending: list[Change]) -> list[Change]:
+    """Return changes as what a disk does whole."""
+    parts: list[Change] = []
+    for at, data in pending:
+        parts += [(at, None)] if data is None else sectors(at, data)
+    return parts
+
+
 def _survivors(pending: list[Change], loss: Loss, chance: random.Random) -> list[Change]:
     """Return the changes that reached the disk, as sectors."""
     if loss is Loss.DROPPED:
         return []
-    parts: list[Change] = []
-    for at, data in pending:
-        parts += [(at, None)] if data is None else sectors(at, data)
+    parts = _parts(pending)
     if loss is Loss.PREFIX:
         return parts[: chance.randint(0, len(parts))]
     if loss is Loss.REORDERED:
