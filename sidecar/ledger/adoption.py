@@ -101,23 +101,9 @@ def adopt(
         lock = volume.Lock(path)
     except LedgerError as exc:
         return AdoptionResult(path=path, skipped=exc.reason, ids_missing=True)
-    in_doubt: list[Path] = []
     try:
-        connection = open_known(path, owner, now, in_doubt.append)
-    except LedgerError as exc:
-        lock.release()
-        return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt), ids_missing=True)
-    ids_missing = True
-    try:
-        _copy_ids(connection, ours, now, remember_ids)
-        ids_missing = False
-        claims.settle(connection, path, owner, ours, dimensions, now, partial(handover.mark_taken, connection))
-        return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
-    except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
-        skipped = as_ledger_error(exc, path).reason
-        return AdoptionResult(path=path, skipped=skipped, in_doubt=bool(in_doubt), ids_missing=ids_missing)
+        return _adopt_locked(path, owner, dimensions, ours, now, take, remember_ids)
     finally:
-        connection.close()
         lock.release()
 
 
@@ -143,13 +129,21 @@ def forget_receivers(connection: sqlite3.Connection) -> None:
     connection.execute(sql("ids_given_clear"))
 
 
-def _copy_ids(connection: sqlite3.Connection, ours: str, now: datetime, remember_ids: Callable[[bytes], None]) -> None:
-    """Copy the ids that may still be sent again, once for each ledger that asks and each life of this one."""
+def _copy_ids(connection: sqlite3.Connection, ours: str, now: datetime, remember_ids: Callable[[bytes], None]) -> bool:
+    """Copy the ids that may still be sent again, once for each ledger that asks; return whether they were copied now.
+
+    A ledger whose workload runs again gives them once more (`forget_receivers`).
+    """
     (given,) = connection.execute(sql("ids_given_to"), {"ledger": ours}).fetchone()
     if given or not _ids_are_known(connection, now):
-        return
+        return False
     for entries in seen_ids.everything(connection):
         remember_ids(entries)
+    return True
+
+
+def _note_given(connection: sqlite3.Connection, ours: str, now: datetime) -> None:
+    """Note, there, that ours has the ids: they are not copied again."""
     with transaction(connection):
         connection.execute(sql("ids_give"), {"ledger": ours, "at": instant_text(now)})
 
@@ -158,6 +152,35 @@ def _ids_are_known(connection: sqlite3.Connection, now: datetime) -> bool:
     """Return whether the workload itself would still call a push with one of its ids a duplicate."""
     _, turned_at = connection.execute(sql("push_state")).fetchone()
     return bool(now.timestamp() - turned_at < 2 * seen_ids.GENERATION_SECONDS)
+
+
+def _adopt_locked(
+    path: Path,
+    owner: Owner,
+    dimensions: Sequence[str],
+    ours: str,
+    now: datetime,
+    take: Take,
+    remember_ids: Callable[[bytes], None],
+) -> AdoptionResult:
+    in_doubt: list[Path] = []
+    try:
+        connection = open_known(path, owner, now, in_doubt.append)
+    except LedgerError as exc:
+        return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt), ids_missing=True)
+    ids_missing = True
+    try:
+        copied = _copy_ids(connection, ours, now, remember_ids)
+        ids_missing = False
+        if copied:
+            _note_given(connection, ours, now)
+        claims.settle(connection, path, owner, ours, dimensions, now, partial(handover.mark_taken, connection))
+        return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
+    except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
+        skipped = as_ledger_error(exc, path).reason
+        return AdoptionResult(path=path, skipped=skipped, in_doubt=bool(in_doubt), ids_missing=ids_missing)
+    finally:
+        connection.close()
 
 
 def _adopt(

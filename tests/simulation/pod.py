@@ -170,6 +170,8 @@ class Pod:
     def _pause(self) -> float:
         """Return the seconds until a pass would find something other than this one."""
         loop, now = self.loop, self._clock.now()
+        if loop._at_once:  # a person decided, or had AWS asked again
+            return pause.PASS_SECONDS_MIN
         if loop.ledger is None or loop.fault is not None:
             return pause.PASS_SECONDS_UNUSABLE + self._thinned()
         found = loop.snapshot

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import sqlite3
 import threading
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.billing import status
 from sidecar.billing.loop import BillingLoop
+from sidecar.billing.maintenance import TRIES
 from sidecar.billing.open_ledger import OpenLedger
 from sidecar.billing.pause import PASS_SECONDS
 from sidecar.errors import DecisionRefused
-from sidecar.ledger import adoption, handover, live_copy, wal
+from sidecar.ledger import adoption, handover, live_copy, volume, wal
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.outcomes import Refused, Unknown
@@ -236,9 +240,39 @@ def test_no_usage_is_taken_while_there_is_no_room_for_the_ids_of_the_dead(
     assert story.aws.bill() == {"10": "3"}
 
 
-@pytest.mark.parametrize("reason", ["ledger_corrupt", "ledger_io_error", "ledger_read_only"])
-def test_another_fault_of_a_dead_workloads_ledger_does_not_stop_ours(
-    make_story: MakeStory, events: Events, monkeypatch: pytest.MonkeyPatch, reason: str
+@pytest.mark.parametrize("reason", ["ledger_io_error", "ledger_read_only"])
+def test_no_usage_is_taken_until_a_disk_that_failed_for_a_moment_gives_the_ids_of_the_dead(
+    make_story: MakeStory, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    before = make_story()
+    before.use("3", id="a")
+    before.crash()
+    failing = iter([True] * (TRIES - 1))
+    real = adoption.open_known
+
+    def fails(*given: Any) -> sqlite3.Connection:
+        if next(failing, False):
+            raise LedgerError(reason)
+        return real(*given)
+
+    monkeypatch.setattr(adoption, "open_known", fails)
+    story = make_story(workload="pod-2")
+    for _ in range(TRIES - 2):
+        assert story.loop.ledger is None, "a push is refused with 503"
+        story.loop.run_once()
+    assert story.loop.fault is not None
+    assert story.loop.fault.reason == reason
+    story.loop.run_once()
+    assert story.use("3", id="a") == PushAccepted(accepted=0, duplicates=1)
+    story.at("11:00:40").at("11:10")
+    assert story.aws.bill() == {"10": "3"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "passes"), [("ledger_corrupt", 1), ("ledger_io_error", TRIES), ("ledger_read_only", TRIES)]
+)
+def test_another_fault_of_a_dead_workloads_ledger_stops_ours_for_a_minute_at_most(
+    make_story: MakeStory, events: Events, monkeypatch: pytest.MonkeyPatch, reason: str, passes: int
 ) -> None:
     before = make_story()
     before.use("3", id="a")
@@ -250,8 +284,43 @@ def test_another_fault_of_a_dead_workloads_ledger_does_not_stop_ours(
     with monkeypatch.context() as patch:
         patch.setattr(adoption, "open_known", fails)
         story = make_story(workload="pod-2")
+        for _ in range(passes - 1):
+            assert story.loop.ledger is None
+            story.loop.run_once()
         assert story.use("4", id="b") == PushAccepted(accepted=1, duplicates=0)
     assert events.of("usage.adoption_failed")[0]["reason"] == reason
+
+
+def test_ids_that_are_copied_are_not_missing_where_the_disk_takes_no_note_of_it(
+    make_story: MakeStory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make_story()
+    before.use("3", id="a")
+    before.crash()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(adoption, "_note_given", full)
+    story = make_story(workload="pod-2")
+    assert story.use("3", id="a") == PushAccepted(accepted=0, duplicates=1)
+
+
+def test_the_lock_of_a_dead_workloads_ledger_is_free_whatever_ends_the_look_at_it(
+    make_story: MakeStory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make_story()
+    before.use("3", id="a")
+    before.crash()
+
+    def ends(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, "open_known", ends)
+        with pytest.raises(KeyboardInterrupt):
+            make_story(workload="pod-2")
+    assert volume.is_free(volume.ledger_path(before.directory, WORKLOAD))
 
 
 def test_the_loop_wakes_as_soon_as_a_predecessor_has_ended(make_story: MakeStory) -> None:
