@@ -17,6 +17,8 @@ Invariants:
   different values. A claim given twice in the JSON is refused: readers would differ.
 - `iat`, `exp` and `nbf` are optional. Where they are there, `iat` is within 15 minutes of now, `exp` not past and `nbf`
   not ahead by more than that. What is no number is refused.
+- `iss`, `sub` and `jti` are text where they are there, and `aud` is text or a list of texts (RFC 7519, section 4.1).
+  Any value of them is accepted: the product code says for whom a token is.
 - A reason may be logged. The token may not, so no error here carries any of it.
 
 Sources: AWS Marketplace API Reference, RegisterUsage; seller guide, Java example for RegisterUsage; RFC 7515 §2 and
@@ -52,6 +54,8 @@ TOKEN_CHARACTERS_MAX: Final = 16_384
 """A real token is under 2 000 characters; what is much larger is not one."""
 LEEWAY: Final = timedelta(minutes=15)
 """Of this host's clock to AWS's, for every time in a token."""
+TEXT_CLAIMS: Final = ("iss", "sub", "jti")
+"""Registered claims that are text where they are present (RFC 7519, section 4.1)."""
 TIME_MAX: Final = 253_402_300_799
 """The last second a datetime holds."""
 KEY_BITS_MIN: Final = 2048
@@ -209,6 +213,7 @@ def check(token: object, key: RSAPublicKey, expected: Mapping[str, str], now: da
     _check_header(_parsed(header, repeated=dict))
     _check_signature(token, key)
     claims = _parsed(payload, repeated=_no_duplicates)
+    _check_registered(claims)
     for name, wanted in expected.items():
         if not hmac.compare_digest(_bytes(_claim(claims, name)), _bytes(wanted)):
             raise ProofRejected(f"token_{_snake(name)}", HINT_FORGED)
@@ -262,6 +267,15 @@ def _check_header(header: Mapping[str, Any]) -> None:
     if not isinstance(header.get("jwk", {}), dict) or not isinstance(chain, list):
         raise ProofRejected("token_malformed", HINT_FORGED)
     if not all(isinstance(one, str) for one in chain):
+        raise ProofRejected("token_malformed", HINT_FORGED)
+
+
+def _check_registered(claims: Mapping[str, Any]) -> None:
+    """Refuse registered claims of a wrong type, as other libraries do."""
+    audience = claims.get("aud", "")
+    texts = [claims[name] for name in TEXT_CLAIMS if name in claims]
+    texts += audience if isinstance(audience, list) else [audience]
+    if not all(isinstance(one, str) for one in texts):
         raise ProofRejected("token_malformed", HINT_FORGED)
 
 

@@ -41,6 +41,9 @@ public final class Proof {
     private static final double LEEWAY_SECONDS = 15 * 60;
     private static final int TOKEN_CHARACTERS_MAX = 16384;
 
+    private static final List<String> TEXT_HEADERS = List.of("typ", "cty", "kid", "jku", "x5u", "x5t", "x5t#S256");
+    private static final List<String> URL_HEADERS = List.of("jku", "x5u");
+
     private Proof() {}
 
     /** A token that proves nothing. Its message is the reason, with nothing of the token. */
@@ -143,6 +146,7 @@ public final class Proof {
         if (claims.repeated) {
             throw new Rejected("token_contradicts_itself");
         }
+        checkRegistered(claims.members());
         for (Map.Entry<String, String> one : expected.entrySet()) {
             if (!claim(claims.members(), one.getKey()).equals(one.getValue())) {
                 throw new Rejected(reasonOf(one.getKey()));
@@ -194,9 +198,38 @@ public final class Proof {
             throw new Rejected("token_algorithm");
         }
         boolean asksForMore = header.containsKey("crit") || header.containsKey("b64");
-        if (asksForMore || header.containsKey("kid") && !(header.get("kid") instanceof String)) {
+        boolean chain = header.getOrDefault("x5c", List.of()) instanceof List<?> texts && areTexts(texts);
+        if (asksForMore || !chain || !(header.getOrDefault("jwk", Map.of()) instanceof Map)) {
             throw new Rejected("token_malformed");
         }
+        checkTexts(header, TEXT_HEADERS);
+        for (String name : URL_HEADERS) {
+            String url = (String) header.getOrDefault(name, "https://");
+            if (!url.startsWith("http://") && !url.startsWith("https://")) {
+                throw new Rejected("token_malformed");
+            }
+        }
+    }
+
+    /** Registered claims have a type; their values mean nothing here, as the product code says for whom a token is. */
+    private static void checkRegistered(Map<String, Object> claims) throws Rejected {
+        checkTexts(claims, List.of("iss", "sub", "jti"));
+        Object audience = claims.getOrDefault("aud", "");
+        if (!(audience instanceof String) && !(audience instanceof List<?> texts && areTexts(texts))) {
+            throw new Rejected("token_malformed");
+        }
+    }
+
+    private static void checkTexts(Map<String, Object> found, List<String> names) throws Rejected {
+        for (String name : names) {
+            if (found.containsKey(name) && !(found.get(name) instanceof String)) {
+                throw new Rejected("token_malformed");
+            }
+        }
+    }
+
+    private static boolean areTexts(List<?> found) {
+        return found.stream().allMatch(one -> one instanceof String);
     }
 
     /** Returns a claim under either casing; both at once must agree. */

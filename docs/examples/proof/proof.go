@@ -147,6 +147,9 @@ func check(token, key string, expected []claim, now float64) string {
 	case repeated(json.NewDecoder(bytes.NewReader(payload))):
 		return "token_contradicts_itself"
 	}
+	if reason := checkRegistered(claims); reason != "" {
+		return reason
+	}
 	for _, one := range expected {
 		if reason := checkClaim(claims, one); reason != "" {
 			return reason
@@ -217,11 +220,60 @@ func checkHeader(header members) string {
 	}
 	_, crit := header["crit"]
 	_, unencoded := header["b64"]
-	kid, there := header["kid"]
-	if _, ok := textOf(kid); crit || unencoded || there && !ok {
+	texts := areTexts(header, "typ", "cty", "kid", "jku", "x5u", "x5t", "x5t#S256")
+	if crit || unencoded || !texts || !isURL(header["jku"]) || !isURL(header["x5u"]) {
+		return "token_malformed"
+	}
+	if jwk, there := header["jwk"]; there && jwk[0] != '{' {
+		return "token_malformed"
+	}
+	if chain, there := header["x5c"]; there && (chain[0] != '[' || !isTextOrTexts(chain)) {
 		return "token_malformed"
 	}
 	return ""
+}
+
+// checkRegistered refuses registered claims of a wrong type. Their values mean nothing here: the product code says for
+// whom a token is.
+func checkRegistered(claims members) string {
+	audience, there := claims["aud"]
+	if !areTexts(claims, "iss", "sub", "jti") || there && !isTextOrTexts(audience) {
+		return "token_malformed"
+	}
+	return ""
+}
+
+// areTexts tells whether each of these members is text, where it is there.
+func areTexts(found members, names ...string) bool {
+	for _, name := range names {
+		if value, there := found[name]; there {
+			if _, ok := textOf(value); !ok {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isURL tells whether a text is a URL; one that is not there is none to refuse.
+func isURL(value json.RawMessage) bool {
+	text, _ := textOf(value)
+	return value == nil || strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
+}
+
+func isTextOrTexts(value json.RawMessage) bool {
+	var all []json.RawMessage
+	if value[0] != '[' {
+		all = append(all, value)
+	} else if json.Unmarshal(value, &all) != nil {
+		return false
+	}
+	for _, one := range all {
+		if _, ok := textOf(one); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 var (

@@ -7,6 +7,8 @@ import { constants, createPublicKey, randomBytes, verify as verifySignature } fr
 
 const LEEWAY_SECONDS = 15 * 60
 const TOKEN_CHARACTERS_MAX = 16384
+const TEXT_HEADERS = ['typ', 'cty', 'kid', 'jku', 'x5u', 'x5t', 'x5t#S256']
+const URL_HEADERS = ['jku', 'x5u']
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
 const STRING_OR_NAME = /"(?:[^"\\]|\\.)*"\s*:?/g
 
@@ -71,6 +73,7 @@ function check(token, pem, expected, now) {
   if (!verifySignature('sha256', signed, pss, signature)) reject('token_signature')
   const { found, repeated } = members(payload)
   if (repeated) reject('token_contradicts_itself')
+  checkRegistered(found)
   for (const [name, wanted] of Object.entries(expected)) {
     if (claim(found, name) !== wanted) reject(reasonOf(name))
   }
@@ -118,8 +121,28 @@ function members(data) {
 
 function checkHeader(header) {
   if (header.salg !== 'sPS256') reject('token_algorithm')
-  const asksForMore = Object.hasOwn(header, 'scrit') || Object.hasOwn(header, 'sb64')
-  if (asksForMore || (Object.hasOwn(header, 'skid') && textOf(header.skid) === undefined)) reject('token_malformed')
+  if (Object.hasOwn(header, 'scrit') || Object.hasOwn(header, 'sb64')) reject('token_malformed')
+  checkTexts(header, TEXT_HEADERS)
+  for (const name of URL_HEADERS) {
+    if (Object.hasOwn(header, `s${name}`) && !/^https?:\/\//.test(textOf(header[`s${name}`]))) reject('token_malformed')
+  }
+  const chain = Object.hasOwn(header, 'sx5c') ? header.sx5c : []
+  if (!Array.isArray(chain) || chain.some((one) => textOf(one) === undefined)) reject('token_malformed')
+  const key = Object.hasOwn(header, 'sjwk') ? header.sjwk : {}
+  if (typeof key !== 'object' || key === null || Array.isArray(key)) reject('token_malformed')
+}
+
+/** Registered claims have a type; their values mean nothing here, as the product code says for whom a token is. */
+function checkRegistered(claims) {
+  checkTexts(claims, ['iss', 'sub', 'jti'])
+  const audience = Object.hasOwn(claims, 'saud') ? claims.saud : []
+  if ([audience].flat().some((one) => textOf(one) === undefined)) reject('token_malformed')
+}
+
+function checkTexts(found, names) {
+  for (const name of names) {
+    if (Object.hasOwn(found, `s${name}`) && textOf(found[`s${name}`]) === undefined) reject('token_malformed')
+  }
 }
 
 /** Return a claim under either casing; both at once must agree. */
