@@ -97,8 +97,21 @@ def grammars() -> Mapping[str, Grammar]:
     answers = tuple(f'"answer":"{one.value}"'.encode() for one in AnswerClass)
     outcomes = tuple(f'"kind":"{kind}"'.encode() for kind in ("Settled", "Refused", "Unknown", "Unreachable"))
     fields = _names(
-        "outcome", "kind", "code", "message", "record_id", "request_id", "held", "contract", "granted", "kept"
-    )
+        "outcome", "kind", "code", "message", "record_id", "request_id", "held", "contract", "granted", "kept", "seat",
+        "token", "answer", "reason", "hint", "value", "ends_at", "status", "verb", "resource", "expires_at", "taken_at",
+        "open_checkout", "not_returned", "retry_after_seconds", "consumption_token",
+    )  # fmt: skip
+    kept = _names(
+        "format", "product_code", "public_key_version", "token", "kind", "dimensions", "binding", "sku", "granted",
+        "allowed_at", "name", "unit", "value", "take",
+    )  # fmt: skip
+    marks = tuple(f'"@{mark}@"'.encode() for mark in ("NONCE", "OTHER", "TOKEN", "BINDING", "NOW", "OLD"))
+    whole = (
+        b'"productCode":"prod1"', b'"ProductCode":"prod1"', b'"publicKeyVersion":1', b'"PublicKeyVersion":"1"',
+        b'"nonce":"@NONCE@"', b'"Nonce":"@NONCE@"', b'"token":"@TOKEN@"', b'"product_code":"prod1"', b'"format":1',
+        b'"public_key_version":1', b'"binding":"@BINDING@"', b'"allowed_at":"@NOW@"', b'"sku":"sku1"', b'"exp":1',
+    )  # fmt: skip
+    values = (*marks, *bodies, b"2", b"1", b'"prod2"', b'"settled"', b'["requests"]', b'"basic"', b'"sku1"')
     containers = _names("containerDefinitions", "name", "image", "essential", "portMappings", "volumes", "dependsOn")
     keys = _names("networkMode", "cpu", "memory", "environment", "mountPoints", "taskRoleArn", "healthCheck", "secrets")
     return {
@@ -116,6 +129,12 @@ def grammars() -> Mapping[str, Grammar]:
         ),
         "taskdef": Grammar(
             b",", JSON_BORDERS, tuple(name + b"[{}]" for name in containers + keys), JSON_WORDS + containers + keys
+        ),
+        "kept": Grammar(
+            b",",
+            JSON_BORDERS,
+            (*whole * 50, *(name + value for name in kept + claims for value in values)),
+            JSON_WORDS + values,
         ),
         "child": Grammar(
             b",", JSON_BORDERS, (*answers, *outcomes, *(name + b'"a"' for name in fields)), JSON_WORDS + fields

@@ -13,25 +13,29 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from sidecar.billing.messages import SubmissionResult
-from sidecar.entitlement import kept_answer
-from sidecar.entitlement.registration import ProductCode, WorkloadId
-from sidecar.errors import SettingsError, TokenRejected
-from sidecar.gate.messages import CheckResult, KeptStatus, WorkloadIdentity, parse_message
+from sidecar.child.process import ChildProcess, read_message
+from sidecar.errors import SettingsError
+from sidecar.gate.license_messages import SeatResult, TermResult
+from sidecar.gate.messages import CheckResult, KeptStatus, parse_message
+from sidecar.gate.proof_messages import ProofResult
 from sidecar.metering.events import PushRefused, content_digest, id_digest, key_digest, parse_events
 from sidecar.metering.quantities import micros_to_decimal, parse_micros, plain
 from sidecar.metering.timestamps import micros_since_epoch, read_instant
-from sidecar.settings import PublicKey, Settings, yaml_file
+from sidecar.pod_status.messages import read_result, result_line
+from sidecar.settings import Settings, yaml_file
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from sidecar.settings.sources import ReadDocument
+from sidecar.sources.fault import SourceFault
+from sidecar.sources.kubernetes import read_answer
 from sidecar.strict_json import JsonNumber, parse
 from sidecar.taskdef import document
 from sidecar.taskdef.render import CannotRender, RenderOptions, as_text, difference, render
 from sidecar.taskdef.schema import registrable
 
-from . import http_target, token_target
+from . import http_target, kept_target, token_target
 
 Target = Callable[[bytes], None]
 
@@ -44,7 +48,6 @@ DIMENSIONS: Final = {
         Dimension(name="seats", aggregation=Aggregation.MAX, scope=Scope.POD),
     )
 }
-KEY: Final = "-----BEGIN PUBLIC KEY-----\nMFwwDQYJ\n-----END PUBLIC KEY-----\n"
 MANIFEST: Final = Path(__file__)
 """A path that is there; what is read in its place is the input."""
 NO_SEAL: Final = MANIFEST.with_name("no-seal")
@@ -119,28 +122,49 @@ def task_definition(data: bytes) -> None:
     assert again == made
 
 
-def kept(data: bytes) -> None:
-    """A kept answer: refused. None of these bytes holds a signature."""
-    workload = WorkloadId("arn:aws:ecs:us-east-1:111122223333:task/c/t")
-    try:
-        answer = kept_answer.from_text(data.decode("utf-8", "replace"))
-        kept_answer.verify_kept(answer, workload, ProductCode("prod1"), [PublicKey(version=1, pem=KEY)])
-    except TokenRejected:
-        return
-    raise AssertionError("an answer that was never signed opens the gate")
-
-
 def child(data: bytes) -> None:
-    """A line of a child: a message, or ValueError; what is understood can be said again."""
-    readers = (parse_message, CheckResult.from_json, KeptStatus.from_json, SubmissionResult.from_json)
-    for read in readers:
-        try:
-            message = read(data)
-        except ValueError:
+    """A line of any child: a message, or a failure with a text; what is understood can be said again."""
+    line = data.partition(b"\n")[0]
+    for read, say in CHILD_LINES:
+        message, failure = read_message(_Line(line), read, 0.0)
+        if message is None:
+            assert failure is not None
             continue
-        again = message.as_json()
-        if not isinstance(message, WorkloadIdentity | CheckResult | KeptStatus):
-            assert SubmissionResult.from_json(again) == message
+        said = say(message)
+        assert say(read(said.encode())) == said
+
+
+class _Line(ChildProcess):
+    """A child that has written one line."""
+
+    def __init__(self, line: bytes) -> None:
+        super().__init__(pid=0, pipe=-1, spawned=False)
+        self._line = line
+
+    def read_line(self, deadline: float) -> bytes:
+        del deadline
+        return self._line
+
+
+def _say_count(found: Decimal | SourceFault) -> str:
+    if isinstance(found, SourceFault):
+        return json.dumps({"reason": found.reason, "hint": found.hint})
+    return json.dumps({"value": f"{found:f}"})
+
+
+CHILD_LINES: Final[tuple[tuple[Callable[[bytes], Any], Callable[[Any], str]], ...]] = (
+    (parse_message, lambda found: found.as_json()),
+    (CheckResult.from_json, CheckResult.as_json),
+    (KeptStatus.from_json, KeptStatus.as_json),
+    (ProofResult.from_json, ProofResult.as_json),
+    (SeatResult.from_json, SeatResult.as_json),
+    (TermResult.from_json, TermResult.as_json),
+    (SubmissionResult.from_json, SubmissionResult.as_json),
+    (read_result, result_line),
+    (read_answer, _say_count),
+)
+"""How the parent reads each kind of line, and how a child writes it. The settings files that a child reads are in the
+targets `settings` and `manifest`."""
 
 
 def _values(data: bytes) -> list[object]:
@@ -153,8 +177,13 @@ def _values(data: bytes) -> list[object]:
 
 
 def _load(env: Mapping[str, str], read: ReadDocument) -> None:
+    def read_by_a_child(path: Path) -> Mapping[str, object]:
+        said = json.dumps(dict(read(path)))
+        assert json.dumps(json.loads(said)) == said
+        return dict(json.loads(said))
+
     try:
-        Settings.load(env, {}, MANIFEST, read, NO_SEAL)
+        Settings.load(env, {}, MANIFEST, read_by_a_child, NO_SEAL)
     except SettingsError as refused:
         str(refused)
 
@@ -168,7 +197,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "settings": settings_file,
     "manifest": manifest,
     "taskdef": task_definition,
-    "kept": kept,
+    "kept": kept_target.run,
     "child": child,
     "http": http_target.run,
 }

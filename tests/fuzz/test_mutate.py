@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 import pytest
 
 from sidecar import proof
-from sidecar.errors import SettingsError
+from sidecar.errors import SettingsError, TokenRejected
 from sidecar.settings import yaml_file
 from sidecar.settings.table import BY_NAME
 from sidecar.strict_json import parse
 
-from . import http_target, targets, token_target
+from . import http_target, kept_target, targets, token_target
 from .__main__ import CORPUS, NAMES
-from .mutate import changed, grammars, mutator
+from .mutate import changed, changed_once, grammars, mutator
 
 CHANGES = 300
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -35,6 +35,23 @@ def is_signed(data: bytes) -> bool:
     except proof.ProofRejected as refused:
         return refused.reason not in ("signature_missing", "token_malformed", "token_algorithm", "token_signature")
     return True
+
+
+def kept_reasons(data: bytes) -> list[str]:
+    """Return why each kind of kept file refuses the text; empty: it opens the gate."""
+    return [_reason(accepts, kept_target.text_of(data)) for accepts, _ in kept_target.CHECKS]
+
+
+def _reason(accepts: Callable[[str], None], text: str) -> str:
+    try:
+        accepts(text)
+    except TokenRejected as refused:
+        return refused.reason
+    return ""
+
+
+def is_kept(data: bytes) -> bool:
+    return set(kept_reasons(data)) != {"kept_unreadable"}
 
 
 def is_request(data: bytes) -> bool:
@@ -57,6 +74,7 @@ def is_json(data: bytes) -> bool:
 
 BEYOND: dict[str, tuple[Callable[[bytes], bool], float]] = {
     "token": (is_signed, 0.1),
+    "kept": (is_kept, 0.05),
     "http": (is_request, 0.1),
     "settings": (is_yaml, 0.3),
     "manifest": (is_yaml, 0.3),
@@ -72,6 +90,13 @@ def test_changes_get_beyond_the_first_check(name: str) -> None:
     passes, share = BEYOND[name]
     found = inputs(name)
     assert share < sum(map(passes, found)) / len(found) < 0.98, sum(map(passes, found)) / len(found)
+
+
+def test_a_kept_file_that_opens_the_gate_often_does_so_after_a_change() -> None:
+    chance, grammar = random.Random(1), grammars()["kept"]
+    whole = [(CORPUS / "kept" / name).read_bytes() for name in ("answer", "pass", "contract")]
+    found = [changed_once(chance, chance.choice(whole), grammar) for _ in range(CHANGES)]
+    assert 0.1 < sum("" in kept_reasons(one) for one in found) / CHANGES < 0.5
 
 
 def test_each_grammar_is_of_a_target() -> None:
