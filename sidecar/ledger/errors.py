@@ -6,7 +6,8 @@
 Invariants:
 - Every failure of SQLite or the system becomes one `LedgerError` with a reason that never changes.
 - An unknown failure is a failure: nothing is acknowledged because its name is new.
-- A row that cannot be decoded is a damaged page: SQLite checks how a page is built, not what a row says.
+- A row that cannot be decoded is a damaged page: SQLite checks how a page is built, not what a row says. So is a schema
+  that lacks what our statements name, since each of them fits the schema as it was written.
 
 Sources: sqlite.org/rescode.html.
 """
@@ -85,6 +86,8 @@ FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError)
 """What SQLite and the system raise; the last is raised by the sqlite3 module for a name or message that is no text."""
 NO_TEXT: Final = "Could not decode to UTF-8"
 """What the sqlite3 module says, without a result code, of a text that is none."""
+NOT_OURS: Final = ("no such table: ", "no such column: ", "has no column named ")
+"""What SQLite says, with the code of any mistake in a statement, of a name that the schema lacks."""
 
 
 def as_ledger_error(exc: BaseException, path: Path) -> LedgerError:
@@ -93,6 +96,8 @@ def as_ledger_error(exc: BaseException, path: Path) -> LedgerError:
         return exc
     if isinstance(exc, sqlite3.Error):
         code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT if NO_TEXT in str(exc) else 0)
+        if code == sqlite3.SQLITE_ERROR and any(part in str(exc) for part in NOT_OURS):
+            code = sqlite3.SQLITE_CORRUPT
         return LedgerError(SQLITE.get(code & 0xFF, "ledger_failed"), f"{path.name}: {exc}.")
     if isinstance(exc, UnicodeDecodeError):
         return LedgerError("ledger_corrupt", f"{path.name}: {exc.reason}.")

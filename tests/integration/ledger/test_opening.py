@@ -134,6 +134,23 @@ def test_a_page_found_damaged_while_running_sets_the_file_aside(story: Story) ->
     assert balanced(ledger)
 
 
+@pytest.mark.parametrize("column", [b"(id BLOB", b", content BLOB NOT NULL)"])
+def test_a_column_that_the_disk_renamed_sets_the_file_aside(story: Story, column: bytes) -> None:
+    """A byte of the schema's text: SQLite reads it as another name, of a table whose rows are not read at opening."""
+    story.push(story.open(), event(id="a"))
+    story.close()
+    content, table = story.path.read_bytes(), b"CREATE TABLE seen "
+    at = content.index(column, content.index(table)) + column.index(b"BLOB") - 2
+    story.path.write_bytes(content[:at] + b"x" + content[at + 1 :])
+    ledger = story.open()
+    answer = story.push(ledger, event(id="b"))
+    assert isinstance(answer, PushRefused)
+    assert answer.reason == "ledger_corrupt"
+    assert ledger.set_aside is not None
+    assert story.push(ledger, event(id="b")) == PushAccepted(accepted=1, duplicates=0)
+    assert balanced(ledger)
+
+
 def test_a_new_file_that_cannot_be_begun_is_tried_again(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.push(story.open(), event(id="a"))
     story.close()

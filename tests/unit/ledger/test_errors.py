@@ -37,6 +37,23 @@ def test_an_unknown_error_is_a_failure() -> None:
     assert as_ledger_error(ZeroDivisionError(), PATH).reason == "ledger_failed"
 
 
+@pytest.mark.parametrize("statement", ["SELECT a FROM c", "SELECT b FROM t", "INSERT INTO t (b) VALUES (1)"])
+def test_a_schema_without_what_a_statement_names_is_corruption(statement: str) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (a)")
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        connection.execute(statement)
+    assert as_ledger_error(raised.value, PATH).reason == "ledger_corrupt"
+
+
+@pytest.mark.parametrize("statement", ["ROLLBACK", "RELEASE one", "SELECT"])
+def test_another_mistake_in_a_statement_is_a_failure(statement: str) -> None:
+    """A mistake of ours sets no file aside."""
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        sqlite3.connect(":memory:").execute(statement)
+    assert as_ledger_error(raised.value, PATH).reason == "ledger_failed"
+
+
 def test_a_full_disk_has_one_reason_from_system_and_sqlite() -> None:
     assert as_ledger_error(OSError(errno.ENOSPC, "full"), PATH).reason == "ledger_full"
     assert as_ledger_error(sqlite_error(sqlite3.SQLITE_FULL), PATH).reason == "ledger_full"
