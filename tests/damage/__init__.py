@@ -1,0 +1,1 @@
+"""Ledgers with one damaged byte: `python -m tests.damage`."""
