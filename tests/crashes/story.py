@@ -3,8 +3,9 @@
 Invariants:
 - What is done comes from one seed; when a signal meets the process is the machine's matter.
 - Clients send each event, with its id, until it is acknowledged: what is owed is known to the unit.
-- AWS's clock stands while a sidecar starts, so that no slow start makes an hour too old; each hour has settled before
-  the next one ends.
+- Everything that can happen has happened once before chance chooses among them.
+- AWS's clock stands while a sidecar starts, so that no slow start makes an hour too old; all hours have settled before
+  the next end of an hour is passed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from tests.acceptance.billing.metered import (
     SLOW,
     Metered,
     Product,
-    at,
     billed,
     marketplace,
     none_too_early,
@@ -37,8 +37,11 @@ from tests.acceptance.billing.metered import (
 from tests.acceptance.billing.small_disk import fill, mounted
 from tests.acceptance.support import eventually
 
+HOUR = timedelta(hours=1)
 FAULTS = ("", "", "drop_after", "drop_after", "drop_before", "slow", "InternalServiceErrorException")
-KILLS_AN_HOUR = 6
+HAPPENINGS_AN_HOUR = 8
+STOPS_MAX = 3
+"""Hours for which it may be stopped before all is settled: AWS takes no record after six."""
 WEIGHTS = {"worker": 24, "everything": 4, "sender": 3, "master": 1, "told": 1, "stopped": 1, "full": 1}
 """How often each thing happens, of their sum."""
 
@@ -55,6 +58,10 @@ class Outcome:
     owed: str = ""
     billed: str = ""
     wrong: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """What cannot happen on this machine, and why."""
+    flushed_again: int = 0
+    """How often it was started and told to end again, since the last flush did not get everything out."""
 
     @property
     def kills(self) -> int:
@@ -71,45 +78,66 @@ class Story:
         self._directory = directory
         self._product = Product()
         self._disk: Path | None = None
+        self._weights = dict(WEIGHTS)
+        self._due = self._chance.sample(list(WEIGHTS), len(WEIGHTS))
+        """What has not happened yet."""
+        self._stops = 0
 
-    def run(self, kills: int, show: Callable[[str], object] = str) -> Outcome:
-        """Kill this many times, settle everything, and compare."""
+    def run(self, kills: int, over: Callable[[], bool] = lambda: False) -> Outcome:
+        """Have everything happen, kill this many times at least, settle everything, and compare.
+
+        Where it is `over` earlier, only the present hour is gone through to its end.
+        """
         with ExitStack() as stack:
             self._disk = stack.enter_context(mounted(self._directory / "volume", "24m"))
+            if self._disk is None:
+                self._leave_out("full", "a small file system cannot be mounted here")
             self._aws = stack.enter_context(marketplace(self._keys))
             self._sidecar = Metered(self._aws, self._directory, SIDECAR_STATE_DIR=str(self._directory / "volume"))
             self._sidecar.start().ready()
             with self._product.busy(lambda: self._sidecar, self._seed):
-                hour = 10
-                while self.outcome.kills < kills:
-                    self._hour(hour)
-                    show(f"{self.outcome.kills} of {kills} kills")
-                    hour += 1
+                while (self.outcome.kills < kills or self._due) and not over():
+                    self._hour()
             self._settle()
             self._compare(self._aws)
         return self.outcome
 
-    def _hour(self, hour: int) -> None:
+    def _leave_out(self, what: str, reason: str) -> None:
+        del self._weights[what]
+        self._due.remove(what)
+        self.outcome.left_out.append(f"{what}: {reason}")
+
+    def _hour(self) -> None:
         """Pass the end of an hour in about a second, with kills before, in and after it."""
         self._aws.clear_faults()
         if fault := self._chance.choice(FAULTS):
             self._aws.fault("MeterUsage", fault, times=1, seconds=0.3 if fault == "slow" else None)
-        self._aws.set_clock(now=at(f"{hour}:59:40"), speed=900)
-        for _ in range(KILLS_AN_HOUR):
-            time.sleep(self._chance.uniform(0.02, 0.8))  # the instant of the signal is the subject here
-            self._happen(self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0])
+        end = hour_of(self._aws.clock.now()) + HOUR
+        self._aws.set_clock(now=end - timedelta(seconds=20), speed=900)
+        for number in range(HAPPENINGS_AN_HOUR):
+            time.sleep(self._chance.uniform(0.02, 0.6))  # the instant of the signal is the subject here
+            self._happen(self._next(number))
             self._aws.set_clock(speed=self._chance.choice([0, 60]))
         self._aws.clear_faults()
         self._aws.set_clock(speed=0)
         self._running()
-        self._aws.set_clock(now=max(self._aws.clock.now(), at(f"{hour + 1}:02:00")), speed=20)
+        now = self._aws.clock.now()
+        self._aws.set_clock(now=max(now, hour_of(now) + timedelta(minutes=2)), speed=20)
         self._sidecar.until_settled()
         self._aws.set_clock(speed=0)
+        self._stops = 0
+
+    def _next(self, number: int) -> str:
+        """Return what happens next: every other time one that is due, since it may not be possible just now."""
+        if self._due and number % 2 == 0:
+            return self._due[number // 2 % len(self._due)]
+        return self._chance.choices(list(self._weights), list(self._weights.values()))[0]
 
     def _happen(self, what: str) -> None:
         with suppress(ValueError, OSError):  # the process that it is for is not there just now
             getattr(self, f"_{what}")()
             self.outcome.happened[what] += 1
+            self._due = [one for one in self._due if one != what]
         if what == "worker" and self._chance.random() < 0.5:
             return  # the next one may meet it while it starts
         self._running()
@@ -150,17 +178,19 @@ class Story:
             time.sleep(self._chance.uniform(0.001, 0.05))
 
     def _stopped(self) -> None:
-        """Stop all of it for an hour of AWS's clock, but not beyond what AWS takes."""
+        """Stop all of it for an hour of AWS's clock."""
+        if self._stops == STOPS_MAX:
+            raise ValueError("AWS would not take what is that old")
         assert self._sidecar.process
         os.killpg(self._sidecar.process.pid, signal.SIGSTOP)
-        time.sleep(0.1)
-        self._aws.set_clock(now=self._aws.clock.now().replace(minute=59, second=50), speed=0)
+        eventually(lambda: all(map(stopped, self._sidecar.processes())), SLOW)
+        self._aws.set_clock(now=self._aws.clock.now() + HOUR, speed=0)
         os.killpg(self._sidecar.process.pid, signal.SIGCONT)
+        self._stops += 1
 
     def _full(self) -> None:
         """Kill it on a full disk, and make room when it runs again."""
-        if self._disk is None:
-            raise ValueError("no small disk")
+        assert self._disk
         ballast = fill(self._disk)
         time.sleep(self._chance.uniform(0.05, 0.5))
         self._sidecar.killed()
@@ -169,7 +199,7 @@ class Story:
         ballast.unlink()
 
     def _settle(self) -> None:
-        """Have everything billed: a machine that is busy may need more than the budget of one last flush."""
+        """Have everything billed: on a busy machine one last flush may not be enough, so it ends up to three times."""
         self._aws.clear_faults()
         self._product.send_again(self._sidecar)
         for _ in range(3):
@@ -178,8 +208,9 @@ class Story:
             self._sidecar.ended(SLOW)
             if waiting(self._sidecar) == 0:
                 return
+            self.outcome.flushed_again += 1
             self._running()
-            self._aws.set_clock(now=self._aws.clock.now() + timedelta(hours=1), speed=20)
+            self._aws.set_clock(now=self._aws.clock.now() + HOUR, speed=20)
             self._sidecar.until_settled()
 
     def _compare(self, aws: Emulator) -> None:
@@ -190,6 +221,19 @@ class Story:
         out.wrong += differences(owed, billed(aws), rest, refused_as_other(aws))
         if not none_too_early(aws):
             out.wrong.append("a record is stamped outside its hour, or later than AWS took it")
+
+
+def hour_of(now: datetime) -> datetime:
+    """Return when the hour of an instant begins."""
+    return now.replace(minute=0, second=0, microsecond=0)
+
+
+def stopped(pid: int) -> bool:
+    """Return whether a process was stopped by a signal, or has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZX"
+    except OSError:
+        return True
 
 
 def differences(owed: Decimal, paid: Decimal, rest: Decimal, refused: list[str]) -> list[str]:
