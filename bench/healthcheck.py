@@ -1,5 +1,8 @@
 """What one exec probe costs: `entitlement-sidecar healthcheck` against a one-liner with urllib.
 
+H1  CPU against `python -I -c pass`, the least that any command in Python can take
+H   wall time, CPU and memory against the one-liner
+
 Both ask the same running sidecar, in turns. Wall time from spawn to exit; CPU and highest resident
 size from `wait4`. A process inherits the resident size of the process that forked it in that last number,
 so each command is forked by a shell that then leaves; the kernel hands the orphan to us.
@@ -47,25 +50,29 @@ def _cost(command: list[str], env: dict[str, str]) -> Cost:
     return Cost(wall_ms=(ended - began) * 1e3, cpu_ms=cpu * 1e3, rss_mib=orphan.ru_maxrss / 1024)
 
 
-def _pairs(setup: Setup, server: Server) -> list[tuple[Cost, Cost]]:
+def _samples(setup: Setup, server: Server) -> list[tuple[Cost, Cost, Cost]]:
+    """(bare interpreter, one-liner, ours) of each round."""
     env = environment(setup, server.port, server.home)
-    naive = [sys.executable, "-c", NAIVE.format(port=server.port)]
+    bare, naive = [sys.executable, "-I", "-c", "pass"], [sys.executable, "-c", NAIVE.format(port=server.port)]
     ours = shlex.split(setup.healthcheck_command.replace("{probe_port}", str(server.port)))
-    pairs = [(_cost(naive, env), _cost(ours, env)) for _ in range(setup.count(20, 3) + 1)]
-    return pairs[1:]
+    found = [(_cost(bare, env), _cost(naive, env), _cost(ours, env)) for _ in range(setup.count(20, 3) + 1)]
+    return found[1:]
 
 
 def measure(setup: Setup) -> list[table.Row]:
-    """Three numbers of one exec probe; none has a floor."""
+    """H1, and three numbers of one exec probe that have no goal."""
     bytecode.require()
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
     try:
         with running(setup, "ours") as server:
             await_entitled(server)
-            pairs = _pairs(setup, server)
+            samples = _samples(setup, server)
     finally:
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(0))
+    pairs = [(naive, ours) for _, naive, ours in samples]
+    against_bare = [(bare.cpu_ms, ours.cpu_ms) for bare, _, ours in samples]
     return [
+        table.compare("H1", "exec probe, CPU, against `python -I -c pass`", "ms", against_bare),
         table.compare("H", "exec probe, wall", "ms", [(a.wall_ms, b.wall_ms) for a, b in pairs]),
         table.compare("H", "exec probe, CPU", "ms", [(a.cpu_ms, b.cpu_ms) for a, b in pairs]),
         table.compare("H", "exec probe, largest resident size", "MiB", [(a.rss_mib, b.rss_mib) for a, b in pairs]),

@@ -68,6 +68,7 @@ GOALS: Final = {
     "P2": Goal(goal=4.0, limit=2.0),
     "Q1": Goal(floor=1.05, judged="at most"),  # one for each commit; checkpoints add up to a twentieth
     "Q1/ack": Goal(floor=1.0, judged="at most"),
+    "H1": Goal(goal=1 / 1.3),  # at most 1.3 times a bare interpreter
     "D1": Goal(floor=1 / 1.1),  # at most ten percent above the baseline
 }
 

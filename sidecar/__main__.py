@@ -7,15 +7,13 @@ Invariants:
 
 from __future__ import annotations
 
-import gc
 import os
-import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # of typing, a large import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 MANIFEST = "/etc/entitlement-sidecar/product.yaml"
 
@@ -27,6 +25,10 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
         from sidecar.cli.local_client import print_healthcheck
 
         return print_healthcheck(manifest)
+    import gc
+    import signal
+    from pathlib import Path
+
     if given[:1] == ["run"]:
         # As PID 1 there is no default, and a container may be stopped before the rest is imported.
         signal.signal(signal.SIGTERM, _end_at_once)

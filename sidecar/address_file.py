@@ -12,13 +12,13 @@ Invariants:
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
 import stat
-from typing import TYPE_CHECKING
 
+from sidecar import quick_json
+
+TYPE_CHECKING = False  # of typing, a large import
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
@@ -59,7 +59,7 @@ def read(path: str) -> dict[str, str]:
     if not content:  # what a node that lost power leaves of a file that was being replaced
         raise FileNotFoundError(f"{path} is empty")
     try:
-        found = json.loads(content)
+        found = quick_json.loads(content)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in FIELDS):
@@ -83,7 +83,9 @@ def in_use(path: str) -> bool:
 
 def write(path: str, fields: dict[str, str], mode: int = 0o644) -> None:
     """Put the file in its place at once, and keep its lock until this process ends. Raises OSError."""
+    import contextlib
     import fcntl
+    import json
 
     partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
     with contextlib.suppress(FileNotFoundError):

@@ -52,6 +52,7 @@ LEVELS = {
     "restart_state": 1,
     "address_file": 1,
     "directory_lock": 1,
+    "quick_json": 0,
     "strict_json": 1,
     "printable": 0,
     "secret_forms": 0,

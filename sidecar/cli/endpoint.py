@@ -13,15 +13,16 @@ Invariants:
 
 from __future__ import annotations
 
+import _socket as socket  # without the names of all constants, which `socket` makes enums of
 import os
-import socket
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar import address_file
 
+TYPE_CHECKING = False  # of typing, a large import
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from socket import socket as Socket
 
 MANIFEST = "/etc/entitlement-sidecar/product.yaml"
 STATE_DIR = "/var/lib/entitlement-sidecar"
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
     """Host and port, or the path of a Unix socket."""
 
 
-class Endpoint(NamedTuple):
+class Endpoint:
     """Where a listener is, and which sidecar is meant."""
 
-    addresses: Sequence[Place]
-    """What is tried, in turn."""
-    instance: str = ""
-    """What the address file calls it; empty where none was read."""
-    product_code: str = ""
+    __slots__ = ("addresses", "instance", "product_code")
+
+    def __init__(self, addresses: Sequence[Place], instance: str = "", product_code: str = "") -> None:
+        """`addresses`: tried in turn; `instance`: what the address file calls it, empty where none was read."""
+        self.addresses, self.instance, self.product_code = addresses, instance, product_code
 
     @property
     def shown(self) -> str:
@@ -173,7 +174,7 @@ def connect(addresses: Sequence[Place], timeout: float) -> socket.socket:
         try:
             if isinstance(address, str):
                 return _unix_connection(address, left)
-            found = socket.create_connection(address, left)
+            found = _tcp_connection(*address, left)
         except OSError as exc:
             first = first or exc
             continue
@@ -182,6 +183,32 @@ def connect(addresses: Sequence[Place], timeout: float) -> socket.socket:
         found.close()
         first = first or OSError(f"{shown(address)} is not an address of this machine or pod")
     raise first or OSError("there is no address to ask")
+
+
+def connect_socket(addresses: Sequence[Place], timeout: float) -> Socket:
+    """Return such a connection as a socket of `socket`, as `http.client` wants it."""
+    from socket import socket as Socket
+
+    found = Socket(fileno=connect(addresses, timeout).detach())
+    found.settimeout(timeout)
+    return found
+
+
+def _tcp_connection(host: str, port: int, timeout: float) -> socket.socket:
+    """Return a connection to the first address of this host that takes one. Raises OSError of the last one."""
+    failure = OSError(f"{host} has no address")
+    name: str | bytes = host.encode() if host.isascii() else host  # a str goes through the codec of IDNA, an import
+    for family, kind, protocol, _, address in socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM):
+        found = socket.socket(family, kind, protocol)
+        try:
+            found.settimeout(timeout)
+            found.connect(address)
+        except OSError as exc:
+            found.close()
+            failure = exc
+        else:
+            return found
+    raise failure
 
 
 def _unix_connection(path: str, timeout: float) -> socket.socket:

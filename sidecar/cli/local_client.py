@@ -12,15 +12,15 @@ Invariants:
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
 
+from sidecar import quick_json
 from sidecar.cli import endpoint
 from sidecar.printable import one_line
 
+TYPE_CHECKING = False  # of typing, a large import
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -62,7 +62,8 @@ def get_json(
     """
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     deadline = time.monotonic() + timeout
-    with endpoint.connect(addresses, timeout) as sock:
+    sock = endpoint.connect(addresses, timeout)
+    try:
         sock.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n".encode())
         received = b""
         while len(received) < BYTES_MAX:
@@ -71,12 +72,14 @@ def get_json(
             if not chunk:
                 break
             received += chunk
+    finally:
+        sock.close()
     head, _, body = received.partition(b"\r\n\r\n")
     status_line = head.split(b" ", 2)
     if len(status_line) < 2 or not status_line[0].startswith(b"HTTP/1."):
         raise ValueError("what listens there does not speak HTTP")
     try:
-        found = json.loads(body)
+        found = quick_json.loads(body)
     except RecursionError:
         found = None
     if not isinstance(found, dict):

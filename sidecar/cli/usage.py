@@ -215,7 +215,7 @@ def request(method: str, target: str, body: bytes | None = None) -> ClientRespon
     try:
         where = endpoint.api()
         headers |= where.headers()
-        connection.sock = endpoint.connect(where.addresses, RESPONSE_SECONDS)
+        connection.sock = endpoint.connect_socket(where.addresses, RESPONSE_SECONDS)
         connection.request(method, target, body, headers)
         received = connection.getresponse()
         response = ClientResponse(body=received.read(), link=received.getheader("Link", ""))

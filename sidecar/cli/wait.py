@@ -24,7 +24,7 @@ from typing import Final, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from sidecar.cli import local_client
-from sidecar.cli.endpoint import UNIX, Endpoint, api, connect, gate
+from sidecar.cli.endpoint import UNIX, Endpoint, api, connect_socket, gate
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.printable import one_line
 from sidecar.settings import parsers
@@ -177,7 +177,7 @@ def _poll(target: Target, timeout: float) -> tuple[int, str]:
     timer.start()
     try:
         if where:
-            connection.sock = connect(where.addresses, timeout)
+            connection.sock = connect_socket(where.addresses, timeout)
         connection.request("GET", path, headers=where.headers() if where else {})
         response = connection.getresponse()
         found = json.loads(response.read(local_client.BYTES_MAX))
