@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 import socket
 import sys
 from collections import deque
@@ -184,6 +185,11 @@ class Listener:
                 if oldest.deadline > now:
                     break
                 yield oldest
+
+    def next_deadline(self) -> float:
+        """Return the first deadline (monotonic); infinity where there is none. Each phase is in order of age."""
+        oldest = (next(iter(self._phases[phase]), None) for phase in self._spans)
+        return min((one.deadline for one in oldest if one is not None), default=math.inf)
 
     def oldest(self) -> Connection | None:
         """Return the connection to evict for a new one."""

@@ -139,6 +139,10 @@ class EventLoop:
                     self.counters.timed_out += 1
                 self._close(connection)
 
+    def next_deadline(self) -> float:
+        """Return when the first phase of a connection has lasted too long (monotonic); infinity where none is open."""
+        return min(listener.next_deadline() for listener in self._listeners.values())
+
     def finish(self, sockets: Iterable[Any]) -> None:
         """Close the listening sockets; give requests being served and responses being written a last moment."""
         self.closing = self._finishing = True

@@ -5,6 +5,7 @@ Invariants:
   reloads or upgrades are ignored.
 - SIGINT and SIGQUIT mean what SIGTERM means, the first time: whichever an image's STOPSIGNAL names, usage is sent.
 - SIGTERM is not lost between a worker's fork and its readiness.
+- The arbiter wakes up for signals, and when a heartbeat is overdue; gunicorn's own looks once a second.
 - The file of a Unix socket stays while the worker takes pushes on it. Who made it removes it (`listeners.close`).
 
 Sources: gunicorn's settings reference and its arbiter.
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
@@ -28,6 +31,9 @@ from sidecar.server.listeners import Listening
 from sidecar.server.worker import gunicorn_settings
 
 HEARTBEAT_DIRECTORIES: Final = ("/dev/shm", "/run", "/tmp")  # noqa: S108 - where the worker's heartbeat file may be
+
+LOOK_SECONDS_MIN: Final = 1.0
+"""Between two looks at heartbeats."""
 
 
 class Routes(Protocol):
@@ -70,7 +76,33 @@ class SidecarArbiter(Arbiter):  # type: ignore[misc]
     def init_signals(self) -> None:
         """Install the handlers, then unblock SIGTERM: one that came since the first check went out is handled now."""
         super().init_signals()
+        self._wakeup, writes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
+        """Wait for a signal, or until a worker may be overdue, and return the signals.
+
+        The wait is for the byte that every signal writes. gunicorn waits in a queue that the handler fills, and misses
+        a signal that comes just before: that costs as long as the wait, which is a second there.
+        """
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        if poll.poll(self._seconds_to_overdue() * 1000):
+            os.read(self._wakeup, 4096)
+        found: list[int] = super().wait_for_signals(timeout=0)
+        return found
+
+    def _seconds_to_overdue(self) -> float:
+        """Return how long no worker can be overdue; a second at least, which is left to one told to abort."""
+        if any(worker.aborted for worker in self.WORKERS.values()):
+            return LOOK_SECONDS_MIN
+        try:
+            oldest = min((worker.tmp.last_update() for worker in self.WORKERS.values()), default=0.0)
+        except (OSError, ValueError):
+            return LOOK_SECONDS_MIN
+        seconds: float = oldest + self.timeout - time.monotonic()
+        return min(max(LOOK_SECONDS_MIN, seconds), float(self.timeout))
 
     def stop(self, graceful: bool = True) -> None:
         """Stop the worker. gunicorn would first unlink each Unix socket, unless it came from systemd."""

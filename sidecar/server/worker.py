@@ -5,7 +5,8 @@ probe for seconds. Here the poller (`event_loop`) reads whole requests and the d
 
 Invariants:
 - At SIGTERM the worker keeps accepting and answering until the application says that it has stopped.
-- The heartbeat and the deadlines of connections are looked at once a second.
+- A worker that waits for nothing wakes up for its heartbeat alone. Deadlines of connections are looked at when they
+  come, once a second at most; the arbiter's end wakes the poller by itself.
 
 The application object has `listener_names`, `admission`, `wsgi()`, `stopping()` and `stopped()`, and gets
 `http_counters`.
@@ -27,7 +28,11 @@ from sidecar.server.gunicorn_internals import check_gunicorn, relied_on, setting
 from sidecar.server.limits import Counters, Limits
 
 TICK_SECONDS: Final = 1.0
-"""gunicorn's own heartbeat; deadlines and the parent are looked at with it."""
+"""The least between two looks at deadlines."""
+TIMEOUT_SECONDS: Final = 30
+"""The arbiter ends a worker whose heartbeat is older."""
+HEARTBEAT_SECONDS: Final = 12.0
+"""The most between two; one may be late by more than itself."""
 SWITCH_SECONDS: Final = 0.0001
 """How long a thread keeps the interpreter from the poller; CPython's own 5 ms is long for a probe."""
 
@@ -37,7 +42,7 @@ def gunicorn_settings() -> dict[str, object]:
     return {
         "worker_class": Worker,
         **relied_on(Worker.limits),
-        "timeout": 30,
+        "timeout": TIMEOUT_SECONDS,
         "keepalive": int(Worker.limits.idle_seconds),
         "sendfile": False,
         "accesslog": None,
@@ -49,6 +54,7 @@ class Worker(base.Worker):  # type: ignore[misc]
 
     limits: Limits = Limits()
     _stop_asked = False
+    _arbiter_ended = False
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -85,12 +91,14 @@ class Worker(base.Worker):  # type: ignore[misc]
         for sock, name in zip(self.sockets, self.app.listener_names, strict=True):
             self._loop.listen(sock, name)
         self._loop.watch_file(self.PIPE[0], self._signalled)
+        self._rest_seconds = HEARTBEAT_SECONDS if self._watch_arbiter() else TICK_SECONDS
         self._tick_at = time.monotonic()
         stopping = False
-        while self.ppid == os.getppid():
+        while not self._arbiter_ended:
             self._turn()
             if self._stop_asked and not stopping:
                 stopping, self.alive = True, False
+                self._rest_seconds = TICK_SECONDS  # the application does not say when it has stopped
                 self.app.stopping()
             if stopping and self.app.stopped():
                 break
@@ -100,10 +108,27 @@ class Worker(base.Worker):  # type: ignore[misc]
 
     def _turn(self) -> None:
         self._loop.turn(self._tick_at)
+        soon = self._loop.now + TICK_SECONDS
         if self._loop.now >= self._tick_at:
-            self._tick_at = self._loop.now + TICK_SECONDS
+            self._arbiter_ended = self.ppid != os.getppid()
             self.notify()
             self._loop.close_expired()
+            self._tick_at = max(soon, min(self._loop.now + self._rest_seconds, self._loop.next_deadline()))
+        elif self._tick_at > soon:
+            self._tick_at = soon  # this turn may have set a deadline
+
+    def _watch_arbiter(self) -> bool:
+        """Have the poller woken when the arbiter ends. Returns whether the kernel can do that."""
+        try:
+            arbiter = os.pidfd_open(self.ppid)
+        except OSError:
+            return False
+        self._loop.watch_file(arbiter, self._arbiter_gone)
+        self._arbiter_ended = self.ppid != os.getppid()  # before there was something to watch
+        return True
+
+    def _arbiter_gone(self) -> None:
+        self._arbiter_ended = True
 
     def _signalled(self) -> None:
         os.read(self.PIPE[0], 4096)

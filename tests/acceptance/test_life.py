@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.emulator import Emulator
+from sidecar.server import worker
 from tests.acceptance.support import Sidecar, eventually
 from tests.acceptance.test_pod_status import POD, with_api_mount
 from tests.ports import free_port
@@ -100,6 +101,18 @@ def test_a_killed_worker_leaves_the_gate_open_without_asking_again(aws: Emulator
         eventually(lambda: sidecar.worker() != first)
         sidecar.shows("entitled")
         assert len(aws.calls()) == asked
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_replaced(aws: Emulator, tmp_path: Path) -> None:
+    """The arbiter sleeps until a heartbeat is overdue, and wakes up for nothing before."""
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        first = sidecar.worker()
+        os.kill(first, signal.SIGSTOP)
+        eventually(lambda: sidecar.worker() != first, seconds=worker.TIMEOUT_SECONDS + 30)
+        sidecar.shows("entitled")
+        assert "WORKER TIMEOUT" in sidecar.logged("server.error")["text"]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.server.worker import HEARTBEAT_SECONDS
 from tests.integration.server.servers import Server, eventually, read_all, server, silent, split
 
 
@@ -126,8 +127,30 @@ def test_a_worker_without_its_arbiter_ends() -> None:
         eventually(lambda: refused(running, "probe") and not os.path.exists(f"/proc/{running.worker_pid}"))
 
 
-def test_the_heartbeat_is_the_only_periodic_wake_up() -> None:
-    with server() as running, running.connect("probe"):
+def test_a_worker_that_waits_for_nothing_sleeps_for_seconds() -> None:
+    with server() as running:
+        until_asleep(running)
         start, before = time.monotonic(), wake_ups(running)
         eventually(lambda: time.monotonic() - start > 2.2)
-        assert wake_ups(running) - before <= 4
+        assert wake_ups(running) - before <= 1
+
+
+def test_a_deadline_is_one_wake_up_however_late_it_comes_after_the_last_heartbeat() -> None:
+    with server(idle_seconds=3.0) as running:
+        until_asleep(running)
+        with running.connect("probe") as sock:
+            sock.sendall(b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert split(sock.recv(65_536))[0] == 200
+            before = wake_ups(running)
+            assert sock.recv(1) == b"", "the worker closes it, and is woken for nothing else in time"
+            assert wake_ups(running) - before <= 4
+
+
+def test_a_connection_made_just_after_a_heartbeat_keeps_its_own_deadline() -> None:
+    """The next heartbeat is further away than this client waits, and the worker went to sleep without a deadline."""
+    with server(request_seconds=0.5) as running:
+        until_asleep(running)
+        with running.connect("probe") as sock:
+            sock.settimeout(HEARTBEAT_SECONDS - 4)
+            sock.sendall(b"GET /")
+            read_all(sock)
