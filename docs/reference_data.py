@@ -312,7 +312,6 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "server.warning": "A warning of the HTTP server, in its own words.",
     "hour.sealed": "An hour was closed for good, with the quantity of each dimension.",
     "kubernetes.held": "The API server does not answer. Condition and events are sent again later.",
-    "kubernetes.not_installed": "A token for the API is mounted, but the image has no package `kubernetes`.",
     "kubernetes.recovered": "The pod's condition and events are up to date again.",
     "kubernetes.refused": "The API server refuses condition or events. The hint names the verb and resource to grant.",
     "kubernetes.unconfigured": "A token for the API is mounted, but the variables in `missing` are not set.",

@@ -1,21 +1,18 @@
 """Remove what the image does not need. Run by Dockerfile, with the base's own Python.
 
-prune.py sdk VENV         of botocore's data, the models of other services; of boto3, what describes their resources
-prune.py kubernetes VENV  of the Kubernetes client, the typed API, the asynchronous half, and what only that one needs
-prune.py emulator VENV    the emulator and the demo
-prune.py base ROOT        pip, setuptools and wheel, and what could bring them back
+prune.py sdk VENV       of botocore's data, the models of other services; of boto3, what describes their resources
+prune.py emulator VENV  the emulator and the demo
+prune.py base ROOT      pip, setuptools and wheel, and what could bring them back
 
 Invariants:
 - What is asked for and not there is an error: a new release that moved it must not slip through.
 - A package's own list of files (RECORD) loses what was deleted, so that a scanner believes it.
 - The services stay a list of their own, which a test compares with the client's.
-- No distribution goes whole while another that stays requires it; the Kubernetes client alone, which is pruned, may.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -30,15 +27,6 @@ NOT_READ: Final = ("examples-1.json", "paginators-1.json")
 RESOURCES: Final = ("data", "examples")
 """Of boto3: the resources of nine other services, and examples for its manual. `boto3.client` reads neither. s3transfer
 stays: boto3 imports it first of all."""
-ASYNCHRONOUS: Final = "aio"
-TYPED: Final = ("client/api", "client/models")
-"""Loaded by name only when asked for; their packages stay, since the client imports those."""
-ASYNCHRONOUS_NEEDS: Final = (
-    "aiohappyeyeballs", "aiohttp", "aiohttp-retry", "aiosignal", "attrs", "frozenlist", "multidict", "propcache",
-    "yarl",
-)  # fmt: skip
-"""Distributions that only the asynchronous half needs."""
-REQUIRED: Final = re.compile(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", re.MULTILINE)
 EMULATOR: Final = ("sidecar/emulator", "sidecar/cli/demo")
 INSTALLERS: Final = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "ensurepip")
 PYTHON_ROOTS: Final = ("usr/lib", "usr/local/lib")
@@ -53,36 +41,6 @@ def sdk(venv: Path) -> list[Path]:
         raise SystemExit(f"the SDK has no {', '.join(sorted(missing))}")
     unread = [path for service in SERVICES for name in NOT_READ for path in (data / service).rglob(name)]
     return [path for path in data.iterdir() if path not in kept] + unread + resources
-
-
-def kubernetes(venv: Path) -> list[Path]:
-    """What a patch of one pod and an event do not need."""
-    site = _site(venv)
-    package = site / "kubernetes"
-    packages = [package / name for name in TYPED]
-    if missing := [str(path) for path in (package / ASYNCHRONOUS, *packages) if not (path / "__init__.py").exists()]:
-        raise SystemExit(f"there is no {', '.join(missing)}")
-    typed = [path for one in packages for path in one.iterdir() if path.name != "__init__.py"]
-    return [package / ASYNCHRONOUS, *typed, *_distributions(site, ASYNCHRONOUS_NEEDS, pruned="kubernetes")]
-
-
-def _distributions(site: Path, names: Iterable[str], pruned: str) -> list[Path]:
-    """The top of every file of these distributions, by their own lists. `pruned` alone may require them."""
-    there = {_normal(path.name.partition("-")[0]): path for path in site.glob("*.dist-info")}
-    going = set(names)
-    if missing := going - there.keys():
-        raise SystemExit(f"there is no distribution {', '.join(sorted(missing))}")
-    for name in there.keys() - going - {pruned}:
-        needed = {_normal(one) for one in REQUIRED.findall((there[name] / "METADATA").read_text(encoding="utf-8"))}
-        if needed & going:
-            raise SystemExit(f"{name} requires {', '.join(sorted(needed & going))}")
-    rows = (row for name in going for row in _rows(there[name] / "RECORD"))
-    tops = {row[0].split("/")[0] for row in rows}
-    return sorted(site / top for top in tops if top != "..")
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def emulator(venv: Path) -> list[Path]:
@@ -146,7 +104,7 @@ def _rows(record: Path) -> list[list[str]]:
 def main(what: str, where: str) -> None:
     """Prune one thing in one place."""
     place = Path(where)
-    count = remove({"sdk": sdk, "kubernetes": kubernetes, "emulator": emulator, "base": base}[what](place))
+    count = remove({"sdk": sdk, "emulator": emulator, "base": base}[what](place))
     if what != "base":
         site = _site(place)
         # pip's scripts are those of the dependencies and a slower one of ours.

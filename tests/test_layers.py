@@ -67,7 +67,7 @@ PACKAGES_OF = {
     "botocore": {"marketplace"},
     "boto3": {"doctor"},
     "sqlite3": {"ledger", "audit", "saas"},
-    "kubernetes": {"pod_status"},
+    "kubernetes": set(),  # it was pod_status's: 16 MiB for three requests
     "flask": {"api", "emulator", "saas"},
     "werkzeug": {"api", "emulator", "saas"},
     "jinja2": {"api"},

@@ -1,6 +1,6 @@
 """Start a short-lived child process, read its lines and end it.
 
-Whatever needs botocore, jwt, cryptography or kubernetes runs in a child that exits: the resident process imports
+Whatever needs botocore, jwt or cryptography runs in a child that exits: the resident process imports
 none of them, and a hung or crashed call cannot touch the probes.
 
 Invariants:

@@ -48,10 +48,6 @@ REFUSED_SECONDS_MAX: Final = 600.0
 """First and longest ceiling of the backoff."""
 LAST_WRITE_SECONDS: Final = 2.0
 
-NOT_INSTALLED: Final = (
-    "A token for the Kubernetes API is mounted, but the image has no package `kubernetes`: install"
-    " entitlement-sidecar[kubernetes]. Pod condition and events are not written; everything else works."
-)
 GRANT: Final = (
     "Grant `{verb}` on `{resource}` in namespace {namespace} to the service account {account}: set rbac.create in the"
     " chart and list the account in rbac.subjects, or bind a Role of your own. Everything else works without."
@@ -85,7 +81,6 @@ class PodStatusReporter:
         self._child: ChildProcess | None = None
         self._stop_at: float | None = None
         self._ended = threading.Event()
-        self._given_up = False
         self._current = self._written = _restored(restart_state.read().get("pod_status"))
         self._shown: Condition | None = None
         """The condition as it was last written by this worker."""
@@ -181,8 +176,6 @@ class PodStatusReporter:
 
     def _update(self, now: Snapshot) -> StatusUpdate:
         """Return what is not written yet."""
-        if self._given_up:
-            return StatusUpdate(api=self._api, condition=None)
         wanted, shown = condition(now), self._shown
         if wanted and shown and (wanted.status, wanted.reason) == (shown.status, shown.reason):
             wanted = None
@@ -241,10 +234,6 @@ class PodStatusReporter:
         if update.condition is not None and done[0]:
             self._shown = update.condition
         outcomes = {one.outcome for one in results}
-        if WriteOutcome.NOT_INSTALLED in outcomes:
-            self._given_up = True
-            log.error("kubernetes.not_installed", hint=NOT_INSTALLED)
-            return
         self._log_failures(results)
         self._schedule(outcomes)
 

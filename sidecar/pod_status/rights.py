@@ -34,7 +34,7 @@ NEEDED: Final = (Right("patch", "pods/status"), Right("create", "events"), Right
 def missing_rights(api: ApiAccess, timeout: tuple[float, float] = TIMEOUT_SECONDS) -> tuple[Right, ...]:
     """Return the rights that the account does not have.
 
-    Raises ImportError without the package, OSError where the server does not answer, ApiServerError where it refuses.
+    Raises OSError where the server does not answer, ApiServerError where it refuses.
     """
     server = Server.of(api, timeout)
     return tuple(right for right in NEEDED if not _has(server, api, right))

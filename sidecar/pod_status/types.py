@@ -36,8 +36,6 @@ class WriteOutcome(Enum):
     """The API server says no: `code`, `reason`, and what was wanted."""
     UNREACHABLE = "unreachable"
     """It does not answer, or is busy."""
-    NOT_INSTALLED = "not_installed"
-    """The package `kubernetes` is missing from the image."""
 
 
 @dataclass(frozen=True, kw_only=True)

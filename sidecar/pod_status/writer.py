@@ -1,6 +1,6 @@
 """Write the pod's condition and events through the cluster's API. Runs in the short-lived child.
 
-The only module that imports `kubernetes`, and only when something is written. `changes` decides what, `reporter` when.
+`changes` decides what, `reporter` when. Three requests need no client library: Kubernetes' own is 16 MiB of the image.
 
 Invariants:
 - Only our own pod is touched: each patch names its uid, so that a pod which took over the name is left alone.
@@ -20,7 +20,9 @@ Sources: Kubernetes API conventions ("Typical status properties", "Events"); "Us
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -40,6 +42,8 @@ TIMEOUT_SECONDS: Final = (2.0, 5.0)
 STRATEGIC: Final = "application/strategic-merge-patch+json"
 VERBS: Final = {"PATCH": "patch", "POST": "create"}
 WORD_MAX: Final = 64
+BYTES_MAX: Final = 4 << 20
+"""Of an answer: a pod is 1.5 MiB at most (etcd's limit)."""
 BUSY: Final = frozenset({408, 429})
 """With every 5xx: asked again soon."""
 
@@ -63,9 +67,6 @@ def write_all(
     count = len(events) + (condition is not None)
     try:
         server = Server.of(api, timeout)
-    except ImportError:
-        yield from [WriteResult(outcome=WriteOutcome.NOT_INSTALLED)] * count
-        return
     except OSError as exc:
         yield from [WriteResult(outcome=WriteOutcome.UNREACHABLE, reason=str(exc))] * count
         return
@@ -82,51 +83,50 @@ def write_all(
 
 
 class Server:
-    """The API server, as the package `kubernetes` reaches it."""
+    """The API server. One connection at a time, kept for the next request."""
 
-    def __init__(self, host: str, rest: Any, headers: Mapping[str, str], timeout: tuple[float, float]) -> None:
-        self._host, self._rest, self._headers, self._timeout = host, rest, headers, timeout
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext, token: str, timeout: tuple[float, float]) -> None:
+        self._connection = http.client.HTTPSConnection(host, port, timeout=timeout[0], context=tls)
+        self._headers, self._read_seconds = {"Authorization": f"Bearer {token}"}, timeout[1]
 
     @classmethod
     def of(cls, api: ApiAccess, timeout: tuple[float, float]) -> Server:
-        """Raises ImportError without the package, OSError where token or certificate cannot be read."""
-        from kubernetes.client import Configuration
-        from kubernetes.client.rest import RESTClientObject
-        from kubernetes.config import ConfigException
-        from kubernetes.config.incluster_config import InClusterConfigLoader
-
-        mount, configuration = Path(api.mount), Configuration()
-        environ = {"KUBERNETES_SERVICE_HOST": api.host, "KUBERNETES_SERVICE_PORT": api.port}
+        """Raises OSError where token or certificate cannot be read."""
+        mount = Path(api.mount)
         try:
-            InClusterConfigLoader(
-                token_filename=str(mount / "token"),
-                cert_filename=str(mount / "ca.crt"),
-                try_refresh_token=False,
-                environ=environ,
-            ).load_and_set(configuration)
-        except ConfigException as exc:
+            token = (mount / "token").read_text(encoding="ascii").strip()
+            if not token.isprintable() or not token:
+                raise ValueError("no token")
+            tls = ssl.create_default_context(cafile=str(mount / "ca.crt"))
+            return cls(api.host, int(api.port), tls, token, timeout)
+        except (OSError, ValueError) as exc:
             raise OSError(f"token or certificate of the Kubernetes API cannot be read under {mount}") from exc
-        configuration.proxy = None
-        configuration.retries = False
-        token = str(configuration.auth_settings()["BearerToken"]["value"]).strip()
-        return cls(configuration.host, RESTClientObject(configuration), {"authorization": token}, timeout)
 
     def ask(self, method: str, path: str, body: Mapping[str, object], content_type: str) -> Any:
         """Return what the server sends with 2xx, parsed. Raises ApiServerError, or OSError where it does not answer."""
-        from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import HTTPError
-
         headers = {**self._headers, "Content-Type": content_type, "Accept": "application/json"}
+        connection = self._connection
         try:
-            answer = self._rest.request(
-                method, self._host + path, headers=headers, body=body, _request_timeout=self._timeout
-            )
-            status, data = int(answer.status), bytes(answer.read() or b"{}")
-        except ApiException as exc:  # also for TLS
-            raise OSError(str(exc.reason).partition("\n")[0]) from exc
-        except HTTPError as exc:
-            raise OSError(type(exc).__name__) from exc
+            if connection.sock is None:
+                self._connect()
+            connection.request(method, path, json.dumps(body), headers)
+            response = connection.getresponse()
+            status, data = response.status, response.read(BYTES_MAX) or b"{}"
+            if not response.isclosed():  # there is more, or only the end of the connection ends it
+                connection.close()
+        except (OSError, http.client.HTTPException) as exc:
+            connection.close()
+            raise OSError(_named(exc)) from exc
         return _read(status, data, VERBS[method])
+
+    def _connect(self) -> None:
+        self._connection.connect()
+        self._connection.sock.settimeout(self._read_seconds)
+
+
+def _named(exc: Exception) -> str:
+    """Return what went wrong: OpenSSL's own words, else the kind of error; a server's may repeat what was sent."""
+    return str(exc).partition("\n")[0] if isinstance(exc, ssl.SSLError) else type(exc).__name__
 
 
 def _read(status: int, data: bytes, verb: str) -> Any:

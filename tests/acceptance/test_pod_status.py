@@ -14,8 +14,6 @@ from sidecar.emulator import Emulator
 from tests.acceptance.support import Sidecar, eventually
 from tests.integration.pod_status.cluster_api import TOKEN, UID, ClusterApi
 
-pytest.importorskip("kubernetes")
-
 
 def with_api_mount(mount: Path) -> str:
     """Code that lets a sidecar find the mount at another place."""

@@ -96,9 +96,7 @@ def test_doctor_runs_beside_it_with_what_was_left_of_the_sdk(
     assert [one for one in checks.values() if "the check broke" in one["seen"]] == []
 
 
-def test_it_tells_the_cluster_with_what_was_left_of_the_kubernetes_client(
-    image: str, env: dict[str, str], tmp_path: Path
-) -> None:
+def test_it_tells_the_cluster(image: str, env: dict[str, str], tmp_path: Path) -> None:
     with ClusterApi(tmp_path) as api:
         pod = {"POD_UID": UID, "POD_NAME": "product-1", "POD_NAMESPACE": "shop"}
         server = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}

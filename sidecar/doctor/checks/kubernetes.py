@@ -17,7 +17,6 @@ RULE: Final = (
     " events: patch pods/status, create events, patch events."
 )
 VARIABLES: Final = "variables of the pod are missing"
-NOT_INSTALLED: Final = "the package is not in the image"
 SILENT: Final = "the API server does not answer"
 TOKEN: Final = "the API server does not accept the token"  # noqa: S105 - what is seen, not a secret
 REFUSED: Final = "the API server refuses the question"
@@ -25,7 +24,6 @@ RIGHTS: Final = "a right is missing"
 FIXES: Final[Mapping[str, str]] = {
     VARIABLES: "Add to the sidecar's container, from the downward API: {names} (POD_NAME is metadata.name,"
     " POD_NAMESPACE is metadata.namespace, POD_UID is metadata.uid).",
-    NOT_INSTALLED: "Install entitlement-sidecar[kubernetes] in the image, or do not mount {mount}.",
     SILENT: "Allow egress from this pod to {server} (network policy), and mount ca.crt of kube-root-ca.crt beside the"
     " token in {mount}.",
     TOKEN: "Mount a projected serviceAccountToken without an audience of your own at {mount}/token, and recreate the"
@@ -59,8 +57,6 @@ def _asked(api: ApiAccess) -> Finding:
     facts = {"mount": api.mount, "server": server, "namespace": api.namespace, "account": api.service_account or "NAME"}
     try:
         missing = rights.missing_rights(api)
-    except ImportError:
-        return failed(RULE, "the package `kubernetes` is not installed", FIXES[NOT_INSTALLED].format(**facts))
     except ApiServerError as exc:
         fix = FIXES[TOKEN if exc.code == 401 else REFUSED]
         facts |= {"code": str(exc.code), "reason": exc.reason}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +11,6 @@ from tests.integration.pod_status.cluster_api import TOKEN, UID, ClusterApi
 from tests.ports import free_port
 
 from .support import Container, text
-
-pytest.importorskip("kubernetes")
 
 
 @pytest.fixture
@@ -78,14 +75,3 @@ def test_a_server_with_another_certificate_fails(container: Container, api: Clus
     found = container.check("kubernetes")
     assert found.status is Status.FAIL
     assert "kube-root-ca.crt" in found.fix
-
-
-def test_an_image_without_the_package_fails(
-    container: Container, api: ClusterApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [one for one in sys.modules if one.partition(".")[0] == "kubernetes"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "kubernetes", None)
-    found = container.check("kubernetes")
-    assert found.status is Status.FAIL
-    assert "entitlement-sidecar[kubernetes]" in found.fix

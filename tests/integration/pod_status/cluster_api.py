@@ -59,6 +59,10 @@ class ClusterApi:
             wbufsize = -1  # answers leave whole
             disable_nagle_algorithm = True  # and wait for no acknowledgement
 
+            def setup(self) -> None:
+                api.connections += 1
+                super().setup()
+
             def do_PATCH(self) -> None:
                 api.serve(self)
 

@@ -11,8 +11,6 @@ from sidecar.pod_status.rights import NEEDED, Right, missing_rights
 from sidecar.pod_status.writer import ApiServerError
 from tests.integration.pod_status.cluster_api import ClusterApi
 
-pytest.importorskip("kubernetes")
-
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[ClusterApi]:

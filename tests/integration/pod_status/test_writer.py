@@ -17,13 +17,11 @@ from sidecar.pod_status.changes import Snapshot
 from sidecar.pod_status.messages import StatusUpdate, read_results
 from sidecar.pod_status.reporter import PodStatusReporter
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
-from sidecar.pod_status.writer import CONDITION, NAME_MAX, NOTE_MAX, event_name, event_object, write_all
+from sidecar.pod_status.writer import BYTES_MAX, CONDITION, NAME_MAX, NOTE_MAX, event_name, event_object, write_all
 from sidecar.restart_state import RestartState
 from tests.fakes.log import Events, logged_events
 from tests.integration.pod_status.cluster_api import TOKEN, ClusterApi, certificate, wait_for
 from tests.ports import free_port
-
-pytest.importorskip("kubernetes")
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 OPEN = Condition(status=True, reason="Registered", message="Confirmed.")
@@ -258,6 +256,28 @@ def test_a_server_that_hangs_costs_one_timeout(api: ClusterApi) -> None:
     assert time.monotonic() - began < 3
 
 
+def test_what_follows_goes_over_the_same_connection(api: ClusterApi) -> None:
+    told(api, OPEN, ENTITLED, DENIED)
+    assert (len(api.asked), api.connections) == (4, 1)
+
+
+def test_a_token_that_is_no_header_is_not_sent(api: ClusterApi) -> None:
+    for content in (f"{TOKEN}\r\nX: y", "é", f"{TOKEN}\x00"):
+        (api.mount / "token").write_text(content)
+        (found,) = told(api, OPEN)
+        assert (found.outcome, str(api.mount) in found.reason) == (WriteOutcome.UNREACHABLE, True)
+    assert api.asked == []
+
+
+def test_a_port_that_is_no_number_is_an_answer_that_does_not_come(api: ClusterApi) -> None:
+    assert [one.outcome for one in write_all(api.access(port="https"), OPEN, (), NOON)] == [WriteOutcome.UNREACHABLE]
+
+
+def test_an_answer_without_an_end_is_not_believed(api: ClusterApi) -> None:
+    api.fault = lambda _method, _path: (200, b'{"a": "' + b"x" * BYTES_MAX + b'"}')
+    assert [one.outcome for one in told(api, OPEN)] == [WriteOutcome.UNREACHABLE]
+
+
 def test_no_proxy_sees_the_token(api: ClusterApi, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -285,17 +305,6 @@ def test_neither_token_nor_body_comes_back(api: ClusterApi) -> None:
         api.fault = lambda _method, _path, code=code: (code, None)  # type: ignore[misc]
         found, broken = by_child(api, OPEN, ENTITLED)
         assert TOKEN not in f"{found} {broken}"
-
-
-def test_an_image_without_the_package_says_so(api: ClusterApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package of that name that cannot be imported stands in for one that is not there."""
-    broken = tmp_path / "without" / "kubernetes"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise ModuleNotFoundError('No module named kubernetes')")
-    monkeypatch.syspath_prepend(str(broken.parent))
-    found, _ = by_child(api, OPEN, ENTITLED)
-    assert [one.outcome for one in found] == [WriteOutcome.NOT_INSTALLED] * 2
-    assert api.asked == []
 
 
 # -- the reporter, with real children

@@ -98,53 +98,6 @@ def _other_services(directory: str, names: list[str]) -> set[str]:
     return {name for name in names if name not in (*prune.SHARED, *prune.SERVICES)}
 
 
-@pytest.fixture
-def with_client(venv: Path) -> Path:
-    site = "lib/python3.13/site-packages"
-    for name in ("aio/client", "client/api", "client/models"):
-        tree(venv, f"{site}/kubernetes/{name}/__init__.py", f"{site}/kubernetes/{name}/pods.py")
-    tree(venv, f"{site}/kubernetes/aio/__init__.py", f"{site}/kubernetes/client/rest.py")
-    distribution(venv / site, "kubernetes", "kubernetes/client/api/pods.py,,", "Requires-Dist: aiohttp<4")
-    for name in prune.ASYNCHRONOUS_NEEDS:
-        module = name.replace("-", "_")
-        tree(venv, f"{site}/{module}/__init__.py")
-        distribution(venv / site, module, f"{module}/__init__.py,,", "Requires-Dist: attrs>=17")
-    return venv
-
-
-def distribution(site: Path, name: str, row: str, requires: str) -> None:
-    about = site / f"{name}-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Name: {name}\n{requires}\n")
-    (about / "RECORD").write_text(f"{row}\n{name}-1.0.dist-info/METADATA,,\n../../../bin/{name},,\n")
-
-
-def test_of_the_kubernetes_client_the_typed_and_the_asynchronous_half_go(with_client: Path) -> None:
-    prune.main("kubernetes", str(with_client))
-    site = next(with_client.glob("lib/*/site-packages"))
-    left = {str(path.relative_to(site / "kubernetes")) for path in (site / "kubernetes").rglob("*.py")}
-    assert left == {"client/api/__init__.py", "client/models/__init__.py", "client/rest.py"}
-    names = {path.name.partition("-")[0] for path in site.iterdir()}
-    assert names == {"boto3", "botocore", "entitlement_sidecar", "kubernetes", "sidecar"}
-    assert (site / "kubernetes-1.0.dist-info" / "RECORD").read_text() == "kubernetes-1.0.dist-info/METADATA,,\n"
-
-
-@pytest.mark.parametrize("name", ["kubernetes/aio", "kubernetes/client/models", "yarl-1.0.dist-info"])
-def test_a_client_that_moved_something_stops_the_build(with_client: Path, name: str) -> None:
-    prune.remove(with_client.glob(f"lib/*/site-packages/{name}"))
-    with pytest.raises(SystemExit, match=name.partition("-")[0]):
-        prune.main("kubernetes", str(with_client))
-
-
-def test_a_package_that_another_one_requires_is_not_taken_away(with_client: Path) -> None:
-    about = next(with_client.rglob("entitlement_sidecar-1.dist-info")) / "METADATA"
-    about.write_text("Name: entitlement-sidecar\nRequires-Dist: yarl; extra == 'fast'\n")
-    prune.kubernetes(with_client)
-    about.write_text("Name: entitlement-sidecar\nRequires-Dist: YARL>=1\n")
-    with pytest.raises(SystemExit, match="entitlement-sidecar requires yarl"):
-        prune.kubernetes(with_client)
-
-
 def test_the_emulator_goes_and_the_list_of_files_knows(venv: Path) -> None:
     prune.main("emulator", str(venv))
     site = next(venv.glob("lib/*/site-packages"))

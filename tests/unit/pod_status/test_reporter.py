@@ -39,7 +39,6 @@ DONE = WriteResult(outcome=WriteOutcome.DONE)
 SILENT = WriteResult(outcome=WriteOutcome.UNREACHABLE, reason="ConnectTimeoutError")
 NO_PATCH = WriteResult(outcome=WriteOutcome.REFUSED, code=403, reason="Forbidden", verb="patch", resource="pods/status")
 NO_EVENTS = WriteResult(outcome=WriteOutcome.REFUSED, code=403, reason="Forbidden", verb="create", resource="events")
-MISSING = WriteResult(outcome=WriteOutcome.NOT_INSTALLED)
 
 
 @dataclass(kw_only=True)
@@ -307,16 +306,6 @@ def test_every_refusal_has_a_next_step(story: Story, events: Events, code: int, 
     story.answers = [[replace(NO_PATCH, code=code), DONE]]
     story.tell(OPEN)
     assert words in events.one("kubernetes.refused")["hint"]
-
-
-def test_an_image_without_the_package_says_so_once_and_starts_no_more_children(story: Story, events: Events) -> None:
-    story.answers = [[MISSING, MISSING]]
-    story.tell(DENIED)
-    assert "entitlement-sidecar[kubernetes]" in events.one("kubernetes.not_installed")["hint"]
-    story.see(OPEN)
-    assert story.one.pause_seconds() is None
-    story.one.publish()
-    assert len(story.notices) == 1
 
 
 # -- the thread
