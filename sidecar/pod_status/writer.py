@@ -99,7 +99,7 @@ class Server:
                 raise ValueError("no token")
             tls = ssl.create_default_context(cafile=str(mount / "ca.crt"))
             return cls(api.host, int(api.port), tls, token, timeout)
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, http.client.InvalidURL) as exc:
             raise OSError(f"token or certificate of the Kubernetes API cannot be read under {mount}") from exc
 
     def ask(self, method: str, path: str, body: Mapping[str, object], content_type: str) -> Any:
@@ -114,7 +114,7 @@ class Server:
             status, data = response.status, response.read(BYTES_MAX) or b"{}"
             if not response.isclosed():  # there is more, or only the end of the connection ends it
                 connection.close()
-        except (OSError, http.client.HTTPException) as exc:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as exc:  # also: no name, no port
             connection.close()
             raise OSError(_named(exc)) from exc
         return _read(status, data, VERBS[method])

@@ -75,9 +75,9 @@ class SidecarArbiter(Arbiter):  # type: ignore[misc]
 
     def init_signals(self) -> None:
         """Install the handlers, then unblock SIGTERM: one that came since the first check went out is handled now."""
-        super().init_signals()
         self._wakeup, writes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(writes, warn_on_full_buffer=False)  # before any signal is queued: each needs its byte
+        super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:

@@ -99,6 +99,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             if self._stop_asked and not stopping:
                 stopping, self.alive = True, False
                 self._rest_seconds = TICK_SECONDS  # the application does not say when it has stopped
+                self._tick_at = min(self._tick_at, self._loop.now + TICK_SECONDS)  # SIGTERM came with a heartbeat
                 self.app.stopping()
             if stopping and self.app.stopped():
                 break
@@ -121,7 +122,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         """Have the poller woken when the arbiter ends. Returns whether the kernel can do that."""
         try:
             arbiter = os.pidfd_open(self.ppid)
-        except OSError:
+        except (OSError, AttributeError):  # a Python built for older kernels does not have it
             return False
         self._loop.watch_file(arbiter, self._arbiter_gone)
         self._arbiter_ended = self.ppid != os.getppid()  # before there was something to watch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -15,13 +16,15 @@ DOCUMENTS = (
     '"é"',
     "[]",
     "0",
+    "NaN",
+    "[-Infinity, 1e999]",
 )
-WRONG = ("", " ", "{", '{"a"}', "{'a': 1}", "[1,]", "1 2", '{"a": 1} {}', "NaN", "[Infinity]", '"\n"', "\x00", "\x0b1")
+WRONG = ("", " ", "{", '{"a"}', "{'a': 1}", "[1,]", "1 2", '{"a": 1} {}', '"\n"', "\x00", "\x0b1")
 
 
 @pytest.mark.parametrize("text", DOCUMENTS)
 def test_a_document_means_what_it_means_to_json(text: str) -> None:
-    assert quick_json.loads(text.encode()) == json.loads(text)
+    assert repr(quick_json.loads(text.encode())) == repr(json.loads(text))  # NaN is not itself
 
 
 @pytest.mark.parametrize("text", WRONG)
@@ -30,10 +33,23 @@ def test_what_is_no_json_is_a_value_error(text: str) -> None:
         quick_json.loads(text.encode())
 
 
-def test_bytes_that_are_no_utf_8_are_a_value_error() -> None:
-    for content in (b'"\xff"', '"a"'.encode("utf-16"), b"\xef\xbb\xbf{}"):
-        with pytest.raises(ValueError):
-            quick_json.loads(content)
+def test_any_encoding_that_json_takes_is_taken() -> None:
+    for content in ('"a"'.encode("utf-16"), b"\xef\xbb\xbf{}", b'"\xed\xa0\x80"'):
+        assert quick_json.loads(content) == json.loads(content)
+    with pytest.raises(ValueError):
+        quick_json.loads(b'"\xff"')
+
+
+def test_an_error_is_a_value_error_where_json_is_not_imported_yet() -> None:
+    program = (
+        "import sys\n"
+        "from sidecar import quick_json\n"
+        "assert 'json' not in sys.modules\n"
+        "try:\n    quick_json.loads(b'{')\n"
+        "except ValueError as exc:\n    print(exc)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.startswith("Expecting property name")
 
 
 def test_a_document_that_is_too_deep_is_a_recursion_error() -> None:

@@ -273,6 +273,15 @@ def test_a_port_that_is_no_number_is_an_answer_that_does_not_come(api: ClusterAp
     assert [one.outcome for one in write_all(api.access(port="https"), OPEN, (), NOON)] == [WriteOutcome.UNREACHABLE]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"port": "9" * 20}, {"host": "a..b"}, {"host": "a b"}, {"namespace": "é"}, {"pod": "a b"}], ids=str
+)
+def test_what_cannot_be_asked_is_an_answer_that_does_not_come(api: ClusterApi, wrong: dict[str, str]) -> None:
+    found = [one.outcome for one in write_all(api.access(**wrong), OPEN, (ENTITLED,), NOON)]
+    assert found == [WriteOutcome.UNREACHABLE] * 2
+    assert api.asked == []
+
+
 def test_an_answer_without_an_end_is_not_believed(api: ClusterApi) -> None:
     api.fault = lambda _method, _path: (200, b'{"a": "' + b"x" * BYTES_MAX + b'"}')
     assert [one.outcome for one in told(api, OPEN)] == [WriteOutcome.UNREACHABLE]
