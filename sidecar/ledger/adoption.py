@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -97,14 +98,25 @@ def adopt(
 
     `ours` names our ledger; `remember_ids(entries)` puts ids with their contents on disk in it.
     """
-    try:
-        lock = volume.Lock(path)
-    except LedgerError as exc:
-        return AdoptionResult(path=path, skipped=exc.reason, ids_missing=True)
-    try:
-        return _adopt_locked(path, owner, dimensions, ours, now, take, remember_ids)
-    finally:
-        lock.release()
+    in_doubt: list[Path] = []
+    with ExitStack() as held:
+        try:
+            lock = volume.Lock(path)
+            held.callback(lock.release)
+            connection = held.enter_context(closing(open_known(path, owner, now, in_doubt.append)))
+        except LedgerError as exc:
+            return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt), ids_missing=True)
+        ids_missing = True
+        try:
+            copied = _copy_ids(connection, ours, now, remember_ids)
+            ids_missing = False
+            if copied:
+                _note_given(connection, ours, now)
+            claims.settle(connection, path, owner, ours, dimensions, now, partial(handover.mark_taken, connection))
+            return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
+        except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
+            skipped = as_ledger_error(exc, path).reason
+            return AdoptionResult(path=path, skipped=skipped, in_doubt=bool(in_doubt), ids_missing=ids_missing)
 
 
 def read_ids(path: Path, ours: Path, owner: Owner, now: datetime, remember_ids: Callable[[bytes], None]) -> None:
@@ -152,35 +164,6 @@ def _ids_are_known(connection: sqlite3.Connection, now: datetime) -> bool:
     """Return whether the workload itself would still call a push with one of its ids a duplicate."""
     _, turned_at = connection.execute(sql("push_state")).fetchone()
     return bool(now.timestamp() - turned_at < 2 * seen_ids.GENERATION_SECONDS)
-
-
-def _adopt_locked(
-    path: Path,
-    owner: Owner,
-    dimensions: Sequence[str],
-    ours: str,
-    now: datetime,
-    take: Take,
-    remember_ids: Callable[[bytes], None],
-) -> AdoptionResult:
-    in_doubt: list[Path] = []
-    try:
-        connection = open_known(path, owner, now, in_doubt.append)
-    except LedgerError as exc:
-        return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt), ids_missing=True)
-    ids_missing = True
-    try:
-        copied = _copy_ids(connection, ours, now, remember_ids)
-        ids_missing = False
-        if copied:
-            _note_given(connection, ours, now)
-        claims.settle(connection, path, owner, ours, dimensions, now, partial(handover.mark_taken, connection))
-        return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
-    except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
-        skipped = as_ledger_error(exc, path).reason
-        return AdoptionResult(path=path, skipped=skipped, in_doubt=bool(in_doubt), ids_missing=ids_missing)
-    finally:
-        connection.close()
 
 
 def _adopt(

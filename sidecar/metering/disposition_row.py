@@ -24,7 +24,7 @@ class Row:
     slow: bool = False
     """A person must change something: sent again less often."""
     loud: bool = False
-    """An error in the log, although it is sent again: usage waits until somebody buys or corrects something."""
+    """An error in the log, although it is sent again: usage waits until a person buys or corrects something."""
     once_more: bool = False
     """Sent again at once with fresh credentials, before the error counts."""
     repairs: tuple[Repair, ...] = ()

@@ -8,7 +8,7 @@ Invariants:
 - An answer is known by the record that it echoes, never by its place. A record without an answer has an unknown
   outcome.
 - `DuplicateRecord` settles a record only where a request of ours with this very quantity left before, and its answer
-  was lost. Otherwise somebody else's quantity is billed, and a person must look.
+  was lost. Otherwise another sender's quantity is billed, and a person must look.
 
 Sources: AWS Marketplace API Reference, BatchMeterUsage (25 records, 1 MB, identical requests, status of a record);
 AWS's guide for SaaS metering (one product in a call, bisection).
