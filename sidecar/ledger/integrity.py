@@ -11,8 +11,9 @@ Sources: sqlite.org/pragma.html (integrity_check), sqlite.org/fileformat2.html (
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from sidecar.ledger import balance, records, unsettled
@@ -34,6 +35,8 @@ HEADER_FIXED: Final[Mapping[tuple[int, int], frozenset[bytes]]] = {
     (56, 60): frozenset([bytes(4), b"\x00\x00\x00\x01"]),  # UTF-8
 }
 """From and to which byte → what ours say; for other values SQLite has meanings such as "read-only", and no error."""
+ERROR_CODE: Final = re.compile(r"error code=([0-9]+)")
+"""A result code of SQLite in a text of its check."""
 ROWS_SINCE: Final = 2
 """The version of the schema whose rows say what they were when they were written."""
 
@@ -73,9 +76,20 @@ def _check_tables(connection: sqlite3.Connection, tables: Iterable[str]) -> None
     for table in tables:
         if table not in present:
             raise corrupt(f"there is no table {table}")
-        (result,) = connection.execute(f"PRAGMA integrity_check('{table}')").fetchone()
-        if result != "ok":
-            raise corrupt(result)
+        results = [text for (text,) in connection.execute(f"PRAGMA integrity_check('{table}')")]
+        if results != ["ok"]:
+            raise _fault(results)
+
+
+def _fault(results: Sequence[str]) -> sqlite3.Error:
+    """Return the error that SQLite's check tells in its texts: a page that the disk did not read is no damage."""
+    codes = [int(code) for text in results for code in ERROR_CODE.findall(text)]
+    unread = next((code for code in codes if code & 0xFF == sqlite3.SQLITE_IOERR), None)
+    if unread is None:
+        return corrupt(results[0])
+    error = sqlite3.OperationalError(results[0].strip().splitlines()[0])
+    error.sqlite_errorcode = unread
+    return error
 
 
 def _decode(connection: sqlite3.Connection) -> None:
