@@ -9,6 +9,7 @@ Invariants:
 - Where AWS allows nothing, it is asked once more after a second or two, with new tokens: a seat may just come free. Of
   a group all are asked for once before.
 - A refusal ends the kept pass: an outage that follows opens nothing on it.
+- The seats are locked until their file is replaced, so that no other child extends a token that is used up.
 - A check-in that fails ends nothing; the result says until when the seat is gone.
 - Where AWS calls the credentials expired, they are fetched again and it is asked once more.
 """
@@ -19,9 +20,9 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from sidecar.clock import Clock, iso
 from sidecar.entitlement import classify, contract, kept_contract
@@ -73,8 +74,6 @@ class CheckoutLicenseCheck:
     _own: set[License] = field(default_factory=set)
     """Of those, which were held before."""
     _not_returned: list[str] = field(default_factory=list)
-    _lock: IO[bytes] | None = None
-    """Held until the child ends: the result is kept after this."""
 
     @property
     def answer_path(self) -> Path:
@@ -86,7 +85,13 @@ class CheckoutLicenseCheck:
         return kept_file.seats_path(Path(self.request.state_dir), self.workload)
 
     def ask(self, marketplace: Marketplace) -> Allowed | NotAllowed:
-        self._lock = seats_lock.take(self.seats_path) if self._wants_seats() else None
+        with contextlib.ExitStack() as locked:
+            if self._wants_seats() and (lock := seats_lock.take(self.seats_path)):
+                locked.enter_context(lock)
+            found = self._found(marketplace)
+            return replace(found, when_kept=locked.pop_all().close) if isinstance(found, Allowed) else found
+
+    def _found(self, marketplace: Marketplace) -> Allowed | NotAllowed:
         before, repeated = self._seats_before(), set[tuple[License, ...]]()
         while True:
             found = contract.verdict(self.request.licenses, self._answers)

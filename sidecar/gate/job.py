@@ -137,15 +137,19 @@ class CheckJob:
             return self._stand_in(workload, method, found, facts, caller), None
         answer = {method.answer_path: found.to_keep} if workload.keeps_answers else {}
         files = {**answer, **found.also_keep}
-        keep = (lambda: self._keep(files)) if files else None
-        return _accepted(found, caller), keep
+        if not files:
+            found.when_kept()
+            return _accepted(found, caller), None
+        return _accepted(found, caller), lambda: self._keep(files, found.when_kept)
 
-    def _keep(self, files: Mapping[Path, str]) -> KeptStatus:
+    def _keep(self, files: Mapping[Path, str], when_kept: Callable[[], None]) -> KeptStatus:
         try:
             for path, text in files.items():
                 answer_file.replace(path, text)
         except OSError as exc:
             return KeptStatus(kept=False, fault=f"{self.request.state_dir}: {exc.strerror}")
+        finally:
+            when_kept()
         return KeptStatus(kept=True)
 
     def _not_asked(self, workload: identity.Workload, code: str) -> CheckResult:

@@ -5,7 +5,7 @@ A setting chooses it (`entitlement_check`); identity, and what becomes of the an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,8 @@ class Allowed:
     """What opens the gate again after a restart. May hold a token."""
     also_keep: Mapping[Path, str] = field(default_factory=dict, repr=False)
     """File → text that is kept beside it. May hold tokens."""
+    when_kept: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Called after these files were replaced, or could not be: it lets other children use them."""
 
 
 @dataclass(frozen=True, kw_only=True)

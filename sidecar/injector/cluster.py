@@ -14,11 +14,12 @@ import base64
 import binascii
 import http.client
 import json
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from sidecar.platform.cluster_tls import cluster_tls
 
 MOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TIMEOUT_SECONDS: Final = 5.0
@@ -87,7 +88,7 @@ class Cluster:
         """Return the object that the server answers with. Raises ClusterError."""
         try:
             token = (self.mount / "token").read_text().strip()
-            context = ssl.create_default_context(cafile=str(self.mount / "ca.crt"))
+            context = cluster_tls(self.mount)
             connection = http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT_SECONDS, context=context)
             headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Content-Type": kind}
             try:

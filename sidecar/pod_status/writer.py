@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from sidecar.platform.cluster_tls import cluster_tls
 from sidecar.pod_status.access import ApiAccess
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 
@@ -97,7 +98,7 @@ class Server:
             token = (mount / "token").read_text(encoding="ascii").strip()
             if not token.isprintable() or not token:
                 raise ValueError("no token")
-            tls = ssl.create_default_context(cafile=str(mount / "ca.crt"))
+            tls = cluster_tls(mount)
             return cls(api.host, int(api.port), tls, token, timeout)
         except (OSError, ValueError, http.client.InvalidURL) as exc:
             raise OSError(f"token or certificate of the Kubernetes API cannot be read under {mount}") from exc

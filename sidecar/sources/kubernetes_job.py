@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from sidecar.platform.cluster_tls import cluster_tls
 from sidecar.sources.fault import SourceFault
 from sidecar.strict_json import shown
 
@@ -82,7 +82,7 @@ class _Server:
         host, mount = self._cluster["host"], Path(self._cluster["mount"])
         try:
             token = (mount / "token").read_text().strip()
-            context = ssl.create_default_context(cafile=str(mount / "ca.crt"))
+            context = cluster_tls(mount)
             connection = http.client.HTTPSConnection(
                 host, int(self._cluster["port"]), timeout=TIMEOUT_SECONDS, context=context
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import stat
 from collections.abc import Callable
@@ -322,6 +324,44 @@ def test_a_seat_that_an_upgrade_leaves_unused_is_given_back_by_the_restart(rig: 
     aws.define_license(id="l-1", entitlements=[{"name": name, "max_count": 1} for name in ("gold", "silver")])
     assert [one.name for one in opened(ask(rig, aws, *tiers)).held] == ["gold"]
     assert (aws.held("l-1", "gold"), aws.held("l-1", "silver")) == (1, 0)
+
+
+def is_locked(rig: Rig) -> bool:
+    """Whether another child would have to wait for the workload's seats."""
+    with kept_file.seats_path(rig.state_dir, WorkloadId("pod-1")).with_suffix(".lock").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("disk_fails", [False, True])
+def test_no_other_child_reads_the_seats_before_the_new_tokens_are_kept(
+    rig: Rig, aws: Emulator, monkeypatch: pytest.MonkeyPatch, disk_fails: bool
+) -> None:
+    kept(ask(rig, aws, SEAT))
+    asked = ask(rig, aws, SEAT)
+    locked: list[bool] = []
+
+    def replace_file(path: Path, text: str) -> None:
+        locked.append(is_locked(rig))
+        if disk_fails:
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(kept_file, "replace", replace_file)
+    assert asked.keep is not None
+    assert asked.keep().kept is not disk_fails
+    assert locked
+    assert all(locked)
+    assert not is_locked(rig)
+
+
+def test_a_refusal_leaves_the_seats_to_other_children(rig: Rig, aws: Emulator) -> None:
+    kept(ask(rig, aws, SEAT))
+    asked = ask(rig, aws, SEAT, License(name="missing", take=Take.CHECK))
+    assert asked.result.verdict is AnswerClass.DENY
+    assert not is_locked(rig)
 
 
 @pytest.mark.parametrize("code", ["ValidationException", "ResourceNotFoundException", "NoEntitlementsAllowedException"])
