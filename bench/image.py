@@ -4,8 +4,7 @@ bench/image.py IMAGE [--rounds N] [--quick] [--engine podman] [--run-flags '…'
 
 Host and image start in turns and ask the same fake AWS; the first round is dropped. The container is as a pod's:
 read-only root, no capability, the image's own user. The clock starts in the container just before exec, so that
-the engine's own work is not counted. `no bytecode` is the same image with its caches out of sight: what a build
-that forgets them would cost. Ratios are against the host of the same round; above 1 the image needs less.
+the engine's own work is not counted. Ratios are against the host of the same round; above 1 the image needs less.
 
 Ends with 1 where the image takes twice the host's time (missing bytecode costs three times), or 15 % more memory.
 """
@@ -32,7 +31,6 @@ PYTHON = "/opt/entitlement-sidecar/bin/python"
 COMMAND = "/usr/local/bin/entitlement-sidecar"
 STAMP = "import os,sys,time;print(time.monotonic_ns(),flush=True);os.execv(sys.argv[1],sys.argv[1:])"
 LOCKED_DOWN = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--network", "host")
-NO_BYTECODE = (PYTHON, "-I", "-X", "pycache_prefix=/nowhere", COMMAND, "run")
 STATE = "/var/lib/entitlement-sidecar"
 REST_SECONDS = 1.0
 WAIT_SECONDS = 60
@@ -118,28 +116,27 @@ def main() -> int:
     options = parser.parse_args()
     setup, flags = setup_from(options), shlex.split(options.run_flags)
     bytecode.require()
-    rows: list[tuple[Sample, Sample, Sample]] = []
+    rows: list[tuple[Sample, Sample]] = []
     with fake_aws(setup):
         for _ in range(setup.count(7, 2) + 1):
             host = _on_host(setup)
             inside = _in_image(setup, options.engine, options.image, flags, (COMMAND, "run"))
-            bare = _in_image(setup, options.engine, options.image, flags, NO_BYTECODE)
-            rows.append((host, inside, bare))
+            rows.append((host, inside))
     return _show(rows[1:], options.image)
 
 
-def _show(rows: Sequence[tuple[Sample, Sample, Sample]], image: str) -> int:
+def _show(rows: Sequence[tuple[Sample, Sample]], image: str) -> int:
     what = {"entitled_ms": "exec → entitled, ms", "anon_mib": "anonymous memory, MiB", "alone_mib": "… with files, MiB"}
     print(f"{image}, {len(rows)} rounds\n")
-    print(f"| measure | host | image | ratio | no bytecode |\n|{' --- |' * 5}")
+    print(f"| measure | host | image | ratio |\n|{' --- |' * 4}")
     ratios = {}
     for name, words in what.items():
-        host, inside, bare = ([getattr(sample, name) for sample in column] for column in zip(*rows, strict=True))
+        host, inside = ([getattr(sample, name) for sample in column] for column in zip(*rows, strict=True))
         pairs = [a / b for a, b in zip(host, inside, strict=True)]
         ratios[name] = statistics.median(pairs)
         shown = f"{ratios[name]:.2f}x ({min(pairs):.2f}–{max(pairs):.2f})"
-        middle = [f"{statistics.median(column):.1f}" for column in (host, inside, bare)]
-        print(f"| {words} | {middle[0]} | {middle[1]} | {shown} | {middle[2]} |")
+        middle = [f"{statistics.median(column):.1f}" for column in (host, inside)]
+        print(f"| {words} | {middle[0]} | {middle[1]} | {shown} |")
     fine = ratios["entitled_ms"] >= 1 / SLOWER_MAX and ratios["anon_mib"] >= 1 / LARGER_MAX
     print(f"\n{'pass' if fine else 'FAIL'}")
     return 0 if fine else 1

@@ -1,7 +1,8 @@
 """Compile what will be imported, so that a read-only image never compiles at its start.
 
-precompile.py DIRECTORY  a virtual environment
-precompile.py --stdlib   the interpreter's own library, where its image comes without bytecode
+precompile.py DIRECTORY           a virtual environment
+precompile.py --stdlib            the interpreter's own library, where its image comes without bytecode
+precompile.py --replace DIRECTORY a virtual environment, where bytecode takes the place of its source: a third less
 
 The cache is bound to the source's hash and not checked at run time (PEP 552): a build that rewrites
 modification times, or a registry that loses them, cannot make it stale.
@@ -11,12 +12,15 @@ from __future__ import annotations
 
 import compileall
 import importlib.util
+import py_compile
 import re
 import sys
 import sysconfig
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Final
+
+import prune
 
 NOT_RUN: Final = re.compile(
     r"/(test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|pydoc_data|distutils|venv|unittest|curses|dbm|wsgiref"
@@ -49,6 +53,23 @@ def wanted(root: Path, *, stdlib: bool) -> list[Path]:
     return [path for path in found if not (stdlib and NOT_RUN.search(str(path.relative_to(root.parent))))]
 
 
+def replace(root: Path) -> int:
+    """Put bytecode where each source is (PEP 3147, "sourceless imports"); 1 where anything does not compile."""
+    for source in wanted(root, stdlib=False):
+        bytecode = source.with_suffix(".pyc")
+        try:
+            py_compile.compile(
+                str(source), str(bytecode), doraise=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+            )
+        except py_compile.PyCompileError as exc:
+            sys.stderr.write(f"no bytecode: {source}: {exc.msg}\n")
+            return 1
+        source.unlink()
+    for site in root.glob("lib/python3*/site-packages"):
+        prune.record(site)
+    return 0
+
+
 def main(where: str) -> int:
     """Compile what has no fitting cache; 1 where anything is left without one."""
     stdlib = where == "--stdlib"
@@ -64,4 +85,4 @@ def main(where: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(replace(Path(sys.argv[2])) if sys.argv[1] == "--replace" else main(sys.argv[1]))

@@ -1,12 +1,13 @@
 """Remove what the image does not need. Run by Dockerfile, with the base's own Python.
 
-prune.py sdk VENV       of botocore's data, the models of other services; of boto3, what describes their resources
+prune.py unread VENV    of botocore's data, the models of other services; of boto3, what describes their resources; of
+                        other packages, what only a compiler or their faster twin needs
 prune.py emulator VENV  the emulator and the demo
 prune.py base ROOT      pip, setuptools and wheel, and what could bring them back
 
 Invariants:
 - What is asked for and not there is an error: a new release that moved it must not slip through.
-- A package's own list of files (RECORD) loses what was deleted, so that a scanner believes it.
+- A package's own list of files (RECORD) says what is there, so that a scanner believes it.
 - The services stay a list of their own, which a test compares with the client's.
 """
 
@@ -27,9 +28,20 @@ NOT_READ: Final = ("examples-1.json", "paginators-1.json")
 RESOURCES: Final = ("data", "examples")
 """Of boto3: the resources of nine other services, and examples for its manual. `boto3.client` reads neither. s3transfer
 stays: boto3 imports it first of all."""
+UNREAD: Final = ("cffi", "pycparser", "yaml/_yaml.*.so", "dateutil/zoneinfo/*.tar.gz")
+"""cryptography has its bindings made, and imports `_cffi_backend` alone; PyYAML's parser in Python reads the same; the
+SDK asks dateutil for UTC and the local zone."""
 EMULATOR: Final = ("sidecar/emulator", "sidecar/cli/demo")
 INSTALLERS: Final = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "ensurepip")
 PYTHON_ROOTS: Final = ("usr/lib", "usr/local/lib")
+
+
+def unread(venv: Path) -> list[Path]:
+    """What is never imported or read."""
+    found = {name: list(_site(venv).glob(name)) for name in UNREAD}
+    if missing := [name for name, paths in found.items() if not paths]:
+        raise SystemExit(f"there is no {', '.join(missing)}")
+    return [*sdk(venv), *(path for paths in found.values() for path in paths)]
 
 
 def sdk(venv: Path) -> list[Path]:
@@ -86,14 +98,21 @@ def remove(paths: Iterable[Path]) -> int:
     return count
 
 
-def forget(site: Path) -> None:
-    """Drop what is gone from every RECORD."""
-    for record in site.glob("*.dist-info/RECORD"):
-        rows = _rows(record)
-        there = [row for row in rows if (site / row[0]).exists()]
-        if len(there) < len(rows):
-            with record.open("w", newline="", encoding="utf-8") as file:
+def record(site: Path) -> None:
+    """Make every RECORD say what is there: nothing that is gone, and bytecode that took the place of its source."""
+    for path in site.glob("*.dist-info/RECORD"):
+        rows = _rows(path)
+        there = [found for row in rows if (found := _as_it_is(site, row))]
+        if there != rows:
+            with path.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows(there)
+
+
+def _as_it_is(site: Path, row: list[str]) -> list[str] | None:
+    name = row[0]
+    if (site / name).exists():
+        return row
+    return [f"{name}c", "", ""] if name.endswith(".py") and (site / f"{name}c").exists() else None
 
 
 def _rows(record: Path) -> list[list[str]]:
@@ -104,12 +123,12 @@ def _rows(record: Path) -> list[list[str]]:
 def main(what: str, where: str) -> None:
     """Prune one thing in one place."""
     place = Path(where)
-    count = remove({"sdk": sdk, "emulator": emulator, "base": base}[what](place))
+    count = remove({"unread": unread, "emulator": emulator, "base": base}[what](place))
     if what != "base":
         site = _site(place)
         # pip's scripts are those of the dependencies and a slower one of ours.
         remove(path for path in (place / "bin").iterdir() if not path.name.startswith("python"))
-        forget(site)
+        record(site)
     sys.stdout.write(f"{what}: {count} files or directories removed\n")
 
 

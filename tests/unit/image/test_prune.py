@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,11 @@ import pytest
 from sidecar.marketplace.client import SERVICES
 
 ROOT = Path(__file__).parents[3]
+UNREAD = (
+    *("cffi/api.py", "pycparser/c_lexer.py", "yaml/_yaml.cpython-313-x86_64-linux-gnu.so"),
+    "dateutil/zoneinfo/dateutil-zoneinfo.tar.gz",
+)
+READ = ("_cffi_backend.cpython-313-x86_64-linux-gnu.so", "yaml/loader.py", "dateutil/zoneinfo/__init__.py")
 
 
 def tree(root: Path, *names: str) -> None:
@@ -38,6 +44,7 @@ def venv(tmp_path: Path) -> Path:
     tree(
         tmp_path, f"{site}/sidecar/emulator/app.py", f"{site}/sidecar/cli/demo/hourly.py", f"{site}/sidecar/app/run.py"
     )
+    tree(tmp_path, *(f"{site}/{name}" for name in UNREAD), *(f"{site}/{name}" for name in READ))
     tree(tmp_path, "bin/python3", "bin/flask")
     record = tmp_path / site / "entitlement_sidecar-1.dist-info" / "RECORD"
     record.parent.mkdir()
@@ -56,18 +63,25 @@ def test_what_is_kept_of_the_sdk_is_in_this_release() -> None:
 
 
 def test_other_services_and_what_nobody_reads_go(venv: Path) -> None:
-    prune.main("sdk", str(venv))
+    prune.main("unread", str(venv))
     data = next(venv.glob("lib/*/site-packages/botocore/data"))
     assert {path.name for path in data.iterdir()} == {*prune.SHARED, *prune.SERVICES}
     assert {path.name for path in data.rglob("*.json*") if path.parent != data} == {"service-2.json.gz"}
     assert [path.name for path in (data.parents[1] / "boto3").iterdir()] == ["session.py"]
 
 
-@pytest.mark.parametrize("name", ["botocore/data/partitions.json", "boto3/data", "boto3/examples"])
-def test_an_sdk_that_moved_its_data_stops_the_build(venv: Path, name: str) -> None:
+def test_what_only_a_compiler_reads_goes(venv: Path) -> None:
+    prune.main("unread", str(venv))
+    site = next(venv.glob("lib/*/site-packages"))
+    assert [name for name in UNREAD if (site / name).exists()] == []
+    assert [name for name in READ if not (site / name).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["botocore/data/partitions.json", "boto3/data", "boto3/examples", *prune.UNREAD])
+def test_a_package_that_moved_its_files_stops_the_build(venv: Path, name: str) -> None:
     prune.remove(venv.glob(f"lib/*/site-packages/{name}"))
-    with pytest.raises(SystemExit, match=name):
-        prune.main("sdk", str(venv))
+    with pytest.raises(SystemExit, match=re.escape(name)):
+        prune.main("unread", str(venv))
 
 
 def test_boto3_makes_a_client_of_what_is_left_of_it(tmp_path: Path) -> None:
@@ -149,6 +163,30 @@ def test_a_source_that_does_not_compile_stops_the_build(tmp_path: Path, capsys: 
     (tmp_path / "lib" / "one.py").write_text("def (:\n")
     assert precompile.main(str(tmp_path)) == 1
     assert "one.py" in capsys.readouterr().err
+
+
+def test_bytecode_takes_the_place_of_its_source(venv: Path) -> None:
+    site = next(venv.glob("lib/*/site-packages"))
+    for source in site.rglob("*.py"):
+        source.write_text("ANSWER = 42\n")
+    assert precompile.replace(venv) == 0
+    assert list(site.rglob("*.py")) == list(site.rglob("__pycache__")) == []
+    record = (site / "entitlement_sidecar-1.dist-info" / "RECORD").read_text()
+    assert record == "sidecar/cli/demo/hourly.pyc,,\nsidecar/app/run.pyc,,\n../../../bin/flask,,\n"
+    code = "import sidecar.app.run as run; print(run.ANSWER, run.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(site)!r}); {code}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert found.stdout.split() == ["42", str(site / "sidecar" / "app" / "run.pyc")]
+
+
+def test_a_source_that_does_not_compile_is_not_replaced(venv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = next(venv.rglob("run.py"))
+    source.write_text("def (:\n")
+    assert precompile.replace(venv) == 1
+    assert source.exists()
+    assert "run.py" in capsys.readouterr().err
 
 
 def test_of_the_standard_library_its_tests_are_left_alone(tmp_path: Path) -> None:
