@@ -21,7 +21,7 @@ COMPILERS = re.compile(
 MIB = 2**20
 LAYERS_MAX = 5
 OVER_BASE_MIB_MAX = 42
-"""The packages take 26 MiB, 14 of them cryptography's library; the standard library's bytecode 11 more on a base that
+"""The packages take 29 MiB, 14 of them cryptography's library; the standard library's bytecode 11 more on a base that
 comes without."""
 
 
