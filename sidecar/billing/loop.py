@@ -266,6 +266,7 @@ class BillingLoop:
     def _fail(self, fault: LedgerError, now: datetime) -> None:
         """Note that the disk failed: what waits cannot be reported in this pass, nor new usage stored."""
         self.fault = fault
+        self.events.set_aside(fault.set_aside)
         self._policy.blocked(now, FAILING_HINT)
         self._policy.ledger_unusable(fault.reason, fault.hint)
         if self._may_send():

@@ -30,8 +30,10 @@ T = TypeVar("T")
 class LedgerError(SidecarError):
     """A failure to open, read or write the ledger. `reason` is one of REASONS."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", set_aside: Path | None = None) -> None:
         self.detail = detail
+        self.set_aside = set_aside
+        """Where a damaged file was put, if no new one could be begun then: the next opening finds no damage."""
         super().__init__(reason, f"{detail} {REASONS[reason]}".strip())
 
 
@@ -104,6 +106,12 @@ def as_ledger_error(exc: BaseException, path: Path) -> LedgerError:
     if isinstance(exc, OSError):
         return LedgerError(SYSTEM.get(exc.errno or 0, "ledger_failed"), f"{exc.filename or path}: {exc.strerror}.")
     return LedgerError("ledger_failed", f"{path.name}: {type(exc).__name__}: {exc}.")
+
+
+def found_by_sqlite(exc: BaseException) -> bool:
+    """Return whether SQLite itself found damage, which can be a read that failed; not what `corrupt` and names tell."""
+    code = exc.sqlite_errorcode if isinstance(exc, sqlite3.Error) and hasattr(exc, "sqlite_errorname") else 0
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def corrupt(what: str) -> sqlite3.DatabaseError:

@@ -11,12 +11,15 @@ Sources: sqlite.org/pragma.html (integrity_check), sqlite.org/fileformat2.html (
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Final
 
-from sidecar.ledger import balance, records, unsettled
+from sidecar.ledger import balance, records, unsettled, wal
 from sidecar.ledger.amounts import ACCEPTED_SINCE, READINGS_SINCE, REMOVED_SINCE, check_rows
 from sidecar.ledger.errors import corrupt
 from sidecar.ledger.statements import sql
@@ -45,6 +48,24 @@ def check_header(header: bytes) -> None:
     """Check the first bytes of a file; an empty one is right. Raises sqlite3.DatabaseError."""
     if header and any(header[slice(*part)] not in right for part, right in HEADER_FIXED.items()):
         raise corrupt("the header is not what was written")
+
+
+def check_header_of(path: Path, handle: int) -> None:
+    """Check the header of an open file, undoing a beginning that a power failure interrupted. Raises sqlite3.Error."""
+    try:
+        check_header(os.pread(handle, HEADER_BYTES, 0))
+    except sqlite3.DatabaseError:
+        if not _was_beginning(path):
+            raise
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+            connection.execute("PRAGMA schema_version")  # reading has SQLite roll back what its journal holds
+        check_header(os.pread(handle, HEADER_BYTES, 0))
+
+
+def _was_beginning(path: Path) -> bool:
+    """Return whether a rollback journal says so: there is one only until the first page is on disk, and no log yet."""
+    journal = path.with_name(f"{path.name}-journal")
+    return journal.is_file() and not wal.path_of(path).exists()
 
 
 def check(connection: sqlite3.Connection, version: int) -> None:

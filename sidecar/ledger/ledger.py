@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -51,17 +52,15 @@ class Ledger:
 
     def __init__(self, opened: Opened, owner: Owner, dimensions: Sequence[Dimension], now: datetime) -> None:
         """Use `Ledger.open`."""
-        self.path = opened.path
-        self.set_aside = opened.set_aside
+        self.path, self.set_aside = opened.path, opened.set_aside
         """Where an unreadable file was put. The caller that logs it clears it; it is set when that happens again."""
         self.passed_over = opened.passed_over
         """A newer version's ledger of this workload, left untouched."""
-        self._owner = owner
-        self._lock = opened.lock
+        self._owner, self._lock = owner, opened.lock
         self._dimensions = {dimension.name: dimension for dimension in dimensions}
-        self._now = now
+        self._now, self._on_doubt = now, opened.on_doubt
         aggregations = {dimension.name: dimension.aggregation for dimension in dimensions}
-        self._writer = Writer(opened.connection, self.path, aggregations, replace_file=self._replace_file)
+        self._writer = Writer(opened.connection, self.path, aggregations, self._open_again, self._set_file_aside)
         self.neighbours = Neighbours(self.path, owner, tuple(self._dimensions), self._writer.run)
 
     @classmethod
@@ -82,15 +81,19 @@ class Ledger:
         except LedgerError as exc:
             if exc.reason not in OWNERSHIP:
                 raise
-            raise LedgerError(exc.reason, f"{exc.detail} {volume.ownership(state_dir)}".strip()) from exc
+            detail = f"{exc.detail} {volume.ownership(state_dir)}".strip()
+            raise LedgerError(exc.reason, detail, exc.set_aside) from exc
         ledger = cls(opened, owner, dimensions, now)
         try:
             ledger._do(ledger._begin, now)
-        except BaseException as exc:
-            begun_again = isinstance(exc, LedgerError) and exc.reason == "ledger_corrupt" and ledger.set_aside
-            if not begun_again:
+        except LedgerError as exc:
+            if exc.reason != "ledger_corrupt" or not ledger.set_aside:  # else it was begun again
+                exc.set_aside = ledger.set_aside
                 ledger.close()
                 raise
+        except BaseException:
+            ledger.close()
+            raise
         return ledger
 
     def close(self) -> None:
@@ -335,14 +338,13 @@ class Ledger:
         adoption.forget_receivers(connection)
         sealing.configure(connection, self._dimensions.values(), now)
 
-    def _replace_file(self) -> sqlite3.Connection:
-        """Return, on the writer's thread, a connection to a new file in place of one that cannot be read."""
-        opened = opening.replace_unreadable(self.path, self._owner, self._now, self._lock)
-        self.set_aside = opened.set_aside
+    def _set_file_aside(self) -> None:
         try:
-            with opening.transaction(opened.connection):
-                sealing.configure(opened.connection, self._dimensions.values(), self._now)
-        except BaseException:
-            opened.connection.close()
+            self.set_aside = volume.set_aside(self.path, self._now)
+        except LedgerError as exc:
+            self.set_aside, exc.set_aside = exc.set_aside or self.set_aside, None
             raise
-        return opened.connection
+
+    def _open_again(self) -> sqlite3.Connection:
+        begin = partial(self._begin, now=self._now)
+        return opening.open_again(self.path, self._owner, self._now, self._on_doubt, begin)

@@ -7,6 +7,8 @@ Invariants:
 - A newer file is read once to learn that it is newer, and left as it is; ours begins beside it.
 - A file and its log are checked before anything is written to them. Where the end of the log is torn, what is left of
   it is written over before the first commit.
+- A file is set aside when it was found damaged twice, and the disk read all of it in between: SQLite can report a
+  single read that failed as damage.
 - After a file was set aside or passed over, the current hour counts as sealed: it may have been sent.
 
 Sources: sqlite.org/pragma.html, sqlite.org/wal.html.
@@ -17,8 +19,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -64,6 +66,8 @@ class Opened:
     """Where the unreadable file was put."""
     passed_over: Path | None = None
     """The newer version's file, left untouched."""
+    on_doubt: OnDoubt | None = None
+    """The function that it was opened with, for when it is opened again."""
 
 
 def open_ledger(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None = None) -> Opened:
@@ -79,18 +83,51 @@ def open_ledger(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | Non
 
 
 def _open(path: Path, owner: Owner, now: datetime, lock: volume.Lock, on_doubt: OnDoubt | None) -> Opened:
+    volume.finish_setting_aside(path)
+    for ready in (_ready_connection, open_again):
+        try:
+            return Opened(connection=ready(path, owner, now, on_doubt), path=path, lock=lock, on_doubt=on_doubt)
+        except LedgerError as exc:
+            if exc.reason != "ledger_corrupt":
+                raise
+    return replace(_replace_damaged(path, owner, now, lock), on_doubt=on_doubt)
+
+
+def open_again(
+    path: Path,
+    owner: Owner,
+    now: datetime,
+    on_doubt: OnDoubt | None = None,
+    begin: Callable[[sqlite3.Connection], object] | None = None,
+) -> sqlite3.Connection:
+    """Return a new connection to a ledger that was found damaged once, after `begin`. No other may be open.
+
+    Raises LedgerError: `ledger_io_error` where the disk does not read the file, `ledger_corrupt` where it is damaged.
+    """
     try:
-        return Opened(connection=_ready_connection(path, owner, now, on_doubt), path=path, lock=lock)
-    except LedgerError as exc:
-        if exc.reason != "ledger_corrupt":
-            raise
-        return replace_unreadable(path, owner, now, lock)
+        for part in (path, wal.path_of(path)):
+            volume.read_through(part)
+    except OSError as exc:
+        raise as_ledger_error(exc, path) from exc
+    connection = _ready_connection(path, owner, now, on_doubt)
+    try:
+        if begin:
+            with transaction(connection):
+                begin(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def replace_unreadable(path: Path, owner: Owner, now: datetime, lock: volume.Lock) -> Opened:
+def _replace_damaged(path: Path, owner: Owner, now: datetime, lock: volume.Lock) -> Opened:
     """Set the file aside and begin a new one, in which the current hour counts as sealed. Raises LedgerError."""
     aside = volume.set_aside(path, now)
-    return Opened(connection=_ready_connection(path, owner, now), path=path, lock=lock, set_aside=aside)
+    try:
+        return Opened(connection=_ready_connection(path, owner, now), path=path, lock=lock, set_aside=aside)
+    except LedgerError as exc:
+        exc.set_aside = aside
+        raise
 
 
 def _open_beside(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | None) -> Opened:
@@ -98,7 +135,7 @@ def _open_beside(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | No
     lock = volume.Lock(ours)
     try:
         connection = _ready_connection(ours, owner, now, on_doubt)
-        return Opened(connection=connection, path=ours, lock=lock, passed_over=path)
+        return Opened(connection=connection, path=ours, lock=lock, passed_over=path, on_doubt=on_doubt)
     except BaseException:
         lock.release()
         raise
@@ -171,7 +208,7 @@ def connect(path: Path, on_doubt: OnDoubt | None = None) -> tuple[sqlite3.Connec
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, volume.FILE_MODE)
         try:
-            _check_header(path, handle)
+            integrity.check_header_of(path, handle)
         finally:
             os.close(handle)
         log = wal.inspect(path)
@@ -186,24 +223,6 @@ def connect(path: Path, on_doubt: OnDoubt | None = None) -> tuple[sqlite3.Connec
         raise as_ledger_error(exc, path) from exc
     connection.row_factory = sqlite3.Row
     return connection, log
-
-
-def _check_header(path: Path, handle: int) -> None:
-    """Check the header of an open file, undoing a beginning that a power failure interrupted. Raises sqlite3.Error."""
-    try:
-        integrity.check_header(os.pread(handle, integrity.HEADER_BYTES, 0))
-    except sqlite3.DatabaseError:
-        if not _was_beginning(path):
-            raise
-        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
-            connection.execute("PRAGMA schema_version")  # reading has SQLite roll back what its journal holds
-        integrity.check_header(os.pread(handle, integrity.HEADER_BYTES, 0))
-
-
-def _was_beginning(path: Path) -> bool:
-    """Return whether a rollback journal says so: there is one only until the first page is on disk, and no log yet."""
-    journal = path.with_name(f"{path.name}-journal")
-    return journal.is_file() and not wal.path_of(path).exists()
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

@@ -34,6 +34,10 @@ NETWORK: Final = frozenset(
 LOCAL_FUSE: Final = frozenset(["fuse.fuse-overlayfs", "fuse.lxcfs"])
 """FUSE file systems on a local disk (rootless containers). The others are a bucket or another machine."""
 FILE_MODE: Final = 0o600
+BESIDE: Final = ("-wal", "-shm")
+"""What SQLite adds to a ledger's name for the files beside it."""
+CHUNK: Final = 64 * 1024
+"""Bytes that are read at once."""
 
 
 def ledger_path(state_dir: Path, workload: str) -> Path:
@@ -193,17 +197,56 @@ def holder(path: Path, locks: Path = LOCKS) -> str:
         return ""
 
 
+def read_through(path: Path) -> None:
+    """Read a whole file, if there is one, to find out whether the disk does. Raises OSError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        while os.read(handle, CHUNK):
+            pass
+    finally:
+        os.close(handle)
+
+
 def set_aside(path: Path, now: datetime) -> Path:
-    """Rename an unreadable ledger with its log, and return where it is now. Raises LedgerError."""
+    """Rename an unreadable ledger with its log, and return where it is now.
+
+    Raises LedgerError; its `set_aside` tells that the file was renamed.
+    """
     stamp = f"{now:%Y%m%dT%H%M%SZ}"
     names = (f"{path.name}.corrupt-{stamp}{more}" for more in ["", *(f"-{number}" for number in range(1, 1000))])
-    aside = next(name for name in map(path.with_name, names) if not os.path.lexists(name))
+    aside = _begun_aside(path) or next(name for name in map(path.with_name, names) if not os.path.lexists(name))
     try:
-        for suffix in ("-wal", "-shm", ""):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        sync_directory(path.parent)
+        _rename(path, aside)
+    except OSError as exc:
+        error = as_ledger_error(exc, path)
+        raise LedgerError(error.reason, error.detail, aside if os.path.lexists(aside) else None) from exc
+    return aside
+
+
+def finish_setting_aside(path: Path) -> None:
+    """Rename what is left of a ledger whose setting aside was cut off. Raises LedgerError."""
+    try:
+        if (aside := _begun_aside(path)) and wal.path_of(path).exists():
+            _rename(path, aside)
     except OSError as exc:
         raise as_ledger_error(exc, path) from exc
-    return aside
+
+
+def _begun_aside(path: Path) -> Path | None:
+    """Return the newest name that this ledger was set aside under, if nothing has its own name."""
+    if os.path.lexists(path):
+        return None
+    asides = path.parent.glob(f"{path.name}.corrupt-*")
+    return max((one for one in asides if not one.name.endswith(BESIDE)), default=None)
+
+
+def _rename(path: Path, aside: Path) -> None:
+    """Rename the file before its log: without the log it would look whole, and lack what the log has."""
+    for suffix in ("", *BESIDE):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    sync_directory(path.parent)

@@ -7,6 +7,8 @@ Invariants:
 - A failed transaction is rolled back whole and refused (503); the next one tries the disk again, so the
   ledger recovers when the disk does. A commit that the disk did not sync is in the log all the same, and a crash
   would bring it back: it is written over at once, as far as the disk still writes.
+- A file is damaged when the same work finds it so on a second connection, too: SQLite can report a single read that
+  failed as damage.
 - The thread waits without a timeout: an idle pod is not woken.
 - After the last task every push is refused (503 `shutting_down`), in the order of the queue: what was asked
   before it is in, what was asked after it is not. A last task that fails stops nothing.
@@ -26,7 +28,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from sidecar.ledger import wal
 from sidecar.ledger.bounds import Bounds
-from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
+from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, found_by_sqlite
 from sidecar.ledger.opening import rollback, transaction
 from sidecar.ledger.pushes import PushRequest, apply_group
 from sidecar.ledger.statements import sql
@@ -88,17 +90,22 @@ class Writer:
         connection: sqlite3.Connection,
         path: Path,
         aggregations: Mapping[str, Aggregation],
-        *,
-        replace_file: Callable[[], sqlite3.Connection],
+        open_again: Callable[[], sqlite3.Connection],
+        set_aside: Callable[[], None],
     ) -> None:
-        """Start the thread. `replace_file` sets an unreadable file aside and returns a connection to a new one."""
+        """Start the thread. `open_again` returns a new connection where the disk reads the whole file, or begins one.
+
+        `set_aside` gives a damaged file another name.
+        """
         self.counters = Counters()
         self.fault: LedgerError | None = None
         self._connection: sqlite3.Connection | None = connection
         self._path = path
         self._aggregations = aggregations
         self._bounds = Bounds()
-        self._replace_file = replace_file
+        self._open_again, self._set_aside = open_again, set_aside
+        self._damaged = False
+        """The file is to be set aside, and could not be."""
         self._queue: SimpleQueue[_Job] = SimpleQueue()
         self._pending: list[_Push] = []
         """Pushed, and not queued yet."""
@@ -183,9 +190,10 @@ class Writer:
         self._disconnect()
 
     def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
         try:
-            if self._connection:
-                self._connection.close()
+            if connection:
+                connection.close()
         except sqlite3.Error:
             pass  # everything acknowledged is in the log, which the next opening reads
 
@@ -241,13 +249,14 @@ class Writer:
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work`; when this returns, it is on disk."""
-        connection = self._connection = self._connection or self._replace_file()
-        connection.execute("BEGIN IMMEDIATE")
         try:
-            result = work(connection)
-        except BaseException:
-            rollback(connection)
-            raise
+            connection, result = self._begin(work)
+        except sqlite3.DatabaseError as exc:
+            if not found_by_sqlite(exc):
+                raise
+            self._bounds.forget()
+            self._disconnect()
+            connection, result = self._begin(work)
         started = time.perf_counter()
         try:
             connection.execute("COMMIT")
@@ -260,6 +269,22 @@ class Writer:
         self.counters.commits += 1
         self.fault = None
         return result
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._damaged:
+            self._set_aside()
+            self._damaged = False
+        return self._open_again()
+
+    def _begin(self, work: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
+        """Begin a transaction, run `work` in it, and return its connection as well."""
+        connection = self._connection = self._connection or self._connect()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            return connection, work(connection)
+        except BaseException:
+            rollback(connection)
+            raise
 
     def _undo_commit(self, connection: sqlite3.Connection) -> None:
         """Write over what a failed commit left in the log, where it looks like one that succeeded."""
@@ -287,11 +312,11 @@ class Writer:
         """Remember why; where the file cannot be read, continue with a new one."""
         error = self.fault = as_ledger_error(exc, self._path)
         self.counters.failures += 1
-        if error.reason == "ledger_corrupt" and self._connection:
-            connection, self._connection = self._connection, None
+        if error.reason == "ledger_corrupt" and not self._damaged:
+            self._disconnect()
+            self._damaged = True
             try:
-                connection.close()
-                self._connection = self._replace_file()
+                self._connection = self._connect()
             except (*FAILURES, LedgerError) as second:
                 self.fault = as_ledger_error(second, self._path)  # tried again by the next transaction
         return error

@@ -25,7 +25,7 @@ enum { FD_MAX = 4096 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char tracked[FD_MAX];
-static int trace = -1, kind = FAIL_NONE, every = 0, count = 0;
+static int trace = -1, kind = FAIL_NONE, every = 0, once = 0, count = 0;
 
 #define REAL(name, type) ((type)dlsym(RTLD_NEXT, name))
 
@@ -56,12 +56,16 @@ static int is_ours(int fd) { return fd >= 0 && fd < FD_MAX && tracked[fd]; }
 /* Whether this call fails; of a write that is cut short, errno stays 0. */
 static int fails(void) {
     static const int numbers[] = {0, EIO, ENOSPC, EROFS, 0};
-    if (kind == FAIL_NONE || every <= 0 || ++count % every) return 0;
+    if (kind == FAIL_NONE || every <= 0) return 0;
+    if (once ? ++count != every : ++count % every) return 0;
     errno = numbers[kind];
     return 1;
 }
 
 static int fails_whole(void) { return kind != FAIL_SHORT && fails(); }
+
+/* A full disk and one that is read-only can be read. */
+static int fails_to_read(void) { return kind == FAIL_EIO && fails(); }
 
 void power_mark(const char *text, int length) {
     pthread_mutex_lock(&lock);
@@ -69,11 +73,20 @@ void power_mark(const char *text, int length) {
     pthread_mutex_unlock(&lock);
 }
 
-void power_fail(int which, int each) {
+static void fail(int which, int number, int one) {
     pthread_mutex_lock(&lock);
-    kind = which, every = each, count = 0;
+    kind = which, every = number, once = one, count = 0;
     pthread_mutex_unlock(&lock);
 }
+
+/* From now on each so manyth call fails. */
+void power_fail(int which, int each) { fail(which, each, 0); }
+
+/* The call of this number fails, counted from now on, and no other. */
+void power_fail_one(int which, int number) { fail(which, number, 1); }
+
+/* How many calls could have failed since. */
+int power_count(void) { return count; }
 
 static int opened(const char *path, int flags, int mode) {
     int (*real)(const char *, int, ...) = REAL("open64", int (*)(const char *, int, ...));
@@ -155,6 +168,26 @@ ssize_t write(int fd, const void *data, size_t length) {
     pthread_mutex_unlock(&lock);
     errno = saved;
     return done;
+}
+
+static int failed_read(int fd) {
+    if (!is_ours(fd)) return 0;
+    pthread_mutex_lock(&lock);
+    int failed = fails_to_read();
+    pthread_mutex_unlock(&lock);
+    return failed;
+}
+
+ssize_t pread64(int fd, void *data, size_t length, off64_t at) {
+    if (failed_read(fd)) return errno = EIO, -1;
+    return REAL("pread64", ssize_t (*)(int, void *, size_t, off64_t))(fd, data, length, at);
+}
+
+ssize_t pread(int fd, void *data, size_t length, off_t at) { return pread64(fd, data, length, at); }
+
+ssize_t read(int fd, void *data, size_t length) {
+    if (failed_read(fd)) return errno = EIO, -1;
+    return REAL("read", ssize_t (*)(int, void *, size_t))(fd, data, length);
 }
 
 int ftruncate64(int fd, off64_t size) {

@@ -161,7 +161,7 @@ def test_a_new_file_that_cannot_be_begun_is_tried_again(story: Story, monkeypatc
         raise LedgerError("ledger_full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("sidecar.ledger.opening.replace_unreadable", full)
+        patch.setattr("sidecar.ledger.volume.set_aside", full)
         for reason in ("ledger_corrupt", "ledger_full"):
             answer = story.push(ledger, event(id="b"))
             assert isinstance(answer, PushRefused)

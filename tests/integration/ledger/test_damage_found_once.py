@@ -1,0 +1,166 @@
+"""SQLite can report a single read that failed as damage: a ledger is set aside when it is found damaged twice."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+import pytest
+
+from sidecar.ledger import volume, wal
+from sidecar.ledger.errors import LedgerError, corrupt, found_by_sqlite
+from sidecar.metering.events import PushAccepted
+from tests.integration.ledger.support import HOUR, Story, accepted, event
+
+
+def reported_by_sqlite() -> sqlite3.Error:
+    """The error with which SQLite itself reports damage."""
+    connection = sqlite3.connect(":memory:")
+    connection.deserialize(b"no database" * 500)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+    connection.close()
+    return caught.value
+
+
+class Work:
+    """Work that fails the first so many times, and the connections it was given."""
+
+    def __init__(self, times: int, error: Callable[[], Exception]) -> None:
+        self.times, self.error, self.given = times, error, list[sqlite3.Connection]()
+
+    def __call__(self, connection: sqlite3.Connection) -> str:
+        self.given.append(connection)
+        if len(self.given) <= self.times:
+            raise self.error()
+        return "done"
+
+
+def test_damage_that_a_second_connection_does_not_find_sets_nothing_aside(story: Story) -> None:
+    ledger, work = story.open(), Work(1, reported_by_sqlite)
+    story.push(ledger, event(id="a"))
+    assert ledger._writer.run(work) == "done"
+    first, second = work.given
+    assert first is not second, "what SQLite has of the file in memory may be wrong"
+    assert (ledger.set_aside, ledger.fault) == (None, None)
+    assert story.push(ledger, event(id="a")) == PushAccepted(accepted=0, duplicates=1)
+    assert ledger.open_from() == HOUR
+
+
+def test_damage_that_a_second_connection_finds_sets_the_file_aside(story: Story) -> None:
+    ledger, work = story.open(), Work(2, reported_by_sqlite)
+    story.push(ledger, event(id="a"))
+    with pytest.raises(LedgerError) as caught:
+        ledger._writer.run(work)
+    assert caught.value.reason == "ledger_corrupt"
+    assert len(work.given) == 2
+    assert ledger.set_aside is not None
+    assert ledger.set_aside.exists()
+    assert ledger.open_from() == HOUR.next
+    assert accepted(ledger) == 0
+
+
+def test_a_row_that_is_not_what_was_written_is_damage_at_once(story: Story) -> None:
+    ledger, work = story.open(), Work(1, lambda: corrupt("a row cannot be decoded"))
+    with pytest.raises(LedgerError):
+        ledger._writer.run(work)
+    assert len(work.given) == 1
+    assert ledger.set_aside is not None
+
+
+def io_error() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ"
+    return error
+
+
+@pytest.mark.parametrize("error", [io_error, lambda: ValueError("ours")], ids=["I/O", "a bug"])
+def test_work_that_fails_otherwise_is_not_done_again(story: Story, error: Callable[[], Exception]) -> None:
+    ledger, work = story.open(), Work(1, error)
+    story.push(ledger, event(id="a"))
+    with pytest.raises((LedgerError, ValueError)):
+        ledger._writer.run(work)
+    assert len(work.given) == 1
+    assert ledger.set_aside is None
+    assert story.push(ledger, event(id="a")) == PushAccepted(accepted=0, duplicates=1)
+
+
+def test_a_commit_that_fails_is_not_done_again(story: Story) -> None:
+    """Its outcome is not known: events without ids would count twice."""
+    ledger, given = story.open(), list[sqlite3.Connection]()
+
+    def commits_by_itself(connection: sqlite3.Connection) -> None:
+        given.append(connection)
+        connection.execute("COMMIT")  # so that the writer's own fails
+
+    with pytest.raises(LedgerError):
+        ledger._writer.run(commits_by_itself)
+    assert len(given) == 1
+    assert ledger.set_aside is None
+
+
+def test_only_what_sqlite_itself_calls_damage_may_be_a_failed_read() -> None:
+    assert found_by_sqlite(reported_by_sqlite())
+    for other in (
+        corrupt("a row"),
+        io_error(),
+        sqlite3.OperationalError("Could not decode to UTF-8"),
+        OSError(5, "I/O"),
+    ):
+        assert not found_by_sqlite(other)
+
+
+def test_a_file_that_is_not_there_is_read_through_and_a_link_is_not(story: Story) -> None:
+    story.open()
+    volume.read_through(story.path)
+    volume.read_through(story.directory / "none")
+    link = story.directory / "link"
+    link.symlink_to(story.path)
+    with pytest.raises(OSError, match="symbolic links"):
+        volume.read_through(link)
+
+
+def cut_off(story: Story) -> tuple[bytes, bytes]:
+    """A damaged ledger of which only the file was renamed, not its log: what both hold."""
+    story.push(story.open(), event(id="a"))
+    log = wal.path_of(story.path)
+    content, logged = story.path.read_bytes(), log.read_bytes()
+    story.close()
+    story.path.unlink()
+    story.path.with_name(f"{story.path.name}.corrupt-20260102T121000Z").write_bytes(content)
+    log.write_bytes(logged)
+    return content, logged
+
+
+def test_the_log_follows_a_file_whose_setting_aside_was_cut_off(story: Story) -> None:
+    """SQLite deletes a log without a file."""
+    content, logged = cut_off(story)
+    assert story.open().open_from() == HOUR.next
+    (aside,) = (one for one in story.directory.glob("*.corrupt-*") if not one.name.endswith("-wal"))
+    assert (aside.read_bytes(), wal.path_of(aside).read_bytes()) == (content, logged)
+
+
+def test_a_ledger_beside_one_that_was_set_aside_keeps_its_log(story: Story) -> None:
+    cut_off(story)
+    story.push(story.open(), event(id="b"))
+    assert wal.path_of(story.path).exists()
+    volume.finish_setting_aside(story.path)
+    assert wal.path_of(story.path).exists()
+
+
+def test_the_file_is_renamed_before_its_log(story: Story) -> None:
+    """Without its log it would be opened, and lack what was acknowledged."""
+    story.push(story.open(), event(id="a"))
+    log = wal.path_of(story.path)
+    log_content = log.read_bytes()
+    story.close()
+    log.write_bytes(log_content)
+    taken = story.path.with_name(f"{story.path.name}.corrupt-20260102T121000Z-wal")
+    taken.mkdir()  # the second rename fails
+    with pytest.raises(LedgerError) as caught:
+        volume.set_aside(story.path, story.now)
+    assert not story.path.exists()
+    assert caught.value.set_aside is not None
+    taken.rmdir()
+    assert volume.set_aside(story.path, story.now) == caught.value.set_aside
+    assert taken.read_bytes() == log_content
