@@ -95,6 +95,10 @@ class Response(wsgi.Response):  # type: ignore[misc]
         """Return status line, Date, Connection and framing."""
         return [line for line in super().default_headers() if not line.startswith("Server:")]
 
+    def write(self, arg: bytes) -> None:
+        """Take a part; of a response without a body the head alone: gunicorn would log that it drops the rest."""
+        super().write(b"" if self._omits_body else arg)
+
     def complete(self) -> bool:
         """Return whether the route sent what it announced."""
         if self.status is None:

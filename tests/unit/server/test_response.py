@@ -67,3 +67,11 @@ def test_a_reply_gunicorn_does_not_take_is_a_500() -> None:
 def test_method_and_path_are_those_of_the_environ() -> None:
     one = exchange("POST", "1.1", "")
     assert one.method_and_path == (one.environ["REQUEST_METHOD"], one.environ["PATH_INFO"]) == ("POST", "/v1/usage")
+
+
+def test_a_response_to_head_has_no_body_and_gunicorn_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The poller may write no line, and gunicorn's own is no JSON."""
+    answer = exchange("HEAD", "1.1", "").run(lambda _, start: send(PLAIN, start), close=False)
+    head, _, body = b"".join(answer.parts).partition(b"\r\n\r\n")
+    assert (b"Content-Length: %d" % len(PLAIN.body) in head, body, answer.error) == (True, b"", None)
+    assert caplog.records == []
