@@ -1,61 +1,60 @@
-"""Read bytes as the worker does, and compare with h11 and with gunicorn's stock worker.
+"""Send bytes to the worker, and compare what its application receives with h11 and with gunicorn's stock worker.
 
 Invariants:
-- Each request that is accepted here, both others accept, with the same method, target and body; so they see its end and
-  the beginning of the next one. Where one of them refuses, the bytes are a finding, but for this: empty lines before a
-  request line are skipped, as RFC 9112, section 2.2, asks of a server and gunicorn does; h11 refuses them.
-- Bytes that come in pieces mean what they mean in one.
+- Each request that the application receives, both others read, with the same method, target, path, header fields and
+  body; so they see its end and the beginning of the next one. Where one of them refuses, the bytes are a finding, but
+  for this: empty lines before a request line are skipped, as RFC 9112, section 2.2, asks of a server and gunicorn does;
+  h11 refuses them.
+- Bytes that come in pieces through a socket (`http_socket`) mean to the event loop what they mean in one piece to its
+  reader of requests; bytes that come one by one mean the same to the reader.
 
-Sources: RFC 9112; h11's `Connection`; gunicorn's `RequestParser` with the settings of a plain `gunicorn app:app`.
+Sources: RFC 9112; RFC 3986, appendix B; h11's `Connection`; gunicorn's `RequestParser` with the settings of a plain
+`gunicorn app:app`.
 """
 
 from __future__ import annotations
 
+import gzip
+import re
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from itertools import pairwise, zip_longest
-from typing import Final, NamedTuple
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 import h11
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
+from gunicorn.util import unquote_to_wsgi_str
 
-from sidecar.api.reply import API
-from sidecar.server import content_coding
+from sidecar.api.reply import API, PROBE
 from sidecar.server.http_error import HttpError
 from sidecar.server.limits import Limits
-from sidecar.server.request import Request, RequestReader
-from sidecar.server.worker import gunicorn_settings
+from sidecar.server.request import Judge, Request, RequestReader
+
+from . import http_socket
+from .http_socket import ADMISSION, CLOSED, LIMITS, Read, fields_of
 
 PEER: Final = ("127.0.0.1", 1)
-
-
-class Read(NamedTuple):
-    """A request, as one parser reads it. `body`: without chunks, but with its content coding."""
-
-    method: str
-    target: str
-    body: bytes
-
+URI: Final = re.compile(r"(?:[^:/?#]+:)?(?://[^/?#]*)?([^?#]*)")
+"""RFC 3986, appendix B, with the path as its group."""
+CUTS_MAX: Final = 3
 
 Verdict = Read | str | None
 """A request, why it is refused, or None while more bytes must come."""
 Reading = tuple[Verdict, ...]
 """The requests of a connection, and how they end: at a Read where the connection is closed then."""
+JUDGES: Final[dict[str | None, Judge | None]] = {
+    None: None,
+    API: partial(ADMISSION.refusal, "localhost"),
+    PROBE: ADMISSION.probe_refusal,
+}
+"""What judges the heads on each listener; None: whatever is HTTP is served."""
 
 
 class Disagreement(AssertionError):
-    """Something is accepted here that another parser refuses, or reads otherwise."""
-
-
-@cache
-def _ours() -> Config:
-    cfg = Config()
-    for name, value in gunicorn_settings().items():
-        cfg.set(name, value)
-    return cfg
+    """Something is received here that another parser refuses, or reads otherwise."""
 
 
 @cache
@@ -63,9 +62,9 @@ def _stock() -> Config:
     return Config()
 
 
-def sidecar(data: bytes, cuts: Sequence[int] = ()) -> Reading:
-    """Return what the worker reads; `cuts`: where the bytes come in pieces."""
-    reader = RequestReader(_ours(), PEER, Limits(), API)
+def sidecar(data: bytes, cuts: Sequence[int] = (), listener: str | None = None) -> Reading:
+    """Return what the worker's reader reads; `cuts`: where the bytes come in pieces."""
+    reader = RequestReader(http_socket.settings(), PEER, LIMITS, listener or API, JUDGES[listener])
     found: list[Verdict] = []
     for start, end in pairwise((0, *cuts, len(data))):
         reader.buffer += data[start:end]
@@ -77,15 +76,28 @@ def sidecar(data: bytes, cuts: Sequence[int] = ()) -> Reading:
 
 
 def _verdict(taken: Request | HttpError) -> Verdict:
-    if isinstance(taken, HttpError):
-        return taken.reason
-    body = taken._read_wire()  # without its content coding, which the others leave as it is
+    body = taken if isinstance(taken, HttpError) else taken.read_body()
     if isinstance(body, HttpError):
         return body.reason
-    if taken.coding is not None:
-        with suppress(content_coding.TooLong, content_coding.Malformed):
-            content_coding.inflate(body, taken.coding, taken.body_bytes)
-    return Read(taken.message.method, taken.message.uri, body)
+    assert isinstance(taken, Request)
+    return _of_gunicorn(taken.message, body)
+
+
+def _of_gunicorn(message: Any, body: bytes) -> Read:
+    path = unquote_to_wsgi_str(message.path) or "/"
+    return Read(message.method, path, body, message.uri, _cgi(message.headers))
+
+
+def _cgi(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return header fields under their CGI names. Names with an underscore are left out, as gunicorn does."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = "HTTP_" + name.upper().replace("-", "_")
+        if key == "HTTP_CONTENT_TYPE":
+            found["CONTENT_TYPE"] = value  # of several, gunicorn takes the last
+        elif key != "HTTP_CONTENT_LENGTH" and "_" not in name:
+            found[key] = f"{found[key]},{value}" if key in found else value
+    return fields_of(found.items())
 
 
 def gunicorn(data: bytes) -> Reading:
@@ -93,7 +105,7 @@ def gunicorn(data: bytes) -> Reading:
     parser, found = RequestParser(_stock(), iter([data]), PEER), list[Verdict]()
     try:
         for message in parser:
-            found.append(Read(message.method, message.uri, message.body.read()))
+            found.append(_of_gunicorn(message, message.body.read()))
     except Exception as error:
         return (*found, type(error).__name__)
     return (*found, None)
@@ -125,36 +137,85 @@ def _first_of_h11(data: bytes) -> tuple[Verdict, bytes]:
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
                 assert request is not None
-                read = Read(request.method.decode(), request.target.decode("latin-1"), bytes(body))
-                return read, connection.trailing_data[0]
+                return _of_h11(request, bytes(body)), connection.trailing_data[0]
             else:
                 return None, b""
     except h11.RemoteProtocolError as error:
         return str(error), b""
 
 
+def _of_h11(request: h11.Request, body: bytes) -> Read:
+    target = request.target.decode("latin-1")
+    path = re.split("[?#]", target, maxsplit=1)[0] if target.startswith("/") else _matched(URI, target)
+    fields = _cgi((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers)
+    return Read(request.method.decode(), unquote_to_bytes(path).decode("latin-1") or "/", body, target, fields)
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.match(text)
+    assert found is not None
+    return found[1]
+
+
 def run(data: bytes) -> None:
-    """Raise Disagreement where something is accepted that another refuses, or where pieces mean something else."""
-    mine = sidecar(data)
-    if len(data) > 1:
-        _compare_pieces(data, mine)
-    accepted = [one for one in mine if isinstance(one, Read)]
-    if not accepted:
+    """Check the bytes on one of the two listeners, in pieces: both come from the bytes."""
+    mixed = zlib.crc32(data)
+    listener = PROBE if mixed % 4 == 0 else API
+    cuts = {1 + (mixed >> 4 + 9 * number) % (len(data) - 1) for number in range(CUTS_MAX)} if len(data) > 1 else ()
+    check(data, sorted(cuts), listener, one_by_one=mixed // 4 % 16 == 0)
+
+
+def check(data: bytes, cuts: Sequence[int], listener: str, *, one_by_one: bool = False) -> None:
+    """Raise Disagreement where something is received that another refuses, or where pieces mean something else."""
+    whole = sidecar(data, (), listener)
+    if one_by_one:
+        _compare(whole, sidecar(data, range(1, len(data)), listener), "one by one")
+    heard = http_socket.exchange(data, cuts, listener)
+    _compare(whole, (*heard.requests,) if heard.end == CLOSED else (*heard.requests, heard.end), f"cut at {cuts}")
+    if not heard.requests:
         return
     for name, read in (("h11", other), ("gunicorn", gunicorn)):
-        for number, (here, there) in enumerate(zip_longest(accepted, read(data)[: len(accepted)]), 1):
+        for number, (here, there) in enumerate(zip_longest(heard.requests, read(data)[: len(heard.requests)]), 1):
             if not isinstance(there, Read):
-                raise Disagreement(f"request {number} is accepted here, but {name} says {there!r}")
-            if here != there:
-                raise Disagreement(f"request {number} is {here!r} here, {there!r} by {name}")
+                raise Disagreement(f"request {number} is received here, but {name} says {there!r}")
+            wanted = _told(there if listener == PROBE else there._replace(body=_decoded(there)), here)
+            if here != wanted:
+                raise Disagreement(f"request {number} is {here!r} here, {wanted!r} by {name}")
 
 
-def _compare_pieces(data: bytes, whole: Reading) -> None:
-    """Have the bytes come in two pieces, and now and then byte by byte."""
-    mixed = zlib.crc32(data)
-    cuts = range(1, len(data)) if mixed % 16 == 0 else (1 + mixed % (len(data) - 1),)
-    pieces = sidecar(data, cuts)
-    if [one for one in whole if isinstance(one, Read)] != [one for one in pieces if isinstance(one, Read)]:
-        raise Disagreement(f"in one piece {whole!r}, in {len(cuts) + 1} {pieces!r}")
-    if type(whole[-1]) is not type(pieces[-1]):
-        raise Disagreement(f"ends with {whole[-1]!r} in one piece, with {pieces[-1]!r} in {len(cuts) + 1}")
+def _told(read: Read, here: Read) -> Read:
+    """Return what the application is told of a request."""
+    return read._replace(target=None, fields=None) if here.target is None else read
+
+
+def _decoded(read: Read) -> bytes:
+    """Return the body without its content coding, by Python's own modules."""
+    codings = dict(read.fields or ()).get("HTTP_CONTENT_ENCODING", "").lower().split(",")
+    body = read.body
+    for coding in filter(None, map(str.strip, codings)):
+        if coding == "identity" or not body:
+            continue
+        try:
+            body = gzip.decompress(body) if coding in ("gzip", "x-gzip") else _inflated(body)
+        except (OSError, EOFError, zlib.error) as error:
+            raise Disagreement(f"a body is received that is not {coding}: {error}") from error
+    return body
+
+
+def _inflated(body: bytes) -> bytes:
+    try:
+        return zlib.decompress(body)
+    except zlib.error:
+        return zlib.decompress(body, -zlib.MAX_WBITS)
+
+
+def _compare(whole: Reading, pieces: Reading, how: str) -> None:
+    """Compare two readings. Two reasons of a refusal may differ: a bare LF is judged before the head is whole."""
+    for one, two in zip_longest(whole, pieces, fillvalue=CLOSED):
+        wanted = _told(one, two) if isinstance(one, Read) and isinstance(two, Read) else one
+        if wanted != two and not (_is_refusal(one) and _is_refusal(two)):
+            raise Disagreement(f"in one piece {whole!r}, {how} {pieces!r}")
+
+
+def _is_refusal(verdict: Verdict) -> bool:
+    return isinstance(verdict, str) and verdict != CLOSED
