@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import pytest
 
 from sidecar.entitlement import kept_answer, kept_contract, kept_pass
@@ -32,32 +30,34 @@ def test_what_is_whole_opens_the_gate_and_what_misses_one_thing_does_not() -> No
     assert {name for name, data in INPUTS.items() if opens(data)} == ACCEPTED
 
 
-UNCHECKED = "return VerifiedRegistration(asked=asked, weak_key_bits=None)\n    token.verify("
-MISTAKES: dict[str, tuple[ModuleType, str, str]] = {
-    "answer-other-workload": (kept_answer, "if not nonce_fits(kept.nonce, workload):", "if False:"),
-    "answer-other-product": (kept_answer, "if kept.product_code != product_code:", "if False:"),
-    "answer-other-version": (
-        kept_answer,
-        "next((one for one in keys if one.version == kept.public_key_version), None)",
-        "keys[0]",
-    ),
-    "answer-version-of-token": (kept_answer, "PublicKeyVersion(key.version)", "PublicKeyVersion(1)"),
-    "answer-product-of-token": (kept_answer, "return token.verify(", UNCHECKED),
-    "answer-other-nonce": (kept_answer, "return token.verify(", UNCHECKED),
-    "answer-signed-by-other-key": (kept_answer, "return token.verify(", UNCHECKED),
-    "answer-other-algorithm": (kept_answer, "return token.verify(", UNCHECKED),
-    "pass-other-workload": (kept_pass, "if not hmac.compare_digest(", "if not (lambda *_: True)("),
-    "pass-other-product": (kept_pass, "if kept.product_code != product_code:", "if False:"),
-    "pass-other-dimensions": (kept_pass, "if not set(dimensions) <= set(kept.dimensions):", "if False:"),
-    "contract-other-workload": (kept_contract, "if not hmac.compare_digest(", "if not (lambda *_: True)("),
-    "contract-other-sku": (kept_contract, "if kept.sku != sku:", "if False:"),
-    "contract-other-licenses": (
-        kept_contract,
-        "if (one.name, one.unit, one.value, one.take.value) in then]",
-        "]",
-    ),
-    "contract-too-old": (kept_contract, "now - GRACE <=", "now - GRACE * 2 <="),
-    "contract-ahead": (kept_contract, "<= now + AHEAD_MAX", "<= now + GRACE"),
+OTHER_WORKLOAD = ("if not hmac.compare_digest(", "if not (lambda *_: True)(")
+OTHER_PRODUCT = ("if kept.product_code != product_code:", "if False:")
+UNVERIFIED = (
+    "return token.verify(",
+    "return VerifiedRegistration(asked=asked, weak_key_bits=None)\n    token.verify(",
+)
+OF_ANSWER = {
+    "other-workload": ("if not nonce_fits(kept.nonce, workload):", "if False:"),
+    "other-product": OTHER_PRODUCT,
+    "other-version": ("next((one for one in keys if one.version == kept.public_key_version), None)", "keys[0]"),
+    "version-of-token": ("PublicKeyVersion(key.version)", "PublicKeyVersion(1)"),
+    **dict.fromkeys(("product-of-token", "other-nonce", "signed-by-other-key", "other-algorithm"), UNVERIFIED),
+}
+OF_PASS = {
+    "other-workload": OTHER_WORKLOAD,
+    "other-product": OTHER_PRODUCT,
+    "other-dimensions": ("if not set(dimensions) <= set(kept.dimensions):", "if False:"),
+}
+OF_CONTRACT = {
+    "other-workload": OTHER_WORKLOAD,
+    "other-sku": ("if kept.sku != sku:", "if False:"),
+    "other-licenses": ("if (one.name, one.unit, one.value, one.take.value) in then]", "]"),
+    "too-old": ("now - GRACE <=", "now - GRACE * 2 <="),
+    "ahead": ("<= now + AHEAD_MAX", "<= now + GRACE"),
+}
+KINDS = (("answer", kept_answer, OF_ANSWER), ("pass", kept_pass, OF_PASS), ("contract", kept_contract, OF_CONTRACT))
+MISTAKES = {
+    f"{kind}-{name}": (module, right, wrong) for kind, module, found in KINDS for name, (right, wrong) in found.items()
 }
 
 
