@@ -49,7 +49,8 @@ UNCONFIGURED_HINT: Final = (
 )
 CLAIMED_HINT: Final = (
     "A sidecar claimed this usage of a workload that is gone, and has not taken it yet. It does once its volume has"
-    " room; if it is gone itself, another one does. If this lasts, the ledger that claimed it is gone or unreadable:"
+    " room; if it is gone itself, another one does. If this lasts, the ledger that claimed it is gone or unreadable, or"
+    " claimed it more than 34 days ago and may have billed it:"
     " give the log line `usage.claimed` to the seller's support, and keep the file at `path`."
 )
 ORPHANED_HINT: Final = (

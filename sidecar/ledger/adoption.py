@@ -65,7 +65,8 @@ class AdoptionResult:
     unconfigured: Mapping[str, Decimal] = field(default_factory=dict)
     """What could be billed there of dimensions that are not configured here."""
     claimed: tuple[Transfer, ...] = ()
-    """Amounts that are frozen there and were not taken now: another ledger claimed them, or ours cannot keep them."""
+    """Amounts that are frozen there and were not taken now: another ledger claimed them, or ours cannot keep them, or
+    may have taken them and forgotten it."""
     skipped: str = ""
     """The reason why nothing was taken: `ledger_locked`, `ledger_of_another`, …"""
     removable: bool = False
@@ -176,7 +177,7 @@ def _adopt(
 ) -> AdoptionResult:
     with transaction(connection):
         freeze(connection, dimensions, ours, now)
-    passed = handover.pass_on(connection, dimensions, ours, take)
+    passed = handover.pass_on(connection, dimensions, ours, now, take)
     return AdoptionResult(
         path=path,
         workload=connection.execute(sql("meta")).fetchone()["workload"],

@@ -13,19 +13,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from sidecar.ledger import volume
 from sidecar.ledger.errors import FAILURES, LedgerError
+from sidecar.ledger.handover import PROVABLE
 from sidecar.ledger.opening import Owner, ledger_name, open_known, transaction
-from sidecar.ledger.records import RETENTION
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
-
-PROVABLE: Final = RETENTION - timedelta(days=1)
-"""How long a ledger certainly remembers what it took."""
 
 Mark = Callable[[list[sqlite3.Row], str], None]
 """A function that marks amounts as taken by a named ledger."""

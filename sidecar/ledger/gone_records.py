@@ -125,7 +125,7 @@ def _resolve(
             raise DecisionRefused(409, "dimension_unconfigured", f"{record.dimension} {UNCONFIGURED}")
     with transaction(connection):
         changed = tuple(_roll_forward(connection, record, ours, now, by) for record in found)
-    if (failure := handover.pass_on(connection, dimensions, ours, take).failure) is not None:
+    if (failure := handover.pass_on(connection, dimensions, ours, now, take).failure) is not None:
         raise failure
     return changed
 

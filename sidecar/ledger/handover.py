@@ -6,6 +6,7 @@ what it gives away; ours takes each frozen amount once, by its number; the old o
 Invariants:
 - An amount that is frozen waits there until the one ledger that claimed it has it on disk.
 - What ours took counts as accepted in ours, and no longer there.
+- What was frozen so long ago that ours may have taken and forgotten it is not taken: it stays, named as claimed.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from sidecar.ledger.amounts import Totals, roll
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import LedgerError, decoding
 from sidecar.ledger.opening import ledger_name, transaction
+from sidecar.ledger.records import RETENTION
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import Tags
 from sidecar.metering.push_group import tags_of, tags_text
 from sidecar.metering.quantities import exact_difference, exact_sum, plain
 from sidecar.metering.shares import Share
+
+PROVABLE: Final = RETENTION - timedelta(days=1)
+"""How long a ledger certainly remembers what it took."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +52,7 @@ class Passed:
 
     taken: tuple[Transfer, ...]
     left: tuple[Transfer, ...]
-    """Another ledger claimed them, or ours could not keep them."""
+    """Another ledger claimed them, ours could not keep them, or may have taken them long ago."""
     failure: LedgerError | None = None
     """Why ours could not."""
 
@@ -77,10 +83,15 @@ def freeze_amounts(
             connection.execute(sql("handed_add"), {"dimension": dimension, "at": instant_text(now), **values})
 
 
-def pass_on(connection: sqlite3.Connection, dimensions: Sequence[str], ours: str, take: Take) -> Passed:
+def pass_on(connection: sqlite3.Connection, dimensions: Sequence[str], ours: str, now: datetime, take: Take) -> Passed:
     """Do the second and third step for everything that is frozen there for ours, of our `dimensions`."""
     frozen = connection.execute(sql("handed_waiting")).fetchall()
-    mine = [row for row in frozen if row["claimed_by"] == ours and row["dimension"] in dimensions]
+    since = instant_text(now - PROVABLE)
+    mine = [
+        row
+        for row in frozen
+        if row["claimed_by"] == ours and row["dimension"] in dimensions and row["frozen_at"] > since
+    ]
     transfers, failure = tuple(map(_transfer, mine)), None
     if transfers:
         try:
