@@ -1,5 +1,7 @@
 """Simulate pod-years and say whether everything held: `python -m tests.simulation --seed N --years Y`.
 
+A seed that fails is printed at once on stderr, with the command that runs it alone.
+
 Exit codes: 0 everything held · 1 something did not, and the seed with the fewest steps is printed · 2 bad arguments.
 """
 
@@ -37,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         for outcome in pool.map(life, seeds, [each] * lives):
             outcomes.append(outcome)
             _progress(len(outcomes), lives, outcomes)
+            if outcome.fault:
+                _announce(outcome, each)
             if outcome.fault and not given.keep_going:
                 pool.shutdown(cancel_futures=True)
                 break
@@ -74,6 +78,12 @@ def _progress(done: int, lives: int, outcomes: list[Outcome]) -> None:
         years = sum(one.years for one in outcomes)
         begin, end = ("\r", "\n" if done == lives else "") if terminal else ("", "\n")
         print(f"{begin}{done}/{lives} lives, {years:.1f} pod-years", end=end, file=sys.stderr, flush=True)
+
+
+def _announce(outcome: Outcome, years: float) -> None:
+    """Print a seed that fails while the others still run; its fewest steps follow at the end."""
+    again = f"python -m tests.simulation --seed {outcome.seed} --years {years:g}"
+    print(f"\nseed {outcome.seed} does not hold: {outcome.fault}\nagain: {again}", file=sys.stderr, flush=True)
 
 
 def _report(outcomes: list[Outcome], as_json: bool, seconds: float) -> int:

@@ -33,7 +33,7 @@ from sidecar.emulator.usage_request import parse_usage_request
 from tests.simulation.clock import HostClock
 from tests.simulation.disk import Disk
 from tests.simulation.violation import Violation
-from tests.simulation.weather import Fate, fate
+from tests.simulation.weather import UNCERTAIN, Fate, fate
 
 ACCOUNT, REGION, PRODUCT = "123456789012", "us-east-1", "simulated-product"
 SKEW_SECONDS_MAX = 300.0
@@ -80,6 +80,10 @@ class Aws:
     """How often AWS itself let a workload run."""
     fresh_late: list[Key] = field(default_factory=list)
     """What was billed by a late delivery, and was not looked at yet."""
+    reported: set[Key] = field(default_factory=set)
+    """For what another reporter ever sent something."""
+    doubtful: set[Key] = field(default_factory=set)
+    """Records of which a call had no certain answer, or one that was perhaps not kept."""
     sent: dict[Key, Sent] = field(default_factory=dict)
     calls: int = 0
     _late: list[tuple[datetime, str, dict[str, object]]] = field(default_factory=list)
@@ -119,6 +123,8 @@ class Aws:
         self.calls += 1
         self.disk.step()  # killed before the request left
         fated = self._fate
+        if key is not None and fated in UNCERTAIN:
+            self.doubtful.add(key)
         self.clock.advance(10.0 if fated in (Fate.LOST_AFTER, Fate.LOST_BEFORE, Fate.LATE) else 0.2)
         if fated is Fate.UNREACHABLE:
             raise ConnectTimeoutError(endpoint_url=WHERE)
@@ -231,6 +237,7 @@ class Aws:
             return False
         self.state.records.write(slot, ACCOUNT, parse_usage_request(wire), self._now())
         self.foreign[key_of(workload, wire)] = quantity
+        self.reported.add(key_of(workload, wire))
         return True
 
     # -- what must hold ----------------------------------------------------------------------------

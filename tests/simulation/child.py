@@ -20,7 +20,7 @@ from sidecar.gate.job import CheckJob
 from sidecar.gate.messages import CheckRequest
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.credentials import CredentialSource
-from tests.simulation.aws import REGION, Aws, ChildDied
+from tests.simulation.aws import REGION, Aws, ChildDied, key_of
 from tests.simulation.clock import HostClock
 
 
@@ -114,6 +114,8 @@ def submit(aws: Aws, submission: Submission) -> Child:
     """Return a child that sends sealed requests."""
     payload = json.loads(submission.as_json())
     del payload["job"]
+    if aws.disk.fault is not None:  # what AWS answers may not be kept
+        aws.doubtful |= {key_of(submission.workload, one.as_wire(decimal_fields=True)) for one in submission.requests}
 
     def lines() -> Iterator[str]:
         job = SimulatedSubmit(submission=Submission.from_payload(payload), env={})

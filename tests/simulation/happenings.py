@@ -7,15 +7,19 @@ Invariants:
 from __future__ import annotations
 
 import math
+import shutil
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sidecar.errors import SidecarError
+from sidecar.ledger import kept_file, sealing
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.hours import Hour
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, IllegalTransition, State
+from tests.simulation import calm
 from tests.simulation.disk import FAULTS
 from tests.simulation.product import read
 from tests.simulation.violation import Violation
@@ -29,6 +33,10 @@ FORGERIES = ("wrong_nonce", "wrong_product", "wrong_version", "wrong_key", "trun
 STEPS_AHEAD = 60
 """Steps of the process among which a crash falls."""
 TROUBLED_SECONDS_MAX = 10 * 3600.0
+LOOKS = 4
+"""Passes that are run at the end of a wait in which nothing is wrong, with `LOOK_SECONDS` after each: an hour closes
+meanwhile. The real loop runs one every 30 seconds; those of a long wait come seldom here."""
+LOOK_SECONDS = 1200.0
 
 
 def push(world: World) -> None:
@@ -102,29 +110,38 @@ def holiday(world: World) -> None:
 def _pass(world: World, seconds: float) -> None:
     """Let time pass; where nothing is wrong, everything must be settled then."""
     world.running()
-    calm = world.aws.weather == "clear" and world.disk.fault is None and not world.clock.offset
-    world.advance(seconds if calm else min(seconds, TROUBLED_SECONDS_MAX))
+    if not _calm(world):
+        world.advance(min(seconds, TROUBLED_SECONDS_MAX))
+        return
+    first = _first_open(world)
+    world.advance(seconds)
+    for _ in range(LOOKS):
+        world.running().run_pass()
+        world.advance(LOOK_SECONDS)
+    world.running().run_pass()
     pod = world.pod
-    if calm and pod is not None and not pod.ended and pod.gate.has_opened and _healthy(world):
-        for _ in range(3):
-            world.advance(1200)  # passes at their own times again: those of a long wait come seldom
-        _settled(world)
+    if first is not None and pod is not None and not pod.ended and _calm(world):
+        calm.check(world, first)
 
 
-def _healthy(world: World) -> bool:
-    """Return whether AWS takes what this workload sends."""
-    return bool(world.aws.state.subscriptions) and not world.aws.forging
+def _calm(world: World) -> bool:
+    """Return whether nothing is wrong, and AWS takes what this workload sends."""
+    well = world.aws.weather == "clear" and world.disk.fault is None and not world.clock.offset
+    return well and bool(world.aws.state.subscriptions) and not world.aws.forging
 
 
-def _settled(world: World) -> None:
-    """Raise Violation where a record waits although AWS answers."""
-    before = Hour.at(world.clock.now() - timedelta(hours=4))
-    for book in world.books():
-        for key, record in book.unsettled.items():
-            if book.workload == world.workload and record.state is State.SEALED and record.hour < before:
-                configured = [one.name for one in world.pod.settings.dimensions] if world.pod else []
-                if record.dimension in configured:
-                    raise Violation(f"waits although AWS answers: {key}, {record}")
+def _first_open(world: World) -> Hour | None:
+    """Return the first hour that ends from now on and is not sealed; None where the gate does not open."""
+    pod = world.running()
+    if not pod.gate.has_opened:
+        pod.check_gate()
+    pod.run_pass()
+    if not pod.gate.has_opened or pod.ended:
+        return None
+    connection = world.live()
+    if connection is None:
+        raise Violation(f"no ledger is open though nothing is wrong: {pod.loop.fault}")
+    return max(Hour.at(world.clock.now()), sealing.open_from(connection))
 
 
 def weather(world: World) -> None:
@@ -173,6 +190,14 @@ def stop_later(world: World) -> None:
 
 def successor(world: World) -> None:
     """Replace the pod; the next one has the old one's volume."""
+    _end(world)
+    world.next_workload()
+    world.clock.advance(world.chance.choice((2.0, 600.0, 30_000.0)))
+    world.start()
+
+
+def _end(world: World) -> None:
+    """End the pod for good, and look at what it left before another one is started."""
     pod = world.running()
     if world.chance.random() < 0.5:
         pod.finish()
@@ -181,8 +206,32 @@ def successor(world: World) -> None:
         pod.kill()
         world.disk.revive()
     world.pod = None
+    world.check()
+
+
+def failing_successor(world: World) -> None:
+    """Replace the pod while the disk fails now and then; the product sends to the next one what it sent before."""
+    world.disk.fault, world.disk.often = world.chance.choice(FAULTS), world.chance.choice((0.5, 0.2, 0.05))
+    _end(world)
     world.next_workload()
-    world.clock.advance(world.chance.choice((2.0, 600.0, 30_000.0)))
+    world.start()
+    world.advance(world.chance.choice((1.0, 20.0, 300.0)))
+    for _ in range(2):
+        push(world)
+    world.disk.fault = None
+    world.advance(60)
+    push(world)
+
+
+def copied_answer(world: World) -> None:
+    """Replace the pod, give the next one what the old one's gate may open by, and have AWS out of reach."""
+    old = world.workload
+    _end(world)
+    world.next_workload()
+    for path_of in (kept_file.answer_path, kept_file.pass_path):
+        if path_of(world.volume, old).exists():
+            shutil.copyfile(path_of(world.volume, old), path_of(world.volume, world.workload))
+    world.aws.weather = "outage"
     world.start()
 
 
@@ -192,17 +241,17 @@ def person(world: World) -> None:
     waiting = sorted(key for key, one in world.auditor.unsettled.items() if one.state is not State.SEALED)
     key = chance.choice(waiting) if waiting else (world.workload, "requests", Hour.at(world.clock.now()).number)
     action = chance.choice((Action.RETRY, Action.ROLL_FORWARD, Action.CONFIRM, Action.ACCEPT_AWS))
-    one = action in (Action.CONFIRM, Action.ACCEPT_AWS) or chance.random() < 0.5
+    one = action in (Action.CONFIRM, Action.ACCEPT_AWS)  # these two name hour and dimension
     resolution = Resolution(
         action=action,
-        hour=Hour.numbered(key[2]) if one else None,
-        dimension=key[1] if one else None,
+        hour=Hour.numbered(key[2]) if one or chance.random() < 0.5 else None,
+        dimension=key[1] if one or chance.random() < 0.5 else None,
         record_id="said-by-a-person" if action is Action.CONFIRM else None,
         quantity=Decimal(chance.choice((0, 1, 77))) if action is Action.ACCEPT_AWS else None,
-        workload=key[0] if key[0] != world.workload or chance.random() < 0.3 else None,
+        workload=key[0] if chance.random() < (0.3 if key[0] == world.workload else 0.9) else None,
     )
     world.check()
-    world.person = resolution
+    world.person = replace(resolution, workload=resolution.workload or world.workload)
     try:
         pod.service.usage.resolve(resolution)
     except (SidecarError, IllegalTransition):

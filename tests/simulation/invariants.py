@@ -45,7 +45,10 @@ class Auditor:
     checks: int = 0
 
     def check(self, books: Iterable[Book], find: Finder, person: Resolution | None, may_roll: bool) -> None:
-        """Raise Violation unless everything holds. `person`: what a person did in this step; `may_roll`: by setting."""
+        """Raise Violation unless everything holds.
+
+        `person`: what a person did in this step, its workload named; `may_roll`: by setting.
+        """
         self.checks += 1
         books = list(books)
         for book in books:
@@ -56,6 +59,7 @@ class Auditor:
         for key in self.unsettled.keys() - now.keys():
             self._gone(key, self.unsettled[key], find, person, may_roll)
         self._late(now, find)
+        self._causes(now)
         self.unsettled = now
         self._bill(books, now)
 
@@ -80,7 +84,8 @@ class Auditor:
     def _gone(self, key: Key, before: UsageRecord, find: Finder, person: Resolution | None, may_roll: bool) -> None:
         """Judge a record that was unsettled before this step and is not any more."""
         held = self.aws.billed.get(key, ZERO)
-        by_person = person is not None and person.covers(before) and before.state in (State.REJECTED, State.DISPUTED)
+        theirs = person is not None and person.covers(before) and person.workload == key[0]
+        by_person = theirs and before.state in (State.REJECTED, State.DISPUTED)
         if by_person and person is not None:
             self.decided.add(key)
             counted = {Action.CONFIRM: before.quantity, Action.ACCEPT_AWS: person.quantity or ZERO}
@@ -114,6 +119,16 @@ class Auditor:
                 raise Violation(f"billed twice: {named(key)} arrived late, and no record waits for its answer")
             self._allow(key[1], self.aws.billed[key])
         self.aws.fresh_late.clear()
+
+    def _causes(self, now: dict[Key, UsageRecord]) -> None:
+        """Raise Violation where a record waits for a person without a cause."""
+        for key, record in now.items():
+            if record.interrupted:
+                self.aws.doubtful.add(key)  # a process died, or its disk failed, while it was sent
+            if record.state is State.DISPUTED and key not in self.aws.reported:
+                raise Violation(f"disputed, and nobody else reported: {named(key)}, {record.last_error}")
+            if record.state is State.REJECTED and key not in self.aws.doubtful | self.aws.reported:
+                raise Violation(f"rejected, and AWS's answers were certain: {named(key)}, {record.last_error}")
 
     def _allow(self, dimension: str, amount: Decimal) -> None:
         self.slack[dimension] = self.slack.get(dimension, ZERO) + amount

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
 from unittest import mock
 
-from sidecar.billing import submitter
+from sidecar.billing import maintenance, submitter
 from sidecar.billing.gate_policy import GatePolicy
 from sidecar.billing.maintenance import Maintenance
+from sidecar.billing.sealer import Sealer
+from sidecar.entitlement import kept_answer, kept_pass
 from sidecar.entitlement.hold import Hold
 from sidecar.entitlement.registration import Registration
 from sidecar.ledger import adoption, pushes, records, sealing, seen_ids, writer
@@ -82,6 +84,23 @@ def _retry_forgets(record: Any, now: Any) -> Any:
     return replace(_sent_again(record, now), definite=True)
 
 
+def _sealed_late(self: Sealer, now: datetime, *, at_once: bool = False) -> None:
+    _seal_closed(self, now - timedelta(days=2), at_once=at_once)
+
+
+def _throttled_is_rejected(record: Any, outcome: Any, *rest: Any) -> Any:
+    throttled = isinstance(outcome, Refused) and outcome.code == "ThrottlingException"
+    return _decide(record, replace(outcome, code="InvalidProductCodeException") if throttled else outcome, *rest)
+
+
+def _bound_to_nobody(kind: Any, _workload: str, *rest: Any) -> str:
+    return _binding(kind, "", *rest)
+
+
+def _nothing(*_given: Any, **_more: Any) -> None:
+    """Do nothing."""
+
+
 def _begin_without_ids(self: Maintenance, ledger: Ledger, workload: str, now: datetime) -> None:
     self._adopt(workload, lambda: ledger.neighbours.adopt_recent(now), only_some=True)
 
@@ -89,7 +108,7 @@ def _begin_without_ids(self: Maintenance, ledger: Ledger, workload: str, now: da
 _roll_up, _decide, _expired = sealing.roll_up, submitter.decide, decide.expired
 _claims, _as_wire, _freeze_record = Registration.expected_claims, SealedRequest.as_wire, adoption._freeze_record
 _begin_overdue, _sent_again = GatePolicy._begin_overdue, records.sent_again
-_seconds = count()
+_seal_closed, _binding, _seconds = Sealer.seal_closed, kept_pass._binding, count()
 
 MUTATIONS: Mapping[str, tuple[Patch, ...]] = {
     "ids are not looked up": (
@@ -110,6 +129,16 @@ MUTATIONS: Mapping[str, tuple[Patch, ...]] = {
     "a person's retry forgets that an answer was lost": ((records, "sent_again", _retry_forgets),),
     "a successor does not learn the ids": ((adoption, "_copy_ids", lambda *given: None),),
     "a full volume does not keep usage out while ids are missing": ((Maintenance, "begin", _begin_without_ids),),
+    "a disk that fails for a moment has the next pod begin without ids": ((maintenance, "TRIES", 1),),
+    "hours are never sealed": ((Sealer, "seal_closed", _nothing),),
+    "hours are sealed two days late": ((Sealer, "seal_closed", _sealed_late),),
+    "a throttled record waits for a person": ((submitter, "decide", _throttled_is_rejected),),
+    "another workload's kept answer opens the gate": ((kept_answer, "nonce_fits", lambda nonce, workload: True),),
+    "another workload's kept pass opens the gate": ((kept_pass, "_binding", _bound_to_nobody),),
+    "open hours of a pod that is gone stay there": ((adoption, "_freeze_usage", _nothing),),
+    "what waited in a pod that is gone stays there": ((adoption, "_freeze_waiting", _nothing),),
+    "records of a pod that is gone stay there": ((adoption, "_freeze_record", _nothing),),
+    "nothing is taken over": ((Maintenance, "run", _nothing),),
 }
 """What is wrong, and what of the code is replaced for it."""
 

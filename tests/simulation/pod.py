@@ -11,7 +11,7 @@ import functools
 import random
 import threading
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from sidecar.errors import Exit
 from sidecar.gate.loop import EntitlementLoop
 from sidecar.gate.messages import CheckRequest, WorkloadIdentity
 from sidecar.gate.observer import GateObserver
-from sidecar.ledger import wal
+from sidecar.ledger import sealing, wal
 from sidecar.ledger.ledger import Ledger
+from sidecar.metering import schedule
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
+from sidecar.metering.hours import Hour
 from sidecar.restart_state import RestartState
 from sidecar.settings import Settings
 from tests.simulation import child
@@ -165,7 +167,7 @@ class Pod:
 
     def _thinned(self) -> float:
         beyond = self._in_a_row - PASSES_CLOSE
-        return 0.0 if beyond < 0 else min(APART_SECONDS_MAX, 30.0 * 2.0**beyond)
+        return 0.0 if beyond < 0 else min(APART_SECONDS_MAX, 30.0 * 2.0 ** min(beyond, 20))
 
     def _pause(self) -> float:
         """Return the seconds until a pass would find something other than this one."""
@@ -176,10 +178,22 @@ class Pod:
             return pause.PASS_SECONDS_UNUSABLE + self._thinned()
         found = loop.snapshot
         due = pause.next_due(found.sealed, now, self.workload) - now
-        waits = found.sealed or any(one.unsealed for one in found.balances)
-        if not waits and not any(one.report_zero for one in self.settings.dimensions):
+        if not found.sealed and not any(one.report_zero for one in self.settings.dimensions):
             due = timedelta(days=4)
-        return max(pause.PASS_SECONDS_MIN, due.total_seconds()) + self._thinned()
+        seconds = [due.total_seconds() + self._thinned(), *((at - now).total_seconds() for at in self._firsts(now))]
+        return max(pause.PASS_SECONDS_MIN, min(seconds))
+
+    def _firsts(self, now: datetime) -> list[datetime]:
+        """Return when something is done for the first time, which no wait of weeks puts off: sealing, and sending."""
+        found = self.loop.snapshot
+        firsts = [one.retry_at for one in found.sealed if one.retry_at and not one.attempts]
+        connection = self.ledger._writer._connection if self.ledger else None
+        if connection is not None:
+            open_from, hours = sealing.open_from(connection), list(sealing.open_hours(connection))
+            if found.waiting and found.waiting.rolled:
+                hours.append(Hour.at(now))
+            firsts += [schedule.seal_at(max(hour, open_from), self.workload) for hour in hours]
+        return [at for at in firsts if at > now]
 
     def pushed(self) -> None:
         """Take note that there is something to seal."""

@@ -23,6 +23,8 @@ WEIGHTS = {
     "stop": 3,
     "stop_later": 2,
     "successor": 2,
+    "copied_answer": 1,
+    "failing_successor": 1,
     "person": 6,
     "jump": 2,
     "suspend": 1,

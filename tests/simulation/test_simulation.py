@@ -12,19 +12,12 @@ from tests.simulation.run import run, shortened
 from tests.simulation.shrink import shrink
 from tests.simulation.steps import WEIGHTS, Step, draw
 
-KEPT_SEEDS: tuple[tuple[int, float], ...] = ((12, 0.1), (30, 0.2), (1015, 0.2))
-"""Seeds, with their years, that are run every time: a seed that finds something is kept here."""
 UNSENT = "a record is sent before disk has that it is"
-LATE_AND_ANSWERED = "push:2743176753,weather:3849708157,stop_later:3247615958"
 
 
-@pytest.mark.parametrize(("seed", "years"), KEPT_SEEDS)
-def test_a_kept_seed_holds(seed: int, years: float) -> None:
-    assert run(seed, years).fault == ""
-
-
-def test_what_arrived_late_and_was_then_answered_is_billed_once() -> None:
-    assert run(1071, steps=[Step.parse(one) for one in LATE_AND_ANSWERED.split(",")]).fault == ""
+@pytest.mark.parametrize("seed", [1, 5, 12])
+def test_some_lives_hold(seed: int) -> None:
+    assert run(seed, 0.1).fault == ""
 
 
 def test_a_seed_does_the_same_again() -> None:
@@ -68,6 +61,16 @@ def test_the_command_fails_and_says_how_to_see_it_again(capsys: pytest.CaptureFi
         assert found is not None
         assert main(["--seed", str(found.seed), "--steps", ",".join(map(str, found.steps))]) == 1
     assert f"again: python -m tests.simulation --seed {found.seed} --steps " in capsys.readouterr().out
+
+
+def test_a_failing_seed_is_printed_at_once_and_runs_again_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with mutations.applied(UNSENT):
+        assert main(["--seed", "1", "--years", "0.02"]) == 1
+        said = capsys.readouterr().err
+        again = said.partition("again: python -m tests.simulation ")[2].split("\n")[0]
+        assert said.startswith("\nseed 1 does not hold: sent before it was sealed")
+        assert main(again.split()) == 1
+        assert capsys.readouterr().err == said
 
 
 def test_there_are_at_least_ten_mistakes_and_twenty_kinds_of_steps() -> None:

@@ -37,6 +37,18 @@ class Fate(Enum):
     """The child was killed after the request was sent."""
 
 
+UNCERTAIN = frozenset(
+    (
+        Fate.LOST_BEFORE,
+        Fate.LOST_AFTER,
+        Fate.LATE,
+        Fate.ERROR_BEFORE,
+        Fate.ERROR_AFTER,
+        Fate.NO_RECORD_ID,
+        Fate.CHILD_DIED,
+    )
+)
+"""After these nobody but AWS knows whether it took the record."""
 TROUBLE = tuple(fate for fate in Fate if fate is not Fate.ANSWERED)
 WEATHERS: Mapping[str, Mapping[Fate, float]] = {
     "clear": {Fate.ANSWERED: 1.0},

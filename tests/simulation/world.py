@@ -147,6 +147,7 @@ class World:
     def advance(self, seconds: float) -> None:
         """Let time pass, with everything that the loops do meanwhile."""
         end, starts = self.clock.seconds + seconds, self.starts
+        self._end_pod()
         if self.pod:
             self.pod.quietly()
         while self.clock.seconds < end:
