@@ -211,16 +211,17 @@ def _end(world: World) -> None:
 
 def failing_successor(world: World) -> None:
     """Replace the pod while the disk fails now and then; the product sends to the next one what it sent before."""
-    world.disk.fault, world.disk.often = world.chance.choice(FAULTS), world.chance.choice((0.5, 0.2, 0.05))
+    push(world)
+    world.disk.fault, world.disk.often = world.chance.choice(FAULTS), world.chance.choice((0.4, 0.2, 0.1))
     _end(world)
     world.next_workload()
     world.start()
-    world.advance(world.chance.choice((1.0, 20.0, 300.0)))
-    for _ in range(2):
-        push(world)
+    world.advance(world.chance.choice((1.0, 20.0)))
+    push(world)
     world.disk.fault = None
     world.advance(60)
-    push(world)
+    for _ in range(4):
+        push(world)
 
 
 def copied_answer(world: World) -> None:

@@ -3,6 +3,8 @@
 Invariants:
 - Each mutation is a mistake that somebody could make, in the product's own function.
 - The whole list is caught, each within SEEDS seeds; a test keeps that.
+- A bug that the simulation found is kept here as the code was before, not as a seed: what a seed does changes with
+  anything that is drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from sidecar.metering.outcomes import Refused, Unknown
 from sidecar.metering.sealed_request import SealedRequest
 from tests.simulation.run import Outcome, run
 
-SEEDS = 60
+SEEDS = 200
 """Seeds among which each must be caught."""
 YEARS = 0.2
 """Of each of them."""

@@ -24,7 +24,7 @@ WEIGHTS = {
     "stop_later": 2,
     "successor": 2,
     "copied_answer": 1,
-    "failing_successor": 1,
+    "failing_successor": 2,
     "person": 6,
     "jump": 2,
     "suspend": 1,
