@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SEALED_AFTER = timedelta(minutes=1)
 """After its end an hour is sealed by then."""
+QUANTITY_MAX = 2**31 - 1
+"""AWS takes no more in one record, so that more of it takes several hours."""
 SETTLED_AFTER = timedelta(minutes=15)
 """After its end an hour's records are settled by then: they are sent within eight minutes."""
 
@@ -64,7 +66,8 @@ def _own_usage(connection: sqlite3.Connection, dimensions: Sequence[Dimension], 
             if datetime.fromisoformat(rolled_at) < running.start:
                 raise Violation(f"not counted though nothing is wrong: {one.name}, rolled forward at {rolled_at}")
         carry = amounts.Totals.of(connection, one.name).carry
-        if carry >= Decimal(1).scaleb(-one.decimals):
+        last = records.find(connection, running.previous, one.name)
+        if carry >= Decimal(1).scaleb(-one.decimals) and (last is None or last.quantity < QUANTITY_MAX - 1):
             raise Violation(f"not billed though nothing is wrong: {carry} of {one.name} is carried")
 
 

@@ -190,7 +190,9 @@ class Pod:
         connection = self.ledger._writer._connection if self.ledger else None
         if connection is not None:
             open_from, hours = sealing.open_from(connection), list(sealing.open_hours(connection))
-            if found.waiting and found.waiting.rolled:
+            configured = [one.name for one in self.settings.dimensions]
+            carried = any(one.unsealed and one.dimension in configured for one in found.balances)
+            if carried or (found.waiting and found.waiting.rolled):
                 hours.append(Hour.at(now))
             firsts += [schedule.seal_at(max(hour, open_from), self.workload) for hour in hours]
         return [at for at in firsts if at > now]
