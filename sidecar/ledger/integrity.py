@@ -1,10 +1,11 @@
 """Check a ledger's tables, rows and values, and raise where one is not what was written.
 
 Invariants:
-- Tables are checked with their indexes: an index that lost a row would hide a record from the one who bills it.
+- The whole file is checked: an index that lost a row would hide a record from the one who bills it, and what is written
+  to a page that is free by mistake is written over another.
 - A row that is billed from is compared with what it was when it was written, a request with its digest.
 - Everything that later passes decode is decoded once, so that what cannot be is met before the file is in use.
-- What grows without an amount in it (ids, the audit trail) is met when it is read.
+- Ids and keys are compared with their sums and checksums: one that changed would count again.
 
 Sources: sqlite.org/pragma.html (integrity_check), sqlite.org/fileformat2.html (the database header).
 """
@@ -19,15 +20,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from sidecar.ledger import balance, records, unsettled, wal
+from sidecar.ledger import balance, records, seen_ids, unique_keys, unsettled, wal
 from sidecar.ledger.amounts import ACCEPTED_SINCE, READINGS_SINCE, REMOVED_SINCE, check_rows
 from sidecar.ledger.errors import corrupt
 from sidecar.ledger.statements import sql
 from sidecar.metering.hours import counts_otherwise
 
-CHECKED: Final = ("meta", "bucket", "unique_key", "late", "lifetime", "rolled", "usage_record", "request", "handed")
-"""Tables that are checked whole, since they are small."""
-SINCE: Final = {"removed": REMOVED_SINCE, "accepted_aws": ACCEPTED_SINCE, "reading": READINGS_SINCE}
+TABLES: Final = (
+    *("meta", "bucket", "unique_key", "late", "lifetime", "rolled", "usage_record", "request", "attempt", "handed"),
+    *("seen", "seen_before", "seen_log", "ids_given"),
+)
+"""Tables of every version of the schema."""
+SINCE: Final = {
+    "removed": REMOVED_SINCE,
+    "accepted_aws": ACCEPTED_SINCE,
+    "reading": READINGS_SINCE,
+    "seen_sum": seen_ids.SUMS_SINCE,
+}
 """More of them → the version of the schema that brought each."""
 HEADER_BYTES: Final = 100
 HEADER_FIXED: Final[Mapping[tuple[int, int], frozenset[bytes]]] = {
@@ -81,7 +90,11 @@ def check(connection: sqlite3.Connection, version: int) -> None:
 
 def _check(connection: sqlite3.Connection, version: int) -> None:
     if version:
-        _check_tables(connection, [*CHECKED, *(table for table, since in SINCE.items() if version >= since)])
+        _check_tables(connection, [*TABLES, *(table for table, since in SINCE.items() if version >= since)])
+    if version >= seen_ids.SUMS_SINCE:
+        seen_ids.check(connection)
+    if version >= unique_keys.CHECKSUMS_SINCE:
+        unique_keys.check(connection)
     if version >= ROWS_SINCE:
         check_rows(connection, version)
         row = connection.execute(sql("meta")).fetchone()
@@ -97,9 +110,9 @@ def _check_tables(connection: sqlite3.Connection, tables: Iterable[str]) -> None
     for table in tables:
         if table not in present:
             raise corrupt(f"there is no table {table}")
-        results = [text for (text,) in connection.execute(f"PRAGMA integrity_check('{table}')")]
-        if results != ["ok"]:
-            raise _fault(results)
+    results = [text for (text,) in connection.execute("PRAGMA integrity_check")]
+    if results != ["ok"]:
+        raise _fault(results)
 
 
 def _fault(results: Sequence[str]) -> sqlite3.Error:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sidecar.ledger import readings, seen_ids
+from sidecar.ledger import readings, seen_ids, unique_keys
 from sidecar.ledger.bounds import Bounds, TooMany
 from sidecar.ledger.push_refusals import first_beyond, known_ids, sum_out_of_range
 from sidecar.ledger.seen_ids import GENERATION_SECONDS
@@ -92,8 +92,7 @@ class PushGroup(push_group.PushGroup):
         run(sql("lifetime_push"), {"rows": _rows(totals)})
         if self.late:
             run(sql("late_add"), {"rows": _rows((*key, *value) for key, value in self.late.items())})
-        for hour, dimension, key in self.keys:
-            run(sql("unique_keys_add"), {"hour": hour, "dimension": dimension, "key": key})
+        unique_keys.add(connection, self.keys)
 
 
 def apply_group(

@@ -8,18 +8,21 @@ Invariants:
 - Ids that only memory has sorted are in the log on disk by the same transaction; a rollback removes both.
 - A slice moves with every `SLICE_IDS` ids the log takes, in the transaction that brings the last of them. Which one
   it is follows from how many ids the log took: there is nothing else to remember.
-- The log drops an entry after each slice has moved once since. After a restart, memory reloads the ids that may not
-  have moved; ids that `seen` has too are harmless.
+- The log drops an entry after each slice has moved once since. After a restart, memory reloads the ids that have not
+  moved.
 - An id is known for one generation at least and two at most; `rotate` moves everything first.
+- An id that the disk changed is found before any is looked up: each row of the log has a checksum, each of the sorted
+  tables a sum. `check` compares them whenever a ledger is opened, once SQLite has checked the order.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from sidecar.ledger.errors import decoding
+from sidecar.ledger.errors import corrupt, decoding
 from sidecar.ledger.statements import sql
 
 GENERATION_SECONDS: Final = 24 * 3600
@@ -34,10 +37,21 @@ SLICE_IDS: Final = 128
 half of those in memory, 1 to 2 MB: more of them would save more writing."""
 COPY_IDS: Final = 2000
 """Ids that are copied to another ledger in one transaction; pushes go on in between."""
-LOGGED_MIN: Final = 3
-"""Fewer at once are sorted in as they come: the log's page would cost what it saves."""
-ROTATION: Final = ("ids_log_clear", "ids_forget_oldest", "ids_rotate_emptied", "ids_rotate_current", "ids_rotate_new")
+READ_IDS: Final = 8192
+"""Ids that are added up at once: a quarter of a megabyte."""
+ROTATION: Final = (
+    "ids_log_clear",
+    "ids_forget_oldest",
+    "ids_rotate_emptied",
+    "ids_rotate_current",
+    "ids_rotate_new",
+    "ids_rotate_sums",
+)
 """Statements that exchange the generations, in order."""
+SUMS_SINCE: Final = 7
+"""The version of the schema that has the table `seen_sum`."""
+MODULUS: Final = 59649589127497217
+"""A prime that divides 2^256 - 1: the remainder of many entries in a row is that of their sum, in any order."""
 
 
 def insert(connection: sqlite3.Connection, entries: Sequence[bytes]) -> bool:
@@ -45,9 +59,8 @@ def insert(connection: sqlite3.Connection, entries: Sequence[bytes]) -> bool:
 
     False where one was known or is there twice: then the caller rolls back.
     """
-    these = {"entries": b"".join(entries), "count": len(entries)}
-    if len(entries) < LOGGED_MIN:
-        return connection.execute(sql("ids_insert_sorted"), these).rowcount == len(entries)
+    joined = b"".join(entries)
+    these = {"entries": joined, "count": len(entries), "checksum": zlib.crc32(joined)}
     if connection.execute(sql("ids_insert_lately"), these).rowcount != len(entries):
         return False
     taken = connection.execute(sql("ids_log"), these).lastrowid or 0
@@ -77,46 +90,91 @@ def remember(connection: sqlite3.Connection, entries: bytes) -> None:
 
 
 def everything(connection: sqlite3.Connection) -> Iterator[bytes]:
-    """Yield every id that is known, with its content, about COPY_IDS at a time; some may come twice."""
-    logged: list[bytes] = []
-    for (entries,) in connection.execute(sql("ids_logged_entries")):
-        logged.append(entries)
-        if sum(map(len, logged)) >= COPY_IDS * ENTRY:
-            yield _whole(logged)
-            logged = []
-    if logged:
-        yield _whole(logged)
-    rows = connection.execute(sql("ids_sorted"))
-    while page := rows.fetchmany(COPY_IDS):
-        yield _whole(part for entry in page for part in entry)
+    """Yield every id that is known, with its content, COPY_IDS at a time."""
+    waiting = not_moved(connection)
+    for at in range(0, len(waiting), COPY_IDS):
+        yield b"".join(waiting[at : at + COPY_IDS])
+    for generation in ("ids_page", "ids_page_before"):
+        yield from _pages(connection, generation, COPY_IDS)
+
+
+def _pages(connection: sqlite3.Connection, generation: str, most: int) -> Iterator[bytes]:
+    """Yield what one of the sorted tables has, in order, so many ids at a time; `generation` names the statement."""
+    after = b""
+    while True:
+        last, entries = connection.execute(sql(generation), {"after": after, "count": most}).fetchone()
+        if last is None:
+            return
+        if len(entries) % ENTRY or last <= after:
+            raise corrupt("an id is not what was written")
+        yield entries
+        after = last
+
+
+def sum_of(entries: bytes) -> int:
+    """Return the sum of these entries as numbers of 256 bits; a change of one byte always shows."""
+    return int.from_bytes(entries) % MODULUS
+
+
+def sums(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return what the ids that were sorted in come to, of this generation and of the one before."""
+    now, before = (
+        sum(map(sum_of, _pages(connection, one, READ_IDS))) % MODULUS for one in ("ids_page", "ids_page_before")
+    )
+    return now, before
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Compare all ids with their sums and checksums. Raises sqlite3.DatabaseError where one is not what was written."""
+    kept = connection.execute(sql("ids_sums")).fetchone()
+    if kept is None or any(was not in (None, found) for was, found in zip(kept, sums(connection), strict=True)):
+        raise corrupt("an id is not what was written")
+    for _ in _logged(connection):
+        pass
+
+
+def _logged(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
+    """Yield the rows of the log, each compared with its checksum."""
+    return map(_as_logged, connection.execute(sql("ids_logged")))
 
 
 @decoding()
-def _whole(parts: Iterable[bytes]) -> bytes:
-    """Return ids with their contents as one text of bytes. Raises sqlite3.DatabaseError where a part is missing."""
-    entries = b"".join(parts)
-    if len(entries) % ENTRY:
-        raise ValueError(f"{len(entries)} bytes of ids")
-    return entries
+def _as_logged(row: sqlite3.Row) -> tuple[int, bytes]:
+    number, entries, checksum = row
+    if len(entries) % ENTRY or checksum not in (None, number + zlib.crc32(entries)):
+        raise corrupt("the log of ids is not what was written")
+    return number, entries
 
 
-@decoding()
 def load(connection: sqlite3.Connection) -> None:
-    """Read into memory what the log holds and was perhaps not moved: once, before the first push of a connection."""
+    """Read into memory what waits to be sorted in: once, before the first push of a connection.
+
+    Notes what the sorted tables come to, where an older version wrote them.
+    """
+    if None in connection.execute(sql("ids_sums")).fetchone():
+        connection.execute(sql("ids_sums_first"), dict(zip(("now", "before"), sums(connection), strict=True)))
     connection.execute(sql("ids_lately"))
-    rows = connection.execute(sql("ids_logged")).fetchall()
-    moved = moved_up_to(rows[-1]["number"] if rows else 0)
-    entries = [
-        entries[at : at + ENTRY]
-        for number, entries in rows
-        for at in range(0, len(entries), ENTRY)
-        if number > moved[entries[at]]
-    ]
+    entries = not_moved(connection)
     connection.execute(sql("ids_load"), {"entries": b"".join(entries), "count": len(entries)})
 
 
+def not_moved(connection: sqlite3.Connection) -> list[bytes]:
+    """Return the ids of the log that were not sorted in, with their contents.
+
+    A group moves whole: a slice takes all of it with the last of the `SLICE_IDS`, wherever that is in the group.
+    """
+    rows = list(_logged(connection))
+    moved = moved_up_to(rows[-1][0] if rows else 0)
+    return [
+        entries[at : at + ENTRY]
+        for number, entries in rows
+        for at in range(0, len(entries), ENTRY)
+        if number - len(entries) // ENTRY >= moved[entries[at]]
+    ]
+
+
 def moved_up_to(taken: int) -> list[int]:
-    """Return for each slice up to which number of the log it was certainly moved, when the log took `taken` ids."""
+    """Return for each slice with which number of the log it was last moved, when the log took `taken` ids."""
     moves = taken // SLICE_IDS
     return [(moves - (moves - 1 - part) % SLICES) * SLICE_IDS for part in range(SLICES)]
 
@@ -132,7 +190,11 @@ def rotate(connection: sqlite3.Connection, now: int, *, forget: bool) -> None:
 
 
 def _move(connection: sqlite3.Connection, part: int) -> None:
-    """Move the ids of one slice from memory into the sorted table."""
+    """Move the ids of one slice from memory into the sorted table. None of them is there."""
     ids = {"first": bytes([part]), "last": bytes([part]) + b"\xff" * (ID - 1)}
-    connection.execute(sql("ids_move"), ids)
-    connection.execute(sql("ids_moved"), ids)
+    (entries,) = connection.execute(sql("ids_waiting"), ids).fetchone()
+    if entries:
+        if connection.execute(sql("ids_move"), ids).rowcount * ENTRY != len(entries):
+            raise corrupt("an id was sorted in twice")
+        connection.execute(sql("ids_sum_add"), {"sum": sum_of(entries), "modulus": MODULUS})
+        connection.execute(sql("ids_moved"), ids)

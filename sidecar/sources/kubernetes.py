@@ -22,7 +22,6 @@ from sidecar.metering.events import UsageEvent
 from sidecar.metering.quantities import QuantityOutOfRange
 from sidecar.metering.readings import Reading, level_integral, level_micros
 from sidecar.settings.pull_sources import PullSource, SourceTake
-from sidecar.sources.cluster_quantity import is_count
 from sidecar.sources.fault import SourceFault
 from sidecar.sources.taken import Taken
 
@@ -98,7 +97,7 @@ def read_answer(line: bytes) -> Decimal | SourceFault:
         value = Decimal(found["value"])
     except (KeyError, TypeError, AttributeError, InvalidOperation, RecursionError) as exc:
         raise ValueError("no count") from exc
-    if not is_count(value):
+    if not value.is_finite() or value < 0:
         raise ValueError("no count")
     return value
 

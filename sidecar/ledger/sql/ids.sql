@@ -20,22 +20,17 @@ WHERE substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen)
   AND substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen_before)
 ON CONFLICT DO NOTHING;
 
--- name: ids_insert_sorted
--- The same for a few, which go where all end up.
-INSERT INTO seen (id, content)
-WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
-SELECT substr(:entries, 1 + i * 32, 16), substr(:entries, 17 + i * 32, 16) FROM number
-WHERE substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM temp.seen_lately)
-  AND substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen_before)
-ON CONFLICT DO NOTHING;
-
 -- name: ids_log
 -- Put the ids that were just taken on disk. The row's key becomes how many the log took so far.
-INSERT INTO seen_log (number, entries)
-SELECT :count + coalesce(max(number), 0), :entries FROM seen_log;
+INSERT INTO seen_log (number, entries, checksum)
+SELECT taken, :entries, taken + :checksum FROM (SELECT :count + coalesce(max(number), 0) AS taken FROM seen_log);
+
+-- name: ids_waiting
+-- The ids from :first to :last of those taken lately, with their contents.
+SELECT CAST(group_concat(id || content, '') AS BLOB) FROM temp.seen_lately WHERE id BETWEEN :first AND :last;
 
 -- name: ids_move
--- Sort the ids from :first to :last of those taken lately in among the others.
+-- Sort them in among the others.
 INSERT INTO seen (id, content)
 SELECT id, content FROM temp.seen_lately WHERE id BETWEEN :first AND :last ORDER BY id
 ON CONFLICT DO NOTHING;
@@ -58,15 +53,17 @@ CREATE TEMP TABLE seen_lately (id BLOB PRIMARY KEY, content BLOB NOT NULL) STRIC
 
 -- name: ids_logged
 -- What the log holds, as it came.
-SELECT number, entries FROM seen_log ORDER BY number;
+SELECT number, entries, checksum FROM seen_log ORDER BY number;
 
--- name: ids_logged_entries
--- What the log holds, without its numbers.
-SELECT entries FROM seen_log;
+-- name: ids_page
+-- The first :count ids behind :after of this generation that were sorted in: the last of them, and all with contents.
+SELECT max(id), CAST(group_concat(id || content, '') AS BLOB)
+FROM (SELECT id, content FROM seen WHERE id > :after ORDER BY id LIMIT :count);
 
--- name: ids_sorted
--- Every id that was sorted in, of both generations, with its content.
-SELECT id, content FROM seen UNION ALL SELECT id, content FROM seen_before;
+-- name: ids_page_before
+-- The same of the generation before.
+SELECT max(id), CAST(group_concat(id || content, '') AS BLOB)
+FROM (SELECT id, content FROM seen_before WHERE id > :after ORDER BY id LIMIT :count);
 
 -- name: ids_load
 -- Take the ids in :entries, which the log holds, into memory again.
@@ -95,3 +92,19 @@ ALTER TABLE seen_emptied RENAME TO seen;
 -- name: ids_rotated
 -- A new generation begins.
 UPDATE meta SET turned_at = :now;
+
+-- name: ids_rotate_sums
+-- The sums go with their ids.
+UPDATE seen_sum SET before = now, now = 0;
+
+-- name: ids_sums
+-- What the ids that were sorted in came to when they were written, in this generation and the one before.
+SELECT now, before FROM seen_sum;
+
+-- name: ids_sums_first
+-- Note what they come to where that was never noted.
+UPDATE seen_sum SET now = :now, before = :before;
+
+-- name: ids_sum_add
+-- Add what new ids come to.
+UPDATE seen_sum SET now = (now + :sum) % :modulus;

@@ -26,7 +26,12 @@ WHERE bucket.hour = pushed.hour AND bucket.dimension = pushed.dimension AND buck
 
 -- name: unique_keys_add
 -- Count a key of an hour and dimension once.
-INSERT INTO unique_key (hour, dimension, key) VALUES (:hour, :dimension, :key) ON CONFLICT DO NOTHING;
+INSERT INTO unique_key (hour, dimension, key, checksum) VALUES (:hour, :dimension, :key, :checksum)
+ON CONFLICT DO NOTHING;
+
+-- name: unique_keys_all
+-- Every key, as it is there.
+SELECT hour, dimension, key, checksum FROM unique_key;
 
 -- name: tag_sets_count
 -- How many tag sets one hour and dimension has.

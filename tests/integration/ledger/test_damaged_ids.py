@@ -1,0 +1,199 @@
+"""An id or a key that the disk changed is found before it would count as new, wherever it is kept."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.ledger import seen_ids
+from sidecar.ledger.seen_ids import ENTRY, MODULUS, SLICE_IDS, sum_of
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
+from tests.integration.ledger.support import OWNER, Story, balanced, event, raw_connection
+from tests.integration.ledger.test_opening import SCHEMAS
+from tests.integration.ledger.test_seen_ids import batch
+
+NEXT_BYTE = "CAST(substr({0}, 1, 15) || char((unicode(substr(hex({0}), 32)) + 1) % 64) AS BLOB)"
+"""Another last byte: the order stays."""
+CHANGES = {
+    "an id": "UPDATE {table} SET id = " + NEXT_BYTE.format("id") + " WHERE id = (SELECT max(id) FROM {table})",
+    "a content": "UPDATE {table} SET content = "
+    + NEXT_BYTE.format("content")
+    + " WHERE id = (SELECT min(id) FROM {table})",
+    "one less": "DELETE FROM {table} WHERE id = (SELECT min(id) FROM {table})",
+    "one more": "INSERT INTO {table} VALUES (randomblob(16), randomblob(16))",
+}
+IN_LOG = {
+    "an id": "UPDATE seen_log SET entries = CAST(x'00' || substr(entries, 2) AS BLOB)",
+    "a content": "UPDATE seen_log SET entries = CAST(substr(entries, 1, length(entries) - 1) || x'00' AS BLOB)",
+    "a number": "UPDATE seen_log SET number = number + 1 WHERE number = (SELECT max(number) FROM seen_log)",
+    "one less": "UPDATE seen_log SET entries = CAST(substr(entries, 33) AS BLOB) WHERE length(entries) > 32",
+    "a checksum": "UPDATE seen_log SET checksum = checksum + 1",
+}
+OLD, MANY = batch("old", 40), [batch(f"many{number}", SLICE_IDS) for number in range(24)]
+
+
+def used(story: Story) -> None:
+    """A closed ledger with ids of the generation before, sorted in, and in the log."""
+    ledger = story.open()
+    story.push(ledger, *OLD)
+    story.now += timedelta(hours=25)
+    for some in MANY:
+        story.push(ledger, *some)
+    story.close()
+
+
+def edit(path: Path, statement: str) -> None:
+    connection = raw_connection(path)
+    assert connection.execute(statement).rowcount
+    connection.commit()
+    connection.close()
+
+
+def refused(story: Story) -> bool:
+    """Whether an opening sets the ledger aside."""
+    ledger = story.open()
+    try:
+        return ledger.set_aside is not None
+    finally:
+        ledger.close()
+
+
+def test_ids_that_are_what_was_written_are_known_after_any_restart(story: Story) -> None:
+    used(story)
+    for _ in range(2):
+        ledger = story.open()
+        assert ledger.set_aside is None
+        for some in (OLD, *MANY):
+            assert story.push(ledger, *some) == PushAccepted(accepted=0, duplicates=len(some))
+        story.close()
+
+
+@pytest.mark.parametrize("table", ["seen", "seen_before"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_id_that_was_sorted_in_sets_the_ledger_aside(story: Story, table: str, change: str) -> None:
+    used(story)
+    edit(story.path, CHANGES[change].format(table=table))
+    assert refused(story)
+
+
+@pytest.mark.parametrize("change", IN_LOG)
+def test_a_changed_id_in_the_log_sets_the_ledger_aside(story: Story, change: str) -> None:
+    used(story)
+    edit(story.path, IN_LOG[change])
+    assert refused(story)
+
+
+@pytest.mark.parametrize("change", ["now = now + 1", "before = before + 1"])
+def test_a_changed_sum_sets_the_ledger_aside(story: Story, change: str) -> None:
+    used(story)
+    edit(story.path, f"UPDATE seen_sum SET {change}")
+    assert refused(story)
+
+
+def test_sums_go_with_their_generation(story: Story) -> None:
+    """A rotation moves everything: what was now is before, and found there."""
+    used(story)
+    ledger = story.open()
+    story.now += timedelta(hours=25)
+    story.push(ledger, event(id="new"))
+    story.close()
+    assert not refused(story)
+    edit(story.path, CHANGES["an id"].format(table="seen_before"))
+    assert refused(story)
+
+
+@pytest.mark.parametrize(
+    "dump", [path for path in SCHEMAS if int(path.stem) < seen_ids.SUMS_SINCE], ids=lambda path: path.stem
+)
+def test_ids_of_an_older_schema_are_summed_when_they_are_first_read(story: Story, dump: Path) -> None:
+    connection = sqlite3.connect(story.path)
+    connection.executescript(dump.read_text())
+    older = [bytes([number]) * ENTRY for number in range(1, 4)]
+    connection.execute("INSERT INTO seen_log (number, entries) VALUES (3, ?)", (b"".join(older),))
+    connection.execute("INSERT INTO seen_before VALUES (randomblob(16), randomblob(16))")
+    connection.commit()
+    connection.close()
+    assert not refused(story)
+    ledger = story.open()
+    assert ledger._do(lambda connection: seen_ids.lookup(connection, older)) == {one[:16]: one[16:] for one in older}
+    assert story.push(ledger, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
+    for some in MANY:
+        story.push(ledger, *some)
+    story.close()
+    assert not refused(story)
+    edit(story.path, CHANGES["a content"].format(table="seen"))
+    assert refused(story)
+
+
+def test_ids_of_a_dead_workload_are_taken_only_as_they_were_written(tmp_path: Path) -> None:
+    for change in (None, CHANGES["an id"].format(table="seen"), IN_LOG["a content"]):
+        directory = tmp_path / str(len(change or ""))
+        dead = Story(directory, owner=replace(OWNER, workload="pod-0"))
+        used(dead)
+        if change:
+            edit(dead.path, change)
+        ours = Story(directory, now=dead.now)
+        (found,) = ours.open().adopt(ours.now)
+        assert (found.skipped, found.ids_missing) == (("ledger_corrupt", True) if change else ("", False))
+        ours.close()
+        ledger = ours.open()
+        assert ledger.set_aside is None
+        for some in (OLD, *MANY):
+            known = PushAccepted(accepted=0, duplicates=len(some))
+            assert (ours.push(ledger, *some) == known) is not bool(change), "they were adopted, with their sums"
+        ours.close()
+
+
+def test_an_id_that_is_sorted_in_twice_is_corruption(story: Story) -> None:
+    """What waits in memory is in no sorted table, or the sum would count it twice."""
+    ledger = story.open()
+    first = batch("first", SLICE_IDS - 1)
+    story.push(ledger, *first)
+    twice = "INSERT INTO seen SELECT id, content FROM temp.seen_lately WHERE id < x'01'"
+    while not ledger._do(lambda connection: connection.execute(twice).rowcount):
+        first = batch(f"{first[0].id}", 16 * SLICE_IDS)  # until the slice that moves first has one
+        story.push(ledger, *first)
+    answers = [story.push(ledger, *batch(f"again{number}", 16 * SLICE_IDS)) for number in range(16)]
+    assert [one.reason for one in answers if isinstance(one, PushRefused)] == ["ledger_corrupt"]
+    assert ledger.set_aside is not None
+
+
+def keyed(names: Sequence[str]) -> list[UsageEvent]:
+    return [event("users", "1", key=name) for name in names]
+
+
+@pytest.mark.parametrize("column", ["key", "checksum"])
+def test_a_changed_key_sets_the_ledger_aside(story: Story, column: str) -> None:
+    story.push(story.open(), *keyed("abc"))
+    story.close()
+    assert not refused(story)
+    change = NEXT_BYTE.format("key") if column == "key" else "checksum + 1"
+    edit(story.path, f"UPDATE unique_key SET {column} = {change} WHERE key = (SELECT max(key) FROM unique_key)")
+    assert refused(story)
+
+
+def test_a_key_of_an_older_version_still_counts_once(story: Story) -> None:
+    story.push(story.open(), *keyed("abc"))
+    story.close()
+    edit(story.path, "UPDATE unique_key SET checksum = NULL")
+    ledger = story.open()
+    assert ledger.set_aside is None
+    story.push(ledger, *keyed("abcd"))
+    (users,) = (one for one in ledger.balances() if one.dimension == "users")
+    assert users.waiting == 4
+    assert balanced(ledger)
+
+
+def test_the_sum_of_ids_is_that_of_their_parts_in_any_order() -> None:
+    one, two = bytes(range(ENTRY)), bytes(range(100, 100 + ENTRY))
+    assert sum_of(one + two) == sum_of(two + one) == (sum_of(one) + sum_of(two)) % MODULUS
+    assert sum_of(b"") == 0
+    for at in range(ENTRY):
+        for change in (1, 0x80, 0xFF):
+            other = one[:at] + bytes([one[at] ^ change]) + one[at + 1 :]
+            assert sum_of(other) != sum_of(one)
