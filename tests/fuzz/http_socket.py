@@ -179,7 +179,8 @@ def exchange(data: bytes, cuts: Sequence[int], listener: str) -> Heard:
                 _await_end(there, client)
         except OSError as error:
             raise WrongResponse(f"the connection breaks: {error}") from error
-    there.handle()
+    if closed:
+        there.handle()  # it has waited for the client's end
     if there.counters.unexpected != failed:
         raise WrongResponse("the event loop raised an error")
     if there.counters.open[listener]:

@@ -161,9 +161,9 @@ def run(data: bytes) -> None:
     """Check the bytes on one of the two listeners, in pieces: both come from the bytes."""
     mixed = zlib.crc32(data)
     listener = PROBE if mixed % 4 == 0 else API
-    count = mixed // 64 % (CUTS_MAX + 1) if len(data) > 1 else 0
-    cuts = {1 + (mixed >> 8 + 6 * number) % (len(data) - 1) for number in range(count)}
-    check(data, sorted(cuts), listener, one_by_one=mixed // 4 % 16 == 0)
+    count = mixed // 256 % (CUTS_MAX + 1) if len(data) > 1 else 0
+    cuts = {1 + (mixed >> 10 + 6 * number) % (len(data) - 1) for number in range(count)}
+    check(data, sorted(cuts), listener, one_by_one=mixed // 4 % 64 == 0)
 
 
 def check(data: bytes, cuts: Sequence[int], listener: str, *, one_by_one: bool = False) -> None:
