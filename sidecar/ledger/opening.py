@@ -6,7 +6,7 @@ Invariants:
 - A migration and the record of it commit together: a crash leaves the old shape or the new.
 - A newer file is read once to learn that it is newer, and left as it is; ours begins beside it.
 - A file and its log are checked before anything is written to them. Where the end of the log is torn, what is left of
-  it is written over before the first commit.
+  it is written over before the first commit. The log is written again: after a failed sync it may be in memory only.
 - A file is set aside when it was found damaged twice, and the disk read all of it in between: SQLite can report a
   single read that failed as damage.
 - After a file was set aside or passed over, the current hour counts as sealed: it may have been sent.
@@ -238,6 +238,7 @@ def _set_up(connection: sqlite3.Connection) -> None:
 def _make_durable(connection: sqlite3.Connection, path: Path, log: wal.Finding) -> None:
     if log.torn:
         wal.cut(path)
+    wal.renew(path)
     connection.execute("PRAGMA page_size = 4096")
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":

@@ -125,20 +125,32 @@ class Lock:
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            holder = os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip()
+            holder = self._holder()
             os.close(self._handle)
             raise LedgerError("ledger_locked", f"{path.name} is held by {holder or 'another process'}.") from exc
-        if not self._has_its_name():
+        try:
+            named = self._has_its_name()
+        except OSError as exc:
+            self.release()
+            raise as_ledger_error(exc, self._path) from exc
+        if not named:
             self.release()
             raise LedgerError("ledger_locked", f"{path.name} is being removed by another process.")
         self._write_holder()
 
     def _has_its_name(self) -> bool:
-        """Return whether the file that is locked is still the one another process would lock."""
+        """Return whether the file that is locked is still the one another process would lock. Raises OSError."""
         try:
             return os.path.samestat(os.fstat(self._handle), os.stat(self._path, follow_symlinks=False))
-        except OSError:
+        except FileNotFoundError:
             return False
+
+    def _holder(self) -> str:
+        """Return what the file says of the process that holds the lock; empty where it cannot be read."""
+        try:
+            return os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
 
     def _write_holder(self) -> None:
         """Write the holder into the file. On a full disk the name is missing; the lock holds nevertheless."""

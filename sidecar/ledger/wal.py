@@ -14,13 +14,15 @@ Invariants:
   a full log is written into it before a new header is, and a disk may fail in the middle of those 32 bytes.
 - Frames of an earlier use of the file have another salt, and do not count. No checksum covers the salt: a frame that
   has another one and fits otherwise was written here, and its salt was changed.
+- After a sync that failed, the kernel takes pages as written that are not on disk: it shows them to the next opening,
+  and no later sync writes them. `renew` writes the log again before commits follow on it.
 - `inspect` writes nothing. What is left of a commit that is not used, behind a shorter one that was written over its
   start, would look like damage: `cut` takes it out of the log before anything is written.
 
 The checksum is a linear recurrence over pairs of words. Word by word Python needs a quarter of a second for a full log,
 so many frames are added up at once, each in 64 bits of one large integer.
 
-Sources: sqlite.org/fileformat2.html (the write-ahead log, checksum algorithm).
+Sources: sqlite.org/fileformat2.html (the write-ahead log, checksum algorithm); PostgreSQL wiki, "Fsync Errors".
 """
 
 from __future__ import annotations
@@ -123,6 +125,21 @@ def cut(path: Path) -> None:
         for number in range(log.whole, len(log.frames)):
             if log.frames[number].salt == log.salt:
                 os.pwrite(handle, bytes(FRAME.size), HEADER.size + number * FRAME_BYTES)
+    finally:
+        os.close(handle)
+
+
+def renew(path: Path) -> None:
+    """Write the log of the ledger at `path` again, as it is, and sync it. Raises OSError."""
+    try:
+        handle = os.open(path_of(path), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        at = 0
+        while chunk := os.pread(handle, FRAMES * FRAME_BYTES, at):
+            at += os.pwrite(handle, chunk, at)
+        os.fsync(handle)
     finally:
         os.close(handle)
 

@@ -1,4 +1,4 @@
-"""Cut the power many times: `python -m tests.power --cuts 10000 --seed 1`.
+"""Cut the power many times: `python -m tests.power --cuts 10000 --seed 1`; fail each call once: `--each`.
 
 Exits with 0 where everything acknowledged was there after each cut, with 1 otherwise, and with 69 without a C compiler.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from sidecar.cli.progress import Progress
 from tests.power import trace
 from tests.power.campaign import Campaign, Report
+from tests.power.sweep import Sweep
 
 MEMORY = Path("/dev/shm")
 """Where a sync costs nothing: the disk is a model."""
@@ -22,6 +23,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.power", description=__doc__)
     parser.add_argument("--cuts", type=int, default=1_000, help="how often the power fails (1000)")
     parser.add_argument("--seed", type=int, default=1, help="what every choice comes from (1)")
+    parser.add_argument(
+        "--each",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="MOST",
+        help="instead of --cuts: short lives of a ledger, its kept files and its successor, again and again; each time "
+        "one call fails alone (EIO, ENOSPC, EROFS, a short write): every call once, or MOST of each life and fault",
+    )
     parser.add_argument("--pushes", type=int, default=24, help="pushes of each client in one life (24)")
     parser.add_argument("--unsynced", action="store_true", help="a disk that lies about fsync: a loss must be found")
     parser.add_argument("--keep", type=Path, help="a directory for the images and traces of failures")
@@ -32,8 +42,12 @@ def main() -> int:
         return 69
     progress = Progress()
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as work:
-        campaign = Campaign(given.seed, Path(work), given.keep, unsynced=given.unsynced)
-        report = campaign.run(given.cuts, pushes=given.pushes, show=progress.show)
+        if given.each is None:
+            campaign = Campaign(given.seed, Path(work), given.keep, unsynced=given.unsynced)
+            report = campaign.run(given.cuts, pushes=given.pushes, show=progress.show)
+        else:
+            sweep = Sweep(given.seed, Path(work), given.keep, unsynced=given.unsynced)
+            report = sweep.run_each(given.each, show=progress.show)
     progress.clear()
     print(report.as_json() if given.json else words(report))
     return 1 if report.failures else 0
@@ -45,6 +59,7 @@ def words(report: Report) -> str:
         f"seed {report.seed}: {report.cuts} cuts in {report.lives} lives, {report.seconds} s",
         f"calls recorded: {report.calls}; pushes acknowledged: {report.acknowledged}; looked for: {report.judged}",
         f"cuts by what was lost: {dict(report.losses)}; last commit left out: {report.in_doubt}",
+        *([f"calls that failed alone: {report.failed.total()}, {dict(report.failed)}"] if report.failed else []),
         f"lives by fault: {dict(report.faults)}; refused meanwhile: {dict(report.refused)}",
         f"failures: {len(report.failures)}",
     ]

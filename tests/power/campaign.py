@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +51,8 @@ class Report:
     """Cuts after which the last commit, which was not acknowledged, was left out and said so."""
     faults: Counter[str] = field(default_factory=Counter)
     """Lives, by the fault of their disk."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Calls that failed alone, by their name."""
     refused: Counter[str] = field(default_factory=Counter)
     """What was refused meanwhile, by its reason."""
     losses: Counter[str] = field(default_factory=Counter)
@@ -79,6 +81,7 @@ class Campaign:
         self.report = Report(seed)
         self._chance = random.Random(seed)
         self._work, self._keep, self._unsynced = work.resolve(), keep, unsynced
+        self._directory, self._record = self._work / "state", self._work / "trace"
         self._shim = trace.compile_shim(work)
 
     def run(
@@ -90,7 +93,9 @@ class Campaign:
             life = self.report.lives % LIVES
             state = State() if life == 0 else state
             calls = self._live(life, pushes, state)
-            state = self._cut(life, calls, state, min(cuts_a_life, cuts - self.report.cuts))
+            number = min(cuts_a_life, cuts - self.report.cuts)
+            at = Counter(self._chance.randint(0, len(calls)) for _ in range(number))
+            state = self._cut(life, calls, state, {place: [None] * count for place, count in at.items()})
             show(f"{self.report.cuts} of {cuts} cuts, {len(self.report.failures)} failures")
         self.report.seconds = round(time.monotonic() - started, 1)
         return self.report
@@ -98,28 +103,35 @@ class Campaign:
     def _live(self, life: int, pushes: int, state: State) -> list[trace.Call]:
         """Record one process that begins with these files."""
         self.report.lives += 1
-        directory, record = self._work / "state", self._work / "trace"
-        record.unlink(missing_ok=True)
-        write(directory, state.files)
-        orders = self._orders(directory, life, pushes, Said.of(state.marks))
+        return self._recorded(self._orders(self._directory, life, pushes, Said.of(state.marks)), state)
+
+    def _recorded(self, orders: Orders, state: State) -> list[trace.Call]:
+        self._record.unlink(missing_ok=True)
+        write(self._directory, state.files)
+        ended, words = self._run(orders)
+        calls = trace.read(self._record)
+        said = Said.of(json.loads(call.data) for call in calls if call.op == "M")
+        self.report.faults[orders.fault] += 1
+        self.report.calls += len(calls)
+        self.report.acknowledged += len(said.acknowledged)
+        self.report.refused.update(said.refused)
+        if ended != -9:
+            self._failed(orders.life, -1, Loss.KEPT, [words], {})
+        return calls
+
+    def _run(self, orders: Orders) -> tuple[int, str]:
+        """Run one process; return how it ended, and what it printed."""
+        environment = trace.environment(self._shim, self._directory, self._record, unsynced=self._unsynced)
         process = subprocess.run(
             [*PYTHON, json.dumps(asdict(orders))],
-            env=clean_environment() | trace.environment(self._shim, directory, record, unsynced=self._unsynced),
+            env=clean_environment() | environment,
             cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=SECONDS,
             check=False,
         )
-        calls = trace.read(record)
-        said = Said.of(json.loads(call.data) for call in calls if call.op == "M")
-        self.report.faults[orders.fault] += 1
-        self.report.calls += len(calls)
-        self.report.acknowledged += len(said.acknowledged)
-        self.report.refused.update(said.refused)
-        if process.returncode != -9:
-            self._failed(life, -1, Loss.KEPT, [process.stderr], {})
-        return calls
+        return process.returncode, process.stderr
 
     def _orders(self, directory: Path, life: int, pushes: int, said: Said) -> Orders:
         fault = self._chance.choice(["none", "none", *FAULTS[1:]])
@@ -135,18 +147,18 @@ class Campaign:
             ends=self._chance.choice(["kill", "close"]),
         )
 
-    def _cut(self, life: int, calls: list[trace.Call], state: State, cuts: int) -> State:
-        """Judge images of this many cuts, and return one of them for the next life."""
-        at = Counter(self._chance.randint(0, len(calls)) for _ in range(cuts))
+    def _cut(self, life: int, calls: list[trace.Call], state: State, at: Mapping[int, Sequence[Loss | None]]) -> State:
+        """Judge images of cuts before these calls, each with a loss or with any, and return one for the next life."""
         following = self._chance.choice(sorted(at))
         replay = trace.Replay(state.files, self._work / "state", self._chance)
         said, heard, left = Said.of(state.marks), 0, state
         for number in replay.play(calls):
-            for _ in range(at[number]):
+            for given in at.get(number, ()):
                 for mark in replay.marks[heard:]:
                     said.take(mark)
                 heard = len(replay.marks)
-                loss = self._chance.choice(list(Loss)) if replay.disk.unsynced else Loss.DROPPED
+                by_chance = self._chance.choice(list(Loss)) if replay.disk.unsynced else Loss.DROPPED
+                loss = given or by_chance
                 image = replay.disk.image(loss, self._chance)
                 self._judge(life, number, loss, image, said)
                 if number == following:
@@ -156,13 +168,16 @@ class Campaign:
     def _judge(self, life: int, number: int, loss: Loss, image: dict[str, bytes], said: Said) -> None:
         directory, doubts = self._work / "image", list[Path]()
         write(directory, image)
-        found = problems(directory, said, life, doubts)
+        found = self._problems(directory, said, life, doubts)
         self.report.cuts += 1
         self.report.losses[loss.value] += 1
         self.report.judged += len(said.acknowledged)
         self.report.in_doubt += len(doubts)
         if found:
             self._failed(life, number, loss, found, image)
+
+    def _problems(self, directory: Path, said: Said, life: int, doubts: list[Path]) -> list[str]:
+        return problems(directory, said, life, doubts)
 
     def _failed(self, life: int, number: int, loss: Loss, found: list[str], image: dict[str, bytes]) -> None:
         where = {"story": self.report.lives, "life": life, "call": number, "loss": loss.value}

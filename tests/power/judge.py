@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -37,6 +39,8 @@ class Said:
     """By file, the newest version that was acknowledged."""
     refused: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    calls: int = 0
+    """Calls of its process that could have failed."""
 
     @classmethod
     def of(cls, marks: Iterable[Mapping[str, Any]]) -> Said:
@@ -63,6 +67,8 @@ class Said:
                 self.kept[name] = version
             case {"refused": reason}:
                 self.refused.append(reason)
+            case {"calls": number}:
+                self.calls = number
             case {"wrong": what}:
                 self.wrong.append(what)
             case _:
@@ -94,10 +100,45 @@ def _ledger_problems(directory: Path, said: Said, life: int, doubts: list[Path])
             yield f"the ledger was set aside as {ledger.set_aside.name}"
         yield from _record_problems(ledger, said)
         yield from _push_problems(ledger, said, now)
+        for balance in ledger.balances():
+            expected = usage.owed(said.begun, balance.dimension)
+            if balance.accepted != expected or not balance.balanced:
+                yield f"{balance.dimension} has {balance}, and {expected} was pushed"
     except LedgerError as exc:
         yield f"the ledger fails in use: {exc.reason} {exc.detail}"
     finally:
         ledger.close()
+
+
+def problems_of_two(directory: Path, said: Said, life: int, doubts: list[Path]) -> list[str]:
+    """Return what is wrong with the files of two workloads, of which the second takes over what the first has left."""
+    return [*said.wrong, *_kept_problems(directory, said), *_adoption_problems(directory, said, life, doubts)]
+
+
+def _adoption_problems(directory: Path, said: Said, life: int, doubts: list[Path]) -> Iterator[str]:
+    """Take everything over: what was pushed to either is counted in one of them, once."""
+    now = usage.begin_of(life) + usage.LIFE / 2
+    accepted = {one.name: Decimal(0) for one in usage.DIMENSIONS}
+    for owner in (usage.SUCCESSOR, usage.OWNER):
+        try:
+            ledger = Ledger.open(directory, owner, usage.DIMENSIONS, now, on_doubt=doubts.append)
+        except LedgerError as exc:
+            yield f"the ledger of {owner.workload} does not open: {exc.reason} {exc.detail}"
+            return
+        with closing(ledger):
+            if ledger.set_aside:
+                yield f"the ledger was set aside as {ledger.set_aside.name}"
+            if owner is usage.SUCCESSOR:
+                left = [one for one in ledger.adopt(now) if one.skipped or one.claimed or one.unanswered or one.orphans]
+                yield from (f"not taken over: {one}" for one in left)
+                yield from _push_problems(ledger, said, now)
+            for balance in ledger.balances():
+                accepted[balance.dimension] += balance.accepted
+                if not balance.balanced:
+                    yield f"{owner.workload}: {balance}"
+    for name, amount in accepted.items():
+        if amount != (expected := usage.owed(said.begun, name)):
+            yield f"{name}: {amount} in both ledgers, and {expected} was pushed"
 
 
 def _record_problems(ledger: Ledger, said: Said) -> Iterator[str]:
@@ -113,7 +154,7 @@ def _record_problems(ledger: Ledger, said: Said) -> Iterator[str]:
 
 
 def _push_problems(ledger: Ledger, said: Said, now: datetime) -> Iterator[str]:
-    """Push everything again: what was acknowledged is known, the rest counts once, and the totals are exact."""
+    """Push everything again: what was acknowledged is known, and the rest counts once."""
     known = [event for push in said.begun if push in said.acknowledged for event in usage.events_of(push)]
     batches = [known[start : start + BATCH] for start in range(0, len(known), BATCH)]
     for result in pushed(ledger, batches, now):
@@ -123,10 +164,6 @@ def _push_problems(ledger: Ledger, said: Said, now: datetime) -> Iterator[str]:
     for push, result in zip(unsure, pushed(ledger, [usage.events_of(push) for push in unsure], now), strict=True):
         if not isinstance(result, PushAccepted) or (result.accepted and result.duplicates):
             yield f"push {push} is there in part: {result}"
-    for balance in ledger.balances():
-        expected = usage.owed(said.begun, balance.dimension)
-        if balance.accepted != expected or not balance.balanced:
-            yield f"{balance.dimension} has {balance}, and {expected} was pushed"
 
 
 def pushed(ledger: Ledger, pushes: Sequence[Sequence[UsageEvent]], now: datetime) -> list[PushResult]:

@@ -21,11 +21,12 @@
 #include <unistd.h>
 
 enum { FAIL_NONE, FAIL_EIO, FAIL_ENOSPC, FAIL_EROFS, FAIL_SHORT };
+enum { EACH, ONE, FROM };
 enum { FD_MAX = 4096 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char tracked[FD_MAX];
-static int trace = -1, kind = FAIL_NONE, every = 0, once = 0, count = 0;
+static int trace = -1, kind = FAIL_NONE, which = 0, mode = EACH, count = 0;
 
 #define REAL(name, type) ((type)dlsym(RTLD_NEXT, name))
 
@@ -53,19 +54,21 @@ static int ours(const char *path) {
 
 static int is_ours(int fd) { return fd >= 0 && fd < FD_MAX && tracked[fd]; }
 
-/* Whether this call fails; of a write that is cut short, errno stays 0. */
-static int fails(void) {
+/* Whether this call fails, which is recorded; of a write that is cut short, errno stays 0. */
+static int fails(const char *call) {
     static const int numbers[] = {0, EIO, ENOSPC, EROFS, 0};
-    if (kind == FAIL_NONE || every <= 0) return 0;
-    if (once ? ++count != every : ++count % every) return 0;
+    if (kind == FAIL_NONE || which <= 0) return 0;
+    count++;
+    if (mode == EACH ? count % which : mode == ONE ? count != which : count < which) return 0;
+    put('F', -1, kind, call, strlen(call));
     errno = numbers[kind];
     return 1;
 }
 
-static int fails_whole(void) { return kind != FAIL_SHORT && fails(); }
+static int fails_whole(const char *call) { return kind != FAIL_SHORT && fails(call); }
 
 /* A full disk and one that is read-only can be read. */
-static int fails_to_read(void) { return kind == FAIL_EIO && fails(); }
+static int fails_to_read(const char *call) { return kind == FAIL_EIO && fails(call); }
 
 void power_mark(const char *text, int length) {
     pthread_mutex_lock(&lock);
@@ -73,17 +76,20 @@ void power_mark(const char *text, int length) {
     pthread_mutex_unlock(&lock);
 }
 
-static void fail(int which, int number, int one) {
+static void fail(int how, int number, int by) {
     pthread_mutex_lock(&lock);
-    kind = which, every = number, once = one, count = 0;
+    kind = how, which = number, mode = by, count = 0;
     pthread_mutex_unlock(&lock);
 }
 
 /* From now on each so manyth call fails. */
-void power_fail(int which, int each) { fail(which, each, 0); }
+void power_fail(int how, int each) { fail(how, each, EACH); }
 
 /* The call of this number fails, counted from now on, and no other. */
-void power_fail_one(int which, int number) { fail(which, number, 1); }
+void power_fail_one(int how, int number) { fail(how, number, ONE); }
+
+/* The call of this number fails, counted from now on, and every later one. */
+void power_fail_from(int how, int number) { fail(how, number, FROM); }
 
 /* How many calls could have failed since. */
 int power_count(void) { return count; }
@@ -96,7 +102,8 @@ static int opened(const char *path, int flags, int mode) {
         return other;
     }
     pthread_mutex_lock(&lock);
-    int fd = (flags & O_CREAT) && fails_whole() ? -1 : real(path, flags, mode);
+    int failed = flags & O_CREAT ? fails_whole("open") : fails_to_read("open");
+    int fd = failed ? -1 : real(path, flags, mode);
     if (fd >= FD_MAX) abort();
     if (fd >= 0) {
         tracked[fd] = 1;
@@ -137,7 +144,7 @@ int close(int fd) {
 
 static ssize_t written(int fd, const void *data, size_t length, off64_t at) {
     ssize_t (*real)(int, const void *, size_t, off64_t) = REAL("pwrite64", ssize_t (*)(int, const void *, size_t, off64_t));
-    if (fails()) {
+    if (fails("write")) {
         if (kind != FAIL_SHORT || length < 2) return kind == FAIL_SHORT ? real(fd, data, length, at) : -1;
         length /= 2;
     }
@@ -170,31 +177,45 @@ ssize_t write(int fd, const void *data, size_t length) {
     return done;
 }
 
-static int failed_read(int fd) {
-    if (!is_ours(fd)) return 0;
+static int unread(const char *call) {
     pthread_mutex_lock(&lock);
-    int failed = fails_to_read();
+    int failed = fails_to_read(call);
     pthread_mutex_unlock(&lock);
     return failed;
 }
 
 ssize_t pread64(int fd, void *data, size_t length, off64_t at) {
-    if (failed_read(fd)) return errno = EIO, -1;
+    if (is_ours(fd) && unread("read")) return errno = EIO, -1;
     return REAL("pread64", ssize_t (*)(int, void *, size_t, off64_t))(fd, data, length, at);
 }
 
 ssize_t pread(int fd, void *data, size_t length, off_t at) { return pread64(fd, data, length, at); }
 
 ssize_t read(int fd, void *data, size_t length) {
-    if (failed_read(fd)) return errno = EIO, -1;
+    if (is_ours(fd) && unread("read")) return errno = EIO, -1;
     return REAL("read", ssize_t (*)(int, void *, size_t))(fd, data, length);
+}
+
+int stat64(const char *path, struct stat64 *found) {
+    if (ours(path) && unread("stat")) return errno = EIO, -1;
+    return REAL("stat64", int (*)(const char *, struct stat64 *))(path, found);
+}
+
+int lstat64(const char *path, struct stat64 *found) {
+    if (ours(path) && unread("stat")) return errno = EIO, -1;
+    return REAL("lstat64", int (*)(const char *, struct stat64 *))(path, found);
+}
+
+int fstat64(int fd, struct stat64 *found) {
+    if (is_ours(fd) && unread("stat")) return errno = EIO, -1;
+    return REAL("fstat64", int (*)(int, struct stat64 *))(fd, found);
 }
 
 int ftruncate64(int fd, off64_t size) {
     int (*real)(int, off64_t) = REAL("ftruncate64", int (*)(int, off64_t));
     if (!is_ours(fd)) return real(fd, size);
     pthread_mutex_lock(&lock);
-    int result = fails_whole() ? -1 : real(fd, size);
+    int result = fails_whole("truncate") ? -1 : real(fd, size);
     int saved = errno;
     if (!result) put('T', fd, size, "", 0);
     pthread_mutex_unlock(&lock);
@@ -209,7 +230,7 @@ static int synced(int fd, const char *name) {
     if (!is_ours(fd)) return real(fd);
     if (getenv("POWER_UNSYNCED")) return 0;
     pthread_mutex_lock(&lock);
-    int result = fails_whole() ? -1 : 0; /* the disk is a model: there is nothing to wait for */
+    int result = fails_whole("sync") ? -1 : 0; /* the disk is a model: there is nothing to wait for */
     int saved = errno;
     put(result ? 'E' : 'S', fd, 0, "", 0);
     pthread_mutex_unlock(&lock);
@@ -225,7 +246,7 @@ int rename(const char *from, const char *to) {
     int (*real)(const char *, const char *) = REAL("rename", int (*)(const char *, const char *));
     if (!ours(from)) return real(from, to);
     pthread_mutex_lock(&lock);
-    int result = fails_whole() ? -1 : real(from, to);
+    int result = fails_whole("rename") ? -1 : real(from, to);
     int saved = errno;
     if (!result) {
         char both[8192];
@@ -243,7 +264,7 @@ int unlink(const char *path) {
     int (*real)(const char *) = REAL("unlink", int (*)(const char *));
     if (!ours(path)) return real(path);
     pthread_mutex_lock(&lock);
-    int result = fails_whole() ? -1 : real(path);
+    int result = fails_whole("unlink") ? -1 : real(path);
     int saved = errno;
     if (!result) put('U', -1, 0, path, strlen(path));
     pthread_mutex_unlock(&lock);

@@ -97,6 +97,23 @@ while number < calls:
     story.path.write_bytes(content)
 assert number > 40, number
 """
+LOCK = """
+from sidecar.ledger.volume import Lock
+def reason(number, what):
+    shim.power_fail_one(EIO, number)
+    try:
+        what()
+    except LedgerError as exc:
+        return exc.reason
+    finally:
+        shim.power_fail(0, 0)
+other = story.directory / "other.sqlite3"
+assert [reason(number, lambda: Lock(other).release()) for number in (1, 2, 3)] == ["ledger_io_error"] * 3
+lock = Lock(other)
+assert reason(2, lambda: Lock(other)) == "ledger_locked", "its holder cannot be read, and holds it"
+lock.release()
+Lock(other).release()
+"""
 
 
 def run_under_shim(tmp_path: Path, code: str, *more: str) -> None:
@@ -121,6 +138,10 @@ def test_any_one_read_that_fails_at_opening_or_in_use_sets_no_ledger_aside(tmp_p
 
 def test_a_disk_that_reads_nothing_after_damage_was_reported_is_an_io_error(tmp_path: Path) -> None:
     run_under_shim(tmp_path, ALL)
+
+
+def test_a_lock_that_cannot_be_looked_at_is_an_io_error_and_held_by_none(tmp_path: Path) -> None:
+    run_under_shim(tmp_path, LOCK)
 
 
 @pytest.mark.slow

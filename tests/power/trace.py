@@ -88,6 +88,9 @@ class Replay:
     def _play_M(self, call: Call) -> None:
         self.marks.append(json.loads(call.data))
 
+    def _play_F(self, call: Call) -> None:
+        """Change nothing: the call that failed has a record of its own where it changed something."""
+
     def _play_O(self, call: Call) -> None:
         key, path = (call.process, call.fd), Path(os.fsdecode(call.data))
         if path == self._directory:

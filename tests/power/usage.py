@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -20,6 +21,7 @@ from sidecar.settings.dimensions import Dimension
 BEGIN: Final = datetime(2026, 1, 2, 12, 10, tzinfo=UTC)
 LIFE: Final = timedelta(hours=2)
 OWNER: Final = Owner(workload="pod-1", product_code="product", region="us-east-1")
+SUCCESSOR: Final = replace(OWNER, workload="pod-2")
 DIMENSIONS: Final = (Dimension(name="requests"), Dimension(name="gigabytes", decimals=3, tags=("tenant",)))
 REMOVED_EACH: Final = 5
 """Of the versions of the seats' file, each so manyth is that there is none."""

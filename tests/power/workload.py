@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,16 @@ class Orders:
     each: int = 0
     checkpoint_pages: int = 1000
     ends: str = "kill"
+    owed: dict[str, str] = field(default_factory=dict)
+    """By dimension, what earlier lives pushed."""
+    repeats: list[str] = field(default_factory=list)
+    """Pushes that earlier lives acknowledged, for a successor to push again."""
 
 
 class Life:
     """One process between its start and its end."""
+
+    owner = usage.OWNER
 
     def __init__(self, orders: Orders) -> None:
         self.orders, self.directory = orders, Path(orders.directory)
@@ -75,6 +81,10 @@ class Life:
         self._fail(self.orders.fault)
         threads = [threading.Thread(target=self._client, args=(number,)) for number in range(CLIENTS)]
         self._together([*threads, threading.Thread(target=self._keep), threading.Thread(target=self._settle_hour)])
+        self._end()
+
+    def _end(self) -> None:
+        """Without faults send again what was refused, and end."""
         self._fail("none")
         for push in self._unanswered:
             if not self._push(push, self.now):
@@ -83,6 +93,9 @@ class Life:
             mark(wrong=f"the ledger was set aside: {self.ledger.set_aside.name}")
         if self.orders.ends == "close":
             self.ledger.close()
+        self._die()
+
+    def _die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _together(self, threads: list[threading.Thread]) -> None:
@@ -99,7 +112,7 @@ class Life:
         for fault in (self.orders.fault, "none"):
             self._fail(fault)
             try:
-                return Ledger.open(self.directory, usage.OWNER, usage.DIMENSIONS, self.now)
+                return Ledger.open(self.directory, self.owner, usage.DIMENSIONS, self.now)
             except LedgerError as exc:
                 if fault == "none":
                     raise
@@ -110,10 +123,12 @@ class Life:
         for number in range(self.orders.pushes):
             if number == self.orders.pushes // 2:
                 self._midway.set()
-            push = f"{self.orders.seed}-{client}-{number}"
-            mark(begun=push)
-            if not any(self._push(push, self.now) for _ in range(2)):
-                self._unanswered.append(push)
+            self._push_twice(f"{self.orders.seed}-{client}-{number}")
+
+    def _push_twice(self, push: str) -> None:
+        mark(begun=push)
+        if not any(self._push(push, self.now) for _ in range(2)):
+            self._unanswered.append(push)
 
     def _push(self, push: str, now: datetime) -> bool:
         done = isinstance(self.ledger.push(usage.events_of(push), now), PushAccepted)

@@ -369,3 +369,14 @@ def test_words_of_the_other_order_are_added_up_as_sqlite_does() -> None:
         first = (first + one + second) % 2**32
         second = (second + other + first) % 2**32
     assert wal.checksum(data, (0, 0), swapped=True) == (first, second)
+
+
+def test_a_log_is_written_again_as_it_was(story: Story) -> None:
+    story.push(story.open(), event())
+    log = wal.path_of(story.path)
+    before = log.read_bytes()
+    os.utime(log, (0, 0))
+    wal.renew(story.path)
+    assert log.read_bytes() == before
+    assert os.stat(log).st_mtime_ns > 0, "it was written to"
+    wal.renew(story.directory / "no ledger")
