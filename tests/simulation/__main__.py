@@ -82,7 +82,7 @@ def _progress(done: int, lives: int, outcomes: list[Outcome]) -> None:
 
 def _announce(outcome: Outcome, years: float) -> None:
     """Print a seed that fails while the others still run; its fewest steps follow at the end."""
-    again = f"python -m tests.simulation --seed {outcome.seed} --years {years:g}"
+    again = f"python -m tests.simulation --seed {outcome.seed} --years {years}"
     print(f"\nseed {outcome.seed} does not hold: {outcome.fault}\nagain: {again}", file=sys.stderr, flush=True)
 
 

@@ -121,6 +121,7 @@ def _pass(world: World, seconds: float) -> None:
     world.running().run_pass()
     pod = world.pod
     if first is not None and pod is not None and not pod.ended and _calm(world):
+        world.calms += 1
         calm.check(world, first)
 
 

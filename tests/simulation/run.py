@@ -76,6 +76,7 @@ def run(seed: int, years: float = 0.0, steps: Iterable[Step] | None = None) -> O
                 "pushes": world.pushes,
                 "calls": world.aws.calls,
                 "checks": world.auditor.checks,
+                "calms": world.calms,
             }
     finally:
         logging.disable(level)

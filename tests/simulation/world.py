@@ -74,7 +74,7 @@ class World:
         self.auditor = Auditor(self.aws, self.model)
         self.shelf, self.finder = Shelf(directory, self.disk.versions), Finder(self.connection)
         self.person: Resolution | None = None
-        self.pods = self.starts = self.pushes = self.crashes = 0
+        self.pods = self.starts = self.pushes = self.crashes = self.calms = 0
         self.workload = ""
         self.pod: Pod | None = None
         self.grants_before = 0
