@@ -61,7 +61,7 @@ def pinned(lock: str) -> dict[str, str]:
 
 def license_of(about: Message) -> str:
     """Return the SPDX expression of a package's metadata. Raises ValueError for one that is not allowed."""
-    said = about["License-Expression"] or about["License"] or _classified(about)
+    said = about.get("License-Expression") or about.get("License") or _classified(about)
     found = OTHER_FORMS.get(said, said)
     if not {one.strip("() ") for one in re.split(" AND | OR ", found)} <= ALLOWED:
         raise ValueError(

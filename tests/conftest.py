@@ -6,6 +6,7 @@ Invariants:
 - With `-n`, a process that has run its share takes tests from the share of another, unless `--dist` says otherwise.
 - Interpreters that tests start find compiled modules, also where the environment forbids to write them beside the
   source.
+- An example of hypothesis may take any time: its default, 200 ms, is missed where the processors are busy.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import os
 import sys
 
 import pytest
+from hypothesis import settings
 
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 """jsonschema does without it: no schema here has internationalised addresses, and its grammar takes each process two
 seconds to compile."""
+
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 SKIPPED = "slow: run it with --slow, or all of them with -m slow"
 

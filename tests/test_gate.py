@@ -1,9 +1,9 @@
-"""Each slow test runs in some step of the gate, `.ci/run`, which waits for each step that goes on beside others."""
+"""Each script and slow test runs in some step of the gate, `.ci/run`, which waits for each step that goes on beside others."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ TESTS: Final = ROOT / "tests"
 SLOW: Final = re.compile(r"mark\.slow\b")
 BESIDE: Final = re.compile(r"^(?:\w+=\S+ )?beside (\w+) ", re.MULTILINE)
 AWAIT: Final = re.compile(r"^await (\w+)$", re.MULTILINE)
+CALLED: Final = re.compile(r"^[^#\n]*\.ci/([\w-]+)", re.MULTILINE)
 STEP: Final = re.compile(r"pytest\b.* -m slow (.+)")
 
 
@@ -36,6 +37,24 @@ def not_awaited(script: str) -> set[str]:
     return {one[1] for one in BESIDE.finditer(script) if awaited.get(one[1], -1) < one.start()}
 
 
+def not_called(scripts: Mapping[str, str]) -> set[str]:
+    """Return the scripts that `run` does not call, itself or by way of others. `scripts`: name → text."""
+    reached, more = set[str](), {"run"}
+    while more:
+        reached |= more
+        more = {name for one in more for name in CALLED.findall(scripts[one]) if name in scripts} - reached
+    return scripts.keys() - reached
+
+
+def test_each_script_runs_in_a_step_of_the_gate() -> None:
+    assert not_called({file.name: file.read_text() for file in (ROOT / ".ci").iterdir()}) == set()
+
+
+def test_a_script_that_no_step_runs_is_noticed() -> None:
+    scripts = {"run": ".ci/a x", "a": "nice .ci/b", "b": "#", "c": "# Usage: .ci/c; see .ci/run", "d": ".ci/c"}
+    assert not_called(scripts) == {"c", "d"}
+
+
 def test_each_slow_test_runs_in_a_step_of_the_gate() -> None:
     called = ("run", "api", "fuzz", "saas")
     scripts = [(ROOT / ".ci" / name).read_text() for name in called]
@@ -53,7 +72,7 @@ def test_a_slow_test_that_no_step_runs_is_noticed() -> None:
 
 def test_the_gate_waits_for_each_step_that_goes_on_beside_others() -> None:
     script = (ROOT / ".ci" / "run").read_text()
-    assert {"containers", "slow"} <= set(BESIDE.findall(script))
+    assert {"containers", "python313", "slow"} <= set(BESIDE.findall(script))
     assert not_awaited(script) == set()
 
 

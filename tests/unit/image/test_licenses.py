@@ -15,6 +15,7 @@ def about(*lines: str) -> Message:
     return Parser().parsestr("\n".join(("Name: attrs", "Version: 26.1.0", *lines, "", "text")))
 
 
+@pytest.mark.filterwarnings("error::DeprecationWarning")  # Python 3.13 has one for a field that a package lacks
 def test_the_page_is_that_of_the_lock_files() -> None:
     assert licenses.PAGE.read_text() == licenses.page(), "python image/licenses.py --write"
 
