@@ -1,4 +1,4 @@
-"""Each script and slow test runs in some step of the gate, `.ci/run`, which waits for each step that goes on beside others."""
+"""Each script and each slow test runs in a step of the gate, `.ci/run`, which waits for each step beside others."""
 
 from __future__ import annotations
 
