@@ -29,6 +29,8 @@ from sidecar.api.reply import Reply
 ROOT = Path(__file__).resolve().parents[3]
 # As in the image: big answers go back to the system, not to a per-thread arena.
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": "131072"}
+ANSWER_SECONDS = 8
+START_SECONDS = 60  # a client waits so long for the first answer: a start takes seconds where other tests run
 QUICK = (
     "/entitled",
     "/counters",
@@ -238,14 +240,15 @@ class Server:
         self.ports = ports
         self.unix = unix
         self.worker_pid = 0
+        self.patience_seconds = START_SECONDS
 
     def connect(self, listener: str) -> socket.socket:
         if listener == "api" and self.unix:
             sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(8)
+            sock.settimeout(self.patience_seconds)
             sock.connect(str(self.unix))
             return sock
-        return socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=8)
+        return socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=self.patience_seconds)
 
     def send(self, listener: str, data: bytes) -> bytes:
         """Everything answered to these bytes, sent at once and followed by our half of a close."""
@@ -335,6 +338,7 @@ def server(
     try:
         running.ask("probe", "/healthz")
         running.worker_pid = 0 if site else running.json("probe", "/pid")
+        running.patience_seconds = ANSWER_SECONDS
         yield running
     finally:
         running.stop()

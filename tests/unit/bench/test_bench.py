@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import math
 import os
@@ -117,12 +118,12 @@ def test_half_an_answer_is_not_whole() -> None:
 def port() -> Iterator[int]:
     """A server that answers in two pieces; each tenth push is refused."""
     listener = socket.create_server(("127.0.0.1", 0))
+    number = itertools.count(1)  # of all connections: how many pushes come on which one is a matter of time
 
     def serve(connection: socket.socket) -> None:
         with connection:
-            for n in range(1, 1_000):
-                if not connection.recv(65_536):
-                    return
+            while connection.recv(65_536):
+                n = next(number)
                 connection.sendall(b"HTTP/1.1 %d X\r\n" % (503 if n % 10 == 0 else 200))
                 connection.sendall(b"Content-Length: 2\r\n\r\n{}")
 
