@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import DATA_ERRORS
-from sidecar.ledger import balance, claims, gone_records, handover, live_copy, records, removal, seen_ids, volume
+from sidecar.ledger import balance, claims, gone_records, handover, live_copy, records, removal, seen_ids, volume, wal
 from sidecar.ledger.amounts import Totals, buckets_of, delete_buckets, dimensions_known, hours_of
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, decoding
@@ -97,8 +97,30 @@ def adopt(
 ) -> AdoptionResult:
     """Take over what may be billed of the ledger at `path`, and the ids it knows.
 
-    `ours` names our ledger; `remember_ids(entries)` puts ids with their contents on disk in it.
+    `ours` names our ledger; `remember_ids(entries)` puts ids with their contents on disk in it. A ledger that is found
+    damaged is tried again, since each step may be repeated: SQLite can report a single read that failed as damage.
     """
+    found = _adopt_once(path, owner, dimensions, ours, now, take, remember_ids)
+    if found.skipped != "ledger_corrupt":
+        return found
+    try:
+        volume.read_through(path)
+        volume.read_through(wal.path_of(path))
+    except OSError as exc:
+        return replace(found, skipped=as_ledger_error(exc, path).reason)
+    again = _adopt_once(path, owner, dimensions, ours, now, take, remember_ids)
+    return replace(again, in_doubt=found.in_doubt or again.in_doubt)
+
+
+def _adopt_once(
+    path: Path,
+    owner: Owner,
+    dimensions: Sequence[str],
+    ours: str,
+    now: datetime,
+    take: Take,
+    remember_ids: Callable[[bytes], None],
+) -> AdoptionResult:
     in_doubt: list[Path] = []
     with ExitStack() as held:
         try:

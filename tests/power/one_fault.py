@@ -79,10 +79,10 @@ class SuccessorLife(ShortLife):
         self._end()
 
     def _adopt(self) -> None:
-        """Take over, once more where a ledger could not be read: the product's first push waits for its ids."""
+        """Take over, once more where the disk failed: the first push waits for ids then, and not for damage."""
         for _ in range(2):
             found = self._done(lambda: self.ledger.adopt(self.now))
-            if found is not None and not any(one.skipped for one in found):
+            if found is not None and not any(one.skipped != "ledger_corrupt" for one in found if one.skipped):
                 return
             for one in found or ():
                 mark(refused=one.skipped)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sidecar.ledger import volume, wal
+from sidecar.ledger import adoption, volume, wal
 from sidecar.ledger.errors import LedgerError, corrupt, found_by_sqlite
 from sidecar.metering.events import PushAccepted
 from tests.integration.ledger.support import HOUR, Story, accepted, event
@@ -27,9 +27,9 @@ class Work:
     """Work that fails the first so many times, and the connections it was given."""
 
     def __init__(self, times: int, error: Callable[[], Exception]) -> None:
-        self.times, self.error, self.given = times, error, list[sqlite3.Connection]()
+        self.times, self.error, self.given = times, error, list[sqlite3.Connection | None]()
 
-    def __call__(self, connection: sqlite3.Connection) -> str:
+    def __call__(self, connection: sqlite3.Connection | None = None) -> str:
         self.given.append(connection)
         if len(self.given) <= self.times:
             raise self.error()
@@ -164,3 +164,27 @@ def test_the_file_is_renamed_before_its_log(story: Story) -> None:
     taken.rmdir()
     assert volume.set_aside(story.path, story.now) == caught.value.set_aside
     assert taken.read_bytes() == log_content
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "called", "skipped"),
+    [
+        (1, reported_by_sqlite, 2, ""),
+        (2, reported_by_sqlite, 2, "ledger_corrupt"),
+        (1, io_error, 1, "ledger_io_error"),
+    ],
+    ids=["damage once", "damage twice", "I/O"],
+)
+def test_another_ledger_is_damaged_when_it_is_found_so_twice(
+    story: Story, times: int, error: Callable[[], Exception], called: int, skipped: str
+) -> None:
+    """Else its ids would not be waited for, and what its product repeats would count again."""
+    ledger = story.open()
+    story.push(ledger, event(id="a"))
+    story.close()
+    work = Work(times, error)
+    found = adoption.adopt(
+        story.path, story.owner, ["requests"], "ours", story.now, lambda *_: None, lambda _: print(work())
+    )
+    assert (len(work.given), found.skipped, found.ids_missing) == (called, skipped, bool(skipped))
+    assert not list(story.directory.glob("*.corrupt-*"))
