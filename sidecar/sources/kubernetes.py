@@ -22,6 +22,7 @@ from sidecar.metering.events import UsageEvent
 from sidecar.metering.quantities import QuantityOutOfRange
 from sidecar.metering.readings import Reading, level_integral, level_micros
 from sidecar.settings.pull_sources import PullSource, SourceTake
+from sidecar.sources.cluster_quantity import is_count
 from sidecar.sources.fault import SourceFault
 from sidecar.sources.taken import Taken
 
@@ -97,7 +98,7 @@ def read_answer(line: bytes) -> Decimal | SourceFault:
         value = Decimal(found["value"])
     except (KeyError, TypeError, AttributeError, InvalidOperation, RecursionError) as exc:
         raise ValueError("no count") from exc
-    if not value.is_finite() or value < 0:
+    if not is_count(value):
         raise ValueError("no count")
     return value
 

@@ -19,14 +19,14 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from sidecar.platform.cluster_tls import cluster_tls
+from sidecar.sources.cluster_quantity import quantity
 from sidecar.sources.fault import SourceFault
-from sidecar.strict_json import shown
 
 PAGE: Final = 500
 PAGES_MAX: Final = 1000
@@ -34,10 +34,6 @@ BYTES_MAX: Final = 64 << 20
 """Of one page: 500 pods of 100 KB each are 50 MB."""
 TIMEOUT_SECONDS: Final = 10.0
 METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-SUFFIXES: Final[Mapping[str, Decimal]] = {
-    **{suffix: Decimal(10) ** power for suffix, power in {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6}.items()},
-    **{suffix: Decimal(1024) ** power for suffix, power in {"Ki": 1, "Mi": 2}.items()},
-}
 
 
 def run(payload: Mapping[str, Any], emit: Callable[[str], None]) -> None:
@@ -146,13 +142,3 @@ def _request(container: Mapping[str, Any]) -> Decimal:
 def _requests(of: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a container, or a pod as a whole, requests."""
     return (of.get("resources") or {}).get("requests") or {}
-
-
-def quantity(text: object) -> Decimal:
-    """Return a quantity of Kubernetes, such as `250m`. Raises SourceFault."""
-    words = str(text)
-    number = words.rstrip("numkKMi")
-    try:
-        return Decimal(number) * SUFFIXES[words[len(number) :]]
-    except (InvalidOperation, KeyError):
-        raise SourceFault("value_unusable", f"{shown(words)} is no quantity of CPUs.") from None

@@ -56,7 +56,13 @@ def test_the_childs_line_is_a_count_or_a_fault() -> None:
     assert fault.reason == "cluster_refused"
 
 
-@pytest.mark.parametrize("line", [b"", b"[]", b'{"value": 1e999}', b'{"value": "-1"}', b'{"value": "NaN"}', b"{}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"", b"[]", b"{}", b'{"value": 1e999}', b'{"value": "-1"}', b'{"value": "NaN"}'),
+        *(b'{"value": "2141e99974836475"}', b'{"value": "1e-99974836475"}', b'{"value": "1e24"}'),
+    ],
+)
 def test_what_is_no_count_is_none(line: bytes) -> None:
     with pytest.raises(ValueError):
         read_answer(line)

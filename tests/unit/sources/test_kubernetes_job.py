@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.sources.fault import SourceFault
-from sidecar.sources.kubernetes_job import cpus, quantity
+from sidecar.sources.kubernetes_job import cpus
 
 
 def container(cpu: str, **more: str) -> Mapping[str, Any]:
@@ -50,16 +49,3 @@ def test_a_pod_has_the_cpus_that_the_scheduler_reserves(found: Mapping[str, Any]
 def test_what_a_pod_requests_as_a_whole_is_what_is_reserved(requests: Mapping[str, str], expected: str) -> None:
     found = pod(container("1"), init=(SIDECAR, container("500m")), overhead="250m")
     assert cpus({"spec": {**found["spec"], "resources": {"requests": requests}}}) == Decimal(expected)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("1", "1"), ("0.5", "0.5"), ("250m", "0.25"), ("2k", "2000"), ("1e-1", "0.1")]
-)
-def test_a_quantity_is_exact(text: str, value: str) -> None:
-    assert quantity(text) == Decimal(value)
-
-
-@pytest.mark.parametrize("text", ["", "m", "1x", "1mm", None])
-def test_what_is_no_quantity_is_refused(text: object) -> None:
-    with pytest.raises(SourceFault, match="value_unusable"):
-        quantity(text)
