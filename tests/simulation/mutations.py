@@ -97,7 +97,7 @@ def _throttled_is_rejected(record: Any, outcome: Any, *rest: Any) -> Any:
     return _decide(record, replace(outcome, code="InvalidProductCodeException") if throttled else outcome, *rest)
 
 
-def _bound_to_nobody(kind: Any, _workload: str, *rest: Any) -> str:
+def _bound_to_any_workload(kind: Any, _workload: str, *rest: Any) -> str:
     return _binding(kind, "", *rest)
 
 
@@ -138,7 +138,7 @@ MUTATIONS: Mapping[str, tuple[Patch, ...]] = {
     "hours are sealed two days late": ((Sealer, "seal_closed", _sealed_late),),
     "a throttled record waits for a person": ((submitter, "decide", _throttled_is_rejected),),
     "another workload's kept answer opens the gate": ((kept_answer, "nonce_fits", lambda nonce, workload: True),),
-    "another workload's kept pass opens the gate": ((kept_pass, "_binding", _bound_to_nobody),),
+    "another workload's kept pass opens the gate": ((kept_pass, "_binding", _bound_to_any_workload),),
     "open hours of a pod that is gone stay there": ((adoption, "_freeze_usage", _nothing),),
     "what waited in a pod that is gone stays there": ((adoption, "_freeze_waiting", _nothing),),
     "records of a pod that is gone stay there": ((adoption, "_freeze_record", _nothing),),
