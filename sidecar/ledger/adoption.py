@@ -12,7 +12,7 @@ Invariants:
   asks, so that the same request, client token included, may count once more. While AWS takes it, it stays sealed: its
   own workload may come back and send it again. Then it is rejected there, for a person.
 - An amount that one ledger claimed is taken by no other, unless `claims` moves the claim: after a crash two would
-  bill it.
+  bill it. Nor by the one that is begun where ours is set aside meanwhile.
 - Disputed and rejected records stay where they are, for a person (`gone_records`).
 """
 
@@ -79,6 +79,8 @@ class AdoptionResult:
     """Why the ids of a ledger in use could not be read; None where they were, or were before."""
     ids_missing: bool = False
     """It was skipped before its ids were copied: what its product repeats to ours would count again."""
+    damaged: bool = False
+    """It was found damaged itself; `skipped` also says so of ours."""
 
     @property
     def left(self) -> int:
@@ -98,10 +100,11 @@ def adopt(
     """Take over what may be billed of the ledger at `path`, and the ids it knows.
 
     `ours` names our ledger; `remember_ids(entries)` puts ids with their contents on disk in it. A ledger that is found
-    damaged is tried again, since each step may be repeated: SQLite can report a single read that failed as damage.
+    damaged is tried again, since each step may be repeated: a single read that failed can look like damage. Not where
+    ours is damaged: it is begun again, under another name.
     """
     found = _adopt_once(path, owner, dimensions, ours, now, take, remember_ids)
-    if found.skipped != "ledger_corrupt":
+    if not found.damaged:
         return found
     try:
         volume.read_through(path)
@@ -128,7 +131,7 @@ def _adopt_once(
             held.callback(lock.release)
             connection = held.enter_context(closing(open_known(path, owner, now, in_doubt.append)))
         except LedgerError as exc:
-            return AdoptionResult(path=path, skipped=exc.reason, in_doubt=bool(in_doubt), ids_missing=True)
+            return _skipped(path, exc, in_doubt=bool(in_doubt), ids_missing=True)
         ids_missing = True
         try:
             copied = _copy_ids(connection, ours, now, remember_ids)
@@ -138,8 +141,13 @@ def _adopt_once(
             claims.settle(connection, path, owner, ours, dimensions, now, partial(handover.mark_taken, connection))
             return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
         except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
-            skipped = as_ledger_error(exc, path).reason
-            return AdoptionResult(path=path, skipped=skipped, in_doubt=bool(in_doubt), ids_missing=ids_missing)
+            return _skipped(path, as_ledger_error(exc, path), in_doubt=bool(in_doubt), ids_missing=ids_missing)
+
+
+def _skipped(path: Path, error: LedgerError, *, in_doubt: bool, ids_missing: bool) -> AdoptionResult:
+    """Return what became of a ledger that failed itself."""
+    damaged = error.reason == "ledger_corrupt"
+    return AdoptionResult(path=path, skipped=error.reason, in_doubt=in_doubt, ids_missing=ids_missing, damaged=damaged)
 
 
 def read_ids(path: Path, ours: Path, owner: Owner, now: datetime, remember_ids: Callable[[bytes], None]) -> None:

@@ -5,6 +5,7 @@ Invariants:
   it keeps afterwards is learned when its lock is free.
 - A ledger that was in use is known, so that its lock can be tried often.
 - A ledger that is not in use is read once a day, unless its file changes.
+- What our ledger claimed is taken by it alone: where it was damaged and begun again, the old one may have billed it.
 """
 
 from __future__ import annotations
@@ -132,26 +133,36 @@ class Neighbours:
         if not paths:
             hint = f"No other workload {resolution.workload} has a ledger on this volume; `usage` names those that do."
             raise DecisionRefused(404, "workload_not_found", hint)
+        ours = self._run(opening.ledger_name)
         decide = partial(
             gone_records.resolve,
             owner=self.owner,
             resolution=resolution,
-            ours=self._run(opening.ledger_name),
+            ours=ours,
             dimensions=self._dimensions,
             now=now,
-            take=self._take_at(now),
+            take=self._take_at(now, ours),
             on_doubt=on_doubt,
         )
         return tuple(decide(path) for path in paths)
 
-    def _take_at(self, now: datetime) -> handover.Take:
+    def _take_at(self, now: datetime, ours: str) -> handover.Take:
+        """Return the function that takes amounts which the ledger named `ours` claimed: one begun since may not."""
+
+        def take_into(connection: sqlite3.Connection, ledger: str, transfers: tuple[Transfer, ...]) -> bool:
+            if opening.ledger_name(connection) != ours:
+                return False
+            handover.take(connection, ledger, transfers, now)
+            return True
+
         def take(ledger: str, transfers: tuple[Transfer, ...]) -> None:
-            self._run(lambda connection: handover.take(connection, ledger, transfers, now))
+            if not self._run(partial(take_into, ledger=ledger, transfers=transfers)):
+                raise LedgerError("ledger_corrupt", f"{self._path.name} was begun again meanwhile.")
 
         return take
 
     def _adopt(self, path: Path, ours: str, now: datetime) -> AdoptionResult:
-        take = self._take_at(now)
+        take = self._take_at(now, ours)
         found = adoption.adopt(path, self.owner, self._dimensions, ours, now, take, self._remember)
         if found.skipped != LOCKED:
             self._in_use.discard(path)
