@@ -83,7 +83,7 @@ def open_ledger(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt | Non
 
 
 def _open(path: Path, owner: Owner, now: datetime, lock: volume.Lock, on_doubt: OnDoubt | None) -> Opened:
-    volume.finish_setting_aside(path)
+    volume.finish_setting_aside(path, now)
     for ready in (_ready_connection, open_again):
         try:
             return Opened(connection=ready(path, owner, now, on_doubt), path=path, lock=lock, on_doubt=on_doubt)

@@ -18,6 +18,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,8 @@ LOCAL_FUSE: Final = frozenset(["fuse.fuse-overlayfs", "fuse.lxcfs"])
 FILE_MODE: Final = 0o600
 BESIDE: Final = ("-wal", "-shm")
 """What SQLite adds to a ledger's name for the files beside it."""
+ASIDE: Final = re.compile(r"\.corrupt-([0-9]{8}T[0-9]{6}Z)(?:-([0-9]+))?")
+"""What is added to the name of a ledger that is set aside: when, and where that name is taken a number."""
 CHUNK: Final = 64 * 1024
 """Bytes that are read at once."""
 
@@ -227,9 +230,7 @@ def set_aside(path: Path, now: datetime) -> Path:
 
     Raises LedgerError; its `set_aside` tells that the file was renamed.
     """
-    stamp = f"{now:%Y%m%dT%H%M%SZ}"
-    names = (f"{path.name}.corrupt-{stamp}{more}" for more in ["", *(f"-{number}" for number in range(1, 1000))])
-    aside = _begun_aside(path) or next(name for name in map(path.with_name, names) if not os.path.lexists(name))
+    aside = _begun_aside(path) or _new_aside(path, now)
     try:
         _rename(path, aside)
     except OSError as exc:
@@ -238,27 +239,49 @@ def set_aside(path: Path, now: datetime) -> Path:
     return aside
 
 
-def finish_setting_aside(path: Path) -> None:
-    """Rename what is left of a ledger whose setting aside was cut off. Raises LedgerError."""
+def finish_setting_aside(path: Path, now: datetime) -> None:
+    """Rename what is left of a ledger whose setting aside was cut off. Raises LedgerError.
+
+    A log that cannot be of the last one that was set aside, since that has its own, gets a name by itself.
+    """
     try:
-        if (aside := _begun_aside(path)) and wal.path_of(path).exists():
-            _rename(path, aside)
+        if not os.path.lexists(path) and wal.path_of(path).exists() and _asides(path):
+            _rename(path, _begun_aside(path) or _new_aside(path, now))
     except OSError as exc:
         raise as_ledger_error(exc, path) from exc
 
 
+def _asides(path: Path) -> list[Path]:
+    """Return the names that this ledger was set aside under, the newest last."""
+    found = ((one, ASIDE.fullmatch(one.name.removeprefix(path.name))) for one in path.parent.glob(f"{path.name}.*"))
+    return [one for *_, one in sorted((named[1], int(named[2] or 0), one) for one, named in found if named)]
+
+
 def _begun_aside(path: Path) -> Path | None:
-    """Return the newest name that this ledger was set aside under, if nothing has its own name."""
-    if os.path.lexists(path):
+    """Return the newest name that this ledger was set aside under, if nothing has its own name, and the rest fits."""
+    if os.path.lexists(path) or not (asides := _asides(path)):
         return None
-    asides = path.parent.glob(f"{path.name}.corrupt-*")
-    return max((one for one in asides if not one.name.endswith(BESIDE)), default=None)
+    pairs = zip(_parts(path), _parts(asides[-1]), strict=True)
+    return None if any(os.path.lexists(part) and os.path.lexists(taken) for part, taken in pairs) else asides[-1]
+
+
+def _new_aside(path: Path, now: datetime) -> Path:
+    """Return a name under which there is nothing yet, neither a file nor a log."""
+    stamp = f"{path.name}.corrupt-{now:%Y%m%dT%H%M%SZ}"
+    names = (path.with_name(f"{stamp}-{number}" if number else stamp) for number in count())
+    return next(name for name in names if not any(map(os.path.lexists, _parts(name))))
+
+
+def _parts(path: Path) -> list[Path]:
+    """Return the names of a ledger's file and of those beside it.
+
+    The file comes before its log: without the log it would look whole, and lack what the log has.
+    """
+    return [path.with_name(path.name + suffix) for suffix in ("", *BESIDE)]
 
 
 def _rename(path: Path, aside: Path) -> None:
-    """Rename the file before its log: without the log it would look whole, and lack what the log has."""
-    for suffix in ("", *BESIDE):
-        part = path.with_name(path.name + suffix)
+    for part, name in zip(_parts(path), _parts(aside), strict=True):
         if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
+            part.rename(name)
     sync_directory(path.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -154,17 +155,26 @@ def test_of_a_directory_that_is_missing_the_nearest_above_it_is_named(tmp_path: 
     assert ownership(tmp_path / "a" / "b").startswith(f"{tmp_path} belongs to user ")
 
 
-def test_a_damaged_ledger_is_named_though_no_new_one_could_be_begun(tmp_path: Path, events: Events) -> None:
+def test_a_damaged_ledger_is_named_though_no_new_one_could_be_begun(
+    tmp_path: Path, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The next pass finds no damaged file, and could not say so."""
     path = volume.ledger_path(tmp_path, WORKLOAD)
     path.write_bytes(b"garbage" * 200)
     volume.wal.path_of(path).write_bytes(b"log")
     stamp = path.with_name(f"{path.name}.corrupt-20260102T102000Z")
-    (tmp_path / f"{stamp.name}-wal").mkdir()  # the log cannot be renamed
-    story = Unstarted(tmp_path)
+    whole = Path.rename
+
+    def rename(part: Path, name: Path) -> Path:
+        if part.name.endswith("-wal"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(part))
+        return whole(part, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        story = Unstarted(tmp_path)
     assert events.one("ledger.set_aside")["path"] == str(stamp)
     assert story.loop.ledger is None
-    (tmp_path / f"{stamp.name}-wal").rmdir()
     story.at("10:21")
     assert story.loop.ledger is not None
     assert len(events.of("ledger.set_aside")) == 1

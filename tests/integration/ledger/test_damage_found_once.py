@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sidecar.ledger import adoption, volume, wal
+from sidecar.ledger import adoption, volume
 from sidecar.ledger.errors import LedgerError, corrupt, found_by_sqlite
 from sidecar.metering.events import PushAccepted
 from tests.integration.ledger.support import HOUR, Story, accepted, event
@@ -118,52 +118,6 @@ def test_a_file_that_is_not_there_is_read_through_and_a_link_is_not(story: Story
     link.symlink_to(story.path)
     with pytest.raises(OSError, match="symbolic links"):
         volume.read_through(link)
-
-
-def cut_off(story: Story) -> tuple[bytes, bytes]:
-    """A damaged ledger of which only the file was renamed, not its log: what both hold."""
-    story.push(story.open(), event(id="a"))
-    log = wal.path_of(story.path)
-    content, logged = story.path.read_bytes(), log.read_bytes()
-    story.close()
-    story.path.unlink()
-    story.path.with_name(f"{story.path.name}.corrupt-20260102T121000Z").write_bytes(content)
-    log.write_bytes(logged)
-    return content, logged
-
-
-def test_the_log_follows_a_file_whose_setting_aside_was_cut_off(story: Story) -> None:
-    """SQLite deletes a log without a file."""
-    content, logged = cut_off(story)
-    assert story.open().open_from() == HOUR.next
-    (aside,) = (one for one in story.directory.glob("*.corrupt-*") if not one.name.endswith("-wal"))
-    assert (aside.read_bytes(), wal.path_of(aside).read_bytes()) == (content, logged)
-
-
-def test_a_ledger_beside_one_that_was_set_aside_keeps_its_log(story: Story) -> None:
-    cut_off(story)
-    story.push(story.open(), event(id="b"))
-    assert wal.path_of(story.path).exists()
-    volume.finish_setting_aside(story.path)
-    assert wal.path_of(story.path).exists()
-
-
-def test_the_file_is_renamed_before_its_log(story: Story) -> None:
-    """Without its log it would be opened, and lack what was acknowledged."""
-    story.push(story.open(), event(id="a"))
-    log = wal.path_of(story.path)
-    log_content = log.read_bytes()
-    story.close()
-    log.write_bytes(log_content)
-    taken = story.path.with_name(f"{story.path.name}.corrupt-20260102T121000Z-wal")
-    taken.mkdir()  # the second rename fails
-    with pytest.raises(LedgerError) as caught:
-        volume.set_aside(story.path, story.now)
-    assert not story.path.exists()
-    assert caught.value.set_aside is not None
-    taken.rmdir()
-    assert volume.set_aside(story.path, story.now) == caught.value.set_aside
-    assert taken.read_bytes() == log_content
 
 
 @pytest.mark.parametrize(
