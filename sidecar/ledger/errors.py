@@ -108,12 +108,6 @@ def as_ledger_error(exc: BaseException, path: Path) -> LedgerError:
     return LedgerError("ledger_failed", f"{path.name}: {type(exc).__name__}: {exc}.")
 
 
-def found_by_sqlite(exc: BaseException) -> bool:
-    """Return whether SQLite itself found damage, which can be a read that failed; not what `corrupt` and names tell."""
-    code = exc.sqlite_errorcode if isinstance(exc, sqlite3.Error) and hasattr(exc, "sqlite_errorname") else 0
-    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
 def corrupt(what: str) -> sqlite3.DatabaseError:
     """Return the error SQLite would raise if it had met the fault itself."""
     error = sqlite3.DatabaseError(what.strip().splitlines()[0])

@@ -29,7 +29,7 @@ from sidecar.ledger.neighbours import Neighbours
 from sidecar.ledger.opening import OnDoubt, Opened, Owner
 from sidecar.ledger.pushes import PushRequest
 from sidecar.ledger.readings import of_source
-from sidecar.ledger.sealing import MakeRecord, Skipped
+from sidecar.ledger.sealing import MakeRecord, SealResult, Skipped
 from sidecar.ledger.writer import Counters, Writer
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
@@ -202,11 +202,12 @@ class Ledger:
     ) -> tuple[UsageRecord, ...]:
         """Close an hour for good, and in the same transaction every earlier one that has usage or is in `also`.
 
-        No records where they are closed already. Where `skipped` is given, what cannot be digested is added to it and
-        stays; else it is raised.
+        No records where they are closed already. Where `skipped` is given, what cannot be digested stays, and is added
+        to it once the rest is on disk; else it is raised.
         """
         self._now = now
-        return self._do(sealing.seal, hour, now, tuple(self._dimensions.values()), make, also=also, skipped=skipped)
+        skip, dimensions = skipped is not None, tuple(self._dimensions.values())
+        return _unpack(self._do(sealing.seal, hour, now, dimensions, make, also=also, skip=skip), skipped)
 
     def seal_last(
         self,
@@ -223,11 +224,12 @@ class Ledger:
         Where it raises, nothing is sealed and pushes are still taken.
         """
         self._now = now
-        dimensions = tuple(self._dimensions.values())
-        return self._writer.run(
-            lambda connection: sealing.seal_last(connection, hour, now, dimensions, make, also=also, skipped=skipped),
+        skip, dimensions = skipped is not None, tuple(self._dimensions.values())
+        found = self._writer.run(
+            lambda connection: sealing.seal_last(connection, hour, now, dimensions, make, also=also, skip=skip),
             last=True,
         )
+        return _unpack(found, skipped)
 
     # -- records -----------------------------------------------------------------------------------
 
@@ -348,3 +350,10 @@ class Ledger:
     def _open_again(self) -> sqlite3.Connection:
         begin = partial(self._begin, now=self._now)
         return opening.open_again(self.path, self._owner, self._now, self._on_doubt, begin)
+
+
+def _unpack(found: SealResult, skipped: list[Skipped] | None) -> tuple[UsageRecord, ...]:
+    """Add what was skipped to the caller's list, where there is one, and return the records."""
+    if skipped is not None:
+        skipped += found.skipped
+    return found.records

@@ -7,8 +7,8 @@ Invariants:
 - A newer file is read once to learn that it is newer, and left as it is; ours begins beside it.
 - A file and its log are checked before anything is written to them. Where the end of the log is torn, what is left of
   it is written over before the first commit. The log is written again: after a failed sync it may be in memory only.
-- A file is set aside when it was found damaged twice, and the disk read all of it in between: SQLite can report a
-  single read that failed as damage.
+- A file is set aside when it was found damaged twice, and the disk read all of it in between: a single read that failed
+  can look like damage.
 - After a file was set aside or passed over, the current hour counts as sealed: it may have been sent.
 
 Sources: sqlite.org/pragma.html, sqlite.org/wal.html.

@@ -53,6 +53,13 @@ class Skipped(NamedTuple):
     error: Exception
 
 
+class SealResult(NamedTuple):
+    """What one sealing did."""
+
+    records: tuple[UsageRecord, ...]
+    skipped: tuple[Skipped, ...]
+
+
 MakeRecord = Callable[[Dimension, Hour, Owed], UsageRecord]
 """A function that makes the sealed record, with its request and the time it is due."""
 
@@ -109,23 +116,25 @@ def seal(
     make: MakeRecord,
     *,
     also: Iterable[Hour] = (),
-    skipped: list[Skipped] | None = None,
-) -> tuple[UsageRecord, ...]:
+    skip: bool = False,
+) -> SealResult:
     """Seal `hour` and every earlier open hour that has usage or is in `also`, oldest first, for every dimension.
 
-    No records for hours that are sealed already. Where `skipped` is given, a dimension whose usage cannot be digested
-    is added to it and keeps that usage; else its error is raised, and nothing is sealed.
+    No records for hours that are sealed already. With `skip`, a dimension whose usage cannot be digested keeps that
+    usage and is named; else its error is raised, and nothing is sealed.
     """
+    skipped: list[Skipped] | None = [] if skip else None
     check_rows(connection)
     dimensions = tuple(dimensions)
     first = open_from(connection)
     wanted = {hour, *open_hours(connection), *also}
-    return tuple(
+    sealed = [
         record
         for one in sorted(wanted)
         if first <= one <= hour
         for record in _seal_hour(connection, one, now, dimensions, make, skipped)
-    )
+    ]
+    return SealResult(tuple(sealed), tuple(skipped or ()))
 
 
 def seal_last(
@@ -136,21 +145,23 @@ def seal_last(
     make: MakeRecord,
     *,
     also: Iterable[Hour] = (),
-    skipped: list[Skipped] | None = None,
-) -> tuple[UsageRecord, ...]:
+    skip: bool = False,
+) -> SealResult:
     """Seal the hour a workload ends in, as `seal` does, with the sums of later hours in it.
 
     Where the hour is sealed already, later hours stay as they are.
     """
     if hour < open_from(connection):
-        return ()
-    records = seal(connection, hour.previous, now, dimensions, make, also=also, skipped=skipped)
+        return SealResult((), ())
+    skipped: list[Skipped] | None = [] if skip else None
+    earlier = seal(connection, hour.previous, now, dimensions, make, also=also, skip=skip)
     for dimension in dimensions:
         if dimension.aggregation is Aggregation.SUM:
             with _digesting(connection, dimension, hour, skipped):
                 later = [number for number in hours_of(connection, dimension.name) if number > hour.number]
                 roll_open_usage_forward(connection, dimension, later, "workload_ended", now)
-    return records + seal(connection, hour, now, dimensions, make, skipped=skipped)
+    last = seal(connection, hour, now, dimensions, make, skip=skip)
+    return SealResult(earlier.records + last.records, (*earlier.skipped, *(skipped or ()), *last.skipped))
 
 
 def _seal_hour(

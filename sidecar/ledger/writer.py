@@ -7,8 +7,8 @@ Invariants:
 - A failed transaction is rolled back whole and refused (503); the next one tries the disk again, so the
   ledger recovers when the disk does. A commit that the disk did not sync is in the log all the same, and a crash
   would bring it back: it is written over at once, as far as the disk still writes.
-- A file is damaged when the same work finds it so on a second connection, too: SQLite can report a single read that
-  failed as damage.
+- A file is damaged when the same work finds it so on a second connection, too: a single read that failed can look like
+  damage, to SQLite and to us. Nothing of the first try was committed: a commit that fails is not tried again.
 - The thread waits without a timeout: an idle pod is not woken.
 - After the last task every push is refused (503 `shutting_down`), in the order of the queue: what was asked
   before it is in, what was asked after it is not. A last task that fails stops nothing.
@@ -28,7 +28,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from sidecar.ledger import wal
 from sidecar.ledger.bounds import Bounds
-from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, found_by_sqlite
+from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
 from sidecar.ledger.opening import rollback, transaction
 from sidecar.ledger.pushes import PushRequest, apply_group
 from sidecar.ledger.statements import sql
@@ -251,8 +251,8 @@ class Writer:
         """Run `work`; when this returns, it is on disk."""
         try:
             connection, result = self._begin(work)
-        except sqlite3.DatabaseError as exc:
-            if not found_by_sqlite(exc):
+        except (*FAILURES, LedgerError) as exc:
+            if as_ledger_error(exc, self._path).reason != "ledger_corrupt":
                 raise
             self._bounds.forget()
             self._disconnect()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.ledger.errors import LedgerError
+from sidecar.ledger.errors import LedgerError, corrupt
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.sealing import Skipped
 from sidecar.metering.events import PushAccepted
@@ -82,6 +82,27 @@ def test_a_dimension_that_cannot_be_digested_keeps_no_other_from_being_sealed(st
     story.now += timedelta(hours=1)
     assert [(one.dimension, one.quantity) for one in story.seal(ledger)] == [("peak", 9)]
     assert balanced(ledger)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_what_is_skipped_is_named_once_though_the_sealing_is_tried_again(story: Story, last: bool) -> None:
+    ledger, tries = story.open(), list[str]()
+    story.push(ledger, event(), event("peak"), event("users", key="x"))
+
+    def fails(dimension: Dimension, hour: Hour, owed: Owed) -> UsageRecord:
+        if dimension.name == "peak":
+            raise ZeroDivisionError
+        tries.append(dimension.name)
+        if tries == ["requests", "users"]:
+            raise corrupt("a row cannot be decoded")
+        return make(story.now)(dimension, hour, owed)
+
+    skipped: list[Skipped] = []
+    sealed = (ledger.seal_last if last else ledger.seal)(HOUR, story.now, fails, skipped=skipped)
+    assert tries == ["requests", "users"] * 2
+    assert [one.dimension for one in sealed] == ["requests", "users"]
+    assert [one.dimension for one in skipped] == ["peak"]
+    assert ledger.set_aside is None
 
 
 def test_a_failure_of_the_disk_is_no_data_to_be_skipped(story: Story) -> None:
