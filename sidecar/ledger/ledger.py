@@ -29,7 +29,7 @@ from sidecar.ledger.neighbours import Neighbours
 from sidecar.ledger.opening import OnDoubt, Opened, Owner
 from sidecar.ledger.pushes import PushRequest
 from sidecar.ledger.readings import of_source
-from sidecar.ledger.sealing import MakeRecord, SealResult, Skipped
+from sidecar.ledger.sealing import MakeRecord, Skipped
 from sidecar.ledger.writer import Counters, Writer
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.hours import Hour
@@ -205,9 +205,8 @@ class Ledger:
         No records where they are closed already. Where `skipped` is given, what cannot be digested stays, and is added
         to it once the rest is on disk; else it is raised.
         """
-        self._now = now
-        skip, dimensions = skipped is not None, tuple(self._dimensions.values())
-        return _unpack(self._do(sealing.seal, hour, now, dimensions, make, also=also, skip=skip), skipped)
+        self._now, dimensions = now, tuple(self._dimensions.values())
+        return self._do(sealing.seal, hour, now, dimensions, make, also=also, skip=skipped is not None).unpack(skipped)
 
     def seal_last(
         self,
@@ -225,11 +224,10 @@ class Ledger:
         """
         self._now = now
         skip, dimensions = skipped is not None, tuple(self._dimensions.values())
-        found = self._writer.run(
+        return self._writer.run(
             lambda connection: sealing.seal_last(connection, hour, now, dimensions, make, also=also, skip=skip),
             last=True,
-        )
-        return _unpack(found, skipped)
+        ).unpack(skipped)
 
     # -- records -----------------------------------------------------------------------------------
 
@@ -350,10 +348,3 @@ class Ledger:
     def _open_again(self) -> sqlite3.Connection:
         begin = partial(self._begin, now=self._now)
         return opening.open_again(self.path, self._owner, self._now, self._on_doubt, begin)
-
-
-def _unpack(found: SealResult, skipped: list[Skipped] | None) -> tuple[UsageRecord, ...]:
-    """Add what was skipped to the caller's list, where there is one, and return the records."""
-    if skipped is not None:
-        skipped += found.skipped
-    return found.records

@@ -59,6 +59,12 @@ class SealResult(NamedTuple):
     records: tuple[UsageRecord, ...]
     skipped: tuple[Skipped, ...]
 
+    def unpack(self, skipped: list[Skipped] | None) -> tuple[UsageRecord, ...]:
+        """Add what was skipped to a list, where there is one, and return the records."""
+        if skipped is not None:
+            skipped += self.skipped
+        return self.records
+
 
 MakeRecord = Callable[[Dimension, Hour, Owed], UsageRecord]
 """A function that makes the sealed record, with its request and the time it is due."""
