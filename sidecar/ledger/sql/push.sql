@@ -29,9 +29,14 @@ WHERE bucket.hour = pushed.hour AND bucket.dimension = pushed.dimension AND buck
 INSERT INTO unique_key (hour, dimension, key, checksum) VALUES (:hour, :dimension, :key, :checksum)
 ON CONFLICT DO NOTHING;
 
--- name: unique_keys_all
--- Every key, as it is there.
-SELECT hour, dimension, key, checksum FROM unique_key;
+-- name: unique_keys_slots
+-- The hours and dimensions that have keys.
+SELECT DISTINCT hour, dimension FROM unique_key;
+
+-- name: unique_keys_part
+-- The keys of one hour and dimension from :first to :last, and their checksums; without those of an older version.
+SELECT CAST(group_concat(key, '') AS BLOB), group_concat(checksum) FROM unique_key
+WHERE hour = :hour AND dimension = :dimension AND key BETWEEN :first AND :last AND checksum IS NOT NULL;
 
 -- name: tag_sets_count
 -- How many tag sets one hour and dimension has.

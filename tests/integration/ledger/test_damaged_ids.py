@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger import seen_ids
+from sidecar.ledger import seen_ids, unique_keys
 from sidecar.ledger.seen_ids import ENTRY, MODULUS, SLICE_IDS, sum_of
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from tests.integration.ledger.support import OWNER, Story, balanced, event, raw_connection
@@ -175,6 +176,45 @@ def test_a_changed_key_sets_the_ledger_aside(story: Story, column: str) -> None:
     change = NEXT_BYTE.format("key") if column == "key" else "checksum + 1"
     edit(story.path, f"UPDATE unique_key SET {column} = {change} WHERE key = (SELECT max(key) FROM unique_key)")
     assert refused(story)
+
+
+MANY_KEYS = [str(number) for number in range(2000)]
+
+
+@pytest.mark.parametrize("place", [0, 999, 1999])
+def test_any_of_many_keys_that_is_changed_is_found(story: Story, place: int) -> None:
+    story.push(story.open(), *keyed(MANY_KEYS))
+    story.close()
+    which = f"(SELECT key FROM unique_key ORDER BY key LIMIT 1 OFFSET {place})"
+    edit(story.path, f"UPDATE unique_key SET key = {NEXT_BYTE.format('key')} WHERE key = {which}")
+    assert refused(story)
+
+
+def test_keys_with_each_others_checksums_are_found(story: Story) -> None:
+    """Their sum is right."""
+    story.push(story.open(), *keyed(MANY_KEYS))
+    story.close()
+    two = "(SELECT key FROM unique_key WHERE key < x'01' LIMIT 2)"
+    other = f"(SELECT sum(checksum) FROM unique_key WHERE key IN {two}) - checksum"
+    edit(story.path, f"UPDATE unique_key SET checksum = {other} WHERE key IN {two}")
+    assert refused(story)
+
+
+def test_many_keys_are_checked_without_a_call_for_each(story: Story) -> None:
+    """An hour may have a million."""
+    ledger, calls = story.open(), list[str]()
+    story.push(ledger, *keyed(MANY_KEYS))
+
+    def check(connection: sqlite3.Connection) -> None:
+        sys.setprofile(lambda frame, kind, _: calls.append(frame.f_code.co_name) if kind == "call" else None)
+        try:
+            unique_keys.check(connection)
+        finally:
+            sys.setprofile(None)
+
+    ledger._do(check)
+    assert "check" in calls
+    assert len(calls) < len(MANY_KEYS)
 
 
 def test_a_key_of_an_older_version_still_counts_once(story: Story) -> None:
