@@ -69,20 +69,26 @@ def facts(ledger: Ledger) -> Facts:
     return [replace(one, events=0) for one in ledger.balances()], requests, ledger.open_from()
 
 
+def keep(ledger: Ledger, events: Sequence[UsageEvent], now: datetime) -> None:
+    """Push events that a whole ledger takes."""
+    result = ledger.push(events, now)
+    assert isinstance(result, PushAccepted), result
+
+
 def used(directory: Path) -> tuple[Path, Facts, Facts]:
     """A closed ledger with a sealed and an open hour; what is in it, and what will be after the fresh ids."""
     with closing(opened(directory, EARLIER)) as ledger:
-        ledger.push(REPEATED[0], EARLIER)
+        keep(ledger, REPEATED[0], EARLIER)
         for events in NAMED[:BEFORE_SEAL]:
-            ledger.push(events, AT)
+            keep(ledger, events, AT)
         ledger.seal(Hour.at(AT), LATER, make(LATER, usage.OWNER.workload))
         for events in (*NAMED[BEFORE_SEAL:], *REPEATED[1 + PUSHES :], USERS):
-            ledger.push(events, LATER)
+            keep(ledger, events, LATER)
         right = facts(ledger)
     (path,) = directory.glob("ledger-*.sqlite3")
     content = path.read_bytes()
     with closing(opened(directory)) as ledger:
-        ledger.push(batch("fresh", FRESH), LATER)
+        keep(ledger, batch("fresh", FRESH), LATER)
         then = facts(ledger)
     path.write_bytes(content)
     return path, right, then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,8 +26,15 @@ def test_many_damaged_bytes_are_set_aside_or_change_nothing(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_without_the_sums_of_ids_repeats_count_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidecar.ledger.seen_ids.check", lambda connection: None)
-    monkeypatch.setattr("sidecar.ledger.seen_ids.zlib.crc32", lambda entries: 0)
+    monkeypatch.setattr("sidecar.ledger.seen_ids.zlib", SimpleNamespace(crc32=lambda entries: 0))  # not of keys
     assert {damage.COUNTED_AGAIN, damage.CONFLICT} & set(damage.outcomes(2, 60, tmp_path))
+
+
+def test_a_ledger_that_refuses_what_is_to_be_damaged_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the ids, or the keys, were not there, and nothing could happen to them."""
+    monkeypatch.setattr("sidecar.ledger.unique_keys.zlib", SimpleNamespace(crc32=lambda entries: 0))
+    with pytest.raises(AssertionError, match="TypeError"):
+        damage.used(tmp_path)
 
 
 def test_other_amounts_are_wrong(tmp_path: Path) -> None:
