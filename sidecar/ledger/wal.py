@@ -6,6 +6,8 @@ crash cut off, and a silent loss where the disk changed a frame that was acknowl
 Invariants:
 - The log is damaged if commits with the same salt follow a frame that is not whole, and that frame was on disk before
   the last of them was begun. No commit follows what a kill or a full disk cut off.
+- That is told by frames whose checksums fit one another, without a gap. What a rollback, or a commit that failed, left
+  behind later commits does not fit them, and was there before: it tells nothing.
 - After a power cut the blocks of the last commit, which was not acknowledged, may be on disk in any order. It looks as
   one does that was acknowledged and that the disk changed later: such a commit is in doubt. The log is used without
   it, and its reader must be told.
@@ -232,23 +234,37 @@ def _behind(log: Log) -> Finding:
     start = log.frames[log.whole - 1].stored if log.whole else log.stored
     frames = log.frames[log.whole :]
     bad, number = frames[0], log.whole + 1
-    commits = list(_commits(bad.expected(start), frames, log.salt))
-    if bad.stored == bad.expected(start) and (bad.commits or any(commits)):
+    runs = list(_runs(bad.expected(start), frames, log.salt))
+    any_commits = any(any(run) for _, run in runs)
+    if bad.stored == bad.expected(start) and (bad.commits or any_commits):
         return Finding(f"the salt of frame {number} is not what was written")
     ends_earlier = bad.commits and bad.salt == log.salt  # the commit behind it is another one
-    if any(commits) and (ends_earlier or sum(commits) > 1 or not commits[-1]):
-        return Finding(f"frame {number} is not what was written, and others were committed behind it")
-    return Finding(torn=any(frame.salt == log.salt for frame in frames), in_doubt=any(commits))
+    for first, run in runs:
+        if any(run) and ((ends_earlier and first == 1) or sum(run) > 1 or not run[-1]):
+            return Finding(f"frame {number} is not what was written, and others were committed behind it")
+    return Finding(torn=any(frame.salt == log.salt for frame in frames), in_doubt=any_commits)
 
 
-def _commits(computed: Sum, frames: Sequence[Frame], salt: bytes) -> Iterator[bool]:
-    """Yield of each whole frame behind the first whether it commits.
+def _runs(computed: Sum, frames: Sequence[Frame], salt: bytes) -> Iterator[tuple[int, list[bool]]]:
+    """Yield whole frames behind the first, as long as each fits the one before: where they begin, and which commit.
 
     `computed`: what the first one's checksum should be. The disk may have changed its page, or its checksum.
     """
-    for before, frame in pairwise(frames):
+    run: list[bool] = []
+    for number, (before, frame) in enumerate(pairwise(frames), 1):
         if frame.salt == salt and frame.stored in (frame.expected(before.stored), frame.expected(computed)):
-            yield frame.commits
+            run.append(frame.commits)
+        elif run:
+            yield number - len(run), run
+            run = []
+    if run:
+        yield len(frames) - len(run), run
+
+
+def _commits(computed: Sum, frames: Sequence[Frame], salt: bytes) -> Iterator[bool]:
+    """Yield of each of those whether it commits."""
+    for _, run in _runs(computed, frames, salt):
+        yield from run
 
 
 def _frames(handle: int, swapped: bool) -> Iterator[Frame]:

@@ -6,7 +6,8 @@ Invariants:
   after the last: the thread is woken once for all of them.
 - A failed transaction is rolled back whole and refused (503); the next one tries the disk again, so the
   ledger recovers when the disk does. A commit that the disk did not sync is in the log all the same, and a crash
-  would bring it back: it is written over at once, as far as the disk still writes.
+  would bring it back: it is written over, and that is synced, before another transaction begins. Behind a later commit
+  what is left of it would look like damage.
 - A file is damaged when the same work finds it so on a second connection, too: a single read that failed can look like
   damage, to SQLite and to us. Nothing of the first try was committed: a commit that fails is not tried again.
 - The thread waits without a timeout: an idle pod is not woken.
@@ -22,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -106,6 +108,8 @@ class Writer:
         self._open_again, self._set_aside = open_again, set_aside
         self._damaged = False
         """The file is to be set aside, and could not be."""
+        self._to_undo = False
+        """The log may end in a commit that failed."""
         self._queue: SimpleQueue[_Job] = SimpleQueue()
         self._pending: list[_Push] = []
         """Pushed, and not queued yet."""
@@ -263,7 +267,9 @@ class Writer:
         except BaseException as exc:
             rollback(connection)
             if getattr(exc, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_FULL:  # full: the end was not written
-                self._undo_commit(connection)
+                self._to_undo = True
+                with contextlib.suppress(*FAILURES):  # the next transaction tries it again
+                    self._undo_commit(connection)
             raise
         self.counters.commit_seconds += time.perf_counter() - started
         self.counters.commits += 1
@@ -274,11 +280,15 @@ class Writer:
         if self._damaged:
             self._set_aside()
             self._damaged = False
-        return self._open_again()
+        connection = self._open_again()  # which writes the log again
+        self._to_undo = False
+        return connection
 
     def _begin(self, work: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
         """Begin a transaction, run `work` in it, and return its connection as well."""
         connection = self._connection = self._connection or self._connect()
+        if self._to_undo:
+            self._undo_commit(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
             return connection, work(connection)
@@ -287,16 +297,19 @@ class Writer:
             raise
 
     def _undo_commit(self, connection: sqlite3.Connection) -> None:
-        """Write over what a failed commit left in the log, where it looks like one that succeeded."""
-        try:
-            with transaction(connection):
-                connection.execute(sql("meta_overwritten"))
-        except FAILURES:
-            pass  # it may be in the log nevertheless, over the first page of the other one
-        try:
-            wal.cut(self._path)
-        except OSError:
-            pass  # the outcome of the push is unknown, as the documentation says of every 503
+        """Write over what a failed commit left in the log, where it looks like one that succeeded. Raises FAILURES.
+
+        Each step is tried, whatever became of the one before: it takes away some of it.
+        """
+        faults: list[BaseException] = []
+        for step in (partial(_overwrite, connection), partial(wal.cut, self._path), partial(wal.renew, self._path)):
+            try:
+                step()
+            except FAILURES as exc:
+                faults.append(exc)
+        if faults:
+            raise faults[0]
+        self._to_undo = False
 
     def _run_task(self, task: _Task[object]) -> None:
         try:
@@ -320,6 +333,12 @@ class Writer:
             except (*FAILURES, LedgerError) as second:
                 self.fault = as_ledger_error(second, self._path)  # tried again by the next transaction
         return error
+
+
+def _overwrite(connection: sqlite3.Connection) -> None:
+    """Commit something short over the start of a commit that failed."""
+    with transaction(connection):
+        connection.execute(sql("meta_overwritten"))
 
 
 def unavailable(error: LedgerError) -> PushRefused:

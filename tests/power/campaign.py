@@ -134,7 +134,8 @@ class Campaign:
         return process.returncode, process.stderr
 
     def _orders(self, directory: Path, life: int, pushes: int, said: Said) -> Orders:
-        fault = self._chance.choice(["none", "none", *FAULTS[1:]])
+        chance = random.Random(f"{self.report.seed}-{self.report.lives}")  # whatever the calls before came to
+        fault = chance.choice(["none", "none", *FAULTS[1:]])
         return Orders(
             directory=str(directory),
             life=life,
@@ -142,9 +143,9 @@ class Campaign:
             pushes=pushes,
             kept_from=newest_versions(said, list(usage.kept_paths(directory))),
             fault=fault,
-            each=self._chance.choice([2, 3, 5, 7, 13, 29, 61]),
-            checkpoint_pages=self._chance.choice([1000, 100, 20]),
-            ends=self._chance.choice(["kill", "close"]),
+            each=chance.choice([2, 3, 5, 7, 13, 29, 61]),
+            checkpoint_pages=chance.choice([1000, 100, 20]),
+            ends=chance.choice(["kill", "close"]),
         )
 
     def _cut(self, life: int, calls: list[trace.Call], state: State, at: Mapping[int, Sequence[Loss | None]]) -> State:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.power import trace
 from tests.power.campaign import ROOT, Campaign
+from tests.power.workload import FAULTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,12 +20,12 @@ pytestmark = [
 
 
 def test_after_each_cut_everything_acknowledged_is_there(tmp_path: Path) -> None:
-    report = Campaign(3, tmp_path).run(400, cuts_a_life=40)
+    report = Campaign(15, tmp_path).run(400, cuts_a_life=40)
     assert report.failures == []
     assert (report.cuts, report.lives) == (400, 10)
     assert report.acknowledged > 200
     assert set(report.losses) == {"dropped", "kept", "prefix", "reordered"}
-    assert len(report.faults) > 3
+    assert set(report.faults) == set(FAULTS)
 
 
 def test_a_disk_that_lies_about_fsync_is_found_out(tmp_path: Path) -> None:

@@ -321,8 +321,12 @@ def test_frames_of_an_earlier_use_of_the_log_do_not_count(story: Story) -> None:
     story.close()
 
 
-def test_what_a_full_disk_or_a_rollback_left_is_no_damage(story: Story) -> None:
-    """Frames of a transaction that was given up lie behind the last commit, without a commit of their own."""
+@pytest.fixture
+def rolled_back(story: Story, tmp_path: Path) -> tuple[Story, int, int]:
+    """Frames of a transaction that was given up, behind three commits, without one of their own.
+
+    The files of such a ledger, and where its last two commits end.
+    """
     ledger = story.open()
     story.push(ledger, event(id="first"))
 
@@ -338,10 +342,43 @@ def test_what_a_full_disk_or_a_rollback_left_is_no_damage(story: Story) -> None:
     ledger._writer.run(lambda connection: None)
     before = frames_of(story)
     spilled()
-    assert frames_of(story) > before + 5
+    left = frames_of(story)
+    assert left > before + 5
     story.push(ledger, event(id="second"))
     assert wal.inspect(story.path).damage is None
+    story.push(ledger, event(id="third"))
+    *_, second, third = (number for number in commits(story) if number <= left)
+    assert left > third > second + 1, "a commit of several pages, before what was left"
+    shutil.copytree(story.directory, tmp_path / "copy")
     story.close()
+    return Story(tmp_path / "copy"), second, third
+
+
+def test_what_a_full_disk_or_a_rollback_left_is_no_damage(rolled_back: tuple[Story, int, int]) -> None:
+    story, *_ = rolled_back
+    assert wal.inspect(story.path).damage is None
+    ledger = story.open()
+    assert (accepted(ledger), ledger.set_aside) == (3, None)
+    story.close()
+
+
+def test_a_commit_that_a_power_cut_tore_before_what_was_left_costs_itself_alone(
+    rolled_back: tuple[Story, int, int],
+) -> None:
+    story, second, _ = rolled_back
+    zero(story, frame_at(second + 1), frame_at(second + 2))
+    doubts: list[Path] = []
+    ledger = story.open(on_doubt=doubts.append)
+    assert (accepted(ledger), ledger.set_aside, len(doubts)) == (2, None, 1)
+    story.close()
+
+
+def test_a_changed_bit_in_an_earlier_commit_is_found_before_what_was_left(
+    rolled_back: tuple[Story, int, int],
+) -> None:
+    story, second, _ = rolled_back
+    flip(story, frame_at(second) + wal.FRAME.size + 100)
+    assert wal.inspect(story.path).damage
 
 
 def test_the_damaged_log_of_a_neighbour_is_left_alone(killed: Path, tmp_path: Path) -> None:
