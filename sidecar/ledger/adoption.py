@@ -130,8 +130,8 @@ def _adopt_once(
             lock = volume.Lock(path)
             held.callback(lock.release)
             connection = held.enter_context(closing(open_known(path, owner, now, in_doubt.append)))
-        except LedgerError as exc:
-            return _skipped(path, exc, in_doubt=bool(in_doubt), ids_missing=True)
+        except (OSError, LedgerError) as exc:
+            return _skipped(path, as_ledger_error(exc, path), in_doubt=bool(in_doubt), ids_missing=True)
         ids_missing = True
         try:
             copied = _copy_ids(connection, ours, now, remember_ids)

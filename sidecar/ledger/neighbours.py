@@ -188,9 +188,9 @@ class Neighbours:
 
 
 def _state(path: Path) -> State | None:
-    """Return the state of a ledger's file; None where it is gone or its log holds something."""
+    """Return the state of a ledger's file; None where it is gone, not known, or its log holds something."""
     try:
         found = path.stat()
+        return None if wal.path_of(path).exists() else (found.st_ino, found.st_size, found.st_mtime_ns)
     except OSError:
         return None
-    return None if wal.path_of(path).exists() else (found.st_ino, found.st_size, found.st_mtime_ns)

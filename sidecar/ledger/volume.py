@@ -54,10 +54,13 @@ def beside(path: Path, version: int) -> Path:
 
 
 def other_ledgers(path: Path) -> Iterator[Path]:
-    """Yield every other ledger on this volume, in the order of their names."""
-    for other in sorted(path.parent.glob("ledger-*.sqlite3")):
-        if other != path and not other.is_symlink():
-            yield other
+    """Yield every other ledger on this volume, in the order of their names. Raises LedgerError."""
+    try:
+        found = sorted(path.parent.glob("ledger-*.sqlite3"))
+        others = [other for other in found if other != path and not other.is_symlink()]
+    except OSError as exc:
+        raise as_ledger_error(exc, path.parent) from exc
+    yield from others
 
 
 def prepare(state_dir: Path, mountinfo: Path = MOUNTINFO) -> None:
