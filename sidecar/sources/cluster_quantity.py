@@ -30,7 +30,7 @@ def is_count(value: Decimal) -> bool:
 
 
 def quantity(text: object) -> Decimal:
-    """Return a quantity that somebody requests. Raises SourceFault."""
+    """Return the value of a request for CPUs. Raises SourceFault."""
     words = str(text)
     number = words.rstrip("numkKMi")
     try:

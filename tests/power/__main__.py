@@ -19,13 +19,19 @@ MEMORY = Path("/dev/shm")
 """Where a sync costs nothing: the disk is a model."""
 
 
+def _number(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more.")
+    return int(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.power", description=__doc__)
-    parser.add_argument("--cuts", type=int, default=1_000, help="how often the power fails (1000)")
+    parser.add_argument("--cuts", type=_number, default=1_000, help="how often the power fails (1000)")
     parser.add_argument("--seed", type=int, default=1, help="what every choice comes from (1)")
     parser.add_argument(
         "--each",
-        type=int,
+        type=_number,
         nargs="?",
         const=0,
         metavar="MOST",
