@@ -269,79 +269,91 @@ def _whole(received: bytes) -> bool:
     return len(received) >= end + 4 + int(length[1])
 
 
-def share(push: Push) -> dict[str, object]:
+class Share:
     """One process's part: keep each connection busy until the time is over or the events are sent."""
-    render, poll = _renderer(push), select.epoll()
-    connections: dict[int, _Connection] = {}
-    waits, ids, detail = list[int](), list[str](), ""
-    sent = acknowledged = counted = failures = 0
-    began = time.monotonic_ns()
-    from_ns = began + (0 if push.events else int(push.warm_seconds * 1e9))
-    until_ns = from_ns + int(push.seconds * 1e9)
 
-    def send(connection: _Connection) -> bool:
-        nonlocal sent
-        if sent >= push.events if push.events else time.monotonic_ns() >= until_ns:
-            return False
-        request, connection.ids = render()
-        sent += push.batch
+    def __init__(self, push: Push) -> None:
+        self._push, self._render, self._poll = push, _renderer(push), select.epoll()
+        self._connections: dict[int, _Connection] = {}
+        self._sent = self._acknowledged = self._failures = 0
+        self._ids, self._detail = list[str](), ""
+        self._waits_ns = list[int]()
+        """Of the requests that count: acknowledged, and in the measured time."""
+        self._began_ns = self._last_ns = time.monotonic_ns()
+        self._from_ns = self._began_ns + (0 if push.events else int(push.warm_seconds * 1e9))
+        self._until_ns = self._from_ns + int(push.seconds * 1e9)
+
+    def run(self) -> dict[str, object]:
+        """Push until it is over; return what came of it, as `_python` reads it."""
+        for _ in range(self._push.connections):
+            self._open()
+        while self._connections:
+            ready = self._poll.poll(DRAIN_SECONDS)
+            if not ready:
+                self._failures += len(self._connections)
+                self._detail = f"no answer for {DRAIN_SECONDS} s"
+                break
+            for handle, _ in ready:
+                self._hear(self._connections[handle])
+        return {
+            "waits_ns": self._waits_ns, "ids": self._ids, "detail": self._detail,
+            "acknowledged": self._acknowledged, "counted": len(self._waits_ns), "failures": self._failures,
+            "seconds": (self._last_ns - self._began_ns) / 1e9 if self._push.events else self._push.seconds,
+        }  # fmt: skip
+
+    def _open(self) -> None:
+        opened = socket.create_connection(("127.0.0.1", self._push.port), DRAIN_SECONDS)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections[opened.fileno()] = connection = _Connection(opened)
+        self._poll.register(opened, select.EPOLLIN)
+        self._send_or_close(connection)
+
+    def _over(self) -> bool:
+        return self._sent >= self._push.events if self._push.events else time.monotonic_ns() >= self._until_ns
+
+    def _send_or_close(self, connection: _Connection) -> None:
+        """Send the next request; where none is left, close the connection."""
+        if self._over():
+            self._close(connection)
+            return
+        request, connection.ids = self._render()
+        self._sent += self._push.batch
         connection.sent_ns = time.monotonic_ns()
         connection.socket.sendall(request)
-        return True
 
-    def leave(connection: _Connection) -> None:
-        poll.unregister(connection.socket)
-        del connections[connection.socket.fileno()]
+    def _close(self, connection: _Connection) -> None:
+        self._poll.unregister(connection.socket)
+        del self._connections[connection.socket.fileno()]
         connection.socket.close()
 
-    for _ in range(push.connections):
-        opened = socket.create_connection(("127.0.0.1", push.port), DRAIN_SECONDS)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connections[opened.fileno()] = connection = _Connection(opened)
-        poll.register(opened, select.EPOLLIN)
-        if not send(connection):
-            leave(connection)
-    last_ns = began
-    while connections:
-        ready = poll.poll(DRAIN_SECONDS)
-        if not ready:
-            failures += len(connections)
-            detail = f"no answer for {DRAIN_SECONDS} s"
-            break
-        for handle, _ in ready:
-            connection = connections[handle]
-            try:
-                part = connection.socket.recv(RECEIVE_BYTES)
-                if not part:
-                    raise ConnectionError("closed by the server")
-                connection.received += part
-                if not _whole(connection.received):
-                    continue
-                last_ns = time.monotonic_ns()
-                good = connection.received[9:10] == b"2"
-                if good:
-                    acknowledged += 1
-                    if push.keep_ids:
-                        ids += connection.ids
-                else:
-                    failures += 1
-                    detail = connection.received[:400].decode("latin-1")
-                if good and from_ns <= last_ns and (push.events or last_ns < until_ns):
-                    counted += 1
-                    waits.append(last_ns - connection.sent_ns)
+    def _hear(self, connection: _Connection) -> None:
+        """Take what has arrived; a whole answer is counted, and the next request follows it."""
+        try:
+            part = connection.socket.recv(RECEIVE_BYTES)
+            if not part:
+                raise ConnectionError("closed by the server")
+            connection.received += part
+            if _whole(connection.received):
+                self._count(connection)
                 connection.received = b""
-                if not send(connection):
-                    leave(connection)
-            except OSError as error:
-                leave(connection)
-                if not push.keep_ids:
-                    failures += 1
-                    detail = str(error)
-    seconds = (last_ns - began) / 1e9 if push.events else push.seconds
-    return {
-        "waits_ns": waits, "ids": ids, "detail": detail, "acknowledged": acknowledged,
-        "counted": counted, "failures": failures, "seconds": seconds,
-    }  # fmt: skip
+                self._send_or_close(connection)
+        except OSError as error:
+            self._close(connection)
+            if not self._push.keep_ids:
+                self._failures += 1
+                self._detail = str(error)
+
+    def _count(self, connection: _Connection) -> None:
+        self._last_ns = time.monotonic_ns()
+        if connection.received[9:10] != b"2":
+            self._failures += 1
+            self._detail = connection.received[:400].decode("latin-1")
+            return
+        self._acknowledged += 1
+        if self._push.keep_ids:
+            self._ids += connection.ids
+        if self._from_ns <= self._last_ns and (self._push.events or self._last_ns < self._until_ns):
+            self._waits_ns.append(self._last_ns - connection.sent_ns)
 
 
 def main() -> None:
@@ -357,7 +369,7 @@ def main() -> None:
     options = vars(parser.parse_args())
     part, client = options.pop("share"), options.pop("client")
     if part:
-        print(json.dumps(share(Push(**json.loads(part)))))
+        print(json.dumps(Share(Push(**json.loads(part))).run()))
     else:
         print(run(Push(**options), chosen(client)))
 

@@ -1,40 +1,29 @@
 """Serve the product's listener beyond probes and pushes, with Flask.
 
 Invariants:
-- Every error is a problem document with a stable reason; no traceback, no echo of the request.
-- A route that breaks is left to the HTTP server: it answers 500 and logs the exception's class, where Flask would log
-  its text, which may quote anything.
 - Nothing here opens the gate.
 """
 
 from __future__ import annotations
 
 import json
+from typing import Final
 
-from flask import Flask, Response
-from werkzeug.exceptions import HTTPException
+from flask import Response
 
 from sidecar import log
-from sidecar.api import flask_log, flask_openapi, flask_page, flask_usage, problem
-from sidecar.api.flask_usage import response
-from sidecar.api.json_body import Malformed
+from sidecar.api import flask_log, flask_openapi, flask_page, flask_usage
+from sidecar.api.flask_base import bare_application
+from sidecar.api.flask_responses import response
 from sidecar.api.ports import StatusPort
 from sidecar.api.reply import WSGI, refusal
 
-REASONS = {404: "not_found", 405: "method_not_allowed"}
-DETAILS = {
-    404: "There is no such route. See GET /v1/status.",
-    405: "This route does not take that method; see the Allow header.",
-}
+NOT_FOUND: Final = "There is no such route. See GET /v1/status."
 
 
 def application(view: StatusPort) -> WSGI:
     """Return the WSGI application for everything but the probe routes."""
-    app = Flask("sidecar.api", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.config["PROPAGATE_EXCEPTIONS"] = True
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # refused as on every other route: no browser may ask for leave
-    app.url_map.merge_slashes = False  # a redirect would repeat the client's Host
+    app = bare_application("sidecar.api", NOT_FOUND)
 
     @app.get("/v1/status")
     def status() -> dict[str, object]:
@@ -63,18 +52,6 @@ def application(view: StatusPort) -> WSGI:
     def prove() -> Response:
         """Stand in the Allow header. The router answers every proof itself, without Flask."""
         raise AssertionError("a proof came to Flask")
-
-    @app.errorhandler(HTTPException)
-    def refused(exc: HTTPException) -> Response:
-        code = exc.code or 500
-        code = code if code in problem.TITLES else 400
-        allow = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
-        detail = DETAILS.get(code, problem.TITLES[code] + ".")
-        return response(refusal(code, REASONS.get(code, "bad_request"), detail, allow))
-
-    @app.errorhandler(Malformed)
-    def malformed(exc: Malformed) -> Response:
-        return response(refusal(400, "bad_request", str(exc)))
 
     flask_log.add(app, log.LINES.last)
     flask_page.add(app, view)

@@ -10,7 +10,7 @@ import json
 
 from flask import Flask, Response
 
-from sidecar.api.flask_usage import response
+from sidecar.api.flask_responses import response
 from sidecar.api.reply import Reply
 
 

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from flask import Flask, Response, request
 
 from sidecar.api import push
+from sidecar.api.flask_responses import response
 from sidecar.api.json_body import Malformed, read_object
 from sidecar.api.ports import UsagePort
 from sidecar.api.reply import Reply, refusal
@@ -102,11 +103,6 @@ def add(app: Flask, usage: UsagePort) -> None:
 def next_link(after: str) -> str:
     """Return the header that leads to the page of the audit copy behind a place."""
     return f'<{EXPORT_PATH}?after={quote(after, safe="")}>; rel="next"'
-
-
-def response(reply: Reply) -> Response:
-    """Return a reply as a Flask response."""
-    return Response(reply.body, status=reply.status, content_type=reply.content_type, headers=list(reply.headers))
 
 
 def as_json(workload: str, record: UsageRecord) -> dict[str, object]:

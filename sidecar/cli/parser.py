@@ -179,6 +179,7 @@ def has_emulator() -> bool:
 def _add_emulator(commands: Commands) -> None:
     from sidecar.cli import demo
     from sidecar.emulator import cli as emulator
+    from sidecar.emulator import flags
 
     emulate = commands.add(
         "emulator",
@@ -187,7 +188,7 @@ def _add_emulator(commands: Commands) -> None:
         "0 after SIGTERM or Ctrl-C, 69 when the port is taken",
         "entitlement-sidecar emulator --port 8486 --product-code my-product",
     )
-    emulator.add_arguments(emulate)
+    flags.add_arguments(emulate)
     show = commands.add(
         "demo",
         _demo,

@@ -10,7 +10,8 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
@@ -22,53 +23,34 @@ from sidecar.emulator.refusals import BadCommand
 from sidecar.emulator.state import EmulatorState
 
 PREFIX: Final = "/_emulator"
+DOCUMENTS: Final[Mapping[str, Callable[[EmulatorState], object]]] = {
+    "state": lambda emulated: emulated.state(),
+    "public-keys": lambda emulated: emulated.public_keys(),
+    "calls": lambda emulated: [call.as_json() for call in emulated.calls()],
+    "bill": lambda emulated: {"lines": [line.as_json() for line in emulated.bill()]},
+    "cloudtrail": lambda emulated: reports.cloudtrail(emulated.usage_records(), emulated.behaviour.region),
+    "licenses": lambda emulated: emulated.license_report(),
+    "customers": lambda emulated: {
+        "customers": [each.as_json() for each in emulated.saas.customers()],
+        "queues": emulated.queues.counts(),
+    },
+    "saas-bill": lambda emulated: {"lines": [line.as_json() for line in emulated.saas.bill()]},
+    "clock": lambda emulated: emulated.clock.as_json(),
+}
+"""Route of GET → what the emulator knows, as JSON."""
 
 
 def blueprint(emulated: EmulatorState) -> Blueprint:
     """Return the routes for one emulated AWS."""
     routes = Blueprint("admin", __name__, url_prefix=PREFIX)
 
-    @routes.get("/state")
-    def state() -> ResponseReturnValue:
-        return jsonify(emulated.state())
-
-    @routes.get("/public-keys")
-    def public_keys() -> ResponseReturnValue:
-        return jsonify(emulated.public_keys())
-
-    @routes.get("/calls")
-    def calls() -> ResponseReturnValue:
-        return jsonify([call.as_json() for call in emulated.calls()])
-
-    @routes.get("/bill")
-    def bill() -> ResponseReturnValue:
-        return jsonify({"lines": [line.as_json() for line in emulated.bill()]})
-
-    @routes.get("/cloudtrail")
-    def cloudtrail() -> ResponseReturnValue:
-        return jsonify(reports.cloudtrail(emulated.usage_records(), emulated.behaviour.region))
+    for name, document in DOCUMENTS.items():
+        routes.add_url_rule(f"/{name}", name, partial(_shown, document, emulated), methods=["GET"])
 
     @routes.get("/daily-usage")
     def daily_usage() -> ResponseReturnValue:
         text = reports.daily_usage(emulated.usage_records(), emulated.behaviour.region)
         return Response(text, content_type="text/csv; charset=utf-8")
-
-    @routes.get("/licenses")
-    def licenses() -> ResponseReturnValue:
-        return jsonify(emulated.license_report())
-
-    @routes.get("/customers")
-    def customers() -> ResponseReturnValue:
-        customers = [each.as_json() for each in emulated.saas.customers()]
-        return jsonify({"customers": customers, "queues": emulated.queues.counts()})
-
-    @routes.get("/saas-bill")
-    def saas_bill() -> ResponseReturnValue:
-        return jsonify({"lines": [line.as_json() for line in emulated.saas.bill()]})
-
-    @routes.get("/clock")
-    def clock() -> ResponseReturnValue:
-        return jsonify(emulated.clock.as_json())
 
     @routes.delete("/faults")
     def clear_faults() -> ResponseReturnValue:
@@ -85,6 +67,10 @@ def blueprint(emulated: EmulatorState) -> Blueprint:
         return jsonify({"error": str(complaint)}), 400
 
     return routes
+
+
+def _shown(document: Callable[[EmulatorState], object], emulated: EmulatorState) -> ResponseReturnValue:
+    return jsonify(document(emulated))
 
 
 def _body() -> Mapping[str, object]:

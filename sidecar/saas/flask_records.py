@@ -15,7 +15,8 @@ from typing import Final
 from flask import Flask, Response, request
 
 from sidecar.api import flask_usage
-from sidecar.api.flask_usage import EXPORT_PATH, JSON_LINES, next_link, response
+from sidecar.api.flask_responses import response
+from sidecar.api.flask_usage import EXPORT_PATH, JSON_LINES, next_link
 from sidecar.api.json_body import Malformed, read_object
 from sidecar.api.push import PATH as USAGE
 from sidecar.api.reply import Reply

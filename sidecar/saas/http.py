@@ -9,35 +9,29 @@ Invariants:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
 
-from sidecar.api import metrics, problem
-from sidecar.api.flask_app import DETAILS
-from sidecar.api.flask_app import REASONS as STATUS_REASONS
-from sidecar.api.flask_usage import response
-from sidecar.api.json_body import Malformed
+from sidecar.api import metrics
+from sidecar.api.flask_base import bare_application
+from sidecar.api.flask_responses import response, uncached_json
 from sidecar.api.push import PATH as USAGE
 from sidecar.api.reply import API, LISTENER, WSGI, DeferredHandler, Environ, Reply, StartResponse, refusal, send
-from sidecar.clock import iso
 from sidecar.errors import DecisionRefused, SidecarError
-from sidecar.marketplace.resolve_customer import NotResolved
 from sidecar.metering.states import IllegalTransition
-from sidecar.saas import deciding, flask_records, openapi
-from sidecar.saas.customers import Customer
+from sidecar.saas import deciding, flask_customers, flask_records, openapi
 from sidecar.saas.intake import RETRY, Intake
 from sidecar.saas.leading import Leading
 from sidecar.saas.notice_handler import NoticeHandler
 from sidecar.saas.notices import NotANotice
-from sidecar.saas.resolving import Resolver, read_token
+from sidecar.saas.resolving import Resolver
 from sidecar.saas.status import SaasStatus
 from sidecar.saas.store import Store
 
+NOT_FOUND: Final = "There is no such route. See GET /openapi.json."
 PROBES: Final = ("/healthz", "/readyz", "/metrics")
 
 
@@ -93,23 +87,8 @@ def application(
     now: Callable[[], datetime],
 ) -> WSGI:
     """Return the WSGI application for everything but probes and pushes."""
-    app = Flask("sidecar.saas", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.config["PROPAGATE_EXCEPTIONS"] = True
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.merge_slashes = False
+    app = bare_application("sidecar.saas", NOT_FOUND)
     _add_errors(app)
-
-    @app.post("/v1/customers/resolve")
-    def resolve() -> Response:
-        """Return who holds a registration token, kept."""
-        found = resolver.resolve(read_token(request.get_data(), request.content_type or ""), now())
-        return _not_resolved(found) if isinstance(found, NotResolved) else _json(customer_json(found))
-
-    @app.get("/v1/customers")
-    def customers() -> Response:
-        """Return every customer, with the state of its subscription."""
-        return _json({"customers": [{**customer_json(one), **_state_json(one)} for one in store.customers()]})
 
     @app.post("/v1/notices")
     def notice() -> Response:
@@ -119,23 +98,24 @@ def application(
         except NotANotice as exc:
             return response(refusal(400, "notice_unreadable", f"The body {exc}"))
         leading.send_now()
-        return _json({"changed": len(changed)})
+        return uncached_json({"changed": len(changed)})
 
     @app.get("/v1/status")
     def show_status() -> Response:
         """Return what the service knows of itself."""
-        return _json(status.document())
+        return uncached_json(status.document())
 
     @app.get("/openapi.json")
     def describe() -> Response:
         """Return the description of this API."""
-        return _json(openapi.document())
+        return uncached_json(openapi.document())
 
     @app.post(USAGE)
     def push_is_deferred() -> Response:
         """Stand in the Allow header. The server gives every push to `SaasRouter.deferred_handler`."""
         raise AssertionError("a push came to a thread that would have to wait")
 
+    flask_customers.add(app, store, resolver, now)
     flask_records.add(
         app, store, lambda wanted: deciding.apply(store, lambda: leading.leads, wanted, now()), leading.send_now
     )
@@ -143,19 +123,6 @@ def application(
 
 
 def _add_errors(app: Flask) -> None:
-    @app.errorhandler(HTTPException)
-    def refused(exc: HTTPException) -> Response:
-        code = exc.code if exc.code in problem.TITLES else 400
-        allow = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
-        detail = "There is no such route. See GET /openapi.json." if code == 404 else DETAILS.get(code or 400, "")
-        return response(
-            refusal(code or 400, STATUS_REASONS.get(code or 400, "bad_request"), detail or problem.TITLES[400], allow)
-        )
-
-    @app.errorhandler(Malformed)
-    def malformed(exc: Malformed) -> Response:
-        return response(refusal(400, "bad_request", str(exc)))
-
     @app.errorhandler(DecisionRefused)
     def decision_refused(exc: DecisionRefused) -> Response:
         headers = RETRY if exc.status == 503 else ()
@@ -168,35 +135,3 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(SidecarError)
     def unavailable(exc: SidecarError) -> Response:
         return response(refusal(503, exc.reason, exc.hint, RETRY))
-
-
-def customer_json(customer: Customer) -> dict[str, object]:
-    """Return a customer as `POST /v1/customers/resolve` answers it; null: AWS does not say."""
-    return {
-        "customer_aws_account_id": customer.aws_account_id or None,
-        "license_arn": customer.license_arn or None,
-        "customer_identifier": customer.identifier or None,
-        "product_code": customer.product_code,
-        "agreement_id": customer.agreement_id or None,
-    }
-
-
-def _state_json(customer: Customer) -> dict[str, object]:
-    return {
-        "state": customer.state.value,
-        "state_since": iso(customer.state_since),
-        "closed_at": iso(customer.closed_at) if customer.closed_at else None,
-    }
-
-
-def _not_resolved(found: NotResolved) -> Response:
-    headers: tuple[tuple[str, str], ...] = ()
-    if found.status == 503:
-        headers = (("Retry-After", str(max(1, round(found.retry_after_seconds or 1)))),)
-    return response(refusal(found.status, found.reason, found.hint, headers))
-
-
-def _json(document: Mapping[str, Any]) -> Response:
-    return response(
-        Reply(200, json.dumps(document, ensure_ascii=False).encode(), headers=(("Cache-Control", "no-store"),))
-    )

@@ -21,11 +21,11 @@ from .conftest import code, metered, register
 
 PROGRAM = """
 import argparse, sys
-from sidecar.emulator import cli
+from sidecar.emulator import cli, flags
 heavy = {"flask", "werkzeug", "jwt", "cryptography", "yaml"} & set(sys.modules)
 assert not heavy, heavy
 parser = argparse.ArgumentParser(prog="entitlement-sidecar emulator")
-cli.add_arguments(parser)
+flags.add_arguments(parser)
 sys.exit(cli.run(parser.parse_args()))
 """
 

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session
 
-from sidecar.emulator import Emulator, cli, license_manager
+from sidecar.emulator import Emulator, cli, flags, license_manager
 from sidecar.emulator.keys import SigningKeys
 from sidecar.emulator.license_behaviour import LicenseDates
 from sidecar.emulator.licenses import MARKETPLACE_FINGERPRINT, UNITS, Grant, GrantStatus, GrantType
@@ -751,7 +751,7 @@ def test_a_flag_that_is_no_license_is_refused_with_its_name(given: str, tmp_path
 
 def test_an_emulator_with_the_flag_starts_with_the_license() -> None:
     arguments = argparse.ArgumentParser()
-    cli.add_arguments(arguments)
+    flags.add_arguments(arguments)
     given = json.dumps({"id": "l-7", "sku": SKU, "entitlements": [{"name": "seats"}]})
     made = cli._emulator(arguments.parse_args(["--license", given, "--key-bits", "1024"]), cli._Narrator(as_json=True))
     assert made.licenses.license("l-7") is not None
@@ -759,7 +759,7 @@ def test_an_emulator_with_the_flag_starts_with_the_license() -> None:
 
 def test_an_emulator_with_the_flag_starts_with_the_customer() -> None:
     arguments = argparse.ArgumentParser()
-    cli.add_arguments(arguments)
+    flags.add_arguments(arguments)
     given = json.dumps({"id": "acme", "account": "444455556666"})
     made = cli._emulator(arguments.parse_args(["--customer", given, "--key-bits", "1024"]), cli._Narrator(as_json=True))
     assert made.saas.customer("acme").account == "444455556666"

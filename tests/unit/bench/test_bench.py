@@ -141,7 +141,7 @@ def port() -> Iterator[int]:
 
 
 def test_the_client_tells_what_was_kept_from_what_was_refused(port: int) -> None:
-    found = load.share(load.Push(port=port, path="/x", connections=2, events=40, keep_ids=True))
+    found = load.Share(load.Push(port=port, path="/x", connections=2, events=40, keep_ids=True)).run()
     assert (found["acknowledged"], found["failures"], len(found["ids"])) == (36, 4, 36)
 
 

@@ -45,6 +45,7 @@ def test_an_unknown_route_is_a_problem_document_and_a_wrong_method_says_which_ar
     client = application().test_client()
     missing, wrong = client.get("/v1/nothing"), client.get("/v1/notices")
     assert (missing.status_code, missing.get_json()["reason"]) == (404, "not_found")
+    assert missing.get_json()["detail"] == "There is no such route. See GET /openapi.json."
     assert (wrong.status_code, wrong.get_json()["reason"], wrong.headers["Allow"]) == (
         405,
         "method_not_allowed",
