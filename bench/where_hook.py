@@ -1,4 +1,4 @@
-"""Runs `entitlement-sidecar run`, and writes down what each import took. Started by `where.py`, and by nothing else.
+"""Runs `entitlement-sidecar run`, and writes down what each import took. Started by `where_imports.py` alone.
 
     python -I -c CODE DIRECTORY cpu|heap
 

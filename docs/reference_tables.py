@@ -1,19 +1,21 @@
 """Make the tables of the reference from the code's own tables.
 
+Elsewhere: the tables of the commands (`reference_commands`).
+
 Invariants:
-- A word of the code that has no text here is a KeyError, never an empty cell.
-- Tables are plain Markdown: a forge and Sphinx show them alike.
+- A word of the code that has no text in `reference_data` and its neighbours is a KeyError, never an empty cell.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import reference_data as data
+import reference_fields as fields
 import source_scan
+from markdown_table import anchor, cell, table
+from reference_log_events import LOG_EVENTS
 
 from sidecar.api import metrics as metrics_page
 from sidecar.api import probes
@@ -21,7 +23,6 @@ from sidecar.api.operations import OPERATIONS
 from sidecar.api.operations.operation import Operation
 from sidecar.api.operations.refusals import PUSH as PUSH_STATUSES
 from sidecar.api.operations.refusals import REFUSALS
-from sidecar.cli.parser import build_parser
 from sidecar.doctor.table import CHECKS, Check
 from sidecar.entitlement import license_errors
 from sidecar.entitlement.classify import UNKNOWN as UNKNOWN_REASON
@@ -43,27 +44,15 @@ from sidecar.pod_status.changes import MEANINGS as POD_EVENTS
 from sidecar.pod_status.changes import NORMAL
 from sidecar.saas.customer_events import REASONS as CUSTOMER_REASONS
 from sidecar.saas.database import REASONS as DATABASE_REASONS
-from sidecar.settings import SETTINGS, describe
+from sidecar.settings import describe
 
 UNVERIFIED = "Check that the public key matches its version and that nothing rewrites answers of AWS."
-PROGRAM = "entitlement-sidecar"
 FIX_FOUND = {
     "{problem}": "the fault of each setting, with an example",
     "{hint}": "the hint of the [reason](reasons.md)",
     "{region_fix}": "what sets the region here: the hint of [`no_region`](reasons.md)",
 }
 """A fix of doctor's that is found, not fixed → where it comes from."""
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def cell(text: str) -> str:
-    """Return a text as a cell has it."""
-    return text.strip().replace("|", "\\|").replace("<", "&lt;")
 
 
 def settings() -> str:
@@ -265,7 +254,7 @@ def alerts() -> str:
 
 def log_events() -> str:
     rows = (
-        (f"`{name}`", " or ".join(sorted(levels)), cell(data.LOG_EVENTS[name]))
+        (f"`{name}`", " or ".join(sorted(levels)), cell(LOG_EVENTS[name]))
         for name, levels in sorted(source_scan.log_events().items())
     )
     return table(("Event", "Level", "Meaning"), rows)
@@ -273,7 +262,7 @@ def log_events() -> str:
 
 def routes() -> str:
     rows = (
-        (f"[`{one.name}`](#{_anchor(one.name)})", "both" if one.is_probe else "product", cell(one.does))
+        (f"[`{one.name}`](#{anchor(one.name)})", "both" if one.is_probe else "product", cell(one.does))
         for one in OPERATIONS
     )
     return table(("Route", "Listener", "What it is for"), rows)
@@ -290,17 +279,17 @@ def _route(one: Operation) -> str:
 
 
 def status_fields() -> str:
-    return table(("Field", "Meaning"), ((f"`{name}`", cell(data.STATUS_FIELDS[name])) for name in status_names()))
+    return table(("Field", "Meaning"), ((f"`{name}`", cell(fields.STATUS_FIELDS[name])) for name in status_names()))
 
 
 def export_fields() -> str:
     names = source_scan.document_fields("requests", "late_from")
-    return table(("Field of a record", "Meaning"), ((f"`{name}`", data.EXPORT_FIELDS[name]) for name in names))
+    return table(("Field of a record", "Meaning"), ((f"`{name}`", fields.EXPORT_FIELDS[name]) for name in names))
 
 
 def total_fields() -> str:
     names = source_scan.document_fields("events", "balanced")
-    return table(("Field of a total", "Meaning"), ((f"`{name}`", data.TOTAL_FIELDS[name]) for name in names))
+    return table(("Field of a total", "Meaning"), ((f"`{name}`", fields.TOTAL_FIELDS[name]) for name in names))
 
 
 def status_names() -> list[str]:
@@ -320,110 +309,3 @@ def status_names() -> list[str]:
 def http_reasons() -> str:
     rows = ((f"`{reason}`", str(one.status), one.meaning) for reason, one in REFUSALS.items())
     return table(("Reason", "HTTP", "Meaning"), rows)
-
-
-def _anchor(title: str) -> str:
-    """Return the anchor of a heading, as a forge and MyST make it."""
-    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-
-
-def exit_codes() -> str:
-    return table(("Exit code", "Meaning"), ((str(code), text) for code, text in sorted(data.EXIT_CODES.items())))
-
-
-def commands() -> str:
-    rows = (
-        (f"[`{name}`](#{_anchor(name)})", cell(help_)) for name, help_, one in _leaves(build_parser()) if one.epilog
-    )
-    return table(("Command", "What it does"), rows)
-
-
-def command_sections() -> str:
-    return "\n".join(_command(name, one) for name, _, one in _leaves(build_parser()) if one.epilog)
-
-
-def _leaves(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
-    """Yield every command below a parser, with its one-line help, in the order of the program's own help."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            helps = {one.dest: one.help or "" for one in action._choices_actions}
-            for word, command in action.choices.items():
-                full = f"{name} {word}".strip()
-                yield full, helps[word], command
-                yield from _leaves(command, full)
-
-
-def _command(name: str, parser: argparse.ArgumentParser) -> str:
-    ends, examples = _epilog(parser.epilog or "")
-    options = _options(parser)
-    made = f"### `{name}`\n\n{cell(' '.join((parser.description or '').split()))}\n\n"
-    made += f"```text\n{_usage(name, parser, options)}\n```\n\n"
-    if options:
-        made += table(("Option", "Meaning"), ((f"`{cell(_spelled(one))}`", _meaning(parser, one)) for one in options))
-        made += "\n"
-    if _takes_settings(parser):
-        made += "Each [setting](settings.md) is an option too: `SIDECAR_ON_DENIED` is `--on-denied`.\n\n"
-    language = "text" if re.match(r"[A-Z]+:? ", examples) else "sh"  # a line of a file, not of a shell
-    return made + f"Exit codes: {ends}.\n\n```{language}\n{examples}\n```\n"
-
-
-def _takes_settings(parser: argparse.ArgumentParser) -> bool:
-    return any(group.title == "settings" for group in parser._action_groups)
-
-
-def _epilog(text: str) -> tuple[str, str]:
-    """Return how a command ends, and its examples."""
-    ends = re.search(r"^exit(?: status)?: (.+)$", text, re.MULTILINE)
-    examples = re.search(r"^examples?:\n(.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
-    if ends is None or examples is None:
-        raise ValueError(f"a command's help says how it ends and has an example: {text!r}")
-    lines = [line.removeprefix("  ") for line in examples[1].rstrip().splitlines()]
-    # Where examples have a sentence each, their commands stand two columns further in.
-    deeper = any(line.startswith("  ") for line in lines)
-    shown = [line.removeprefix("  ") if line.startswith("  ") else f"# {line}" for line in lines] if deeper else lines
-    return ends[1].rstrip("."), "\n".join(shown)
-
-
-def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Return what a command takes, without its help, the commands below it and the settings."""
-    skipped = argparse._HelpAction | argparse._SubParsersAction
-    settings_flags = {one.flag for one in SETTINGS} if _takes_settings(parser) else set()
-    return [
-        one for one in parser._actions if not isinstance(one, skipped) and not settings_flags & set(one.option_strings)
-    ]
-
-
-def _usage(name: str, parser: argparse.ArgumentParser, options: Sequence[argparse.Action]) -> str:
-    """Return the command's usage in one line. `argparse` wraps its own by the width of the terminal."""
-    if parser.usage:
-        return parser.usage
-    groups: dict[int, Any] = {
-        id(one): group for group in parser._mutually_exclusive_groups for one in group._group_actions
-    }
-    words, done = [PROGRAM, name], set[int]()
-    for one in options:
-        group = groups.get(id(one))
-        if group is None:
-            words.append(_spelled(one) if one.required and one.nargs != "?" else f"[{_spelled(one)}]")
-        elif id(group) not in done:
-            done.add(id(group))
-            words.append("[" + " | ".join(_spelled(each) for each in group._group_actions) + "]")
-        words[-1] += "…" if "may be repeated" in (one.help or "") else ""
-    if _takes_settings(parser):
-        words.append("[--SETTING V]…")
-    return " ".join(words)
-
-
-def _spelled(option: argparse.Action) -> str:
-    value = option.metavar or (
-        "{" + ",".join(map(str, option.choices)) + "}" if option.choices else option.dest.upper()
-    )
-    value = f"{value}…" if option.nargs == "+" else str(value)
-    if not option.option_strings:
-        return value
-    return option.option_strings[-1] + (f" {value}" if option.nargs != 0 else "")
-
-
-def _meaning(parser: argparse.ArgumentParser, option: argparse.Action) -> str:
-    help_ = parser._get_formatter()._expand_help(option)
-    return cell(help_).replace("see below", "see [The emulator](emulator.md)")

@@ -14,7 +14,10 @@ from typing import Any
 
 import generate
 import pytest
+import reference_commands
 import reference_data as data
+import reference_fields as field_data
+import reference_log_events
 import reference_tables
 import source_scan
 
@@ -123,7 +126,7 @@ def test_every_log_event_stands_in_the_reference_and_no_other() -> None:
         "the search finds them"
     )
     assert first_column("log-events.md", "Event") == sorted(found)
-    assert set(data.LOG_EVENTS) == set(found), "docs/reference_data.py has the meaning of each event, and of no other"
+    assert set(reference_log_events.LOG_EVENTS) == set(found), "each event has a meaning, and no other has one"
 
 
 def test_what_looks_like_a_log_event_is_one() -> None:
@@ -244,7 +247,7 @@ def test_every_field_of_the_status_stands_in_the_reference_and_no_other() -> Non
     names = reference_tables.status_names()
     assert {"entitlement.reason", "metering.ledger.writable", "kubernetes.refused"} <= set(names)
     assert first_column("http.md", "Field") == names
-    assert set(data.STATUS_FIELDS) == set(names)
+    assert set(field_data.STATUS_FIELDS) == set(names)
 
 
 def fields(schema: Any, before: str = "") -> Iterator[str]:
@@ -261,10 +264,10 @@ def test_the_openapi_document_has_every_field_of_the_status_and_no_other() -> No
 
 
 def test_every_field_of_the_audit_copy_stands_in_the_reference_and_no_other() -> None:
-    assert first_column("http.md", "Field of a record") == list(data.EXPORT_FIELDS)
-    assert set(data.EXPORT_FIELDS) == set(source_scan.document_fields("requests", "late_from"))
-    assert first_column("http.md", "Field of a total") == list(data.TOTAL_FIELDS)
-    assert set(data.TOTAL_FIELDS) == set(source_scan.document_fields("events", "balanced"))
+    assert first_column("http.md", "Field of a record") == list(field_data.EXPORT_FIELDS)
+    assert set(field_data.EXPORT_FIELDS) == set(source_scan.document_fields("requests", "late_from"))
+    assert first_column("http.md", "Field of a total") == list(field_data.TOTAL_FIELDS)
+    assert set(field_data.TOTAL_FIELDS) == set(source_scan.document_fields("events", "balanced"))
 
 
 def test_an_object_that_is_there_twice_is_refused() -> None:
@@ -282,7 +285,7 @@ def test_the_gates_own_reasons_are_those_of_the_reference() -> None:
 
 
 def test_every_command_stands_in_the_reference_and_no_other() -> None:
-    found = [name for name, _, one in reference_tables._leaves(build_parser()) if one.epilog]
+    found = [name for name, _, one in reference_commands.leaves(build_parser()) if one.epilog]
     assert {"run", "usage retry", "manifest check", "ecs render"} <= set(found)
     assert first_column("commands.md", "Command") == found
     assert re.findall(r"^### `(.+)`$", PAGES["commands.md"], re.MULTILINE) == found
@@ -290,7 +293,7 @@ def test_every_command_stands_in_the_reference_and_no_other() -> None:
 
 def test_every_option_of_a_command_stands_in_its_section() -> None:
     sections = dict(re.findall(r"^### `(.+?)`\n(.*?)(?=^##|\Z)", PAGES["commands.md"], re.MULTILINE | re.DOTALL))
-    for name, _, command in reference_tables._leaves(build_parser()):
+    for name, _, command in reference_commands.leaves(build_parser()):
         for option in command._option_string_actions if command.epilog else ():
             setting = option in {one.flag for one in SETTINGS}
             assert option in sections[name] or option in ("-h", "--help") or setting, (name, option)

@@ -1,0 +1,16 @@
+"""Finds the processes of a sidecar at rest, for `where.py`."""
+
+from __future__ import annotations
+
+import kernel
+from lib import Server
+
+REST_SECONDS = 1.0
+"""From entitled until nothing of the start is under way any more."""
+SIDES = ("master", "worker")
+
+
+def processes_of(server: Server) -> dict[str, int]:
+    """Name → pid. With one process, the worker is the master."""
+    others = sorted(kernel.tree(server.pid) - {server.pid})
+    return dict(zip(SIDES, [server.pid, *others], strict=False))
