@@ -32,7 +32,7 @@ import kernel
 import load
 import memory
 import table
-from lib import STOP_SECONDS_MAX, Setup, fake_aws, running, setup_from
+from lib import REST_SECONDS, STOP_SECONDS_MAX, Setup, fake_aws, running, setup_from
 
 EVENT: Final = "instructions:u"
 START_ROUNDS, LOAD_ROUNDS, QUICK_ROUNDS = 10, 6, 2
@@ -71,7 +71,7 @@ def started(setup: Setup) -> Sample:
     """Return wall and CPU milliseconds until the first 200, and anonymous MiB of the process tree at rest."""
     with running(setup, "ours") as server:
         start = cold_start.entitled(server)
-        time.sleep(memory.REST_SECONDS)
+        time.sleep(REST_SECONDS)
         anon = kernel.memory(server.pid).anon
     return start.boot.entitled_ns / cold_start.MS, start.cpu_ns / cold_start.MS, anon / memory.MIB
 

@@ -22,6 +22,7 @@ from probes import await_entitled, await_push
 
 CONNECTIONS = 8
 KILL_SECONDS = (0.8, 1.2)
+"""The instant of the kill is the subject: anywhere in a span, under full load."""
 CLIENT_START_SECONDS = 0.3
 LOAD_SECONDS = 30.0
 """Long enough that the server is never alive at its end."""

@@ -17,6 +17,7 @@ from lib import SIDES, Server, Setup, running
 from probes import await_entitled
 
 SETTLE_SECONDS = 5
+"""What a start still does after it is entitled is not idling. Nothing tells when that is over."""
 WINDOW_SECONDS = 60
 WINDOW_SECONDS_QUICK = 10
 NS_PER_MS = 1e6

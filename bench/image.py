@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import bytecode
 import kernel
-from lib import KEY_DIR, Setup, add_arguments, environment, fake_aws, require_free, running, setup_from
+from lib import KEY_DIR, REST_SECONDS, Setup, add_arguments, environment, fake_aws, require_free, running, setup_from
 from probes import ask, await_entitled
 
 PYTHON = "/opt/entitlement-sidecar/bin/python"
@@ -32,7 +32,6 @@ COMMAND = "/usr/local/bin/entitlement-sidecar"
 STAMP = "import os,sys,time;print(time.monotonic_ns(),flush=True);os.execv(sys.argv[1],sys.argv[1:])"
 LOCKED_DOWN = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--network", "host")
 STATE = "/var/lib/entitlement-sidecar"
-REST_SECONDS = 1.0
 WAIT_SECONDS = 60
 MS, MIB = 1e6, 2**20
 SLOWER_MAX, LARGER_MAX = 2.0, 1.15

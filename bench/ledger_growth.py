@@ -18,14 +18,13 @@ import load
 import table
 import witness
 from ingest import require_kept
-from lib import METERING, PUSH_PATH, SIDES, Setup, Side, running
+from lib import METERING, PUSH_PATH, REST_SECONDS, SIDES, Setup, Side, running
 from probes import await_entitled, await_push
 
 EVENTS = 1_000_000
 EVENTS_QUICK = 50_000
 BATCH = 100
 CONNECTIONS = 4
-REST_SECONDS = 1.0
 MIB = 2**20
 
 

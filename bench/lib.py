@@ -34,6 +34,8 @@ REFUSED_PAUSE_SECONDS: Final = 0.001
 UNENTITLED_PAUSE_SECONDS: Final = 0.010  # tighter polling would cost an early answerer its CPU
 BOOT_SECONDS_MAX: Final = 60
 STOP_SECONDS_MAX: Final = 15
+REST_SECONDS: Final = 1.0
+"""From entitled, or from the last acknowledged push, to a server at rest. Nothing tells when that is."""
 RESPONSE_BYTES_MAX: Final = 65_536
 PR_SET_PDEATHSIG: Final = 1
 LIBC: Final = ctypes.CDLL(None)

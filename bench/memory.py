@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import kernel
 import table
-from lib import SIDES, Setup, Side, running
+from lib import REST_SECONDS, SIDES, Setup, Side, running
 from probes import ask_many, await_entitled
 
-REST_SECONDS = 1.0
 PROBES = 6_000
 PROBES_QUICK = 300
 MIB = 2**20

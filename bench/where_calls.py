@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import kernel
-from lib import METERING, Setup, running
+from lib import METERING, REST_SECONDS, Setup, running
 from probes import await_entitled, await_push
-from where_processes import REST_SECONDS, processes_of
+from where_processes import processes_of
 from where_table import ROWS, table
 
 CALL = re.compile(r"^(\d+)\s+(?:<\.\.\. (\w+) resumed>|(\w+)\()")

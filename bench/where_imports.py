@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from lib import HERE, Setup, running
+from lib import HERE, REST_SECONDS, Setup, running
 from probes import await_entitled
-from where_processes import REST_SECONDS, processes_of
+from where_processes import processes_of
 from where_table import KIB, MS, ROWS, table
 
 WRITE_SECONDS_MAX = 20

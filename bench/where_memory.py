@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import kernel
-from lib import Setup, running
+from lib import REST_SECONDS, Setup, running
 from probes import await_entitled
-from where_processes import REST_SECONDS, processes_of
+from where_processes import processes_of
 from where_table import ROWS, table
 
 MALLOC_ARENA_BYTES = 64 * 2**20

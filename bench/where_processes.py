@@ -5,8 +5,6 @@ from __future__ import annotations
 import kernel
 from lib import Server
 
-REST_SECONDS = 1.0
-"""From entitled until nothing of the start is under way any more."""
 SIDES = ("master", "worker")
 
 

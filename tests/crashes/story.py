@@ -175,7 +175,7 @@ class Story:
         assert self._sidecar.process
         while self._sidecar.process.poll() is None:
             self._sidecar.told()
-            time.sleep(self._chance.uniform(0.001, 0.05))
+            time.sleep(self._chance.uniform(0.001, 0.05))  # the instants of the signals are the subject here
 
     def _stopped(self) -> None:
         """Stop all of it for an hour of AWS's clock."""
@@ -192,7 +192,7 @@ class Story:
         """Kill it on a full disk, and make room when it runs again."""
         assert self._disk
         ballast = fill(self._disk)
-        time.sleep(self._chance.uniform(0.05, 0.5))
+        time.sleep(self._chance.uniform(0.05, 0.5))  # the instant of the kill is the subject here
         self._sidecar.killed()
         self._sidecar = self._sidecar.again().start()
         eventually(lambda: self._sidecar.probe(), SLOW)

@@ -85,7 +85,7 @@ def test_a_cronjob_of_a_denied_customer_does_not_pile_up(space: Namespace, examp
     values["report"]["schedule"] = "* * * * *"
     space.helm("install", "shop", example, values)
     eventually(lambda: space.get("jobs")["items"], 90, "the first job")
-    time.sleep(65)
+    time.sleep(65)  # past the schedule's next minute: a job that does not come cannot be waited for
     assert len(space.get("jobs")["items"]) == 1
 
 
@@ -284,7 +284,7 @@ def test_a_full_state_volume_stops_no_traffic(space: Namespace, parent: Path) ->
     name = space.pod(WEB)["metadata"]["name"]
     fill = "dd if=/dev/zero of=/var/lib/entitlement-sidecar/full bs=4096 2>&1; df /var/lib/entitlement-sidecar"
     assert "No space left" in space.kubectl("exec", name, "-c", OURS, "--", "sh", "-c", fill, check=False)
-    time.sleep(10)
+    time.sleep(10)  # longer than its readiness probe would need to fail
     assert space.ready(WEB)
     assert space.endpoints("shop-web") == 1
     space.kubectl("exec", name, "-c", OURS, "--", "sh", "-c", "kill 1", check=False)

@@ -101,7 +101,7 @@ def awaits_bill(space: Namespace, expected: dict[str, dict[str, int]]) -> None:
         return True
 
     eventually(seen, saying="the bill")
-    time.sleep(1)
+    time.sleep(1)  # a line that does not come cannot be waited for
     assert seen()
 
 

@@ -294,7 +294,7 @@ def test_a_stuck_log_delays_neither_recheck_nor_stop(story: Story) -> None:
         def emit(self, record: logging.LogRecord) -> None:
             other = threading.Thread(target=loop.recheck, daemon=True)
             other.start()
-            other.join(0.3)
+            other.join(10)
             waited.append(other.is_alive())
 
     handler = Stuck()
