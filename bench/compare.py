@@ -32,6 +32,7 @@ import kernel
 import load
 import memory
 import table
+from arguments import positive_integer
 from lib import REST_SECONDS, STOP_SECONDS_MAX, Setup, fake_aws, running, setup_from
 
 EVENT: Final = "instructions:u"
@@ -172,7 +173,7 @@ def main() -> int:
     parser.add_argument("--before", type=Path, required=True, metavar="DIR", help="the checkout to compare with")
     parser.add_argument("--after", type=Path, required=True, metavar="DIR", help="the checkout with the change")
     rounds = f"measured rounds (default: {START_ROUNDS} starts, {LOAD_ROUNDS} of each load)"
-    parser.add_argument("--rounds", type=int, metavar="N", help=rounds)
+    parser.add_argument("--rounds", type=positive_integer, metavar="N", help=rounds)
     parser.add_argument("--quick", action="store_true", help="smoke run: two rounds, short loads")
     parser.add_argument("--port", type=int, default=18480, help="first of four loopback ports (default: 18480)")
     parser.add_argument("--loader", choices=["auto", "wrk", "python"], default="auto", help="as for bench/run")

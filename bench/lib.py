@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import kernel
+from arguments import positive_integer
 
 HERE: Final = Path(__file__).resolve().parent
 KEY_DIR: Final = Path(tempfile.gettempdir()) / f"entitlement-bench-{os.getuid()}"
@@ -74,7 +75,7 @@ class Setup:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     command = Path(sys.executable).with_name("entitlement-sidecar")
-    parser.add_argument("--rounds", type=int, help="measured rounds (default: what each benchmark needs)")
+    parser.add_argument("--rounds", type=positive_integer, help="measured rounds (default: what each benchmark needs)")
     parser.add_argument("--quick", action="store_true", help="smoke run: few rounds, 10 s idle")
     parser.add_argument("--port", type=int, default=18480, help="first of four loopback ports")
     parser.add_argument("--json", action="store_true", help="results as JSON")

@@ -28,6 +28,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from arguments import positive_integer, positive_number
+
 Client = Literal["wrk", "python"]
 PROCESSES_MAX: Final = 2
 DRAIN_SECONDS: Final = 10
@@ -360,10 +362,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=8485)
     parser.add_argument("--path", default="/v1/usage")
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--tag-sets", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--connections", type=positive_integer, default=16)
+    parser.add_argument("--batch", type=positive_integer, default=1)
+    parser.add_argument("--tag-sets", type=positive_integer, default=5)
+    parser.add_argument("--seconds", type=positive_number, default=4)
     parser.add_argument("--client", choices=["auto", "wrk", "python"], default="auto")
     parser.add_argument("--share", help=argparse.SUPPRESS)
     options = vars(parser.parse_args())

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from arguments import positive_integer
+
 START = datetime(2026, 11, 1, tzinfo=UTC)
 DIFFERENT = 7
 """Number of the record whose event has another quantity."""
@@ -62,8 +64,8 @@ class Measured:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures usage reconcile.")
-    parser.add_argument("--lines", type=int, default=10_000_000, help="records and events together")
-    parser.add_argument("--pods", type=int, default=10_000, help="pods that report each hour")
+    parser.add_argument("--lines", type=positive_integer, default=10_000_000, help="records and events together")
+    parser.add_argument("--pods", type=positive_integer, default=10_000, help="pods that report each hour")
     options = parser.parse_args()
     found = measure(options.lines, options.pods)
     print(

@@ -10,16 +10,17 @@ Run: python -m bench.saas [SECONDS [ROUNDS]]
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Barrier
 
+from bench.arguments import positive_integer, positive_number
 from sidecar.metering.events import PushAccepted, UsageEvent
 from sidecar.metering.quantities import Micros
 from sidecar.saas.customers import Customer, key_of
@@ -105,10 +106,12 @@ def rounds(seconds: float, count: int) -> dict[str, list[float]]:
 
 def main() -> None:
     """Print a line of the table for each way to run it."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    parser = argparse.ArgumentParser(prog="python -m bench.saas", description=__doc__)
+    parser.add_argument("seconds", type=positive_number, nargs="?", default=10.0, help="of each measurement (10)")
+    parser.add_argument("rounds", type=positive_integer, nargs="?", default=3, help="of each way (3)")
+    given = parser.parse_args()
     before = os.getloadavg()[0]
-    for way, rates in rounds(seconds, count).items():
+    for way, rates in rounds(given.seconds, given.rounds).items():
         middle, least, most = (round(one, -1) for one in (statistics.median(rates), min(rates), max(rates)))
         print(f"{way} {middle:.0f} | {least:.0f}–{most:.0f} |", flush=True)
     print(f"{os.cpu_count()} CPUs, load {before:.1f} before and {os.getloadavg()[0]:.1f} after")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 
+from bench.arguments import positive_integer
 from tests.integration.server.attacks import ATTACKS, attacked
 from tests.integration.server.servers import Server, server
 
@@ -39,7 +40,7 @@ def row(attack: str, listener: str, tries: int) -> str:
 def main() -> None:
     """Every attack on each listener."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tries", type=int, default=200)
+    parser.add_argument("--tries", type=positive_integer, default=200)
     tries = parser.parse_args().tries
     print("| attack | on | probe median ms | worst ms | api median ms | worst ms | RSS MiB |")
     print("| --- " * 7 + "|")

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import bytecode
+from arguments import positive_integer
 from lib import Setup, add_arguments, fake_aws, setup_from
 from where_calls import idle, start
 from where_image import image
@@ -42,8 +43,8 @@ PARTS: Mapping[str, Callable[[Setup, argparse.Namespace], None]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--starts", type=int, default=5, help="starts for imports")
-    parser.add_argument("--seconds", type=int, default=10, help="of idling, and of load")
+    parser.add_argument("--starts", type=positive_integer, default=5, help="starts for imports")
+    parser.add_argument("--seconds", type=positive_integer, default=10, help="of idling, and of load")
     parser.add_argument("--svg", type=Path, help="where the flame graph goes")
     parser.add_argument("--image", help="an image of the sidecar")
     parser.add_argument("--engine", default="podman", help="what runs it (default: podman)")

@@ -14,10 +14,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Final
 
+from bench.arguments import positive_integer, positive_number
 from sidecar.cli.progress import Progress
 from tests.crashes.side_by_side import begin, tell
 from tests.crashes.story import Outcome
@@ -26,15 +28,17 @@ KILLS_A_STORY: Final = 50
 SPAWN: Final = multiprocessing.get_context("spawn")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crashes", description=__doc__)
-    parser.add_argument("--kills", type=int, default=50, help="how often SIGKILL meets a process, at least (50)")
+    parser.add_argument(
+        "--kills", type=positive_integer, default=50, help="how often SIGKILL meets a process, at least (50)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="what every choice comes from (1)")
-    parser.add_argument("--stories", type=int, default=2, help="how many are told side by side (2)")
-    parser.add_argument("--minutes", type=float, help="end after this time, whatever was reached")
+    parser.add_argument("--stories", type=positive_integer, default=2, help="how many are told side by side (2)")
+    parser.add_argument("--minutes", type=positive_number, help="end after this time, whatever was reached")
     parser.add_argument("--keep", type=Path, help="a directory for the logs and volumes of stories that fail")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     started, progress, over = time.monotonic(), Progress(), SPAWN.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())

@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bench.arguments import positive_integer
 from sidecar.ledger import seen_ids
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
@@ -148,7 +149,7 @@ def outcomes(seed: int, files: int, room: Path) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.damage", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--files", type=positive_integer, default=1000)
     asked = parser.parse_args(arguments)
     logging.disable()
     with tempfile.TemporaryDirectory() as room:

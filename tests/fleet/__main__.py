@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from bench.arguments import positive_integer
 from tests.fleet import report
 from tests.fleet.scenarios import (
     AT_ONCE,
@@ -54,7 +55,9 @@ def main(arguments: list[str]) -> int:
         help="put the tables into docs/reference/evidence.md, and the plots into docs/images",
     )
     parser.add_argument("--largest", action="store_true", help="also 100 000 pods against 5 calls a second: a minute")
-    parser.add_argument("--seeds", type=int, default=1, help="also the range of the first N seeds (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=positive_integer, default=1, help="also the range of the first N seeds (%(default)s)"
+    )
     given = parser.parse_args(arguments)
     starts: list[list[str]] = []
     shown: dict[str, StartResult] = {}

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.arguments import positive_integer
 from sidecar.cli.progress import Progress
 from tests.power import trace
 from tests.power.campaign import Campaign, Report
@@ -19,30 +21,24 @@ MEMORY = Path("/dev/shm")
 """Where a sync costs nothing: the disk is a model."""
 
 
-def _number(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more.")
-    return int(text)
-
-
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.power", description=__doc__)
-    parser.add_argument("--cuts", type=_number, default=1_000, help="how often the power fails (1000)")
+    parser.add_argument("--cuts", type=positive_integer, default=1_000, help="how often the power fails (1000)")
     parser.add_argument("--seed", type=int, default=1, help="what every choice comes from (1)")
     parser.add_argument(
         "--each",
-        type=_number,
+        type=positive_integer,
         nargs="?",
         const=0,
         metavar="MOST",
         help="instead of --cuts: short lives of a ledger, its kept files and its successor, again and again; each time "
         "one call fails alone (EIO, ENOSPC, EROFS, a short write): every call once, or MOST of each life and fault",
     )
-    parser.add_argument("--pushes", type=int, default=24, help="pushes of each client in one life (24)")
+    parser.add_argument("--pushes", type=positive_integer, default=24, help="pushes of each client in one life (24)")
     parser.add_argument("--unsynced", action="store_true", help="a disk that lies about fsync: a loss must be found")
     parser.add_argument("--keep", type=Path, help="a directory for the images and traces of failures")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if not trace.available():
         print(f"no C compiler: {trace.NEEDS}", file=sys.stderr)
         return 69

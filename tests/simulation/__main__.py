@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 
+from bench.arguments import positive_integer
 from tests.simulation.run import Outcome, life, run, shortened
 from tests.simulation.steps import Step
 
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first seed; each seed is the life of one volume")
     parser.add_argument("--years", type=_years, default=1.0, help="pod-years to simulate, over all seeds")
-    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--jobs", type=positive_integer, default=1, help="processes at once")
     parser.add_argument("--steps", type=_steps, help="do these steps, as a failing seed printed them")
     parser.add_argument("--keep-going", action="store_true", help="run every seed, also after one that fails")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
