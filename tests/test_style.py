@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,61 @@ def test_mypy_would_refuse_an_untyped_function(tmp_path: Path) -> None:
         tmp_path / "wrong.py",
     ]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=600, check=False).returncode == 1
+
+
+# -- wide excepts
+
+WIDE = {"Exception", "BaseException"}
+MAYBE = re.compile(r"(except|suppress\().*\b(Base)?Exception\b|except:")
+"""Which files are worth parsing."""
+REASONS = {
+    "sidecar/server": "the HTTP server answers 500 for whatever a route raises, and serves on",
+    "tests/fuzz/http_target.py": "what a parser raises is its answer",
+}
+"""Directory or file → why all its handlers may take any exception."""
+
+
+def unexplained(source: str) -> Iterator[int]:
+    """Yield the line of each handler that takes any exception, raises none, and does not say why."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)) if MAYBE.search(source) else ():
+        if isinstance(node, ast.ExceptHandler):
+            wide = node.type is None or WIDE & {one.id for one in ast.walk(node.type) if isinstance(one, ast.Name)}
+            raises = any(isinstance(one, ast.Raise) for one in ast.walk(node))
+            beside = lines[node.lineno - 1 : node.body[0].lineno]
+        elif isinstance(node, ast.With):
+            wide = re.search(r"suppress\((Base)?Exception\b", lines[node.lineno - 1])
+            raises, beside = False, lines[node.lineno - 1 : node.body[0].lineno]
+        else:
+            continue
+        if wide and not raises and not any("# " in line for line in beside):
+            yield node.lineno
+
+
+def test_a_handler_of_any_exception_raises_it_or_says_why_not() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for directory in ("sidecar", "tests", "bench", "docs", "image")
+        for path in sorted((ROOT / directory).rglob("*.py"))
+        if not {path, *path.parents} & {ROOT / one for one in REASONS}
+        for number in unexplained(path.read_text())
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("handler", "lines"),
+    [
+        ("except Exception:\n    pass", [3]),
+        ("except:\n    pass", [3]),
+        ("except (OSError, BaseException) as exc:\n    kept = exc", [3]),
+        ("except BaseException:\n    close()\n    raise", []),
+        ("except Exception as exc:\n    raise Fault from exc", []),
+        ("except Exception:  # the outermost edge\n    pass", []),
+        ("except Exception:\n    # the outermost edge\n    pass", []),
+        ("except OSError:\n    pass", []),
+        ("except OSError:\n    with suppress(Exception):\n        close()", [4]),
+    ],
+)
+def test_a_handler_without_a_reason_is_found(handler: str, lines: list[int]) -> None:
+    assert list(unexplained(f"try:\n    work()\n{handler}\n")) == lines

@@ -95,7 +95,7 @@ class Shutdown:
             work()
         except LedgerError as exc:
             self._events.ledger_fault(exc)
-        except Exception as exc:
+        except Exception as exc:  # what one step meets keeps no later one from being done
             self._quarantine.add(END, name, exc)
         else:
             return True

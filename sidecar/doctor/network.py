@@ -159,7 +159,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             results.append(work())
-        except BaseException as exc:
+        except BaseException as exc:  # raised in the caller's thread
             errors.append(exc)
 
     thread = threading.Thread(target=run, daemon=True)

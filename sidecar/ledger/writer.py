@@ -247,7 +247,7 @@ class Writer:
                     connection, [push.request for push in group], self._aggregations, self._bounds
                 )
             )
-        except BaseException as exc:
+        except BaseException as exc:  # the thread goes on; every push of the group has an answer
             self._bounds.forget()
             return [unavailable(self._failed(exc))] * len(group)
 
@@ -317,7 +317,7 @@ class Writer:
             self._stopped = self._stopped or task.last
         except (*FAILURES, LedgerError) as exc:
             task.error = self._failed(exc)
-        except BaseException as exc:
+        except BaseException as exc:  # raised in the thread that waits for the task
             task.error = exc
         task.done.release()
 

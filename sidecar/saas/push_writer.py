@@ -82,7 +82,7 @@ class PushWriter(Generic[R, S]):
         try:
             for job, result in zip(jobs, self._commit([job.request for job in jobs]), strict=True):
                 job.result = result
-        except BaseException as exc:
+        except BaseException as exc:  # raised in the threads that wait; this one goes on
             for job in jobs:
                 job.error = exc
         for job in jobs:

@@ -31,7 +31,7 @@ def tell(seed: int, kills: int, keep: Path | None) -> Outcome | None:
         story = Story(seed, SigningKeys((1,)), Path(work))
         try:
             story.run(kills, OVER[0].is_set)
-        except Exception as exc:
+        except Exception as exc:  # whatever ends a story is a finding, and the other stories go on
             story.outcome.wrong.append(f"{type(exc).__name__}: {exc}"[:2_000])
         if story.outcome.wrong and keep:
             (keep / str(seed)).mkdir(parents=True, exist_ok=True)

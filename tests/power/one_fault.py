@@ -97,7 +97,7 @@ def forked(given: Mapping[str, object], place: Mapping[str, str]) -> int:
     try:
         SHIM.power_fail_one(FAULTS.index(orders.fault), orders.each or NO_CALL)
         (SuccessorLife if orders.repeats else ShortLife)(orders).run()
-    except BaseException:
+    except BaseException:  # nothing may return from the fork; the exit code says that it failed
         traceback.print_exc()
     finally:
         sys.stderr.flush()

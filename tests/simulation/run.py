@@ -65,7 +65,7 @@ def run(seed: int, years: float = 0.0, steps: Iterable[Step] | None = None) -> O
                 _steps(world, outcome, years, steps)
             except Violation as exc:
                 outcome.fault, outcome.state = str(exc), world.dump()
-            except Exception as exc:
+            except Exception as exc:  # an error that nobody expected is a finding like a broken invariant
                 outcome.fault, outcome.state = f"{type(exc).__name__}: {exc}", world.dump()
             outcome.years = world.age / YEAR
             outcome.counts = {

@@ -38,6 +38,7 @@ story.close()
 
 FULL = """
 import resource
+from sidecar.ledger.errors import LedgerError
 story = Story(Path(argv[0])); ledger = story.open()
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 assert ledger.push([event(id="first")], NOON).accepted == 1
@@ -54,7 +55,7 @@ assert refused.status == 503, refused
 assert ledger.fault.reason == refused.reason
 try:
     for _ in range(20): ledger.check(NOON)  # smaller than a push: it may fit a few times
-except Exception as exc: assert exc.reason == refused.reason, exc
+except LedgerError as exc: assert exc.reason == refused.reason, exc
 else: raise SystemExit("the check did not notice")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 ledger.check(NOON)

@@ -91,6 +91,7 @@ def test_a_volume_that_is_full_from_the_start_is_an_error(tmp_path: Path) -> Non
 
 READ_ONLY = """
 import subprocess
+from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
 def remount(how): subprocess.run(["mount", "-o", f"remount,{how}", argv[0]], check=True)
 story = Story(Path(argv[0])); ledger = story.open()
@@ -98,7 +99,7 @@ assert ledger.push([event(id="a")], NOON) == PushAccepted(accepted=1, duplicates
 story.close()
 remount("ro")
 try: story.open()
-except Exception as exc: print(exc.reason)
+except LedgerError as exc: print(exc.reason)
 remount("rw")
 ledger = story.open()
 assert ledger.push([event(id="a"), event(id="b")], NOON) == PushAccepted(accepted=1, duplicates=1)
@@ -116,6 +117,13 @@ HOLDER = BEGIN + (
     "print(ledger.push([event(id='a')], NOON).accepted, flush=True); sys.stdin.read()"
 )
 
+SECOND = BEGIN + (
+    "from sidecar.ledger.errors import LedgerError\n"
+    "try: Story(Path(argv[0])).open()\n"
+    "except LedgerError as exc: print(exc.reason)\n"
+    "else: print('open')"
+)
+
 
 def test_a_second_process_opens_the_ledger_once_the_first_is_killed(tmp_path: Path) -> None:
     """Two containers of one workload on one volume: what the first acknowledged the second finds."""
@@ -129,8 +137,7 @@ def test_a_second_process_opens_the_ledger_once_the_first_is_killed(tmp_path: Pa
     )
     assert first.stdout is not None
     assert first.stdout.readline() == "1\n"
-    second = "try: Story(Path(argv[0])).open()\nexcept Exception as exc: print(exc.reason)\nelse: print('open')"
-    look = [sys.executable, "-c", BEGIN + second, str(tmp_path)]
+    look = [sys.executable, "-c", SECOND, str(tmp_path)]
     assert subprocess.run(look, capture_output=True, text=True, timeout=20, cwd=ROOT).stdout == "ledger_locked\n"
     first.kill()
     first.communicate()

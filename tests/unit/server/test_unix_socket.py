@@ -127,7 +127,7 @@ def as_another_user(make: Callable[[], object], uid: int = 65532) -> str:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with suppress(BaseException):
+        with suppress(BaseException):  # nothing may return from the fork into pytest
             if os.geteuid() == 0:
                 os.setgroups([])
                 os.setgid(uid)
