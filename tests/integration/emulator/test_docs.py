@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from botocore.session import Session
 
-from sidecar.emulator import access_tokens, cli, get_entitlements, license_manager, metering_api, sqs, state, sts
+from sidecar.emulator import access_tokens, flags, get_entitlements, license_manager, metering_api, sqs, state, sts
 from sidecar.emulator.behaviour import Behaviour, DryRunStatus, LateFrom, OffPlatform, OtherAllocations, TagCharacters
 from sidecar.emulator.callers import FIELDS
 from sidecar.emulator.control import VERBS
@@ -39,7 +39,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_t
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser()
-    cli.add_arguments(made)
+    flags.add_arguments(made)
     return made
 
 
@@ -50,7 +50,7 @@ def test_every_fault_is_documented(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(kinds()) - {"claims_camel", "alg_ps256"}))
 def test_every_fault_worth_ordering_is_in_the_help(kind: str) -> None:
-    assert kind in cli.EPILOG
+    assert kind in flags.EPILOG
 
 
 @pytest.mark.parametrize("knob", [field.name for field in fields(Behaviour)])
@@ -81,7 +81,7 @@ def test_every_field_of_a_customer_is_documented(field: str) -> None:
 @pytest.mark.parametrize("operation", state.OPERATIONS)
 def test_every_operation_is_documented_and_in_the_help(operation: str) -> None:
     assert f"\n## {operation}\n" in PAGE
-    assert operation in cli.EPILOG
+    assert operation in flags.EPILOG
 
 
 def test_every_error_of_metering_is_documented() -> None:
