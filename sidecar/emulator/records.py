@@ -59,14 +59,10 @@ class Slot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UsageRecord:
-    """What an hour owes for a dimension, as it was first accepted."""
+class AcceptedUsage:
+    """What was sent for an hour, as it was first accepted; whose it is, each kind of record knows."""
 
-    slot: Slot
-    account: str
     quantity: Decimal
-    is_decimal: bool
-    """Whether the quantity came in the decimal field."""
     allocations: tuple[Allocation, ...]
     timestamp: datetime
     record_id: str
@@ -75,8 +71,6 @@ class UsageRecord:
 
     def as_json(self) -> dict[str, object]:
         return {
-            "hour": iso(self.slot.hour),
-            "workload": self.slot.workload,
             "quantity": exact(self.quantity),
             "record_id": self.record_id,
             "allocations": [
@@ -85,6 +79,19 @@ class UsageRecord:
             "timestamp": iso(self.timestamp),
             "at": iso(self.at),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageRecord(AcceptedUsage):
+    """What an hour owes for a dimension."""
+
+    slot: Slot
+    account: str
+    is_decimal: bool
+    """Whether the quantity came in the decimal field."""
+
+    def as_json(self) -> dict[str, object]:
+        return {"hour": iso(self.slot.hour), "workload": self.slot.workload, **super().as_json()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from sidecar.clock import iso
-from sidecar.emulator.records import added, exact
+from sidecar.emulator.records import AcceptedUsage, added, exact
 from sidecar.emulator.usage_request import Allocation
 
 
@@ -35,28 +35,13 @@ class SaasSlot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaasRecord:
-    """What an hour owes for a customer and dimension, as it was first accepted."""
+class SaasRecord(AcceptedUsage):
+    """What an hour owes for a customer and dimension."""
 
     slot: SaasSlot
-    quantity: Decimal
-    allocations: tuple[Allocation, ...]
-    timestamp: datetime
-    record_id: str
-    at: datetime
-    """When it was accepted."""
 
     def as_json(self) -> dict[str, object]:
-        return {
-            "hour": iso(self.slot.hour),
-            "quantity": exact(self.quantity),
-            "record_id": self.record_id,
-            "allocations": [
-                {"quantity": exact(each.quantity.value), "tags": dict(each.tags)} for each in self.allocations
-            ],
-            "timestamp": iso(self.timestamp),
-            "at": iso(self.at),
-        }
+        return {"hour": iso(self.slot.hour), **super().as_json()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from sidecar.ledger.opening import Owner
 from sidecar.ledger.volume import ownership
 from sidecar.metering.outcomes import Refused
 from tests.fakes.clock import NOON
+from tests.fakes.faults import hold_logs, raising
 from tests.fakes.log import Events
 from tests.integration.billing.support import WORKLOAD, MakeStory, Story
 
@@ -71,10 +72,7 @@ def test_a_ledger_that_was_opened_once_keeps_no_gate_shut(
     story.gate.has_opened = False
     story.crash()
 
-    def full(*_: object) -> Ledger:
-        raise LedgerError("ledger_full")
-
-    monkeypatch.setattr(Ledger, "open", full)
+    monkeypatch.setattr(Ledger, "open", raising(LedgerError, "ledger_full"))
     story.loop._opened, story.loop._opening_tried = None, False
     story.loop._policy.wait_for_ledger()
     story.loop.run_once()
@@ -99,11 +97,7 @@ def test_a_denial_that_the_ledger_knows_of_follows_the_wait(make_story: MakeStor
     story.gate.has_opened, story.gate.hold, story.gate.holds = False, None, []
     story.crash()
     with pytest.MonkeyPatch.context() as patch:
-
-        def unusable(*_: object) -> Ledger:
-            raise LedgerError("ledger_io_error")
-
-        patch.setattr(Ledger, "open", unusable)
+        patch.setattr(Ledger, "open", raising(LedgerError, "ledger_io_error"))
         story.begin()
         story.loop._policy.wait_for_ledger()
         story.loop.run_once()
@@ -137,10 +131,7 @@ def test_a_loop_that_breaks_while_the_gate_waits_ends_the_process(blocked: Path,
 def test_the_fault_of_a_foreign_volume_names_both_owners_and_the_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(*_: object) -> None:
-        raise LedgerError("ledger_read_only", f"{tmp_path}: Permission denied.")
-
-    monkeypatch.setattr(volume, "prepare", denied)
+    monkeypatch.setattr(volume, "prepare", raising(LedgerError, "ledger_read_only", f"{tmp_path}: Permission denied."))
     with pytest.raises(LedgerError) as caught:
         Ledger.open(tmp_path, Owner(workload="pod-1", product_code="product", region="us-east-1"), (), NOON)
     hint = caught.value.hint
@@ -163,15 +154,8 @@ def test_a_damaged_ledger_is_named_though_no_new_one_could_be_begun(
     path.write_bytes(b"garbage" * 200)
     volume.wal.path_of(path).write_bytes(b"log")
     stamp = path.with_name(f"{path.name}.corrupt-20260102T102000Z")
-    whole = Path.rename
-
-    def rename(part: Path, name: Path) -> Path:
-        if part.name.endswith("-wal"):
-            raise PermissionError(errno.EACCES, "Permission denied", str(part))
-        return whole(part, name)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", rename)
+        hold_logs(patch, errno.EACCES)
         story = Unstarted(tmp_path)
     assert events.one("ledger.set_aside")["path"] == str(stamp)
     assert story.loop.ledger is None

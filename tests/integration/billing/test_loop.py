@@ -22,6 +22,7 @@ from sidecar.metering.outcomes import Refused
 from sidecar.metering.quantities import parse_micros
 from tests.fakes.clock import FakeClock
 from tests.fakes.config import settings
+from tests.fakes.faults import raising
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
     REGION,
@@ -57,15 +58,11 @@ def test_a_failing_disk_is_logged_once_and_so_is_its_recovery(make_story: MakeSt
     assert story.loop.fault is None
 
 
-def broken(*_: object, **__: object) -> None:
-    raise MemoryError
-
-
 @contextmanager
 def dead(story: Story) -> Iterator[threading.Thread]:
     """The loop broke in its thread, which waits for the end."""
     assert story.loop.ledger is not None
-    working, story.loop.ledger.check = story.loop.ledger.check, broken  # type: ignore[method-assign, assignment]
+    working, story.loop.ledger.check = story.loop.ledger.check, raising(MemoryError)  # type: ignore[method-assign, assignment]
     story.loop.send_now()
     thread = threading.Thread(target=story.loop._run, daemon=True)
     thread.start()
@@ -125,7 +122,7 @@ def test_whatever_breaks_at_the_end_all_usage_is_billed_or_logged(
     story.clock.advance(3600)
     story.use("2")
     story.loop.run_once()
-    setattr(story.loop.ledger, name, broken)
+    setattr(story.loop.ledger, name, raising(MemoryError))
     story.end()
     billed = sum(map(Decimal, story.aws.bill().values()))
     left = sum(Decimal(one["left"]["quantity"]) for one in events.of("usage.left_behind"))

@@ -26,6 +26,7 @@ from sidecar.metering.events import PushAccepted
 from sidecar.metering.outcomes import Refused, Unknown
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, State
+from tests.fakes.faults import killed_in, raising
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
     REGION,
@@ -176,11 +177,8 @@ def test_usage_that_was_claimed_and_not_taken_is_named(
     gone.use("5")
     gone.crash()
 
-    def full(*_: object) -> None:
-        raise LedgerError("ledger_full")
-
     with monkeypatch.context() as patch:
-        patch.setattr(handover, "take", full)
+        patch.setattr(handover, "take", raising(LedgerError, "ledger_full"))
         story = make_story(workload="pod-2")
         story.at("10:40")
     logged = events.one("usage.claimed")
@@ -225,11 +223,8 @@ def test_no_usage_is_taken_while_there_is_no_room_for_the_ids_of_the_dead(
     before.use("3", id="a")
     before.crash()
 
-    def full(*_: object) -> None:
-        raise LedgerError("ledger_full")
-
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, step, full)
+        patch.setattr(adoption, step, raising(LedgerError, "ledger_full"))
         story = make_story(workload="pod-2")
         assert story.loop.ledger is None, "a push is refused with 503"
         assert story.loop.fault is not None
@@ -278,11 +273,8 @@ def test_another_fault_of_a_dead_workloads_ledger_stops_ours_for_a_minute_at_mos
     before.use("3", id="a")
     before.crash()
 
-    def fails(*_: object) -> None:
-        raise LedgerError(reason)
-
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, "open_known", fails)
+        patch.setattr(adoption, "open_known", raising(LedgerError, reason))
         story = make_story(workload="pod-2")
         for _ in range(passes - 1):
             assert story.loop.ledger is None
@@ -298,10 +290,7 @@ def test_ids_that_are_copied_are_not_missing_where_the_disk_takes_no_note_of_it(
     before.use("3", id="a")
     before.crash()
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(adoption, "_note_given", full)
+    monkeypatch.setattr(adoption, "_note_given", raising(OSError, errno.ENOSPC, "No space left on device"))
     story = make_story(workload="pod-2")
     assert story.use("3", id="a") == PushAccepted(accepted=0, duplicates=1)
 
@@ -313,13 +302,8 @@ def test_the_lock_of_a_dead_workloads_ledger_is_free_whatever_ends_the_look_at_i
     before.use("3", id="a")
     before.crash()
 
-    def ends(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(adoption, "open_known", ends)
-        with pytest.raises(KeyboardInterrupt):
-            make_story(workload="pod-2")
+    with killed_in(monkeypatch, adoption, "open_known"):
+        make_story(workload="pod-2")
     assert volume.is_free(volume.ledger_path(before.directory, WORKLOAD))
 
 

@@ -11,6 +11,7 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.neighbours import Neighbours
 from sidecar.metering.outcomes import Outcome, Refused
 from sidecar.metering.sealed_request import SealedRequest
+from tests.fakes.faults import raising
 from tests.fakes.log import Events
 from tests.integration.billing.support import (
     FakeGate,
@@ -146,10 +147,7 @@ def test_a_ledger_that_opens_and_fails_at_once_does_not_reset_the_count(
 ) -> None:
     make_story().crash()
 
-    def full(*_: object) -> None:
-        raise LedgerError("ledger_full")
-
-    monkeypatch.setattr(Neighbours, "adopt_recent", full)
+    monkeypatch.setattr(Neighbours, "adopt_recent", raising(LedgerError, "ledger_full"))
     story = make_story(on_metering_overdue="shut")
     story.at("11:21")
     assert story.loop.ledger is None

@@ -15,6 +15,7 @@ from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.volume import ledger_path
 from sidecar.metering.outcomes import Refused
 from tests.fakes.child import FakeChild
+from tests.fakes.faults import raising
 from tests.fakes.log import Events
 from tests.integration.billing.support import MakeStory, Story, clock_time, hour
 
@@ -169,10 +170,7 @@ def test_a_look_that_failed_stays_quarantined_until_one_succeeds(make_story: Mak
     story = make_story()
     ledger: Any = story.loop.ledger
 
-    def broken(*_: object) -> None:
-        raise OSError(24, "Too many open files")
-
-    working, ledger.adopt = ledger.adopt, broken
+    working, ledger.adopt = ledger.adopt, raising(OSError, 24, "Too many open files")
     story.at("10:40")
     assert put_aside(story) == [("maintenance", "taking over")]
     story.at("10:41").at("10:42")

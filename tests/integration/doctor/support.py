@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ from sidecar.doctor.finding import Finding, Status
 from sidecar.doctor.table import CHECKS
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
+from tests.fakes.http_server import LocalServer, QuietHandler
 
 PRODUCT: Final = "prod1"
 REGION: Final = "us-east-1"
@@ -108,7 +107,7 @@ class Container:
     def serve(self, body: bytes, status: int = 200, content_type: str = "application/json") -> str:
         """Start a server on this machine that answers everything with `body`. Return its URL."""
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 self.send_response(status)
                 self.send_header("Content-Type", content_type)
@@ -118,14 +117,7 @@ class Container:
 
             do_POST = do_GET
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.running.callback(server.server_close)
-        self.running.callback(server.shutdown)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_address[1]}"
+        return self.running.enter_context(LocalServer(Handler)).url
 
     def _read_status(self) -> Mapping[str, object]:
         if self.status is None:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.child import process
 from sidecar.child.process import JobRequest
@@ -29,6 +24,8 @@ from sidecar.gate.job import CheckJob
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity, read_result
 from sidecar.marketplace import sdk_environment
 from sidecar.settings import Dimension, EntitlementCheck, PublicKey
+from tests.fakes.http_server import LocalServer, QuietHandler
+from tests.fakes.tls import tls_context
 from tests.ports import free_port
 
 PRODUCT: Final = "prod1"
@@ -190,39 +187,18 @@ class Answer:
     """Bytes that were announced and never come."""
 
 
-class Web:
+class Web(LocalServer):
     """A small server that is not AWS; it remembers who asked."""
 
     def __init__(self, *answers: Answer, tls: Path | None = None) -> None:
         self._answers = list(answers)
         self.requests: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._tls = tls is not None
-        if tls is not None:
-            self._server.socket = self_signed(tls).wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http{'s' if self._tls else ''}://{self.netloc}"
-
-    @property
-    def netloc(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        super().__init__(self._handler(), tls=None if tls is None else tls_context(tls)[0])
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         web = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 web.requests.append(f"{self.command} {self.path}")
@@ -238,35 +214,7 @@ class Web:
 
             do_GET = do_POST = do_PUT = do_CONNECT = answer
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Says nothing."""
-
         return Handler
-
-
-def self_signed(place: Path) -> ssl.SSLContext:
-    """A certificate that no authority signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    both = place / "self-signed.pem"
-    both.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
-    return context
 
 
 def dead_url() -> str:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.integration.ledger.support import Story
+from tests.integration.ledger.support import OWNER, Story
 
 
 @pytest.fixture
 def story(tmp_path: Path) -> Iterator[Story]:
     made = Story(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Iterator[Story]:
+    """Another workload on the volume, which is gone or will be."""
+    made = Story(tmp_path, owner=replace(OWNER, workload="pod-0"))
     yield made
     made.close()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -17,14 +15,8 @@ from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.schedule import deadline
 from sidecar.metering.states import State
+from tests.fakes.faults import killed_in, raising
 from tests.integration.ledger.support import DIMENSIONS, OWNER, Story, accepted, balanced, event
-
-
-@pytest.fixture
-def dead(tmp_path: Path) -> Iterator[Story]:
-    made = Story(tmp_path, owner=replace(OWNER, workload="pod-0"))
-    yield made
-    made.close()
 
 
 def left_behind(dead: Story) -> None:
@@ -93,13 +85,8 @@ def test_a_crash_between_two_files_takes_nothing_twice(
     left_behind(dead)
     ledger = story.open()
 
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(handover, step, dies)
-        with pytest.raises(KeyboardInterrupt):
-            ledger.adopt(story.now)
+    with killed_in(monkeypatch, handover, step):
+        ledger.adopt(story.now)
     assert balanced(ledger)
     assert balanced(dead.open())
     dead.close()
@@ -108,18 +95,12 @@ def test_a_crash_between_two_files_takes_nothing_twice(
     assert accepted(dead.open()) == Decimal("120")
 
 
-def dies(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def claimed_by(workload: str, step: str, story: Story, patch: pytest.MonkeyPatch) -> Story:
     """A successor that began to take what was left behind, and was stopped at a step; it still runs."""
     made = Story(story.directory, owner=replace(OWNER, workload=workload), now=story.now)
     ledger = made.open()
-    with patch.context() as broken:
-        broken.setattr(handover, step, dies)
-        with pytest.raises(KeyboardInterrupt):
-            ledger.adopt(made.now)
+    with killed_in(patch, handover, step):
+        ledger.adopt(made.now)
     return made
 
 
@@ -232,11 +213,8 @@ def test_amounts_that_found_no_room_are_named_and_taken_later(
     left_behind(dead)
     ledger = story.open()
 
-    def full(*_: object) -> None:
-        raise LedgerError("ledger_full")
-
     with monkeypatch.context() as patch:
-        patch.setattr(handover, "take", full)
+        patch.setattr(handover, "take", raising(LedgerError, "ledger_full"))
         (found,) = ledger.adopt(story.now)
     assert (found.skipped, found.amounts, accepted(ledger)) == ("ledger_full", (), 0)
     assert sum(one.amount for one in found.claimed if one.dimension == "requests") == Decimal("3.75")

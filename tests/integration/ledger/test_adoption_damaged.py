@@ -14,6 +14,7 @@ from sidecar.ledger import handover, opening
 from sidecar.ledger.errors import LedgerError, corrupt
 from sidecar.ledger.handover import Transfer
 from sidecar.ledger.ledger import Ledger
+from tests.fakes.faults import killed_in
 from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, event, settle
 
 
@@ -33,14 +34,8 @@ def left_behind(dead: Story, quantity: str) -> None:
 
 def took(story: Story, ledger: Ledger, patch: pytest.MonkeyPatch) -> None:
     """Ours takes what is there, bills it, and is stopped before that is noted there."""
-
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with patch.context() as broken:
-        broken.setattr(handover, "mark_taken", dies)
-        with pytest.raises(KeyboardInterrupt):
-            ledger.adopt(story.now)
+    with killed_in(patch, handover, "mark_taken"):
+        ledger.adopt(story.now)
     (record,) = story.seal(ledger)
     assert settle(ledger, record, story).quantity == 3
 

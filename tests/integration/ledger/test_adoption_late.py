@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from sidecar.ledger import handover
 from sidecar.ledger.ledger import Ledger
-from tests.integration.ledger.support import OWNER, Story, accepted, balanced, event, settle
-from tests.integration.ledger.test_adoption import dies
+from tests.fakes.faults import killed_in
+from tests.integration.ledger.support import Story, accepted, balanced, event, settle
 
 AMOUNT = Decimal("3")
 
 
 @pytest.fixture
-def dead(tmp_path: Path) -> Iterator[Story]:
-    made = Story(tmp_path, owner=replace(OWNER, workload="pod-0"))
-    dead_ledger = made.open()
-    made.push(dead_ledger, event(quantity="3"))
-    made.close()
-    yield made
-    made.close()
+def dead(dead: Story) -> Story:
+    """A workload that is gone, and left this amount behind."""
+    dead.push(dead.open(), event(quantity=str(AMOUNT)))
+    dead.close()
+    return dead
 
 
 def stopped_at(step: str, story: Story, patch: pytest.MonkeyPatch) -> Ledger:
     """Our ledger, which was stopped at this step of an adoption."""
     ledger = story.open()
-    with patch.context() as broken:
-        broken.setattr(handover, step, dies)
-        with pytest.raises(KeyboardInterrupt):
-            ledger.adopt(story.now)
+    with killed_in(patch, handover, step):
+        ledger.adopt(story.now)
     return ledger
 
 

@@ -20,6 +20,7 @@ from sidecar.ledger.volume import Lock
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, IllegalTransition, State
+from tests.fakes.faults import killed_in, raising
 from tests.integration.ledger.support import DIMENSIONS, OWNER, Story, accepted, audit_copy, balanced, event
 
 GONE = "pod-0"
@@ -115,13 +116,8 @@ def test_a_crash_while_rolling_forward_bills_it_once(
     waits(gone)
     ledger = story.open()
 
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(handover, step, dies)
-        with pytest.raises(KeyboardInterrupt):
-            decide(ledger, story, FORWARD)
+    with killed_in(monkeypatch, handover, step):
+        decide(ledger, story, FORWARD)
     ledger.adopt(story.now)
     ledger.adopt(story.now)
     assert accepted(ledger) == 3
@@ -134,11 +130,8 @@ def test_what_ours_cannot_keep_is_taken_by_the_next_adoption(
     waits(gone)
     ledger = story.open()
 
-    def full(*_: object) -> None:
-        raise LedgerError("ledger_full")
-
     with monkeypatch.context() as patch:
-        patch.setattr(handover, "take", full)
+        patch.setattr(handover, "take", raising(LedgerError, "ledger_full"))
         with pytest.raises(LedgerError):
             decide(ledger, story, FORWARD)
     assert accepted(ledger) == 0

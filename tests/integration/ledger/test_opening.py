@@ -15,6 +15,7 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import migrations, sql
 from sidecar.metering.events import PushAccepted, PushRefused
+from tests.fakes.faults import raising
 from tests.integration.ledger.support import (
     HOUR,
     OWNER,
@@ -203,11 +204,8 @@ def test_a_column_that_the_disk_renamed_sets_the_file_aside(story: Story, table:
 def test_a_new_file_that_cannot_be_begun_is_tried_again(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = damaged_in_use(story)
 
-    def full(*_: object) -> None:
-        raise LedgerError("ledger_full")
-
     with monkeypatch.context() as patch:
-        patch.setattr("sidecar.ledger.volume.set_aside", full)
+        patch.setattr("sidecar.ledger.volume.set_aside", raising(LedgerError, "ledger_full"))
         for reason in ("ledger_corrupt", "ledger_full"):
             answer = story.push(ledger, event(id="b"))
             assert isinstance(answer, PushRefused)

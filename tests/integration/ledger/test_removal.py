@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -12,22 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.ledger import neighbours
+from sidecar.ledger import live_copy, neighbours
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.records import RETENTION
 from sidecar.ledger.volume import Lock
 from sidecar.metering.states import State
+from tests.fakes.faults import killed_in, raising
 from tests.integration.ledger.support import OWNER, Story, accepted, audit_copy, balanced, event, settle
 
 LATER = RETENTION + timedelta(days=1, hours=2)
-
-
-@pytest.fixture
-def dead(tmp_path: Path) -> Iterator[Story]:
-    made = Story(tmp_path, owner=replace(OWNER, workload="pod-0"))
-    yield made
-    made.close()
 
 
 def all_settled(dead: Story, quantity: str = "5") -> None:
@@ -123,11 +116,8 @@ def test_none_is_removed_while_it_may_say_what_became_of_a_claim(
     other.close()
     ours = later(story, dead)
 
-    def full(*_: object) -> None:
-        raise LedgerError("ledger_full")
-
     with monkeypatch.context() as patch:
-        patch.setattr("sidecar.ledger.handover.take", full)
+        patch.setattr("sidecar.ledger.handover.take", raising(LedgerError, "ledger_full"))
         assert [one.removed for one in ours.adopt(story.now)] == [False, False]
     assert sum(one.removed for one in ours.adopt(story.now)) == 1
 
@@ -138,13 +128,8 @@ def test_a_crash_before_the_file_is_gone_counts_its_totals_once(
     all_settled(dead)
     ours = later(story, dead)
 
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("sidecar.ledger.live_copy.remove", dies)
-        with pytest.raises(KeyboardInterrupt):
-            ours.adopt(story.now)
+    with killed_in(monkeypatch, live_copy, "remove"):
+        ours.adopt(story.now)
     assert dead.path.exists()
     assert ours.adopt(story.now)[0].removed
     assert removed_totals(ours)["pod-0", "requests"] == ("5", "5", 1)

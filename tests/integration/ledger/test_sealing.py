@@ -19,6 +19,7 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
 from sidecar.metering.states import State
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
+from tests.fakes.faults import raising
 from tests.integration.ledger.support import (
     HOUR,
     NOON,
@@ -109,12 +110,9 @@ def test_a_failure_of_the_disk_is_no_data_to_be_skipped(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event())
 
-    def fails(*_: object) -> UsageRecord:
-        raise OSError(28, "No space left on device")
-
     skipped: list[Skipped] = []
     with pytest.raises(LedgerError, match="ledger_full"):
-        ledger.seal(HOUR, story.now, fails, skipped=skipped)
+        ledger.seal(HOUR, story.now, raising(OSError, 28, "No space left on device"), skipped=skipped)
     assert skipped == []
     assert ledger.open_from() == HOUR
 

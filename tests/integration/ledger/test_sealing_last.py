@@ -14,6 +14,7 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.push_group import PushResult
 from sidecar.metering.records import UsageRecord
+from tests.fakes.faults import raising
 from tests.integration.ledger.support import HOUR, NOON, Story, accepted, audit_copy, balanced, event, held_back, make
 
 SOON = HOUR.end + timedelta(minutes=1)
@@ -70,11 +71,8 @@ def test_a_last_seal_that_fails_stops_nothing(story: Story) -> None:
     ledger = story.open()
     story.push(ledger, event())
 
-    def fails(*_: object) -> UsageRecord:
-        raise ZeroDivisionError
-
     with pytest.raises(ZeroDivisionError):
-        ledger.seal_last(HOUR, story.now, fails)
+        ledger.seal_last(HOUR, story.now, raising(ZeroDivisionError))
     assert story.push(ledger, event(at=SOON)) == PushAccepted(accepted=1, duplicates=0)
     assert len(ledger.open_hours()) == 2
     assert balanced(ledger)

@@ -10,6 +10,7 @@ import pytest
 
 from sidecar.ledger import volume, wal
 from sidecar.ledger.errors import LedgerError
+from tests.fakes.faults import hold_logs
 from tests.integration.ledger.support import HOUR, Story, event
 
 
@@ -43,16 +44,8 @@ def test_a_ledger_beside_one_that_was_set_aside_keeps_its_log(story: Story) -> N
 
 @pytest.fixture
 def stuck_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """No log can be renamed."""
-    whole = Path.rename
-
-    def rename(path: Path, name: Path) -> Path:
-        if path.name.endswith("-wal"):
-            raise OSError(errno.EIO, "I/O error", str(path))
-        return whole(path, name)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", rename)
+        hold_logs(patch, errno.EIO)
         yield patch
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Final
+
+from tests.fakes.http_server import LocalServer, QuietHandler
 
 CREDENTIAL: Final = re.compile(r"Credential=[^/]+/[0-9]{8}/([a-z0-9-]+)/license-manager/")
 
@@ -53,24 +54,13 @@ def refused(code: str, status: int = 400, **more: Any) -> Reply:
     return Reply(code=code, status=status, body=more)
 
 
-class LicenseServer:
+class LicenseServer(LocalServer):
     """Answers each request by `play`."""
 
     def __init__(self, play: Play) -> None:
         self.play = play
         self.asked: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        super().__init__(self._handler())
 
     def operations(self) -> list[str]:
         return [one.operation for one in self.asked]
@@ -78,7 +68,7 @@ class LicenseServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 found = CREDENTIAL.search(self.headers["Authorization"])
@@ -97,8 +87,5 @@ class LicenseServer:
                 self.end_headers()
                 self.wfile.write(content)
                 self.close_connection = True
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Says nothing."""
 
         return Handler

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
 from sidecar.pod_status.access import ApiAccess
-from tests.fakes.keys import private_key
+from tests.fakes.tls import tls_context
 
 TOKEN = "eyJhbGciOi.bound-to-this-pod.c2lnbmF0dXJl"
 UID = "6f1c0000-0000-4000-8000-000000000001"
@@ -50,8 +42,8 @@ class ClusterApi:
         self.mount = self.directory / "mount"
         self.mount.mkdir()
         (self.mount / "token").write_text(TOKEN)
-        certificate(self.directory)
-        (self.mount / "ca.crt").write_bytes((self.directory / "server.pem").read_bytes())
+        context, bundle = tls_context(self.directory)
+        (self.mount / "ca.crt").write_bytes(bundle.read_bytes())
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -75,8 +67,6 @@ class ClusterApi:
 
             def handle_error(self, *_: Any) -> None: ...
 
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.directory / "server.pem", self.directory / "server.key")
         self.server = Quiet(("127.0.0.1", 0), Handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self.server.server_address[1]
@@ -174,28 +164,6 @@ class ClusterApi:
             return 404, None
         self.events[name].update(body)
         return 200, self.events[name]
-
-
-def certificate(directory: Path, authority: str = "api server") -> None:
-    """A certificate for 127.0.0.1 that is its own authority."""
-    key = private_key(authority)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "server.pem").write_bytes(made.public_bytes(Encoding.PEM))
-    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (directory / "server.key").write_bytes(plain)
 
 
 def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:

@@ -20,7 +20,8 @@ from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteRes
 from sidecar.pod_status.writer import BYTES_MAX, CONDITION, NAME_MAX, NOTE_MAX, event_name, event_object, write_all
 from sidecar.restart_state import RestartState
 from tests.fakes.log import Events, logged_events
-from tests.integration.pod_status.cluster_api import TOKEN, ClusterApi, certificate, wait_for
+from tests.fakes.tls import certificate
+from tests.integration.pod_status.cluster_api import TOKEN, ClusterApi, wait_for
 from tests.ports import free_port
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -235,8 +236,8 @@ def test_a_mount_that_cannot_be_read_is_named(api: ClusterApi, name: str, conten
 def test_a_certificate_of_another_authority_is_refused(api: ClusterApi, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    certificate(other, "another")
-    (api.mount / "ca.crt").write_text((other / "server.pem").read_text())
+    bundle, _ = certificate(other)
+    (api.mount / "ca.crt").write_bytes(bundle.read_bytes())
     (found,) = told(api, OPEN)
     assert found.outcome is WriteOutcome.UNREACHABLE
     assert api.asked == []

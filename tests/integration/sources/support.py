@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +20,7 @@ from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from sidecar.settings.pull_sources import PullSource, SourceKind, SourceTake
 from sidecar.sources.loop import SourcesLoop
 from tests.fakes.clock import NOON, FakeClock
+from tests.fakes.http_server import LocalServer, QuietHandler
 
 OWNER = Owner(workload="pod-1", product_code="product", region="us-east-1")
 DIMENSIONS = (
@@ -30,33 +30,26 @@ DIMENSIONS = (
 )
 
 
-class Product:
+class Product(LocalServer):
     """Serves `body` as its page of metrics."""
 
     def __init__(self, port: int = 0) -> None:
         product = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 product.answer(self)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
 
         self.body: bytes = b""
         self.status = 200
         self.headers: dict[str, str] = {"Content-Type": "text/plain; version=0.0.4"}
         self.asked: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
+        super().__init__(Handler, port)
+        self.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/metrics"
+        return f"{super().url}/metrics"
 
     def say(self, text: str) -> None:
         self.body = text.encode()
@@ -68,10 +61,6 @@ class Product:
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(self.body)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class Pull:
