@@ -33,7 +33,7 @@ from sidecar.ledger import balance, claims, gone_records, handover, live_copy, r
 from sidecar.ledger.amounts import Totals, buckets_of, delete_buckets, dimensions_known, hours_of
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, decoding
-from sidecar.ledger.handover import Take, Transfer, freeze_amounts
+from sidecar.ledger.handover import Successor, Transfer, freeze_amounts
 from sidecar.ledger.opening import Owner, open_known, transaction
 from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
@@ -48,6 +48,8 @@ from sidecar.settings.dimensions import Dimension
 NEVER: Final = 2**40
 """The number of no hour: what is handed over is counted in none of this ledger's."""
 OUTCOME_UNKNOWN: Final = "outcome_unknown"
+RememberIds = Callable[[bytes], None]
+"""A function that puts ids with their contents on disk in ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,22 +90,13 @@ class AdoptionResult:
         return len(self.orphans) + len(self.unanswered) + len(self.unconfigured) + len(self.claimed)
 
 
-def adopt(
-    path: Path,
-    owner: Owner,
-    dimensions: Sequence[str],
-    ours: str,
-    now: datetime,
-    take: Take,
-    remember_ids: Callable[[bytes], None],
-) -> AdoptionResult:
+def adopt(path: Path, successor: Successor, remember_ids: RememberIds) -> AdoptionResult:
     """Take over what may be billed of the ledger at `path`, and the ids it knows.
 
-    `ours` names our ledger; `remember_ids(entries)` puts ids with their contents on disk in it. A ledger that is found
-    damaged is tried again, since each step may be repeated: a single read that failed can look like damage. Not where
-    ours is damaged: it is begun again, under another name.
+    A ledger that is found damaged is tried again, since each step may be repeated: a single read that failed can look
+    like damage. Not where ours, the successor, is damaged: it is begun again, under another name.
     """
-    found = _adopt_once(path, owner, dimensions, ours, now, take, remember_ids)
+    found = _adopt_once(path, successor, remember_ids)
     if not found.damaged:
         return found
     try:
@@ -111,25 +104,18 @@ def adopt(
         volume.read_through(wal.path_of(path))
     except OSError as exc:
         return replace(found, skipped=as_ledger_error(exc, path).reason)
-    again = _adopt_once(path, owner, dimensions, ours, now, take, remember_ids)
+    again = _adopt_once(path, successor, remember_ids)
     return replace(again, in_doubt=found.in_doubt or again.in_doubt)
 
 
-def _adopt_once(
-    path: Path,
-    owner: Owner,
-    dimensions: Sequence[str],
-    ours: str,
-    now: datetime,
-    take: Take,
-    remember_ids: Callable[[bytes], None],
-) -> AdoptionResult:
+def _adopt_once(path: Path, successor: Successor, remember_ids: RememberIds) -> AdoptionResult:
+    ours, now = successor.name, successor.now
     in_doubt: list[Path] = []
     with ExitStack() as held:
         try:
             lock = volume.Lock(path)
             held.callback(lock.release)
-            connection = held.enter_context(closing(open_known(path, owner, now, in_doubt.append)))
+            connection = held.enter_context(closing(open_known(path, successor.owner, now, in_doubt.append)))
         except (OSError, LedgerError) as exc:
             return _skipped(path, as_ledger_error(exc, path), in_doubt=bool(in_doubt), ids_missing=True)
         ids_missing = True
@@ -138,8 +124,8 @@ def _adopt_once(
             ids_missing = False
             if copied:
                 _note_given(connection, ours, now)
-            claims.settle(connection, path, owner, ours, dimensions, now, partial(handover.mark_taken, connection))
-            return replace(_adopt(connection, path, dimensions, ours, now, take), in_doubt=bool(in_doubt))
+            claims.settle(connection, path, successor, partial(handover.mark_taken, connection))
+            return replace(_adopt(connection, path, successor), in_doubt=bool(in_doubt))
         except (*FAILURES, *DATA_ERRORS) as exc:  # what is in it keeps none of ours from being reported
             return _skipped(path, as_ledger_error(exc, path), in_doubt=bool(in_doubt), ids_missing=ids_missing)
 
@@ -150,7 +136,7 @@ def _skipped(path: Path, error: LedgerError, *, in_doubt: bool, ids_missing: boo
     return AdoptionResult(path=path, skipped=error.reason, in_doubt=in_doubt, ids_missing=ids_missing, damaged=damaged)
 
 
-def read_ids(path: Path, ours: Path, owner: Owner, now: datetime, remember_ids: Callable[[bytes], None]) -> None:
+def read_ids(path: Path, ours: Path, owner: Owner, now: datetime, remember_ids: RememberIds) -> None:
     """Learn the ids that a ledger in use has kept so far; `ours` is our ledger's path. Raises LedgerError.
 
     Nothing there says that they were given: they are learned again with those that follow, when its lock is free.
@@ -172,7 +158,7 @@ def forget_receivers(connection: sqlite3.Connection) -> None:
     connection.execute(sql("ids_given_clear"))
 
 
-def _copy_ids(connection: sqlite3.Connection, ours: str, now: datetime, remember_ids: Callable[[bytes], None]) -> bool:
+def _copy_ids(connection: sqlite3.Connection, ours: str, now: datetime, remember_ids: RememberIds) -> bool:
     """Copy the ids that may still be sent again, once for each ledger that asks; return whether they were copied now.
 
     A ledger whose workload runs again gives them once more (`forget_receivers`).
@@ -197,27 +183,20 @@ def _ids_are_known(connection: sqlite3.Connection, now: datetime) -> bool:
     return bool(now.timestamp() - turned_at < 2 * seen_ids.GENERATION_SECONDS)
 
 
-def _adopt(
-    connection: sqlite3.Connection,
-    path: Path,
-    dimensions: Sequence[str],
-    ours: str,
-    now: datetime,
-    take: Take,
-) -> AdoptionResult:
+def _adopt(connection: sqlite3.Connection, path: Path, successor: Successor) -> AdoptionResult:
     with transaction(connection):
-        freeze(connection, dimensions, ours, now)
-    passed = handover.pass_on(connection, dimensions, ours, now, take)
+        freeze(connection, successor.dimensions, successor.name, successor.now)
+    passed = handover.pass_on(connection, successor)
     return AdoptionResult(
         path=path,
         workload=connection.execute(sql("meta")).fetchone()["workload"],
         amounts=passed.taken,
         orphans=gone_records.waiting(connection),
-        unanswered=_unanswered(connection, dimensions),
-        unconfigured=_unconfigured(connection, dimensions),
+        unanswered=_unanswered(connection, successor.dimensions),
+        unconfigured=_unconfigured(connection, successor.dimensions),
         claimed=passed.left,
         skipped=passed.failure.reason if passed.failure else "",
-        removable=removal.is_due(connection, now),
+        removable=removal.is_due(connection, successor.now),
     )
 
 

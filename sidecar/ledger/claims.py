@@ -12,14 +12,13 @@ Invariants:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 from sidecar.ledger import volume
 from sidecar.ledger.errors import FAILURES, LedgerError
-from sidecar.ledger.handover import PROVABLE
-from sidecar.ledger.opening import Owner, ledger_name, open_known, transaction
+from sidecar.ledger.handover import PROVABLE, Successor
+from sidecar.ledger.opening import ledger_name, open_known, transaction
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
 
@@ -27,20 +26,12 @@ Mark = Callable[[list[sqlite3.Row], str], None]
 """A function that marks amounts as taken by a named ledger."""
 
 
-def settle(
-    connection: sqlite3.Connection,
-    path: Path,
-    owner: Owner,
-    ours: str,
-    dimensions: Sequence[str],
-    now: datetime,
-    mark: Mark,
-) -> None:
+def settle(connection: sqlite3.Connection, path: Path, successor: Successor, mark: Mark) -> None:
     """Settle the claims of ledgers that are not in use on what the one at `path` gave away; its lock is held.
 
-    Claims move to ours only for our `dimensions`: those of others are left to a ledger that can bill them.
+    Claims move to the successor only for its dimensions: those of others are left to a ledger that can bill them.
     """
-    if not _claims(connection, ours):
+    if not _claims(connection, successor.name):
         return
     for other in volume.other_ledgers(path):
         try:
@@ -48,9 +39,9 @@ def settle(
         except LedgerError:
             continue
         try:
-            claimer = open_known(other, owner, now)
+            claimer = open_known(other, successor.owner, successor.now)
             try:
-                _settle(connection, claimer, ours, dimensions, now, mark)
+                _settle(connection, claimer, successor, mark)
             finally:
                 claimer.close()
         except (LedgerError, *FAILURES):
@@ -64,30 +55,23 @@ def _claims(connection: sqlite3.Connection, ours: str) -> list[sqlite3.Row]:
     return [row for row in rows if row["claimed_by"] != ours]
 
 
-def _settle(
-    connection: sqlite3.Connection,
-    claimer: sqlite3.Connection,
-    ours: str,
-    dimensions: Sequence[str],
-    now: datetime,
-    mark: Mark,
-) -> None:
+def _settle(connection: sqlite3.Connection, claimer: sqlite3.Connection, successor: Successor, mark: Mark) -> None:
     giver, name = ledger_name(connection), ledger_name(claimer)
-    claims = [row for row in _claims(connection, ours) if row["claimed_by"] == name]
+    claims = [row for row in _claims(connection, successor.name) if row["claimed_by"] == name]
     taken = [row for row in claims if _count(claimer, "rolled_known", origin=f"{giver}:{row['id']}")]
-    since = instant_text(now - PROVABLE)
+    since = instant_text(successor.now - PROVABLE)
     moves = [
         row
         for row in claims
         if row not in taken
-        and row["dimension"] in dimensions
+        and row["dimension"] in successor.dimensions
         and row["frozen_at"] > since
         and not _count(claimer, "handed_like", **_content(row))
     ]
     with transaction(connection):
         mark(taken, name)
         for row in moves:
-            connection.execute(sql("handed_claim"), {"id": row["id"], "claimed_by": ours})
+            connection.execute(sql("handed_claim"), {"id": row["id"], "claimed_by": successor.name})
 
 
 def _count(connection: sqlite3.Connection, statement: str, **values: object) -> int:

@@ -12,7 +12,6 @@ Invariants:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Final, NamedTuple
 from sidecar.errors import DATA_ERRORS, DecisionRefused
 from sidecar.ledger import handover, records, volume
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
-from sidecar.ledger.opening import OnDoubt, Owner, open_known, transaction
+from sidecar.ledger.handover import Successor
+from sidecar.ledger.opening import OnDoubt, open_known, transaction
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.shares import record_shares
@@ -64,31 +64,25 @@ def waiting(connection: sqlite3.Connection) -> tuple[UsageRecord, ...]:
 
 def resolve(
     path: Path,
-    owner: Owner,
     resolution: Resolution,
-    *,
-    ours: str,
-    dimensions: Sequence[str],
-    now: datetime,
-    take: handover.Take,
+    successor: Successor,
     on_doubt: OnDoubt,
 ) -> Resolved:
-    """Apply a decision in the ledger at `path`.
+    """Apply a decision in the ledger at `path`. The successor bills what is rolled forward; the audit trail names it.
 
-    `ours` names our ledger, which bills what is rolled forward; `owner` is who decides.
     Raises DecisionRefused, IllegalTransition and LedgerError; nothing was changed there, except where ours could not
     keep what was rolled forward: the next adoption takes it.
     """
-    if not owner.region:
+    if not successor.owner.region:
         raise DecisionRefused(409, "region_unknown", REGION_UNKNOWN)
     if resolution.action is Action.RETRY:
         raise DecisionRefused(409, "workload_gone", NOT_SENT)
     try:
         lock = volume.Lock(path)
         try:
-            connection = open_known(path, owner, now, on_doubt)
+            connection = open_known(path, successor.owner, successor.now, on_doubt)
             try:
-                changed = _resolve(connection, owner, resolution, ours=ours, dimensions=dimensions, now=now, take=take)
+                changed = _resolve(connection, resolution, successor)
                 return Resolved(path, changed, waiting(connection))
             finally:
                 connection.close()
@@ -105,27 +99,19 @@ def resolve(
         raise as_ledger_error(exc, path) from exc
 
 
-def _resolve(
-    connection: sqlite3.Connection,
-    owner: Owner,
-    resolution: Resolution,
-    *,
-    ours: str,
-    dimensions: Sequence[str],
-    now: datetime,
-    take: handover.Take,
-) -> tuple[UsageRecord, ...]:
+def _resolve(connection: sqlite3.Connection, resolution: Resolution, successor: Successor) -> tuple[UsageRecord, ...]:
+    now = successor.now
     found = [record for record in waiting(connection) if resolution.covers(record)]
-    by = f"{records.BY_A_PERSON} through {owner.workload}"
+    by = f"{records.BY_A_PERSON} through {successor.owner.workload}"
     if resolution.action is not Action.ROLL_FORWARD:
         with transaction(connection):
             return tuple(_settle(connection, record, resolution, now, by) for record in found)
     for record in found:
-        if record.dimension not in dimensions:
+        if record.dimension not in successor.dimensions:
             raise DecisionRefused(409, "dimension_unconfigured", f"{record.dimension} {UNCONFIGURED}")
     with transaction(connection):
-        changed = tuple(_roll_forward(connection, record, ours, now, by) for record in found)
-    if (failure := handover.pass_on(connection, dimensions, ours, now, take).failure) is not None:
+        changed = tuple(_roll_forward(connection, record, successor.name, now, by) for record in found)
+    if (failure := handover.pass_on(connection, successor).failure) is not None:
         raise failure
     return changed
 

@@ -21,7 +21,7 @@ from typing import Final
 from sidecar.ledger.amounts import Totals, roll
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import LedgerError, decoding
-from sidecar.ledger.opening import ledger_name, transaction
+from sidecar.ledger.opening import Owner, ledger_name, transaction
 from sidecar.ledger.records import RETENTION
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
@@ -61,6 +61,19 @@ Take = Callable[[str, tuple[Transfer, ...]], None]
 """A function that puts amounts of a named ledger on disk in ours, each once."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Successor:
+    """Our ledger, which takes over what another one left, at one instant."""
+
+    name: str
+    """What names it in the other: one that is begun in its place has another name."""
+    owner: Owner
+    dimensions: Sequence[str]
+    """What it can bill."""
+    now: datetime
+    take: Take
+
+
 def freeze_amounts(
     connection: sqlite3.Connection,
     dimension: str,
@@ -83,23 +96,23 @@ def freeze_amounts(
             connection.execute(sql("handed_add"), {"dimension": dimension, "at": instant_text(now), **values})
 
 
-def pass_on(connection: sqlite3.Connection, dimensions: Sequence[str], ours: str, now: datetime, take: Take) -> Passed:
-    """Do the second and third step for everything that is frozen there for ours, of our `dimensions`."""
+def pass_on(connection: sqlite3.Connection, successor: Successor) -> Passed:
+    """Do the second and third step for everything that is frozen there for the successor, of its dimensions."""
     frozen = connection.execute(sql("handed_waiting")).fetchall()
-    since = instant_text(now - PROVABLE)
+    since = instant_text(successor.now - PROVABLE)
     mine = [
         row
         for row in frozen
-        if row["claimed_by"] == ours and row["dimension"] in dimensions and row["frozen_at"] > since
+        if row["claimed_by"] == successor.name and row["dimension"] in successor.dimensions and row["frozen_at"] > since
     ]
     transfers, failure = tuple(map(_transfer, mine)), None
     if transfers:
         try:
-            take(ledger_name(connection), transfers)
+            successor.take(ledger_name(connection), transfers)
         except LedgerError as exc:
             mine, transfers, failure = [], (), exc
         with transaction(connection):
-            mark_taken(connection, mine, ours)
+            mark_taken(connection, mine, successor.name)
     left = tuple(_transfer(row) for row in frozen if row not in mine)
     return Passed(taken=transfers, left=left, failure=failure)
 

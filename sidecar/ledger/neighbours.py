@@ -24,7 +24,7 @@ from sidecar.ledger import adoption, gone_records, handover, opening, removal, s
 from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.gone_records import Resolved
-from sidecar.ledger.handover import Transfer
+from sidecar.ledger.handover import Successor, Transfer
 from sidecar.ledger.opening import OnDoubt, Owner
 from sidecar.metering.resolution import Resolution
 
@@ -133,18 +133,13 @@ class Neighbours:
         if not paths:
             hint = f"No other workload {resolution.workload} has a ledger on this volume; `usage` names those that do."
             raise DecisionRefused(404, "workload_not_found", hint)
-        ours = self._run(opening.ledger_name)
-        decide = partial(
-            gone_records.resolve,
-            owner=self.owner,
-            resolution=resolution,
-            ours=ours,
-            dimensions=self._dimensions,
-            now=now,
-            take=self._take_at(now, ours),
-            on_doubt=on_doubt,
+        successor = self._successor(self._run(opening.ledger_name), now)
+        return tuple(gone_records.resolve(path, resolution, successor, on_doubt) for path in paths)
+
+    def _successor(self, ours: str, now: datetime) -> Successor:
+        return Successor(
+            name=ours, owner=self.owner, dimensions=self._dimensions, now=now, take=self._take_at(now, ours)
         )
-        return tuple(decide(path) for path in paths)
 
     def _take_at(self, now: datetime, ours: str) -> handover.Take:
         """Return the function that takes amounts which the ledger named `ours` claimed: one begun since may not."""
@@ -162,8 +157,7 @@ class Neighbours:
         return take
 
     def _adopt(self, path: Path, ours: str, now: datetime) -> AdoptionResult:
-        take = self._take_at(now, ours)
-        found = adoption.adopt(path, self.owner, self._dimensions, ours, now, take, self._remember)
+        found = adoption.adopt(path, self._successor(ours, now), self._remember)
         if found.skipped != LOCKED:
             self._in_use.discard(path)
             self._read.discard(path)  # the next process that uses it keeps other ids

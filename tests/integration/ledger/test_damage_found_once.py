@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.ledger import adoption, volume
 from sidecar.ledger.errors import LedgerError, corrupt
+from sidecar.ledger.handover import Successor
 from sidecar.metering.events import PushAccepted
 from tests.integration.ledger.support import HOUR, Story, accepted, event
 
@@ -147,8 +148,7 @@ def test_another_ledger_is_damaged_when_it_is_found_so_twice(
     story.push(ledger, event(id="a"))
     story.close()
     work = Work(times, error)
-    found = adoption.adopt(
-        story.path, story.owner, ["requests"], "ours", story.now, lambda *_: None, lambda _: print(work())
-    )
+    successor = Successor(name="ours", owner=story.owner, dimensions=["requests"], now=story.now, take=lambda *_: None)
+    found = adoption.adopt(story.path, successor, lambda _: print(work()))
     assert (len(work.given), found.skipped, found.ids_missing) == (called, skipped, bool(skipped))
     assert not list(story.directory.glob("*.corrupt-*"))
