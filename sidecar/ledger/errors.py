@@ -18,6 +18,7 @@ import errno
 import functools
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -144,3 +145,22 @@ class decoding:
 
 def _undecodable(exc: BaseException) -> sqlite3.DatabaseError:
     return corrupt(f"a row cannot be decoded ({type(exc).__name__}: {exc})")
+
+
+def let_go(error: BaseException) -> None:
+    """Clear the frames that an error refers to, and with them the statements that were not finished.
+
+    Such a statement keeps the file of a connection open, and locked, after it was closed.
+    """
+    pending, met = [error], set[int]()
+    while pending:
+        one = pending.pop()
+        if id(one) in met:
+            continue
+        met.add(id(one))
+        trace = one.__traceback__
+        while trace:
+            with suppress(RuntimeError):  # one that still runs
+                trace.tb_frame.clear()
+            trace = trace.tb_next
+        pending += filter(None, (one.__cause__, one.__context__))

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.ledger import integrity, seen_ids, volume, wal
-from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, corrupt
+from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, corrupt, let_go
 from sidecar.ledger.kept_file import sync_directory
 from sidecar.ledger.statements import migrations, sql
 from sidecar.metering.hours import Hour, counts_as_here
@@ -192,11 +192,11 @@ def _opened(path: Path, on_doubt: OnDoubt | None) -> Iterator[tuple[sqlite3.Conn
         if known > migrations()[-1].version:
             raise LedgerError("ledger_newer_schema", f"{path.name} has schema {known}.")
         yield connection, known, log
-    except FAILURES as exc:
+    except BaseException as exc:
+        let_go(exc)
         connection.close()
-        raise as_ledger_error(exc, path) from exc
-    except BaseException:
-        connection.close()
+        if isinstance(exc, FAILURES):
+            raise as_ledger_error(exc, path) from exc
         raise
 
 

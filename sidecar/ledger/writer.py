@@ -30,7 +30,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from sidecar.ledger import wal
 from sidecar.ledger.bounds import Bounds
-from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
+from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, let_go
 from sidecar.ledger.opening import rollback, transaction
 from sidecar.ledger.pushes import PushRequest, apply_group
 from sidecar.ledger.statements import sql
@@ -259,6 +259,7 @@ class Writer:
             if as_ledger_error(exc, self._path).reason != "ledger_corrupt":
                 raise
             self._bounds.forget()
+            let_go(exc)
             self._disconnect()
             connection, result = self._begin(work)
         started = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -152,3 +153,21 @@ def test_another_ledger_is_damaged_when_it_is_found_so_twice(
     found = adoption.adopt(story.path, successor, lambda _: print(work()))
     assert (len(work.given), found.skipped, found.ids_missing) == (called, skipped, bool(skipped))
     assert not list(story.directory.glob("*.corrupt-*"))
+
+
+def half_read(connection: sqlite3.Connection) -> None:
+    """Work that finds damage while it reads: its error refers to a statement that is not finished."""
+    rows = connection.execute("SELECT ledger FROM meta UNION ALL SELECT 2")
+    next(rows)
+    raise undecodable()
+
+
+def test_damage_that_is_met_while_rows_are_read_sets_the_file_aside(story: Story) -> None:
+    ledger = story.open()
+    story.push(ledger, event(id="a"))
+    with pytest.raises(LedgerError) as caught:
+        ledger._writer.run(half_read)
+    assert caught.value.reason == "ledger_corrupt"
+    assert ledger.set_aside is not None
+    story.now += timedelta(hours=1)
+    assert story.push(ledger, event(id="b")) == PushAccepted(accepted=1, duplicates=0)
