@@ -55,12 +55,13 @@ def missing(server: Server, ids: Iterable[str]) -> int:
         if server.side == "baseline":
             known = {one for (one,) in connection.execute("SELECT id FROM usage")}
             return sum(one not in known for one in ids)
+        from sidecar.ledger.seen_ids import ENTRY, ID
         from sidecar.metering.events import id_digest
 
         known = {one for (one,) in connection.execute("SELECT id FROM seen UNION ALL SELECT id FROM seen_before")}
-        for (log,) in connection.execute("SELECT entries FROM seen_log"):  # an id and its content, 16 bytes each
-            known.update(log[at : at + 16] for at in range(0, len(log), 32))
-        return sum(id_digest(one) not in known for one in ids)
+        for (log,) in connection.execute("SELECT entries FROM seen_log"):
+            known.update(log[at : at + ID] for at in range(0, len(log), ENTRY))
+        return sum(id_digest(one)[:ID] not in known for one in ids)
 
 
 def sound(server: Server) -> str:

@@ -92,7 +92,7 @@ def _check(connection: sqlite3.Connection, version: int) -> None:
     if version:
         _check_tables(connection, [*TABLES, *(table for table, since in SINCE.items() if version >= since)])
     if version >= seen_ids.SUMS_SINCE:
-        seen_ids.check(connection)
+        seen_ids.check(connection, version)
     if version >= unique_keys.CHECKSUMS_SINCE:
         unique_keys.check(connection)
     if version >= ROWS_SINCE:

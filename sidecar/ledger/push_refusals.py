@@ -18,7 +18,6 @@ from sidecar.ledger.statements import sql
 from sidecar.metering.events import PushRefused
 from sidecar.metering.hour_bounds import TAG_SETS, UNTAGGED
 from sidecar.metering.hours import hour_micros
-from sidecar.metering.push_group import ID
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.settings.dimensions import Aggregation
 
@@ -44,7 +43,7 @@ def sum_out_of_range(
     for index, event in enumerate(request.events):
         if aggregations[event.dimension] is not Aggregation.SUM:
             continue
-        if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
+        if event.entry is not None and known.setdefault(event.entry[: seen_ids.ID], event.entry) is not event.entry:
             continue
         bucket = (max(event.at // hour_micros(), open_from), event.dimension, event.tags)
         if bucket not in sums:
@@ -66,7 +65,7 @@ def first_beyond(connection: sqlite3.Connection, request: PushRequest, open_from
         slot = Slot(found.slot.kind, max(event.at // hour_micros(), open_from), event.dimension)
         if slot != found.slot or name is None or name == UNTAGGED:
             continue
-        if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
+        if event.entry is not None and known.setdefault(event.entry[: seen_ids.ID], event.entry) is not event.entry:
             continue
         if not bounds.present(connection, slot, [name]):
             new.add(name)

@@ -46,7 +46,7 @@ class PushRequest(NamedTuple):
         """Prepare the events of one push that arrived at `now`, and what `source` was read to be."""
         at = (now - EPOCH) // MICROSECOND
         return cls(
-            events=tuple(prepared(event, at) for event in events),
+            events=tuple(prepared(event, at, seen_ids.ENTRY_FORM) for event in events),
             now=at // 1_000_000,
             readings=readings.rows(source, read),
         )
@@ -54,6 +54,8 @@ class PushRequest(NamedTuple):
 
 class PushGroup(push_group.PushGroup):
     """What the requests of one transaction add, before it is written."""
+
+    entry_form = seen_ids.ENTRY_FORM
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 Invariants:
 - Each request is judged after those before it in the group, as if it were alone: a bad one is refused
   and leaves no trace; a repeated id counts once, also within a request or a group.
-- An id is known by 128 bits of it and of its content; the same id with other content is a conflict (409).
+- An id is known by its digest, and its content by another; the same id with other content is a conflict (409).
 - A duplicate is one even if its hour was sealed since; only new events need an open hour.
 - The last value is the last to arrive of events that do not say when they happened, whatever the clock says meanwhile;
   one that does say replaces nothing newer.
@@ -17,17 +17,25 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from sidecar.metering.events import PushAccepted, PushRefused, Tags, UsageEvent, content_digest, id_digest, key_digest
 from sidecar.metering.hours import Hour, hour_micros
 from sidecar.metering.late_events import hour_for
 from sidecar.settings.dimensions import Aggregation
 
-ID: Final = 16
-"""Bytes of an id's digest, with which an entry begins."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class EntryForm(NamedTuple):
+    """How many bytes of their digests the entry of an event keeps."""
+
+    id: int
+    content: int
+
+
+WHOLE: Final = EntryForm(id=16, content=16)
 
 
 class PreparedEvent(NamedTuple):
@@ -50,6 +58,9 @@ PushResult = PushAccepted | PushRefused
 
 class PushGroup:
     """What the requests of one transaction add, before it is written."""
+
+    entry_form: ClassVar = WHOLE
+    """Of all events that are added."""
 
     def __init__(
         self,
@@ -74,9 +85,10 @@ class PushGroup:
         new: list[tuple[int, PreparedEvent]] = []
         fresh: dict[bytes, bytes] = {}
         conflict: int | None = None
+        id_bytes = self.entry_form.id
         for index, event in enumerate(events):
             if event.entry is not None:
-                key, content = event.entry[:ID], event.entry[ID:]
+                key, content = event.entry[:id_bytes], event.entry[id_bytes:]
                 before = fresh.get(key) or self._known.get(key)
                 if before is not None:
                     if before != content:
@@ -156,15 +168,15 @@ def _conflict(index: int) -> PushRefused:
     )
 
 
-def prepared(event: UsageEvent, now: int) -> PreparedEvent:
-    """Return an event that arrived at `now`, in microseconds since the epoch."""
+def prepared(event: UsageEvent, now: int, form: EntryForm = WHOLE) -> PreparedEvent:
+    """Return an event that arrived at `now`, in microseconds since the epoch, with an entry of that form."""
     return PreparedEvent(
         event.dimension,
         event.micros,
         now if event.at is None else (event.at - EPOCH) // MICROSECOND,
         event.at is not None,
         tags_text(event.tags),
-        None if event.id is None else id_digest(event.id) + content_digest(event),
+        None if event.id is None else id_digest(event.id)[: form.id] + content_digest(event)[: form.content],
         None if event.key is None else key_digest(event.key),
     )
 

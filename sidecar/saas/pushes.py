@@ -26,7 +26,7 @@ from sidecar.metering.events import PushRefused, UsageEvent
 from sidecar.metering.hour_bounds import UNTAGGED
 from sidecar.metering.hours import Hour
 from sidecar.metering.push_group import (
-    ID,
+    WHOLE,
     PreparedEvent,
     PushGroup,
     PushResult,
@@ -160,7 +160,7 @@ def _keep_ids(
     """Insert every id; return those that are new, and those known before, each with its content."""
     asked: dict[bytes, bytes] = {}
     for entry in (one.entry for request in requests for one in request.events if one.entry is not None):
-        asked.setdefault(entry[:ID], entry[ID:])
+        asked.setdefault(entry[: WHOLE.id], entry[WHOLE.id :])
     if not asked:
         return {}, {}
     rows = [{"id": one, "content": asked[one], "hour": hour} for one in sorted(asked)]
@@ -176,7 +176,7 @@ def _keep_ids(
 
 def _settle_ids(connection: Connection, fresh: Mapping[bytes, bytes], entries: Iterable[bytes], hour: int) -> None:
     """Take back the ids of requests that were refused."""
-    counted = {entry[:ID]: entry[ID:] for entry in entries}
+    counted = {entry[: WHOLE.id]: entry[WHOLE.id :] for entry in entries}
     wrong = sorted(one for one, content in fresh.items() if counted.get(one) != content)
     if not wrong:
         return

@@ -25,7 +25,7 @@ def test_many_damaged_bytes_are_set_aside_or_change_nothing(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_without_the_sums_of_ids_repeats_count_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.ledger.seen_ids.check", lambda connection: None)
+    monkeypatch.setattr("sidecar.ledger.seen_ids.check", lambda connection, version: None)
     monkeypatch.setattr("sidecar.ledger.seen_ids.zlib", SimpleNamespace(crc32=lambda entries: 0))  # not of keys
     assert {damage.COUNTED_AGAIN, damage.CONFLICT} & set(damage.outcomes(2, 60, tmp_path))
 

@@ -1,23 +1,23 @@
--- Which ids are known. Entries come as one blob, 32 bytes each: id, content.
+-- Which ids are known. Entries come as one blob, 22 bytes each: 14 of an id, 8 of its content.
 
 -- name: ids_known
 -- Which of the ids in :entries are known, as (position, content).
 WITH RECURSIVE number (i) AS (
   SELECT 0 WHERE :count > 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count
 )
-SELECT i, lately.content FROM number CROSS JOIN temp.seen_lately AS lately ON lately.id = substr(:entries, 1 + i * 32, 16)
+SELECT i, lately.content FROM number CROSS JOIN temp.seen_lately AS lately ON lately.id = substr(:entries, 1 + i * 22, 14)
 UNION ALL
-SELECT i, seen.content FROM number CROSS JOIN seen ON seen.id = substr(:entries, 1 + i * 32, 16)
+SELECT i, seen.content FROM number CROSS JOIN seen ON seen.id = substr(:entries, 1 + i * 22, 14)
 UNION ALL
-SELECT i, seen_before.content FROM number CROSS JOIN seen_before ON seen_before.id = substr(:entries, 1 + i * 32, 16);
+SELECT i, seen_before.content FROM number CROSS JOIN seen_before ON seen_before.id = substr(:entries, 1 + i * 22, 14);
 
 -- name: ids_insert_lately
 -- Remember those of the ids in :entries that are not known; how many those were is the number of rows changed.
 INSERT INTO temp.seen_lately (id, content)
 WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
-SELECT substr(:entries, 1 + i * 32, 16), substr(:entries, 17 + i * 32, 16) FROM number
-WHERE substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen)
-  AND substr(:entries, 1 + i * 32, 16) NOT IN (SELECT id FROM seen_before)
+SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number
+WHERE substr(:entries, 1 + i * 22, 14) NOT IN (SELECT id FROM seen)
+  AND substr(:entries, 1 + i * 22, 14) NOT IN (SELECT id FROM seen_before)
 ON CONFLICT DO NOTHING;
 
 -- name: ids_log
@@ -71,7 +71,7 @@ INSERT INTO temp.seen_lately (id, content)
 WITH RECURSIVE number (i) AS (
   SELECT 0 WHERE :count > 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count
 )
-SELECT substr(:entries, 1 + i * 32, 16), substr(:entries, 17 + i * 32, 16) FROM number;
+SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number;
 
 -- name: ids_forget_oldest
 -- Empty the generation before, so that the current one can take its place.

@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from sidecar.ledger import seen_ids, unique_keys
-from sidecar.ledger.seen_ids import ENTRY, MODULUS, SLICE_IDS, sum_of
-from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
-from tests.integration.ledger.support import OWNER, Story, balanced, event, raw_connection
+from sidecar.ledger.seen_ids import CUT, CUT_SINCE, ENTRY, ID, SLICE_IDS, UNCUT, Form, sum_of
+from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent, content_digest, id_digest
+from tests.integration.ledger.support import OWNER, Story, balanced, child, event, raw_connection
 from tests.integration.ledger.test_opening import SCHEMAS
 from tests.integration.ledger.test_seen_ids import batch
 
-NEXT_BYTE = "CAST(substr({0}, 1, 15) || char((unicode(substr(hex({0}), 32)) + 1) % 64) AS BLOB)"
+NEXT_BYTE = "CAST(substr({0}, 1, length({0}) - 1) || char((unicode(substr(hex({0}), -1)) + 1) % 64) AS BLOB)"
 """Another last byte: the order stays."""
 CHANGES = {
     "an id": "UPDATE {table} SET id = " + NEXT_BYTE.format("id") + " WHERE id = (SELECT max(id) FROM {table})",
@@ -26,13 +27,13 @@ CHANGES = {
     + NEXT_BYTE.format("content")
     + " WHERE id = (SELECT min(id) FROM {table})",
     "one less": "DELETE FROM {table} WHERE id = (SELECT min(id) FROM {table})",
-    "one more": "INSERT INTO {table} VALUES (randomblob(16), randomblob(16))",
+    "one more": "INSERT INTO {table} SELECT randomblob(length(id)), content FROM {table} LIMIT 1",
 }
 IN_LOG = {
     "an id": "UPDATE seen_log SET entries = CAST(x'00' || substr(entries, 2) AS BLOB)",
     "a content": "UPDATE seen_log SET entries = CAST(substr(entries, 1, length(entries) - 1) || x'00' AS BLOB)",
     "a number": "UPDATE seen_log SET number = number + 1 WHERE number = (SELECT max(number) FROM seen_log)",
-    "one less": "UPDATE seen_log SET entries = CAST(substr(entries, 33) AS BLOB) WHERE length(entries) > 32",
+    "one less": "UPDATE seen_log SET entries = CAST(substr(entries, 23) AS BLOB) WHERE length(entries) > 22",
     "a checksum": "UPDATE seen_log SET checksum = checksum + 1",
 }
 OLD, MANY = batch("old", 40), [batch(f"many{number}", SLICE_IDS) for number in range(24)]
@@ -114,20 +115,93 @@ def test_sums_go_with_their_generation(story: Story) -> None:
 def test_ids_of_an_older_schema_are_summed_when_they_are_first_read(story: Story, dump: Path) -> None:
     connection = sqlite3.connect(story.path)
     connection.executescript(dump.read_text())
-    older = [bytes([number]) * ENTRY for number in range(1, 4)]
+    older = [bytes([number]) * UNCUT.entry for number in range(1, 4)]
     connection.execute("INSERT INTO seen_log (number, entries) VALUES (3, ?)", (b"".join(older),))
     connection.execute("INSERT INTO seen_before VALUES (randomblob(16), randomblob(16))")
     connection.commit()
     connection.close()
     assert not refused(story)
     ledger = story.open()
-    assert ledger._do(lambda connection: seen_ids.lookup(connection, older)) == {one[:16]: one[16:] for one in older}
+    cut = [one[:ENTRY] for one in older]
+    assert ledger._do(lambda connection: seen_ids.lookup(connection, cut)) == {one[:ID]: one[ID:] for one in cut}
     assert story.push(ledger, event(id="a", quantity="2")) == PushAccepted(accepted=0, duplicates=1)
     for some in MANY:
         story.push(ledger, *some)
     story.close()
     assert not refused(story)
     edit(story.path, CHANGES["a content"].format(table="seen"))
+    assert refused(story)
+
+
+def with_uncut_ids(path: Path) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Make a ledger of the last schema with whole digests: ids sorted in, of the generation before and in the log."""
+    connection, uncut = sqlite3.connect(path), next(one for one in SCHEMAS if int(one.stem) == CUT_SINCE - 1)
+    connection.executescript(uncut.read_text())
+    digests = {
+        name: sorted((id_digest(f"{name}{number}"), content_digest(event())) for number in range(100))
+        for name in ("seen", "seen_before", "log")
+    }
+    for table in ("seen", "seen_before"):
+        connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", digests[table])
+    group = b"".join(map(b"".join, digests["log"]))
+    connection.execute("INSERT INTO seen_log VALUES (102, ?, ?)", (group, 102 + crc32(group)))
+    connection.execute("UPDATE seen_sum SET now = ?, before = ?", tuple(map(uncut_sum, list(digests.values())[:2])))
+    connection.commit()
+    connection.close()
+    return digests
+
+
+def uncut_sum(digests: Sequence[tuple[bytes, bytes]]) -> int:
+    return sum_of(b"".join(map(b"".join, digests)), UNCUT.modulus)
+
+
+def test_whole_digests_of_an_older_schema_are_cut_and_known(story: Story) -> None:
+    with_uncut_ids(story.path)
+    ledger = story.open()
+    assert ledger.set_aside is None
+    for name in ("seen", "seen_before", "log"):
+        again = [event(id=f"{name}{number}") for number in range(100)]
+        assert story.push(ledger, *again) == PushAccepted(accepted=0, duplicates=100)
+        other = story.push(ledger, event(id=f"{name}7", quantity="2"))
+        assert isinstance(other, PushRefused)
+        assert other.reason == "id_conflict"
+    assert story.push(ledger, event(id="seen100")) == PushAccepted(accepted=1, duplicates=0)
+    story.close()
+    assert not refused(story)
+    edit(story.path, CHANGES["one less"].format(table="seen"))
+    assert refused(story), "there is a sum of what was cut"
+
+
+OPENER = """
+import resource
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+assert Story(Path(argv[0])).open().set_aside is None
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+def test_many_whole_digests_are_cut_in_little_memory(story: Story) -> None:
+    """A container has 48 MiB in the chart's requests; the tables take ten times what this may."""
+    with_uncut_ids(story.path)
+    connection = sqlite3.connect(story.path)
+    connection.executescript(
+        """
+        WITH RECURSIVE number (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 1000000)
+        INSERT INTO seen_before SELECT CAST(printf('%016d', i) AS BLOB), zeroblob(16) FROM number;
+        UPDATE seen_sum SET before = NULL;
+        """
+    )
+    connection.close()
+    said, failed = child(OPENER, story.directory).communicate(timeout=60)
+    assert int(said) < 8 * 1024, failed
+
+
+@pytest.mark.parametrize("change", [*(one.format(table="seen") for one in CHANGES.values()), *IN_LOG.values()])
+def test_a_whole_digest_that_the_disk_changed_is_found_before_it_is_cut(story: Story, change: str) -> None:
+    with_uncut_ids(story.path)
+    edit(story.path, change.replace("entries, 23", "entries, 33").replace("> 22", "> 32"))
     assert refused(story)
 
 
@@ -229,11 +303,15 @@ def test_a_key_of_an_older_version_still_counts_once(story: Story) -> None:
     assert balanced(ledger)
 
 
-def test_the_sum_of_ids_is_that_of_their_parts_in_any_order() -> None:
-    one, two = bytes(range(ENTRY)), bytes(range(100, 100 + ENTRY))
-    assert sum_of(one + two) == sum_of(two + one) == (sum_of(one) + sum_of(two)) % MODULUS
-    assert sum_of(b"") == 0
-    for at in range(ENTRY):
+@pytest.mark.parametrize("form", [CUT, UNCUT])
+def test_the_sum_of_ids_is_that_of_their_parts_in_any_order(form: Form) -> None:
+    def total(entries: bytes) -> int:
+        return sum_of(entries, form.modulus)
+
+    one, two = bytes(range(form.entry)), bytes(range(100, 100 + form.entry))
+    assert total(one + two) == total(two + one) == (total(one) + total(two)) % form.modulus
+    assert total(b"") == 0
+    for at in range(form.entry):
         for change in (1, 0x80, 0xFF):
             other = one[:at] + bytes([one[at] ^ change]) + one[at + 1 :]
-            assert sum_of(other) != sum_of(one)
+            assert total(other) != total(one)
