@@ -7,7 +7,7 @@ Invariants:
   only from the log, so the log has every page that changed while the file was copied, unless it was begun again
   meanwhile; then its salt is another, and the copy is made again.
 - What the copy holds is on disk in the original: its log is synced after it was copied.
-- The original is only read. The copy takes half of the free space at most, and is deleted after use.
+- The original is only read. The copy takes a quarter of the free space at most, and is deleted after use.
 
 Sources: sqlite.org/fileformat2.html (the write-ahead log, WAL reset).
 """
@@ -26,8 +26,9 @@ from sidecar.ledger.errors import LedgerError, as_ledger_error
 SUFFIX: Final = ".neighbour"
 TRIES: Final = 5
 """A log is begun again every few megabytes."""
-FREE_SHARE: Final = 2
-"""A copy takes one part of so many of what is free."""
+FREE_SHARE: Final = 4
+"""A copy takes one part of so many of what is free: that of an older version grows to three times its size when it is
+migrated."""
 CHUNK: Final = 1024 * 1024
 
 
@@ -66,7 +67,7 @@ def _copy(path: Path, copy: Path) -> None:
     free = os.statvfs(copy.parent)
     size = sum(part.stat().st_size for part in (path, log) if part.exists())
     if size * FREE_SHARE > free.f_bavail * free.f_frsize:
-        raise LedgerError("ledger_full", f"{path.name} has {size} bytes, which is more than half of what is free.")
+        raise LedgerError("ledger_full", f"{path.name} has {size} bytes, which is more than a quarter of what is free.")
     for _ in range(TRIES):
         before = _salt(log)
         _copy_file(path, copy)

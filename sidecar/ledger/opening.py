@@ -270,6 +270,8 @@ def migrate(connection: sqlite3.Connection, now: datetime) -> None:
             if step.version > (connection.execute(sql("schema_version")).fetchone()[0] or 0):
                 for statement in step.statements:
                     connection.execute(statement)
+                if step.version == seen_ids.CUT_SINCE:
+                    seen_ids.cut(connection)
                 done = {"version": step.version, "name": step.name, "at": now.isoformat()}
                 connection.execute(sql("migration_done"), done)
 

@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 
 from sidecar.ledger.errors import corrupt, decoding
 from sidecar.ledger.statements import sql
-from sidecar.metering.push_group import EntryForm
+from sidecar.metering.push_group import WHOLE, EntryForm
 
 GENERATION_SECONDS: Final = 24 * 3600
 """An id is known for one generation at least and two at most."""
@@ -52,6 +52,14 @@ ROTATION: Final = (
     "ids_rotate_sums",
 )
 """Statements that exchange the generations, in order."""
+WHOLE_DROPPED: Final = (
+    "ids_whole_clear",
+    "ids_whole_clear_before",
+    "ids_whole_drop",
+    "ids_whole_drop_before",
+    "ids_whole_drop_log",
+)
+"""Statements that drop the tables of whole digests, in order."""
 SUMS_SINCE: Final = 7
 """The version of the schema that has the table `seen_sum`."""
 
@@ -155,9 +163,9 @@ def check(connection: sqlite3.Connection, version: int) -> None:
         pass
 
 
-def _logged(connection: sqlite3.Connection, size: int = ENTRY) -> Iterator[tuple[int, bytes]]:
-    """Yield the rows of the log, each compared with its checksum; an entry has `size` bytes."""
-    return (_as_logged(row, size) for row in connection.execute(sql("ids_logged")))
+def _logged(connection: sqlite3.Connection, size: int = ENTRY, rows: str = "ids_logged") -> Iterator[tuple[int, bytes]]:
+    """Yield the rows of the log, each compared with its checksum. An entry has `size` bytes."""
+    return (_as_logged(row, size) for row in connection.execute(sql(rows)))
 
 
 @decoding()
@@ -168,13 +176,39 @@ def _as_logged(row: sqlite3.Row, size: int) -> tuple[int, bytes]:
     return number, entries
 
 
-def load(connection: sqlite3.Connection) -> None:
-    """Read into memory what waits to be sorted in: once, before the first push of a connection.
+def cut(connection: sqlite3.Connection) -> None:
+    """Keep part of each digest that an older version kept whole: in the transaction that made the tables for it.
 
-    Notes what the sorted tables come to, where an older version wrote them.
+    A page at a time: SQLite holds in memory what one statement changes.
     """
-    if None in connection.execute(sql("ids_sums")).fetchone():
-        connection.execute(sql("ids_sums_first"), dict(zip(("now", "before"), sums(connection), strict=True)))
+    found: dict[str, int] = {}
+    for generation, page, keep in (
+        ("now", "ids_page_whole", "ids_cut"),
+        ("before", "ids_page_before_whole", "ids_cut_before"),
+    ):
+        found[generation] = 0
+        for whole in _pages(connection, page, READ_IDS, UNCUT.entry):
+            these = {"entries": _cut(whole), "count": len(whole) // UNCUT.entry}
+            if connection.execute(sql(keep), these).rowcount != these["count"]:
+                raise corrupt("two ids begin alike")
+            found[generation] += sum_of(_cut(whole))
+    for number, whole in list(_logged(connection, UNCUT.entry, "ids_logged_whole")):
+        entries = _cut(whole)
+        connection.execute(sql("ids_cut_log"), {"number": number, "entries": entries, "checksum": zlib.crc32(entries)})
+    connection.execute(sql("ids_sums_set"), {name: total % CUT.modulus for name, total in found.items()})
+    for step in WHOLE_DROPPED:
+        connection.execute(sql(step))
+
+
+def _cut(whole: bytes) -> bytes:
+    return b"".join(
+        whole[at : at + ID] + whole[at + WHOLE.id : at + WHOLE.id + ENTRY_FORM.content]
+        for at in range(0, len(whole), UNCUT.entry)
+    )
+
+
+def load(connection: sqlite3.Connection) -> None:
+    """Read into memory what waits to be sorted in: once, before the first push of a connection."""
     connection.execute(sql("ids_lately"))
     entries = not_moved(connection)
     connection.execute(sql("ids_load"), {"entries": b"".join(entries), "count": len(entries)})

@@ -101,10 +101,64 @@ UPDATE seen_sum SET before = now, now = 0;
 -- What the ids that were sorted in came to when they were written, in this generation and the one before.
 SELECT now, before FROM seen_sum;
 
--- name: ids_sums_first
--- Note what they come to where that was never noted.
+-- name: ids_sums_set
+-- Note what they come to.
 UPDATE seen_sum SET now = :now, before = :before;
 
 -- name: ids_sum_add
 -- Add what new ids come to.
 UPDATE seen_sum SET now = (now + :sum) % :modulus;
+
+-- name: ids_page_whole
+-- The same of this generation's whole digests, which an older version kept.
+SELECT max(id), CAST(group_concat(id || content, '') AS BLOB)
+FROM (SELECT id, content FROM seen_whole WHERE id > :after ORDER BY id LIMIT :count);
+
+-- name: ids_page_before_whole
+-- The same of the generation before.
+SELECT max(id), CAST(group_concat(id || content, '') AS BLOB)
+FROM (SELECT id, content FROM seen_before_whole WHERE id > :after ORDER BY id LIMIT :count);
+
+-- name: ids_logged_whole
+-- What the log held of whole digests.
+SELECT number, entries, checksum FROM seen_log_whole ORDER BY number;
+
+-- name: ids_cut
+-- Keep the ids in :entries, whose digests were cut, in this generation.
+INSERT INTO seen (id, content)
+WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
+SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number
+WHERE true
+ON CONFLICT DO NOTHING;
+
+-- name: ids_cut_before
+-- Keep them in the generation before.
+INSERT INTO seen_before (id, content)
+WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
+SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number
+WHERE true
+ON CONFLICT DO NOTHING;
+
+-- name: ids_cut_log
+-- Keep a row of the log.
+INSERT INTO seen_log (number, entries, checksum) VALUES (:number, :entries, :number + :checksum);
+
+-- name: ids_whole_clear
+-- SQLite keeps the pages of a full table in memory where it drops one, and not where it empties it.
+DELETE FROM seen_whole;
+
+-- name: ids_whole_clear_before
+-- The same of the generation before.
+DELETE FROM seen_before_whole;
+
+-- name: ids_whole_drop
+-- What an older version kept is cut.
+DROP TABLE seen_whole;
+
+-- name: ids_whole_drop_before
+-- The same of the generation before.
+DROP TABLE seen_before_whole;
+
+-- name: ids_whole_drop_log
+-- The same of the log, which is short.
+DROP TABLE seen_log_whole;

@@ -168,8 +168,29 @@ def test_whole_digests_of_an_older_schema_are_cut_and_known(story: Story) -> Non
     assert story.push(ledger, event(id="seen100")) == PushAccepted(accepted=1, duplicates=0)
     story.close()
     assert not refused(story)
-    edit(story.path, CHANGES["one less"].format(table="seen"))
-    assert refused(story), "there is a sum of what was cut"
+
+
+@pytest.mark.parametrize("dead", [False, True])
+@pytest.mark.parametrize(
+    "change", [*(one.format(table="seen_before") for one in CHANGES.values()), *IN_LOG.values(), ""]
+)
+def test_ids_that_were_cut_are_checked_like_others(tmp_path: Path, change: str, dead: bool) -> None:
+    """One that the disk changes afterwards is found, also where only another workload has opened the ledger since."""
+    story, ours = (
+        Story(tmp_path, owner=replace(OWNER, workload="pod-1")),
+        Story(tmp_path, owner=replace(OWNER, workload="pod-2")),
+    )
+    with_uncut_ids(story.path)
+    if dead:
+        (found,) = ours.open().adopt(ours.now)
+        assert not found.skipped
+        ours.close()
+    else:
+        story.open()
+        story.close()
+    if change:
+        edit(story.path, change)
+    assert refused(story) is bool(change)
 
 
 OPENER = """
@@ -183,16 +204,20 @@ print(peak() - before)
 
 @pytest.mark.slow
 def test_many_whole_digests_are_cut_in_little_memory(story: Story) -> None:
-    """A container has 48 MiB in the chart's requests; the tables take ten times what this may."""
+    """A container has 48 MiB in the chart's requests; the tables take ten times what this may, and so do free pages."""
     with_uncut_ids(story.path)
     connection = sqlite3.connect(story.path)
-    connection.executescript(
-        """
-        WITH RECURSIVE number (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 1000000)
-        INSERT INTO seen_before SELECT CAST(printf('%016d', i) AS BLOB), zeroblob(16) FROM number;
-        UPDATE seen_sum SET before = NULL;
-        """
-    )
+    for table in ("unused", "seen", "seen_before"):
+        if table == "unused":
+            connection.execute("CREATE TABLE unused (id, content)")
+        connection.execute(
+            "WITH RECURSIVE number (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 700000)"
+            f" INSERT INTO {table} SELECT CAST(printf('%014d..', i) AS BLOB), zeroblob(16) FROM number"
+        )
+    connection.execute("UPDATE seen_sum SET now = NULL, before = NULL")
+    connection.commit()
+    connection.execute("DROP TABLE unused")
+    connection.commit()
     connection.close()
     said, failed = child(OPENER, story.directory).communicate(timeout=60)
     assert int(said) < 8 * 1024, failed

@@ -181,7 +181,7 @@ def test_a_page_found_damaged_while_running_sets_the_file_aside(story: Story) ->
 
 
 @pytest.mark.parametrize(
-    ("table", "column"), [('"seen"', b"(id BLOB"), ('"seen"', b", content BLOB"), ("ids_given", b"at TEXT")]
+    ("table", "column"), [("seen", b"(id BLOB"), ("seen", b", content BLOB"), ("ids_given", b"at TEXT")]
 )
 def test_a_column_that_the_disk_renamed_sets_the_file_aside(story: Story, table: str, column: bytes) -> None:
     """A byte of the schema's text: SQLite reads it as another name. Rows of the last table are not read at opening."""
