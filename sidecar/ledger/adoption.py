@@ -34,9 +34,10 @@ from sidecar.ledger.amounts import Totals, buckets_of, delete_buckets, dimension
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, decoding
 from sidecar.ledger.handover import Successor, Transfer, freeze_amounts
-from sidecar.ledger.opening import Owner, open_known, transaction
+from sidecar.ledger.opening import Owner, open_known
 from sidecar.ledger.sealing import instant_text, open_from
 from sidecar.ledger.statements import sql
+from sidecar.ledger.transactions import transaction
 from sidecar.metering.push_group import tags_of
 from sidecar.metering.quantities import exact_sum, exact_sums
 from sidecar.metering.records import UsageRecord, drawn

@@ -18,9 +18,10 @@ from pathlib import Path
 from sidecar.ledger import volume
 from sidecar.ledger.errors import FAILURES, LedgerError
 from sidecar.ledger.handover import PROVABLE, Successor
-from sidecar.ledger.opening import ledger_name, open_known, transaction
+from sidecar.ledger.opening import ledger_name, open_known
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
+from sidecar.ledger.transactions import transaction
 
 Mark = Callable[[list[sqlite3.Row], str], None]
 """A function that marks amounts as taken by a named ledger."""

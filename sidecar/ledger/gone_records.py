@@ -21,7 +21,8 @@ from sidecar.errors import DATA_ERRORS, DecisionRefused
 from sidecar.ledger import handover, records, volume
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error
 from sidecar.ledger.handover import Successor
-from sidecar.ledger.opening import OnDoubt, open_known, transaction
+from sidecar.ledger.opening import OnDoubt, open_known
+from sidecar.ledger.transactions import transaction
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.shares import record_shares

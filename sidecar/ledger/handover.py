@@ -21,10 +21,11 @@ from typing import Final
 from sidecar.ledger.amounts import Totals, roll
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import LedgerError, decoding
-from sidecar.ledger.opening import Owner, ledger_name, transaction
+from sidecar.ledger.opening import Owner, ledger_name
 from sidecar.ledger.records import RETENTION
 from sidecar.ledger.sealing import instant_text
 from sidecar.ledger.statements import sql
+from sidecar.ledger.transactions import transaction
 from sidecar.metering.events import Tags
 from sidecar.metering.push_group import tags_of, tags_text
 from sidecar.metering.quantities import exact_difference, exact_sum, plain

@@ -29,6 +29,7 @@ from sidecar.ledger import integrity, seen_ids, volume, wal
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, corrupt, let_go
 from sidecar.ledger.kept_file import sync_directory
 from sidecar.ledger.statements import migrations, sql
+from sidecar.ledger.transactions import transaction
 from sidecar.metering.hours import Hour, counts_as_here
 
 CACHE_KIB: Final = 1024
@@ -328,24 +329,3 @@ def ledger_name(connection: sqlite3.Connection) -> str:
 def write_probe(connection: sqlite3.Connection, now: datetime) -> None:
     """Write one row, to find out whether the disk keeps it."""
     connection.execute(sql("meta_written"), {"at": now.isoformat()})
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what the block does, or none of it."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        rollback(connection)
-        raise
-
-
-def rollback(connection: sqlite3.Connection) -> None:
-    """End a transaction that failed, if SQLite has not done so itself."""
-    if connection.in_transaction:
-        try:
-            connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            pass

@@ -31,9 +31,9 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from sidecar.ledger import wal
 from sidecar.ledger.bounds import Bounds
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, let_go
-from sidecar.ledger.opening import rollback, transaction
 from sidecar.ledger.pushes import PushRequest, apply_group
 from sidecar.ledger.statements import sql
+from sidecar.ledger.transactions import rollback, transaction
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.push_group import PushResult
 from sidecar.settings.dimensions import Aggregation
