@@ -105,7 +105,7 @@ def lose_start_of_last_commit(path: Path) -> None:
 def test_what_is_left_of_a_failed_commit_is_no_damage_behind_later_ones(tmp_path: Path) -> None:
     """Where the disk fails once more while that is written over, no other commit comes before it is."""
     refused = 0
-    for number in range(20, 34):  # the sync of the commit is call 27
+    for number in range(15, 29):  # the sync of the commit is call 21
         state, record = tmp_path.resolve() / f"state-{number}", tmp_path / "trace"
         state.mkdir()
         environment = trace.environment(trace.compile_shim(tmp_path), state, record)

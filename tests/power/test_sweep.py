@@ -20,9 +20,9 @@ CALLS = {"open", "read", "stat", "write", "sync", "rename", "unlink"}
 @needs_cc
 @pytest.mark.slow
 def test_a_call_that_fails_alone_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
-    report = Sweep(3, tmp_path).run_each(7)
+    report = Sweep(3, tmp_path).run_each(8)
     assert report.failures == []
-    assert report.lives == report.failed.total() == 7 * 4 * len(ENDS)
+    assert report.lives == report.failed.total() == 8 * 4 * len(ENDS)
     assert set(report.failed) >= CALLS
     assert report.refused["ledger_io_error"] > 10
     assert report.cuts == 3 * report.lives
