@@ -188,10 +188,10 @@ def cut(connection: sqlite3.Connection) -> None:
     ):
         found[generation] = 0
         for whole in _pages(connection, page, READ_IDS, UNCUT.entry):
-            these = {"entries": _cut(whole), "count": len(whole) // UNCUT.entry}
-            if connection.execute(sql(keep), these).rowcount != these["count"]:
+            entries, count = _cut(whole), len(whole) // UNCUT.entry
+            if connection.execute(sql(keep), {"entries": entries, "count": count}).rowcount != count:
                 raise corrupt("two ids begin alike")
-            found[generation] += sum_of(_cut(whole))
+            found[generation] += sum_of(entries)
     for number, whole in list(_logged(connection, UNCUT.entry, "ids_logged_whole")):
         entries = _cut(whole)
         connection.execute(sql("ids_cut_log"), {"number": number, "entries": entries, "checksum": zlib.crc32(entries)})
