@@ -72,9 +72,14 @@ class HeldSeat:
             name: getattr(self, name).isoformat() for name in INSTANTS
         }
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Return what no other seat of the workload has: licenses may share a name."""
+        return self.name, self.unit, self.value
+
     def is_of(self, license: License) -> bool:
         """Return whether this seat is one of a license."""
-        return (self.name, self.unit, self.value) == (license.name, license.unit, license.value)
+        return self.key == (license.name, license.unit, license.value)
 
 
 TEXTS: Final = ("name", "unit", "value", "consumption_token", "region", "license_arn")

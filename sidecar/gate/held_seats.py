@@ -57,11 +57,11 @@ class HeldSeats:
 
     def take_over(self, held: Iterable[HeldSeat], now: datetime) -> bool:
         """Take the seats that a check has checked out or extended, where they are newer. Returns whether one is."""
-        known, newer = {_key(one.held): one for one in self.all}, False
+        known, newer = {one.held.key: one for one in self.all}, False
         for seat in held:
-            before = known.get(_key(seat))
+            before = known.get(seat.key)
             if before is None or seat.taken_at > before.held.taken_at:
-                known[_key(seat)], newer = self._held(seat, now), True
+                known[seat.key], newer = self._held(seat, now), True
         self.all = tuple(known.values()) if newer else self.all
         return newer
 
@@ -119,7 +119,3 @@ NO_ANSWER: Final = SeatFault(
 def _client_token() -> str:
     """Return a token for one checkout, made here so that it is known whatever becomes of the child."""
     return secrets.token_hex(16)
-
-
-def _key(seat: HeldSeat) -> tuple[str, str, str]:
-    return seat.name, seat.unit, seat.value

@@ -32,12 +32,14 @@ class LicenseEvents:
 
     def __init__(self, product_sku: str) -> None:
         self._sku = product_sku
-        self._told: dict[str, str] = {}
-        """Seat's name → reason of the failure that was told last."""
+        self._told: dict[tuple[str, str, str], str] = {}
+        """Seat → reason of the failure that was told last."""
+        self._end_told = ""
+        """Why the contract's end is not known, as it was told last."""
 
     def renewed(self, seat: Seat, *, again: bool, request_id: str) -> None:
         """Log an extension, or that the seat is held again."""
-        self._told.pop(seat.held.name, None)
+        self._told.pop(seat.held.key, None)
         fields = self._of(seat) | {"expires_at": iso(seat.held.expires_at), "aws_request_id": request_id or None}
         if again:
             log.event("seat.taken_again", **fields)
@@ -46,9 +48,9 @@ class LicenseEvents:
 
     def failed(self, seat: Seat, fault: SeatFault, now: datetime) -> None:
         """Log that a seat was not extended; the same reason once."""
-        if self._told.get(seat.held.name) == fault.reason:
+        if self._told.get(seat.held.key) == fault.reason:
             return
-        self._told[seat.held.name] = fault.reason
+        self._told[seat.held.key] = fault.reason
         ask_at = seat.state.ask_at
         log.warn(
             "seat.extension_failed",
@@ -101,8 +103,8 @@ class LicenseEvents:
 
     def term_unknown(self, reason: str, hint: str) -> None:
         """Log once why the contract's end is not known."""
-        if self._told.get("") != reason:
-            self._told[""] = reason
+        if self._end_told != reason:
+            self._end_told = reason
             log.event("contract.end_unknown", product_sku=self._sku, reason=reason, hint=hint)
 
     def _of(self, seat: Seat) -> dict[str, object]:

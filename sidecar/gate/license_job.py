@@ -150,5 +150,5 @@ class LicenseJob:
 
 
 def _newer(seat: HeldSeat, kept: Sequence[HeldSeat]) -> HeldSeat:
-    same = [one for one in kept if (one.name, one.unit, one.value) == (seat.name, seat.unit, seat.value)]
+    same = [one for one in kept if one.key == seat.key]
     return max([seat, *same], key=lambda one: one.taken_at)

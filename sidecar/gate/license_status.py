@@ -35,10 +35,10 @@ def entitlements(loop: LicenseLoop, gate: EntitlementLoop, settings: Settings) -
     """Return the document of `GET /v1/entitlements`."""
     if not gate.state.entitled:
         return {"entitlements": [], "license_arn": None}
-    ends_at, seats = loop.term.ends_at, {one.held.name: one for one in loop.keeper.seats.all}
+    ends_at, seats = loop.term.ends_at, {one.held.key: one for one in loop.keeper.seats.all}
     found = []
     for one in gate.result.granted:
-        seat = seats.get(one["name"]) if one["take"] == Take.SEAT.value else None
+        seat = seats.get((one["name"], one["unit"], one["value"])) if one["take"] == Take.SEAT.value else None
         found.append(_entitlement(one, seat.state.expires_at if seat else ends_at))
     drawn = [one for one in settings.licenses if one.take is Take.DRAWDOWN]
     found += [

@@ -52,7 +52,7 @@ class SeatKeeper:
         """Held while seats or the child change: the gate's thread hands seats over, others kill the child."""
         self._child: ChildProcess | None = None
         self._ending = self._checking_in = False
-        self._told_lost: set[str] = set()
+        self._told_lost: set[tuple[str, str, str]] = set()
         self.seats = HeldSeats(chance, settings.reask_seconds)
         self.counts = {"extended": 0, "taken_again": 0, "failed": 0}
         """Attempts to keep a seat, by outcome, since the start."""
@@ -110,10 +110,10 @@ class SeatKeeper:
             assert seat.state.fault is not None  # a seat is lost by one
             shown = seat_lost(seat.held.name, seat.state.fault, shuts=shuts, ends=ends)
             found = found or shown
-            if seat.held.name not in self._told_lost:
+            if seat.held.key not in self._told_lost:
                 self.losses += 1
                 self._events.lost(seat, self._settings.on_seat_lost.value, shown[2])
-        self._told_lost = {one.held.name for one in self.seats.lost}
+        self._told_lost = {one.held.key for one in self.seats.lost}
         return found
 
     # -- at the end

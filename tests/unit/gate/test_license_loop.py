@@ -30,10 +30,12 @@ AWAY: Final = SeatResult(answer="retry", reason="unreachable", hint="It is asked
 REFUSED: Final = SeatResult(answer="deny", reason="no_entitlements_allowed", hint="Buy more.", over=True)
 
 
-def seat(expires_at: datetime = NOON + HOUR, taken_at: datetime = NOON, name: str = "seats") -> HeldSeat:
+def seat(
+    expires_at: datetime = NOON + HOUR, taken_at: datetime = NOON, name: str = "seats", unit: str = "Count"
+) -> HeldSeat:
     return HeldSeat(
         name=name,
-        unit="Count",
+        unit=unit,
         value="1",
         consumption_token=TOKEN,
         expires_at=expires_at,
@@ -218,6 +220,15 @@ def test_a_seat_that_expired_while_aws_was_away_is_lost_and_loud(story: Story, e
     assert len(events.of("seat.lost")) == 1, "told once"
     assert story.gate.shown == [], "hold: the gate stays open"
     assert story.loop.contract[0] == 1
+
+
+def test_of_two_seats_of_one_name_each_loss_is_told(events: Events) -> None:
+    story = Story(held=(seat(), seat(unit="Gigabytes")))
+    story.after(30)
+    assert [one["unit"] for one in events.of("seat.extension_failed")] == ["Count", "Gigabytes"]
+    story.after(30)
+    assert [one["unit"] for one in events.of("seat.lost")] == ["Count", "Gigabytes"]
+    assert (story.loop.keeper.losses, story.loop.contract[0]) == (2, 2)
 
 
 @pytest.mark.parametrize("on_denied", ["hold", "exit"])

@@ -14,7 +14,7 @@ from sidecar.gate import license_status
 from tests.fakes.clock import NOON
 from tests.fakes.config import settings
 from tests.fakes.view import gate_state
-from tests.unit.gate.test_license_loop import ARN, SKU, TOKEN, Story
+from tests.unit.gate.test_license_loop import ARN, HOUR, SKU, TOKEN, Story, seat
 
 TIER = {"name": "pro", "unit": "None", "value": "", "take": "check", "license_arn": ARN}
 OF = settings(
@@ -52,6 +52,14 @@ def test_an_open_gate_lists_seats_tiers_and_drawdowns(story: Story) -> None:
         ],
         "license_arn": ARN,
     }
+
+
+def test_each_of_two_seats_of_one_name_has_its_own_expiration() -> None:
+    story = Story(held=(seat(), seat(NOON + 2 * HOUR, unit="Gigabytes")))
+    assert [(one["unit"], one["expires_at"]) for one in entitlements(story)["entitlements"][:2]] == [
+        ("Count", "2026-01-02T13:00:00.000Z"),
+        ("Gigabytes", "2026-01-02T14:00:00.000Z"),
+    ]
 
 
 @pytest.mark.parametrize("status", [one for one in Status if one is not Status.ENTITLED])
