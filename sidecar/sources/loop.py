@@ -48,6 +48,9 @@ FOLLOWING_SECONDS: Final = 0.2
 LAST_SECONDS: Final = 1.5
 """For a page, or a count, at SIGTERM."""
 PAUSE_SECONDS_MAX: Final = 3600.0
+BEAT_SECONDS_MAX: Final = 30.0
+"""How often the hour is looked at where there is a heartbeat: a clock that was set, or a host that was suspended, would
+else cost an hour."""
 DUPLICATE: Final = "id_conflict"
 """The hour was counted before the quantity was changed."""
 BROKEN: Final = "An error of the sidecar ({crash}); the log has it. Report it to the vendor."
@@ -142,7 +145,7 @@ class SourcesLoop:
         now, monotonic = self._clock.now(), self._clock.monotonic()
         pauses = [until - monotonic for until in self._due.values()]
         if self._beaten:
-            pauses.append((Hour.at(now).end - now).total_seconds())
+            pauses.append(min(BEAT_SECONDS_MAX, (Hour.at(now).end - now).total_seconds()))
         return max(0.0, min(PAUSE_SECONDS_MAX, *pauses))
 
     def run_once(self) -> None:
