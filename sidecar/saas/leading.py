@@ -3,7 +3,7 @@
 Two threads: one seals and sends, one polls the queue. A replica that does not lead asks every few seconds.
 
 Invariants:
-- One `now` per pass.
+- One `now` per pass. A wall clock that jumped, or a host that was suspended, is logged with the next pass.
 - A fault of the database, or the loss of the lead, ends a pass and never the loop; what was under way is sent again,
   unchanged, by whichever replica leads next.
 - A notice is deleted from the queue only once it is committed. What cannot be read is deleted and logged: it would come
@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from sidecar import log
-from sidecar.clock import Clock
+from sidecar.clock import Clock, ClockJumpDetector, iso
 from sidecar.errors import DATA_ERRORS, SidecarError
 from sidecar.metering.states import State
 from sidecar.remote_clock import FollowedClock
@@ -69,6 +69,7 @@ class Leading:
         self.queue_fault: SidecarError | None = None
         self.summary: StoreSummary | None = None
         """What the last pass found."""
+        self._jumps = ClockJumpDetector()
         self._looked_at = -AGAIN_SECONDS
         self._sent_again: set[tuple[tuple[str, str, int], datetime]] = set()
         """Refused records that were sent again, and since when their customer is active: once for each time."""
@@ -119,6 +120,7 @@ class Leading:
                     if leads:
                         self._lead()
                     else:
+                        self._watch_clock(self.now())
                         self._look()
             except (SidecarError, OSError) as exc:
                 self._failed(exc)
@@ -135,6 +137,7 @@ class Leading:
     def run_once(self) -> None:
         """Run one pass. Raises LeadershipLost."""
         now = self.now()
+        self._watch_clock(now)
         try:
             self._send_again(now)
             self._sender.run(now)
@@ -145,6 +148,12 @@ class Leading:
             self._failed(exc)
         except DATA_ERRORS as exc:
             log.LOGGER.error("pass.failed", exc_info=exc)
+
+    def _watch_clock(self, now: datetime) -> None:
+        """Log that the clock jumped: hours are sealed by it. An emulator's may run at any speed."""
+        jump = self._jumps.check(now, self._clock.monotonic())
+        if jump and not isinstance(self._clock, FollowedClock):
+            log.warn("clock.jumped", seconds=round(jump.total_seconds(), 1), now=iso(now))
 
     def _look(self) -> None:
         self.summary = self._store.summary()

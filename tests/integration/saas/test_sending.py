@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sidecar.saas.sending import Sender
 from sidecar.saas.sql_store import SqlStore, open_store
 from sidecar.settings import Dimension, QuantityField
 from tests.fakes.clock import FakeClock
+from tests.fakes.log import logged_events
 
 AT = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 SEALING = datetime(2026, 11, 20, 11, 0, 20, tzinfo=UTC)
@@ -342,6 +344,27 @@ def test_what_aws_goes_on_refusing_is_sent_again_once_for_each_notice(world: Wor
         assert calls_after_an_hour() == 2
         world.store.set_state(license_of(1), CustomerState.ACTIVE, clock.now())
         assert calls_after_an_hour() == 3
+
+
+def test_a_clock_that_jumped_is_logged_and_costs_nothing(world: World) -> None:
+    """Ahead by a day and back: each event is billed once, in an hour that was open."""
+    clock = FakeClock(AT)
+    leading = Leading(world.store, world.sender(), NoticeHandler(world.store, ["prod1"]), clock, None)
+    world.customers(1)
+    with logged_events() as events, world.store.leader():
+        leading.run_once()
+        clock.advance(2)
+        leading.run_once()
+        assert not events.of("clock.jumped")
+        for hours in (24, -24):
+            world.use(1, clock.now())
+            clock.at += timedelta(hours=hours)
+            leading.run_once()
+        world.use(1, clock.now())
+        clock.advance(25 * 3600)
+        leading.run_once()
+    assert [one["seconds"] for one in events.of("clock.jumped")] == [86400, -86400]
+    assert sum(Decimal(str(one["QuantityAsDecimal"])) for _, call in world.aws.calls for one in call.records) == 21
 
 
 @pytest.mark.slow
