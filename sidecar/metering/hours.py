@@ -59,6 +59,16 @@ def hour_micros() -> int:
     return _micros
 
 
+def clock_hour(instant: datetime) -> int:
+    """Return the whole UTC hours from the epoch to an instant, where periods are short too."""
+    return (instant - EPOCH) // ONE_HOUR
+
+
+def next_clock_hour(instant: datetime) -> datetime:
+    """Return when the UTC hour of an instant ends, where periods are short too."""
+    return EPOCH + (clock_hour(instant) + 1) * ONE_HOUR
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Hour:
     """One UTC clock hour: [start, start + 1 h); or the period that takes its place."""

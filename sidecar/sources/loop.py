@@ -26,7 +26,7 @@ from sidecar.child.process import ChildProcess
 from sidecar.clock import Clock
 from sidecar.errors import DATA_ERRORS, SidecarError
 from sidecar.metering.events import PushRefused
-from sidecar.metering.hours import Hour
+from sidecar.metering.hours import clock_hour, next_clock_hour
 from sidecar.metering.readings import Reading
 from sidecar.remote_clock import FollowedClock
 from sidecar.settings.pull_sources import PullSource, SourceKind
@@ -76,7 +76,7 @@ class SourcesLoop:
         self.statuses = tuple(SourceStatus(source=source) for source in sources)
         self._due = dict.fromkeys((one.source.key for one in self.statuses), 0.0)
         """Source → when (monotonic) it is read next."""
-        self._beaten: dict[str, Hour] = {}
+        self._beaten: dict[str, int] = {}
         """Source → the hour that was counted last."""
         self._wake = threading.Condition()
         self._woken = self._ending = self._stopping = False
@@ -145,7 +145,7 @@ class SourcesLoop:
         now, monotonic = self._clock.now(), self._clock.monotonic()
         pauses = [until - monotonic for until in self._due.values()]
         if self._beaten:
-            pauses.append(min(BEAT_SECONDS_MAX, (Hour.at(now).end - now).total_seconds()))
+            pauses.append(min(BEAT_SECONDS_MAX, (next_clock_hour(now) - now).total_seconds()))
         return max(0.0, min(PAUSE_SECONDS_MAX, *pauses))
 
     def run_once(self) -> None:
@@ -177,7 +177,7 @@ class SourcesLoop:
         return float(source.interval_seconds)
 
     def _beat(self, status: SourceStatus) -> None:
-        key, hour = status.source.key, Hour.at(self._clock.now())
+        key, hour = status.source.key, clock_hour(self._clock.now())
         self._due[key] = float("inf")
         if not self._entitled() or self._beaten.get(key) == hour:
             return
@@ -206,7 +206,7 @@ class SourcesLoop:
     def _take(self, source: PullSource, seconds: float | None) -> Taken:
         """Return what a source led to, once it is on disk. Raises SourceFault and SidecarError."""
         if source.kind is SourceKind.HEARTBEAT:
-            event = heartbeat.beat(source, self._store.workload, Hour.at(self._clock.now()))
+            event = heartbeat.beat(source, self._store.workload, clock_hour(self._clock.now()))
             return self._keep(source, Taken(events=(event,), series=1))
         before = self._store.readings(source.key)
         if source.kind is SourceKind.KUBERNETES:

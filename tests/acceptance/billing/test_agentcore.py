@@ -68,6 +68,18 @@ def test_usage_of_one_hour_is_in_several_records_that_add_up(aws: Emulator, tmp_
     assert len({one["hour"] for one in settled}) == 3
 
 
+def test_a_heartbeat_counts_an_hour_of_the_clock_and_not_each_period(aws: Emulator, tmp_path: Path) -> None:
+    with agent(aws, tmp_path, SIDECAR_SOURCES='[{"kind": "heartbeat", "dimension": "requests"}]').start() as sidecar:
+        sidecar.ready()
+        for instant in ("10:20:30", "10:30", "10:59:50", "11:00:20"):
+            aws.set_clock(now=at(instant))
+            sidecar.look()
+            eventually(lambda: billed(aws) == 1, 40)
+        eventually(lambda: sidecar.api("GET /v1/status")[1]["sources"][0]["counted"] == "2", 40)
+        aws.set_clock(now=at("11:01"))
+        eventually(lambda: billed(aws) == 2, 40)
+
+
 def test_what_was_sent_before_a_crash_is_not_billed_again(aws: Emulator, tmp_path: Path) -> None:
     product = Product()
     aws.fault("MeterUsage", "drop_after", times=2)

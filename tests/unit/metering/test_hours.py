@@ -63,6 +63,11 @@ def test_daylight_saving_neither_repeats_nor_drops_an_hour() -> None:
     assert Hour.at(after) == Hour.at(before).next
 
 
+def test_an_hour_of_the_clock_has_the_hours_number() -> None:
+    assert hours.clock_hour(TEN.start) == hours.clock_hour(TEN.last_second) == TEN.number
+    assert hours.next_clock_hour(TEN.start) == hours.next_clock_hour(TEN.last_second) == TEN.end
+
+
 def test_an_hour_prints_its_start() -> None:
     assert str(TEN) == "2026-11-20T10:00Z"
 
@@ -91,6 +96,11 @@ class TestShortPeriods:
         assert Hour.numbered(found.number) == found == found.next.previous
         with pytest.raises(ValueError, match="not the start"):
             Hour(datetime(2026, 11, 20, 10, 0, 5, tzinfo=UTC))
+
+    def test_an_hour_of_the_clock_stays_an_hour(self) -> None:
+        start, last = TEN.start, TEN.start + timedelta(minutes=59, seconds=59)
+        assert hours.clock_hour(start) == hours.clock_hour(last) == hours.clock_hour(start + timedelta(hours=1)) - 1
+        assert hours.next_clock_hour(start) == hours.next_clock_hour(last) == start + timedelta(hours=1)
 
     def test_it_is_sealed_and_sent_at_its_end(self) -> None:
         found = Hour.at(TEN.start)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sidecar.metering.hours import Hour
+from sidecar.metering.hours import clock_hour
 from sidecar.settings.pull_sources import PullSource, SourceKind
 from sidecar.sources.heartbeat import beat
 
 SOURCE = PullSource(kind=SourceKind.HEARTBEAT, dimension="pod_hours")
-HOUR = Hour.at(datetime(2026, 1, 2, 12, 10, tzinfo=UTC))
+HOUR = clock_hour(datetime(2026, 1, 2, 12, 10, tzinfo=UTC))
 
 
 def test_an_hour_has_the_same_event_again() -> None:
@@ -18,5 +18,5 @@ def test_an_hour_has_the_same_event_again() -> None:
 
 
 def test_another_hour_or_workload_has_another() -> None:
-    ids = {beat(SOURCE, pod, hour).id for pod in ("pod", "other") for hour in (HOUR, HOUR.next)}
+    ids = {beat(SOURCE, pod, hour).id for pod in ("pod", "other") for hour in (HOUR, HOUR + 1)}
     assert len(ids) == 4
