@@ -7,9 +7,11 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState, Reference, resolved_again, same_customer
 from sidecar.saas.instants import instant, maybe_instant, maybe_micros, micros
@@ -46,6 +48,20 @@ def find(connection: Connection, reference: Reference | None) -> tuple[Customer,
     }
     query = query.where(*(column == value for column, value in columns.items() if value))
     return tuple(filter(reference.fits, map(customer_of, connection.execute(query))))
+
+
+def named(connection: Connection, keys: Iterable[CustomerKey]) -> dict[CustomerKey, Customer]:
+    """Return those of these customers that are known."""
+    rows = connection.execute(select(customer).where(customer.c.key.in_(sorted({key.text for key in keys}))))
+    return {one.key: one for one in map(customer_of, rows)}
+
+
+def leaving(connection: Connection, since: datetime) -> tuple[Customer, ...]:
+    """Return the customers whose last hours are not sealed yet, and those that ended after an instant."""
+    c = customer.c
+    ending = and_(c.state == CustomerState.ENDING.value, c.closed_at.is_(None))
+    ended = and_(c.state == CustomerState.ENDED.value, c.state_since > micros(since))
+    return tuple(map(customer_of, connection.execute(select(customer).where(or_(ending, ended)).order_by(c.id))))
 
 
 def by_key(connection: Connection, key: CustomerKey, *, lock: bool = False) -> tuple[int, Customer] | None:

@@ -46,6 +46,7 @@ DUE_MAX: Final = 500
 FLUSH_AFTER_END: Final = timedelta(hours=2)
 """How long after a subscription's end its hours are still sealed at once; later hours are sealed as every other."""
 NOT_SUBSCRIBED: Final = "CustomerNotSubscribed"
+Customers = Mapping[CustomerKey, Customer]
 AGAIN: Final = ("active_again", "The customer's subscription is active: the record is sent again.")
 
 
@@ -119,10 +120,7 @@ class Sender:
 
     def seal_ending(self, now: datetime) -> None:
         """Seal the customers whose last records are due."""
-        states = self._store.summary().customers
-        if not (states.get(CustomerState.ENDING) or states.get(CustomerState.ENDED)):
-            return
-        for customer in self._store.customers():
+        for customer in self._store.leaving(now - FLUSH_AFTER_END):
             if self._ends(customer, now):
                 self._events.sealed(self._store.seal_customer(customer.key, now, self._recorder(now)))
                 self._flushed.add((customer.key, customer.state_since))
@@ -158,7 +156,7 @@ class Sender:
             due = self._store.due(now, DUE_MAX)
             if not due:
                 return
-            customers = {one.key: one for one in self._store.customers()}
+            customers = self._store.named(one.customer for one in due)
             late = [one for one in due if too_late(one.usage.hour, now)]
             self._save_late(late, now, customers)
             packed = batches.pack((one for one in due if one not in late), _product_of(customers))
@@ -178,7 +176,7 @@ class Sender:
                     return
                 held[batch.region, batch.product_code if concern is Concern.PRODUCT else None] = outcome
 
-    def _send(self, batch: Batch, now: datetime, customers: dict[CustomerKey, Customer]) -> Refused | Unknown | None:
+    def _send(self, batch: Batch, now: datetime, customers: Customers) -> Refused | Unknown | None:
         """Send a batch, halved as often as its refusals want. Return why the call is held, where it is."""
         waiting = [batch]
         while waiting:
@@ -209,7 +207,7 @@ class Sender:
         self,
         waiting: Sequence[Batch],
         now: datetime,
-        customers: dict[CustomerKey, Customer],
+        customers: Customers,
         outcome: Refused | Unknown,
     ) -> None:
         """Hold what would meet the answer of another call, and was not sent in this pass: certainly not billed."""
@@ -220,7 +218,7 @@ class Sender:
         self,
         found: Iterable[tuple[CustomerRecord, Outcome]],
         now: datetime,
-        customers: dict[CustomerKey, Customer],
+        customers: Customers,
         request_id: str = "",
     ) -> None:
         decisions = [
@@ -229,7 +227,7 @@ class Sender:
         ]
         self._keep(decisions, now, request_id)
 
-    def _save_late(self, late: Iterable[CustomerRecord], now: datetime, customers: dict[CustomerKey, Customer]) -> None:
+    def _save_late(self, late: Iterable[CustomerRecord], now: datetime, customers: Customers) -> None:
         found = (decide_if_late(one, now, self._rules(customers.get(one.customer))) for one in late)
         self._keep([one for one in found if one is not None], now)
 
@@ -275,7 +273,7 @@ class Sender:
         self._keep(decisions, now)
 
 
-def _product_of(customers: Mapping[CustomerKey, Customer]) -> Callable[[CustomerKey], str]:
+def _product_of(customers: Customers) -> Callable[[CustomerKey], str]:
     def product(key: CustomerKey) -> str:
         return customers[key].product_code if key in customers else ""
 

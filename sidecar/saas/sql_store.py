@@ -59,6 +59,14 @@ class SqlStore:
         """See `Store.customers`."""
         return self.database.read(lambda connection: customer_rows.find(connection, reference))
 
+    def named(self, keys: Iterable[CustomerKey]) -> Mapping[CustomerKey, Customer]:
+        """See `Store.named`."""
+        return self.database.read(lambda connection: customer_rows.named(connection, keys))
+
+    def leaving(self, since: datetime) -> tuple[Customer, ...]:
+        """See `Store.leaving`."""
+        return self.database.read(lambda connection: customer_rows.leaving(connection, since))
+
     def set_state(self, key: CustomerKey, state: CustomerState, at: datetime) -> Customer | None:
         """See `Store.set_state`."""
 

@@ -75,6 +75,14 @@ class Store(Protocol):
         """Return the customers that a reference could mean, or all; see `customers.chosen`."""
         ...
 
+    def named(self, keys: Iterable[CustomerKey]) -> Mapping[CustomerKey, Customer]:
+        """Return those of these customers that are known: no more than are needed, however many there are."""
+        ...
+
+    def leaving(self, since: datetime) -> tuple[Customer, ...]:
+        """Return the customers whose last hours are not sealed yet, and those that ended after `since`."""
+        ...
+
     def set_state(self, key: CustomerKey, state: CustomerState, at: datetime) -> Customer | None:
         """Keep what a notice says of a customer; None for an unknown one."""
         ...

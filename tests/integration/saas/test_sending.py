@@ -302,6 +302,16 @@ def test_a_customer_that_ends_is_sealed_with_its_running_hour_and_others_are_not
     assert getattr(world.use(2, AT + timedelta(minutes=47)), "accepted", 0) == 1
 
 
+def test_a_pass_reads_no_customer_that_it_is_not_about(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seller may have a hundred thousand of them, and a pass is every two seconds."""
+    world.customers(2)
+    world.use(1)
+    world.store.set_state(license_of(2), CustomerState.ENDED, AT)
+    monkeypatch.setattr(SqlStore, "customers", lambda *_: pytest.fail("every customer was read"))
+    world.run()
+    assert world.states() == {State.SETTLED: 1}
+
+
 @pytest.mark.slow
 def test_what_was_refused_as_not_subscribed_is_sent_again_once_it_is(world: World) -> None:
     world.customers(1)
