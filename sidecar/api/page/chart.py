@@ -4,6 +4,7 @@ Invariants:
 - Each state has a mark or a fill of its own besides its colour, and a word in the table.
 - The bars of a dimension share one scale, so that its two days can be compared.
 - Records of other hours change nothing here.
+- Where periods are short (AgentCore Runtime) there are no bars: 48 of them would show one period in 360.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from sidecar.metering.hours import Hour
+from sidecar.metering.hours import ONE_HOUR, Hour, period
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
@@ -125,7 +126,7 @@ def states_in(found: Iterable[Chart]) -> list[State]:
 
 def _chart(dimension: str, of_hours: Mapping[Hour, UsageRecord], first: Hour) -> Chart:
     peak = max((record.quantity for record in of_hours.values()), default=Decimal(0))
-    starts = (first, Hour(first.start + timedelta(hours=PANEL_HOURS)))
+    starts = (first, Hour(first.start + timedelta(hours=PANEL_HOURS))) if period() == ONE_HOUR else ()
     rows = [of_hours[hour] for hour in sorted(of_hours, reverse=True)]
     return Chart(
         dimension=dimension,
@@ -169,5 +170,6 @@ def _summary(rows: Sequence[UsageRecord], peak: Decimal) -> str:
         return f"No usage in the last {HOURS} hours."
     counts = {state: sum(record.state is state for record in rows) for state in State}
     states = ", ".join(f"{count} {state.value.replace('_', ' ')}" for state, count in counts.items() if count)
-    hours = "1 hour" if len(rows) == 1 else f"{len(rows)} hours"
-    return f"{hours} with usage in the last {HOURS}: {states}. Highest: {plain(peak)}."
+    what, span = ("hour", f"{HOURS}") if period() == ONE_HOUR else ("short period", f"{HOURS} hours")
+    counted = f"1 {what}" if len(rows) == 1 else f"{len(rows)} {what}s"
+    return f"{counted} with usage in the last {span}: {states}. Highest: {plain(peak)}."

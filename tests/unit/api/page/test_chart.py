@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from sidecar.api.page import chart
+from sidecar.metering import hours
+from sidecar.metering.hours import Hour
 from sidecar.metering.states import State
 from tests.fakes.clock import NOON
 from tests.unit.api.page.samples import record
@@ -73,3 +77,13 @@ def test_the_summary_counts_the_states() -> None:
 
 def test_the_legend_has_the_states_that_are_shown() -> None:
     assert chart.states_in([only(record(1, State.DISPUTED), record(0, State.OPEN))]) == [State.OPEN, State.DISPUTED]
+
+
+def test_short_periods_are_rows_without_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_length", "_micros"):
+        monkeypatch.setattr(hours, name, getattr(hours, name))
+    hours.use_short_periods()
+    recent = [replace(record(0, State.SETTLED), hour=Hour.at(NOON - timedelta(minutes=ago))) for ago in (1, 2)]
+    found = only(*recent)
+    assert (len(found.rows), found.panels) == (2, [])
+    assert found.summary.startswith("2 short periods with usage in the last 48 hours: 2 settled.")
