@@ -4,7 +4,7 @@ Invariants:
 - The product starts once AWS says yes, and never before.
 - The sidecar ends after the product, so that it sends the last usage; its budget is `SIDECAR_FLUSH_SECONDS`.
 - A sidecar that breaks is started again, with its ledger; one that was denied, or whose settings are wrong, ends the
-  product.
+  product. Where the product ends meanwhile, the sidecar is started all the same, to send what is in the ledger.
 - As PID 1 it forwards SIGTERM and SIGINT to the product, and reaps what its children leave behind.
 """
 
@@ -28,6 +28,10 @@ AGAIN_SECONDS: Final = 1.0
 AGAIN_SECONDS_MAX: Final = 60.0
 STEADY_SECONDS: Final = 60.0
 """A sidecar that ran so long is started again at once."""
+LOOK_SECONDS: Final = 0.05
+"""How often the end of the product is looked for while a sidecar waits to be started again."""
+READY_SECONDS: Final = 10.0
+"""For a sidecar that was started again to open its ledger, before it sends the last usage."""
 
 
 class _Stopped(Exception):
@@ -47,6 +51,8 @@ class Supervisor:
         self._starting, self._early = False, 0
         """Whether the product is being started, and the signal that came meanwhile."""
         self._pause = AGAIN_SECONDS
+        self._again_at: float | None = None
+        """When a sidecar that ended is started again; None: it has not ended."""
         self._start_sidecar()
 
     def run(self, timeout: float | None) -> int:
@@ -56,6 +62,7 @@ class Supervisor:
         try:
             code = wait(timeout, None, self._sidecar_ended)
             if code == Exit.OK:
+                self._opened = True
                 code = self._until_product_ends(self._start_product())
             else:
                 sys.stderr.write(f"{self._command[0]} was not started\n")
@@ -84,7 +91,8 @@ class Supervisor:
         return self._product.pid
 
     def _start_sidecar(self) -> None:
-        self._started = time.monotonic()
+        self._started, self._again_at = time.monotonic(), None
+        self._opened = False  # whether this one's gate was seen to be open
         self._sidecar = subprocess.Popen([sys.executable, "-I", "-m", "sidecar", "run"], start_new_session=True)
 
     def _sidecar_ended(self) -> int | None:
@@ -92,23 +100,38 @@ class Supervisor:
         code = self._sidecar.poll()
         if code is None or code in FOR_GOOD:
             return code
-        self._start_again(code)
+        if self._again_at is None:
+            self._start_later(code)
+        self._start_if_due()
         return None
 
-    def _start_again(self, code: int) -> None:
+    def _start_later(self, code: int) -> None:
         if time.monotonic() - self._started >= STEADY_SECONDS:
             self._pause = AGAIN_SECONDS
         sys.stderr.write(f"the sidecar ended with {code}; it is started again in {self._pause:g} s\n")
         sys.stderr.flush()
-        time.sleep(self._pause)
+        self._again_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, AGAIN_SECONDS_MAX)
-        self._start_sidecar()
+
+    def _start_if_due(self) -> None:
+        if self._again_at is not None and time.monotonic() >= self._again_at:
+            self._start_sidecar()
+
+    def _next_ended(self) -> tuple[int, int]:
+        """Wait until a child ends. Returns its id and status."""
+        while self._again_at is not None:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid:
+                return pid, status
+            time.sleep(LOOK_SECONDS)
+            self._start_if_due()
+        return os.waitpid(-1, 0)
 
     def _until_product_ends(self, product: int) -> int:
         """Reap children until the product ends. Returns its code; the sidecar's where that ended it."""
         ended_by: int | None = None
         while True:
-            pid, status = os.waitpid(-1, 0)
+            pid, status = self._next_ended()
             code = os.waitstatus_to_exitcode(status)
             if pid == product:
                 return ended_by if ended_by is not None else 128 - code if code < 0 else code
@@ -116,7 +139,7 @@ class Supervisor:
                 continue  # left behind by a child that ended: PID 1 reaps it
             self._sidecar.returncode = code
             if code not in FOR_GOOD:
-                self._start_again(code)
+                self._start_later(code)
                 continue
             sys.stderr.write(f"the sidecar ended with {code}; the product is stopped\n")
             sys.stderr.flush()
@@ -127,9 +150,19 @@ class Supervisor:
         """Let the sidecar send the last usage, and wait for it."""
         for number in FORWARDED:
             signal.signal(number, signal.SIG_IGN)
+        if self._product is not None:
+            self._reopen()
         if self._sidecar.returncode is None:
             self._sidecar.terminate()
             self._sidecar.wait()
+
+    def _reopen(self) -> None:
+        """Start a sidecar that broke once more, and wait for it: SIGTERM before its ledger is open would lose usage."""
+        code = self._sidecar.poll()
+        if code is not None and code != Exit.OK and code not in FOR_GOOD:
+            self._start_sidecar()
+        if self._sidecar.returncode is None and not self._opened:
+            wait(READY_SECONDS, None, self._sidecar.poll)
 
 
 def supervise(timeout: float | None, command: Sequence[str]) -> int:

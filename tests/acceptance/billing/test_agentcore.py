@@ -167,6 +167,24 @@ class TestWithSidecar:
             assert product.use(both, 3) == 200
         assert billed(aws) == 5
 
+    @pytest.mark.parametrize("again", [False, True], ids=["before it is started again", "once it is"])
+    def test_a_product_that_ends_after_a_killed_sidecar_is_billed(
+        self, aws: Emulator, tmp_path: Path, again: bool
+    ) -> None:
+        both = agent(aws, tmp_path)
+        both.line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
+        with both.start():
+            both.ready()
+            eventually(lambda: "product runs" in both.text())
+            assert Product().use(both, 9) == 200
+            kill_sidecar(both)
+            if again:
+                eventually(lambda: both.text().count('"sidecar.started"') == 2)
+            assert both.process is not None
+            both.process.send_signal(signal.SIGTERM)
+            assert both.ended() == 5
+        assert billed(aws) == 9
+
     def test_a_command_that_is_not_there_starts_nothing(self, aws: Emulator, tmp_path: Path) -> None:
         done = agent(aws, tmp_path).command("exec", "--with-sidecar", "--", "no-such-program")
         assert done.returncode == 127
