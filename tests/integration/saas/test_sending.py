@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,8 +113,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    store = open_store(f"sqlite:///{tmp_path / 'saas.sqlite3'}", [Dimension(name="requests"), Dimension(name="gb")], AT)
+def world(url: str) -> Iterator[World]:
+    store = open_store(url, [Dimension(name="requests"), Dimension(name="gb")], AT)
     yield World(store, Aws())
     store.close()
 
