@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
+import threading
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -51,9 +53,13 @@ def scrape(url: str, seconds: float = SECONDS_MAX) -> Scraped:
     connection = make(parts.hostname or "", parts.port, timeout=seconds)
     where = f"{parts.scheme}://{parts.netloc}{parts.path}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    timer = threading.Timer(seconds, _cut, [connection])  # for a server that sends its headers a byte at a time
+    timer.daemon = True
+    timer.start()
     try:
         connection.request("GET", target, headers={"Accept": ACCEPT})
         response = connection.getresponse()
+        _in_time(until)
         if response.status != 200:
             rule = "A page of metrics is answered with 200; redirects are not followed. Correct the url of the source."
             raise SourceFault("target_refused", f"{where} answered {response.status}. {rule}")
@@ -64,6 +70,7 @@ def scrape(url: str, seconds: float = SECONDS_MAX) -> Scraped:
         reason = "page_incomplete" if isinstance(exc, http.client.IncompleteRead) else "target_unreachable"
         raise SourceFault(reason, _unreachable(where, str(exc) or type(exc).__name__)) from exc
     finally:
+        timer.cancel()
         with contextlib.suppress(OSError):
             connection.close()
     return Scraped(body=body, open_metrics="openmetrics" in (response.getheader("Content-Type") or "").lower())
@@ -79,14 +86,26 @@ def _body(
         if len(body) > BYTES_MAX:
             rule = f"Up to {BYTES_MAX} bytes are read. Serve the metrics that are billed on a page of their own."
             raise SourceFault("page_too_large", f"{where} is larger. {rule}")
-        left = until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the page did not arrive in time")
+        left = _in_time(until)
         if connection.sock:
             connection.sock.settimeout(left)
+    _in_time(until)
     if response.length:
         raise http.client.IncompleteRead(bytes(body[:0]), response.length)
     return bytes(body)
+
+
+def _in_time(until: float) -> float:
+    """Return the seconds that are left. Raises TimeoutError: what was cut off then is no page."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the page did not arrive in time")
+    return left
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # it is not connected yet, or closed meanwhile
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _unreachable(where: str, why: str) -> str:

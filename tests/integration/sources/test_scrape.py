@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 
@@ -67,9 +68,18 @@ def test_nobody_listening_is_told_apart(product: Product) -> None:
         scrape(url)
 
 
-def test_a_page_that_trickles_is_given_up_in_time() -> None:
+@pytest.mark.parametrize(
+    ("begins", "byte"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    ],
+    ids=["nothing of the body", "headers", "length of a chunk"],
+)
+def test_a_page_that_trickles_is_given_up_in_time(begins: bytes, byte: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_trickle, args=(server,), daemon=True).start()
+        threading.Thread(target=_trickle, args=(server, begins, byte), daemon=True).start()
         assert reason(f"http://127.0.0.1:{server.getsockname()[1]}/", 0.2) == "target_unreachable"
 
 
@@ -86,12 +96,18 @@ def test_an_address_of_this_pod_is_its_own(url: str, own: bool) -> None:
     assert is_own(url) is own
 
 
-def _trickle(server: socket.socket) -> None:
+def _trickle(server: socket.socket, begins: bytes, byte: bytes) -> None:
+    """Send a byte now and then until the client gives up; end where it does not."""
     connection, _ = server.accept()
-    with connection:
+    with connection, contextlib.suppress(OSError):
         connection.recv(4096)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-        connection.recv(1)  # until the client gives up
+        connection.sendall(begins)
+        connection.settimeout(0.05)
+        for _ in range(60):
+            with contextlib.suppress(TimeoutError):
+                connection.recv(1)
+                return
+            connection.sendall(byte)
 
 
 def _raw_reason(answer: bytes) -> str:
