@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def agent(aws: Emulator, directory: Path, **given: str | None) -> Metered:
     return made
 
 
+def set_clock(aws: Emulator, sidecar: Metered, instant: str) -> None:
+    """Set the clock, and wait for a pass at that instant: what is pushed from then on is in its period."""
+    aws.set_clock(now=at(instant))
+    eventually(lambda: datetime.fromisoformat(sidecar.metering()["passed_at"]) >= at(instant), 40)
+
+
 def settled_records(sidecar: Metered) -> list[dict[str, Any]]:
     return [one for one in sidecar.api("GET /v1/usage")[1]["records"] if one["state"] == "settled"]
 
@@ -57,8 +64,7 @@ def test_usage_of_one_hour_is_in_several_records_that_add_up(aws: Emulator, tmp_
     with agent(aws, tmp_path).start() as sidecar:
         sidecar.ready()
         for seconds, quantity in ((0, 3), (20, 4), (40, 5)):
-            aws.set_clock(now=at(f"10:21:{seconds:02}"))
-            sidecar.look()
+            set_clock(aws, sidecar, f"10:21:{seconds:02}")
             assert product.use(sidecar, quantity) == 200
         aws.set_clock(now=at("10:22"))
         eventually(lambda: billed(aws) == product.owed == 12, 40)
@@ -72,8 +78,7 @@ def test_a_heartbeat_counts_an_hour_of_the_clock_and_not_each_period(aws: Emulat
     with agent(aws, tmp_path, SIDECAR_SOURCES='[{"kind": "heartbeat", "dimension": "requests"}]').start() as sidecar:
         sidecar.ready()
         for instant in ("10:20:30", "10:30", "10:59:50", "11:00:20"):
-            aws.set_clock(now=at(instant))
-            sidecar.look()
+            set_clock(aws, sidecar, instant)
             eventually(lambda: billed(aws) == 1, 40)
         eventually(lambda: sidecar.api("GET /v1/status")[1]["sources"][0]["counted"] == "2", 40)
         aws.set_clock(now=at("11:01"))
