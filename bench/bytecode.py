@@ -18,7 +18,7 @@ sys.path.append(str(HERE.parent / "image"))
 from precompile import fits
 
 PACKAGES = (
-    "sidecar", "gunicorn", "boto3", "botocore", "s3transfer", "urllib3", "jwt", "cryptography",
+    "sidecar", "h11", "gunicorn", "boto3", "botocore", "s3transfer", "urllib3", "jwt", "cryptography",
     "flask", "werkzeug", "jinja2", "pydantic", "structlog", "prometheus_client", "yaml",
 )  # fmt: skip
 

@@ -204,7 +204,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 def context() -> dict[str, str | int]:
     """What made these numbers."""
-    name, shown = Path(sys.argv[0]).name, ("gunicorn", "boto3", "flask")
+    name, shown = Path(sys.argv[0]).name, ("gunicorn", "h11", "boto3", "flask")
     versions = " ".join(f"{package} {importlib.metadata.version(package)}" for package in shown)
     return {
         "command": shlex.join([os.environ.get("BENCH_COMMAND") or f"bench/{name}", *sys.argv[1:]]),

@@ -2,8 +2,8 @@
 
 bench/where.py [imports] [memory] [start] [idle] [load] [image] [--starts N] [--seconds N] [--svg FILE] [--image NAME]
 
-imports  each package's own CPU time and bytes kept by Python's allocators, of master and worker (`where_hook.py`): the
-         least of several starts, since other work on the machine only adds
+imports  each package's own CPU time and bytes kept by Python's allocators, of supervisor and worker (`where_hook.py`):
+         the least of several starts, since other work on the machine only adds
 memory   pages of each process at rest by mapping (`smaps`): private, and shared with the other process since the fork
 start    system calls from exec until entitled, by process, counted by strace
 idle     what ends each wait while nothing happens, by process, seen by strace

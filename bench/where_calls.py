@@ -68,8 +68,8 @@ def start(setup: Setup, options: argparse.Namespace) -> None:
 
 
 def _role(known: int, thread_of: str | None) -> str:
-    """Processes come in this order: ours, the first check's child, the worker."""
-    return thread_of or ("master", "child", "worker", "later children")[min(known, 3)]
+    """Processes come in this order: ours, the worker, the first check's child."""
+    return thread_of or ("supervisor", "worker", "child", "later children")[min(known, 3)]
 
 
 def idle(setup: Setup, options: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 FILES_SHOWN = 40
-OWNERS = ("sidecar", "gunicorn")
+OWNERS = ("sidecar", "h11")
 """Whose import is the first that leads to a module: those who could do without it."""
 
 

@@ -47,7 +47,7 @@ def _recorded(setup: Setup, mode: str) -> dict[str, dict[str, object]]:
 def _package(module: str) -> str:
     """Ours by package, all others by their first name."""
     parts = module.split(".")
-    return ".".join(parts[:2]) if parts[0] in ("sidecar", "gunicorn") else parts[0]
+    return ".".join(parts[:2]) if parts[0] in ("sidecar", "h11") else parts[0]
 
 
 def imports(setup: Setup, options: argparse.Namespace) -> None:

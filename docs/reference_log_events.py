@@ -51,10 +51,8 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "gate.shut": "The gate has been closed for a minute. Logged once each time it closes, with everything an operator"
     " needs: `status`, `reason`, `hint`, and `command`, which finds out more: `entitlement-sidecar doctor`.",
     "server.error": "An error of the HTTP server, in its own words.",
-    "server.refused": "The installed gunicorn cannot carry the sidecar's worker. The process ends with exit code 70.",
     "sdk_variable.ignored": "A variable is set that could move the AWS SDK's host, certificates or credentials, or the"
     " instance's metadata. Neither the SDK nor the sidecar follows it.",
-    "server.debug": "A message of the HTTP server, for debugging.",
     "server.warning": "A warning of the HTTP server, in its own words.",
     "hour.sealed": "An hour was closed for good, with the quantity of each dimension.",
     "kubernetes.held": "The API server does not answer. Condition and events are sent again later.",

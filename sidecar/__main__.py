@@ -3,6 +3,7 @@
 Invariants:
 - `healthcheck` runs every few seconds in every task: it is answered before anything else is imported.
 - `run` without arguments, as every pod starts it, needs no argument parser.
+- What `run` needs is imported in the worker: the process that supervises it stays small.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ def main(argv: Sequence[str] | None = None, manifest: str = MANIFEST) -> int:
         from sidecar.cli.local_client import print_healthcheck
 
         return print_healthcheck(manifest)
-    import gc
+    if given == ["run"]:  # every pod starts so: no argument needs a parser, nothing made is garbage yet
+        import gc
+
+        gc.disable()
+        from sidecar.app.start import start
+
+        return start({}, manifest)
     import signal
     from pathlib import Path
 
     if given[:1] == ["run"]:
         # As PID 1 there is no default, and a container may be stopped before the rest is imported.
         signal.signal(signal.SIGTERM, _end_at_once)
-    if given == ["run"]:  # every pod starts so: no argument needs a parser, nothing made is garbage yet
-        gc.disable()
-        return _exit_code(lambda: _run(Path(manifest)))
     return _exit_code(lambda: _parse(given, Path(manifest)))
 
 
@@ -54,12 +58,6 @@ def _exit_code(command: Callable[[], int]) -> int:
         return 78
     except KeyboardInterrupt:
         return 130
-
-
-def _run(manifest: Path) -> int:
-    from sidecar.app import run
-
-    return run.run(os.environ, {}, manifest)
 
 
 def _parse(given: list[str], manifest: Path) -> int:

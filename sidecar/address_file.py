@@ -81,8 +81,11 @@ def in_use(path: str) -> bool:
     return False
 
 
-def write(path: str, fields: dict[str, str], mode: int = 0o644) -> None:
-    """Put the file in its place at once, and keep its lock until this process ends. Raises OSError."""
+def write(path: str, fields: dict[str, str], mode: int = 0o644) -> int:
+    """Put the file in its place at once, and keep its lock until this process ends. Raises OSError.
+
+    Returns the descriptor that has the lock; a process that is forked must not hold it.
+    """
     import contextlib
     import fcntl
     import json
@@ -102,6 +105,7 @@ def write(path: str, fields: dict[str, str], mode: int = 0o644) -> None:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
+    return handle
 
 
 def _opened(path: str) -> BinaryIO:

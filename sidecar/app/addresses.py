@@ -49,8 +49,11 @@ def earlier_ports(path: Path) -> Mapping[str, int]:
     return {name: port for name in (PROBE, API) if (port := _port(found.get(name, "")))}
 
 
-def publish(path: Path, settings: Settings, listening: Sequence[Listening], instance: str) -> None:
-    """Write the file. Raises SettingsError where it is another's, or a setting names it and it cannot be written."""
+def publish(path: Path, settings: Settings, listening: Sequence[Listening], instance: str) -> int | None:
+    """Write the file, and return the descriptor that says that it is in use; None where none could be written.
+
+    Raises SettingsError where it is another's, or a setting names it and it cannot be written.
+    """
     from sidecar.directory_lock import locked  # only where a file is written
 
     fields = {name: next(_url(one.address) for one in listening if one.name == name) for name in (PROBE, API)}
@@ -60,7 +63,7 @@ def publish(path: Path, settings: Settings, listening: Sequence[Listening], inst
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(path.parent):  # two that start at once do not replace each other's
             _read_unused(path)
-            address_file.write(str(path), fields, OWN if path != settings.address_file else SHARED)
+            return address_file.write(str(path), fields, OWN if path != settings.address_file else SHARED)
     except OSError as exc:
         fault = f"{path} cannot be written: {exc.strerror}."
         if settings.address_file:
@@ -68,6 +71,7 @@ def publish(path: Path, settings: Settings, listening: Sequence[Listening], inst
         log.warn(
             "listener.file_not_written", hint=f"{fault} Set {SETTING} to a file in a volume: no command finds the port."
         )
+        return None
 
 
 def _read_unused(path: Path) -> Mapping[str, str]:

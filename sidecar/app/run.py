@@ -1,18 +1,18 @@
-"""Run the sidecar: one gunicorn arbiter, one worker, a child process for every check.
+"""Be the sidecar's worker: read the settings, bind the ports, fork the first check, serve.
 
 Invariants:
 - Settings are read and ports bound before anything starts; the first check goes out at once after.
-- From the first fork on SIGTERM is blocked until gunicorn's arbiter listens for it: none is lost between.
-- No variable of gunicorn's own (GUNICORN_*, LISTEN_FDS, WEB_CONCURRENCY) changes anything.
+- What only serving needs is imported while the first check asks AWS.
+- A worker that replaces one keeps its name and its instance, and asks again only where there was no answer.
+
+`server.supervisor` starts it, and replaces it.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from sidecar import log, termination_log
 from sidecar.api.reply import API
@@ -25,43 +25,50 @@ from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
 from sidecar.server.listeners import Listening
+from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash
 from sidecar.settings import ENDPOINTS, Address, EntitlementCheck, Platform, Settings
 from sidecar.settings.table import BY_NAME
 
-DRAIN_SECONDS: Final = 0.2
-"""For the last lines, where the reader of stdout is slow."""
-FOREIGN: Final = ("GUNICORN_PID", "GUNICORN_FD", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "SCRIPT_NAME")
 
-
-def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path) -> int:
+def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared: Supervised) -> int:
     """Serve until told to stop, or until there is a reason to end. Returns the exit code.
 
     Raises SettingsError, its note written, before anything is started.
     """
+    restart_state = RestartState(shared.restart_state)
     try:
         settings = Settings.load(env, flags, manifest, read_document)
         log.start(settings.log_level.value)
         _place(settings, env)
-        instance = os.urandom(16).hex()
-        listening = _listen(settings, instance)
+        instance = restart_state.kept("instance", os.urandom(16).hex())
+        listening, kept_open = _listen(settings, instance)
     except SettingsError as exc:
         termination_log.note(_note_path(env, flags), str(exc))
         raise
-    restart_state, master = RestartState(), os.getpid()
-    request = CheckRequest.of(settings, spare_workload_id=os.urandom(16).hex())
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    first = process.fork(request, close=[one.sock.fileno() for one in listening])
+    shared.allow(settings.flush_seconds)
+    files = [[str(one.file.path), one.file.device, one.file.inode] for one in listening if one.file]
+    restart_state.update(log_level=settings.log_level.value, socket_files=files)
+    request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
+    first = None
+    if "gate_state" not in restart_state.read():
+        first = process.fork(request, close=[*(one.sock.fileno() for one in listening), *kept_open])
     try:
         _announce(settings, listening)
         _warn_of_unsigned_answers(settings, env)
-        for name in FOREIGN:
-            os.environ.pop(name, None)
-        return _serve(settings, listening, instance, restart_state, request, first)
+        _serve(settings, listening, instance, restart_state, request, first, shared)
+    except Exception as exc:
+        if shared.last_beat():
+            raise
+        log_crash(exc)
+        termination_log.note(settings.termination_log, "The worker could not be started; the log says why.")
+        log.event("sidecar.stopped", exit_code=int(Exit.SOFTWARE))
+        return Exit.SOFTWARE
     finally:
-        if os.getpid() == master:
-            listeners.close(listening)
-        first.kill_if_running()
+        listeners.close(listening)
+        if first:
+            first.kill_if_running()
         log.LINES.drain(DRAIN_SECONDS)
+    return Exit.OK
 
 
 def _place(settings: Settings, env: Mapping[str, str]) -> None:
@@ -78,17 +85,21 @@ def _place(settings: Settings, env: Mapping[str, str]) -> None:
     use_short_periods()
 
 
-def _listen(settings: Settings, instance: str) -> tuple[Listening, ...]:
-    """Bind every socket, and write where they are if a file is wanted. Raises SettingsError."""
+def _listen(settings: Settings, instance: str) -> tuple[tuple[Listening, ...], tuple[int, ...]]:
+    """Bind every socket, and write where they are if a file is wanted. Raises SettingsError.
+
+    Returns the sockets, and the descriptor that says that the file is in use.
+    """
+    kept_open = None
     where = addresses.file_of(settings)
     listening = listeners.listen(settings, earlier=addresses.earlier_ports(where) if where else {})
     if where:
         try:
-            addresses.publish(where, settings, listening, instance)
+            kept_open = addresses.publish(where, settings, listening, instance)
         except SettingsError:
             listeners.close(listening)
             raise
-    return listening
+    return listening, () if kept_open is None else (kept_open,)
 
 
 def _note_path(env: Mapping[str, str], flags: Mapping[str, str]) -> Path:
@@ -163,35 +174,15 @@ def _serve(
     instance: str,
     restart_state: RestartState,
     request: CheckRequest,
-    first: ChildProcess,
-) -> int:
+    first: ChildProcess | None,
+    shared: Supervised,
+) -> None:
     from sidecar.app.wiring import Sidecar
     from sidecar.server.admission import Admission
-    from sidecar.server.gunicorn_app import GunicornApp
-    from sidecar.server.gunicorn_internals import check_gunicorn
+    from sidecar.server.worker import Worker
 
-    fault = check_gunicorn()
-    if fault:
-        hint = f"{fault}. Install the gunicorn that pyproject.toml names; another would reopen holes in the probes."
-        log.error("server.refused", hint=hint)
-        termination_log.note(settings.termination_log, hint)
-        return Exit.SOFTWARE
-    code: object = Exit.OK
-    master = os.getpid()
-    try:
-        hosts = [one.host for one in settings.api_bind if isinstance(one, Address)]
-        admission = Admission([*settings.api_hosts, *hosts], settings.api_token, instance)
-        GunicornApp(
-            Sidecar(settings, restart_state, request, first), listening, admission, settings.flush_seconds
-        ).run()
-    except SystemExit as exc:
-        if os.getpid() != master:
-            raise  # the worker's own end; what follows is the master's
-        code = exc.code
-    ended = restart_state.read().get("exit")
-    if ended is None and code not in (None, 0):
-        text = "The worker could not be started; the log says why."
-        termination_log.note(settings.termination_log, text)
-        ended = int(Exit.SOFTWARE)
-    log.event("sidecar.stopped", exit_code=int(ended or 0))
-    return int(ended or 0)
+    hosts = [one.host for one in settings.api_bind if isinstance(one, Address)]
+    admission = Admission([*settings.api_hosts, *hosts], settings.api_token, instance)
+    sidecar = Sidecar(settings, restart_state, request, first, shared.supervisor)
+    worker = Worker(sidecar, [(one.name, one.sock) for one in listening], admission, shared)
+    worker.run(closing=lambda: listeners.remove_files(listening))

@@ -1,8 +1,7 @@
-"""Run the SaaS service: one gunicorn arbiter, one worker that takes usage and, where no other replica does, sends it.
+"""Run the SaaS service: a supervisor, and one worker that takes usage and, where no other replica does, sends it.
 
 Invariants:
 - Settings are read, the database is opened once and the ports are bound before anything starts.
-- Connections to the database are made in the worker, after the fork.
 - The server, its limits and who may ask are the sidecar's own.
 - At SIGTERM pushes that were taken are finished, closed hours are sent, and the process ends inside the budget.
 """
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sys
 import threading
 import time
@@ -19,10 +17,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sidecar import log
-from sidecar.app.run import DRAIN_SECONDS, FOREIGN
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.remote_clock import answering_clock
+from sidecar.restart_state import RestartState
 from sidecar.server import listeners
+from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash, supervise
 from sidecar.settings import Address
 from sidecar.settings.choices import OnDispute
 from sidecar.settings.saas import SaasSettings, load
@@ -36,27 +35,45 @@ MISSING: Final = (
 
 
 def run(env: Mapping[str, str], flags: Mapping[str, str]) -> int:
-    """Serve until told to stop. Returns the exit code. Raises SettingsError before anything is started."""
+    """Serve until told to stop. Returns the exit code."""
     fault = missing()
     if fault:
         sys.stderr.write(f"{fault}\n")
         return Exit.CONFIG
-    settings = load(env, flags)
-    log.start(settings.common.log_level.value)
-    if not _database_opens(settings):
-        return Exit.UNAVAILABLE
-    listening = listeners.listen(settings.common)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    master = os.getpid()
+    return supervise(lambda shared: _work(env, flags, shared), _ended)
+
+
+def _work(env: Mapping[str, str], flags: Mapping[str, str], shared: Supervised) -> int:
+    """Be the worker, which a supervisor starts, and replaces."""
+    try:
+        settings = load(env, flags)
+        log.start(settings.common.log_level.value)
+        if not _database_opens(settings):
+            return Exit.UNAVAILABLE
+        listening = listeners.listen(settings.common)
+    except SettingsError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return Exit.CONFIG
+    shared.allow(settings.common.flush_seconds)
+    RestartState(shared.restart_state).update(log_level=settings.common.log_level.value)
     try:
         _announce(settings, listening)
-        for name in FOREIGN:
-            os.environ.pop(name, None)
-        return _serve(settings, listening, env)
+        _serve(settings, listening, env, shared)
+    except Exception as exc:
+        log_crash(exc)
+        return Exit.SOFTWARE
     finally:
-        if os.getpid() == master:
-            listeners.close(listening)
+        listeners.close(listening)
         log.LINES.drain(DRAIN_SECONDS)
+    return Exit.OK
+
+
+def _ended(shared: Supervised) -> int:
+    """Log the end, and return the exit code."""
+    log.start(RestartState(shared.restart_state).log_level())
+    log.event("saas.stopped")
+    log.LINES.drain(DRAIN_SECONDS)
+    return Exit.OK
 
 
 def missing() -> str:
@@ -101,31 +118,21 @@ def _announce(settings: SaasSettings, listening: tuple[listeners.Listening, ...]
     )
 
 
-def _serve(settings: SaasSettings, listening: tuple[listeners.Listening, ...], env: Mapping[str, str]) -> int:
+def _serve(
+    settings: SaasSettings, listening: tuple[listeners.Listening, ...], env: Mapping[str, str], shared: Supervised
+) -> None:
     from sidecar.server.admission import Admission
-    from sidecar.server.gunicorn_app import GunicornApp
-    from sidecar.server.gunicorn_internals import check_gunicorn
+    from sidecar.server.worker import Worker
 
-    fault = check_gunicorn()
-    if fault:
-        log.error("server.refused", hint=f"{fault}. Install the gunicorn that pyproject.toml names.")
-        return Exit.SOFTWARE
-    common, master = settings.common, os.getpid()
+    common = settings.common
     hosts = [one.host for one in common.api_bind if isinstance(one, Address)]
     admission = Admission([*common.api_hosts, *hosts], common.api_token, os.urandom(16).hex())
-    try:
-        GunicornApp(SaasService(settings, env), listening, admission, common.flush_seconds).run()
-    except SystemExit as exc:
-        if os.getpid() != master:
-            raise  # the worker's own end; what follows is the master's
-        if exc.code not in (None, 0):
-            return Exit.SOFTWARE
-    log.event("saas.stopped")
-    return Exit.OK
+    worker = Worker(SaasService(settings, env), [(one.name, one.sock) for one in listening], admission, shared)
+    worker.run(closing=lambda: listeners.remove_files(listening))
 
 
 class SaasService:
-    """The service's threads in one worker. Made in the arbiter, started in the worker."""
+    """The service's threads in one worker."""
 
     def __init__(self, settings: SaasSettings, env: Mapping[str, str]) -> None:
         self._settings, self._env = settings, dict(env)

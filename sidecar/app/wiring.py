@@ -4,7 +4,7 @@ Invariants:
 - Ledger, SQLite and the billing loop are imported only where a dimension is set, what pulls usage only where a source
   is; the pod-status reporter only where a token for the Kubernetes API is mounted; seats only where a contract is
   checked: a sidecar is multiplied by every pod.
-- What ends the process writes its exit code to the restart state; the arbiter exits with it.
+- What ends the process writes its exit code to the restart state; the supervisor exits with it.
 """
 
 from __future__ import annotations
@@ -46,23 +46,28 @@ if TYPE_CHECKING:
 
 
 class Sidecar(GateObserver):
-    """The sidecar's loops in one worker. Made in the arbiter, started in the worker."""
+    """The sidecar's loops in one worker."""
 
     def __init__(
-        self, settings: Settings, restart_state: RestartState, request: CheckRequest, first: ChildProcess
+        self,
+        settings: Settings,
+        restart_state: RestartState,
+        request: CheckRequest,
+        first: ChildProcess | None,
+        supervisor: int,
     ) -> None:
-        """`first`: the child that asks AWS already, forked before the arbiter."""
+        """`first`: the child that asks AWS already; `supervisor`: the process to end."""
         self._settings, self._restart_state = settings, restart_state
         self._reporter: PodStatusReporter | None = None
         self._licenses: LicenseLoop | None = None
         self._sources: SourcesLoop | None = None
         self._request, self._first = request, first
-        self._arbiter = os.getpid()
+        self._supervisor = supervisor
 
     def start(self, http_counters: Any) -> Router:
         """Start asking and metering, and return the routes."""
         clock = clock_for(self._settings.clock_url)
-        end = make_exit_hook(self._settings, self._restart_state, self._arbiter)
+        end = make_exit_hook(self._settings, self._restart_state, self._supervisor)
         self._gate = EntitlementLoop(
             settings=self._settings,
             request=self._request,
@@ -237,8 +242,8 @@ def _known(env: Mapping[str, str]) -> WorkloadIdentity:
     return WorkloadIdentity(workload=env.get("POD_UID", ""), region=region)
 
 
-def make_exit_hook(settings: Settings, restart_state: RestartState, arbiter: int) -> ExitProcess:
-    """Return what ends the whole process: exit code to the restart state, a message, SIGTERM to the arbiter."""
+def make_exit_hook(settings: Settings, restart_state: RestartState, supervisor: int) -> ExitProcess:
+    """Return what ends the whole process: exit code to the restart state, a message, SIGTERM to the supervisor."""
     once = threading.Lock()
 
     def end(code: Exit, text: str) -> None:
@@ -247,6 +252,6 @@ def make_exit_hook(settings: Settings, restart_state: RestartState, arbiter: int
         restart_state.update(exit=int(code))
         termination_log.note(settings.termination_log, text)
         log.error("sidecar.ending", exit_code=int(code), hint=text)
-        os.kill(arbiter, signal.SIGTERM)
+        os.kill(supervisor, signal.SIGTERM)
 
     return end

@@ -7,7 +7,7 @@ Invariants:
 - At boot, while the process has one thread, the child is forked; later, beside threads, it is spawned.
 - This module knows bytes and lines. Which job a child runs is a name in its request (`child.main`).
 - A line that does not come in time, or does not parse, is a `ChildFailure`: the caller kills the child and goes on.
-- The parent waits for what it spawned. What was forked at boot is reaped by gunicorn's arbiter.
+- The parent waits for what it started.
 """
 
 from __future__ import annotations
@@ -161,8 +161,6 @@ def _crash(line: bytes) -> str:
 
 def fork(request: JobRequest, close: Iterable[int] = ()) -> ChildProcess:
     """Start the first child. Only while this process has one thread. `close`: descriptors it must not hold open."""
-    import tempfile  # noqa: F401 - before the fork, since both sides need it after
-
     reads, writes = os.pipe()
     try:
         pid = os.fork()
@@ -172,7 +170,7 @@ def fork(request: JobRequest, close: Iterable[int] = ()) -> ChildProcess:
         raise
     if pid:
         os.close(writes)
-        return ChildProcess(pid=pid, pipe=reads, spawned=False)
+        return ChildProcess(pid=pid, pipe=reads, spawned=True)
     try:
         os.close(reads)
         for handle in close:

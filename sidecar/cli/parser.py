@@ -8,7 +8,6 @@ Invariants:
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -212,9 +211,9 @@ def _seconds(text: str) -> float:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sidecar.app import run as app
+    from sidecar.app.start import start
 
-    return app.run(os.environ, settings.flags(args), args.manifest_path)
+    return start(settings.flags(args), str(args.manifest_path))
 
 
 def _wait(args: argparse.Namespace) -> int:

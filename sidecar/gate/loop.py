@@ -228,10 +228,7 @@ class EntitlementLoop:
 
     def _take_child(self) -> ChildProcess:
         first, self._first = self._first, None
-        if first is not None:
-            self._restart_state.update(first_child_taken=True)
-            return first
-        return self._start_child(self._request)
+        return self._start_child(self._request) if first is None else first
 
     def _read_result(self, child: ChildProcess) -> CheckResult:
         """Return the child's result, or what its silence means; the identity is taken on the way."""
@@ -339,8 +336,6 @@ class EntitlementLoop:
     def _restore(self) -> bool:
         """Take over from an earlier worker of this process. Returns whether one had a result."""
         saved = self._restart_state.read()
-        if saved.get("first_child_taken"):
-            self._first = None
         if "gate_state" not in saved:
             return False
         self._asking_since, self.next_ask_at = saved["asking_since"], saved["next_ask_at"]

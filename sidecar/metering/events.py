@@ -20,9 +20,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from sidecar.digests import blake2b
 from sidecar.metering.quantities import Micros, QuantityOutOfRange, parse_micros
 from sidecar.metering.timestamps import InstantOutOfRange, micros_since_epoch, read_instant
 from sidecar.settings.dimensions import TAG_CHARACTERS, TAG_VALUE_MAX, Aggregation, Dimension

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from typing import Final
 
 from sidecar.backoff import full_jitter_seconds, proportional_seconds
+from sidecar.digests import blake2b
 from sidecar.metering.hours import ONE_HOUR, Hour, period
 from sidecar.metering.records import UsageRecord, drawn
 

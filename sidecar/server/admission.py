@@ -22,11 +22,12 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar import address_file
 from sidecar.api import probes
+from sidecar.server.head import RequestHead
 from sidecar.server.http_error import HttpError
 
 LOOPBACK_NAMES: Final = ("localhost", "ip6-localhost", "ip6-loopback")
@@ -39,7 +40,7 @@ MAPPED_V4: Final = b"\x00" * 10 + b"\xff\xff"
 OTHER_SITES: Final = ("cross-site", "same-site")
 SCHEMES: Final = ("http", "https")
 INSTANCE: Final = address_file.HEADER.upper()
-"""As gunicorn names it."""
+"""As `head.RequestHead` names it."""
 
 CROSS_ORIGIN: Final = HttpError(
     403, "cross_origin", "A web page of another origin sent this request. Only the product and its tools may."
@@ -79,12 +80,12 @@ class Admission:
 
             self._equal = compare_digest
 
-    def refusal(self, own_address: str, message: Any) -> HttpError | None:
-        """Return why a request is not served, or None. `own_address`: where it arrived; `message`: gunicorn's."""
-        if self.probe_refusal(message):
+    def refusal(self, own_address: str, head: RequestHead) -> HttpError | None:
+        """Return why a request is not served, or None. `own_address`: where it arrived."""
+        if self.probe_refusal(head):
             return OTHER_INSTANCE
         host, origins, sites, authorizations = "", [], [], []
-        for name, value in message.headers:
+        for name, value in head.headers:
             if name == "HOST":
                 host = value
             elif name == "ORIGIN":
@@ -95,23 +96,23 @@ class Admission:
                 authorizations.append(value)
         if any(_foreign(one, host) for one in origins) or any(one.strip().lower() in OTHER_SITES for one in sites):
             return CROSS_ORIGIN
-        if not self._answers_to(message, host, own_address):
+        if not self._answers_to(head, host, own_address):
             return HOST_REFUSED
-        if self._token is not None and message.path not in probes.ROUTES and not self._proven(authorizations):
+        if self._token is not None and head.path not in probes.ROUTES and not self._proven(authorizations):
             return TOKEN_REFUSED
         return None
 
-    def probe_refusal(self, message: Any) -> HttpError | None:
+    def probe_refusal(self, head: RequestHead) -> HttpError | None:
         """Return why the probe listener does not serve a request, or None."""
-        other = any(name == INSTANCE and value != self._instance for name, value in message.headers)
+        other = any(name == INSTANCE and value != self._instance for name, value in head.headers)
         return OTHER_INSTANCE if other else None
 
-    def _answers_to(self, message: Any, host: str, own_address: str) -> bool:
-        if message.version < (1, 1) and not host:
+    def _answers_to(self, head: RequestHead, host: str, own_address: str) -> bool:
+        if head.version < (1, 1) and not host:
             return True  # no browser speaks HTTP/1.0
         named = [host]
-        if not message.uri.startswith("/") and message.uri != "*":  # it takes precedence over Host
-            named.append(urlsplit(message.uri).netloc)
+        if not head.target.startswith("/") and head.target != "*":  # it takes precedence over Host
+            named.append(urlsplit(head.target).netloc)
         return all(self._known(_canonical(_without_port(one)), own_address) for one in named)
 
     def _known(self, host: bytes | str, own_address: str) -> bool:

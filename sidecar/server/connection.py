@@ -66,12 +66,12 @@ class Connection:
         "watched",
     )
 
-    def __init__(self, sock: socket.socket, peer: tuple[str, int], server: Any, listener: Listener, cfg: Any) -> None:
+    def __init__(self, sock: socket.socket, peer: tuple[str, int], server: Any, listener: Listener) -> None:
         self.sock = sock
         self.peer = peer
         self.server = server
         self.listener = listener
-        self.reader = RequestReader(cfg, peer, listener.limits, listener.name, listener.judge(sock, server))
+        self.reader = RequestReader(listener.limits, listener.name, listener.judge(sock, server))
         self.phase = Phase.CLOSED
         self.deadline = 0.0
         self.outbox: deque[memoryview] = deque()

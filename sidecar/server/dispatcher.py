@@ -18,6 +18,7 @@ import time
 from functools import partial
 from typing import Any
 
+from sidecar import log
 from sidecar.api.reply import PROBE, DeferredHandler, Reply
 from sidecar.server.connection import Connection
 from sidecar.server.deferred import Deferred, Promise
@@ -32,8 +33,8 @@ ReplyPromise = Promise[tuple[Connection, HttpExchange], Reply | RawResponse]
 class RequestDispatcher:
     """An `event_loop.Dispatcher` over the application. Its public methods belong to the poller's thread."""
 
-    def __init__(self, app: Any, cfg: Any, log: Any, loop: EventLoop) -> None:
-        self._app, self._cfg, self._log, self._loop, self._limits = app, cfg, log, loop, loop.limits
+    def __init__(self, app: Any, loop: EventLoop) -> None:
+        self._app, self._loop, self._limits = app, loop, loop.limits
         self._pool: Pool[Connection, RawResponse | None] = Pool(
             self._limits.pool_threads, self._limits.pool_queue_max, lambda found: found is not None and found.is_big()
         )
@@ -52,7 +53,7 @@ class RequestDispatcher:
         listener, limits = connection.listener, self._limits
         try:
             exchange = HttpExchange(
-                self._cfg, request, listener.name, connection.peer, connection.server, limits.response_bytes_max
+                request, listener.name, connection.peer, connection.server, limits.response_bytes_max
             )
             short = request.body_bytes <= limits.quick_body_bytes_max and request.body_chunks <= limits.quick_chunks_max
             handler = self._app.deferred_handler(listener.name, *exchange.method_and_path)
@@ -69,7 +70,7 @@ class RequestDispatcher:
         elif self._pool.submit(connection, partial(self._run_in_pool, exchange, close)):
             self._loop.busy(connection)
         else:
-            self._too_busy(connection, head_only=request.message.method == "HEAD")
+            self._too_busy(connection, head_only=request.head.method == "HEAD")
 
     def waiting(self) -> bool:
         """Return whether a deferred reply is ready to be sent."""
@@ -126,7 +127,7 @@ class RequestDispatcher:
             error = _handle(exchange, handler, promise)
         self._app.commit_pending()
         if error is not None:
-            self._log.error("request.failed", extra={"error": error})
+            log.error("request.failed", error=error)
 
     def _run_in_pool(self, exchange: HttpExchange, close: bool) -> RawResponse:
         """Run a route on a thread of the pool, which must survive whatever the route does."""
@@ -135,7 +136,7 @@ class RequestDispatcher:
         except BaseException as error:
             response = error_response(INTERNAL_ERROR, error=type(error).__name__)
         if response.error is not None:
-            self._log.error("request.failed", extra={"error": response.error})
+            log.error("request.failed", error=response.error)
         return response
 
 

@@ -64,7 +64,7 @@ class EventLoop:
     dispatcher: Dispatcher
 
     def __init__(
-        self, cfg: Any, limits: Limits, counters: Counters, names: Iterable[str], admission: Admission | None = None
+        self, limits: Limits, counters: Counters, names: Iterable[str], admission: Admission | None = None
     ) -> None:
         """`names`: the listeners' names; `admission`: their access check; None allows all."""
         self.limits, self.counters = limits, counters
@@ -72,7 +72,6 @@ class EventLoop:
         """The worker ends: each response closes its connection."""
         self.now = time.monotonic()
         """When this turn began, monotonic."""
-        self._cfg = cfg
         self._finishing = False
         self._poller = selectors.DefaultSelector()
         self._listeners = {name: Listener(name, limits, counters, admission) for name in names}
@@ -199,9 +198,8 @@ class EventLoop:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.socket_buffer_bytes)
             if listener.size() >= self.limits.connections_max:
                 self._evict(listener.oldest())
-            # gunicorn trusts any socket without an address; this worker trusts none.
             peer = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
-            connection = Connection(client, peer, server, listener, self._cfg)
+            connection = Connection(client, peer, server, listener)
             listener.move(connection, Phase.READING, self.now)
             self._guarded(self._step, connection)
             if time.monotonic() >= until:

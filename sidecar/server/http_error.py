@@ -1,4 +1,4 @@
-"""Define every refusal of the HTTP server itself, and what gunicorn's exceptions mean to a client.
+"""Define every refusal of the HTTP server itself.
 
 Invariants:
 - No error repeats a byte the client sent, but for the name of a content coding.
@@ -9,9 +9,7 @@ Sources: RFC 9110, section 15 (status codes); RFC 9112.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
-
-from gunicorn.http import errors
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -35,24 +33,9 @@ UNSUPPORTED_TRANSFER_CODING: Final = HttpError(
     501, "unsupported_transfer_coding", "The only transfer coding read here is chunked."
 )
 
-REFUSALS: Final[tuple[tuple[Any, HttpError], ...]] = (
-    (errors.LimitRequestLine, URI_TOO_LONG),
-    (errors.LimitRequestHeaders, HEADERS_TOO_LARGE),
-    (errors.ExpectationFailed, EXPECTATION_FAILED),
-    (errors.UnsupportedTransferCoding, UNSUPPORTED_TRANSFER_CODING),
-)
-
 
 def unsupported_coding(name: str) -> HttpError:
     """Return the refusal of a content coding. `name`: empty where it cannot stand in a message."""
     which = f"Content-Encoding is {name}" if name else "Content-Encoding names no known coding"
     detail = f"{which}; what is read here is gzip, deflate or a plain body."
     return HttpError(415, "unsupported_content_coding", detail, (("Accept-Encoding", "gzip, deflate"),))
-
-
-def refusal_of(error: Exception) -> HttpError:
-    """Return what gunicorn's exception means to the client. An unknown one is a bad request."""
-    for kind, refusal in REFUSALS:
-        if isinstance(error, kind):
-            return refusal
-    return BAD_REQUEST

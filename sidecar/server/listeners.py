@@ -76,12 +76,18 @@ def listen(
 
 def close(listening: Sequence[Listening]) -> None:
     """Close these sockets, and remove the files of those that have one."""
+    remove_files(listening)
+    for one in listening:
+        one.sock.close()
+
+
+def remove_files(listening: Sequence[Listening]) -> None:
+    """Remove the files of the sockets that have one, while they are listened on."""
     for one in listening:
         if one.file:
             from sidecar.server import unix_socket
 
             unix_socket.remove(one.file)
-        one.sock.close()
 
 
 def _unix_sockets(

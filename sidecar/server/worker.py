@@ -1,135 +1,177 @@
-"""Be gunicorn's worker: one process with one poller that no client and no slow route can hold.
+"""Serve HTTP in one process with one poller that no client and no slow route can hold.
 
-Stock gthread hands a connection to a thread before its request is there, so four clients that send nothing block every
-probe for seconds. Here the poller (`event_loop`) reads whole requests and the dispatcher has them answered.
+The poller (`event_loop`) reads whole requests and the dispatcher has them answered: clients that send nothing, and
+routes that hang, block no probe.
 
 Invariants:
-- At SIGTERM the worker keeps accepting and answering until the application says that it has stopped.
+- At SIGTERM the worker keeps accepting and answering until the service says that it has stopped.
+- SIGTERM is not lost: it is blocked until the worker listens for it.
 - A worker that waits for nothing wakes up for its heartbeat alone. Deadlines of connections are looked at when they
-  come, once a second at most; the arbiter's end wakes the poller by itself.
-
-The application object has `listener_names`, `admission`, `wsgi()`, `stopping()` and `stopped()`, and gets
-`http_counters`.
+  come, once a second at most; the supervisor's end wakes the poller by itself.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import time
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
 
-from gunicorn.workers import base
-
+from sidecar.api.reply import DeferredHandler, Environ, StartResponse
+from sidecar.server.admission import Admission
 from sidecar.server.dispatcher import RequestDispatcher
 from sidecar.server.event_loop import EventLoop
-from sidecar.server.gunicorn_internals import check_gunicorn, relied_on, settings_problem
 from sidecar.server.limits import Counters, Limits
+from sidecar.server.supervisor import IGNORED_SIGNALS, Supervised
 
 TICK_SECONDS: Final = 1.0
 """The least between two looks at deadlines."""
-TIMEOUT_SECONDS: Final = 30
-"""The arbiter ends a worker whose heartbeat is older."""
 HEARTBEAT_SECONDS: Final = 12.0
-"""The most between two; one may be late by more than itself."""
+"""The most between two; one may be late by more than itself (`supervisor.TIMEOUT_SECONDS`)."""
 SWITCH_SECONDS: Final = 0.0001
 """How long a thread keeps the interpreter from the poller; CPython's own 5 ms is long for a probe."""
+LIMITS: Final = Limits()
 
 
-def gunicorn_settings() -> dict[str, object]:
-    """Return the gunicorn settings this worker runs under; `Worker.check_config` refuses others."""
-    return {
-        "worker_class": Worker,
-        **relied_on(Worker.limits),
-        "timeout": TIMEOUT_SECONDS,
-        "keepalive": int(Worker.limits.idle_seconds),
-        "sendfile": False,
-        "accesslog": None,
-    }
+class Routes(Protocol):
+    """The WSGI callable behind both listeners: `api.router.Router`, or another service's."""
+
+    def is_nonblocking(self, environ: Environ) -> bool:
+        """Return whether the reply comes from memory, so that the poller may build it."""
+
+    def deferred_handler(self, listener: str, method: str, path: str) -> DeferredHandler | None:
+        """Return the handler of a request that is answered later, or None."""
+
+    def commit_pending(self) -> None:
+        """Start to write what deferred handlers have taken since the last call."""
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]: ...
 
 
-class Worker(base.Worker):  # type: ignore[misc]
-    """Serve `self.app` on `self.sockets`."""
+class Service(Protocol):
+    """What the worker runs."""
 
-    limits: Limits = Limits()
-    _stop_asked = False
-    _arbiter_ended = False
+    def start(self, http_counters: Counters) -> Routes:
+        """Start the loops and return the routes. `http_counters`: what the worker counts."""
 
-    @classmethod
-    def check_config(cls, cfg: Any, log: Any) -> None:
-        """Called by the arbiter before it forks. Raises RuntimeError, which ends the start."""
-        problem = check_gunicorn() or settings_problem(cfg, cls.limits)
-        if problem is not None:
-            raise RuntimeError(problem)
+    def stop(self) -> None:
+        """Begin the end: SIGTERM has come. Returns at once."""
 
-    def init_process(self) -> None:
-        """Make the loop, then let gunicorn load the application and call `run`."""
-        names = tuple(self.app.listener_names)
-        if len(names) != len(self.sockets):
-            raise RuntimeError(f"{len(self.sockets)} listening sockets, but {len(names)} listener names")
-        counters = Counters.of(names)
-        self.app.http_counters = counters
-        self._loop = EventLoop(self.cfg, self.limits, counters, names, self.app.admission)
-        super().init_process()
+    def stopped(self) -> bool:
+        """Return whether the worker may close its listeners: no push is taken any more."""
 
-    def init_signals(self) -> None:
-        """Install the handlers, then unblock SIGTERM: one that came since the fork is handled now."""
-        super().init_signals()
-        signal.signal(signal.SIGINT, self.handle_exit)  # a terminal sends it to arbiter and worker alike
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """Remember SIGTERM. Only a flag: the poller may hold any lock the application's hook would want."""
-        self._stop_asked = self._loop.closing = True
+class Worker:
+    """Serve a service on listening sockets."""
 
-    def run(self) -> None:
-        """Serve until the application has stopped or the arbiter is gone, then finish what is begun."""
-        os.environ.pop("SCRIPT_NAME", None)  # gunicorn would cut it off every path
+    def __init__(
+        self,
+        service: Service,
+        listening: Sequence[tuple[str, Any]],
+        admission: Admission | None,
+        shared: Supervised,
+        limits: Limits = LIMITS,
+    ) -> None:
+        """`listening`: name of the listener and socket, for each."""
+        self._service, self._listening, self._shared = service, listening, shared
+        names = [name for name, _ in listening]
+        self._counters = Counters.of(names)
+        self._loop = EventLoop(limits, self._counters, names, admission)
+        self._stop_asked = False
+        self._supervisor_ended = False
+        self._rest_seconds = TICK_SECONDS
+        self._tick_at = 0.0
+
+    def run(self, closing: Callable[[], object] = bool) -> None:
+        """Serve until the service has stopped or the supervisor is gone, then finish what is begun.
+
+        `closing`: called while the sockets are still listened on, just before they are closed.
+        """
+        self._listen_for_signals()
+        self._loop.dispatcher = RequestDispatcher(self._service.start(self._counters), self._loop)
+        _freeze_gc()
         sys.setswitchinterval(SWITCH_SECONDS)
-        self._loop.dispatcher = RequestDispatcher(self.wsgi, self.cfg, self.log, self._loop)
-        for sock, name in zip(self.sockets, self.app.listener_names, strict=True):
+        for name, sock in self._listening:
             self._loop.listen(sock, name)
-        self._loop.watch_file(self.PIPE[0], self._signalled)
-        self._rest_seconds = HEARTBEAT_SECONDS if self._watch_arbiter() else TICK_SECONDS
+        self._rest_seconds = HEARTBEAT_SECONDS if self._watch_supervisor() else TICK_SECONDS
+        self._serve()
+        closing()
+        self._loop.finish(sock for _, sock in self._listening)
+
+    def _serve(self) -> None:
         self._tick_at = time.monotonic()
         stopping = False
-        while not self._arbiter_ended:
+        while not self._supervisor_ended:
             self._turn()
             if self._stop_asked and not stopping:
-                stopping, self.alive = True, False
-                self._rest_seconds = TICK_SECONDS  # the application does not say when it has stopped
+                stopping = True
+                self._rest_seconds = TICK_SECONDS  # the service does not say when it has stopped
                 self._tick_at = min(self._tick_at, self._loop.now + TICK_SECONDS)  # SIGTERM came with a heartbeat
-                self.app.stopping()
-            if stopping and self.app.stopped():
-                break
+                self._service.stop()
+            if stopping and self._service.stopped():
+                return
         if not stopping:
-            self.app.stopping()
-        self._loop.finish(self.sockets)
+            self._service.stop()
 
     def _turn(self) -> None:
         self._loop.turn(self._tick_at)
         soon = self._loop.now + TICK_SECONDS
         if self._loop.now >= self._tick_at:
-            self._arbiter_ended = self.ppid != os.getppid()
-            self.notify()
+            self._supervisor_ended = self._shared.supervisor != os.getppid()
+            self._shared.beat()
             self._loop.close_expired()
             self._tick_at = max(soon, min(self._loop.now + self._rest_seconds, self._loop.next_deadline()))
         elif self._tick_at > soon:
             self._tick_at = soon  # this turn may have set a deadline
 
-    def _watch_arbiter(self) -> bool:
-        """Have the poller woken when the arbiter ends. Returns whether the kernel can do that."""
+    def _listen_for_signals(self) -> None:
+        """Install the handlers, then unblock all: a SIGTERM that came since the fork is handled now."""
+        reads, writes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+        self._loop.watch_file(reads, lambda: _drain(reads))
+        for number in (signal.SIGTERM, signal.SIGINT):  # a terminal sends SIGINT to both processes
+            signal.signal(number, self._ask_to_stop)
+        signal.signal(signal.SIGQUIT, _end_at_once)
+        signal.signal(signal.SIGABRT, _end_at_once)
+        for number in IGNORED_SIGNALS:
+            signal.signal(number, _ignore)  # a child does not inherit this, as it would SIG_IGN
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def _ask_to_stop(self, _signal: int, _frame: object) -> None:
+        """Remember it. Only a flag: the poller may hold any lock that the service's hook would want."""
+        self._stop_asked = self._loop.closing = True
+
+    def _watch_supervisor(self) -> bool:
+        """Have the poller woken when the supervisor ends. Returns whether the kernel can do that."""
         try:
-            arbiter = os.pidfd_open(self.ppid)
+            supervisor = os.pidfd_open(self._shared.supervisor)
         except (OSError, AttributeError):  # a Python built for older kernels does not have it
             return False
-        self._loop.watch_file(arbiter, self._arbiter_gone)
-        self._arbiter_ended = self.ppid != os.getppid()  # before there was something to watch
+        self._loop.watch_file(supervisor, self._supervisor_gone)
+        self._supervisor_ended = self._shared.supervisor != os.getppid()  # before there was something to watch
         return True
 
-    def _arbiter_gone(self) -> None:
-        self._arbiter_ended = True
+    def _supervisor_gone(self) -> None:
+        self._supervisor_ended = True
 
-    def _signalled(self) -> None:
-        os.read(self.PIPE[0], 4096)
+
+def _end_at_once(number: int, _frame: object) -> None:
+    """End without what is still to be sent: SIGQUIT where a person insists, SIGABRT where the worker hangs."""
+    sys.exit(0 if number == signal.SIGQUIT else 1)
+
+
+def _ignore(_signal: int, _frame: object) -> None:
+    """A signal that asks another server for something."""
+
+
+def _drain(handle: int) -> None:
+    os.read(handle, 4096)
+
+
+def _freeze_gc() -> None:
+    """Keep the collector from what exists once the worker is up: it stays."""
+    gc.enable()
+    gc.freeze()

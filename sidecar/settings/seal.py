@@ -11,12 +11,12 @@ Invariants:
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
 from typing import Final
 
+from sidecar.digests import sha256
 from sidecar.errors import Problem, SettingsError
 
 SEAL_PATH: Final = Path(__file__).resolve().parent.parent / "manifest.sha256"
@@ -24,6 +24,7 @@ SEAL_PATH: Final = Path(__file__).resolve().parent.parent / "manifest.sha256"
 MODE: Final = 0o444
 SIZE_MAX: Final = 1 << 20
 """In bytes, of the file with the digest."""
+PART_BYTES: Final = 1 << 16
 DIGEST: Final = re.compile(r"[0-9a-f]{64}\n")
 
 
@@ -72,5 +73,8 @@ def problem(manifest: Path, seal: Path = SEAL_PATH) -> Problem | None:
 
 
 def _digest(path: Path) -> str:
+    digest = sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while part := file.read(PART_BYTES):
+            digest.update(part)
+    return digest.hexdigest()

@@ -11,13 +11,13 @@ Invariants:
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sidecar.digests import sha256
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import manifest, parsers, requirements, seal, service_variables
 from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product
@@ -185,7 +185,7 @@ def _shown(setting: Setting, written: object, read: object) -> str:
 
 def fingerprint(pem: str) -> str:
     """Return the beginning of the SHA-256 of a key's PEM text."""
-    return hashlib.sha256(pem.strip().encode()).hexdigest()[:12] + "…"
+    return sha256(pem.strip().encode()).hexdigest()[:12] + "…"
 
 
 def _choose_product(found: Collected, given: Mapping[str, RawValue]) -> None:

@@ -160,10 +160,10 @@ class Sidecar:
         """The one worker's process id. Raises ValueError while there is none, or more."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        gunicorn = [int(pid) for pid in children if (Path("/proc") / pid / "fdinfo").is_dir() and listens(int(pid))]
-        if len(gunicorn) != 1:
-            raise ValueError(f"{gunicorn} of {children} listen; one should")
-        return gunicorn[0]
+        listening = [int(pid) for pid in children if (Path("/proc") / pid / "fdinfo").is_dir() and listens(int(pid))]
+        if len(listening) != 1:
+            raise ValueError(f"{listening} of {children} listen; one should")
+        return listening[0]
 
 
 def listens(pid: int) -> bool:

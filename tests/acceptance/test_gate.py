@@ -176,7 +176,7 @@ def metric(sidecar: Sidecar, name: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGWINCH])
-def test_signals_of_gunicorns_own_start_no_second_worker(aws: Emulator, tmp_path: Path, number: int) -> None:
+def test_signals_that_mean_more_workers_elsewhere_start_none(aws: Emulator, tmp_path: Path, number: int) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
         before = sidecar.worker()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.emulator import Emulator
-from sidecar.server import worker
+from sidecar.server import supervisor
 from tests.acceptance.support import Sidecar, eventually
 from tests.acceptance.test_pod_status import POD, with_api_mount
 from tests.ports import free_port
@@ -36,7 +36,7 @@ def test_sigterm_ends_it_with_0_within_the_budget(aws: Emulator, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.03, 0.06, 0.1, 0.15, 0.2])
 def test_sigterm_is_heard_at_whatever_moment_of_the_start(aws: Emulator, tmp_path: Path, seconds: float) -> None:
-    """gunicorn drops a SIGTERM that meets a worker between its fork and its readiness."""
+    """One that meets the worker between its fork and its readiness must not be dropped."""
     for nudge in range(4):
         with Sidecar(aws, tmp_path) as sidecar:
             assert sidecar.process is not None
@@ -105,12 +105,12 @@ def test_a_killed_worker_leaves_the_gate_open_without_asking_again(aws: Emulator
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_replaced(aws: Emulator, tmp_path: Path) -> None:
-    """The arbiter sleeps until a heartbeat is overdue, and wakes up for nothing before."""
+    """The supervisor sleeps until a heartbeat is overdue, and wakes up for nothing before."""
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
         first = sidecar.worker()
         os.kill(first, signal.SIGSTOP)
-        eventually(lambda: sidecar.worker() != first, seconds=worker.TIMEOUT_SECONDS + 30)
+        eventually(lambda: sidecar.worker() != first, seconds=supervisor.TIMEOUT_SECONDS + 30)
         sidecar.shows("entitled")
         assert "WORKER TIMEOUT" in sidecar.logged("server.error")["text"]
 
@@ -274,18 +274,29 @@ def test_the_idle_worker_has_imported_nothing_heavy(
 ) -> None:
     """Looked at from outside: which files it maps, and what its own importer would have to have loaded."""
     heavy = ("botocore", "boto3", "jwt", "cryptography", "flask", "werkzeug", "yaml", "asyncio", "_rust")
-    heavy += ("s3transfer", "jmespath", "kubernetes", "urllib3", "requests", "pydantic", "http")
+    heavy += (
+        "gunicorn",
+        "email",
+        "ssl",
+        "s3transfer",
+        "jmespath",
+        "kubernetes",
+        "urllib3",
+        "requests",
+        "pydantic",
+        "http",
+    )
     code = (
         "import sys, threading\n"
-        "from sidecar.server import gunicorn_app\n"
-        "def tell(worker):\n"
+        "from sidecar.server import worker\n"
+        "def tell():\n"
         "    with open(sys.argv[1], 'w') as file:\n"
         "        file.write(' '.join(sys.modules))\n"
-        "freeze = gunicorn_app._freeze_gc\n"
-        "def settled(worker):\n"
-        "    freeze(worker)\n"
-        "    threading.Timer(2.0, tell, [worker]).start()\n"
-        "gunicorn_app._freeze_gc = settled\n"
+        "freeze = worker._freeze_gc\n"
+        "def settled():\n"
+        "    freeze()\n"
+        "    threading.Timer(2.0, tell).start()\n"
+        "worker._freeze_gc = settled\n"
         f"{with_api_mount(tmp_path) if reporter else ''}"
         "from sidecar.__main__ import main\n"
         "sys.exit(main(['run']))\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import stat
@@ -90,10 +91,12 @@ def test_a_killed_sidecars_socket_is_replaced_and_a_running_ones_is_not(aws: Emu
         assert sidecar.process is not None
         second = sidecar.command("run", SIDECAR_PROBE_BIND="127.0.0.1:0")
         assert second.returncode == 78
-        assert f"cannot listen on unix:{path}: process {sidecar.process.pid} (user " in second.stderr
+        assert f"cannot listen on unix:{path}: process {sidecar.worker()} (user " in second.stderr
         before = path.lstat().st_ino
         worker = sidecar.worker()
+        os.kill(worker, signal.SIGSTOP)  # it would remove the file as it notices
         sidecar.told(signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
         sidecar.ended()
         eventually(lambda: not Path(f"/proc/{worker}").exists())
         assert path.lstat().st_ino == before, "nobody was left to remove it"
@@ -104,7 +107,7 @@ def test_a_killed_sidecars_socket_is_replaced_and_a_running_ones_is_not(aws: Emu
 
 @pytest.mark.slow
 def test_the_socket_answers_until_the_last_usage_is_sent(aws: Emulator, tmp_path: Path) -> None:
-    """gunicorn itself would remove the file as soon as SIGTERM comes, while the worker still takes usage."""
+    """It is not removed as soon as SIGTERM comes, while the worker still takes usage."""
     path = tmp_path / "api.sock"
     aws.fault("MeterUsage", "hang", times=None)
     with on_socket(aws, tmp_path, SIDECAR_FLUSH_SECONDS="2") as sidecar:
@@ -121,6 +124,20 @@ def test_the_socket_answers_until_the_last_usage_is_sent(aws: Emulator, tmp_path
         assert eventually(sealed_at_the_end)
         assert sidecar.ended() == 0
     assert not path.exists()
+
+
+@pytest.mark.slow
+def test_a_worker_that_has_to_be_killed_at_the_end_leaves_no_socket(aws: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with on_socket(aws, tmp_path, SIDECAR_FLUSH_SECONDS="1") as sidecar:
+        sidecar.shows("entitled")
+        os.kill(sidecar.worker(), signal.SIGSTOP)
+        assert path.exists()
+        sidecar.told()
+        assert sidecar.ended() == 0
+    assert not path.exists()
+    assert "SIGKILL" in sidecar.logged("server.error")["text"]
+    assert sidecar.logged("sidecar.stopped")["exit_code"] == 0
 
 
 @pytest.mark.parametrize("url", ["unix:api.sock"])

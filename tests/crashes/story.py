@@ -164,7 +164,7 @@ class Story:
         self._sidecar.killed()
 
     def _master(self) -> None:
-        """Kill the arbiter; its worker notices, and ends."""
+        """Kill the supervisor; its worker notices, and ends."""
         assert self._sidecar.process
         self._sidecar.process.kill()
         self._sidecar.process.wait()

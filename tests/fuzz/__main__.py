@@ -45,7 +45,7 @@ def main() -> int:
     except ImportError:
         print("Atheris is not installed: uv sync --group fuzz", file=sys.stderr)
         return 69
-    with atheris.instrument_imports(include=["sidecar", "gunicorn.http", "yaml"]):
+    with atheris.instrument_imports(include=["sidecar", "h11", "gunicorn.http", "yaml"]):
         from .mutate import mutator
         from .targets import TARGETS
     work = Path(tempfile.mkdtemp(prefix="fuzz-"))

@@ -13,7 +13,6 @@ Nothing goes to the thread pool here: what a thread does next is not the input's
 from __future__ import annotations
 
 import json
-import logging
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -21,14 +20,11 @@ from functools import cache, partial
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from gunicorn.config import Config
-
 from sidecar.api.reply import API, PROBE, Reply, send
 from sidecar.server.admission import Admission
 from sidecar.server.dispatcher import RequestDispatcher
 from sidecar.server.event_loop import CONTINUE, EventLoop
 from sidecar.server.limits import REFUSAL_STATUSES, Counters, Limits
-from sidecar.server.worker import gunicorn_settings
 
 PUSH: Final = ("POST", "/v1/usage")
 LIMITS: Final = Limits(quick_body_bytes_max=Limits().api_body_bytes_max, quick_chunks_max=Limits().chunks_max)
@@ -119,11 +115,10 @@ class Server:
     """The event loop of this process, and where it listens: at names that are in no directory."""
 
     def __init__(self) -> None:
-        cfg = settings()
         self.counters = Counters.of((PROBE, API))
-        self.loop = EventLoop(cfg, LIMITS, self.counters, (PROBE, API), ADMISSION)
+        self.loop = EventLoop(LIMITS, self.counters, (PROBE, API), ADMISSION)
         self.application = Application()
-        self.loop.dispatcher = RequestDispatcher(self.application, cfg, logging.getLogger(__name__), self.loop)
+        self.loop.dispatcher = RequestDispatcher(self.application, self.loop)
         self._sockets = {name: self._listen(name) for name in (PROBE, API)}
 
     def _listen(self, name: str) -> socket.socket:
@@ -144,15 +139,6 @@ class Server:
         while before != len(self.application.requests) or self.loop.dispatcher.waiting():
             before = len(self.application.requests)
             self.loop.turn(0.0)
-
-
-@cache
-def settings() -> Config:
-    """Return gunicorn's settings, as the worker has them."""
-    cfg = Config()
-    for name, value in gunicorn_settings().items():
-        cfg.set(name, value)
-    return cfg
 
 
 @cache

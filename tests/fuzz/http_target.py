@@ -32,6 +32,7 @@ from sidecar.api.reply import API, PROBE
 from sidecar.server.http_error import HttpError
 from sidecar.server.limits import Limits
 from sidecar.server.request import Judge, Request, RequestReader
+from sidecar.server.wsgi import unquoted
 
 from . import http_socket
 from .http_socket import ADMISSION, CLOSED, LIMITS, Read, fields_of
@@ -64,13 +65,13 @@ def _stock() -> Config:
 
 def sidecar(data: bytes, cuts: Sequence[int] = (), listener: str | None = None) -> Reading:
     """Return what the worker's reader reads; `cuts`: where the bytes come in pieces."""
-    reader = RequestReader(http_socket.settings(), PEER, LIMITS, listener or API, JUDGES[listener])
+    reader = RequestReader(LIMITS, listener or API, JUDGES[listener])
     found: list[Verdict] = []
     for start, end in pairwise((0, *cuts, len(data))):
         reader.buffer += data[start:end]
         while (taken := reader.take()) is not None:
             found.append(_verdict(taken))
-            if not isinstance(found[-1], Read) or (isinstance(taken, Request) and taken.message.should_close()):
+            if not isinstance(found[-1], Read) or (isinstance(taken, Request) and taken.head.close):
                 return tuple(found)  # the worker reads no further
     return (*found, None)
 
@@ -80,7 +81,8 @@ def _verdict(taken: Request | HttpError) -> Verdict:
     if isinstance(body, HttpError):
         return body.reason
     assert isinstance(taken, Request)
-    return _of_gunicorn(taken.message, body)
+    head = taken.head
+    return Read(head.method, unquoted(head.path), body, head.target, _cgi(head.headers))
 
 
 def _of_gunicorn(message: Any, body: bytes) -> Read:

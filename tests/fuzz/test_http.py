@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from sidecar.api.reply import API, PROBE
+from sidecar.server import head
+from sidecar.server.chunks import ChunkedBody, ChunkScan
 from sidecar.server.connection import Connection
 from sidecar.server.dispatcher import RequestDispatcher
 from sidecar.server.event_loop import EventLoop
-from sidecar.server.request import RequestReader, _ChunkScan
+from sidecar.server.request import RequestReader
 from sidecar.server.response import HttpExchange
 
 from . import http_socket, http_target
@@ -142,39 +144,81 @@ MISTAKES: dict[str, Mistake] = {
         "request 2 is received here, but h11 says None",
     ),
     "a chunk's line is not checked": (
-        _ChunkScan.end,
-        "CHUNK_LINE.match(buffer, self._at)",
+        ChunkScan.end,
+        "CHUNK_LINE.match(buffer, self._at, self._at + CHUNK_LINE_BYTES_MAX)",
         r're.compile(rb"([0-9A-Fa-f]{1,16})[^\r\n]*\r\n").match(buffer, self._at)',
         Disagreement,
-        "request 1 is received here, but h11 says",
+        "request 1 is received here, but gunicorn says",
     ),
-    "no other transfer coding is refused": (
-        RequestReader._accept_head,
-        'all(value.strip().lower() == "chunked"',
-        "all(True",
+    "a trailer is not checked": (
+        ChunkedBody._trailer_refusal,
+        "return BAD_REQUEST if odd else None",
+        "return None",
         Disagreement,
-        "request 1 is received here, but h11 says",
+        "request 1 is received here, but gunicorn says",
     ),
-    "no host is asked for": (
-        RequestReader._accept_head,
-        'not any(name == "HOST" for name, _ in message.headers)',
+    "a line feed ends a line, and a value has control characters": (
+        head.read_head,
+        "FORBIDDEN.search(data)",
+        "None",
+        Disagreement,
+        "request 1 is received here, but gunicorn says",
+    ),
+    "a method in small letters is read": (
+        head.read_head,
+        "METHOD.fullmatch(request.method)",
+        "True",
+        Disagreement,
+        "request 1 is received here, but gunicorn says",
+    ),
+    "a length in a list is read": (
+        head._take_fields,
+        'if b"," in line:',
+        "if False:",
+        Disagreement,
+        "request 1 is received here, but gunicorn says",
+    ),
+    "chunks and a length are read": (
+        head._take_fields,
+        'b"content-length" in names',
         "False",
         Disagreement,
-        "request 1 is received here, but h11 says 'Missing mandatory Host",
+        "request 1 is received here, but gunicorn says",
+    ),
+    "chunks are read in 1.0": (
+        head._take_fields,
+        "or head.version < NEWEST):",
+        "or False):",
+        Disagreement,
+        "request 1 is received here, but gunicorn says",
+    ),
+    "an expectation is overlooked": (
+        head._take_fields,
+        "return EXPECTATION_FAILED",
+        "pass",
+        Disagreement,
+        "request 1 is received here, but gunicorn says",
+    ),
+    "a name with an underscore is read as one with a hyphen": (
+        head._take_fields,
+        'if b"_" not in name:',
+        "if True:",
+        Disagreement,
+        "in one piece .* cut at",
     ),
     "a head means what the one before meant": (
         RequestReader._take_head,
-        "self._known.get(head)",
+        "self._known.get(raw)",
         "next(iter(self._known.values()), None)",
         Disagreement,
         "request 2 is",
     ),
     "a path is changed": (
-        RequestReader._accept_head,
-        'message.path = message.path or "/"',
-        'message.path = message.path.lower() or "/"',
+        head._split_target,
+        "head.query = parts.query",
+        "head.path, head.query = head.path.lower(), parts.query",
         Disagreement,
-        "request 2 is .* by h11",
+        "request [0-9] is .* by h11",
     ),
     "a byte between two pieces is lost": (
         Connection.receive,

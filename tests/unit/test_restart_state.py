@@ -44,6 +44,27 @@ def test_a_child_of_the_same_process_reads_and_writes_the_same_board() -> None:
     assert shared.read() == {"a": 1, "seen": 1}
 
 
+def test_a_worker_has_the_file_that_its_supervisor_holds() -> None:
+    handle = os.memfd_create("restart-state")
+    RestartState(handle).update(a=1)
+    assert RestartState(handle).read() == {"a": 1}
+    os.close(handle)
+
+
+def test_what_the_first_worker_made_is_kept() -> None:
+    shared = RestartState()
+    assert shared.kept("instance", "a") == "a"
+    assert shared.kept("instance", "b") == "a"
+    assert shared.kept("spare_id", "c") == "c"
+
+
+def test_the_level_of_the_log_is_the_workers() -> None:
+    shared = RestartState()
+    assert shared.log_level() == "info"
+    shared.update(log_level="error")
+    assert shared.log_level() == "error"
+
+
 def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
     shared = RestartState()
     shared.update(a="x" * 100_000)

@@ -1,4 +1,4 @@
-"""A real gunicorn with our worker and a small application, in a process of its own.
+"""A real supervisor and worker with a small application, in processes of their own.
 
     python -m tests.integration.server.servers '{"fds": [3, 4], "names": ["probe", "api"], ...}'
 
@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -183,50 +182,57 @@ def usage_site() -> Any:
 
 
 def serve(options: dict[str, Any]) -> None:
-    """Run gunicorn on inherited sockets until a signal ends it."""
+    """Run on inherited sockets until a signal ends it."""
     import resource
 
-    from gunicorn.app.base import BaseApplication
-
-    from sidecar.server import worker
-    from sidecar.server.admission import Admission
-
-    class TestWorker(worker.Worker):
-        __test__ = False
-        limits = replace(worker.Worker.limits, **options["limits"])
-
-    class Hub(BaseApplication):
-        listener_names = tuple(options["names"])
-        asked = 0
-        released = not options["hold"]
-        http_counters: Any = None
-        admission = Admission(**options["admission"]) if options["admission"] is not None else None
-
-        def load_config(self) -> None:
-            settings = worker.gunicorn_settings() | {
-                "worker_class": TestWorker,
-                "bind": [f"fd://{fd}" for fd in options["fds"]],
-                "worker_tmp_dir": "/dev/shm",
-                "loglevel": "error",
-                "graceful_timeout": 20,
-            }
-            for name, value in (settings | options["settings"]).items():
-                self.cfg.set(name, value)
-
-        def load(self) -> Any:
-            return usage_site() if options["site"] else TestApp(self)
-
-        def stopping(self) -> None:
-            self.asked += 1
-            if options["mark"]:
-                Path(options["mark"]).touch()
-
-        def stopped(self) -> bool:
-            return self.released
+    from sidecar.server.supervisor import Supervised, supervise
 
     if options["files"]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (options["files"], options["files"]))
-    Hub().run()
+
+    def work(shared: Supervised) -> int:
+        from sidecar.server.admission import Admission
+        from sidecar.server.limits import Limits
+        from sidecar.server.worker import Worker
+
+        admission = Admission(**options["admission"]) if options["admission"] is not None else None
+        sockets = [socket.socket(fileno=fd) for fd in options["fds"]]
+        listening = list(zip(options["names"], sockets, strict=True))
+        Worker(Hub(options), listening, admission, shared, Limits(**options["limits"])).run()
+        return 0
+
+    # The sidecar's supervisor has no sockets: its worker makes them.
+    os.register_at_fork(after_in_parent=lambda: close_all(options["fds"]))
+    sys.exit(supervise(work, lambda _: 0))
+
+
+def close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+class Hub:
+    """What the worker runs: the application under test, and when it has stopped."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.asked = 0
+        self.released = not options["hold"]
+        self.http_counters: Any = None
+
+    def start(self, http_counters: Any) -> Any:
+        self.http_counters = http_counters
+        if self.options["broken"]:
+            raise RuntimeError(self.options["broken"])
+        return usage_site() if self.options["site"] else TestApp(self)
+
+    def stop(self) -> None:
+        self.asked += 1
+        if self.options["mark"]:
+            Path(self.options["mark"]).touch()
+
+    def stopped(self) -> bool:
+        return self.released
 
 
 # In the test's process
@@ -280,13 +286,15 @@ class Server:
         return int(status.split("RssAnon:")[1].split()[0])
 
     def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(5)
+        def ended() -> bool:
+            self.process.send_signal(signal.SIGQUIT)  # the second one hurries
+            return self.process.poll() is not None
+
+        try:
+            eventually(ended, 5)
+        except AssertionError:
+            self.process.kill()
+            self.process.wait(5)
 
 
 @contextmanager
@@ -297,7 +305,6 @@ def server(
     files: int = 0,
     mark: str = "",
     admission: dict[str, object] | None = None,
-    settings: dict[str, object] | None = None,
     env: dict[str, str] | None = None,
     unix: Path | None = None,
     **limits: Any,
@@ -323,7 +330,7 @@ def server(
         "files": files,
         "mark": mark,
         "admission": admission,
-        "settings": settings or {},
+        "broken": "",
         "limits": limits,
     }
     process = subprocess.Popen(

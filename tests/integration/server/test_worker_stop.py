@@ -120,7 +120,7 @@ def test_connections_close_with_their_answer_while_stopping() -> None:
         assert "Connection: close" in split(read_all(sock))[1]
 
 
-def test_a_worker_without_its_arbiter_ends() -> None:
+def test_a_worker_without_its_supervisor_ends() -> None:
     with server(hold=True) as running:
         running.process.send_signal(signal.SIGKILL)
         running.process.wait()

@@ -53,7 +53,8 @@ def test_a_request_that_is_none_crashes_with_class_and_location_alone(text: str,
     child = fork(Request(text))
     line = child.read_line(time.monotonic() + 30)
     child.close()
-    os.waitpid(child.pid, 0)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child.pid, 0)
     assert line is not None
     said = json.loads(line)["crashed"]
     assert said.startswith(f"{crash} at ")

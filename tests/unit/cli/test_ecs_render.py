@@ -130,7 +130,7 @@ def test_an_unknown_launch_type_is_a_usage_error(capsys: pytest.CaptureFixture[s
 
 def test_rendering_needs_neither_emulator_nor_sdk() -> None:
     code = (
-        "import sys; sys.modules |= dict.fromkeys(('sidecar.emulator', 'botocore', 'flask', 'gunicorn', 'jwt'));"
+        "import sys; sys.modules |= dict.fromkeys(('sidecar.emulator', 'botocore', 'flask', 'h11', 'jwt'));"
         "import sidecar.cli.ecs_render, sidecar.taskdef.render"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

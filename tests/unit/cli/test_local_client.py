@@ -263,7 +263,7 @@ HEAVY = (
     "asyncio",
     "email",
     "importlib.metadata",
-    "gunicorn",
+    "h11",
     "flask",
     "botocore",
     "jwt",

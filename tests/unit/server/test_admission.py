@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import pytest
-from gunicorn.config import Config
 
 from sidecar.api.reply import API, PROBE
 from sidecar.server.admission import (
@@ -20,23 +19,14 @@ from sidecar.server.admission import (
 from sidecar.server.http_error import HttpError
 from sidecar.server.limits import Limits
 from sidecar.server.request import Request, RequestReader
-from sidecar.server.worker import gunicorn_settings
 
 TOKEN = "s3cret-token-of-the-test"
 BEARER = f"Authorization: Bearer {TOKEN}\r\n"
 
 
-@pytest.fixture(scope="module")
-def cfg() -> Config:
-    configured = Config()
-    for name, value in gunicorn_settings().items():
-        configured.set(name, value)
-    return configured
-
-
-def judged(cfg: Config, admission: Admission, head: str, *, own: str = "10.0.0.5") -> HttpError | None:
+def judged(admission: Admission, head: str, *, own: str = "10.0.0.5") -> HttpError | None:
     """Return why a request with this head is refused."""
-    reader = RequestReader(cfg, ("127.0.0.1", 1), Limits(), API, lambda message: admission.refusal(own, message))
+    reader = RequestReader(Limits(), API, lambda found: admission.refusal(own, found))
     reader.buffer += head.encode("latin-1") + b"\r\n"
     found = reader.take()
     assert isinstance(found, (HttpError, Request)), found
@@ -68,9 +58,9 @@ def post(host: str = "127.0.0.1:8485", more: str = "", path: str = "/v1/usage") 
         "[2001:DB8::0007]:8485",
     ],
 )
-def test_loopback_own_address_and_configured_names_are_served(cfg: Config, host: str) -> None:
+def test_loopback_own_address_and_configured_names_are_served(host: str) -> None:
     admission = Admission(["entitlement-sidecar", "192.0.2.7", "2001:db8::7"])
-    assert judged(cfg, admission, post(host)) is None
+    assert judged(admission, post(host)) is None
 
 
 @pytest.mark.parametrize(
@@ -100,25 +90,25 @@ def test_loopback_own_address_and_configured_names_are_served(cfg: Config, host:
         "[::1",
     ],
 )
-def test_any_other_host_is_refused(cfg: Config, host: str) -> None:
+def test_any_other_host_is_refused(host: str) -> None:
     admission = Admission(["entitlement-sidecar"])
-    assert judged(cfg, admission, post(host)) == HOST_REFUSED
+    assert judged(admission, post(host)) == HOST_REFUSED
 
 
-def test_the_own_address_of_a_dual_stack_socket_is_read_as_ipv4(cfg: Config) -> None:
-    assert judged(cfg, Admission(), post("10.0.0.5:8485"), own="::ffff:10.0.0.5") is None
-    assert judged(cfg, Admission(), post("[fe80::1]:8485"), own="fe80::1%eth0") is None
+def test_the_own_address_of_a_dual_stack_socket_is_read_as_ipv4() -> None:
+    assert judged(Admission(), post("10.0.0.5:8485"), own="::ffff:10.0.0.5") is None
+    assert judged(Admission(), post("[fe80::1]:8485"), own="fe80::1%eth0") is None
 
 
-def test_a_host_in_the_request_target_counts_too(cfg: Config) -> None:
+def test_a_host_in_the_request_target_counts_too() -> None:
     lines = "GET http://{}/v1/status HTTP/1.1\r\nHost: localhost\r\n"
-    assert judged(cfg, Admission(), lines.format("localhost:8485")) is None
-    assert judged(cfg, Admission(), lines.format("evil.example")) == HOST_REFUSED
+    assert judged(Admission(), lines.format("localhost:8485")) is None
+    assert judged(Admission(), lines.format("evil.example")) == HOST_REFUSED
 
 
-def test_a_client_of_http_1_0_needs_no_host(cfg: Config) -> None:
-    assert judged(cfg, Admission(), "GET /v1/status HTTP/1.0\r\n") is None
-    assert judged(cfg, Admission(), "GET /v1/status HTTP/1.0\r\nHost: evil.example\r\n") == HOST_REFUSED
+def test_a_client_of_http_1_0_needs_no_host() -> None:
+    assert judged(Admission(), "GET /v1/status HTTP/1.0\r\n") is None
+    assert judged(Admission(), "GET /v1/status HTTP/1.0\r\nHost: evil.example\r\n") == HOST_REFUSED
 
 
 @pytest.mark.parametrize(
@@ -139,8 +129,8 @@ def test_a_client_of_http_1_0_needs_no_host(cfg: Config) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/usage", "/v1/status", "/", "/entitled"])
-def test_a_page_of_another_origin_is_refused_on_every_route(cfg: Config, more: str, path: str) -> None:
-    assert judged(cfg, Admission(token=TOKEN), post(more=more + BEARER, path=path)) == CROSS_ORIGIN
+def test_a_page_of_another_origin_is_refused_on_every_route(more: str, path: str) -> None:
+    assert judged(Admission(token=TOKEN), post(more=more + BEARER, path=path)) == CROSS_ORIGIN
 
 
 @pytest.mark.parametrize(
@@ -155,18 +145,18 @@ def test_a_page_of_another_origin_is_refused_on_every_route(cfg: Config, more: s
         "Referer: https://evil.example/\r\n",
     ],
 )
-def test_the_own_page_and_clients_that_are_no_browser_are_served(cfg: Config, more: str) -> None:
-    assert judged(cfg, Admission(), post(more=more)) is None
+def test_the_own_page_and_clients_that_are_no_browser_are_served(more: str) -> None:
+    assert judged(Admission(), post(more=more)) is None
 
 
-def test_a_page_that_rebinds_its_name_is_refused_by_its_host(cfg: Config) -> None:
+def test_a_page_that_rebinds_its_name_is_refused_by_its_host() -> None:
     more = "Origin: http://evil.example:8485\r\nSec-Fetch-Site: same-origin\r\n"
-    assert judged(cfg, Admission(), post("evil.example:8485", more)) == HOST_REFUSED
+    assert judged(Admission(), post("evil.example:8485", more)) == HOST_REFUSED
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_a_request_with_the_token_is_served(cfg: Config, scheme: str) -> None:
-    assert judged(cfg, Admission(token=TOKEN), post(more=f"Authorization: {scheme} {TOKEN}\r\n")) is None
+def test_a_request_with_the_token_is_served(scheme: str) -> None:
+    assert judged(Admission(token=TOKEN), post(more=f"Authorization: {scheme} {TOKEN}\r\n")) is None
 
 
 @pytest.mark.parametrize(
@@ -185,14 +175,14 @@ def test_a_request_with_the_token_is_served(cfg: Config, scheme: str) -> None:
         f"X-Authorization: Bearer {TOKEN}\r\n",
     ],
 )
-def test_a_request_without_the_token_is_refused(cfg: Config, more: str) -> None:
+def test_a_request_without_the_token_is_refused(more: str) -> None:
     for path in ("/v1/usage", "/v1/status", "/", "/nowhere", "/entitled/", "/%65ntitled", "//entitled"):
-        assert judged(cfg, Admission(token=TOKEN), post(more=more, path=path)) == TOKEN_REFUSED, path
+        assert judged(Admission(token=TOKEN), post(more=more, path=path)) == TOKEN_REFUSED, path
 
 
 @pytest.mark.parametrize("path", ["/entitled", "/healthz", "/readyz", "/metrics", "/entitled?x=1"])
-def test_a_probe_needs_no_token(cfg: Config, path: str) -> None:
-    assert judged(cfg, Admission(token=TOKEN), f"GET {path} HTTP/1.1\r\nHost: localhost\r\n") is None
+def test_a_probe_needs_no_token(path: str) -> None:
+    assert judged(Admission(token=TOKEN), f"GET {path} HTTP/1.1\r\nHost: localhost\r\n") is None
 
 
 def test_no_refusal_has_the_token_or_a_word_of_the_client() -> None:
@@ -201,14 +191,14 @@ def test_no_refusal_has_the_token_or_a_word_of_the_client() -> None:
     assert TOKEN_REFUSED.headers == (("WWW-Authenticate", "Bearer"),)
 
 
-def test_a_refused_head_is_judged_again_and_an_accepted_one_once(cfg: Config) -> None:
+def test_a_refused_head_is_judged_again_and_an_accepted_one_once() -> None:
     seen: list[str] = []
 
     def judge(message: Any) -> HttpError | None:
         seen.append(message.path)
         return None
 
-    reader = RequestReader(cfg, ("127.0.0.1", 1), Limits(), API, judge)
+    reader = RequestReader(Limits(), API, judge)
     for _ in range(3):
         reader.buffer += b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
         assert isinstance(reader.take(), Request)
@@ -217,14 +207,14 @@ def test_a_refused_head_is_judged_again_and_an_accepted_one_once(cfg: Config) ->
     assert seen == ["/v1/usage", "/v1/other"]
 
 
-def test_no_host_of_random_bytes_is_served(cfg: Config) -> None:
+def test_no_host_of_random_bytes_is_served() -> None:
     chance = random.Random(7)
     admission = Admission(["product"])
     letters = "localhost127.0[]:product1xX@%/,-"
     served = {"localhost", "127.0.0.1", "product"}
     for _ in range(3000):
         host = "".join(chance.choice(letters) for _ in range(chance.randint(1, 12)))
-        refusal = judged(cfg, admission, f"GET / HTTP/1.1\r\nHost: {host}\r\n")
+        refusal = judged(admission, f"GET / HTTP/1.1\r\nHost: {host}\r\n")
         if refusal is None:
             name = host.rpartition(":")[0] or host
             assert name.strip(".") in served or is_loopback(name), host
@@ -242,15 +232,15 @@ def test_what_only_this_machine_reaches_is_loopback(address: str, loopback: bool
 
 
 @pytest.mark.parametrize("name", ["Entitlement-Sidecar-Instance", "entitlement-sidecar-instance"])
-def test_a_request_for_another_start_of_a_sidecar_is_refused_on_both_listeners(cfg: Config, name: str) -> None:
+def test_a_request_for_another_start_of_a_sidecar_is_refused_on_both_listeners(name: str) -> None:
     admission = Admission(instance="abc")
     for value, refused in (("abc", False), ("xyz", True), ("", True), ("abc, xyz", True)):
         head = f"GET /entitled HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
-        assert (judged(cfg, admission, head) == OTHER_INSTANCE) is refused
-        reader = RequestReader(cfg, ("127.0.0.1", 1), Limits(), PROBE, admission.probe_refusal)
+        assert (judged(admission, head) == OTHER_INSTANCE) is refused
+        reader = RequestReader(Limits(), PROBE, admission.probe_refusal)
         reader.buffer += f"{head}\r\n".encode()
         assert (reader.take() == OTHER_INSTANCE) is refused
 
 
-def test_a_request_that_names_no_instance_is_not_refused_for_that(cfg: Config) -> None:
-    assert judged(cfg, Admission(instance="abc"), "GET /entitled HTTP/1.1\r\nHost: localhost\r\n") is None
+def test_a_request_that_names_no_instance_is_not_refused_for_that() -> None:
+    assert judged(Admission(instance="abc"), "GET /entitled HTTP/1.1\r\nHost: localhost\r\n") is None

@@ -12,11 +12,11 @@ from gunicorn.http import errors
 from gunicorn.http.parser import RequestParser
 
 from sidecar.api.reply import API, PROBE
+from sidecar.server import request as request_module
 from sidecar.server.connection import Connection, Listener, Phase
 from sidecar.server.http_error import BAD_REQUEST, HttpError
 from sidecar.server.limits import REFUSAL_STATUSES, Counters, Limits
 from sidecar.server.request import KNOWN_HEADS_MAX, Request, RequestReader
-from sidecar.server.worker import gunicorn_settings
 
 GET = b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
@@ -25,17 +25,9 @@ CHUNKED_HEAD = b"POST /v1/usage HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunke
 CHUNKED = CHUNKED_HEAD + b'2\r\nbo\r\n2;x="y"\r\ndy\r\n0\r\nX-Sum: 1\r\n\r\n'
 
 
-@pytest.fixture(scope="module")
-def cfg() -> Config:
-    configured = Config()
-    for name, value in gunicorn_settings().items():
-        configured.set(name, value)
-    return configured
-
-
-def reader_of(cfg: Config, data: bytes = b"", **limits: Any) -> RequestReader:
+def reader_of(data: bytes = b"", **limits: Any) -> RequestReader:
     small = Limits(**limits)
-    reader = RequestReader(cfg, ("127.0.0.1", 1), small, API)
+    reader = RequestReader(small, API)
     reader.buffer += data
     return reader
 
@@ -47,8 +39,8 @@ def taken(reader: RequestReader) -> Request:
 
 
 @pytest.mark.parametrize("data", [GET, POST, CHUNKED])
-def test_a_request_is_whole_at_its_last_byte_and_not_before(cfg: Config, data: bytes) -> None:
-    reader = reader_of(cfg)
+def test_a_request_is_whole_at_its_last_byte_and_not_before(data: bytes) -> None:
+    reader = reader_of()
     for byte in data[:-1]:
         reader.buffer.append(byte)
         assert reader.take() is None
@@ -59,34 +51,30 @@ def test_a_request_is_whole_at_its_last_byte_and_not_before(cfg: Config, data: b
 
 
 @pytest.mark.parametrize("data", [GET, POST, CHUNKED])
-def test_what_follows_a_request_stays_for_the_next(cfg: Config, data: bytes) -> None:
-    reader = reader_of(cfg, data + GET + b"GET /half")
-    assert taken(reader).message.uri == data.split()[1].decode()
+def test_what_follows_a_request_stays_for_the_next(data: bytes) -> None:
+    reader = reader_of(data + GET + b"GET /half")
+    assert taken(reader).head.target == data.split()[1].decode()
     assert reader.buffer == GET + b"GET /half"
-    assert taken(reader).message.uri == "/entitled"
+    assert taken(reader).head.target == "/entitled"
     assert reader.take() is None
 
 
-def test_a_second_request_finds_its_own_framing(cfg: Config) -> None:
-    reader = reader_of(cfg, CHUNKED + POST + CHUNKED + GET)
+def test_a_second_request_finds_its_own_framing() -> None:
+    reader = reader_of(CHUNKED + POST + CHUNKED + GET)
     assert [taken(reader).read_body() for _ in range(4)] == [b"body", b"body", b"body", b""]
 
 
-def test_the_head_is_read_once_however_slowly_the_body_comes(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sidecar.server import request
-
-    parses = []
-    parser = request.RequestParser
-    monkeypatch.setattr(request, "RequestParser", lambda *given: parses.append(1) or parser(*given))
-    reader = reader_of(cfg)
+def test_the_head_is_read_once_however_slowly_the_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = asked(monkeypatch)
+    reader = reader_of()
     for byte in POST:
         reader.buffer.append(byte)
         reader.take()
-    assert len(parses) == 1
+    assert len(calls) == 1
 
 
-def test_to_continue_is_due_once_and_only_while_the_body_is_missing(cfg: Config) -> None:
-    reader = reader_of(cfg, EXPECTING[:-2])
+def test_to_continue_is_due_once_and_only_while_the_body_is_missing() -> None:
+    reader = reader_of(EXPECTING[:-2])
     assert reader.take() is None
     assert not reader.continue_due(), "the head is not whole"
     reader.buffer += EXPECTING[-2:]
@@ -98,8 +86,8 @@ def test_to_continue_is_due_once_and_only_while_the_body_is_missing(cfg: Config)
     assert not reader.continue_due()
 
 
-def test_to_continue_is_never_due_when_the_body_came_along(cfg: Config) -> None:
-    reader = reader_of(cfg, EXPECTING + b"body")
+def test_to_continue_is_never_due_when_the_body_came_along() -> None:
+    reader = reader_of(EXPECTING + b"body")
     taken(reader)
     assert not reader.continue_due()
 
@@ -120,38 +108,34 @@ def test_to_continue_is_never_due_when_the_body_came_along(cfg: Config) -> None:
         (CHUNKED_HEAD + b"0\r\n" + b"X: 1\r\n" * 5 + b"\r\n", 413),
     ],
 )
-def test_what_cannot_become_a_request_is_refused_early(cfg: Config, data: bytes, status: int) -> None:
+def test_what_cannot_become_a_request_is_refused_early(data: bytes, status: int) -> None:
     limits = {"head_bytes_max": 300, "api_body_bytes_max": 32, "chunks_max": 4}
-    cfg.set("limit_request_line", 100)
-    try:
-        found = reader_of(cfg, data, request_line_bytes_max=100, **limits).take()
-    finally:
-        cfg.set("limit_request_line", Limits().request_line_bytes_max)
+    found = reader_of(data, request_line_bytes_max=100, **limits).take()
     assert isinstance(found, HttpError)
     assert found.status == status
 
 
-def test_what_may_still_become_a_request_is_not_refused(cfg: Config) -> None:
+def test_what_may_still_become_a_request_is_not_refused() -> None:
     for data in (b"\r", b"G", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nX: \r", CHUNKED_HEAD + b"1\r"):
-        assert reader_of(cfg, data).take() is None
+        assert reader_of(data).take() is None
 
 
-def test_a_body_gunicorn_reads_differently_is_refused(cfg: Config) -> None:
-    """The chunk is longer than its size: we skip by the size, gunicorn looks at the bytes."""
-    request = taken(reader_of(cfg, CHUNKED_HEAD + b"1\r\nxy\n0\r\n\r\n"))
+def test_a_body_h11_reads_differently_is_refused() -> None:
+    """The chunk is longer than its size: we skip by the size, h11 looks at the bytes."""
+    request = taken(reader_of(CHUNKED_HEAD + b"1\r\nxy\n0\r\n\r\n"))
     assert request.read_body() is BAD_REQUEST
 
 
-def test_bytes_gunicorn_leaves_unread_are_never_dropped_silently(cfg: Config) -> None:
-    whole = taken(reader_of(cfg, CHUNKED))
+def test_bytes_h11_leaves_unread_are_never_dropped_silently() -> None:
+    whole = taken(reader_of(CHUNKED))
     body = CHUNKED.removeprefix(CHUNKED_HEAD)
-    longer = Request(whole.message, body + b"GET / HTTP/1.1", whole.body_chunks, whole._source)
+    longer = Request(whole.head, body + b"GET / HTTP/1.1", whole.body_chunks, whole._chunked)
     assert longer.read_body() is BAD_REQUEST
 
 
-def test_bytes_that_trickle_in_cost_as_much_as_bytes_at_once(cfg: Config) -> None:
+def test_bytes_that_trickle_in_cost_as_much_as_bytes_at_once() -> None:
     """16 KiB one by one: quadratic work would take minutes."""
-    reader = reader_of(cfg, b"GET / HTTP/1.1\r\nX-A: ")
+    reader = reader_of(b"GET / HTTP/1.1\r\nX-A: ")
     start = time.process_time()
     for _ in range(8_000):
         reader.buffer += b"a"
@@ -187,10 +171,10 @@ def mutated(chance: random.Random) -> bytes:
     return bytes(data)
 
 
-def seen_by_gunicorn(cfg: Config, data: bytes) -> list[tuple[str, bytes]]:
+def seen_by_gunicorn(data: bytes) -> list[tuple[str, bytes]]:
     """Target and body of each whole request, up to the first that is not served."""
     found = []
-    parser = RequestParser(cfg, [data], ("127.0.0.1", 1))
+    parser = RequestParser(Config(), [data], ("127.0.0.1", 1))
     try:
         for message in parser:
             length = getattr(message.body.reader, "length", 0)
@@ -205,18 +189,18 @@ def seen_by_gunicorn(cfg: Config, data: bytes) -> list[tuple[str, bytes]]:
     return found
 
 
-def seen_by_us(cfg: Config, data: bytes, cuts: list[int]) -> list[tuple[str, bytes]]:
+def seen_by_us(data: bytes, cuts: list[int]) -> list[tuple[str, bytes]]:
     """The same, from pieces cut at these places."""
     found = []
-    reader = reader_of(cfg)
+    reader = reader_of()
     for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
         reader.buffer += data[start:end]
         while isinstance(request := reader.take(), Request):
             body = request.read_body()
             if isinstance(body, HttpError):
                 return found
-            found.append((request.message.uri, body))
-            if request.message.should_close():
+            found.append((request.head.target, body))
+            if request.head.close:
                 return found
         if isinstance(request, HttpError):
             return found
@@ -224,13 +208,13 @@ def seen_by_us(cfg: Config, data: bytes, cuts: list[int]) -> list[tuple[str, byt
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_we_see_the_requests_gunicorn_sees_however_they_are_cut(cfg: Config, seed: int) -> None:
+def test_we_see_the_requests_gunicorn_sees_however_they_are_cut(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(1_000):
         data = mutated(chance)
-        expected = seen_by_gunicorn(cfg, data)
+        expected = seen_by_gunicorn(data)
         cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randint(0, 5)))
-        assert seen_by_us(cfg, data, cuts) == expected, (data, cuts)
+        assert seen_by_us(data, cuts) == expected, (data, cuts)
 
 
 # Phases and order. A connection's socket is never touched by its listener.
@@ -246,7 +230,7 @@ class Table:
 
     def accepted(self, phase: Phase, now: float = 0.0, held: int = 0) -> Connection:
         no_socket: Any = None
-        connection = Connection(no_socket, ("127.0.0.1", 1), None, self.listener, None)
+        connection = Connection(no_socket, ("127.0.0.1", 1), None, self.listener)
         self.listener.move(connection, Phase.READING, now)
         self.listener.move(connection, phase, now)
         connection.reader.buffer += b"x" * held
@@ -332,30 +316,28 @@ def test_a_probe_reads_a_shorter_body_than_the_api() -> None:
 
 
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """How often gunicorn's parser is asked from here on."""
+    """How often a head is read from here on."""
     calls: list[object] = []
-    made = RequestParser.__init__
+    read = request_module.read_head
 
-    def counted(self: RequestParser, *given: object) -> None:
-        calls.append(given)
-        made(self, *given)
+    def counted(raw: bytes, limits: Limits) -> Any:
+        calls.append(raw)
+        return read(raw, limits)
 
-    monkeypatch.setattr(RequestParser, "__init__", counted)
+    monkeypatch.setattr(request_module, "read_head", counted)
     return calls
 
 
-def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(
-    cfg: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = asked(monkeypatch)
-    reader = reader_of(cfg, POST)
+    reader = reader_of(POST)
     first = taken(reader)
     for body in (b"body", b"else", b"\r\n\r\n", b"GET "):
         reader.buffer += POST[:-4] + body + b"G"
         again = taken(reader)
         assert again.read_body() == body
         assert (again.body_bytes, again.body_chunks) == (4, 0)
-        assert again.message is first.message
+        assert again.head is first.head
         assert reader.buffer == b"G"
         reader.buffer.clear()
     assert first.read_body() == b"body", "each has a body of its own"
@@ -375,15 +357,15 @@ def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(
         POST.replace(b": 4", b":  4"),
     ],
 )
-def test_a_head_that_differs_in_a_byte_is_parsed(cfg: Config, monkeypatch: pytest.MonkeyPatch, other: bytes) -> None:
-    reader = reader_of(cfg, POST)
+def test_a_head_that_differs_in_a_byte_is_parsed(monkeypatch: pytest.MonkeyPatch, other: bytes) -> None:
+    reader = reader_of(POST)
     taken(reader)
     calls = asked(monkeypatch)
     reader.buffer += other
-    found, fresh = reader.take(), reader_of(cfg, other).take()
+    found, fresh = reader.take(), reader_of(other).take()
     assert len(calls) == 2
     if isinstance(fresh, Request) and isinstance(found, Request):
-        assert found.message.headers == fresh.message.headers
+        assert found.head.headers == fresh.head.headers
         assert found.read_body() == fresh.read_body()
     else:
         assert found == fresh
@@ -391,27 +373,27 @@ def test_a_head_that_differs_in_a_byte_is_parsed(cfg: Config, monkeypatch: pytes
 
 @pytest.mark.parametrize("data", [CHUNKED, EXPECTING + b"body", POST.replace(b"Host: x", b"Host: " + b"x" * 600)])
 def test_a_head_that_is_chunked_long_or_waits_for_its_body_is_parsed_every_time(
-    cfg: Config, monkeypatch: pytest.MonkeyPatch, data: bytes
+    monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     calls = asked(monkeypatch)
-    reader = reader_of(cfg, b"")
+    reader = reader_of(b"")
     for _ in range(3):
         reader.buffer += data
         taken(reader).read_body()
     assert len(calls) == 3
 
 
-def test_a_refused_head_is_refused_again(cfg: Config) -> None:
-    reader = reader_of(cfg, POST)
+def test_a_refused_head_is_refused_again() -> None:
+    reader = reader_of(POST)
     taken(reader)
     for _ in range(2):
         reader.buffer[:] = POST.replace(b"Host: x\r\n", b"")
         assert reader.take() is BAD_REQUEST
 
 
-def test_few_heads_are_remembered_and_the_oldest_goes(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_heads_are_remembered_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = asked(monkeypatch)
-    reader = reader_of(cfg, b"")
+    reader = reader_of(b"")
     heads = [POST.replace(b"Host: x", f"Host: {at}".encode()) for at in range(KNOWN_HEADS_MAX + 1)]
     for data in [*heads, *heads[1:], heads[0]]:
         reader.buffer += data

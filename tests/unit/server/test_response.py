@@ -1,17 +1,15 @@
-"""The answer to a push is byte for byte what gunicorn would have written."""
+"""The answer to a push is byte for byte what a route would have sent."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from gunicorn.config import Config
 
 from sidecar.api.reply import Reply, refusal, send
 from sidecar.server.limits import Limits
 from sidecar.server.request import Request, RequestReader
 from sidecar.server.response import HttpExchange, RawResponse
-from sidecar.server.worker import gunicorn_settings
 
 PLAIN = Reply(status=200, body=b'{"accepted": 1, "duplicates": 0}')
 REPLIES = [
@@ -25,14 +23,11 @@ REPLIES = [
 
 
 def exchange(method: str, version: str, headers: str) -> HttpExchange:
-    cfg = Config()
-    for name, value in gunicorn_settings().items():
-        cfg.set(name, value)
-    reader = RequestReader(cfg, ("127.0.0.1", 1), Limits(), "api")
+    reader = RequestReader(Limits(), "api")
     reader.buffer += f"{method} /v1/usage HTTP/{version}\r\nHost: x\r\n{headers}Content-Length: 2\r\n\r\n{{}}".encode()
     request = reader.take()
     assert isinstance(request, Request)
-    return HttpExchange(cfg, request, "api", ("127.0.0.1", 1), ("127.0.0.1", 2), 1 << 20)
+    return HttpExchange(request, "api", ("127.0.0.1", 1), ("127.0.0.1", 2), 1 << 20)
 
 
 def written(answer: RawResponse) -> tuple[bytes, bool]:
@@ -57,7 +52,7 @@ def test_a_reply_given_is_what_a_route_would_have_sent(
     assert given.error is None
 
 
-def test_a_reply_gunicorn_does_not_take_is_a_500() -> None:
+def test_a_reply_that_cannot_stand_in_a_response_is_a_500() -> None:
     for odd in (Reply(status=299, body=b""), Reply(status=200, body=b"", headers=(("X", "a\r\nb"),))):
         answer = exchange("POST", "1.1", "").render_reply(odd, close=False)
         assert answer.parts[0].startswith(b"HTTP/1.1 500 ")

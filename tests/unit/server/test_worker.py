@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.server import worker as worker_module
+from sidecar.server.supervisor import Supervised
 from sidecar.server.worker import TICK_SECONDS, Worker
 
 
@@ -24,7 +25,7 @@ class Loop:
         self.slept.append(tick_at - self.now)
         self.now = tick_at
         if len(self.slept) == 1:
-            self.worker.handle_exit(signal.SIGTERM, None)
+            self.worker._ask_to_stop(signal.SIGTERM, None)
 
     def next_deadline(self) -> float:
         return float("inf")
@@ -34,32 +35,47 @@ class Loop:
     close_expired = finish = watch_file
 
 
-class App:
-    listener_names = ()
+class Service:
+    def __init__(self) -> None:
+        self.loop: Any = None
 
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
+    def start(self, http_counters: object) -> Any: ...
 
-    def stopping(self) -> None: ...
+    def stop(self) -> None: ...
 
     def stopped(self) -> bool:
         return len(self.loop.slept) > 1
 
 
+def made(service: Any) -> Any:
+    shared = Supervised()
+    shared.supervisor = os.getppid()
+    return Worker(service, [("probe", None)], None, shared)
+
+
 def test_sigterm_that_comes_with_a_heartbeat_is_followed_up_within_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "RequestDispatcher", lambda *_: None)
-    one = Worker.__new__(Worker)
-    one._loop = loop = Loop(one)
-    one.app, one.sockets, one.PIPE, one.ppid = App(loop), [], (0, 0), os.getppid()
-    one.wsgi = one.cfg = one.log = None
-    monkeypatch.setattr(one, "notify", lambda: None)
-    monkeypatch.setattr(worker_module.sys, "setswitchinterval", lambda _: None)
-    one.run()
+    service = Service()
+    one = made(service)
+    one._loop = service.loop = loop = Loop(one)
+    one._serve()
     assert loop.slept[1] <= TICK_SECONDS
+    assert one._shared.last_beat() > 0
 
 
 def test_a_python_without_pidfd_open_looks_at_its_parent_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pidfd_open")
-    one = Worker.__new__(Worker)
-    one.ppid = os.getppid()
-    assert one._watch_arbiter() is False
+    assert made(Service())._watch_supervisor() is False
+
+
+def test_a_supervisor_that_is_gone_already_is_noticed() -> None:
+    one = made(Service())
+    one._shared.supervisor = os.getpid()  # not the parent: as after its end
+    assert one._watch_supervisor() is True
+    assert one._supervisor_ended
+
+
+def test_what_ends_the_worker_at_once_says_so_by_its_code() -> None:
+    for number, code in ((signal.SIGQUIT, 0), (signal.SIGABRT, 1)):
+        with pytest.raises(SystemExit) as ended:
+            worker_module._end_at_once(number, None)
+        assert ended.value.code == code

@@ -1,0 +1,257 @@
+"""Keep one worker process running: fork it, replace it where it dies or hangs, and end it at SIGTERM.
+
+Invariants:
+- One worker at a time: a second would register the workload a second time. Signals that ask other servers for more
+  workers, a reload or an upgrade are ignored.
+- SIGINT and SIGQUIT mean what SIGTERM means, the first time: whichever an image's STOPSIGNAL names, usage is sent. A
+  second one ends the worker at once.
+- No signal is lost: all are blocked from before the fork, and fetched one by one. The worker has them blocked until it
+  listens for them.
+- As PID 1 it reaps what is left to it.
+- The worker imports everything, reads the settings and binds the ports; nothing of it is in this process, which stays
+  for as long. So this module imports next to nothing, and what a rare event needs only then.
+- It wakes up for signals, and when a heartbeat is overdue.
+- A worker that ends before it has served ends the process, with its exit code. One that ends later is replaced; what
+  the next one must know is in the restart state. A worker watches for its supervisor's end by itself.
+
+Sources: sigtimedwait(2), waitpid(2), memfd_create(2), signal(7).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+TYPE_CHECKING = False  # of typing, a large import
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Final
+else:
+    import _signal as signal  # what `signal` takes its functions from, without enums: 0.5 MiB in this process
+
+TIMEOUT_SECONDS: Final = 30
+"""A worker whose heartbeat is older hangs, and is replaced."""
+LOOK_SECONDS_MIN: Final = 1.0
+"""Between two looks at the heartbeat; between SIGABRT and SIGKILL; between two forks."""
+HURRY_SECONDS: Final = 2.0
+"""What is left of the time to end after a second SIGINT or SIGQUIT."""
+KILLED_SECONDS: Final = 5.0
+"""For a worker that was sent SIGKILL, to be gone."""
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+IGNORED_SIGNALS: Final = (
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGWINCH,
+)
+FETCHED: Final = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGCHLD)
+FAILED: Final = 70
+"""The exit code of a worker that raised."""
+GRACEFUL_SECONDS: Final = 30.0
+"""Between SIGTERM and SIGKILL, until the worker has read what its settings say."""
+ALLOWED_BYTES: Final = 20
+DRAIN_SECONDS: Final = 0.2
+"""For the last lines of the log, where the reader of stdout is slow."""
+
+
+class Supervised:
+    """What the worker has of its supervisor, and how it is heard: two files in memory that both processes hold."""
+
+    def __init__(self) -> None:
+        self.supervisor = os.getpid()
+        self.restart_state = os.memfd_create("restart-state", os.MFD_CLOEXEC)
+        """The descriptor of `restart_state.RestartState`."""
+        self._heartbeat = os.memfd_create("heartbeat", os.MFD_CLOEXEC)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the heartbeat: a worker that starts is not judged yet."""
+        os.utime(self._heartbeat, ns=(0, 0))
+
+    def beat(self) -> None:
+        """Note that the worker serves, now. The time of a file is read and set whole."""
+        now = time.monotonic_ns()
+        os.utime(self._heartbeat, ns=(now, now))
+
+    def last_beat(self) -> float:
+        """Return when it last served (monotonic); 0 where it has not."""
+        return os.fstat(self._heartbeat).st_mtime
+
+    def allow(self, graceful_seconds: float) -> None:
+        """Let the worker have so long between SIGTERM and SIGKILL."""
+        os.pwrite(self._heartbeat, f"{graceful_seconds:<{ALLOWED_BYTES}.3f}".encode(), 0)
+        self.clear()  # it has set the time
+
+    def graceful_seconds(self) -> float:
+        """Return what was allowed."""
+        return float(os.pread(self._heartbeat, ALLOWED_BYTES, 0) or GRACEFUL_SECONDS)
+
+
+def supervise(work: Callable[[Supervised], int], ended: Callable[[Supervised], int]) -> int:
+    """Run `work` in a process of its own. Returns the exit code of this process; in the worker it does not return.
+
+    `work`: serves until it is told to end. What it returns before it has served is the exit code.
+
+    `ended`: called in this process once a worker that was told to end is gone; what it returns is the exit code.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, FETCHED)
+    for number in STOP_SIGNALS:
+        # Never called. While sigtimedwait waits, /proc shows none of them as blocked: this shows them as caught.
+        signal.signal(number, _fetched)
+    return Supervisor(work, ended).run()
+
+
+def _fetched(_signal: int, _frame: object) -> None:
+    """A signal that is fetched, not handled."""
+
+
+class Supervisor:
+    """The supervising process."""
+
+    def __init__(self, work: Callable[[Supervised], int], ended: Callable[[Supervised], int]) -> None:
+        self._work, self._ended, self._shared = work, ended, Supervised()
+        self._worker = 0
+        self._forked_at = -LOOK_SECONDS_MIN
+        self._aborted = False
+
+    def run(self) -> int:
+        """Supervise until a signal ends it, or a worker does not start. Returns the exit code."""
+        while True:
+            if not self._worker and time.monotonic() >= self._forked_at + LOOK_SECONDS_MIN:
+                self._fork()
+            number = self._fetch(self._seconds_to_look())
+            if number in STOP_SIGNALS:
+                self._stop()
+                return self._ended(self._shared)
+            code = self._reap() if number == signal.SIGCHLD else None
+            if code is not None and code >= 0 and not self._shared.last_beat():
+                return code
+            self._look()
+
+    def _fetch(self, seconds: float) -> int | None:
+        found = signal.sigtimedwait(FETCHED, max(0.0, seconds))
+        return found.si_signo if found else None
+
+    def _seconds_to_look(self) -> float:
+        """Return how long there is nothing to do but to wait for a signal."""
+        if not self._worker:
+            return self._forked_at + LOOK_SECONDS_MIN - time.monotonic()
+        if self._aborted:
+            return LOOK_SECONDS_MIN
+        last = self._shared.last_beat()
+        return max(LOOK_SECONDS_MIN, last + TIMEOUT_SECONDS - time.monotonic()) if last else TIMEOUT_SECONDS
+
+    def _look(self) -> None:
+        """Abort a worker that hangs; kill it where that does not help."""
+        last = self._shared.last_beat()
+        if not self._worker or not last or time.monotonic() - last <= TIMEOUT_SECONDS:
+            return
+        if self._aborted:
+            os.kill(self._worker, signal.SIGKILL)
+            return
+        self._aborted = True
+        log = self._log()
+        log.error("server.error", text=f"WORKER TIMEOUT (pid:{self._worker})")
+        os.kill(self._worker, signal.SIGABRT)
+
+    # -- the worker's life
+
+    def _fork(self) -> None:
+        self._shared.clear()
+        self._forked_at, self._aborted = time.monotonic(), False
+        try:
+            self._worker = os.fork()
+        except OSError as exc:
+            log = self._log()
+            log.error("server.error", text=f"Worker cannot be forked: {exc.strerror}")
+            return
+        if self._worker:
+            return
+        try:
+            code = self._work(self._shared)
+        except Exception as exc:
+            code = FAILED
+            log_crash(exc)
+        sys.exit(code)
+
+    def _reap(self) -> int | None:
+        """Wait for every child that has ended. Returns the worker's exit code where it is among them, else None."""
+        code = None
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return code
+            if pid == 0:
+                return code
+            if pid == self._worker:
+                self._worker = 0
+                code = os.waitstatus_to_exitcode(status)
+                self._log_end(pid, code)
+
+    def _stop(self) -> None:
+        """End the worker: SIGTERM once, SIGKILL when its time is over."""
+        self._signal(signal.SIGTERM)
+        until, hurried = time.monotonic() + self._shared.graceful_seconds(), False
+        while self._worker and (left := until - time.monotonic()) > 0:
+            number = self._fetch(left)
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number in (signal.SIGINT, signal.SIGQUIT) and not hurried:
+                hurried, until = True, min(until, time.monotonic() + HURRY_SECONDS)
+                self._signal(signal.SIGQUIT)
+        self._signal(signal.SIGKILL)
+        until = time.monotonic() + KILLED_SECONDS
+        while self._worker and (left := until - time.monotonic()) > 0:
+            self._fetch(left)
+            self._reap()
+
+    def _signal(self, number: int) -> None:
+        if self._worker:
+            os.kill(self._worker, number)
+
+    def _log_end(self, pid: int, code: int) -> None:
+        if code == 0 or (code > 0 and not self._shared.last_beat()):
+            return  # what a worker that did not start has to say, it has said
+        log = self._log()
+        if code == -signal.SIGKILL:
+            log.error("server.error", text=f"Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
+        elif code < 0:
+            log.warn("server.warning", text=f"Worker (pid:{pid}) was sent {_name(-code)}!")
+        else:
+            log.error("server.error", text=f"Worker (pid:{pid}) exited with code {code}.")
+
+    def _log(self) -> ModuleType:
+        """Return the log, which only rare events need here."""
+        from sidecar import log
+        from sidecar.restart_state import RestartState
+
+        log.start(RestartState(self._shared.restart_state).log_level())
+        return log
+
+
+def _name(number: int) -> str:
+    from signal import Signals
+
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def log_crash(exc: Exception) -> None:
+    """Log what ends the worker: by class and location, and its text on stderr."""
+    from sidecar import log
+
+    trace = exc.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
+    log.error("server.error", text="Exception in worker process", error=type(exc).__name__, where=where)
+    log.LINES.drain(DRAIN_SECONDS)
+    sys.stderr.write(f"{exc}\n")

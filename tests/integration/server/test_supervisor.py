@@ -1,0 +1,262 @@
+"""One worker at a time, in real processes: what starts it, ends it and replaces it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.integration.server.servers import ROOT, eventually
+
+BEFORE = """
+import os, signal, sys, time
+from sidecar.server import supervisor
+from sidecar.server.supervisor import supervise
+supervisor.LOOK_SECONDS_MIN = 0.05
+log = supervisor.Supervisor._log
+supervisor.Supervisor._log = lambda _: Silent
+
+class Silent:
+    error = warn = staticmethod(lambda name, **fields: None)
+
+class Loud:
+    error = warn = staticmethod(lambda name, **fields: say("log", name, *fields.values()))
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+def until_told(shared):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+    signal.signal(signal.SIGQUIT, lambda *_: sys.exit(6))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    shared.beat()
+    say("serves", os.getpid())
+    while True:
+        signal.pause()
+
+def ended(shared):
+    say("ended")
+    return 7
+
+work = until_told
+"""
+
+
+class Running:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._read = b""
+
+    def said(self) -> list[str]:
+        """The next line, as words. Raises where none comes."""
+        assert self.process.stdout is not None
+        while b"\n" not in self._read:
+            assert select.select([self.process.stdout], [], [], 10)[0], "nothing was said"
+            part = os.read(self.process.stdout.fileno(), 4096)
+            assert part, "it has ended"
+            self._read += part
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode().split()
+
+    def serves(self) -> int:
+        """The process id of the worker that says that it serves."""
+        word, pid = self.said()
+        assert word == "serves"
+        return int(pid)
+
+    def told(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def code(self) -> int:
+        return self.process.wait(10)
+
+
+@contextmanager
+def running(more: str = "") -> Iterator[Running]:
+    line = [sys.executable, "-c", f"{BEFORE}\n{more}\nsys.exit(supervise(work, ended))"]
+    with subprocess.Popen(
+        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        try:
+            yield Running(process)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the worker too, which watches nothing here
+
+
+def gone(pid: int) -> bool:
+    return not os.path.exists(f"/proc/{pid}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_ends_the_worker_by_sigterm_and_then_the_supervisor(number: int) -> None:
+    with running() as one:
+        pid = one.serves()
+        one.told(number)
+        assert one.said() == ["ended"]
+        assert gone(pid)
+        assert one.code() == 7, "the worker's own code is 5"
+
+
+def test_a_signal_that_comes_before_the_worker_listens_is_not_lost() -> None:
+    with running("def work(shared):\n    say('begins')\n    time.sleep(0.3)\n    until_told(shared)") as one:
+        assert one.said() == ["begins"]
+        one.told(signal.SIGTERM)
+        assert one.code() == 7
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH]
+)
+def test_other_signals_do_nothing(number: int) -> None:
+    with running() as one:
+        pid = one.serves()
+        one.told(number)
+        one.told(signal.SIGCHLD)
+        one.told(signal.SIGTERM)
+        assert one.said() == ["ended"], "no second worker"
+        assert gone(pid)
+
+
+@pytest.mark.parametrize("code", [0, 69, 78])
+def test_a_worker_that_ends_before_it_serves_ends_the_supervisor_with_its_code(code: int) -> None:
+    with running(f"work = lambda shared: {code}") as one:
+        assert one.code() == code
+
+
+def test_a_worker_that_raises_is_logged_by_class_and_place() -> None:
+    with running("def work(shared):\n    raise KeyError('why')") as one:
+        assert one.code() == 70
+        assert one.process.stdout is not None
+        assert b"why" in one.process.stdout.read()
+
+
+def test_a_worker_that_is_killed_before_it_serves_is_replaced() -> None:
+    with running(
+        "def work(shared):\n"
+        "    if os.lseek(shared.restart_state, 0, os.SEEK_END) == 0:\n"
+        "        os.write(shared.restart_state, b'1')\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    until_told(shared)\n"
+        "supervisor.Supervisor._log = lambda _: Loud"
+    ) as one:
+        assert one.said()[:2] == ["log", "server.error"]
+        one.serves()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGQUIT])
+def test_a_worker_that_ends_later_is_replaced(number: int) -> None:
+    with running() as one:
+        first = one.serves()
+        os.kill(first, number)
+        second = one.serves()
+        assert gone(first)
+        assert second != first
+        one.told(signal.SIGTERM)
+        assert one.code() == 7
+
+
+def test_the_end_of_a_worker_is_logged() -> None:
+    for number, event in ((signal.SIGKILL, "server.error"), (signal.SIGSEGV, "server.warning")):
+        with running("supervisor.Supervisor._log = log") as one:
+            os.kill(one.serves(), number)
+            assert event in " ".join(one.said())
+
+
+def test_a_worker_that_hangs_is_aborted_and_then_killed() -> None:
+    hung = "supervisor.TIMEOUT_SECONDS = 0.3\nsupervisor.Supervisor._log = lambda _: Loud"
+    with running(hung) as one:
+        first = one.serves()
+        os.kill(first, signal.SIGSTOP)  # SIGABRT waits with it
+        assert one.said()[2:] == ["WORKER", "TIMEOUT", f"(pid:{first})"]
+        assert "SIGKILL!" in one.said()
+        assert one.serves() != first
+
+
+def test_a_worker_whose_heart_beats_is_left_alone() -> None:
+    beats = (
+        "supervisor.TIMEOUT_SECONDS = 0.3\n"
+        "def work(shared):\n"
+        "    for _ in range(30):\n"
+        "        shared.beat()\n"
+        "        time.sleep(0.05)\n"
+        "    say('lived')\n"
+        "    until_told(shared)"
+    )
+    with running(beats) as one:
+        assert one.said() == ["lived"]
+
+
+def test_a_worker_that_does_not_end_is_killed_when_its_time_is_over() -> None:
+    deaf = (
+        "def work(shared):\n"
+        "    shared.allow(0.2)\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "    shared.beat()\n"
+        "    say('serves', os.getpid())\n"
+        "    while True:\n"
+        "        signal.pause()\n"
+    )
+    with running(deaf) as one:
+        pid = one.serves()
+        one.told(signal.SIGTERM)
+        assert one.said() == ["ended"]
+        assert gone(pid)
+
+
+def test_the_second_sigint_ends_the_worker_at_once() -> None:
+    slow = (
+        "def work(shared):\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: say('asked'))\n"
+        "    signal.signal(signal.SIGQUIT, lambda *_: sys.exit(6))\n"
+        "    signal.pthread_sigmask(signal.SIG_SETMASK, ())\n"
+        "    shared.beat()\n"
+        "    say('serves', os.getpid())\n"
+        "    while True:\n"
+        "        signal.pause()\n"
+    )
+    with running(slow) as one:
+        pid = one.serves()
+        one.told(signal.SIGINT)
+        assert one.said() == ["asked"]
+        one.told(signal.SIGINT)
+        assert one.said() == ["ended"]
+        assert gone(pid)
+
+
+def test_a_child_that_others_left_is_reaped() -> None:
+    adopts = (
+        "import ctypes\n"
+        "ctypes.CDLL(None).prctl(36, 1)\n"  # PR_SET_CHILD_SUBREAPER: as PID 1 would
+        "def work(shared):\n"
+        "    if os.fork() == 0:\n"
+        "        if os.fork() == 0:\n"
+        "            say('orphan', os.getpid())\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+        "    until_told(shared)"
+    )
+    with running(adopts) as one:
+        lines = {word: int(pid) for word, pid in (one.said(), one.said())}
+        eventually(lambda: gone(lines["orphan"]))
+        assert not gone(lines["serves"])
+
+
+def test_the_supervisor_has_imported_next_to_nothing() -> None:
+    code = (
+        "import sys\n"
+        "sys.path.insert(0, '.')\n"
+        "before = set(sys.modules)\n"
+        "from sidecar.app import start\n"
+        "print(*set(sys.modules) - before)"
+    )
+    line = [sys.executable, "-I", "-c", code]
+    found = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    own = ["sidecar", "sidecar.app", "sidecar.app.start", "sidecar.server", "sidecar.server.supervisor"]
+    assert sorted(found) == ["__future__", *own]
