@@ -3,7 +3,8 @@
 Invariants:
 - Settings are read and ports bound before anything starts; the first check goes out at once after.
 - What only serving needs is imported while the first check asks AWS.
-- A worker that replaces one keeps its name and its instance, and asks again only where there was no answer.
+- A worker that replaces one has its settings, its sockets, its name and its instance, and asks again only where there
+  was no answer.
 
 `server.supervisor` starts it, and replaces it.
 """
@@ -11,21 +12,23 @@ Invariants:
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sidecar import log, termination_log
 from sidecar.api.reply import API
-from sidecar.app import addresses
+from sidecar.app import addresses, first_worker
+from sidecar.app.first_worker import Begun
 from sidecar.child import process
 from sidecar.child.forked_read import read_document
 from sidecar.child.process import ChildProcess
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
-from sidecar.server import listeners
+from sidecar.server import handed_on, listeners
 from sidecar.server.listeners import Listening
-from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash
+from sidecar.server.supervisor import DRAIN_SECONDS, STOP_SIGNALS, Supervised, log_crash
 from sidecar.settings import ENDPOINTS, Address, EntitlementCheck, Platform, Settings
 from sidecar.settings.table import BY_NAME
 
@@ -36,39 +39,55 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
     Raises SettingsError, its note written, before anything is started.
     """
     restart_state = RestartState(shared.restart_state)
-    try:
-        settings = Settings.load(env, flags, manifest, read_document)
-        log.start(settings.log_level.value)
-        _place(settings, env)
-        instance = restart_state.kept("instance", os.urandom(16).hex())
-        listening, kept_open = _listen(settings, instance)
-    except SettingsError as exc:
-        termination_log.note(_note_path(env, flags), str(exc))
-        raise
+    earlier = first_worker.take(shared)
+    begun = earlier or _begin(env, flags, manifest, shared, restart_state)
+    settings, listening = begun.settings, begun.listening
+    log.start(settings.log_level.value)
+    _place(settings, env)
     shared.allow(settings.flush_seconds)
-    files = [[str(one.file.path), one.file.device, one.file.inode] for one in listening if one.file]
-    restart_state.update(log_level=settings.log_level.value, socket_files=files)
+    if signal.sigpending() & set(STOP_SIGNALS):
+        return Exit.OK
     request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
     first = None
     if "gate_state" not in restart_state.read():
-        first = process.fork(request, close=[*(one.sock.fileno() for one in listening), *kept_open])
+        first = process.fork(request, close=first_worker.descriptors(shared, begun))
     try:
-        _announce(settings, listening)
-        _warn_of_unsigned_answers(settings, env)
-        _serve(settings, listening, instance, restart_state, request, first, shared)
+        if earlier is None:
+            _announce(settings, listening)
+            _warn_of_unsigned_answers(settings, env)
+        _serve(begun, restart_state, request, first, shared)
     except Exception as exc:
-        if shared.last_beat():
+        if earlier or shared.last_beat():
             raise
         log_crash(exc)
+        listeners.remove_files(listening)
         termination_log.note(settings.termination_log, "The worker could not be started; the log says why.")
         log.event("sidecar.stopped", exit_code=int(Exit.SOFTWARE))
         return Exit.SOFTWARE
     finally:
-        listeners.close(listening)
         if first:
             first.kill_if_running()
         log.LINES.drain(DRAIN_SECONDS)
     return Exit.OK
+
+
+def _begin(
+    env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared: Supervised, restart_state: RestartState
+) -> Begun:
+    """Read the settings, bind every socket, and leave both to the workers that follow. Raises SettingsError."""
+    try:
+        settings = Settings.load(env, flags, manifest, read_document)
+        log.start(settings.log_level.value)
+        _place(settings, env)
+        listening, kept_open = _listen(settings, restart_state.kept("instance", os.urandom(16).hex()))
+    except SettingsError as exc:
+        termination_log.note(_note_path(env, flags), str(exc))
+        raise
+    files = [[str(one.file.path), one.file.device, one.file.inode] for one in listening if one.file]
+    restart_state.update(log_level=settings.log_level.value, socket_files=files)
+    begun = Begun(settings=settings, listening=listening, kept_open=kept_open)
+    first_worker.hand_on(shared, begun)
+    return begun
 
 
 def _place(settings: Settings, env: Mapping[str, str]) -> None:
@@ -169,9 +188,7 @@ def _warn_of_exposure(settings: Settings, listening: Sequence[Listening]) -> Non
 
 
 def _serve(
-    settings: Settings,
-    listening: Sequence[Listening],
-    instance: str,
+    begun: Begun,
     restart_state: RestartState,
     request: CheckRequest,
     first: ChildProcess | None,
@@ -181,8 +198,14 @@ def _serve(
     from sidecar.server.admission import Admission
     from sidecar.server.worker import Worker
 
+    settings, listening = begun.settings, begun.listening
     hosts = [one.host for one in settings.api_bind if isinstance(one, Address)]
-    admission = Admission([*settings.api_hosts, *hosts], settings.api_token, instance)
+    admission = Admission([*settings.api_hosts, *hosts], settings.api_token, restart_state.read()["instance"])
     sidecar = Sidecar(settings, restart_state, request, first, shared.supervisor)
     worker = Worker(sidecar, [(one.name, one.sock) for one in listening], admission, shared)
-    worker.run(closing=lambda: listeners.remove_files(listening))
+
+    def close() -> None:
+        listeners.remove_files(listening)
+        handed_on.drop(shared)
+
+    worker.run(closing=close)

@@ -10,15 +10,18 @@ Invariants:
 - As PID 1 it reaps what is left to it.
 - The worker imports everything, reads the settings and binds the ports; nothing of it is in this process, which stays
   for as long. So this module imports next to nothing, and what a rare event needs only then.
+- What the first worker read and bound outlives it: it waits, unread, in a pair of sockets that this process holds
+  (`handed_on`). No port is closed while a worker is replaced.
 - It wakes up for signals, and when a heartbeat is overdue.
 - A worker that ends before it has served ends the process, with its exit code. One that ends later is replaced; what
   the next one must know is in the restart state. A worker watches for its supervisor's end by itself.
 
-Sources: sigtimedwait(2), waitpid(2), memfd_create(2), signal(7).
+Sources: sigtimedwait(2), waitpid(2), memfd_create(2), signal(7), unix(7).
 """
 
 from __future__ import annotations
 
+import _socket  # what `socket` takes its functions from
 import os
 import sys
 import time
@@ -64,6 +67,8 @@ class Supervised:
 
     def __init__(self) -> None:
         self.supervisor = os.getpid()
+        self.keeps, self.kept = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        """What a worker hands on is sent to the first and waits in the second: this process reads neither."""
         self.restart_state = os.memfd_create("restart-state", os.MFD_CLOEXEC)
         """The descriptor of `restart_state.RestartState`."""
         self._heartbeat = os.memfd_create("heartbeat", os.MFD_CLOEXEC)

@@ -1,0 +1,89 @@
+"""A worker that replaces another one: the same sidecar, at the same addresses, for the same product."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from sidecar.emulator import Emulator
+from tests.acceptance.support import PRODUCT, Sidecar, eventually
+from tests.acceptance.test_unix_socket import curl
+
+pytestmark = pytest.mark.slow
+
+
+def with_config(aws: Emulator, directory: Path) -> Sidecar:
+    """A sidecar whose product is chosen in a file."""
+    file = directory / "sidecar.yaml"
+    file.write_text(f"product_code: {PRODUCT}\n")
+    return Sidecar(aws, directory, SIDECAR_PRODUCT_CODE=None, SIDECAR_CONFIG=str(file))
+
+
+def ended(pid: int) -> bool:
+    """Whether the process has ended, waited for or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def replaced(sidecar: Sidecar) -> None:
+    """Kill the worker, and wait for the next."""
+    first = sidecar.worker()
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: sidecar.worker() != first)
+
+
+@pytest.mark.parametrize("edited", ["product_code: premium\n", "product_code: [\n"])
+def test_a_file_edited_meanwhile_neither_moves_an_open_gate_nor_ends_the_sidecar(
+    aws: Emulator, tmp_path: Path, edited: str
+) -> None:
+    with with_config(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        asked = len(aws.calls())
+        (tmp_path / "sidecar.yaml").write_text(edited)
+        replaced(sidecar)
+        assert sidecar.shows("entitled")["reason"] == "registered"
+        assert [one["product_code"] for one in sidecar.events("sidecar.started")] == [PRODUCT]
+        assert len(aws.calls()) == asked
+        sidecar.told(signal.SIGKILL)
+        sidecar.ended()
+    with sidecar.start():  # a new start reads the file
+        if "premium" in edited:
+            eventually(lambda: sidecar.events("sidecar.started")[-1]["product_code"] == "premium")
+        else:
+            assert sidecar.ended() == 78
+
+
+def test_no_client_is_refused_while_a_worker_is_replaced(aws: Emulator, tmp_path: Path) -> None:
+    with Sidecar(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        first = sidecar.worker()
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: ended(first))
+        at = ("127.0.0.1", sidecar.probe_port)
+        waiting = [socket.create_connection(at, timeout=20) for _ in range(20)]
+        for one in waiting:
+            one.sendall(b"GET /entitled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for one in waiting:
+            assert one.recv(12) == b"HTTP/1.1 200"
+            one.close()
+
+
+def test_a_unix_socket_stays_while_a_worker_is_replaced_and_is_gone_at_the_end(aws: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with Sidecar(aws, tmp_path, SIDECAR_API_BIND=f"unix:{path}") as sidecar:
+        sidecar.shows("entitled")
+        before = path.lstat().st_ino
+        for number in (signal.SIGKILL, signal.SIGQUIT):
+            first = sidecar.worker()
+            os.kill(first, number)
+            assert curl(path, "/entitled")[0] == 200, "it waits for the next worker"
+            assert path.lstat().st_ino == before
+        sidecar.told()
+        assert sidecar.ended() == 0
+    assert not path.exists()
