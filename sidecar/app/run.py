@@ -3,8 +3,8 @@
 Invariants:
 - Settings are read and ports bound before anything starts; the first check goes out at once after.
 - What only serving needs is imported while the first check asks AWS.
-- A worker that replaces one has its settings, its sockets, its name and its instance, and asks again only where there
-  was no answer.
+- A worker that replaces one has its settings, its sockets, its name and its instance, and asks again when the retry
+  schedule says so: one that dies of asking does not make a loop of questions.
 
 `server.supervisor` starts it, and replaces it.
 """
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sidecar import log, termination_log
@@ -24,6 +25,7 @@ from sidecar.child import process
 from sidecar.child.forked_read import read_document
 from sidecar.child.process import ChildProcess
 from sidecar.errors import Exit, Problem, SettingsError
+from sidecar.gate import open_check
 from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
 from sidecar.server import handed_on, listeners
@@ -48,9 +50,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
     if signal.sigpending() & set(STOP_SIGNALS):
         return Exit.OK
     request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
-    first = None
-    if "gate_state" not in restart_state.read():
-        first = process.fork(request, close=first_worker.descriptors(shared, begun))
+    first = _ask(request, restart_state, close=first_worker.descriptors(shared, begun))
     try:
         if earlier is None:
             _announce(settings, listening)
@@ -88,6 +88,16 @@ def _begin(
     begun = Begun(settings=settings, listening=listening, kept_open=kept_open)
     first_worker.hand_on(shared, begun)
     return begun
+
+
+def _ask(
+    request: CheckRequest,
+    restart_state: RestartState,
+    close: Sequence[int],
+    fork: Callable[[CheckRequest, Sequence[int]], ChildProcess] = process.fork,
+) -> ChildProcess | None:
+    """Have the first check asked; None where an earlier worker has done that, and the loop knows when to ask again."""
+    return fork(request, close) if open_check.begin_first(restart_state, time.monotonic()) else None
 
 
 def _place(settings: Settings, env: Mapping[str, str]) -> None:

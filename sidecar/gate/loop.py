@@ -31,6 +31,7 @@ from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.hold import Hold, Shown
 from sidecar.entitlement.status import GateState, Status, initial_state, next_state
 from sidecar.errors import Exit, ExitProcess
+from sidecar.gate import open_check
 from sidecar.gate.counts import Counts, throttled
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
 from sidecar.gate.holds import Holds
@@ -228,7 +229,9 @@ class EntitlementLoop:
 
     def _take_child(self) -> ChildProcess:
         first, self._first = self._first, None
-        return self._start_child(self._request) if first is None else first
+        if first is None:
+            open_check.begin(self._restart_state, self._asking_since, self._asked_at)
+        return first or self._start_child(self._request)
 
     def _read_result(self, child: ChildProcess) -> CheckResult:
         """Return the child's result, or what its silence means; the identity is taken on the way."""
@@ -331,15 +334,17 @@ class EntitlementLoop:
             result=asdict(self.result.without_tokens()),
             asking_since=self._asking_since,
             next_ask_at=self.next_ask_at,
+            **open_check.ANSWERED,
         )
 
     def _restore(self) -> bool:
-        """Take over from an earlier worker of this process. Returns whether one had a result."""
+        """Take over from an earlier worker of this process. Returns whether one has asked."""
         saved = self._restart_state.read()
-        if "gate_state" not in saved:
+        if self._first or open_check.ASKING_SINCE not in saved:
             return False
-        self._asking_since, self.next_ask_at = saved["asking_since"], saved["next_ask_at"]
-        self._holds.restore(saved)
-        self._answered = GateState.from_json(saved["gate_state"])
-        self.identity, self.result = WorkloadIdentity(**saved["identity"]), CheckResult.from_fields(saved["result"])
+        self._asking_since, self.next_ask_at = open_check.schedule(saved, self._chance())
+        if "gate_state" in saved:
+            self._holds.restore(saved)
+            self._answered = GateState.from_json(saved["gate_state"])
+            self.identity, self.result = WorkloadIdentity(**saved["identity"]), CheckResult.from_fields(saved["result"])
         return True

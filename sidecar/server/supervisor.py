@@ -13,8 +13,10 @@ Invariants:
 - What the first worker read and bound outlives it: it waits, unread, in a pair of sockets that this process holds
   (`handed_on`). No port is closed while a worker is replaced.
 - It wakes up for signals, and when a heartbeat is overdue.
-- A worker that ends before it has served ends the process, with its exit code. One that ends later is replaced; what
-  the next one must know is in the restart state. A worker watches for its supervisor's end by itself.
+- A worker that ends before it has served ends the process, with its exit code. One that ends later, or by a signal, is
+  replaced, without end: whether the container shall start again is for its probes to say. Where starts fail in a row,
+  each waits twice as long. What the next worker must know is in the restart state. A worker watches for its
+  supervisor's end by itself.
 
 Sources: sigtimedwait(2), waitpid(2), memfd_create(2), signal(7), unix(7).
 """
@@ -39,6 +41,9 @@ TIMEOUT_SECONDS: Final = 30
 """A worker whose heartbeat is older hangs, and is replaced."""
 LOOK_SECONDS_MIN: Final = 1.0
 """Between two looks at the heartbeat; between SIGABRT and SIGKILL; between two forks."""
+PAUSE_SECONDS_MAX: Final = 60.0
+"""Between two forks, the longest: each start that fails after another one waits twice as long."""
+DOUBLINGS_MAX: Final = 10
 HURRY_SECONDS: Final = 2.0
 """What is left of the time to end after a second SIGINT or SIGQUIT."""
 KILLED_SECONDS: Final = 5.0
@@ -121,13 +126,15 @@ class Supervisor:
     def __init__(self, work: Callable[[Supervised], int], ended: Callable[[Supervised], int]) -> None:
         self._work, self._ended, self._shared = work, ended, Supervised()
         self._worker = 0
-        self._forked_at = -LOOK_SECONDS_MIN
+        self._forked_at = -PAUSE_SECONDS_MAX
         self._aborted = False
+        self._failed = 0
+        """Starts in a row of which none has served."""
 
     def run(self) -> int:
         """Supervise until a signal ends it, or a worker does not start. Returns the exit code."""
         while True:
-            if not self._worker and time.monotonic() >= self._forked_at + LOOK_SECONDS_MIN:
+            if not self._worker and time.monotonic() >= self._fork_at():
                 self._fork()
             number = self._fetch(self._seconds_to_look())
             if number in STOP_SIGNALS:
@@ -145,7 +152,7 @@ class Supervisor:
     def _seconds_to_look(self) -> float:
         """Return how long there is nothing to do but to wait for a signal."""
         if not self._worker:
-            return self._forked_at + LOOK_SECONDS_MIN - time.monotonic()
+            return self._fork_at() - time.monotonic()
         if self._aborted:
             return LOOK_SECONDS_MIN
         last = self._shared.last_beat()
@@ -166,6 +173,11 @@ class Supervisor:
 
     # -- the worker's life
 
+    def _fork_at(self) -> float:
+        """Return when the next worker may be forked: where starts fail again and again, later and later."""
+        pause = min(LOOK_SECONDS_MIN * 2.0 ** min(self._failed, DOUBLINGS_MAX), PAUSE_SECONDS_MAX)
+        return self._forked_at + pause
+
     def _fork(self) -> None:
         self._shared.clear()
         self._forked_at, self._aborted = time.monotonic(), False
@@ -174,6 +186,7 @@ class Supervisor:
         except OSError as exc:
             log = self._log()
             log.error("server.error", text=f"Worker cannot be forked: {exc.strerror}")
+            self._failed += 1
             return
         if self._worker:
             return
@@ -195,9 +208,14 @@ class Supervisor:
             if pid == 0:
                 return code
             if pid == self._worker:
-                self._worker = 0
                 code = os.waitstatus_to_exitcode(status)
-                self._log_end(pid, code)
+                self._gone(code)
+
+    def _gone(self, code: int) -> None:
+        """Note that there is no worker any more, and how it ended."""
+        pid, self._worker = self._worker, 0
+        self._failed = 0 if self._shared.last_beat() else self._failed + 1
+        self._log_end(pid, code)
 
     def _stop(self) -> None:
         """End the worker: SIGTERM once, SIGKILL when its time is over."""

@@ -1,11 +1,12 @@
-"""The start warns where another server can answer in AWS's place."""
+"""The start warns where another server can answer in AWS's place, and asks once."""
 
 from __future__ import annotations
 
 import pytest
 
-from sidecar.app.run import _warn_of_unsigned_answers
-from tests.fakes.config import settings
+from sidecar.app.run import _ask, _warn_of_unsigned_answers
+from sidecar.restart_state import RestartState
+from tests.fakes.config import check_request, settings
 from tests.fakes.log import logged_events
 
 PROXY = {"HTTPS_PROXY": "http://proxy:3128"}
@@ -39,3 +40,14 @@ def test_signed_answers_and_the_sdks_own_certificates_are_not_warned_of(
     with logged_events() as events:
         _warn_of_unsigned_answers(settings(**check), env)
     assert events.names() == []
+
+
+def test_the_first_check_is_noted_before_it_is_forked_and_no_later_worker_forks_another() -> None:
+    state, noted = RestartState(), list[object]()
+
+    def fork(*_: object) -> None:
+        noted.append(state.read()["open_checks"])
+
+    for _ in range(3):
+        _ask(check_request(settings()), state, (), fork)  # type: ignore[arg-type]
+    assert noted == [1]

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from sidecar.entitlement.status import Status
+from sidecar.gate import open_check
 from sidecar.gate.messages import CheckResult
-from tests.fakes.child import reporting
+from tests.fakes.child import FakeChild, reporting
 
 from .support import ACCEPTED, CONFIG, DENY, HOLDING, KEPT, OPEN, REOPENED, RETRY, Story
 
@@ -37,26 +38,85 @@ def test_a_new_worker_spends_the_same_start_up_budget(story: Story) -> None:
     assert new.state.status is Status.UNAVAILABLE
 
 
-def test_each_worker_reads_the_first_child_of_its_own(story: Story) -> None:
-    first = reporting(RETRY)
-    story.loop(first=first).check_once()
-    assert first.closed
-    assert story.started == []
-    again = reporting(ACCEPTED, kept=KEPT)
-    new = story.loop(first=again)
+class Died(BaseException):
+    """The worker's end, in the middle of what it does."""
+
+
+def dying() -> FakeChild:
+    """A child whose worker ends before there is a result."""
+
+    def end() -> None:
+        raise Died
+
+    return FakeChild(while_read=end)
+
+
+def test_the_first_child_is_read_by_one_worker(story: Story) -> None:
+    assert open_check.begin_first(story.restart_state, story.clock.monotonic())
+    with pytest.raises(Died):
+        story.loop(first=dying()).check_once()
+    assert not open_check.begin_first(story.restart_state, story.clock.monotonic()), "the next worker forks none"
+    new = story.loop(reporting(ACCEPTED, kept=KEPT))
     new.check_once()
-    assert again.closed
-    assert story.started == []
+    assert len(story.started) == 1, "and asks by a child of its own"
     assert new.state.entitled
 
 
-def test_a_worker_that_died_unread_is_followed_by_one_that_asks(story: Story) -> None:
+def test_a_worker_that_died_unread_leaves_the_first_child_to_the_next(story: Story) -> None:
+    """What that child is told is lost with the pipe; that it has asked is not."""
+    assert open_check.begin_first(story.restart_state, story.clock.monotonic())
     story.loop(first=reporting(RETRY))
-    first = reporting(ACCEPTED, kept=KEPT)
-    new = story.loop(first=first)
+    new = story.loop(reporting(ACCEPTED, kept=KEPT))
+    new.start()
+    asked = story.asked.wait(0.3)
+    new.stop()
+    assert not asked, "not at once"
+    assert new.next_ask_at is not None
+    assert new.next_ask_at - story.clock.monotonic() == 0.75
+
+
+def test_workers_that_die_of_asking_ask_less_and_less_often(story: Story) -> None:
+    assert open_check.begin_first(story.restart_state, story.clock.monotonic())
+    with pytest.raises(Died):
+        story.loop(first=dying()).check_once()
+    waits = []
+    for _ in range(8):
+        new = story.loop(dying())
+        assert new.next_ask_at is not None
+        waits.append(new.next_ask_at - story.clock.monotonic())
+        story.clock.advance(waits[-1])
+        with pytest.raises(Died):
+            new.check_once()
+    assert waits == [0.75, 1.5, 3, 6, 12, 24, 45, 45]
+    story.loop(reporting(RETRY)).check_once()
+    after = story.loop().next_ask_at
+    assert after is not None
+    assert after - story.clock.monotonic() == 1, "a result ends the series"
+
+
+def test_a_start_up_budget_begins_with_the_first_question_whoever_asked_it(story: Story) -> None:
+    assert open_check.begin_first(story.restart_state, story.clock.monotonic())
+    story.clock.advance(1800)
+    new = story.loop(reporting(RETRY))
     new.check_once()
-    assert new.state.entitled
-    assert story.started == []
+    assert new.state.status is Status.UNAVAILABLE
+
+
+def test_a_worker_that_dies_of_a_later_question_does_not_bring_it_forward(story: Story) -> None:
+    story.after(DENY)
+    planned = story.loop().next_ask_at
+    assert planned is not None
+    story.clock.advance(planned - story.clock.monotonic())
+    with pytest.raises(Died):
+        story.loop(dying()).check_once()
+    assert story.loop().next_ask_at == story.clock.monotonic() + 0.75
+
+
+def test_a_worker_that_dies_rechecking_what_is_accepted_asks_no_more(story: Story) -> None:
+    story.after(ACCEPTED)
+    with pytest.raises(Died):
+        story.loop(dying()).check_once()
+    assert story.loop().next_ask_at is None
 
 
 def test_a_new_worker_with_an_open_gate_does_not_register_again(story: Story) -> None:
