@@ -57,8 +57,8 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
             _warn_of_unsigned_answers(settings, env)
         _serve(begun, restart_state, request, first, shared)
     except Exception as exc:
-        if earlier or shared.last_beat():
-            raise
+        if shared.has_served or shared.last_beat():
+            raise  # the supervisor tries again
         log_crash(exc)
         listeners.remove_files(listening)
         termination_log.note(settings.termination_log, "The worker could not be started; the log says why.")

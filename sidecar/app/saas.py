@@ -28,6 +28,8 @@ from sidecar.settings.saas import SaasSettings, load
 
 CLOCK_SECONDS: Final = 30.0
 """How long an emulator that starts at the same time is waited for."""
+START_SECONDS: Final = 3600.0
+"""How long a start may take: it brings the schema up to date, in a database of any size."""
 MISSING: Final = (
     "saas needs SQLAlchemy, Alembic and psycopg: run `pip install '.[saas]'` in a checkout of this"
     " project, or use the image of `docker build --target saas`."
@@ -40,7 +42,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str]) -> int:
     if fault:
         sys.stderr.write(f"{fault}\n")
         return Exit.CONFIG
-    return supervise(lambda shared: _work(env, flags, shared), _ended)
+    return supervise(lambda shared: _work(env, flags, shared), _ended, START_SECONDS)
 
 
 def _work(env: Mapping[str, str], flags: Mapping[str, str], shared: Supervised) -> int:

@@ -13,10 +13,9 @@ Invariants:
 - What the first worker read and bound outlives it: it waits, unread, in a pair of sockets that this process holds
   (`handed_on`). No port is closed while a worker is replaced.
 - It wakes up for signals, and when a heartbeat is overdue.
-- A worker that ends before it has served ends the process, with its exit code. One that ends later, or by a signal, is
-  replaced, without end: whether the container shall start again is for its probes to say. Where starts fail in a row,
-  each waits twice as long. What the next worker must know is in the restart state. A worker watches for its
-  supervisor's end by itself.
+- A worker that exits before any has served ends the process, with its exit code. Every other one is replaced, without
+  end: whether the container shall start again is for its probes to say. Where starts fail in a row, each waits twice as
+  long. What the next worker must know is in the restart state. A worker watches for its supervisor's end by itself.
 
 Sources: sigtimedwait(2), waitpid(2), memfd_create(2), signal(7), unix(7).
 """
@@ -38,7 +37,9 @@ else:
     import _signal as signal  # what `signal` takes its functions from, without enums: 0.5 MiB in this process
 
 TIMEOUT_SECONDS: Final = 30
-"""A worker whose heartbeat is older hangs, and is replaced."""
+"""A worker whose last heartbeat is older hangs, and is replaced."""
+START_SECONDS: Final = 180.0
+"""A worker that has not served so long after its fork hangs too. A start takes a second; on a twentieth of a core, 20."""
 LOOK_SECONDS_MIN: Final = 1.0
 """Between two looks at the heartbeat; between SIGABRT and SIGKILL; between two forks."""
 PAUSE_SECONDS_MAX: Final = 60.0
@@ -72,6 +73,8 @@ class Supervised:
 
     def __init__(self) -> None:
         self.supervisor = os.getpid()
+        self.has_served = False
+        """Whether a worker before this one has."""
         self.keeps, self.kept = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         """What a worker hands on is sent to the first and waits in the second: this process reads neither."""
         self.restart_state = os.memfd_create("restart-state", os.MFD_CLOEXEC)
@@ -102,18 +105,22 @@ class Supervised:
         return float(os.pread(self._heartbeat, ALLOWED_BYTES, 0) or GRACEFUL_SECONDS)
 
 
-def supervise(work: Callable[[Supervised], int], ended: Callable[[Supervised], int]) -> int:
+def supervise(
+    work: Callable[[Supervised], int], ended: Callable[[Supervised], int], start_seconds: float = START_SECONDS
+) -> int:
     """Run `work` in a process of its own. Returns the exit code of this process; in the worker it does not return.
 
     `work`: serves until it is told to end. What it returns before it has served is the exit code.
 
     `ended`: called in this process once a worker that was told to end is gone; what it returns is the exit code.
+
+    `start_seconds`: how long a start may take.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, FETCHED)
     for number in STOP_SIGNALS:
         # Never called. While sigtimedwait waits, /proc shows none of them as blocked: this shows them as caught.
         signal.signal(number, _fetched)
-    return Supervisor(work, ended).run()
+    return Supervisor(work, ended, start_seconds).run()
 
 
 def _fetched(_signal: int, _frame: object) -> None:
@@ -123,8 +130,14 @@ def _fetched(_signal: int, _frame: object) -> None:
 class Supervisor:
     """The supervising process."""
 
-    def __init__(self, work: Callable[[Supervised], int], ended: Callable[[Supervised], int]) -> None:
-        self._work, self._ended, self._shared = work, ended, Supervised()
+    def __init__(
+        self,
+        work: Callable[[Supervised], int],
+        ended: Callable[[Supervised], int],
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        self._work, self._ended, self._start_seconds = work, ended, start_seconds
+        self._shared = Supervised()
         self._worker = 0
         self._forked_at = -PAUSE_SECONDS_MAX
         self._aborted = False
@@ -141,7 +154,7 @@ class Supervisor:
                 self._stop()
                 return self._ended(self._shared)
             code = self._reap() if number == signal.SIGCHLD else None
-            if code is not None and code >= 0 and not self._shared.last_beat():
+            if code is not None and code >= 0 and not self._shared.has_served:
                 return code
             self._look()
 
@@ -155,13 +168,16 @@ class Supervisor:
             return self._fork_at() - time.monotonic()
         if self._aborted:
             return LOOK_SECONDS_MIN
+        return max(LOOK_SECONDS_MIN, self._overdue_at() - time.monotonic())
+
+    def _overdue_at(self) -> float:
+        """Return from when on the worker counts as one that hangs."""
         last = self._shared.last_beat()
-        return max(LOOK_SECONDS_MIN, last + TIMEOUT_SECONDS - time.monotonic()) if last else TIMEOUT_SECONDS
+        return last + TIMEOUT_SECONDS if last else self._forked_at + self._start_seconds
 
     def _look(self) -> None:
         """Abort a worker that hangs; kill it where that does not help."""
-        last = self._shared.last_beat()
-        if not self._worker or not last or time.monotonic() - last <= TIMEOUT_SECONDS:
+        if not self._worker or time.monotonic() <= self._overdue_at():
             return
         if self._aborted:
             os.kill(self._worker, signal.SIGKILL)
@@ -214,7 +230,9 @@ class Supervisor:
     def _gone(self, code: int) -> None:
         """Note that there is no worker any more, and how it ended."""
         pid, self._worker = self._worker, 0
-        self._failed = 0 if self._shared.last_beat() else self._failed + 1
+        served = bool(self._shared.last_beat())
+        self._shared.has_served |= served
+        self._failed = 0 if served else self._failed + 1
         self._log_end(pid, code)
 
     def _stop(self) -> None:
@@ -239,7 +257,7 @@ class Supervisor:
             os.kill(self._worker, number)
 
     def _log_end(self, pid: int, code: int) -> None:
-        if code == 0 or (code > 0 and not self._shared.last_beat()):
+        if code == 0 or (code > 0 and not self._shared.has_served):
             return  # what a worker that did not start has to say, it has said
         log = self._log()
         if code == -signal.SIGKILL:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from sidecar.server import supervisor
 from tests.integration.server.servers import ROOT, eventually
 
 BEFORE = """
@@ -78,8 +79,8 @@ class Running:
 
 
 @contextmanager
-def running(more: str = "") -> Iterator[Running]:
-    line = [sys.executable, "-c", f"{BEFORE}\n{more}\nsys.exit(supervise(work, ended))"]
+def running(more: str = "", start_seconds: float = supervisor.START_SECONDS) -> Iterator[Running]:
+    line = [sys.executable, "-c", f"{BEFORE}\n{more}\nsys.exit(supervise(work, ended, {start_seconds}))"]
     with subprocess.Popen(
         line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
@@ -130,6 +131,40 @@ def test_a_worker_that_ends_before_it_serves_ends_the_supervisor_with_its_code(c
         assert one.code() == code
 
 
+FAILS_TWICE = """
+def work(shared):
+    count = shared.restart_state
+    os.write(count, b"1")
+    starts = os.lseek(count, 0, os.SEEK_END)
+    if starts in FAILING:
+        {how}
+    until_told(shared)
+supervisor.Supervisor._log = lambda _: Loud
+"""
+
+
+@pytest.mark.parametrize("how", ["return 78", "return 0", "raise KeyError('why')", "sys.exit(1)"])
+def test_a_replacement_that_does_not_start_is_tried_again(how: str) -> None:
+    with running(f"FAILING = (2, 3)\n{FAILS_TWICE.format(how=how)}") as one:
+        first = one.serves()
+        os.kill(first, signal.SIGSEGV)
+        words = [one.said()]
+        while words[-1][0] != "serves":
+            words.append(one.said())
+        assert int(words[-1][1]) != first
+        assert one.process.poll() is None
+        one.told(signal.SIGTERM)
+        assert one.code() == 7
+
+
+def test_a_start_that_fails_after_one_that_was_killed_ends_the_supervisor() -> None:
+    """None of them has served: there is nothing to keep up."""
+    with running(
+        f"FAILING = (1, 2)\n{FAILS_TWICE.format(how='starts == 1 and os.kill(os.getpid(), 9); return 78')}"
+    ) as one:
+        assert one.code() == 78
+
+
 def test_a_worker_that_raises_is_logged_by_class_and_place() -> None:
     with running("def work(shared):\n    raise KeyError('why')") as one:
         assert one.code() == 70
@@ -177,6 +212,35 @@ def test_a_worker_that_hangs_is_aborted_and_then_killed() -> None:
         assert one.said()[2:] == ["WORKER", "TIMEOUT", f"(pid:{first})"]
         assert "SIGKILL!" in one.said()
         assert one.serves() != first
+
+
+def test_a_start_that_hangs_is_aborted_and_tried_again() -> None:
+    hung = (
+        "def work(shared):\n"
+        "    if os.lseek(shared.restart_state, 0, os.SEEK_END) == 0:\n"
+        "        os.write(shared.restart_state, b'1')\n"
+        "        say('hangs', os.getpid())\n"
+        "        signal.pause()\n"
+        "    until_told(shared)\n"
+        "supervisor.Supervisor._log = lambda _: Loud\n"
+    )
+    with running(hung, start_seconds=0.3) as one:
+        first = one.said()[1]
+        assert one.said()[2:] == ["WORKER", "TIMEOUT", f"(pid:{first})"]
+        assert "SIGABRT!" in one.said()
+        assert one.serves() != int(first)
+
+
+def test_a_start_may_take_longer_than_the_time_between_two_heartbeats() -> None:
+    slow = (
+        "supervisor.TIMEOUT_SECONDS = 0.1\n"
+        "supervisor.Supervisor._log = lambda _: Loud\n"
+        "def work(shared):\n"
+        "    time.sleep(0.5)\n"
+        "    until_told(shared)"
+    )
+    with running(slow, start_seconds=30) as one:
+        one.serves()
 
 
 def test_a_worker_whose_heart_beats_is_left_alone() -> None:
