@@ -12,7 +12,6 @@ Invariants:
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
 from sidecar.server import handed_on, listeners
 from sidecar.server.listeners import Listening
-from sidecar.server.supervisor import DRAIN_SECONDS, STOP_SIGNALS, Supervised, log_crash
+from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash, stop_pending
 from sidecar.settings import ENDPOINTS, Address, EntitlementCheck, Platform, Settings
 from sidecar.settings.table import BY_NAME
 
@@ -47,7 +46,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
     log.start(settings.log_level.value)
     _place(settings, env)
     shared.allow(settings.flush_seconds)
-    if signal.sigpending() & set(STOP_SIGNALS):
+    if stop_pending():
         return Exit.OK
     request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
     first = _ask(request, restart_state, close=first_worker.descriptors(shared, begun))

@@ -21,7 +21,7 @@ from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.remote_clock import answering_clock
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
-from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash, supervise
+from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash, stop_pending, supervise
 from sidecar.settings import Address
 from sidecar.settings.choices import OnDispute
 from sidecar.settings.saas import SaasSettings, load
@@ -58,6 +58,9 @@ def _work(env: Mapping[str, str], flags: Mapping[str, str], shared: Supervised) 
         return Exit.CONFIG
     shared.allow(settings.common.flush_seconds)
     RestartState(shared.restart_state).update(log_level=settings.common.log_level.value)
+    if stop_pending():
+        listeners.close(listening)
+        return Exit.OK
     try:
         _announce(settings, listening)
         _serve(settings, listening, env, shared)

@@ -61,8 +61,8 @@ IGNORED_SIGNALS: Final = (
 FETCHED: Final = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGCHLD)
 FAILED: Final = 70
 """The exit code of a worker that raised."""
-GRACEFUL_SECONDS: Final = 30.0
-"""Between SIGTERM and SIGKILL, until the worker has read what its settings say."""
+GRACEFUL_SECONDS: Final = 1.0
+"""Between SIGTERM and SIGKILL, until a worker has said what its settings allow: nothing has begun yet."""
 ALLOWED_BYTES: Final = 20
 DRAIN_SECONDS: Final = 0.2
 """For the last lines of the log, where the reader of stdout is slow."""
@@ -96,7 +96,7 @@ class Supervised:
         return os.fstat(self._heartbeat).st_mtime
 
     def allow(self, graceful_seconds: float) -> None:
-        """Let the worker have so long between SIGTERM and SIGKILL."""
+        """Let the worker, and each that follows, have so long between SIGTERM and SIGKILL."""
         os.pwrite(self._heartbeat, f"{graceful_seconds:<{ALLOWED_BYTES}.3f}".encode(), 0)
         self.clear()  # it has set the time
 
@@ -121,6 +121,11 @@ def supervise(
         # Never called. While sigtimedwait waits, /proc shows none of them as blocked: this shows them as caught.
         signal.signal(number, _fetched)
     return Supervisor(work, ended, start_seconds).run()
+
+
+def stop_pending() -> bool:
+    """Return whether this process, a worker that does not listen yet, was told to end."""
+    return not signal.sigpending().isdisjoint(STOP_SIGNALS)
 
 
 def _fetched(_signal: int, _frame: object) -> None:

@@ -50,6 +50,33 @@ def test_sigterm_is_heard_at_whatever_moment_of_the_start(aws: Emulator, tmp_pat
         assert not _left_over(sidecar)
 
 
+@pytest.mark.slow
+def test_told_to_end_before_the_first_check_it_ends_without_asking(aws: Emulator, tmp_path: Path) -> None:
+    """SIGTERM comes while the worker binds its ports, and waits there until it is looked for."""
+    code = (
+        "import os, signal, sys, time\n"
+        "from sidecar.server import listeners\n"
+        "listen = listeners.listen\n"
+        "def told(*given, **named):\n"
+        "    os.kill(os.getppid(), signal.SIGTERM)\n"
+        "    while signal.SIGTERM not in signal.sigpending():\n"
+        "        time.sleep(0.01)\n"
+        "    return listen(*given, **named)\n"
+        "listeners.listen = told\n"
+        "from sidecar.server import supervisor\n"
+        "supervisor.GRACEFUL_SECONDS = 20\n"
+        "from sidecar.__main__ import main\n"
+        "sys.exit(main(['run']))\n"
+    )
+    sidecar = Sidecar(aws, tmp_path)
+    sidecar.line = [sys.executable, "-c", code]
+    with sidecar:
+        assert sidecar.ended() == 0
+    assert not _left_over(sidecar)
+    assert sidecar.events("sidecar.started") == []
+    assert aws.calls() == []
+
+
 def _catches_sigterm(pid: int) -> bool:
     """Return whether the process has a handler for SIGTERM, or blocks it: the kernel ends it by neither."""
     status = Path(f"/proc/{pid}/status").read_text()

@@ -274,6 +274,47 @@ def test_a_worker_that_does_not_end_is_killed_when_its_time_is_over() -> None:
         assert gone(pid)
 
 
+def test_a_start_that_hangs_is_killed_soon_after_sigterm() -> None:
+    """It has said nothing of the time it needs to end: it has begun nothing."""
+    hung = (
+        "supervisor.GRACEFUL_SECONDS = 0.2\n"
+        "def work(shared):\n"
+        "    say('hangs', os.getpid())\n"
+        "    while True:\n"
+        "        time.sleep(60)\n"
+    )
+    assert supervisor.GRACEFUL_SECONDS == 1
+    with running(hung) as one:
+        pid = int(one.said()[1])
+        one.told(signal.SIGTERM)
+        assert one.said() == ["ended"]
+        assert gone(pid)
+        assert one.code() == 7
+
+
+def test_a_worker_that_replaces_another_has_the_time_to_end_that_was_allowed() -> None:
+    """It may have usage to send as soon as it starts."""
+    slow = (
+        "supervisor.GRACEFUL_SECONDS = 0\n"
+        "def work(shared):\n"
+        "    if os.lseek(shared.restart_state, 0, os.SEEK_END) == 0:\n"
+        "        os.write(shared.restart_state, b'1')\n"
+        "        shared.allow(20)\n"
+        "        shared.beat()\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    say('starts')\n"
+        "    while not supervisor.stop_pending():\n"
+        "        time.sleep(0.01)\n"
+        "    say('sends')\n"
+        "    return 0\n"
+    )
+    with running(slow) as one:
+        assert one.said() == ["starts"]
+        one.told(signal.SIGTERM)
+        assert one.said() == ["sends"]
+        assert one.code() == 7
+
+
 def test_the_second_sigint_ends_the_worker_at_once() -> None:
     slow = (
         "def work(shared):\n"
