@@ -7,7 +7,7 @@ Invariants:
   second one ends the worker at once.
 - No signal is lost: all are blocked from before the fork, and fetched one by one. The worker has them blocked until it
   listens for them.
-- As PID 1 it reaps what is left to it.
+- As PID 1 it reaps what is left to it. A worker that is no child any more, whatever became of it, is replaced.
 - The worker imports everything, reads the settings and binds the ports; nothing of it is in this process, which stays
   for as long. So this module imports next to nothing, and what a rare event needs only then.
 - What the first worker read and bound outlives it: it waits, unread, in a pair of sockets that this process holds
@@ -117,6 +117,7 @@ def supervise(
     `start_seconds`: how long a start may take.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, FETCHED)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # one that was inherited as ignored is never sent
     for number in STOP_SIGNALS:
         # Never called. While sigtimedwait waits, /proc shows none of them as blocked: this shows them as caught.
         signal.signal(number, _fetched)
@@ -185,12 +186,12 @@ class Supervisor:
         if not self._worker or time.monotonic() <= self._overdue_at():
             return
         if self._aborted:
-            os.kill(self._worker, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             return
         self._aborted = True
         log = self._log()
         log.error("server.error", text=f"WORKER TIMEOUT (pid:{self._worker})")
-        os.kill(self._worker, signal.SIGABRT)
+        self._signal(signal.SIGABRT)
 
     # -- the worker's life
 
@@ -225,6 +226,8 @@ class Supervisor:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
+                if self._worker:
+                    self._gone(None)
                 return code
             if pid == 0:
                 return code
@@ -232,8 +235,8 @@ class Supervisor:
                 code = os.waitstatus_to_exitcode(status)
                 self._gone(code)
 
-    def _gone(self, code: int) -> None:
-        """Note that there is no worker any more, and how it ended."""
+    def _gone(self, code: int | None) -> None:
+        """Note that there is no worker any more, and how it ended; None: others have waited for it."""
         pid, self._worker = self._worker, 0
         served = bool(self._shared.last_beat())
         self._shared.has_served |= served
@@ -258,14 +261,20 @@ class Supervisor:
             self._reap()
 
     def _signal(self, number: int) -> None:
-        if self._worker:
+        if not self._worker:
+            return
+        try:
             os.kill(self._worker, number)
+        except ProcessLookupError:
+            self._reap()
 
-    def _log_end(self, pid: int, code: int) -> None:
-        if code == 0 or (code > 0 and not self._shared.has_served):
+    def _log_end(self, pid: int, code: int | None) -> None:
+        if code == 0 or (code and code > 0 and not self._shared.has_served):
             return  # what a worker that did not start has to say, it has said
         log = self._log()
-        if code == -signal.SIGKILL:
+        if code is None:
+            log.warn("server.warning", text=f"Worker (pid:{pid}) is gone!")
+        elif code == -signal.SIGKILL:
             log.error("server.error", text=f"Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
         elif code < 0:
             log.warn("server.warning", text=f"Worker (pid:{pid}) was sent {_name(-code)}!")

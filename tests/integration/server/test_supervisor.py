@@ -353,6 +353,67 @@ def test_a_child_that_others_left_is_reaped() -> None:
         assert not gone(lines["serves"])
 
 
+def test_a_supervisor_that_inherits_sigchld_as_ignored_replaces_its_worker() -> None:
+    with running("signal.signal(signal.SIGCHLD, signal.SIG_IGN)") as one:
+        first = one.serves()
+        os.kill(first, signal.SIGKILL)
+        assert one.serves() != first
+
+
+def test_a_worker_that_others_have_waited_for_is_replaced() -> None:
+    """The supervisor hears of a child's end, and has no child any more."""
+    stolen = (
+        "waitpid = os.waitpid\n"
+        "def wait(pid, options):\n"
+        "    os.waitpid = waitpid\n"
+        "    os.waitid(os.P_ALL, 0, os.WEXITED)\n"
+        "    return os.waitpid(pid, options)\n"
+        "os.waitpid = wait\n"
+        "supervisor.Supervisor._log = lambda _: Loud"
+    )
+    with running(stolen) as one:
+        first = one.serves()
+        os.kill(first, signal.SIGKILL)
+        assert one.said()[2:] == ["Worker", f"(pid:{first})", "is", "gone!"]
+        assert one.serves() != first
+
+
+def test_a_worker_that_is_gone_when_it_is_signalled_is_replaced() -> None:
+    """It hangs, and its end is never told."""
+    gone_at = (
+        "supervisor.TIMEOUT_SECONDS = 0.3\n"
+        "supervisor.Supervisor._log = lambda _: Loud\n"
+        "kill = os.kill\n"
+        "def steal(pid, number):\n"
+        "    os.kill = kill\n"
+        "    kill(pid, signal.SIGKILL)\n"
+        "    os.waitid(os.P_PID, pid, os.WEXITED)\n"
+        "    kill(pid, number)\n"
+        "os.kill = steal\n"
+    )
+    with running(gone_at) as one:
+        first = one.serves()
+        assert one.said()[2:] == ["WORKER", "TIMEOUT", f"(pid:{first})"]
+        assert one.said()[2:] == ["Worker", f"(pid:{first})", "is", "gone!"]
+        assert one.serves() != first
+
+
+def test_a_worker_that_is_gone_at_the_end_holds_nothing_up() -> None:
+    stolen = (
+        "kill = os.kill\n"
+        "def steal(pid, number):\n"
+        "    kill(pid, signal.SIGKILL)\n"
+        "    os.waitid(os.P_PID, pid, os.WEXITED)\n"
+        "    kill(pid, number)\n"
+        "os.kill = steal\n"
+    )
+    with running(stolen) as one:
+        one.serves()
+        one.told(signal.SIGTERM)
+        assert one.said() == ["ended"]
+        assert one.code() == 7
+
+
 def test_the_supervisor_has_imported_next_to_nothing() -> None:
     code = (
         "import sys\n"
