@@ -2,7 +2,7 @@
 
 Invariants:
 - Nothing is sent while the application runs, so no route ever waits for a client; what it starts a second time, with an
-  exception at hand, replaces what it started first.
+  exception at hand, replaces all that it gave before.
 - A route that raises, or sends less than it announced, has no response: its caller makes a complete 500 of it. What it
   sends beyond what it announced is cut off.
 - The length of a response is always announced. A field that belongs to a connection, or to the server, is dropped.
@@ -89,7 +89,7 @@ class Response:
     """What an application answers to one request."""
 
     def __init__(self, head: RequestHead, bytes_max: int) -> None:
-        self._head, self._bytes_left = head, bytes_max
+        self._head, self._bytes_max, self._bytes_left = head, bytes_max, bytes_max
         self._status = ""
         self._headers: list[tuple[str, str]] = []
         self._announced: int | None = None
@@ -130,6 +130,7 @@ class Response:
         if not STATUS.fullmatch(status):
             raise InvalidAnswer("its status")
         self._status, self._headers, self._announced = status, [], None
+        self._parts, self._sent, self._bytes_left = [], 0, self._bytes_max
         code = int(status[:3])
         self._omits_body = self._head.method == "HEAD" or code in WITHOUT_BODY or code < 200
         for name, value in headers:

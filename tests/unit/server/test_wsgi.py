@@ -147,6 +147,20 @@ def test_what_is_started_again_with_an_exception_replaces_what_was_started() -> 
     assert data.endswith(b"X-C: d\r\nContent-Length: 5\r\n\r\nsorry")
 
 
+def test_what_was_written_before_it_is_started_again_is_not_sent() -> None:
+    """PEP 3333: it raises where headers were sent. Here none are, before the application has ended."""
+
+    def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", "90")])(b"x" * 90)
+        write = start("500 Internal Server Error", [], (None, None, None))
+        write(b"very ")
+        return [b"sorry"]
+
+    head, _, body = answered(app, bytes_max=200).partition(b"\r\n\r\n")
+    assert body == b"very sorry"
+    assert b"Content-Length: 10" in head
+
+
 def started_twice(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
     start("200 OK", [])
     start("200 OK", [])
