@@ -3,8 +3,8 @@
 Invariants:
 - One worker at a time: a second would register the workload a second time. Signals that ask other servers for more
   workers, a reload or an upgrade are ignored.
-- SIGINT and SIGQUIT mean what SIGTERM means, the first time: whichever an image's STOPSIGNAL names, usage is sent. A
-  second one ends the worker at once.
+- SIGINT and SIGQUIT mean what SIGTERM means, the first time: whichever an image's STOPSIGNAL names, usage is sent. The
+  second of these two ends the worker at once; one that follows a SIGTERM is the first.
 - No signal is lost: all are blocked from before the fork, and fetched one by one. The worker has them blocked until it
   listens for them.
 - As PID 1 it reaps what is left to it. A worker that is no child any more, whatever became of it, is replaced.
@@ -39,7 +39,7 @@ else:
 TIMEOUT_SECONDS: Final = 30
 """A worker whose last heartbeat is older hangs, and is replaced."""
 START_SECONDS: Final = 180.0
-"""A worker that has not served so long after its fork hangs too. A start takes a second; on a twentieth of a core, 20."""
+"""A worker that has not served so long after its fork hangs too. A start takes a second; on a tenth of a core, ten."""
 LOOK_SECONDS_MIN: Final = 1.0
 """Between two looks at the heartbeat; between SIGABRT and SIGKILL; between two forks."""
 PAUSE_SECONDS_MAX: Final = 60.0
@@ -49,7 +49,9 @@ HURRY_SECONDS: Final = 2.0
 """What is left of the time to end after a second SIGINT or SIGQUIT."""
 KILLED_SECONDS: Final = 5.0
 """For a worker that was sent SIGKILL, to be gone."""
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+INSISTING: Final = (signal.SIGINT, signal.SIGQUIT)
+"""What a person at a terminal repeats."""
+STOP_SIGNALS: Final = (signal.SIGTERM, *INSISTING)
 IGNORED_SIGNALS: Final = (
     signal.SIGHUP,
     signal.SIGUSR1,
@@ -79,7 +81,9 @@ class Supervised:
         """What a worker hands on is sent to the first and waits in the second: this process reads neither."""
         self.restart_state = os.memfd_create("restart-state", os.MFD_CLOEXEC)
         """The descriptor of `restart_state.RestartState`."""
+        self._allowed = os.memfd_create("graceful-seconds", os.MFD_CLOEXEC)
         self._heartbeat = os.memfd_create("heartbeat", os.MFD_CLOEXEC)
+        """Its time is the heartbeat. Nothing is written to it: that would set the time."""
         self.clear()
 
     def clear(self) -> None:
@@ -97,12 +101,11 @@ class Supervised:
 
     def allow(self, graceful_seconds: float) -> None:
         """Let the worker, and each that follows, have so long between SIGTERM and SIGKILL."""
-        os.pwrite(self._heartbeat, f"{graceful_seconds:<{ALLOWED_BYTES}.3f}".encode(), 0)
-        self.clear()  # it has set the time
+        os.pwrite(self._allowed, f"{graceful_seconds:<{ALLOWED_BYTES}.3f}".encode(), 0)
 
     def graceful_seconds(self) -> float:
         """Return what was allowed."""
-        return float(os.pread(self._heartbeat, ALLOWED_BYTES, 0) or GRACEFUL_SECONDS)
+        return float(os.pread(self._allowed, ALLOWED_BYTES, 0) or GRACEFUL_SECONDS)
 
 
 def supervise(
@@ -157,7 +160,7 @@ class Supervisor:
                 self._fork()
             number = self._fetch(self._seconds_to_look())
             if number in STOP_SIGNALS:
-                self._stop()
+                self._stop(insisted=int(number in INSISTING))
                 return self._ended(self._shared)
             code = self._reap() if number == signal.SIGCHLD else None
             if code is not None and code >= 0 and not self._shared.has_served:
@@ -174,7 +177,8 @@ class Supervisor:
             return self._fork_at() - time.monotonic()
         if self._aborted:
             return LOOK_SECONDS_MIN
-        return max(LOOK_SECONDS_MIN, self._overdue_at() - time.monotonic())
+        left = min(self._overdue_at() - time.monotonic(), TIMEOUT_SECONDS)  # a first heartbeat wakes nobody up
+        return max(LOOK_SECONDS_MIN, left)
 
     def _overdue_at(self) -> float:
         """Return from when on the worker counts as one that hangs."""
@@ -184,13 +188,13 @@ class Supervisor:
     def _look(self) -> None:
         """Abort a worker that hangs; kill it where that does not help."""
         if not self._worker or time.monotonic() <= self._overdue_at():
+            self._aborted = False
             return
         if self._aborted:
             self._signal(signal.SIGKILL)
             return
         self._aborted = True
-        log = self._log()
-        log.error("server.error", text=f"WORKER TIMEOUT (pid:{self._worker})")
+        self._say(f"WORKER TIMEOUT (pid:{self._worker})")
         self._signal(signal.SIGABRT)
 
     # -- the worker's life
@@ -206,8 +210,7 @@ class Supervisor:
         try:
             self._worker = os.fork()
         except OSError as exc:
-            log = self._log()
-            log.error("server.error", text=f"Worker cannot be forked: {exc.strerror}")
+            self._say(f"Worker cannot be forked: {exc.strerror}")
             self._failed += 1
             return
         if self._worker:
@@ -243,17 +246,19 @@ class Supervisor:
         self._failed = 0 if served else self._failed + 1
         self._log_end(pid, code)
 
-    def _stop(self) -> None:
-        """End the worker: SIGTERM once, SIGKILL when its time is over."""
+    def _stop(self, insisted: int) -> None:
+        """End the worker: SIGTERM once, SIGKILL when its time is over. `insisted`: signals of a person so far."""
         self._signal(signal.SIGTERM)
-        until, hurried = time.monotonic() + self._shared.graceful_seconds(), False
+        until = time.monotonic() + self._shared.graceful_seconds()
         while self._worker and (left := until - time.monotonic()) > 0:
             number = self._fetch(left)
             if number == signal.SIGCHLD:
                 self._reap()
-            elif number in (signal.SIGINT, signal.SIGQUIT) and not hurried:
-                hurried, until = True, min(until, time.monotonic() + HURRY_SECONDS)
-                self._signal(signal.SIGQUIT)
+            elif number in INSISTING:
+                insisted += 1
+                if insisted == 2:
+                    until = min(until, time.monotonic() + HURRY_SECONDS)
+                    self._signal(signal.SIGQUIT)
         self._signal(signal.SIGKILL)
         until = time.monotonic() + KILLED_SECONDS
         while self._worker and (left := until - time.monotonic()) > 0:
@@ -271,15 +276,28 @@ class Supervisor:
     def _log_end(self, pid: int, code: int | None) -> None:
         if code == 0 or (code and code > 0 and not self._shared.has_served):
             return  # what a worker that did not start has to say, it has said
-        log = self._log()
         if code is None:
-            log.warn("server.warning", text=f"Worker (pid:{pid}) is gone!")
+            self._say(f"Worker (pid:{pid}) is gone!", grave=False)
         elif code == -signal.SIGKILL:
-            log.error("server.error", text=f"Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
+            self._say(f"Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
         elif code < 0:
-            log.warn("server.warning", text=f"Worker (pid:{pid}) was sent {_name(-code)}!")
+            self._say(f"Worker (pid:{pid}) was sent {_name(-code)}!", grave=False)
         else:
-            log.error("server.error", text=f"Worker (pid:{pid}) exited with code {code}.")
+            self._say(f"Worker (pid:{pid}) exited with code {code}.")
+
+    def _say(self, text: str, *, grave: bool = True) -> None:
+        """Log it; where that fails, write it to stderr. What cannot be said must not end the supervisor."""
+        try:
+            log = self._log()
+            if grave:
+                log.error("server.error", text=text)
+            else:
+                log.warn("server.warning", text=text)
+        except Exception:
+            try:
+                os.write(2, f"{text}\n".encode())
+            except OSError:
+                pass
 
     def _log(self) -> ModuleType:
         """Return the log, which only rare events need here."""
@@ -291,11 +309,11 @@ class Supervisor:
 
 
 def _name(number: int) -> str:
-    from signal import Signals
-
     try:
+        from signal import Signals
+
         return Signals(number).name
-    except ValueError:
+    except (ImportError, ValueError):
         return f"signal {number}"
 
 

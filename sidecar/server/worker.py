@@ -135,7 +135,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):  # a terminal sends SIGINT to both processes
             signal.signal(number, self._ask_to_stop)
         signal.signal(signal.SIGQUIT, _end_at_once)
-        signal.signal(signal.SIGABRT, _end_at_once)
+        signal.signal(signal.SIGABRT, _abort)
         for number in IGNORED_SIGNALS:
             signal.signal(number, _ignore)  # a child does not inherit this, as it would SIG_IGN
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -158,9 +158,14 @@ class Worker:
         self._supervisor_ended = True
 
 
-def _end_at_once(number: int, _frame: object) -> None:
-    """End without what is still to be sent: SIGQUIT where a person insists, SIGABRT where the worker hangs."""
-    sys.exit(0 if number == signal.SIGQUIT else 1)
+def _end_at_once(_signal: int, _frame: object) -> None:
+    """End without what is still to be sent: a person insists."""
+    sys.exit(0)
+
+
+def _abort(_signal: int, _frame: object) -> None:
+    """End, whatever hangs: code that this interrupts may swallow any exception."""
+    os._exit(1)
 
 
 def _ignore(_signal: int, _frame: object) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -333,6 +334,76 @@ def test_the_second_sigint_ends_the_worker_at_once() -> None:
         one.told(signal.SIGINT)
         assert one.said() == ["ended"]
         assert gone(pid)
+
+
+SLOW = """
+def work(shared):
+    shared.allow(20)
+    signal.signal(signal.SIGTERM, lambda *_: say('asked'))
+    signal.signal(signal.SIGQUIT, lambda *_: say('hurried'))
+    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    shared.beat()
+    say('serves', os.getpid())
+    while True:
+        signal.pause()
+"""
+
+
+def fetched(pid: int, number: int) -> bool:
+    """Whether a signal waits no more."""
+    rows = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    pending = sum(int(row[1], 16) for row in rows if row[0] in ("SigPnd:", "ShdPnd:"))
+    return not pending >> (number - 1) & 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_a_first_sigint_that_follows_a_sigterm_hurries_nothing(number: int) -> None:
+    with running(SLOW) as one:
+        pid = one.serves()
+        one.told(signal.SIGTERM)
+        assert one.said() == ["asked"]
+        one.told(number)
+        eventually(lambda: fetched(one.process.pid, number))
+        os.kill(pid, signal.SIGTERM)
+        assert one.said() == ["asked"], "and not hurried"
+        one.told(signal.SIGINT)
+        assert one.said() == ["hurried"]
+        os.kill(pid, signal.SIGUSR1)
+        assert one.code() == 7
+
+
+def test_any_number_of_sigterms_hurries_nothing() -> None:
+    with running(SLOW) as one:
+        pid = one.serves()
+        for _ in range(3):
+            one.told(signal.SIGTERM)
+            eventually(lambda: fetched(one.process.pid, signal.SIGTERM))
+        os.kill(pid, signal.SIGUSR1)
+        assert one.said() == ["asked"]
+        assert one.said() == ["ended"]
+
+
+@pytest.mark.parametrize("fault", ["raise MemoryError", "raise ImportError", "raise ValueError('torn')"])
+def test_a_log_that_fails_ends_nothing_and_the_text_is_on_stderr(fault: str) -> None:
+    with running(f"def broken(_):\n    {fault}\nsupervisor.Supervisor._log = broken") as one:
+        first = one.serves()
+        os.kill(first, signal.SIGKILL)
+        assert " ".join(one.said()) == f"Worker (pid:{first}) was sent SIGKILL! Perhaps out of memory?"
+        assert one.serves() != first
+
+
+def test_a_log_and_a_stderr_that_fail_end_nothing() -> None:
+    broken = (
+        "def broken(_):\n    raise MemoryError\n"
+        "supervisor.Supervisor._log = broken\n"
+        "write = os.write\n"
+        "os.write = lambda handle, text: write(handle, text) if handle != 2 else write(-1, text)"
+    )
+    with running(broken) as one:
+        first = one.serves()
+        os.kill(first, signal.SIGKILL)
+        assert one.serves() != first
 
 
 def test_a_child_that_others_left_is_reaped() -> None:

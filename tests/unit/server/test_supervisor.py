@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 
 from sidecar.server import supervisor
-from sidecar.server.supervisor import PAUSE_SECONDS_MAX, Supervisor
+from sidecar.server.supervisor import PAUSE_SECONDS_MAX, Supervised, Supervisor
 
 
 class Quiet:
@@ -55,3 +56,42 @@ def test_a_fork_that_fails_counts_as_a_start_that_fails(one: Supervisor, monkeyp
     for pause in (2, 4, 8):
         one._fork()
         assert one._fork_at() - one._forked_at == pause
+
+
+def test_a_worker_that_recovers_and_hangs_again_is_aborted_again(
+    one: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr("os.kill", lambda _, number: sent.append(number))
+    one._worker = 4242
+
+    def looked(*, beats: bool) -> None:
+        one._shared.beat()
+        with monkeypatch.context() as patch:
+            patch.setattr(supervisor, "TIMEOUT_SECONDS", 30 if beats else -1)
+            one._look()
+
+    looked(beats=False)
+    looked(beats=False)
+    assert sent == [signal.SIGABRT, signal.SIGKILL]
+    looked(beats=True)
+    assert one._seconds_to_look() > 20, "and the supervisor sleeps again"
+    looked(beats=False)
+    assert sent == [signal.SIGABRT, signal.SIGKILL, signal.SIGABRT]
+
+
+def test_what_a_worker_is_allowed_leaves_its_heartbeat_alone() -> None:
+    shared = Supervised()
+    assert shared.graceful_seconds() == supervisor.GRACEFUL_SECONDS
+    shared.allow(30)
+    assert shared.last_beat() == 0, "it has not served"
+    shared.beat()
+    last = shared.last_beat()
+    shared.allow(12.5)
+    assert (shared.last_beat(), shared.graceful_seconds()) == (last, 12.5)
+
+
+def test_a_start_is_looked_at_again_before_a_worker_that_has_served_since_would_hang(one: Supervisor) -> None:
+    one._worker, one._forked_at = 4242, time.monotonic()
+    assert one._overdue_at() > time.monotonic() + 100
+    assert one._seconds_to_look() <= supervisor.TIMEOUT_SECONDS
