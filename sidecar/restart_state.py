@@ -5,7 +5,9 @@ and the start-up budget must not begin again. The state is an anonymous file tha
 the container and touches no disk. A worker that ends the process also leaves its exit code there.
 
 Invariants:
-- One JSON object behind its length, replaced by one write; only the one worker writes, one loop at a time.
+- One JSON object. A new one is written beside it; the head, which is short enough to be written whole or not at all,
+  then says where it is. So a worker that is killed while it writes leaves the last one.
+- Only the one worker writes, one loop at a time.
 - No secrets.
 """
 
@@ -16,7 +18,9 @@ import os
 import threading
 from typing import Any, Final
 
-LENGTH_DIGITS: Final = 8
+DIGITS: Final = 12
+HEAD_BYTES: Final = 2 * DIGITS
+"""Where the object begins, and its length."""
 
 
 class RestartState:
@@ -25,19 +29,27 @@ class RestartState:
     def __init__(self, handle: int | None = None) -> None:
         """`handle`: the file that the supervisor holds; without one it is this process's own."""
         self._handle = os.memfd_create("restart-state", os.MFD_CLOEXEC) if handle is None else handle
-        self._writing = threading.Lock()
+        self._lock = threading.RLock()
 
     def update(self, **facts: object) -> None:
         """Add facts, replacing those of the same name."""
-        with self._writing:
+        with self._lock:
+            start, length = self._place()
             text = json.dumps(self.read() | facts).encode()
-            os.pwrite(self._handle, f"{len(text):0{LENGTH_DIGITS}d}".encode() + text, 0)
+            start = HEAD_BYTES if HEAD_BYTES + len(text) <= start else max(HEAD_BYTES, start + length)
+            os.pwrite(self._handle, text, start)
+            os.pwrite(self._handle, f"{start:0{DIGITS}d}{len(text):0{DIGITS}d}".encode(), 0)
 
     def read(self) -> dict[str, Any]:
         """Return every fact."""
-        length = os.pread(self._handle, LENGTH_DIGITS, 0)
-        found = json.loads(os.pread(self._handle, int(length), LENGTH_DIGITS)) if length else {}
+        with self._lock:
+            start, length = self._place()
+            found = json.loads(os.pread(self._handle, length, start)) if length else {}
         return found if isinstance(found, dict) else {}
+
+    def _place(self) -> tuple[int, int]:
+        head = os.pread(self._handle, HEAD_BYTES, 0)
+        return (int(head[:DIGITS]), int(head[DIGITS:])) if head else (0, 0)
 
     def log_level(self) -> str:
         """Return the level that the worker logs at."""

@@ -73,6 +73,40 @@ def test_a_long_fact_is_kept_whole_and_a_short_one_after_it_too() -> None:
     assert shared.read() == {"a": "short"}
 
 
+@pytest.mark.parametrize("survives", [0, 1, 30])
+@pytest.mark.parametrize("fact", ["x" * 10, "x" * 500])
+def test_a_worker_that_is_killed_while_it_writes_leaves_what_was_there(
+    monkeypatch: pytest.MonkeyPatch, survives: int, fact: str
+) -> None:
+    handle = os.memfd_create("restart-state")
+    pwrite = os.pwrite
+    RestartState(handle).update(a="y" * 200)
+    for _ in range(5):
+        before = RestartState(handle).read()
+
+        def killed(to: int, data: bytes, at: int) -> int:
+            pwrite(to, data[:survives], at)
+            raise SystemExit
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", killed)
+            with pytest.raises(SystemExit):
+                RestartState(handle).update(a=fact)
+        assert RestartState(handle).read() == before
+        RestartState(handle).update(a=f"{fact}{len(before['a'])}")
+    os.close(handle)
+
+
+def test_the_file_does_not_grow_with_every_write() -> None:
+    handle = os.memfd_create("restart-state")
+    shared = RestartState(handle)
+    for number in range(300):
+        shared.update(a="x" * (number % 7), number=number)
+    assert os.fstat(handle).st_size < 300
+    assert shared.read()["number"] == 299
+    os.close(handle)
+
+
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("checked", [None, NOON + timedelta(microseconds=1)])
 def test_a_standing_comes_off_the_board_as_it_went_on(status: Status, checked: object) -> None:
