@@ -1,36 +1,45 @@
-"""Hand on what the first worker read and bound, so that a worker that replaces it is the same sidecar.
+"""Hand on what the first worker read and bound, so that a worker that replaces it is the same service.
 
 Invariants:
-- A file that is edited while the sidecar runs changes nothing until the container starts again: neither what product
-  an open gate is for, nor whether a worker can be replaced.
-- What is handed on stays in memory that only this sidecar's processes hold, secrets too.
+- A file that is edited while the service runs changes nothing until the container starts again: neither what product
+  an open gate is for, nor whether a worker can be replaced. Each worker parses what the first one read; the
+  environment and the flags are its supervisor's.
+- What is handed on stays in memory that only this service's processes hold, an API token too: who could open it could
+  read theirs.
 """
 
 from __future__ import annotations
 
-import _pickle  # what `pickle` takes its functions from
+import json
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
-from sidecar.server import handed_on
+from sidecar.restart_state import RestartState
+from sidecar.server import handed_on, listeners
 from sidecar.server.listeners import Listening
 from sidecar.server.supervisor import Supervised
-from sidecar.settings import Settings
+from sidecar.settings.files import Files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """The settings as they were read, the sockets as they were bound."""
+    """The files as they were read, the sockets as they were bound."""
 
-    settings: Settings
+    files: Files
     listening: tuple[Listening, ...]
-    kept_open: tuple[int, ...]
+    kept_open: tuple[int, ...] = ()
     """The descriptor that says that the address file is in use."""
 
 
-def hand_on(shared: Supervised, begun: Begun) -> None:
-    """Leave it to the workers that follow. Raises OSError."""
-    content = _pickle.dumps((begun.settings, [(one.name, one.file) for one in begun.listening]))
+def hand_on(shared: Supervised, begun: Begun, restart_state: RestartState) -> None:
+    """Leave it to the workers that follow; to the supervisor the socket files that it may have to remove.
+
+    Raises OSError.
+    """
+    listening = [[one.name, (str(one.file.path), *one.file[1:]) if one.file else None] for one in begun.listening]
+    restart_state.update(socket_files=[file for _, file in listening if file])
+    content = json.dumps({"files": begun.files.contents, "listening": listening}).encode()
     sockets = [one.sock.fileno() for one in begun.listening]
     handed_on.hand_on(shared, content, [*sockets, *begun.kept_open])
 
@@ -40,13 +49,29 @@ def take(shared: Supervised) -> Begun | None:
     found = handed_on.take(shared)
     if found is None:
         return None
-    content, descriptors = found
-    settings, listeners = _pickle.loads(content)
+    content, descriptors = json.loads(found[0]), found[1]
     listening = tuple(
-        Listening(name=name, sock=socket.socket(fileno=descriptor), file=file)
-        for (name, file), descriptor in zip(listeners, descriptors, strict=False)
+        _listening(name, descriptor, file)
+        for (name, file), descriptor in zip(content["listening"], descriptors, strict=False)
     )
-    return Begun(settings=settings, listening=listening, kept_open=tuple(descriptors[len(listening) :]))
+    kept_open = tuple(descriptors[len(listening) :])
+    return Begun(files=Files(content["files"]), listening=listening, kept_open=kept_open)
+
+
+def _listening(name: str, descriptor: int, file: tuple[str, int, int] | None) -> Listening:
+    sock = socket.socket(fileno=descriptor)
+    if file is None:
+        return Listening(name=name, sock=sock)
+    from sidecar.server.unix_socket import SocketFile
+
+    path, device, inode = file
+    return Listening(name=name, sock=sock, file=SocketFile(Path(path), device, inode))
+
+
+def close(shared: Supervised, begun: Begun) -> None:
+    """Leave nothing to anyone: this worker is about to close its sockets, and no other follows."""
+    listeners.remove_files(begun.listening)
+    handed_on.drop(shared)
 
 
 def descriptors(shared: Supervised, begun: Begun) -> list[int]:

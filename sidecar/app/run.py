@@ -27,10 +27,11 @@ from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.gate import open_check
 from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
-from sidecar.server import handed_on, listeners
+from sidecar.server import listeners
 from sidecar.server.listeners import Listening
 from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash, stop_pending
 from sidecar.settings import ENDPOINTS, Address, EntitlementCheck, Platform, Settings
+from sidecar.settings.files import Files
 from sidecar.settings.table import BY_NAME
 
 
@@ -41,20 +42,26 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
     """
     restart_state = RestartState(shared.restart_state)
     earlier = first_worker.take(shared)
-    begun = earlier or _begin(env, flags, manifest, shared, restart_state)
-    settings, listening = begun.settings, begun.listening
-    log.start(settings.log_level.value)
-    _place(settings, env)
+    files = earlier.files if earlier else Files()
+    try:
+        settings = Settings.load(env, flags, manifest, read_document, files=files)
+        log.start(settings.log_level.value)
+        _place(settings, env)
+        begun = earlier or _begin(settings, files, shared, restart_state)
+    except SettingsError as exc:
+        termination_log.note(_note_path(env, flags), str(exc))
+        raise
+    listening = begun.listening
     shared.allow(settings.flush_seconds)
     if stop_pending():
         return Exit.OK
     request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
     first = _ask(request, restart_state, close=first_worker.descriptors(shared, begun))
     try:
-        if earlier is None:
+        if not shared.has_served:
             _announce(settings, listening)
             _warn_of_unsigned_answers(settings, env)
-        _serve(begun, restart_state, request, first, shared)
+        _serve(settings, begun, restart_state, request, first, shared)
     except Exception as exc:
         if shared.has_served or shared.last_beat():
             raise  # the supervisor tries again
@@ -70,22 +77,12 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
     return Exit.OK
 
 
-def _begin(
-    env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared: Supervised, restart_state: RestartState
-) -> Begun:
-    """Read the settings, bind every socket, and leave both to the workers that follow. Raises SettingsError."""
-    try:
-        settings = Settings.load(env, flags, manifest, read_document)
-        log.start(settings.log_level.value)
-        _place(settings, env)
-        listening, kept_open = _listen(settings, restart_state.kept("instance", os.urandom(16).hex()))
-    except SettingsError as exc:
-        termination_log.note(_note_path(env, flags), str(exc))
-        raise
-    files = [[str(one.file.path), one.file.device, one.file.inode] for one in listening if one.file]
-    restart_state.update(log_level=settings.log_level.value, socket_files=files)
-    begun = Begun(settings=settings, listening=listening, kept_open=kept_open)
-    first_worker.hand_on(shared, begun)
+def _begin(settings: Settings, files: Files, shared: Supervised, restart_state: RestartState) -> Begun:
+    """Bind every socket, and leave all to the workers that follow. Raises SettingsError."""
+    listening, kept_open = _listen(settings, restart_state.kept("instance", os.urandom(16).hex()))
+    begun = Begun(files=files, listening=listening, kept_open=kept_open)
+    restart_state.update(log_level=settings.log_level.value)
+    first_worker.hand_on(shared, begun, restart_state)
     return begun
 
 
@@ -197,6 +194,7 @@ def _warn_of_exposure(settings: Settings, listening: Sequence[Listening]) -> Non
 
 
 def _serve(
+    settings: Settings,
     begun: Begun,
     restart_state: RestartState,
     request: CheckRequest,
@@ -207,14 +205,8 @@ def _serve(
     from sidecar.server.admission import Admission
     from sidecar.server.worker import Worker
 
-    settings, listening = begun.settings, begun.listening
     hosts = [one.host for one in settings.api_bind if isinstance(one, Address)]
     admission = Admission([*settings.api_hosts, *hosts], settings.api_token, restart_state.read()["instance"])
     sidecar = Sidecar(settings, restart_state, request, first, shared.supervisor)
-    worker = Worker(sidecar, [(one.name, one.sock) for one in listening], admission, shared)
-
-    def close() -> None:
-        listeners.remove_files(listening)
-        handed_on.drop(shared)
-
-    worker.run(closing=close)
+    worker = Worker(sidecar, [(one.name, one.sock) for one in begun.listening], admission, shared)
+    worker.run(closing=lambda: first_worker.close(shared, begun))

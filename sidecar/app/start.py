@@ -35,8 +35,8 @@ def _work(flags: Mapping[str, str], manifest: str, shared: Supervised) -> int:
         return Exit.CONFIG
 
 
-def _remove(socket_files: list[tuple[str, int, int]]) -> None:
-    """Remove what a worker left that did not end by itself."""
+def remove(socket_files: list[tuple[str, int, int]]) -> None:
+    """Remove the files that a worker left that did not end by itself."""
     for path, device, inode in socket_files:
         if os.path.lexists(path):
             from pathlib import Path
@@ -53,7 +53,7 @@ def _ended(shared: Supervised) -> int:
 
     restart_state = RestartState(shared.restart_state)
     facts = restart_state.read()
-    _remove(facts.get("socket_files", []))
+    remove(facts.get("socket_files", []))
     code = int(facts.get("exit", 0))
     log.start(restart_state.log_level())
     log.event("sidecar.stopped", exit_code=code)

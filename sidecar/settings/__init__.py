@@ -27,6 +27,7 @@ from sidecar.settings.choices import (
     QuantityField,
 )
 from sidecar.settings.dimensions import Dimension
+from sidecar.settings.files import Files
 from sidecar.settings.licenses import License, Take
 from sidecar.settings.socket_access import FileMode
 from sidecar.settings.sources import ReadDocument
@@ -138,9 +139,13 @@ class Settings:
         manifest_path: Path = MANIFEST_PATH,
         read: ReadDocument = yaml_file.read,
         seal_path: Path = seal.SEAL_PATH,
+        files: Files | None = None,
     ) -> Self:
-        """Read every source. Raises SettingsError with every fault, not just the first."""
-        found = sources.collect(env, flags or {}, manifest_path, read, seal_path)
+        """Read every source. Raises SettingsError with every fault, not just the first.
+
+        `files`: takes what is in them; where it has that already, no file is read.
+        """
+        found = sources.collect(env, flags or {}, manifest_path, read, seal_path, files)
         if found.problems:
             raise SettingsError(found.problems)
         given: dict[str, Any] = {name: value for name, value in found.values.items() if name not in sources.KEY_NAMES}

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import Settings, sources, yaml_file
 from sidecar.settings.choices import EntitlementCheck
+from sidecar.settings.files import Files
 from sidecar.settings.saas_table import OF_A_SIDECAR, SAAS_BY_NAME, SAAS_SETTINGS
 from sidecar.settings.setting import Setting
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE
@@ -37,13 +39,23 @@ class SaasSettings:
     queue_url: str | None
 
 
-def load(env: Mapping[str, str], flags: Mapping[str, str], read: sources.ReadDocument = yaml_file.read) -> SaasSettings:
-    """Read every source: flag, environment, file, default. Raises SettingsError with every fault."""
+def load(
+    env: Mapping[str, str],
+    flags: Mapping[str, str],
+    read: sources.ReadDocument = yaml_file.read,
+    files: Files | None = None,
+) -> SaasSettings:
+    """Read every source: flag, environment, file, default. Raises SettingsError with every fault.
+
+    `files`: as in `Settings.load`.
+    """
     filed: dict[str, object] = {}
     problems: list[Problem] = []
+    files = Files() if files is None else files
+    read = partial(files.read, "document of the service", by=read)
     values = _own_values(env, flags, filed, problems, read)
     problems.extend(_not_read(env, flags, filed))
-    common = _common(env, flags, values, problems, _without_own(read, filed))
+    common = _common(env, flags, values, problems, _without_own(read, filed), files)
     if common is None or problems:
         raise SettingsError(problems)
     return SaasSettings(
@@ -114,6 +126,7 @@ def _common(
     values: Mapping[str, Any],
     problems: list[Problem],
     read: sources.ReadDocument,
+    files: Files,
 ) -> Settings | None:
     """Return the settings that a sidecar has too. One that meters without a key is the nearest to this service."""
     left_out = {*SAAS_BY_NAME, *OF_A_SIDECAR}
@@ -124,7 +137,7 @@ def _common(
     if products := values.get("saas_products"):
         own_flags.setdefault("product_code", seen.get(BY_NAME["product_code"].variable) or products[0])
     try:
-        return Settings.load(seen, own_flags, NO_FILE, read, NO_FILE)
+        return Settings.load(seen, own_flags, NO_FILE, read, NO_FILE, files)
     except SettingsError as exc:
         problems.extend(map(_worded, exc.problems))
         return None

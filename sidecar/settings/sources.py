@@ -14,12 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sidecar.digests import sha256
 from sidecar.errors import Problem, SettingsError
 from sidecar.settings import manifest, parsers, requirements, seal, service_variables
+from sidecar.settings.files import Files
 from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product
 from sidecar.settings.table import BY_NAME, CONFIG_VARIABLE, PREFIX, SETTINGS, PublicKey, Setting
 
@@ -47,6 +49,7 @@ class Collected:
     public_keys: tuple[PublicKey, ...] = ()
     manifest: Manifest | None = None
     problems: list[Problem] = field(default_factory=list)
+    files: Files = field(default_factory=Files)
 
 
 def collect(
@@ -55,11 +58,14 @@ def collect(
     manifest_path: Path,
     read: ReadDocument,
     seal_path: Path,
+    files: Files | None = None,
 ) -> Collected:
     """Read every source. Faults are in `problems`."""
-    found = Collected()
-    found.problems += filter(None, [seal.problem(manifest_path, seal_path)])
-    found.manifest = _manifest(manifest_path, read, found.problems)
+    found = Collected(files=Files() if files is None else files)
+    read = partial(found.files.read, "document", by=read)
+    sealed_fault = found.files.read("seal", manifest_path, lambda path: seal.problem(path, seal_path))
+    found.problems += filter(None, [sealed_fault])
+    found.manifest = _manifest(manifest_path, read, found)
     given = _read_outside(env, flags, read, found.problems)
     sealed = _sealed(found.manifest)
     for setting in SETTINGS:
@@ -73,16 +79,24 @@ def collect(
     return found
 
 
-def _manifest(path: Path, read: ReadDocument, problems: list[Problem]) -> Manifest | None:
+def _manifest(path: Path, read: ReadDocument, found: Collected) -> Manifest | None:
+    try:
+        if not found.files.read("presence", path, _is_there):
+            return None
+    except OSError as exc:
+        found.problems.append(Problem(setting=str(path), fault=f"cannot be read: {exc.strerror}."))
+        return None
+    document = _document(path, read, found.problems)
+    return manifest.read(document, path, found.problems) if document is not None else None
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is a file; one that cannot be read is an error. Raises OSError."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return None  # there is none; one that cannot be read is an error
-    except OSError as exc:
-        problems.append(Problem(setting=str(path), fault=f"cannot be read: {exc.strerror}."))
-        return None
-    document = _document(path, read, problems)
-    return manifest.read(document, path, problems) if document is not None else None
+        return False
+    return True
 
 
 def _document(path: Path, read: ReadDocument, problems: list[Problem]) -> Mapping[str, object] | None:
@@ -279,21 +293,21 @@ def _outside_key(found: Collected, given: Mapping[str, RawValue]) -> PublicKey |
         found.problems.append(Problem(setting=_written("public_key", given), fault=fault))
         return None
     if isinstance(file, Path):
-        pem = _key_from(file, _written("public_key_file", given), found.problems)
+        pem = _key_from(file, _written("public_key_file", given), found)
     version = found.values.get("public_key_version")
     return PublicKey(version=int(str(version)), pem=str(pem)) if pem and version is not None else None
 
 
-def _key_from(file: Path, written: str, problems: list[Problem]) -> str | None:
+def _key_from(file: Path, written: str, found: Collected) -> str | None:
     try:
-        return parsers.public_key(parsers.key_text(file))
+        return parsers.public_key(found.files.read("key", file, parsers.key_text))
     except OSError as exc:
         fault = f"names {file}, which cannot be read: {exc.strerror}."
     except UnicodeDecodeError:
         fault = f"names {file}, which is not text; PEM is."
     except ValueError as exc:
         fault = f"names {file}, which {exc}"
-    problems.append(Problem(setting=written, fault=fault, example=BY_NAME["public_key_file"].example))
+    found.problems.append(Problem(setting=written, fault=fault, example=BY_NAME["public_key_file"].example))
     return None
 
 
@@ -305,7 +319,7 @@ def _read_token(found: Collected, given: Mapping[str, RawValue]) -> None:
     from sidecar.settings import api_token
 
     try:
-        found.values["api_token"] = api_token.read(file)
+        found.values["api_token"] = found.files.read("token", file, api_token.read)
     except ValueError as exc:
         found.problems.append(Problem(setting=_written("api_token_file", given), fault=str(exc)))
 

@@ -1,0 +1,90 @@
+"""What the first worker leaves to the next."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.app import first_worker
+from sidecar.app.first_worker import Begun
+from sidecar.restart_state import RestartState
+from sidecar.server import unix_socket
+from sidecar.server.listeners import Listening
+from sidecar.server.supervisor import Supervised
+from sidecar.server.unix_socket import Access
+from sidecar.settings.files import Files
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Iterator[Begun]:
+    """A port, a Unix socket, and the descriptor of an address file."""
+    port = socket.create_server(("127.0.0.1", 0))
+    sock, file = unix_socket.listen(tmp_path / "api.sock", Access(0o600), 8)
+    kept_open = os.open(tmp_path, os.O_RDONLY)
+    listening = (Listening(name="probe", sock=port), Listening(name="api", sock=sock, file=file))
+    yield Begun(files=Files({"token x": "é"}), listening=listening, kept_open=(kept_open,))
+    port.close()
+    sock.close()
+    os.close(kept_open)
+
+
+def inodes(found: Begun) -> list[int]:
+    return [os.fstat(one.sock.fileno()).st_ino for one in found.listening] + [
+        os.fstat(one).st_ino for one in found.kept_open
+    ]
+
+
+def closed(found: Begun) -> None:
+    for one in found.listening:
+        one.sock.close()
+    for handle in found.kept_open:
+        os.close(handle)
+
+
+def test_every_worker_that_follows_has_all_of_it(begun: Begun) -> None:
+    shared = Supervised()
+    assert first_worker.take(shared) is None
+    first_worker.hand_on(shared, begun, RestartState(shared.restart_state))
+    for _ in range(2):
+        found = first_worker.take(shared)
+        assert found is not None
+        assert found.files.contents == {"token x": "é"}
+        assert [(one.name, one.file, one.address) for one in found.listening] == [
+            (one.name, one.file, one.address) for one in begun.listening
+        ]
+        assert inodes(found) == inodes(begun)
+        closed(found)
+
+
+def test_nothing_is_left_once_a_worker_ends_for_good(begun: Begun, tmp_path: Path) -> None:
+    shared = Supervised()
+    first_worker.hand_on(shared, begun, RestartState(shared.restart_state))
+    first_worker.close(shared, begun)
+    assert first_worker.take(shared) is None
+    assert not (tmp_path / "api.sock").exists()
+
+
+def test_the_supervisor_knows_which_files_to_remove_and_no_content(begun: Begun) -> None:
+    shared = Supervised()
+    state = RestartState(shared.restart_state)
+    first_worker.hand_on(shared, begun, state)
+    file = begun.listening[1].file
+    assert file is not None
+    assert state.read() == {"socket_files": [[str(file.path), file.device, file.inode]]}
+
+
+def test_it_is_in_no_file_that_has_a_name(begun: Begun) -> None:
+    shared = Supervised()
+    before = set(os.listdir("/proc/self/fd"))
+    first_worker.hand_on(shared, begun, RestartState(shared.restart_state))
+    assert set(os.listdir("/proc/self/fd")) == before, "nor open here any more"
+    found = first_worker.take(shared)
+    assert found is not None
+    new = set(os.listdir("/proc/self/fd")) - before
+    assert all(stat.S_ISSOCK(os.fstat(int(one)).st_mode) or stat.S_ISDIR(os.fstat(int(one)).st_mode) for one in new)
+    closed(found)
