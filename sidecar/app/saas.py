@@ -1,7 +1,8 @@
 """Run the SaaS service: a supervisor, and one worker that takes usage and, where no other replica does, sends it.
 
 Invariants:
-- Settings are read, the database is opened once and the ports are bound before anything starts.
+- Settings are read, the database is opened once and the ports are bound before anything starts. A worker that replaces
+  one has its settings and its sockets.
 - The server, its limits and who may ask are the sidecar's own.
 - At SIGTERM pushes that were taken are finished, closed hours are sent, and the process ends inside the budget.
 """
@@ -17,6 +18,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sidecar import log
+from sidecar.app import first_worker, start
+from sidecar.app.first_worker import Begun
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.remote_clock import answering_clock
 from sidecar.restart_state import RestartState
@@ -24,6 +27,7 @@ from sidecar.server import listeners
 from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash, stop_pending, supervise
 from sidecar.settings import Address
 from sidecar.settings.choices import OnDispute
+from sidecar.settings.files import Files
 from sidecar.settings.saas import SaasSettings, load
 
 CLOCK_SECONDS: Final = 30.0
@@ -47,35 +51,49 @@ def run(env: Mapping[str, str], flags: Mapping[str, str]) -> int:
 
 def _work(env: Mapping[str, str], flags: Mapping[str, str], shared: Supervised) -> int:
     """Be the worker, which a supervisor starts, and replaces."""
+    restart_state = RestartState(shared.restart_state)
+    earlier = first_worker.take(shared)
+    files = earlier.files if earlier else Files()
     try:
-        settings = load(env, flags)
+        settings = load(env, flags, files=files)
         log.start(settings.common.log_level.value)
         if not _database_opens(settings):
             return Exit.UNAVAILABLE
-        listening = listeners.listen(settings.common)
+        begun = earlier or _begin(settings, files, shared, restart_state)
     except SettingsError as exc:
         sys.stderr.write(f"{exc}\n")
         return Exit.CONFIG
     shared.allow(settings.common.flush_seconds)
-    RestartState(shared.restart_state).update(log_level=settings.common.log_level.value)
     if stop_pending():
-        listeners.close(listening)
         return Exit.OK
     try:
-        _announce(settings, listening)
-        _serve(settings, listening, env, shared)
+        if not shared.has_served:
+            _announce(settings, begun.listening)
+        _serve(settings, begun, env, shared, restart_state)
     except Exception as exc:
+        if shared.has_served or shared.last_beat():
+            raise  # the supervisor tries again
         log_crash(exc)
+        listeners.remove_files(begun.listening)
         return Exit.SOFTWARE
     finally:
-        listeners.close(listening)
         log.LINES.drain(DRAIN_SECONDS)
     return Exit.OK
 
 
+def _begin(settings: SaasSettings, files: Files, shared: Supervised, restart_state: RestartState) -> Begun:
+    """Bind every socket, and leave all to the workers that follow. Raises SettingsError."""
+    begun = Begun(files=files, listening=listeners.listen(settings.common))
+    restart_state.update(log_level=settings.common.log_level.value)
+    first_worker.hand_on(shared, begun, restart_state)
+    return begun
+
+
 def _ended(shared: Supervised) -> int:
     """Log the end, and return the exit code."""
-    log.start(RestartState(shared.restart_state).log_level())
+    restart_state = RestartState(shared.restart_state)
+    start.remove(restart_state.read().get("socket_files", []))
+    log.start(restart_state.log_level())
     log.event("saas.stopped")
     log.LINES.drain(DRAIN_SECONDS)
     return Exit.OK
@@ -124,16 +142,17 @@ def _announce(settings: SaasSettings, listening: tuple[listeners.Listening, ...]
 
 
 def _serve(
-    settings: SaasSettings, listening: tuple[listeners.Listening, ...], env: Mapping[str, str], shared: Supervised
+    settings: SaasSettings, begun: Begun, env: Mapping[str, str], shared: Supervised, restart_state: RestartState
 ) -> None:
     from sidecar.server.admission import Admission
     from sidecar.server.worker import Worker
 
     common = settings.common
     hosts = [one.host for one in common.api_bind if isinstance(one, Address)]
-    admission = Admission([*common.api_hosts, *hosts], common.api_token, os.urandom(16).hex())
-    worker = Worker(SaasService(settings, env), [(one.name, one.sock) for one in listening], admission, shared)
-    worker.run(closing=lambda: listeners.remove_files(listening))
+    instance = restart_state.kept("instance", os.urandom(16).hex())
+    admission = Admission([*common.api_hosts, *hosts], common.api_token, instance)
+    worker = Worker(SaasService(settings, env), [(one.name, one.sock) for one in begun.listening], admission, shared)
+    worker.run(closing=lambda: first_worker.close(shared, begun))
 
 
 class SaasService:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.emulator import Emulator
+from tests.acceptance.saas import Service
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
 from tests.acceptance.test_unix_socket import curl
 
@@ -59,19 +60,83 @@ def test_a_file_edited_meanwhile_neither_moves_an_open_gate_nor_ends_the_sidecar
             assert sidecar.ended() == 78
 
 
+def test_a_token_and_a_key_are_those_of_the_first_worker(aws: Emulator, tmp_path: Path) -> None:
+    token, key = tmp_path / "token", tmp_path / "key.pem"
+    token.write_text("a-token-of-this-test\n")
+    key.write_text(aws.public_key())
+    files = {"SIDECAR_PUBLIC_KEY": None, "SIDECAR_PUBLIC_KEY_FILE": str(key), "SIDECAR_API_TOKEN_FILE": str(token)}
+    with Sidecar(aws, tmp_path, **files) as sidecar:
+        sidecar.shows("entitled")
+        token.write_text("another-token-of-this-test\n")
+        key.unlink()
+        replaced(sidecar)
+        sidecar.shows("entitled")
+        assert [status_with(sidecar, one) for one in ("a-token-of-this-test", "another-token-of-this-test")] == [
+            200,
+            401,
+        ]
+
+
+def status_with(sidecar: Sidecar, token: str) -> int:
+    """The status of a request to the product's listener that has this token."""
+    with socket.create_connection(("127.0.0.1", sidecar.api_port), 20) as sock:
+        head = f"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+        sock.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        return int(sock.makefile("rb").readline().split()[1])
+
+
+def not_refused(sidecar: Sidecar, path: str) -> None:
+    """Kill the worker, and have clients come before there is another one."""
+    first = sidecar.worker()
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: ended(first))
+    at = ("127.0.0.1", sidecar.probe_port)
+    waiting = [socket.create_connection(at, timeout=20) for _ in range(20)]
+    for one in waiting:
+        one.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    for one in waiting:
+        assert one.recv(12) == b"HTTP/1.1 200"
+        one.close()
+
+
 def test_no_client_is_refused_while_a_worker_is_replaced(aws: Emulator, tmp_path: Path) -> None:
     with Sidecar(aws, tmp_path) as sidecar:
         sidecar.shows("entitled")
-        first = sidecar.worker()
-        os.kill(first, signal.SIGKILL)
-        eventually(lambda: ended(first))
-        at = ("127.0.0.1", sidecar.probe_port)
-        waiting = [socket.create_connection(at, timeout=20) for _ in range(20)]
-        for one in waiting:
-            one.sendall(b"GET /entitled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        for one in waiting:
-            assert one.recv(12) == b"HTTP/1.1 200"
-            one.close()
+        not_refused(sidecar, "/entitled")
+
+
+def test_no_client_of_the_service_is_refused_while_its_worker_is_replaced(aws: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with Service(aws, tmp_path, SIDECAR_API_BIND=f"unix:{path}") as service:
+        eventually(lambda: service.probe("/readyz")[0] == 200)
+        before = path.lstat().st_ino
+        not_refused(service, "/healthz")
+        assert path.lstat().st_ino == before
+        assert len(service.events("saas.started")) == 1
+        service.told()
+        assert service.ended() == 0
+    assert not path.exists()
+
+
+def test_a_worker_of_the_service_has_the_settings_of_the_first(aws: Emulator, tmp_path: Path) -> None:
+    file = tmp_path / "saas.yaml"
+    file.write_text("saas_region: eu-west-1\n")
+    with Service(aws, tmp_path, SIDECAR_CONFIG=str(file)) as service:
+        service.ready()
+        file.write_text("saas_region: [\n")
+        replaced(service)
+        service.ready()
+        assert service.ask("GET", "/v1/status")[1]["region"] == "eu-west-1"
+
+
+def test_a_service_whose_worker_was_killed_at_its_end_leaves_no_socket(aws: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with Service(aws, tmp_path, SIDECAR_API_BIND=f"unix:{path}", SIDECAR_FLUSH_SECONDS="1") as service:
+        eventually(lambda: service.probe("/readyz")[0] == 200)
+        os.kill(service.worker(), signal.SIGSTOP)
+        service.told()
+        assert service.ended() == 0
+    assert not path.exists()
 
 
 def test_a_unix_socket_stays_while_a_worker_is_replaced_and_is_gone_at_the_end(aws: Emulator, tmp_path: Path) -> None:
