@@ -5,6 +5,7 @@ Invariants:
   body; so they see its end and the beginning of the next one. Where one of them refuses, the bytes are a finding, but
   for this: empty lines before a request line are skipped, as RFC 9112, section 2.2, asks of a server and gunicorn does;
   h11 refuses them.
+- Each request of HTTP/1.1 or later that it receives names one host, as RFC 9112, section 3.2, asks; gunicorn does not.
 - Bytes that come in pieces through a socket (`http_socket`) mean to the event loop what they mean in one piece to its
   reader of requests; bytes that come one by one mean the same to the reader.
 
@@ -19,7 +20,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
-from itertools import pairwise, zip_longest
+from itertools import islice, pairwise, zip_longest
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -177,6 +178,7 @@ def check(data: bytes, cuts: Sequence[int], listener: str, *, one_by_one: bool =
     _compare(whole, (*heard.requests,) if heard.end == CLOSED else (*heard.requests, heard.end), f"cut at {cuts}")
     if not heard.requests:
         return
+    _check_hosts(data, len(heard.requests))
     for name, read in (("h11", other), ("gunicorn", gunicorn)):
         for number, (here, there) in enumerate(zip_longest(heard.requests, read(data)[: len(heard.requests)]), 1):
             if not isinstance(there, Read):
@@ -184,6 +186,20 @@ def check(data: bytes, cuts: Sequence[int], listener: str, *, one_by_one: bool =
             wanted = _told(there if listener == PROBE else there._replace(body=_decoded(there)), here)
             if here != wanted:
                 raise Disagreement(f"request {number} is {here!r} here, {wanted!r} by {name}")
+
+
+def _check_hosts(data: bytes, count: int) -> None:
+    """Raise Disagreement where one of the first requests does not name one host, by gunicorn's reading."""
+    try:
+        for number, message in enumerate(islice(RequestParser(_stock(), iter([data]), PEER), count), 1):
+            message.body.read()
+            hosts = [name for name, _ in message.headers if name == "HOST"]
+            if message.version >= (1, 1) and len(hosts) != 1:
+                raise Disagreement(f"request {number} is received here with {len(hosts)} hosts")
+    except Disagreement:
+        raise
+    except Exception:  # that gunicorn refuses it is found next
+        return
 
 
 def _told(read: Read, here: Read) -> Read:

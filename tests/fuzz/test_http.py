@@ -1,4 +1,7 @@
-"""What the application receives through a socket is compared, and each mistake of the server's code is found."""
+"""What the application receives through a socket is compared, and each mistake of the server's code is found.
+
+Two of the mistakes are h11's: it reads for the sidecar, so it is no independent witness of what it reads.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import h11
 import pytest
+from h11 import _headers as h11_headers
 
 from sidecar.api.reply import API, PROBE
 from sidecar.server import head
@@ -191,6 +196,27 @@ MISTAKES: dict[str, Mistake] = {
         "or False):",
         Disagreement,
         "request 1 is received here, but gunicorn says",
+    ),
+    "no host is asked for": (
+        head._take_fields,
+        'b"host" not in names:  # h11',
+        "False:  # h11",
+        Disagreement,
+        "request 1 is received here with 0 hosts",
+    ),
+    "h11 takes two hosts": (
+        h11.Request.__init__,
+        "if host_count > 1:",
+        "if False:",
+        Disagreement,
+        "request 1 is received here, but gunicorn says 'InvalidHeader'",
+    ),
+    "no other transfer coding is refused": (
+        h11_headers.normalize_and_validate,
+        'value = value.lower()\n            if value != b"chunked":',
+        'value = b"chunked"\n            if False:',
+        Disagreement,
+        "request 1 is received here, but gunicorn says|request 1 is .* by gunicorn",
     ),
     "an expectation is overlooked": (
         head._take_fields,

@@ -222,8 +222,6 @@ class Hub:
 
     def start(self, http_counters: Any) -> Any:
         self.http_counters = http_counters
-        if self.options["broken"]:
-            raise RuntimeError(self.options["broken"])
         return usage_site() if self.options["site"] else TestApp(self)
 
     def stop(self) -> None:
@@ -330,7 +328,6 @@ def server(
         "files": files,
         "mark": mark,
         "admission": admission,
-        "broken": "",
         "limits": limits,
     }
     process = subprocess.Popen(
