@@ -50,10 +50,11 @@ LOG_EVENTS: Final[Mapping[str, str]] = {
     "gate.opened": "The gate opened.",
     "gate.shut": "The gate has been closed for a minute. Logged once each time it closes, with everything an operator"
     " needs: `status`, `reason`, `hint`, and `command`, which finds out more: `entitlement-sidecar doctor`.",
-    "server.error": "An error of the HTTP server, in its own words.",
+    "server.error": "The worker broke, hung, was killed for want of memory or could not be started: `text` says which."
+    " Another one follows.",
     "sdk_variable.ignored": "A variable is set that could move the AWS SDK's host, certificates or credentials, or the"
     " instance's metadata. Neither the SDK nor the sidecar follows it.",
-    "server.warning": "A warning of the HTTP server, in its own words.",
+    "server.warning": "The worker was ended by a signal, or is gone: `text` names both. Another one follows.",
     "hour.sealed": "An hour was closed for good, with the quantity of each dimension.",
     "kubernetes.held": "The API server does not answer. Condition and events are sent again later.",
     "kubernetes.recovered": "The pod's condition and events are up to date again.",

@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,3 +30,15 @@ class Files:
             self.contents[name] = by(path)
         found: T = self.contents[name]
         return found
+
+    def has(self, path: Path) -> bool:
+        """Return whether there is such a file, readable or not. Raises OSError where that cannot be told."""
+        return self.read("presence", path, _is_there)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

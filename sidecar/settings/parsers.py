@@ -148,6 +148,19 @@ def key_text(file: Path) -> str:
     return content.decode("ascii")
 
 
+def public_key_in(file: Path, read: Callable[[Path], str] = key_text) -> str:
+    """Return the public key in a file. Raises ValueError with the fault."""
+    try:
+        return public_key(read(file))
+    except OSError as exc:
+        fault = f"names {file}, which cannot be read: {exc.strerror}."
+    except UnicodeDecodeError:
+        fault = f"names {file}, which is not text; PEM is."
+    except ValueError as exc:
+        fault = f"names {file}, which {exc}"
+    raise ValueError(fault)
+
+
 def public_key(value: object) -> str:
     """Return a public key as PEM text, from PEM or from base64 of PEM, always in the same form.
 

@@ -11,7 +11,6 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -81,22 +80,13 @@ def collect(
 
 def _manifest(path: Path, read: ReadDocument, found: Collected) -> Manifest | None:
     try:
-        if not found.files.read("presence", path, _is_there):
+        if not found.files.has(path):
             return None
     except OSError as exc:
         found.problems.append(Problem(setting=str(path), fault=f"cannot be read: {exc.strerror}."))
         return None
     document = _document(path, read, found.problems)
     return manifest.read(document, path, found.problems) if document is not None else None
-
-
-def _is_there(path: Path) -> bool:
-    """Return whether there is a file; one that cannot be read is an error. Raises OSError."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def _document(path: Path, read: ReadDocument, problems: list[Problem]) -> Mapping[str, object] | None:
@@ -300,15 +290,10 @@ def _outside_key(found: Collected, given: Mapping[str, RawValue]) -> PublicKey |
 
 def _key_from(file: Path, written: str, found: Collected) -> str | None:
     try:
-        return parsers.public_key(found.files.read("key", file, parsers.key_text))
-    except OSError as exc:
-        fault = f"names {file}, which cannot be read: {exc.strerror}."
-    except UnicodeDecodeError:
-        fault = f"names {file}, which is not text; PEM is."
+        return parsers.public_key_in(file, partial(found.files.read, "key", by=parsers.key_text))
     except ValueError as exc:
-        fault = f"names {file}, which {exc}"
-    found.problems.append(Problem(setting=written, fault=fault, example=BY_NAME["public_key_file"].example))
-    return None
+        found.problems.append(Problem(setting=written, fault=str(exc), example=BY_NAME["public_key_file"].example))
+        return None
 
 
 def _read_token(found: Collected, given: Mapping[str, RawValue]) -> None:
