@@ -2,7 +2,7 @@
 
 Invariants:
 - Our code finds ends only: of the head (the first empty line) and of the body (its announced length, or the last
-  chunk). h11 decides what the head says (`head`), including which framing holds, and decodes chunks (`chunks`).
+  chunk). h11 decides what the head says (`head`), including which framing holds, and reads trailers (`chunks`).
 - Nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes.
 - Two things are judged early, because their end may never come: a byte that stands in no head, and a head past a limit.
 - A head that repeats on a connection, byte for byte, means what it meant: h11 is not asked twice.

@@ -15,8 +15,8 @@ import pytest
 from h11 import _headers as h11_headers
 
 from sidecar.api.reply import API, PROBE
-from sidecar.server import head
-from sidecar.server.chunks import ChunkedBody, ChunkScan
+from sidecar.server import chunks, head
+from sidecar.server.chunks import ChunkedBody
 from sidecar.server.connection import Connection
 from sidecar.server.dispatcher import RequestDispatcher
 from sidecar.server.event_loop import EventLoop
@@ -149,11 +149,18 @@ MISTAKES: dict[str, Mistake] = {
         "request 2 is received here, but h11 says None",
     ),
     "a chunk's line is not checked": (
-        ChunkScan.end,
-        "CHUNK_LINE.match(buffer, self._at, self._at + CHUNK_LINE_BYTES_MAX)",
-        r're.compile(rb"([0-9A-Fa-f]{1,16})[^\r\n]*\r\n").match(buffer, self._at)',
+        chunks._chunk_line,
+        "CHUNK_LINE.match(data, at, at + CHUNK_LINE_BYTES_MAX)",
+        r're.compile(rb"([0-9A-Fa-f]{1,16})[^\r\n]*\r\n").match(data, at)',
         Disagreement,
         "request 1 is received here, but gunicorn says",
+    ),
+    "the end of a chunk is not looked at": (
+        chunks._joined,
+        'if wire[at - 2 : at] != b"\\r\\n":',
+        "if False:",
+        Disagreement,
+        "request 1 is received here, but h11 says",
     ),
     "a trailer is not checked": (
         ChunkedBody._trailer_refusal,
