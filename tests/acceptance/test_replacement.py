@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,54 @@ def test_a_service_whose_worker_was_killed_at_its_end_leaves_no_socket(aws: Emul
         service.told()
         assert service.ended() == 0
     assert not path.exists()
+
+
+BROKEN_WHILE_A_FILE_IS_THERE = """
+import os, sys
+from sidecar.app import wiring
+start = wiring.Sidecar.start
+def broken(self, counters):
+    if os.path.exists(sys.argv[1]):
+        raise RuntimeError("this start breaks")
+    return start(self, counters)
+wiring.Sidecar.start = broken
+from sidecar.__main__ import main
+sys.exit(main(["run"]))
+"""
+
+
+def breakable(aws: Emulator, directory: Path) -> Sidecar:
+    """A sidecar whose worker does not start while the file `broken` is there."""
+    sidecar = Sidecar(aws, directory)
+    sidecar.line = [sys.executable, "-c", BROKEN_WHILE_A_FILE_IS_THERE, str(directory / "broken")]
+    return sidecar
+
+
+def test_a_replacement_that_breaks_is_tried_again_and_the_gate_stays_open(aws: Emulator, tmp_path: Path) -> None:
+    with breakable(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        asked = len(aws.calls())
+        first = sidecar.worker()
+        (tmp_path / "broken").touch()
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: [one for one in sidecar.events("server.error") if "exited with code 70" in one["text"]])
+        assert sidecar.process is not None
+        assert sidecar.process.poll() is None
+        with socket.create_connection(("127.0.0.1", sidecar.probe_port), timeout=20) as waiting:
+            waiting.sendall(b"GET /entitled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            (tmp_path / "broken").unlink()
+            assert waiting.recv(12) == b"HTTP/1.1 200", "it waits for the start that does not break"
+        assert sidecar.shows("entitled")["reason"] == "registered"
+        assert len(aws.calls()) == asked
+        assert sidecar.note.read_text() == ""
+
+
+def test_a_first_worker_that_breaks_ends_the_sidecar(aws: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    with breakable(aws, tmp_path) as sidecar:
+        assert sidecar.ended() == 70
+        assert "could not be started" in sidecar.note.read_text()
+        assert sidecar.logged("sidecar.stopped")["exit_code"] == 70
 
 
 def test_a_unix_socket_stays_while_a_worker_is_replaced_and_is_gone_at_the_end(aws: Emulator, tmp_path: Path) -> None:
