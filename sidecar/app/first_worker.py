@@ -69,7 +69,12 @@ def _listening(name: str, descriptor: int, file: tuple[str, int, int] | None) ->
 
 
 def close(shared: Supervised, begun: Begun) -> None:
-    """Leave nothing to anyone: this worker is about to close its sockets, and no other follows."""
+    """Leave nothing to anyone, where no worker follows: this one is about to close its sockets.
+
+    Where the supervisor was not told to end it replaces this worker, which needs all of it.
+    """
+    if not shared.is_ending():
+        return
     listeners.remove_files(begun.listening)
     handed_on.drop(shared)
 

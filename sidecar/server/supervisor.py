@@ -82,6 +82,8 @@ class Supervised:
         self.restart_state = os.memfd_create("restart-state", os.MFD_CLOEXEC)
         """The descriptor of `restart_state.RestartState`."""
         self._allowed = os.memfd_create("graceful-seconds", os.MFD_CLOEXEC)
+        self._ending = os.memfd_create("ending", os.MFD_CLOEXEC)
+        """Empty while the supervisor replaces workers."""
         self._heartbeat = os.memfd_create("heartbeat", os.MFD_CLOEXEC)
         """Its time is the heartbeat. Nothing is written to it: that would set the time."""
         self.clear()
@@ -98,6 +100,14 @@ class Supervised:
     def last_beat(self) -> float:
         """Return when it last served (monotonic); 0 where it has not."""
         return os.fstat(self._heartbeat).st_mtime
+
+    def end(self) -> None:
+        """Note that the supervisor ends: no worker is replaced any more."""
+        os.pwrite(self._ending, b"1", 0)
+
+    def is_ending(self) -> bool:
+        """Return whether no worker follows: the supervisor ends, or has ended. Asked by the worker."""
+        return os.fstat(self._ending).st_size > 0 or os.getppid() != self.supervisor
 
     def allow(self, graceful_seconds: float) -> None:
         """Let the worker, and each that follows, have so long between SIGTERM and SIGKILL."""
@@ -248,6 +258,7 @@ class Supervisor:
 
     def _stop(self, insisted: int) -> None:
         """End the worker: SIGTERM once, SIGKILL when its time is over. `insisted`: signals of a person so far."""
+        self._shared.end()
         self._signal(signal.SIGTERM)
         until = time.monotonic() + self._shared.graceful_seconds()
         while self._worker and (left := until - time.monotonic()) > 0:

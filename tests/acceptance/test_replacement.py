@@ -61,6 +61,25 @@ def test_a_file_edited_meanwhile_neither_moves_an_open_gate_nor_ends_the_sidecar
             assert sidecar.ended() == 78
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_alone_is_told_to_end_leaves_all_to_the_next(
+    aws: Emulator, tmp_path: Path, number: signal.Signals
+) -> None:
+    """AWS was asked about one product: the gate is open for no other."""
+    with with_config(aws, tmp_path) as sidecar:
+        sidecar.shows("entitled")
+        asked = len(aws.calls())
+        for edited in ("product_code: premium\n", "product_code: [\n"):
+            (tmp_path / "sidecar.yaml").write_text(edited)
+            first = sidecar.worker()
+            os.kill(first, number)
+            eventually(lambda before=first: ended(before))  # type: ignore[misc]
+            assert sidecar.probe()[1]["product_code"] == PRODUCT, "it waits for the next worker"
+        assert len(aws.calls()) == asked
+        sidecar.told()
+        assert sidecar.ended() == 0
+
+
 def test_a_token_and_a_key_are_those_of_the_first_worker(aws: Emulator, tmp_path: Path) -> None:
     token, key = tmp_path / "token", tmp_path / "key.pem"
     token.write_text("a-token-of-this-test\n")

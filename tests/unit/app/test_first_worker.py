@@ -61,8 +61,24 @@ def test_every_worker_that_follows_has_all_of_it(begun: Begun) -> None:
         closed(found)
 
 
-def test_nothing_is_left_once_a_worker_ends_for_good(begun: Begun, tmp_path: Path) -> None:
+def test_all_of_it_is_left_where_the_worker_alone_ends(begun: Begun, tmp_path: Path) -> None:
     shared = Supervised()
+    shared.supervisor = os.getppid()
+    first_worker.hand_on(shared, begun, RestartState(shared.restart_state))
+    first_worker.close(shared, begun)
+    found = first_worker.take(shared)
+    assert found is not None
+    assert found.files.contents == begun.files.contents
+    assert (tmp_path / "api.sock").exists()
+    closed(found)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_nothing_is_left_once_the_supervisor_ends(begun: Begun, tmp_path: Path, told: bool) -> None:
+    shared = Supervised()
+    if told:
+        shared.supervisor = os.getppid()
+        shared.end()  # otherwise it is another process than this one's parent: it has ended
     first_worker.hand_on(shared, begun, RestartState(shared.restart_state))
     first_worker.close(shared, begun)
     assert first_worker.take(shared) is None
