@@ -53,7 +53,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
         raise
     listening = begun.listening
     shared.allow(settings.flush_seconds)
-    if stop_pending():
+    if stop_pending() and not earlier:  # one before this one may have taken usage
         return Exit.OK
     request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
     first = _ask(request, restart_state, close=first_worker.descriptors(shared, begun))

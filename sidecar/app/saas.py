@@ -64,7 +64,7 @@ def _work(env: Mapping[str, str], flags: Mapping[str, str], shared: Supervised) 
         sys.stderr.write(f"{exc}\n")
         return Exit.CONFIG
     shared.allow(settings.common.flush_seconds)
-    if stop_pending():
+    if stop_pending() and not earlier:  # one before this one may have taken usage
         return Exit.OK
     try:
         if not shared.has_served:

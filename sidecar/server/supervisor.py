@@ -76,14 +76,11 @@ class Supervised:
     def __init__(self) -> None:
         self.supervisor = os.getpid()
         self.has_served = False
-        """Whether a worker before this one has."""
         self.keeps, self.kept = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         """What a worker hands on is sent to the first and waits in the second: this process reads neither."""
         self.restart_state = os.memfd_create("restart-state", os.MFD_CLOEXEC)
-        """The descriptor of `restart_state.RestartState`."""
         self._allowed = os.memfd_create("graceful-seconds", os.MFD_CLOEXEC)
         self._ending = os.memfd_create("ending", os.MFD_CLOEXEC)
-        """Empty while the supervisor replaces workers."""
         self._heartbeat = os.memfd_create("heartbeat", os.MFD_CLOEXEC)
         """Its time is the heartbeat. Nothing is written to it: that would set the time."""
         self.clear()
@@ -113,6 +110,10 @@ class Supervised:
         """Let the worker, and each that follows, have so long between SIGTERM and SIGKILL."""
         os.pwrite(self._allowed, f"{graceful_seconds:<{ALLOWED_BYTES}.3f}".encode(), 0)
 
+    def has_settings(self) -> bool:
+        """Return whether a worker has read its settings, so that there may be something to finish."""
+        return os.fstat(self._allowed).st_size > 0
+
     def graceful_seconds(self) -> float:
         """Return what was allowed."""
         return float(os.pread(self._allowed, ALLOWED_BYTES, 0) or GRACEFUL_SECONDS)
@@ -124,9 +125,7 @@ def supervise(
     """Run `work` in a process of its own. Returns the exit code of this process; in the worker it does not return.
 
     `work`: serves until it is told to end. What it returns before it has served is the exit code.
-
     `ended`: called in this process once a worker that was told to end is gone; what it returns is the exit code.
-
     `start_seconds`: how long a start may take.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, FETCHED)
@@ -160,8 +159,7 @@ class Supervisor:
         self._worker = 0
         self._forked_at = -PAUSE_SECONDS_MAX
         self._aborted = False
-        self._failed = 0
-        """Starts in a row of which none has served."""
+        self._failed = 0  # starts in a row of which none has served
 
     def run(self) -> int:
         """Supervise until a signal ends it, or a worker does not start. Returns the exit code."""
@@ -259,12 +257,16 @@ class Supervisor:
     def _stop(self, insisted: int) -> None:
         """End the worker: SIGTERM once, SIGKILL when its time is over. `insisted`: signals of a person so far."""
         self._shared.end()
+        self._reap()
+        forked = not self._worker and self._fork_to_finish()
         self._signal(signal.SIGTERM)
         until = time.monotonic() + self._shared.graceful_seconds()
         while self._worker and (left := until - time.monotonic()) > 0:
             number = self._fetch(left)
             if number == signal.SIGCHLD:
-                self._reap()
+                code = self._reap()
+                if code is not None and code < 0 and not self._worker and not forked and insisted < 2:
+                    forked = self._fork_to_finish()  # it was killed before it was told, or while it finished
             elif number in INSISTING:
                 insisted += 1
                 if insisted == 2:
@@ -275,6 +277,13 @@ class Supervisor:
         while self._worker and (left := until - time.monotonic()) > 0:
             self._fetch(left)
             self._reap()
+
+    def _fork_to_finish(self) -> bool:
+        """Have a worker send what an earlier one has taken, where one has read its settings. Returns True."""
+        if self._shared.has_settings():
+            self._fork()
+            self._signal(signal.SIGTERM)
+        return True
 
     def _signal(self, number: int) -> None:
         if not self._worker:

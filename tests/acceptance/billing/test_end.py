@@ -78,6 +78,23 @@ def test_sigterm_settles_the_closed_hour_and_the_running_one(aws: Emulator, tmp_
     assert waiting(sidecar) == 0
 
 
+@pytest.mark.parametrize("boots", [0, 1])
+def test_sigterm_while_there_is_no_worker_settles_both_hours(
+    aws: Emulator, tmp_path: Path, product: Product, boots: int
+) -> None:
+    """The worker is killed, and so many that replace it, while they start."""
+    sidecar = with_a_closed_hour(aws, tmp_path, product)
+    worker = sidecar.worker()
+    for _ in range(boots):
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda before=worker: sidecar.worker() != before)  # type: ignore[misc]
+        worker = sidecar.worker()
+    os.kill(worker, signal.SIGKILL)
+    ended_within(sidecar, 10)
+    assert hours(aws) == {"10": 7, "11": 5}
+    assert sidecar.events("usage.left_behind") == []
+
+
 def test_a_product_that_ignores_sigterm_costs_no_usage(aws: Emulator, tmp_path: Path, product: Product) -> None:
     """The hook comes when the pod begins to end; SIGTERM, here, when its time is over."""
     sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_GRACE_SECONDS="6", SIDECAR_FLUSH_SECONDS="3")
