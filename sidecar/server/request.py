@@ -98,8 +98,6 @@ class RequestReader:
 
     def __init__(self, limits: Limits, listener: str, judge: Judge | None = None) -> None:
         self.buffer = bytearray()
-        self.head_only = False
-        """The last head asks for a response without a body."""
         self._judge_head = judge
         self._limits = limits
         self._listener = listener
@@ -109,6 +107,8 @@ class RequestReader:
         self._next_request()
 
     def _next_request(self) -> None:
+        self.head_only = False
+        """The head that is there asks for a response without a body."""
         self._scanned = 0
         self._head: RequestHead | None = None
         self._coding: str | None = None
@@ -140,6 +140,7 @@ class RequestReader:
         if known is not None:
             del self.buffer[: end + 4]
             self._head, self._coding = known
+            self.head_only = self._head.method == "HEAD"
             self._body_bytes = self._head.length
             return None
         found = read_head(raw, self._limits)

@@ -5,7 +5,9 @@ Invariants:
   exception at hand, replaces all that it gave before.
 - A route that raises, or sends less than it announced, has no response: its caller makes a complete 500 of it. What it
   sends beyond what it announced is cut off.
-- The length of a response is always announced. A field that belongs to a connection, or to the server, is dropped.
+- The length of a response is always announced, once. A field that belongs to a connection, or to the server, is
+  dropped.
+- What is refused replaces nothing: an application that catches the refusal has the response that it had started.
 - There is no `Server` field.
 
 Sources: PEP 3333; RFC 9110, sections 6.4, 7.6.1, 8.6 and 15; RFC 9112, sections 4, 6.3 and 9.3.
@@ -27,6 +29,7 @@ from sidecar.server.head import RequestHead
 STATUS: Final = re.compile(r"[0-9]{3}(?: [ \t\x21-\x7e\x80-\xff]*)?")
 NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 VALUE: Final = re.compile(r"[ \t\x21-\x7e\x80-\xff]*")
+LENGTH: Final = re.compile(r"[0-9]+")
 OF_THE_SERVER: Final = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers", "transfer-encoding")
 ) | {"upgrade", "server", "date"}
@@ -129,19 +132,11 @@ class Response:
             raise InvalidAnswer("it was started already")
         if not STATUS.fullmatch(status):
             raise InvalidAnswer("its status")
-        self._status, self._headers, self._announced = status, [], None
-        self._parts, self._sent, self._bytes_left = [], 0, self._bytes_max
         code = int(status[:3])
+        fields, announced = _checked(headers, lengthless=code == 204 or code < 200)
+        self._status, self._headers, self._announced = status, fields, announced
+        self._parts, self._sent, self._bytes_left = [], 0, self._bytes_max
         self._omits_body = self._head.method == "HEAD" or code in WITHOUT_BODY or code < 200
-        for name, value in headers:
-            if not NAME.fullmatch(name) or not VALUE.fullmatch(value):
-                raise InvalidAnswer("one of its fields")
-            lower = name.lower()
-            if lower in OF_THE_SERVER or (lower == "content-length" and (code == 204 or code < 200)):
-                continue
-            if lower == "content-length":
-                self._announced = int(value)
-            self._headers.append((name, value.strip(" \t")))
         return self._write
 
     def _write(self, part: bytes) -> None:
@@ -162,3 +157,23 @@ class Response:
         self._bytes_left -= count
         if self._bytes_left < 0:
             raise AnswerTooLarge
+
+
+def _checked(headers: Iterable[tuple[str, str]], *, lengthless: bool) -> tuple[list[tuple[str, str]], int | None]:
+    """Return the fields to send, and the length that they announce. Raises InvalidAnswer.
+
+    `lengthless`: a response of this status may have no Content-Length.
+    """
+    fields: list[tuple[str, str]] = []
+    announced: int | None = None
+    for name, value in headers:
+        if not NAME.fullmatch(name) or not VALUE.fullmatch(value):
+            raise InvalidAnswer("one of its fields")
+        lower, text = name.lower(), value.strip(" \t")
+        if lower == "content-length":
+            if announced is not None or not LENGTH.fullmatch(text):
+                raise InvalidAnswer("its length")
+            announced = int(text)
+        if lower not in OF_THE_SERVER and not (lengthless and lower == "content-length"):
+            fields.append((name, text))
+    return fields, None if lengthless else announced

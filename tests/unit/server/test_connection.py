@@ -399,3 +399,30 @@ def test_few_heads_are_remembered_and_the_oldest_goes(monkeypatch: pytest.Monkey
         reader.buffer += data
         assert taken(reader).read_body() == b"body"
     assert len(calls) == len(heads) + 1
+
+
+def test_a_refusal_has_a_body_for_what_is_not_head() -> None:
+    """Where the last head is unknown, remembered or broken, an earlier HEAD says nothing about its response."""
+    head = GET.replace(b"GET", b"HEAD")
+    reader = reader_of(GET + head)
+    taken(reader)
+    taken(reader)
+    assert not reader.head_only, "the next head is not there yet"
+    reader.buffer += GET + head
+    taken(reader)
+    reader.buffer += POST.replace(b"4\r\n\r\nbody", b"4\r\n\r\n")
+    taken(reader)
+    assert reader.take() is None
+    assert not reader.head_only
+    broken = reader_of(head + b"\0")
+    taken(broken)
+    assert isinstance(broken.take(), HttpError)
+    assert not broken.head_only
+
+
+def test_a_head_that_is_remembered_asks_for_no_body_again() -> None:
+    waits = GET.replace(b"GET", b"HEAD").replace(b"\r\n\r\n", b"\r\nContent-Length: 4\r\n\r\n")
+    reader = reader_of(waits + b"body" + waits)
+    taken(reader)
+    assert reader.take() is None
+    assert reader.head_only

@@ -161,6 +161,37 @@ def test_what_was_written_before_it_is_started_again_is_not_sent() -> None:
     assert b"Content-Length: 10" in head
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        ("5000 Error", []),
+        ("500 Error", [("X-C", "d"), ("X", "a\r\nb")]),
+        ("500 Error", [("Content-Length", "1"), ("Content-Length", "1")]),
+    ],
+)
+def test_what_is_refused_replaces_nothing(status: str, headers: list[tuple[str, str]]) -> None:
+    def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        start("200 OK", [("X-A", "b"), ("Content-Length", "8")])(b"writ")
+        with pytest.raises(InvalidAnswer):
+            start(status, headers, (None, None, None))
+        return [b"ten"]
+
+    data = answered(lambda environ, start: [*app(environ, start), b"!"])
+    assert data.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert data.endswith(b"X-A: b\r\nContent-Length: 8\r\n\r\nwritten!")
+
+
+@pytest.mark.parametrize(("status", "headers"), [("20 OK", []), ("200 OK", [("X", "a\r\nb")])])
+def test_what_is_refused_starts_nothing(status: str, headers: list[tuple[str, str]]) -> None:
+    def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        with pytest.raises(InvalidAnswer):
+            start(status, headers)
+        start("404 Not Found", [])
+        return [b"none"]
+
+    assert answered(app).endswith(b"\r\nContent-Length: 4\r\n\r\nnone")
+
+
 def started_twice(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
     start("200 OK", [])
     start("200 OK", [])
@@ -180,7 +211,12 @@ def started_twice(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         (app_of("200 OK", [("X", "a\x00")]), InvalidAnswer),
         (app_of("200 OK", [("X:", "a")]), InvalidAnswer),
         (app_of("200 OK", [("", "a")]), InvalidAnswer),
-        (app_of("200 OK", [("Content-Length", "x")]), ValueError),
+        (app_of("200 OK", [("Content-Length", "x")]), InvalidAnswer),
+        (app_of("200 OK", [("Content-Length", "1_0")], b"x" * 10), InvalidAnswer),
+        (app_of("200 OK", [("Content-Length", "+1")], b"x"), InvalidAnswer),
+        (app_of("200 OK", [("Content-Length", "1"), ("content-length", "2")], b"xx"), InvalidAnswer),
+        (app_of("200 OK", [("Content-Length", "1"), ("Content-Length", "1")], b"x"), InvalidAnswer),
+        (app_of("204 No Content", [("Content-Length", "0"), ("Content-Length", "0")]), InvalidAnswer),
         (app_of("200 OK", [], "text"), InvalidAnswer),  # type: ignore[arg-type]
         (app_of("200 OK", [], b"x" * 101), AnswerTooLarge),
         (app_of("200 OK", [], b"x" * 90), AnswerTooLarge),  # with its head
