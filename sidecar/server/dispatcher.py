@@ -59,7 +59,7 @@ class RequestDispatcher:
             handler = self._app.deferred_handler(listener.name, *exchange.method_and_path)
             at_once = handler is None and (short or listener.name == PROBE)
             at_once = at_once and self._app.is_nonblocking(exchange.environ)
-        except Exception as error:
+        except Exception as error:  # the application's: it is answered 500
             self._loop.respond(connection, error_response(INTERNAL_ERROR, error=type(error).__name__))
             return
         close = self._loop.closing
@@ -133,7 +133,7 @@ class RequestDispatcher:
         """Run a route on a thread of the pool, which must survive whatever the route does."""
         try:
             response = exchange.run(self._app, close=close)
-        except BaseException as error:
+        except BaseException as error:  # the thread survives, and the client is answered 500
             response = error_response(INTERNAL_ERROR, error=type(error).__name__)
         if response.error is not None:
             log.error("request.failed", error=response.error)
@@ -148,7 +148,7 @@ def _handle(exchange: HttpExchange, handler: DeferredHandler, promise: ReplyProm
         return None
     try:
         handler(body, promise)
-    except BaseException as error:
+    except BaseException as error:  # the promise is kept: the client is answered 500
         failed = type(error).__name__
         promise(error_response(INTERNAL_ERROR, error=failed))
         return failed

@@ -210,7 +210,7 @@ class EventLoop:
             step(connection)
         except OSError:
             self._close(connection)
-        except Exception:
+        except Exception:  # counted, and the end of this connection only
             self.counters.unexpected += 1
             self._close(connection)
 

@@ -94,7 +94,7 @@ class HttpExchange:
         try:
             response.run(app, self.environ)
             parts = response.finished(close=close)
-        except Exception as error:
+        except Exception as error:  # whatever the application raised is answered 500
             return error_response(INTERNAL_ERROR, head_only=self._head_only(), error=type(error).__name__)
         return RawResponse(parts=_joined(parts), close=close)
 

@@ -225,7 +225,7 @@ class Supervisor:
             return
         try:
             code = self._work(self._shared)
-        except Exception as exc:
+        except Exception as exc:  # it is logged, and the end of this process
             code = FAILED
             log_crash(exc)
         sys.exit(code)
@@ -313,7 +313,7 @@ class Supervisor:
                 log.error("server.error", text=text)
             else:
                 log.warn("server.warning", text=text)
-        except Exception:
+        except Exception:  # what is said must not end the supervisor
             try:
                 os.write(2, f"{text}\n".encode())
             except OSError:

@@ -109,7 +109,7 @@ def gunicorn(data: bytes) -> Reading:
     try:
         for message in parser:
             found.append(_of_gunicorn(message, message.body.read()))
-    except Exception as error:
+    except Exception as error:  # whatever it raises refuses the bytes
         return (*found, type(error).__name__)
     return (*found, None)
 
