@@ -31,7 +31,7 @@ from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.hold import Hold, Shown
 from sidecar.entitlement.status import GateState, Status, initial_state, next_state
 from sidecar.errors import Exit, ExitProcess
-from sidecar.gate import open_check
+from sidecar.gate import open_check, question
 from sidecar.gate.counts import Counts, throttled
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
 from sidecar.gate.holds import Holds
@@ -67,7 +67,7 @@ class EntitlementLoop:
         """`identity`: what is known of it without a child. `first`: a child that asks already."""
         self._settings, self._request, self._clock, self._restart_state = settings, request, clock, restart_state
         self._end, self._first, self._start_child, self._chance = end, first, start_child, chance
-        self._observer = observer or GateObserver()
+        self._observer, self._question = observer or GateObserver(), question.name_of(request)
         self._wake = threading.Condition()
         self._child: ChildProcess | None = None
         self._stopping = self._recheck_wanted = False
@@ -186,8 +186,8 @@ class EntitlementLoop:
             return not self._stopping
 
     def _wait_seconds(self, now: float) -> float | None:
-        waits = [at - now for at in (self.next_ask_at, self._events.explains_at()) if at is not None]
-        return max(0.0, min(waits)) if waits else None
+        ends = [at for at in (self.next_ask_at, self._events.explains_at()) if at is not None]
+        return max(0.0, min(ends) - now) if ends else None
 
     def check_once(self) -> None:
         """Run one check, and apply its result."""
@@ -334,12 +334,12 @@ class EntitlementLoop:
             result=asdict(self.result.without_tokens()),
             asking_since=self._asking_since,
             next_ask_at=self.next_ask_at,
-            **open_check.ANSWERED,
+            **{**open_check.ANSWERED, question.QUESTION: self._question},
         )
 
     def _restore(self) -> bool:
         """Take over from an earlier worker of this process. Returns whether one has asked."""
-        saved = self._restart_state.read()
+        saved = question.answered(self._restart_state.read(), self._question)
         if self._first or open_check.ASKING_SINCE not in saved:
             return False
         self._asking_since, self.next_ask_at = open_check.schedule(saved, self._chance())

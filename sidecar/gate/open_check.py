@@ -24,6 +24,11 @@ ANSWERED: Final[Mapping[str, Any]] = {OPEN: 0}
 """What a result makes of it."""
 
 
+def has_asked(restart_state: RestartState) -> bool:
+    """Return whether any worker of this process has asked."""
+    return ASKING_SINCE in restart_state.read()
+
+
 def begin(restart_state: RestartState, asking_since: float, now: float) -> None:
     """Note that a check begins. `now`: by the monotonic clock, as the other."""
     opened = int(restart_state.read().get(OPEN, 0)) + 1
@@ -32,7 +37,7 @@ def begin(restart_state: RestartState, asking_since: float, now: float) -> None:
 
 def begin_first(restart_state: RestartState, now: float) -> bool:
     """Note that the first check of this process begins. Returns False where an earlier worker has asked."""
-    if ASKING_SINCE in restart_state.read():
+    if has_asked(restart_state):
         return False
     begin(restart_state, now, now)
     return True

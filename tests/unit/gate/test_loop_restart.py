@@ -7,10 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from sidecar.entitlement.hold import Hold
 from sidecar.entitlement.status import Status
-from sidecar.gate import open_check
+from sidecar.gate import open_check, question
 from sidecar.gate.messages import CheckResult
 from tests.fakes.child import FakeChild, reporting
+from tests.fakes.config import check_request, settings
 
 from .support import ACCEPTED, CONFIG, DENY, HOLDING, KEPT, OPEN, REOPENED, RETRY, Story
 
@@ -162,6 +164,69 @@ def test_the_start_up_budget_is_measured_monotonically(story: Story) -> None:
     story.clock.advance(100)
     loop.check_once()
     assert loop.state.status is Status.UNAVAILABLE
+
+
+# -- other settings than those of the last worker
+
+
+OTHERS = {
+    "product": {"product_code": "premium"},
+    "endpoint": {"endpoint_url": "http://127.0.0.1:9"},
+    "workload": {"workload_id": "another"},
+    "check": {"entitlement_check": "meter_usage", "dimensions": "seats"},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_a_worker_with_another_question_asks_it(story: Story, other: dict[str, str]) -> None:
+    story.after(ACCEPTED).set_hold(Hold.METERING_OVERDUE)
+    story.settings = other
+    new = story.loop(reporting(DENY))
+    assert not new.state.entitled
+    assert new.state.reason == "asking"
+    assert new.hold is None
+    assert new.result.verdict.value == "retry"
+    story.asked.clear()
+    new.start()
+    assert story.asked.wait(10), "at once"
+    new.stop()
+
+
+def test_a_worker_with_another_question_that_dies_of_it_makes_no_loop_of_questions(story: Story) -> None:
+    story.after(ACCEPTED)
+    story.settings = OTHERS["product"]
+    with pytest.raises(Died):
+        story.loop(dying()).check_once()
+    after = story.loop().next_ask_at
+    assert after == story.clock.monotonic() + 0.75
+
+
+def test_a_worker_whose_other_settings_change_no_question_keeps_the_gate_open(story: Story) -> None:
+    story.after(ACCEPTED)
+    story.settings = {"startup_retry_seconds": "100"}
+    assert story.loop().state.entitled
+
+
+def test_an_answer_whose_settings_are_lost_opens_nothing(story: Story) -> None:
+    story.after(ACCEPTED)
+    question.forget(story.restart_state)
+    new = story.loop(reporting(ACCEPTED, kept=KEPT))
+    assert not new.state.entitled
+    new.check_once()
+    assert new.state.entitled
+    assert story.loop().state.entitled, "and this answer stands"
+
+
+def test_nothing_is_forgotten_where_nothing_was_answered(story: Story) -> None:
+    question.forget(story.restart_state)
+    assert story.restart_state.read() == {}
+
+
+def test_the_name_of_a_question_tells_nothing_of_it() -> None:
+    name = question.name_of(check_request(settings(product_code="prod1")))
+    assert len(name) == 32
+    assert "prod1" not in name
+    assert name == question.name_of(check_request(settings(product_code="prod1")))
 
 
 # -- a contract
