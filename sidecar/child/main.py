@@ -3,6 +3,7 @@
 Invariants:
 - The job is imported by its name from a closed table: the child knows every job, and no job knows the child.
 - Nothing a library prints lands in the log or between the lines.
+- A child ends with who reads its lines: a worker that is killed leaves none behind that asks AWS beside the next one's.
 - A child that crashes writes exception class and location, never the exception's text: the SDK quotes replies in its
   messages, and a reply holds a token.
 """
@@ -11,9 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Final
@@ -32,8 +36,23 @@ JOBS: Final[Mapping[str, str]] = {
 def main() -> None:
     """Serve as the spawned child: the request on stdin, lines on stdout."""
     text = sys.stdin.read()
-    serve(text, os.dup(1))
+    out = os.dup(1)
+    end_with_reader(out)
+    serve(text, out)
     os._exit(0)
+
+
+def end_with_reader(out: int) -> None:
+    """End this process, whatever it does, as soon as nobody has the other end of the pipe `out` open any more."""
+    poll = select.poll()
+    poll.register(out, 0)  # POLLERR is always reported
+
+    def wait() -> None:
+        poll.poll()
+        os._exit(0)
+
+    with suppress(RuntimeError):  # no thread to be had: it ends when AWS has answered
+        threading.Thread(target=wait, name="reader", daemon=True).start()
 
 
 def serve(text: str, out: int) -> None:

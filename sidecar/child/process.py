@@ -177,6 +177,7 @@ def fork(request: JobRequest, close: Iterable[int] = ()) -> ChildProcess:
             os.close(handle)
         from sidecar.child import main
 
+        main.end_with_reader(writes)
         main.serve(request.as_json(), writes)
     finally:
         os._exit(0)

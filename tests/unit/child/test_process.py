@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import resource
+import select
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from sidecar.child.process import spawn
+
+ROOT = Path(__file__).parents[3]
 
 
 class Request:
@@ -79,3 +85,34 @@ def test_four_descriptors_are_enough_and_one_stays_until_the_end() -> None:
     assert b"crashed" in (child.read_line(time.monotonic() + 20) or b"")
     child.close()
     assert descriptors() == before
+
+
+HANGING = """
+import sys, types
+from sidecar.child import main, process
+hanging = "import sys, time, types; sys.modules['hanging'] = types.SimpleNamespace(run=lambda *_: time.sleep(600));" \
+    " from sidecar.child import main; main.JOBS = {'hang': 'hanging'};"
+process.START = process.START.replace("from", hanging + " from", 1)
+exec(hanging)
+child = process.START_BY(types.SimpleNamespace(as_json=lambda: '{"job": "hang"}'))
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_child_ends_with_the_worker_that_is_killed(start: str) -> None:
+    """Whatever it is at: here it waits for ten minutes."""
+    line = [sys.executable, "-c", HANGING.replace("START_BY", start)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as worker:
+        assert worker.stdout is not None
+        child = int(worker.stdout.readline())
+        handle = os.pidfd_open(child)
+        try:
+            assert not select.select([handle], [], [], 0.3)[0], "it runs while its worker does"
+            worker.kill()
+            assert select.select([handle], [], [], 10)[0], "it goes on without"
+        finally:
+            os.close(handle)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
