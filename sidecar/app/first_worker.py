@@ -18,7 +18,7 @@ from pathlib import Path
 from sidecar.restart_state import RestartState
 from sidecar.server import handed_on, listeners
 from sidecar.server.listeners import Listening
-from sidecar.server.supervisor import Supervised
+from sidecar.server.supervised import Supervised
 from sidecar.settings.files import Files
 
 

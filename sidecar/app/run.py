@@ -24,12 +24,13 @@ from sidecar.child import process
 from sidecar.child.forked_read import read_document
 from sidecar.child.process import ChildProcess
 from sidecar.errors import Exit, Problem, SettingsError
-from sidecar.gate import open_check
+from sidecar.gate import open_check, question
 from sidecar.gate.messages import CheckRequest
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
 from sidecar.server.listeners import Listening
-from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash, stop_pending
+from sidecar.server.supervised import Supervised
+from sidecar.server.supervisor import DRAIN_SECONDS, log_crash, stop_pending
 from sidecar.settings import ENDPOINTS, Address, EntitlementCheck, Platform, Settings
 from sidecar.settings.files import Files
 from sidecar.settings.table import BY_NAME
@@ -47,43 +48,51 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
         settings = Settings.load(env, flags, manifest, read_document, files=files)
         log.start(settings.log_level.value)
         _place(settings, env)
-        begun = earlier or _begin(settings, files, shared, restart_state)
+        begun = earlier or _begin(settings, files, restart_state)
     except SettingsError as exc:
         termination_log.note(_note_path(env, flags), str(exc))
         raise
-    listening = begun.listening
-    shared.allow(settings.flush_seconds)
-    if stop_pending() and not earlier:  # one before this one may have taken usage
-        return Exit.OK
-    request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
-    first = _ask(request, restart_state, close=first_worker.descriptors(shared, begun))
     try:
-        if not shared.has_served:
-            _announce(settings, listening)
-            _warn_of_unsigned_answers(settings, env)
-        _serve(settings, begun, restart_state, request, first, shared)
+        if not earlier:
+            first_worker.hand_on(shared, begun, restart_state)
+            question.forget(restart_state)  # of settings that are lost, if there was one
+        shared.allow(settings.flush_seconds)
+        if stop_pending() and not open_check.has_asked(restart_state):  # one that has asked may have taken usage
+            return Exit.OK
+        _ask_and_serve(settings, begun, env, restart_state, shared)
     except Exception as exc:
         if shared.has_served or shared.last_beat():
             raise  # the supervisor tries again
         log_crash(exc)
-        listeners.remove_files(listening)
         termination_log.note(settings.termination_log, "The worker could not be started; the log says why.")
         log.event("sidecar.stopped", exit_code=int(Exit.SOFTWARE))
         return Exit.SOFTWARE
     finally:
-        if first:
-            first.kill_if_running()
         log.LINES.drain(DRAIN_SECONDS)
     return Exit.OK
 
 
-def _begin(settings: Settings, files: Files, shared: Supervised, restart_state: RestartState) -> Begun:
-    """Bind every socket, and leave all to the workers that follow. Raises SettingsError."""
+def _begin(settings: Settings, files: Files, restart_state: RestartState) -> Begun:
+    """Bind every socket. Raises SettingsError."""
     listening, kept_open = _listen(settings, restart_state.kept("instance", os.urandom(16).hex()))
-    begun = Begun(files=files, listening=listening, kept_open=kept_open)
     restart_state.update(log_level=settings.log_level.value)
-    first_worker.hand_on(shared, begun, restart_state)
-    return begun
+    return Begun(files=files, listening=listening, kept_open=kept_open)
+
+
+def _ask_and_serve(
+    settings: Settings, begun: Begun, env: Mapping[str, str], restart_state: RestartState, shared: Supervised
+) -> None:
+    """Have AWS asked while everything else starts, and serve until told to stop."""
+    request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
+    first = _ask(request, restart_state, close=first_worker.descriptors(shared, begun))
+    try:
+        if not shared.has_served:
+            _announce(settings, begun.listening)
+            _warn_of_unsigned_answers(settings, env)
+        _serve(settings, begun, restart_state, request, first, shared)
+    finally:
+        if first:
+            first.kill_if_running()
 
 
 def _ask(

@@ -24,7 +24,8 @@ from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.remote_clock import answering_clock
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
-from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, log_crash, stop_pending, supervise
+from sidecar.server.supervised import Supervised
+from sidecar.server.supervisor import DRAIN_SECONDS, log_crash, stop_pending, supervise
 from sidecar.settings import Address
 from sidecar.settings.choices import OnDispute
 from sidecar.settings.files import Files
@@ -74,7 +75,6 @@ def _work(env: Mapping[str, str], flags: Mapping[str, str], shared: Supervised) 
         if shared.has_served or shared.last_beat():
             raise  # the supervisor tries again
         log_crash(exc)
-        listeners.remove_files(begun.listening)
         return Exit.SOFTWARE
     finally:
         log.LINES.drain(DRAIN_SECONDS)
@@ -89,10 +89,15 @@ def _begin(settings: SaasSettings, files: Files, shared: Supervised, restart_sta
     return begun
 
 
-def _ended(shared: Supervised) -> int:
-    """Log the end, and return the exit code."""
+def _ended(shared: Supervised, failed: int) -> int:
+    """Remove what workers left, log the end, and return the exit code.
+
+    `failed`: that of a start that failed; 0: there is none.
+    """
     restart_state = RestartState(shared.restart_state)
     start.remove(restart_state.read().get("socket_files", []))
+    if failed:
+        return failed  # the worker has said why
     log.start(restart_state.log_level())
     log.event("saas.stopped")
     log.LINES.drain(DRAIN_SECONDS)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from sidecar.server.supervisor import DRAIN_SECONDS, Supervised, supervise
+from sidecar.server.supervised import Supervised
+from sidecar.server.supervisor import DRAIN_SECONDS, supervise
 
 TYPE_CHECKING = False  # of typing, a large import
 if TYPE_CHECKING:
@@ -46,14 +47,19 @@ def remove(socket_files: list[tuple[str, int, int]]) -> None:
             unix_socket.remove(unix_socket.SocketFile(Path(path), device, inode))
 
 
-def _ended(shared: Supervised) -> int:
-    """Log the end, and return the exit code."""
+def _ended(shared: Supervised, failed: int) -> int:
+    """Remove what workers left, log the end, and return the exit code.
+
+    `failed`: that of a start that failed; 0: there is none.
+    """
     from sidecar import log
     from sidecar.restart_state import RestartState
 
     restart_state = RestartState(shared.restart_state)
     facts = restart_state.read()
     remove(facts.get("socket_files", []))
+    if failed:
+        return failed  # the worker has said why
     code = int(facts.get("exit", 0))
     log.start(restart_state.log_level())
     log.event("sidecar.stopped", exit_code=code)

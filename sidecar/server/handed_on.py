@@ -16,7 +16,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.server.supervisor import Supervised
+from sidecar.server.supervised import Supervised
 
 DESCRIPTORS_MAX: Final = 253
 """Of one message (SCM_MAX_FD)."""

@@ -11,21 +11,23 @@ Invariants:
 - The worker imports everything, reads the settings and binds the ports; nothing of it is in this process, which stays
   for as long. So this module imports next to nothing, and what a rare event needs only then.
 - What the first worker read and bound outlives it: it waits, unread, in a pair of sockets that this process holds
-  (`handed_on`). No port is closed while a worker is replaced.
+  (`supervised`). No port is closed while a worker is replaced.
 - It wakes up for signals, and when a heartbeat is overdue.
-- A worker that exits before any has served ends the process, with its exit code. Every other one is replaced, without
-  end: whether the container shall start again is for its probes to say. Where starts fail in a row, each waits twice as
-  long. What the next worker must know is in the restart state. A worker watches for its supervisor's end by itself.
+- A worker that fails before any has served ends the process, with its exit code. Every other one is replaced, without
+  end, also one that was told to end and this process was not: whether the container shall start again is for its probes
+  to say. Where starts fail in a row, each waits twice as long. What the next worker must know is in the restart state.
+  A worker watches for its supervisor's end by itself.
 
-Sources: sigtimedwait(2), waitpid(2), memfd_create(2), signal(7), unix(7).
+Sources: sigtimedwait(2), waitpid(2), signal(7).
 """
 
 from __future__ import annotations
 
-import _socket  # what `socket` takes its functions from
 import os
 import sys
 import time
+
+from sidecar.server.supervised import Supervised
 
 TYPE_CHECKING = False  # of typing, a large import
 if TYPE_CHECKING:
@@ -63,69 +65,20 @@ IGNORED_SIGNALS: Final = (
 FETCHED: Final = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGCHLD)
 FAILED: Final = 70
 """The exit code of a worker that raised."""
-GRACEFUL_SECONDS: Final = 1.0
-"""Between SIGTERM and SIGKILL, until a worker has said what its settings allow: nothing has begun yet."""
-ALLOWED_BYTES: Final = 20
 DRAIN_SECONDS: Final = 0.2
 """For the last lines of the log, where the reader of stdout is slow."""
 
 
-class Supervised:
-    """What the worker has of its supervisor, and how it is heard: two files in memory that both processes hold."""
-
-    def __init__(self) -> None:
-        self.supervisor = os.getpid()
-        self.has_served = False
-        self.keeps, self.kept = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-        """What a worker hands on is sent to the first and waits in the second: this process reads neither."""
-        self.restart_state = os.memfd_create("restart-state", os.MFD_CLOEXEC)
-        self._allowed = os.memfd_create("graceful-seconds", os.MFD_CLOEXEC)
-        self._ending = os.memfd_create("ending", os.MFD_CLOEXEC)
-        self._heartbeat = os.memfd_create("heartbeat", os.MFD_CLOEXEC)
-        """Its time is the heartbeat. Nothing is written to it: that would set the time."""
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the heartbeat: a worker that starts is not judged yet."""
-        os.utime(self._heartbeat, ns=(0, 0))
-
-    def beat(self) -> None:
-        """Note that the worker serves, now. The time of a file is read and set whole."""
-        now = time.monotonic_ns()
-        os.utime(self._heartbeat, ns=(now, now))
-
-    def last_beat(self) -> float:
-        """Return when it last served (monotonic); 0 where it has not."""
-        return os.fstat(self._heartbeat).st_mtime
-
-    def end(self) -> None:
-        """Note that the supervisor ends: no worker is replaced any more."""
-        os.pwrite(self._ending, b"1", 0)
-
-    def is_ending(self) -> bool:
-        """Return whether no worker follows: the supervisor ends, or has ended. Asked by the worker."""
-        return os.fstat(self._ending).st_size > 0 or os.getppid() != self.supervisor
-
-    def allow(self, graceful_seconds: float) -> None:
-        """Let the worker, and each that follows, have so long between SIGTERM and SIGKILL."""
-        os.pwrite(self._allowed, f"{graceful_seconds:<{ALLOWED_BYTES}.3f}".encode(), 0)
-
-    def has_settings(self) -> bool:
-        """Return whether a worker has read its settings, so that there may be something to finish."""
-        return os.fstat(self._allowed).st_size > 0
-
-    def graceful_seconds(self) -> float:
-        """Return what was allowed."""
-        return float(os.pread(self._allowed, ALLOWED_BYTES, 0) or GRACEFUL_SECONDS)
-
-
 def supervise(
-    work: Callable[[Supervised], int], ended: Callable[[Supervised], int], start_seconds: float = START_SECONDS
+    work: Callable[[Supervised], int], ended: Callable[[Supervised, int], int], start_seconds: float = START_SECONDS
 ) -> int:
     """Run `work` in a process of its own. Returns the exit code of this process; in the worker it does not return.
 
-    `work`: serves until it is told to end. What it returns before it has served is the exit code.
-    `ended`: called in this process once a worker that was told to end is gone; what it returns is the exit code.
+    `work`: serves until it is told to end. What it returns before any has served is why there is nothing to keep up.
+
+    `ended`: called in this process once the last worker is gone, with the exit code of the start that failed, or 0
+    where this process was told to end. It returns the exit code of the process.
+
     `start_seconds`: how long a start may take.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, FETCHED)
@@ -151,7 +104,7 @@ class Supervisor:
     def __init__(
         self,
         work: Callable[[Supervised], int],
-        ended: Callable[[Supervised], int],
+        ended: Callable[[Supervised, int], int],
         start_seconds: float = START_SECONDS,
     ) -> None:
         self._work, self._ended, self._start_seconds = work, ended, start_seconds
@@ -159,7 +112,8 @@ class Supervisor:
         self._worker = 0
         self._forked_at = -PAUSE_SECONDS_MAX
         self._aborted = False
-        self._failed = 0  # starts in a row of which none has served
+        self._failed = 0
+        """Starts in a row of which none has served."""
 
     def run(self) -> int:
         """Supervise until a signal ends it, or a worker does not start. Returns the exit code."""
@@ -169,10 +123,10 @@ class Supervisor:
             number = self._fetch(self._seconds_to_look())
             if number in STOP_SIGNALS:
                 self._stop(insisted=int(number in INSISTING))
-                return self._ended(self._shared)
+                return self._ended(self._shared, 0)
             code = self._reap() if number == signal.SIGCHLD else None
-            if code is not None and code >= 0 and not self._shared.has_served:
-                return code
+            if code is not None and code > 0 and not self._shared.has_served:
+                return self._ended(self._shared, code)
             self._look()
 
     def _fetch(self, seconds: float) -> int | None:

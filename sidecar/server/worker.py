@@ -25,7 +25,8 @@ from sidecar.server.admission import Admission
 from sidecar.server.dispatcher import RequestDispatcher
 from sidecar.server.event_loop import EventLoop
 from sidecar.server.limits import Counters, Limits
-from sidecar.server.supervisor import IGNORED_SIGNALS, Supervised
+from sidecar.server.supervised import Supervised
+from sidecar.server.supervisor import IGNORED_SIGNALS
 
 TICK_SECONDS: Final = 1.0
 """The least between two looks at deadlines."""

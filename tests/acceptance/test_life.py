@@ -63,8 +63,8 @@ def test_told_to_end_before_the_first_check_it_ends_without_asking(aws: Emulator
         "        time.sleep(0.01)\n"
         "    return listen(*given, **named)\n"
         "listeners.listen = told\n"
-        "from sidecar.server import supervisor\n"
-        "supervisor.GRACEFUL_SECONDS = 20\n"
+        "from sidecar.server import supervised\n"
+        "supervised.GRACEFUL_SECONDS = 20\n"
         "from sidecar.__main__ import main\n"
         "sys.exit(main(['run']))\n"
     )

@@ -80,6 +80,94 @@ def test_a_worker_that_alone_is_told_to_end_leaves_all_to_the_next(
         assert sidecar.ended() == 0
 
 
+def after(code: str, sidecar: Sidecar, command: str = "run") -> Sidecar:
+    """The sidecar, whose processes have run this code first."""
+    main = f"import sys\nfrom sidecar.__main__ import main\nsys.exit(main([{command!r}]))\n"
+    sidecar.line = [sys.executable, "-c", f"{code}\n{main}"]
+    return sidecar
+
+
+NOTHING_IS_HANDED_ON = """
+from sidecar.server import handed_on
+handed_on.hand_on = lambda *_: None
+"""
+
+
+def test_an_answer_opens_the_gate_for_no_other_product(aws: Emulator, tmp_path: Path) -> None:
+    """What the first worker left is lost, and the file names another product by now: AWS knows none of that code."""
+    with after(NOTHING_IS_HANDED_ON, with_config(aws, tmp_path)) as sidecar:
+        sidecar.shows("entitled")
+        asked = len(aws.calls())
+        (tmp_path / "sidecar.yaml").write_text("product_code: premium\n")
+        replaced(sidecar)
+        found = sidecar.shows("denied")
+        assert found["product_code"] == "premium"
+        assert len(aws.calls()) > asked
+        assert len(sidecar.events("gate.opened")) == 1
+
+
+TOLD_ALONE = """
+import os, signal
+from sidecar.server import listeners
+listen = listeners.listen
+def told(*given, **named):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return listen(*given, **named)
+listeners.listen = told
+"""
+
+
+def test_a_first_worker_that_alone_is_told_to_end_is_replaced_before_aws_is_asked(
+    aws: Emulator, tmp_path: Path
+) -> None:
+    with after(TOLD_ALONE, Sidecar(aws, tmp_path)) as sidecar:
+        sidecar.shows("entitled")
+        assert len(sidecar.events("sidecar.started")) == 1
+        assert [one.operation for one in aws.calls()].count("RegisterUsage") == 1
+        sidecar.told()
+        assert sidecar.ended() == 0
+        assert sidecar.logged("sidecar.stopped")["exit_code"] == 0
+
+
+NO_PROCESS_LEFT = """
+from sidecar.child import process
+def fork(*_):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+process.fork = fork
+"""
+NO_DESCRIPTOR_LEFT = """
+from sidecar.server import handed_on
+def hand_on(*_):
+    raise OSError(24, "Too many open files")
+handed_on.hand_on = hand_on
+"""
+
+
+@pytest.mark.parametrize("fault", [NO_PROCESS_LEFT, NO_DESCRIPTOR_LEFT], ids=["fork", "hand_on"])
+def test_a_first_start_that_the_kernel_refuses_leaves_a_note_and_no_socket(
+    aws: Emulator, tmp_path: Path, fault: str
+) -> None:
+    path = tmp_path / "api.sock"
+    with after(fault, Sidecar(aws, tmp_path, SIDECAR_API_BIND=f"unix:{path}")) as sidecar:
+        assert sidecar.ended() == 70
+        assert "could not be started" in sidecar.note.read_text()
+        assert sidecar.logged("sidecar.stopped")["exit_code"] == 70
+        assert not path.exists()
+        assert aws.calls() == []
+
+
+@pytest.mark.parametrize(("fault", "code"), [("raise KeyError", 70), ("import os; os._exit(1)", 1)])
+def test_a_service_that_breaks_at_its_start_leaves_no_socket(
+    aws: Emulator, tmp_path: Path, fault: str, code: int
+) -> None:
+    path = tmp_path / "api.sock"
+    broken = f"from sidecar.app import saas\ndef serve(*_):\n    {fault}\nsaas._serve = serve\n"
+    with after(broken, Service(aws, tmp_path, SIDECAR_API_BIND=f"unix:{path}"), "saas") as service:
+        assert service.ended() == code
+    assert service.events("saas.started"), "the socket was there"
+    assert not path.exists()
+
+
 def test_a_token_and_a_key_are_those_of_the_first_worker(aws: Emulator, tmp_path: Path) -> None:
     token, key = tmp_path / "token", tmp_path / "key.pem"
     token.write_text("a-token-of-this-test\n")

@@ -185,7 +185,8 @@ def serve(options: dict[str, Any]) -> None:
     """Run on inherited sockets until a signal ends it."""
     import resource
 
-    from sidecar.server.supervisor import Supervised, supervise
+    from sidecar.server.supervised import Supervised
+    from sidecar.server.supervisor import supervise
 
     if options["files"]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (options["files"], options["files"]))
@@ -203,7 +204,7 @@ def serve(options: dict[str, Any]) -> None:
 
     # The sidecar's supervisor has no sockets: its worker makes them.
     os.register_at_fork(after_in_parent=lambda: close_all(options["fds"]))
-    sys.exit(supervise(work, lambda _: 0))
+    sys.exit(supervise(work, lambda _, code: code))
 
 
 def close_all(fds: list[int]) -> None:

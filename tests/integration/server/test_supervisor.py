@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.server import supervisor
+from sidecar.server import supervised, supervisor
 from tests.integration.server.servers import ROOT, eventually
 
 BEFORE = """
 import os, signal, sys, time
-from sidecar.server import supervisor
+from sidecar.server import supervised, supervisor
 from sidecar.server.supervisor import supervise
 supervisor.LOOK_SECONDS_MIN = 0.05
 log = supervisor.Supervisor._log
@@ -42,9 +42,9 @@ def until_told(shared):
     while True:
         signal.pause()
 
-def ended(shared):
+def ended(shared, code):
     say("ended")
-    return 7
+    return code or 7
 
 work = until_told
 """
@@ -126,10 +126,52 @@ def test_other_signals_do_nothing(number: int) -> None:
         assert gone(pid)
 
 
-@pytest.mark.parametrize("code", [0, 69, 78])
-def test_a_worker_that_ends_before_it_serves_ends_the_supervisor_with_its_code(code: int) -> None:
+@pytest.mark.parametrize("code", [1, 69, 78])
+def test_a_worker_that_fails_before_it_serves_ends_the_supervisor_with_its_code(code: int) -> None:
     with running(f"work = lambda shared: {code}") as one:
+        assert one.said() == ["ended"], "what a start leaves is removed"
         assert one.code() == code
+
+
+def test_a_first_worker_that_alone_is_told_to_end_is_replaced() -> None:
+    told = (
+        "def work(shared):\n"
+        "    if os.lseek(shared.restart_state, 0, os.SEEK_END) == 0:\n"
+        "        os.write(shared.restart_state, b'1')\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    if supervisor.stop_pending():\n"
+        "        say('told')\n"
+        "        return 0\n"
+        "    until_told(shared)"
+    )
+    with running(told) as one:
+        assert one.said() == ["told"]
+        one.serves()
+        one.told(signal.SIGTERM)
+        assert one.said() == ["ended"]
+        assert one.code() == 7
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_told_to_end_between_two_starts_it_forks_one_that_finishes_what_was_begun(read: bool) -> None:
+    """The pause is a minute long. Where no worker has read its settings, there is nothing to finish."""
+    dies = (
+        "supervisor.LOOK_SECONDS_MIN = 60\n"
+        "supervisor.Supervisor._log = lambda _: Loud\n"
+        "def work(shared):\n"
+        "    if supervisor.stop_pending():\n"
+        "        say('finishes')\n"
+        "        return 0\n"
+        f"    {read} and shared.allow(20)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with running(dies) as one:
+        assert one.said()[:2] == ["log", "server.error"]
+        one.told(signal.SIGTERM)
+        if read:
+            assert one.said() == ["finishes"]
+        assert one.said() == ["ended"]
+        assert one.code() == 7
 
 
 FAILS_TWICE = """
@@ -278,13 +320,13 @@ def test_a_worker_that_does_not_end_is_killed_when_its_time_is_over() -> None:
 def test_a_start_that_hangs_is_killed_soon_after_sigterm() -> None:
     """It has said nothing of the time it needs to end: it has begun nothing."""
     hung = (
-        "supervisor.GRACEFUL_SECONDS = 0.2\n"
+        "supervised.GRACEFUL_SECONDS = 0.2\n"
         "def work(shared):\n"
         "    say('hangs', os.getpid())\n"
         "    while True:\n"
         "        time.sleep(60)\n"
     )
-    assert supervisor.GRACEFUL_SECONDS == 1
+    assert supervised.GRACEFUL_SECONDS == 1
     with running(hung) as one:
         pid = int(one.said()[1])
         one.told(signal.SIGTERM)
@@ -296,7 +338,7 @@ def test_a_start_that_hangs_is_killed_soon_after_sigterm() -> None:
 def test_a_worker_that_replaces_another_has_the_time_to_end_that_was_allowed() -> None:
     """It may have usage to send as soon as it starts."""
     slow = (
-        "supervisor.GRACEFUL_SECONDS = 0\n"
+        "supervised.GRACEFUL_SECONDS = 0\n"
         "def work(shared):\n"
         "    if os.lseek(shared.restart_state, 0, os.SEEK_END) == 0:\n"
         "        os.write(shared.restart_state, b'1')\n"
@@ -495,5 +537,12 @@ def test_the_supervisor_has_imported_next_to_nothing() -> None:
     )
     line = [sys.executable, "-I", "-c", code]
     found = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    own = ["sidecar", "sidecar.app", "sidecar.app.start", "sidecar.server", "sidecar.server.supervisor"]
+    own = [
+        "sidecar",
+        "sidecar.app",
+        "sidecar.app.start",
+        "sidecar.server",
+        "sidecar.server.supervised",
+        "sidecar.server.supervisor",
+    ]
     assert sorted(found) == ["__future__", "_socket", *own]

@@ -15,7 +15,7 @@ from sidecar.app.first_worker import Begun
 from sidecar.restart_state import RestartState
 from sidecar.server import unix_socket
 from sidecar.server.listeners import Listening
-from sidecar.server.supervisor import Supervised
+from sidecar.server.supervised import Supervised
 from sidecar.server.unix_socket import Access
 from sidecar.settings.files import Files
 

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from sidecar.server import supervisor
-from sidecar.server.supervisor import PAUSE_SECONDS_MAX, Supervised, Supervisor
+from sidecar.server import supervised, supervisor
+from sidecar.server.supervised import Supervised
+from sidecar.server.supervisor import PAUSE_SECONDS_MAX, Supervisor
 
 
 class Quiet:
@@ -20,7 +21,7 @@ class Quiet:
 @pytest.fixture
 def one(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     monkeypatch.setattr(Supervisor, "_log", lambda _: Quiet)
-    return Supervisor(lambda _: 0, lambda _: 0)
+    return Supervisor(lambda _: 0, lambda _, code: code)
 
 
 def pauses(one: Supervisor, code: int, *, times: int, beats: bool = False) -> list[float]:
@@ -82,7 +83,7 @@ def test_a_worker_that_recovers_and_hangs_again_is_aborted_again(
 
 def test_what_a_worker_is_allowed_leaves_its_heartbeat_alone() -> None:
     shared = Supervised()
-    assert shared.graceful_seconds() == supervisor.GRACEFUL_SECONDS
+    assert shared.graceful_seconds() == supervised.GRACEFUL_SECONDS
     shared.allow(30)
     assert shared.last_beat() == 0, "it has not served"
     shared.beat()

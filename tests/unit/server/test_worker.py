@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.server import worker as worker_module
-from sidecar.server.supervisor import Supervised
+from sidecar.server.supervised import Supervised
 from sidecar.server.worker import TICK_SECONDS, Worker
 
 
