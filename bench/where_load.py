@@ -39,7 +39,7 @@ def flames(setup: Setup, options: argparse.Namespace) -> None:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         push = load.Push(
-            port=server.push_port, path=PUSH_PATH["ours"], connections=16, seconds=options.seconds + 2, warm_seconds=0
+            port=server.push_port, path=PUSH_PATH["ours"], connections=16, seconds=options.seconds + 2, warm_seconds=1
         )
         found = load.run(push, setup.loader)
         sampler.wait()

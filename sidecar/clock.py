@@ -10,9 +10,10 @@ Invariants:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
+
+from sidecar.quick_dataclasses import dataclass
 
 JUMP: Final = timedelta(seconds=20)
 """Slewing and a busy host stay well below; an hour's edge is not moved far by less."""

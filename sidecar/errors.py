@@ -16,9 +16,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 
 class Exit(IntEnum):

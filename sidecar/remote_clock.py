@@ -16,12 +16,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar.clock import Clock, SystemClock
+from sidecar.quick_dataclasses import dataclass
 
 ROUTE: Final = "/_emulator/clock"
 TIMEOUT_SECONDS: Final = 1.0

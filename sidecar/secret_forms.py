@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 SECRET_NAME: Final = re.compile(
     r"SECRET|TOKEN|PASSW|CREDENTIALS_RELATIVE_URI|API_?KEY|ACCESS_KEY|PRIVATE", re.IGNORECASE

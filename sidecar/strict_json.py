@@ -11,8 +11,9 @@ Sources: RFC 8259, §4 (names should be unique) and §6 (numbers; NaN and Infini
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from sidecar.quick_dataclasses import dataclass
 
 BOM: Final = "\ufeff"
 """RFC 8259, section 8.1: a parser may ignore it."""

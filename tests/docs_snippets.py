@@ -8,7 +8,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from sidecar.quick_dataclasses import dataclass
 from tests.test_docs_pages import ROOT, blocks, markdown, name
 
 MARK: Final = "# Not applied: "

@@ -52,11 +52,12 @@ LEVELS = {
     "restart_state": 1,
     "address_file": 1,
     "directory_lock": 1,
+    "quick_dataclasses": 0,
     "quick_json": 0,
     "digests": 0,
     "strict_json": 1,
     "printable": 0,
-    "secret_forms": 0,
+    "secret_forms": 1,
     "local_http": 1,
     "backoff": 1,
 }

@@ -10,8 +10,9 @@ Sources: prometheus.io, "Exposition formats".
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX: Final = "entitlement_sidecar_"

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.quick_dataclasses import dataclass
 from sidecar.restart_state import RestartState
 from sidecar.server import handed_on, listeners
 from sidecar.server.listeners import Listening

@@ -14,12 +14,12 @@ Sources: AWS Marketplace API Reference, MeterUsage (identical requests are idemp
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.audit.merge import Merged, merge
 from sidecar.audit.pool import Pool
 from sidecar.audit.rows import DISPUTED, ROLLED_FORWARD, Difference, Kind, Row, Source, hour_difference
+from sidecar.quick_dataclasses import dataclass, field
 
 UNKNOWN: Final = "No export has it. Is the export of a pod missing, or did something else meter this product?"
 NOT_BILLED: Final = (

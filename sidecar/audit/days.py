@@ -11,12 +11,12 @@ Sources: AWS Marketplace seller guide, "Daily Usage data feed".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from sidecar.audit.feed import PLACES as FEED_PLACES
 from sidecar.audit.feed import FeedRow
 from sidecar.audit.rows import Difference, Kind, Row, Source, day_of
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings.dimensions import PLACES
 
 STEP: Final = 10 ** (PLACES - FEED_PLACES)

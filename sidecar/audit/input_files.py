@@ -18,12 +18,12 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from typing import IO, Final
 
 from sidecar.audit.rows import Row, day_of
 from sidecar.printable import one_line
+from sidecar.quick_dataclasses import dataclass, field
 
 STDIN: Final = "-"
 GZIP: Final = b"\x1f\x8b"

@@ -9,11 +9,11 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.audit.rows import BILLED, ROLLED_FORWARD, SETTLED, Difference, Kind, Row, Source, hour_difference, units
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field
 
 RANK: Final[Mapping[str, int]] = {
     State.OPEN.value: 0,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.audit.input_files import Reading
 from sidecar.audit.rows import Difference, Row, Source, day_of, units
+from sidecar.quick_dataclasses import dataclass, field
 
 OURS: Final = "ours"
 """Beside the names of `Source`: what a sum is of."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.audit import days
@@ -23,6 +22,7 @@ from sidecar.audit.outcome import OURS, Outcome
 from sidecar.audit.overbilled import overbilled_by_day, overbilled_by_hour
 from sidecar.audit.rows import BILLED, Difference, Kind, Row, Source, hour_difference, hour_text, units
 from sidecar.audit.spill import Spill
+from sidecar.quick_dataclasses import dataclass, field
 
 NOTHING: Final = (
     "Nothing was compared with AWS: give --cloudtrail, --daily-usage or both. Only the exports were compared with each"

@@ -10,7 +10,6 @@ and hour).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -18,6 +17,7 @@ from typing import Final, NamedTuple
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import MICROS_PER_UNIT, micros_to_decimal, plain
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass
 
 SETTLED: Final = State.SETTLED.value
 ROLLED_FORWARD: Final = State.ROLLED_FORWARD.value

@@ -12,7 +12,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +32,7 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import Disposition, State
+from sidecar.quick_dataclasses import dataclass, field
 
 EVENTS: Final[Mapping[Disposition, tuple[str, log.Speak]]] = {
     Disposition.SETTLE: ("record.settled", log.event),

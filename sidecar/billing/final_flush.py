@@ -13,7 +13,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -24,6 +23,7 @@ from sidecar.metering.dispositions import classify
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import oldest_first, too_early, unsendable
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass
 
 FLUSHED: Final = 0.85
 SPARE_SECONDS_MAX: Final = 2.5

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -26,6 +25,7 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.metering.dispositions import TABLE
 from sidecar.metering.overdue import Reporting
 from sidecar.metering.records import UsageRecord
+from sidecar.quick_dataclasses import replace
 from sidecar.settings import (
     EntitlementCheck,
     OnDenied,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sidecar.billing.messages import Submission, SubmissionResult
@@ -23,6 +22,7 @@ from sidecar.metering.outcomes import Outcome, Refused, Settled
 from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import Disposition
 from sidecar.platform import ecs, eks
+from sidecar.quick_dataclasses import dataclass, replace
 
 NO_BUNDLE: Final = Refused(code="ca_bundle_unreadable", sent=False)
 

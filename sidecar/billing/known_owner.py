@@ -7,9 +7,8 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sidecar.ledger.opening import Owner
+from sidecar.quick_dataclasses import replace
 
 
 class KnownOwner:

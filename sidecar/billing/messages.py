@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from sidecar.child.process import ChildProcess, read_messages
 from sidecar.metering.drawdown import CALLS_MAX
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.sealed_request import SealedRequest
+from sidecar.quick_dataclasses import asdict, dataclass
 
 JOB: Final = "submit"
 """The job's name in `child.main.JOBS`."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.errors import REASONS
 from sidecar.metering.quantities import exact_sums, plain
 from sidecar.metering.records import UsageRecord
+from sidecar.quick_dataclasses import dataclass, field, replace
 
 NOT_OURS: Final = ("ledger_locked", "ledger_of_another")
 """Why another ledger is rightly left alone: its workload runs, or it is of another product or region."""

@@ -10,7 +10,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from sidecar import log
 from sidecar.clock import iso
 from sidecar.errors import DATA_ERRORS
 from sidecar.ledger.errors import LedgerError
+from sidecar.quick_dataclasses import dataclass
 
 PAUSE: Final = timedelta(minutes=5)
 """Before a record is tried again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Self
@@ -14,6 +13,7 @@ from sidecar.metering.postponed import Postponed, postponed
 from sidecar.metering.quantities import exact_difference, exact_sum
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings import Dimension
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from sidecar.errors import Problem, SettingsError
+from sidecar.quick_dataclasses import asdict
 from sidecar.settings import yaml_file
 
 

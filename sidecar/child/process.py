@@ -19,8 +19,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
+
+from sidecar.quick_dataclasses import dataclass, field
 
 CHILD_FAILED: Final = "child_failed"
 CHILD_TIMED_OUT: Final = "child_timed_out"

@@ -17,7 +17,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -30,6 +29,7 @@ from sidecar.clock import iso
 from sidecar.doctor.network import within
 from sidecar.errors import SettingsError
 from sidecar.printable import one_line
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import SETTINGS, Settings, describe
 
 RECORDS_MAX: Final = 5000

@@ -17,7 +17,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Final, TextIO
 
@@ -37,6 +36,7 @@ from sidecar.metering.quantities import exact_product, plain, to_micros
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
 from sidecar.printable import one_line
+from sidecar.quick_dataclasses import replace
 from sidecar.remote_clock import clock_for
 from sidecar.settings import Dimension, Settings
 from sidecar.settings.dimensions import PLACES, Aggregation

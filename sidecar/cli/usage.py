@@ -16,13 +16,13 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar import address_file
 from sidecar.cli import endpoint, local_client, output
 from sidecar.errors import Exit
 from sidecar.printable import json_text, one_line
+from sidecar.quick_dataclasses import dataclass
 
 RESPONSE_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = (0.2, 0.5)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 CN: Final = "2.5.4.3"
 ORGANIZATION: Final = "2.5.4.10"

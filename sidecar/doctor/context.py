@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +27,7 @@ from sidecar.marketplace.license_access import VARIABLES
 from sidecar.platform import ecs, eks, identity, imds
 from sidecar.pod_status.access import API_MOUNT
 from sidecar.printable import one_line
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.remote_clock import clock_for
 from sidecar.settings import MANIFEST_PATH, Dimension, EntitlementCheck, PublicKey, Settings, Take, sources, yaml_file
 from sidecar.settings.seal import SEAL_PATH

@@ -12,12 +12,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding, Status, failed, skipped
 from sidecar.doctor.table import CHECKS, Check
+from sidecar.quick_dataclasses import dataclass
 
 CHECK_SECONDS: Final = 20.0
 """Longer than a check that waits for the network; a disk that does not answer ends here."""

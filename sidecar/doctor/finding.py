@@ -8,11 +8,11 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Self
 
 from sidecar.printable import lines
+from sidecar.quick_dataclasses import dataclass
 
 
 class Status(Enum):

@@ -14,11 +14,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, TypeVar
 
 from sidecar.printable import one_line
+from sidecar.quick_dataclasses import dataclass, field
 
 T = TypeVar("T")
 STEP_SECONDS: Final = 3.0

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ssl import SSLContext, SSLSocket
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from sidecar.doctor.context import AwsHost, Context
 from sidecar.doctor.network import Network, Peer
 from sidecar.marketplace import proxy as proxies
 from sidecar.marketplace.proxy import Proxy
+from sidecar.quick_dataclasses import dataclass
 
 HEAD_BYTES_MAX: Final = 65_536
 END: Final = b"\r\n\r\n"

@@ -8,7 +8,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, cast
 
@@ -34,6 +33,7 @@ from sidecar.doctor.checks import (
 )
 from sidecar.doctor.context import Context
 from sidecar.doctor.finding import Finding
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,13 @@ accounts" (audience sts.amazonaws.com).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
 from sidecar.clock import iso
 from sidecar.platform import eks
+from sidecar.quick_dataclasses import dataclass
 
 AUDIENCE: Final = "sts.amazonaws.com"
 """What STS wants; in China with `.cn` behind it."""

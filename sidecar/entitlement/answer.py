@@ -5,9 +5,10 @@ The rows are in `aws_errors` and `client_errors`, the look-up in `classify`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Self
+
+from sidecar.quick_dataclasses import dataclass
 
 
 class AnswerClass(Enum):

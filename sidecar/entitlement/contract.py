@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from sidecar.entitlement.answer import AnsweredBy, ErrorRow
 from sidecar.entitlement.classify import classify
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings import License, Take
 from sidecar.settings.licenses import NO_UNIT
 

@@ -15,13 +15,13 @@ the first call only); "Custom metering for AMI products" (do not fail before two
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import Enum
 from typing import Final
 
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.seat_schedule import SeatFault
 from sidecar.entitlement.status import GateState, Status
+from sidecar.quick_dataclasses import replace
 
 
 class Hold(Enum):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from sidecar.entitlement import token
@@ -27,6 +26,7 @@ from sidecar.entitlement.registration import (
     nonce_fits,
 )
 from sidecar.errors import TokenRejected
+from sidecar.quick_dataclasses import asdict, dataclass, field
 from sidecar.settings import PublicKey
 
 FORMAT: Final = 1

@@ -21,7 +21,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from sidecar.entitlement.contract import groups, read_instant
 from sidecar.entitlement.registration import WorkloadId
 from sidecar.entitlement.seats import HeldSeat
 from sidecar.errors import TokenRejected
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import License, Take
 
 FORMAT: Final = 1

@@ -21,12 +21,12 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.errors import TokenRejected
+from sidecar.quick_dataclasses import dataclass
 
 FORMAT: Final = 1
 DOMAIN: Final = "entitlement-sidecar kept pass 1"

@@ -16,8 +16,9 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NewType
+
+from sidecar.quick_dataclasses import dataclass
 
 ProductCode = NewType("ProductCode", str)
 PublicKeyVersion = NewType("PublicKeyVersion", int)

@@ -14,11 +14,11 @@ Sources: AWS Marketplace seller guide, retry for up to 30 minutes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.backoff import ceiling_seconds, full_jitter_seconds, proportional_seconds
 from sidecar.entitlement.answer import AnswerClass
+from sidecar.quick_dataclasses import dataclass
 
 RETRY_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 60.0

@@ -15,13 +15,13 @@ seller guide, "Integrating your container products with License Manager".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sidecar.backoff import ceiling_seconds
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.retry import retry_delay_seconds
+from sidecar.quick_dataclasses import dataclass, replace
 
 EXTENDED_AT: Final = 0.5
 SPREAD: Final = 0.1

@@ -13,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from sidecar.entitlement.contract import CheckedOut, read_instant
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings import License
 
 FORMAT: Final = 1

@@ -14,12 +14,12 @@ Sources: AWS Marketplace API Reference, RegisterUsage ("errors only on the initi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Self
 
 from sidecar.entitlement.answer import AnswerClass
+from sidecar.quick_dataclasses import dataclass, replace
 
 
 class Status(Enum):

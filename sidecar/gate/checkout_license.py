@@ -20,7 +20,6 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +46,7 @@ from sidecar.marketplace.license_manager import (
     new_client_token,
 )
 from sidecar.marketplace.sdk_errors import CallFailed
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.settings import License, Take
 
 AGAIN_SECONDS: Final = (1.0, 2.0)

@@ -9,11 +9,11 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sidecar.entitlement.contract import read_instant
+from sidecar.quick_dataclasses import asdict, dataclass
 from sidecar.settings import License, Take
 
 OPEN_FOR: Final = timedelta(minutes=10)

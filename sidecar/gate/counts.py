@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -11,6 +10,7 @@ from sidecar.attempts import AttemptOutcome, Attempts
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.classify import classify
 from sidecar.gate.messages import CheckResult
+from sidecar.quick_dataclasses import dataclass, field
 
 OUTCOMES: Final[Mapping[AnswerClass, AttemptOutcome]] = {
     AnswerClass.ACCEPTED: AttemptOutcome.ACCEPTED,

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +21,7 @@ from sidecar.gate.method import Allowed, NotAllowed
 from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import DryRun, Passed, dry_run, refuses_decimals
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import Dimension, QuantityField
 
 DECIMALS: Final = (

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar import log
@@ -17,6 +16,7 @@ from sidecar.clock import iso
 from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.status import GateState
 from sidecar.gate.messages import CheckResult, WorkloadIdentity
+from sidecar.quick_dataclasses import dataclass, field
 
 SHUT_SECONDS: Final = 60
 DOCTOR: Final = "entitlement-sidecar doctor"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +20,7 @@ from sidecar.entitlement.seat_schedule import SeatFault, SeatState
 from sidecar.entitlement.seats import HeldSeat
 from sidecar.gate.contract_messages import OPEN_FOR
 from sidecar.gate.license_messages import SeatResult
+from sidecar.quick_dataclasses import dataclass, field, replace
 
 
 @dataclass(kw_only=True)

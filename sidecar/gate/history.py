@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sidecar.clock import iso
 from sidecar.entitlement.status import GateState
+from sidecar.quick_dataclasses import dataclass
 
 KEPT: Final = 50
 """Changes; a gate that cannot reach AWS changes its reason every few minutes."""

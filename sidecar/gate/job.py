@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from sidecar.marketplace import sdk_environment
 from sidecar.marketplace.client import LICENSES, Marketplace
 from sidecar.marketplace.client import SERVICE as METERING
 from sidecar.platform import ecs, eks, identity, imds
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.remote_clock import clock_for
 from sidecar.settings import EntitlementCheck
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from sidecar.marketplace.client import LICENSES, Marketplace
 from sidecar.marketplace.license_manager import HOME, NOT_FOUND, CheckedIn, get_license
 from sidecar.marketplace.sdk_errors import CallFailed
 from sidecar.platform import ecs, eks
+from sidecar.quick_dataclasses import dataclass
 from sidecar.remote_clock import clock_for
 from sidecar.settings import License, OnDenied, Take
 

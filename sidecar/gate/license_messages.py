@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.seat_schedule import SeatFault
 from sidecar.entitlement.seats import HeldSeat
+from sidecar.quick_dataclasses import dataclass, field, replace
 
 JOB: Final = "license"
 """The job's name in `child.main.JOBS`."""

@@ -18,7 +18,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Final
 
 from sidecar import log, termination_log
@@ -37,6 +36,7 @@ from sidecar.gate.events import SHUT_SECONDS, GateEvents
 from sidecar.gate.holds import Holds
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity, read_result
 from sidecar.gate.observer import GateObserver
+from sidecar.quick_dataclasses import asdict
 from sidecar.restart_state import RestartState
 from sidecar.settings import OnDenied, Settings
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sidecar.child.process import ChildFailure, ChildProcess, read_message
 from sidecar.entitlement.answer import AnswerClass
+from sidecar.quick_dataclasses import asdict, dataclass, field, replace
 from sidecar.settings import Dimension, EntitlementCheck, License, OnDenied, PublicKey, QuantityField, Settings
 
 if TYPE_CHECKING:

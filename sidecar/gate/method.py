@@ -6,13 +6,13 @@ A setting chooses it (`entitlement_check`); identity, and what becomes of the an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from sidecar.entitlement.answer import AnsweredBy, ErrorRow
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.sdk_errors import CallFailed
+from sidecar.quick_dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final
 
 from sidecar import log
@@ -33,6 +32,7 @@ from sidecar.entitlement.answer import AnswerClass, AnsweredBy
 from sidecar.entitlement.status import Status
 from sidecar.gate.loop import EntitlementLoop
 from sidecar.gate.proof_messages import ProofRequest, ProofResult
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.settings import EntitlementCheck, Settings
 
 PAUSE_SECONDS: Final = 15

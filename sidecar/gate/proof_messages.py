@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
 from sidecar.entitlement.answer import AnswerClass
+from sidecar.quick_dataclasses import asdict, dataclass, field
 from sidecar.settings import PublicKey, Settings
 
 JOB: Final = "proof"

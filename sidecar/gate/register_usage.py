@@ -9,7 +9,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +32,7 @@ from sidecar.ledger import kept_file as answer_file
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.register_usage import Signed, register_usage
 from sidecar.marketplace.sdk_errors import CallFailed
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import PublicKey
 
 TRY_NEXT_KEY: Final = "invalid_public_key_version"

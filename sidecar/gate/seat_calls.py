@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -32,6 +31,7 @@ from sidecar.marketplace.license_manager import (
     extend,
 )
 from sidecar.marketplace.sdk_errors import CallFailed
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.settings import License, Take
 
 AGAIN: Final = "again"

@@ -12,10 +12,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.injector.refusal import Refusal
+from sidecar.quick_dataclasses import dataclass
 
 PREFIX: Final = "entitlement-sidecar.io/"
 INJECT: Final = f"{PREFIX}inject"

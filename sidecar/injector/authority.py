@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from sidecar.quick_dataclasses import asdict, dataclass
 
 LIVES: Final = 3
 """An authority is valid for so many times what it is used for, so that an injector that stood still goes on."""

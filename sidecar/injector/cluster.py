@@ -15,11 +15,11 @@ import binascii
 import http.client
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.platform.cluster_tls import cluster_tls
+from sidecar.quick_dataclasses import dataclass
 
 MOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TIMEOUT_SECONDS: Final = 5.0

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.errors import Problem, SettingsError
+from sidecar.quick_dataclasses import dataclass
 
 LABEL_MAX: Final = 63
 LISTS: Final = (

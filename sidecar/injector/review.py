@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.injector import owner
@@ -23,6 +22,7 @@ from sidecar.injector.annotations import wish
 from sidecar.injector.pieces import Document
 from sidecar.injector.pod import Pod, has_sidecar, injected
 from sidecar.injector.refusal import Refusal
+from sidecar.quick_dataclasses import dataclass
 
 API_VERSION: Final = "admission.k8s.io/v1"
 NEVER: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})

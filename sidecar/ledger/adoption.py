@@ -21,7 +21,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -44,6 +43,7 @@ from sidecar.metering.records import UsageRecord, drawn
 from sidecar.metering.schedule import too_late
 from sidecar.metering.shares import amount_of, record_shares, shares_of
 from sidecar.metering.states import Action, Disposition, State, next_state
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.settings.dimensions import Dimension
 
 NEVER: Final = 2**40

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -22,6 +21,7 @@ from sidecar.metering.push_group import tags_of, tags_text
 from sidecar.metering.quantities import Micros, exact_product, micros_to_decimal, plain
 from sidecar.metering.rollup import Bucket
 from sidecar.metering.shares import Share, amount_of
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 REMOVED_SINCE: Final = 3

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -22,6 +21,7 @@ from sidecar.ledger.statements import sql
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import MICROS_PER_UNIT, ZERO, exact_difference, exact_sum, floor_to
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.settings.dimensions import Dimension
 
 

@@ -12,7 +12,6 @@ Invariants:
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,6 +26,7 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.shares import record_shares
 from sidecar.metering.states import Action, IllegalTransition, State, next_state
+from sidecar.quick_dataclasses import replace
 
 FOR_A_PERSON: Final = (State.REJECTED, State.DISPUTED)
 """Records in these states wait for a person."""

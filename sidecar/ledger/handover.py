@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -30,6 +29,7 @@ from sidecar.metering.events import Tags
 from sidecar.metering.push_group import tags_of, tags_text
 from sidecar.metering.quantities import exact_difference, exact_sum, plain
 from sidecar.metering.shares import Share
+from sidecar.quick_dataclasses import dataclass
 
 PROVABLE: Final = RETENTION - timedelta(days=1)
 """How long a ledger certainly remembers what it took."""

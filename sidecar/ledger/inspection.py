@@ -8,7 +8,6 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from sidecar.ledger.balance import Balance, LedgerSummary
 from sidecar.ledger.errors import FAILURES, as_ledger_error
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import sql
+from sidecar.quick_dataclasses import dataclass
 
 COPY: Final = "ledger.sqlite3"
 

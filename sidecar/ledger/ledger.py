@@ -14,7 +14,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -37,6 +36,7 @@ from sidecar.metering.push_group import PushResult
 from sidecar.metering.readings import Reading
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, State
+from sidecar.quick_dataclasses import replace
 from sidecar.settings.dimensions import Dimension
 
 P = ParamSpec("P")

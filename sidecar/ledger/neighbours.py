@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from sidecar.ledger.gone_records import Resolved
 from sidecar.ledger.handover import Successor, Transfer
 from sidecar.ledger.opening import OnDoubt, Owner
 from sidecar.metering.resolution import Resolution
+from sidecar.quick_dataclasses import replace
 
 T = TypeVar("T")
 LOCKED: Final = "ledger_locked"

@@ -20,7 +20,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -31,8 +30,9 @@ from sidecar.ledger.kept_file import sync_directory
 from sidecar.ledger.statements import migrations, sql
 from sidecar.ledger.transactions import transaction
 from sidecar.metering.hours import Hour, counts_as_here
+from sidecar.quick_dataclasses import dataclass, field, replace
 
-CACHE_KIB: Final = 1024
+CACHE_KIB: Final = 512
 WAL_BYTES_KEPT: Final = 8 * 1024 * 1024
 """The log is cut back to this after a checkpoint."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -28,6 +27,7 @@ from sidecar.metering.records import UsageRecord, accepted_as_billed, rolled_for
 from sidecar.metering.sealed_request import Repair, SealedRequest
 from sidecar.metering.shares import record_shares
 from sidecar.metering.states import Action, IllegalTransition, State, next_state
+from sidecar.quick_dataclasses import replace
 
 FINAL: Final = frozenset([State.SETTLED, State.ROLLED_FORWARD])
 RETENTION: Final = timedelta(days=35)

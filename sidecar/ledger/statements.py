@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 HERE: Final = Path(__file__).parent
 NAMED: Final = re.compile(r"^-- name: (\w+)\n((?:-- [^\n]+\n)+)(.*?);\n", re.MULTILINE | re.DOTALL)

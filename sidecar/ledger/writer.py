@@ -22,7 +22,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -36,6 +35,7 @@ from sidecar.ledger.statements import sql
 from sidecar.ledger.transactions import rollback, transaction
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.push_group import PushResult
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.dimensions import Aggregation
 
 T = TypeVar("T")

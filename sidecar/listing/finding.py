@@ -9,11 +9,11 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from sidecar.listing.rule import Rule
 from sidecar.printable import one_line
+from sidecar.quick_dataclasses import dataclass
 
 
 class Kind(Enum):

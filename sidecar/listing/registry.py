@@ -7,8 +7,9 @@ github.com/distribution/reference (grammar of a reference; a name without a tag 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 MARKETPLACE: Final = "709825985650.dkr.ecr.us-east-1.amazonaws.com"
 """The registry of AWS Marketplace. A product's repositories are SELLER/REPOSITORY in it."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from sidecar.listing.finding import Checked, Finding, NotChecked, Target
 from sidecar.listing.rule import Severity
 from sidecar.listing.table import CHECK_OF, RULES_OF
+from sidecar.quick_dataclasses import dataclass, field
 
 SEVERITIES = tuple(Severity)
 

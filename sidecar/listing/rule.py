@@ -10,9 +10,10 @@ Sources: SARIF 2.1.0, section 3.27.10 (level: error, warning, note).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 POLICIES: Final = "https://docs.aws.amazon.com/marketplace/latest/userguide/container-product-policies.html"
 """AWS Marketplace seller guide, "Container-based product requirements"."""

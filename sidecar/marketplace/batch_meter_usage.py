@@ -15,7 +15,6 @@ Sources: AWS Marketplace API Reference, BatchMeterUsage; botocore's service mode
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.failed_calls import Failure, no_answer, not_called, refused
 from sidecar.marketplace.sdk_errors import request_id_of
 from sidecar.metering.batch_call import Answered, BatchOutcome, BatchRequest, RecordAnswer, RecordKey
+from sidecar.quick_dataclasses import dataclass
 
 OPERATION: Final = "BatchMeterUsage"
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -33,6 +32,7 @@ from botocore.parsers import ResponseParserError
 from sidecar.marketplace import license_access
 from sidecar.marketplace.credentials import CredentialSource, source
 from sidecar.marketplace.request_guard import guard
+from sidecar.quick_dataclasses import dataclass, field
 
 SERVICE: Final = "meteringmarketplace"
 LICENSES: Final = "license-manager"

@@ -14,8 +14,9 @@ resolver.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass, replace
 
 POD_IDENTITY_MARK: Final = "pods.eks.amazonaws.com"
 ECS_VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"

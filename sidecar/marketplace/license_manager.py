@@ -23,7 +23,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
@@ -38,6 +37,7 @@ from sidecar.entitlement.contract import CheckedOut, Entitlement, read_instant
 from sidecar.entitlement.license_errors import NOT_EXTENDED
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed, code_of, of_aws, request_id_of
+from sidecar.quick_dataclasses import dataclass, field
 
 KEY_FINGERPRINT: Final = "aws:294406891311:AWS/Marketplace:issuer-fingerprint"
 HOME: Final = "us-east-1"

@@ -16,7 +16,6 @@ Sources: AWS Marketplace API Reference, MeterUsage (DryRun); botocore's service 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from sidecar.marketplace.failed_calls import Failure, no_answer, not_called, ref
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed, code_of, of_aws, request_id_of
 from sidecar.metering import dispositions, outcomes
 from sidecar.metering.sealed_request import DecimalsUnsupported, Repair, SealedRequest
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import Dimension
 
 OPERATION: Final = "MeterUsage"

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -28,6 +27,7 @@ from botocore.httpsession import URLLib3Session
 from sidecar.errors import SidecarError
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.sdk_errors import bare_code, class_names
+from sidecar.quick_dataclasses import dataclass, field
 
 HOST: Final = re.compile(r"(?:^|\.)(?:sqs\.)?([a-z]{2}(?:-[a-z]+)+-[0-9])\.(?:queue\.)?amazonaws\.com(?:\.cn)?$")
 BATCH_MAX: Final = 10

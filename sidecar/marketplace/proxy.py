@@ -11,7 +11,6 @@ Sources: botocore's httpsession (`ProxyConfiguration`) and utils (`get_environ_p
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +18,8 @@ from botocore.httpsession import ProxyConfiguration
 from botocore.utils import get_environ_proxies
 from urllib3.exceptions import LocationValueError
 from urllib3.util import parse_url
+
+from sidecar.quick_dataclasses import dataclass, field
 
 PORTS: Final = {"http": 80, "https": 443}
 PORT_MAX: Final = 65_535

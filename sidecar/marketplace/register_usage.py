@@ -9,13 +9,13 @@ Sources: AWS Marketplace API Reference, RegisterUsage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sidecar.entitlement.answer import AnsweredBy
 from sidecar.entitlement.registration import Registration
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed, request_id_of
+from sidecar.quick_dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ Sources: AWS Marketplace API Reference, ResolveCustomer; botocore's service mode
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -22,6 +21,7 @@ from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.failed_calls import Failure, no_answer, not_called, refused
 from sidecar.marketplace.sdk_errors import request_id_of
 from sidecar.metering import dispositions
+from sidecar.quick_dataclasses import dataclass
 
 OPERATION: Final = "ResolveCustomer"
 EXPIRED: Final = "ExpiredTokenException"

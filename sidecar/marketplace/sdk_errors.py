@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -26,6 +25,7 @@ from sidecar.entitlement.classify import classify, classify_exception
 from sidecar.marketplace.container_token import refused_token
 from sidecar.marketplace.request_guard import refused_by_client
 from sidecar.printable import printable
+from sidecar.quick_dataclasses import dataclass
 
 CALLER: Final = re.compile(r"arn:aws[a-z-]*:(?:sts|iam)::[0-9]*:[\w+=,.@/-]+")
 JSON_TYPES: Final = re.compile(r"application/(x-amz-json-1\.[01]|json)\s*(;.*)?", re.IGNORECASE)

@@ -13,11 +13,11 @@ Sources: AWS Marketplace API Reference, BatchMeterUsage, shapes UsageRecord, Usa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from sidecar.metering.outcomes import Refused, Unknown
+from sidecar.quick_dataclasses import dataclass
 
 Wire = Mapping[str, object]
 """A UsageRecord as it is sent: member → value, `Timestamp` in epoch seconds."""

@@ -18,7 +18,6 @@ Sources: AWS Marketplace API Reference, MeterUsage (identical requests count onc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -29,6 +28,7 @@ from sidecar.metering.records import UsageRecord, can_repair, drawn, repaired
 from sidecar.metering.schedule import backoff, throttled_backoff, unsendable
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition, next_state
+from sidecar.quick_dataclasses import dataclass, replace
 
 Why = tuple[str, str]
 """Reason and hint."""

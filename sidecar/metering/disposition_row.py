@@ -5,11 +5,11 @@ The lines are in `dispositions`, `license_dispositions` and `batch_dispositions`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,9 @@ Sources: AWS License Manager API Reference, CheckoutLicense (ClientToken; Entitl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 CALLS_MAX: Final = 3
 """Calls of one attempt: an answer that is lost is asked for at once with the same token."""

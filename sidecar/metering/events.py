@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -25,6 +24,7 @@ from typing import Final, NamedTuple
 from sidecar.digests import blake2b
 from sidecar.metering.quantities import Micros, QuantityOutOfRange, parse_micros
 from sidecar.metering.timestamps import InstantOutOfRange, micros_since_epoch, read_instant
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.dimensions import TAG_CHARACTERS, TAG_VALUE_MAX, Aggregation, Dimension
 from sidecar.strict_json import JsonNumber, Repeated, parse, shown
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.metering.events import REASONS, PushRefused
 from sidecar.metering.hours import Hour
+from sidecar.quick_dataclasses import dataclass
 
 TAG_SETS_MAX: Final = 10_000
 """Tag sets of one hour and dimension: four times what AWS takes, and read into memory when the hour is sealed."""

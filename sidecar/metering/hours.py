@@ -16,9 +16,10 @@ AgentCore Runtime, the timestamp is not rounded").
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
+
+from sidecar.quick_dataclasses import dataclass
 
 ONE_HOUR: Final = timedelta(hours=1)
 ONE_SECOND: Final = timedelta(seconds=1)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

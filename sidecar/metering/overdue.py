@@ -14,11 +14,11 @@ Sources: AWS Marketplace seller guide, "Custom metering for AMI products" (two h
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -21,6 +20,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import ZERO, exact_sum
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import too_early
+from sidecar.quick_dataclasses import dataclass
 
 HINT: Final = (
     "The clock of this host was ahead, or is behind: usage counts in a future hour, and is billed only when"

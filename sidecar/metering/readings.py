@@ -14,7 +14,6 @@ Sources: prometheus.io, "Metric types" (counter); OpenMetrics 1.0, "Counter" (`_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -30,6 +29,7 @@ from sidecar.metering.quantities import (
     floor_to,
     to_micros,
 )
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.dimensions import PLACES
 
 GAP_MAX: Final = timedelta(minutes=10)

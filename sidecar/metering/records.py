@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -17,6 +16,7 @@ from typing import Final
 from sidecar.metering.hours import Hour
 from sidecar.metering.sealed_request import Repair, SealedRequest, client_token
 from sidecar.metering.states import Action, Disposition, IllegalTransition, State, next_state
+from sidecar.quick_dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

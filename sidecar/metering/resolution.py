@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

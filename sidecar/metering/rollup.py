@@ -16,7 +16,6 @@ without tags), UsageQuantity, UsageQuantityAsDecimalString.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -31,6 +30,7 @@ from sidecar.metering.quantities import (
     maximum,
     micros_to_decimal,
 )
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 ALLOCATIONS_MAX: Final = 2500

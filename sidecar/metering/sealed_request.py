@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -29,6 +28,7 @@ from sidecar.metering.drawdown import Drawdown
 from sidecar.metering.hours import EPOCH, ONE_SECOND, Hour
 from sidecar.metering.quantities import INTEGER_MAX, plain
 from sidecar.metering.rollup import ALLOCATIONS_FEWER, Allocation, Owed, fewer
+from sidecar.quick_dataclasses import asdict, dataclass, replace
 
 TOKEN_NAMESPACE: Final = bytes.fromhex("5f0c6a1e4b7d5c2f9a3e8d1b6c4f7a20")
 """The sidecar's own; never changes: a token made again after an upgrade must be the same."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar import local_http
 from sidecar.errors import PlatformError
+from sidecar.quick_dataclasses import dataclass
 
 VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"
 RESOURCE: Final = re.compile(r"task/[^/]+")

@@ -17,11 +17,11 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.errors import Problem, SettingsError
+from sidecar.quick_dataclasses import dataclass, replace
 
 UID: Final = "POD_UID"
 CONTAINER_PREFIX: Final = "entitlement-sidecar-"

@@ -12,11 +12,11 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from sidecar.errors import Problem, SettingsError
 from sidecar.platform.ecs import Task
 from sidecar.platform.eks import UID, Pod
+from sidecar.quick_dataclasses import dataclass
 
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 

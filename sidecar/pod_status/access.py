@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sidecar.platform.eks import UID, read_pod
+from sidecar.quick_dataclasses import dataclass
 
 API_MOUNT: Final = Path("/var/run/secrets/entitlement-sidecar.io/kubernetes")
 """`token` and `ca.crt`, perhaps `namespace`: a projected volume in our container alone."""

@@ -14,13 +14,13 @@ Sources: Kubernetes API conventions, "Events" and "Typical status properties" (C
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.entitlement.contract_end import Stage
 from sidecar.entitlement.status import GateState, Status
 from sidecar.metering.states import State
 from sidecar.pod_status.types import Condition, PodEvent
+from sidecar.quick_dataclasses import dataclass, field
 
 ENTITLED: Final = "Entitled"
 NOT_ENTITLED: Final = "NotEntitled"

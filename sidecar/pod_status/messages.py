@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from sidecar.child.process import ChildFailure, ChildProcess, read_messages
 from sidecar.pod_status.access import ApiAccess
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
+from sidecar.quick_dataclasses import asdict, dataclass
 
 JOB: Final = "report"
 """The job's name in `child.main.JOBS`."""

@@ -22,7 +22,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -35,6 +34,7 @@ from sidecar.pod_status.access import ApiAccess
 from sidecar.pod_status.changes import Snapshot, condition, events_between
 from sidecar.pod_status.messages import BUDGET_SECONDS, StatusUpdate, read_results
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
+from sidecar.quick_dataclasses import asdict
 from sidecar.restart_state import RestartState
 
 LOOP: Final = "kubernetes"

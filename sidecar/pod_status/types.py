@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

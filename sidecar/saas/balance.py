@@ -9,7 +9,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 from sqlalchemy import Connection, func, select
@@ -21,6 +20,7 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Bucket
 from sidecar.metering.shares import amount_of
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.saas.customers import CustomerKey, CustomerState
 from sidecar.saas.instants import maybe_instant
 from sidecar.saas.record_rows import FINAL

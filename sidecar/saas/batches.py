@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from sidecar.metering.batch_call import Answered, BatchRequest, RecordAnswer, RecordKey, RecordStatus
 from sidecar.metering.batch_dispositions import NOT_ANSWERED, STATUS_UNKNOWN, TOO_BIG, UNPROCESSED
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.saas.customers import CustomerKey
 from sidecar.saas.records import CustomerRecord, wire_record
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass, replace
 
 FINAL_HOUR: Final = timedelta(hours=1)
 """From unsubscribe-pending until AWS takes nothing more of the customer."""

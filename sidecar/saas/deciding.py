@@ -11,7 +11,6 @@ Sources: `metering.states`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -21,6 +20,7 @@ from sidecar.metering.decide import Decision
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord, accepted_as_billed, sent_again
 from sidecar.metering.states import Action, Disposition, State, next_state
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.saas.customers import CustomerState, Reference
 from sidecar.saas.records import CustomerDecision, CustomerRecord
 from sidecar.saas.store import Store

@@ -10,7 +10,6 @@ Sources: AWS Marketplace API Reference, BatchMeterUsage (24 hours; the month bef
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +19,7 @@ from sidecar.metering.decide import Decision, Policy, Why
 from sidecar.metering.outcomes import Outcome
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Disposition, next_state
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.saas.records import CustomerDecision, CustomerRecord, too_late
 
 LATE: Final[Why] = (

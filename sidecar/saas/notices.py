@@ -18,11 +18,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
+from sidecar.quick_dataclasses import dataclass
 from sidecar.saas.customers import Customer, CustomerState
 
 SOURCE: Final = "aws.agreement-marketplace"

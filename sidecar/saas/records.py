@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -29,6 +28,7 @@ from sidecar.metering.rollup import Owed
 from sidecar.metering.schedule import MARGIN
 from sidecar.metering.sealed_request import QuantityKind, SealedRequest, seal_request
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.saas.customers import CustomerKey
 from sidecar.settings.dimensions import Dimension
 

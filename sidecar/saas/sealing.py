@@ -14,7 +14,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -27,6 +26,7 @@ from sidecar.metering.quantities import ZERO, Micros, exact_sum, plain
 from sidecar.metering.rollup import Bucket, Owed, makes_a_record, roll_up
 from sidecar.metering.shares import Share, amount_of, shares_of
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.saas import bounds, customer_rows
 from sidecar.saas.instants import maybe_micros, micros
 from sidecar.saas.pushes import close_intake

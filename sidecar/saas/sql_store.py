@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
@@ -23,6 +22,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.push_group import PushResult
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from sidecar.saas import balance, customer_rows, export_pages, migrating, pruning, pushes, record_rows, sealing
 from sidecar.saas.bounds import TooMany
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState, Reference, in_state

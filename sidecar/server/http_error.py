@@ -8,8 +8,9 @@ Sources: RFC 9110, section 15 (status codes); RFC 9112.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

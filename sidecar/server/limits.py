@@ -11,10 +11,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.api.reply import PROBE
+from sidecar.quick_dataclasses import dataclass, field
 
 REFUSAL_STATUSES: Final = (400, 401, 403, 413, 414, 415, 417, 421, 431, 501, 503)
 """Every status with which the worker itself refuses a request."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.api.reply import API, PROBE
 from sidecar.errors import Problem, SettingsError
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import Address, Settings, UnixSocket
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ image seals: `manifest`; output: `describe`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sidecar.errors import SettingsError
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings import seal, sources, yaml_file
 from sidecar.settings.addresses import Address, UnixSocket
 from sidecar.settings.choices import (

@@ -22,11 +22,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final, TypeVar
 
+from sidecar.quick_dataclasses import dataclass
 from sidecar.strict_json import JsonNumber, Repeated, parse, shown
 
 DIMENSIONS_MAX: Final = 24

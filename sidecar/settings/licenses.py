@@ -23,12 +23,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from sidecar.errors import SettingsError
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import yaml_file
 from sidecar.strict_json import JsonNumber, Repeated, parse, shown
 

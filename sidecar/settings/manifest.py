@@ -33,11 +33,11 @@ code that comes from outside is checked against a list in the software.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.errors import Problem
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.settings import parsers
 from sidecar.settings.choices import EntitlementCheck
 from sidecar.settings.dimensions import Dimension

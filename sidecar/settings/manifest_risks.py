@@ -12,10 +12,10 @@ Manager API Reference, CheckoutLicense (no page has a key for its `SignedToken`)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.choices import EntitlementCheck
 from sidecar.settings.manifest import Manifest, Product, has_key
 

@@ -23,12 +23,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Final
 
 from sidecar.errors import Problem
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from sidecar.strict_json import shown
 

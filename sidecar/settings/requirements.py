@@ -13,10 +13,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Final
 
 from sidecar.errors import Problem
+from sidecar.quick_dataclasses import replace
 from sidecar.settings.choices import EntitlementCheck, Platform, QuantityField
 from sidecar.settings.dimensions import Aggregation, Dimension
 from sidecar.settings.licenses import License, Take

@@ -9,12 +9,12 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.errors import Problem, SettingsError
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.settings import Settings, sources, yaml_file
 from sidecar.settings.choices import EntitlementCheck
 from sidecar.settings.files import Files

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import dimensions, licenses
 
 PREFIX: Final = "SIDECAR_"

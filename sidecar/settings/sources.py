@@ -12,13 +12,13 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sidecar.digests import sha256
 from sidecar.errors import Problem, SettingsError
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings import manifest, parsers, requirements, seal, service_variables
 from sidecar.settings.files import Files
 from sidecar.settings.manifest import SEALED_BY_PRODUCT, Manifest, Product

@@ -11,10 +11,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings import addresses, dimensions, licenses, parsers, socket_access
 from sidecar.settings.choices import (
     EntitlementCheck,

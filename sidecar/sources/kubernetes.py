@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -21,6 +20,7 @@ from sidecar.child.process import ChildProcess, read_message
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.quantities import QuantityOutOfRange
 from sidecar.metering.readings import Reading, level_integral, level_micros
+from sidecar.quick_dataclasses import asdict, dataclass
 from sidecar.settings.pull_sources import PullSource, SourceTake
 from sidecar.sources.cluster_quantity import is_count
 from sidecar.sources.fault import SourceFault

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -28,6 +27,7 @@ from sidecar.errors import DATA_ERRORS, SidecarError
 from sidecar.metering.events import PushRefused
 from sidecar.metering.hours import clock_hour, next_clock_hour
 from sidecar.metering.readings import Reading
+from sidecar.quick_dataclasses import replace
 from sidecar.remote_clock import FollowedClock
 from sidecar.settings.pull_sources import PullSource, SourceKind
 from sidecar.sources import heartbeat, kubernetes, page, prometheus, scrape

@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.sources.fault import SourceFault
 from sidecar.strict_json import shown
 

@@ -13,10 +13,10 @@ import http.client
 import socket
 import threading
 import time
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from sidecar.quick_dataclasses import dataclass
 from sidecar.sources.fault import SourceFault
 
 BYTES_MAX: Final = 4 << 20

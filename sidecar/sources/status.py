@@ -8,13 +8,13 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from sidecar import log
 from sidecar.clock import iso
 from sidecar.metering.quantities import micros_to_decimal, plain
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.pull_sources import PullSource
 from sidecar.sources.fault import SourceFault
 from sidecar.sources.scrape import NobodyListens

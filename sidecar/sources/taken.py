@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.readings import Reading
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,10 +17,10 @@ import copy
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.errors import Problem
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.taskdef import limits, proxy, rules, schema, shared_socket
 from sidecar.taskdef.container import (
     EC2,

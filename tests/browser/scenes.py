@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +25,7 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
 from sidecar.metering.sealed_request import seal_request
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.settings.dimensions import Dimension
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
 

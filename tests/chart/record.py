@@ -13,11 +13,11 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
+from sidecar.quick_dataclasses import dataclass, replace
 from tests.acceptance.billing.metered import Metered, Product, ask, at, marketplace
 from tests.acceptance.seats import SKU, Contracted, away
 from tests.acceptance.support import eventually

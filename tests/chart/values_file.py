@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from sidecar.quick_dataclasses import dataclass, field
 
 HELM = Path(__file__).parent.parent.parent / "helm"
 TABLE = "<!-- values -->"

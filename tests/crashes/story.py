@@ -17,13 +17,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 from sidecar.emulator import Emulator
 from sidecar.emulator.keys import SigningKeys
+from sidecar.quick_dataclasses import dataclass, field
 from tests.acceptance.billing.metered import (
     SLOW,
     Metered,

@@ -8,7 +8,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar.quick_dataclasses import dataclass
 from tests.chart.support import INJECTOR, ROOT, in_parent
 from tests.e2e.cluster import HERE, Failed, Namespace, eventually, run
 from tests.e2e.node import PYTHON

@@ -16,7 +16,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +28,7 @@ from sidecar.pod_status.access import ApiAccess
 from sidecar.pod_status.messages import StatusUpdate, read_results
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from sidecar.pod_status.writer import CONDITION
+from sidecar.quick_dataclasses import dataclass, replace
 from tests.acceptance.support import PRODUCT, Sidecar, eventually
 from tests.acceptance.test_pod_status import with_api_mount
 

@@ -9,9 +9,10 @@ HEALTHCHECK, the Amazon ECS API Reference.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from sidecar.quick_dataclasses import dataclass, field
 
 
 class Status(Enum):

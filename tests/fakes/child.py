@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from sidecar.gate.messages import CheckResult, KeptStatus, WorkloadIdentity
+from sidecar.quick_dataclasses import dataclass, field
 from tests.fakes.clock import FakeClock
 
 POD = WorkloadIdentity(workload="6f1c", workload_kind="pod", region="us-east-1")

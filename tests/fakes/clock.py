@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from sidecar.quick_dataclasses import dataclass
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 

@@ -6,7 +6,8 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sidecar.api.metrics import Metric
 from sidecar.api.ports import Proof, ProofSigned
 from sidecar.entitlement.status import GateState, Status
+from sidecar.quick_dataclasses import dataclass, field, replace
 from tests.fakes.clock import NOON
 from tests.fakes.config import PRODUCT
 from tests.fakes.usage import FakeUsage

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 import random
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -24,6 +23,7 @@ from sidecar.metering.outcomes import Outcome, Refused, Settled
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.schedule import oldest_first, seal_at
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field
 from tests.fleet.quota import Answer, Quota
 
 FIRST: Final = Hour.numbered(490_000)

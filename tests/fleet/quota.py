@@ -9,9 +9,10 @@ Sources: AWS Marketplace developer guide, `metering-service-quotas` (per account
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 REGISTER_USAGE: Final = 5.0
 METER_USAGE: Final = 10.0

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.retry import RETRY_SECONDS_MAX, Retries
+from sidecar.quick_dataclasses import dataclass
 from tests.fleet.hours import HourResult, MeteringFleet
 from tests.fleet.quota import BURST_SECONDS, METER_USAGE, REGISTER_USAGE, Quota
 from tests.fleet.starting import Rule, Start, longer, minute, ours, simulate, told

@@ -10,11 +10,11 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from sidecar.backoff import proportional_seconds
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.retry import THROTTLED_SECONDS_MAX, THROTTLED_WAITED_MIN, Retries, next_retry
+from sidecar.quick_dataclasses import dataclass, field
 from tests.fleet.quota import Answer, Quota
 
 REASK_SECONDS = 300

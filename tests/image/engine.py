@@ -20,9 +20,10 @@ import tarfile
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Self
+
+from sidecar.quick_dataclasses import dataclass, field
 
 LOCKED_DOWN = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
 PYTHON = "/opt/entitlement-sidecar/bin/python"

@@ -17,10 +17,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from sidecar.quick_dataclasses import asdict, dataclass, field
 from tests.acceptance.support import clean_environment
 from tests.power import trace, usage
 from tests.power.disk import Loss

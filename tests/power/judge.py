@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +17,7 @@ from sidecar.metering.events import PushAccepted, UsageEvent
 from sidecar.metering.hours import Hour
 from sidecar.metering.push_group import PushResult
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field
 from tests.power import usage
 from tests.power.workload import digest
 

@@ -17,10 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from sidecar.quick_dataclasses import asdict
 from tests.acceptance.support import clean_environment
 from tests.power import trace, usage
 from tests.power.campaign import ROOT, Campaign, Report, State

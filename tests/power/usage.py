@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -16,6 +15,7 @@ from sidecar.ledger import kept_file
 from sidecar.ledger.opening import Owner
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.quantities import Micros
+from sidecar.quick_dataclasses import replace
 from sidecar.settings.dimensions import Dimension
 
 BEGIN: Final = datetime(2026, 1, 2, 12, 10, tzinfo=UTC)

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from sidecar.metering.events import PushAccepted
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field, replace
 from tests.integration.ledger.support import make
 from tests.power import usage
 

@@ -13,9 +13,9 @@ import math
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 
 from bench.arguments import positive_integer
+from sidecar.quick_dataclasses import asdict
 from tests.simulation.run import Outcome, life, run, shortened
 from tests.simulation.steps import Step
 

@@ -15,7 +15,6 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -30,6 +29,7 @@ from sidecar.emulator.records import Slot, hour_of
 from sidecar.emulator.refusals import Refusal
 from sidecar.emulator.state import EmulatorState
 from sidecar.emulator.usage_request import parse_usage_request
+from sidecar.quick_dataclasses import dataclass, field
 from tests.simulation.clock import HostClock
 from tests.simulation.disk import Disk
 from tests.simulation.violation import Violation

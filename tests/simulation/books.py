@@ -13,7 +13,6 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +22,7 @@ from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.statements import sql
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings.dimensions import Dimension
 from tests.simulation import disk
 from tests.simulation.aws import Key

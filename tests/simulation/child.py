@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import botocore.session
@@ -20,6 +19,7 @@ from sidecar.gate.job import CheckJob
 from sidecar.gate.messages import CheckRequest
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.credentials import CredentialSource
+from sidecar.quick_dataclasses import dataclass
 from tests.simulation.aws import REGION, Aws, ChildDied, key_of
 from tests.simulation.clock import HostClock
 

@@ -9,8 +9,9 @@ Sources: clock_gettime(2), CLOCK_MONOTONIC.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from sidecar.quick_dataclasses import dataclass, field
 
 BEGIN = datetime(2026, 1, 5, 9, 20, tzinfo=UTC)
 

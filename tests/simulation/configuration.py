@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidecar.quick_dataclasses import dataclass, field
 from tests.simulation.aws import PRODUCT
 
 DIMENSIONS: tuple[dict[str, object], ...] = (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from sidecar.metering.events import PushAccepted
 from sidecar.metering.hours import Hour
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, IllegalTransition, State
+from sidecar.quick_dataclasses import replace
 from tests.simulation import calm
 from tests.simulation.disk import FAULTS
 from tests.simulation.product import read

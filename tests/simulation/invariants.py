@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 from sidecar.ledger import records
@@ -20,6 +19,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, State
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings import EntitlementCheck, OnDispute, OnFirstMeterDenied, OnMeteringOverdue
 from tests.simulation.aws import Aws, Key, hour_start
 from tests.simulation.books import Book

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings.dimensions import Aggregation, Dimension
 
 KNOWN = timedelta(hours=23)

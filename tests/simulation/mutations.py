@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -31,6 +30,7 @@ from sidecar.metering import decide
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.outcomes import Refused, Unknown
 from sidecar.metering.sealed_request import SealedRequest
+from sidecar.quick_dataclasses import replace
 from tests.simulation.run import Outcome, run
 
 SEEDS = 200

@@ -14,10 +14,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from sidecar.quick_dataclasses import dataclass, field
 from tests.simulation.shrink import shrink
 from tests.simulation.steps import Step, draw
 from tests.simulation.violation import Violation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
@@ -13,6 +12,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, State
+from sidecar.quick_dataclasses import replace
 from tests.simulation.aws import Aws, Key
 from tests.simulation.books import Book
 from tests.simulation.clock import BEGIN, HostClock

@@ -8,10 +8,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.api.reply import JSON
+from sidecar.quick_dataclasses import dataclass, field
 
 Schema = Mapping[str, Any]
 """A JSON Schema, dialect 2020-12, which is that of OpenAPI 3.1."""

@@ -10,7 +10,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -19,6 +18,7 @@ from sidecar.metering.hours import ONE_HOUR, Hour, period
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass
 
 PANEL_HOURS: Final = 24
 HOURS: Final = 2 * PANEL_HOURS

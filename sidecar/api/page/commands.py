@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.printable import printable
+from sidecar.quick_dataclasses import dataclass
 
 CONTAINER: Final = "entitlement-sidecar"
 """The container's usual name in chart, documentation and `ecs render`."""

@@ -7,8 +7,9 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from sidecar.quick_dataclasses import dataclass
 
 WORKLOAD_NAMES: Final[Mapping[str, str]] = {
     "pod": "Pod",

@@ -9,7 +9,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from sidecar.metering.decide import why_it_waits
 from sidecar.metering.quantities import plain
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass
 
 FOR_A_PERSON: Final = (State.DISPUTED, State.REJECTED)
 DECISIONS_MAX: Final = 3

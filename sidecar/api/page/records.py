@@ -11,13 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.api.ports import UsagePort
 from sidecar.errors import SidecarError
 from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
+from sidecar.quick_dataclasses import dataclass, field
 
 WAIT_SECONDS: Final = 2.0
 """A person waits for the page; a healthy disk needs milliseconds."""

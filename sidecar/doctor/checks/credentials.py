@@ -13,7 +13,6 @@ IRSA and Pod Identity; amazon-eks-pod-identity-webhook, README; botocore's crede
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ from sidecar.entitlement.answer import AnsweredBy
 from sidecar.marketplace import credentials, license_access
 from sidecar.marketplace.sdk_errors import CallFailed, call_failed
 from sidecar.platform import ecs, eks
+from sidecar.quick_dataclasses import dataclass
 from sidecar.settings import Platform
 
 KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -10,7 +10,6 @@ Sources: Helm, "Charts" (the chart file structure; aliases of dependencies).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -18,6 +17,7 @@ from sidecar.listing.chart.files import ARCHIVE, Files, Trouble
 from sidecar.listing.chart.template_tokens import Part, TemplateFault, split
 from sidecar.listing.chart.template_uses import Use, uses
 from sidecar.listing.chart.yaml_text import EMPTY, Document, YamlFault, read
+from sidecar.quick_dataclasses import dataclass
 
 TEXT_BYTES_MAX: Final = 1 << 20
 """Of one file that is parsed. A template is a page."""

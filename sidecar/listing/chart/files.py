@@ -16,10 +16,11 @@ import re
 import stat
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass, field
 
 FILES_MAX: Final = 2_000
 """Files and directories of a chart that are looked at."""

@@ -16,9 +16,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
+
+from sidecar.quick_dataclasses import dataclass
 
 SECONDS_MAX: Final = 30
 OUTPUT_BYTES_MAX: Final = 8 << 20

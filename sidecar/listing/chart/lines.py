@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from sidecar.listing.chart.template_tokens import Action, Kind, Part, Text
+from sidecar.quick_dataclasses import dataclass, field
 
 
 @dataclass(kw_only=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.listing.chart.yaml_text import YamlFault, read
+from sidecar.quick_dataclasses import dataclass
 
 HOOK: Final = "helm.sh/hook"
 """The annotation that makes an object a hook."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.listing.chart.values import Values
 from sidecar.listing.chart.yaml_text import Path
 from sidecar.listing.registry import Reference, reference
+from sidecar.quick_dataclasses import dataclass
 
 REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+")
 """As AWS Marketplace makes them: the seller's name, then the repository's."""

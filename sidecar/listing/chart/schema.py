@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.listing.chart.chart import VALUES
@@ -20,6 +19,7 @@ from sidecar.listing.chart.subject import Subject
 from sidecar.listing.chart.yaml_text import YamlFault, read
 from sidecar.listing.finding import Finding
 from sidecar.listing.rule import Rule, Severity
+from sidecar.quick_dataclasses import dataclass
 
 VALUES_SCHEMA: Final = "values.schema.json"
 ADD_ON_SCHEMA: Final = "aws_mp_configuration_schema.json"

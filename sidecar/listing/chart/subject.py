@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from sidecar.listing.chart.chart import Chart
@@ -11,6 +10,7 @@ from sidecar.listing.chart.files import ARCHIVE
 from sidecar.listing.chart.values import Values
 from sidecar.listing.finding import Finding
 from sidecar.listing.rule import Rule
+from sidecar.quick_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 OPEN: Final = "{{"
 _TRIM_OPEN: Final = re.compile(r"-[ \t\r\n]")

@@ -9,10 +9,10 @@ Sources: Go, package text/template, "Pipelines" and "Arguments".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from sidecar.listing.chart.template_tokens import Kind, TemplateFault, Token
+from sidecar.quick_dataclasses import dataclass
 
 DEPTH_MAX: Final = 30
 """Levels of parentheses; people write five."""

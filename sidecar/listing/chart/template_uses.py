@@ -12,12 +12,12 @@ Sources: Go, package text/template; Helm, "Built-in Objects"; Sprig, "Dictionari
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from sidecar.listing.chart.template_tokens import OPEN, Action, Kind, Part, TemplateFault, Token, split
 from sidecar.listing.chart.template_tree import Operand, Pipeline, parse
+from sidecar.quick_dataclasses import dataclass, field
 
 BLOCKS: Final = frozenset({"if", "with", "range", "define", "block"})
 BARE: Final = frozenset({"break", "continue"})

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from sidecar.listing.chart.chart import VALUES, Chart
 from sidecar.listing.chart.yaml_text import Path, leaves
+from sidecar.quick_dataclasses import dataclass, field
 
 
 @dataclass(kw_only=True)

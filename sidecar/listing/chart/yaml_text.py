@@ -8,8 +8,9 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from sidecar.quick_dataclasses import dataclass
 
 Path = tuple[str | int, ...]
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.listing.image import secret_files
 from sidecar.listing.image.layers import CONTENT_MAX, LayerFile
+from sidecar.quick_dataclasses import dataclass, field
 
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"

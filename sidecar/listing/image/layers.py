@@ -16,12 +16,12 @@ import hashlib
 import io
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import IO, Final
 
 from sidecar.listing.image.manifests import LAYERS, Image, Layer
 from sidecar.listing.image.store import Store, Unreadable
 from sidecar.listing.image.tar_stream import CHUNK, ENTRIES_MAX, BadArchive, Entry, TarStream
+from sidecar.quick_dataclasses import dataclass
 
 UNPACKED_MAX: Final = 20 << 30
 CONTENT_MAX: Final = 1 << 20

@@ -12,10 +12,10 @@ Sources: OCI image specification, image-index.md, manifest.md, config.md; BuildK
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.listing.image.store import Json, Store, Unreadable, blob, document
+from sidecar.quick_dataclasses import dataclass, field
 
 IN_INDEX: Final = 3
 MANIFESTS_MAX: Final = 64

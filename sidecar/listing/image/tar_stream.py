@@ -18,8 +18,9 @@ import os
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from sidecar.quick_dataclasses import dataclass
 
 BLOCK: Final = 512
 HEADER_MAX: Final = 1 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import to_micros
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from sidecar.settings.dimensions import Dimension
 from tests.integration.emulator.conftest import client
 from tests.integration.ledger.support import audit_copy

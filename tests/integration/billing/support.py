@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -24,6 +23,7 @@ from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.quantities import parse_micros
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.sealed_request import SealedRequest
+from sidecar.quick_dataclasses import dataclass, field
 from tests.fakes.child import FakeChild
 from tests.fakes.clock import FakeClock
 from tests.fakes.config import settings

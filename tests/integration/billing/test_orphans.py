@@ -7,7 +7,6 @@ import os
 import shutil
 import sqlite3
 import threading
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from sidecar.metering.events import PushAccepted
 from sidecar.metering.outcomes import Refused, Unknown
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, State
+from sidecar.quick_dataclasses import replace
 from tests.fakes.faults import killed_in, raising
 from tests.fakes.log import Events
 from tests.integration.billing.support import (

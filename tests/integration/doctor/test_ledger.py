@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
 from sidecar.metering import hours
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import Story, event, raw_connection, settle
 from tests.integration.ledger.test_inspection import cut_off, write_later_version
 from tests.integration.ledger.test_wal import flip, frame_at, frames_of

@@ -7,7 +7,6 @@ import fcntl
 import json
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from sidecar.gate.messages import CheckResult
 from sidecar.gate.method import Allowed, NotAllowed
 from sidecar.ledger import kept_file
 from sidecar.marketplace.client import LICENSES, Marketplace
+from sidecar.quick_dataclasses import replace
 from sidecar.settings import EntitlementCheck, License, Take
 from tests.integration.gate.support import KEYS, Asked, Rig, Shifted, dead_url, read
 from tests.integration.marketplace.license_server import Asked as Called

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +29,7 @@ from sidecar.entitlement.classify import TABLE
 from sidecar.entitlement.error_table import ROWS
 from sidecar.gate.loop import EntitlementLoop
 from sidecar.gate.messages import CheckRequest, CheckResult
+from sidecar.quick_dataclasses import dataclass
 from sidecar.restart_state import RestartState
 from sidecar.settings import PublicKey, Settings
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from botocore.exceptions import BotoCoreError
 from sidecar.emulator import Behaviour
 from sidecar.emulator.behaviour import Platform
 from sidecar.marketplace.client import NarrowLoader
+from sidecar.quick_dataclasses import asdict
 
 from .support import HTML, KEYS, PRODUCT, ROLE, SECRET_KEY, WEB_IDENTITY, Rig, read
 from .support import Answer as Said

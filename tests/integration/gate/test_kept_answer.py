@@ -7,7 +7,6 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import pytest
 from sidecar.emulator.keys import SigningKeys
 from sidecar.gate.messages import CheckResult, KeptStatus
 from sidecar.ledger import kept_file as answer_file
+from sidecar.quick_dataclasses import replace
 from sidecar.settings import PublicKey
 
 from .support import KEYS, Rig, Shifted, dead_url, read

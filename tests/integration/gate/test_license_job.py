@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from sidecar.entitlement.seats import HeldSeat, as_text, from_text
 from sidecar.gate.license_job import LicenseJob
 from sidecar.gate.license_messages import CHECK_IN, RENEW, TERM, LicenseRequest, SeatResult, TermResult
 from sidecar.ledger import kept_file
+from sidecar.quick_dataclasses import replace
 from tests.integration.gate.support import KEYS, Rig
 from tests.integration.gate.test_checkout_license import SEAT, SKU, ask, aws, kept, opened
 from tests.integration.marketplace.license_server import LicenseServer, Play, Reply, granted, refused

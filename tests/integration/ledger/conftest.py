@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import OWNER, Story
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +22,7 @@ from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
 from sidecar.metering.sealed_request import seal_request
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 
 NOON = datetime(2026, 1, 2, 12, 10, tzinfo=UTC)

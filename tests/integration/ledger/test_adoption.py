@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,6 +14,7 @@ from sidecar.ledger.volume import ledger_path
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.schedule import deadline
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from tests.fakes.faults import killed_in, raising
 from tests.integration.ledger.support import DIMENSIONS, OWNER, Story, accepted, balanced, event
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sidecar.ledger import handover, opening
 from sidecar.ledger.errors import LedgerError, corrupt
 from sidecar.ledger.handover import Transfer
 from sidecar.ledger.ledger import Ledger
+from sidecar.quick_dataclasses import replace
 from tests.fakes.faults import killed_in
 from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, event, settle
 

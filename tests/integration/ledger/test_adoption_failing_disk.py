@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from sidecar.ledger.adoption import AdoptionResult
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
 from sidecar.metering.events import PushAccepted
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import OWNER, Story, event
 
 CALLS = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sidecar.ledger import bounds
 from sidecar.metering import hour_bounds
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.push_group import PushResult
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balanced, event, held_back, raw_connection
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from zlib import crc32
@@ -15,6 +14,7 @@ import pytest
 from sidecar.ledger import seen_ids, unique_keys
 from sidecar.ledger.seen_ids import CUT, CUT_SINCE, ENTRY, ID, SLICE_IDS, UNCUT, Form, sum_of
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent, content_digest, id_digest
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import OWNER, Story, balanced, child, event, raw_connection
 from tests.integration.ledger.test_opening import SCHEMAS
 from tests.integration.ledger.test_seen_ids import batch

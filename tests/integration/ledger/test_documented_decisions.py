@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +21,7 @@ from sidecar.metering.outcomes import Refused
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Disposition, State
+from sidecar.quick_dataclasses import dataclass, replace
 from tests.fakes.config import NOWHERE
 from tests.fakes.peer import Peer, http_answer
 from tests.integration.ledger.support import OWNER, Story, balanced, event

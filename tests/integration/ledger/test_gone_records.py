@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +19,7 @@ from sidecar.ledger.volume import Lock
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, IllegalTransition, State
+from sidecar.quick_dataclasses import replace
 from tests.fakes.faults import killed_in, raising
 from tests.integration.ledger.support import DIMENSIONS, OWNER, Story, accepted, audit_copy, balanced, event
 

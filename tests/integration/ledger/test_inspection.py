@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from sidecar.ledger.inspection import Inspection, inspect
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import migrations
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import HOUR, OWNER, Story, child, event, raw_connection
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.volume import ledger_path
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import OWNER, Story, accepted, audit_copy, balanced, event, raw_connection, rolled
 
 OTHER = replace(OWNER, workload="pod-0")

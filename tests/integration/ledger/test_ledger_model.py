@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +24,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.states import Action, IllegalTransition, State
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.integration.ledger.support import OWNER, Story, event, make
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from sidecar.ledger import adoption, live_copy, seen_ids
 from sidecar.ledger.volume import Lock
 from sidecar.metering.events import PushAccepted, PushRefused, id_digest
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import OWNER, Story, accepted, balanced, child, event
 
 MANY = [event(id=f"many-{number}") for number in range(300)]
@@ -112,7 +112,7 @@ def test_ids_too_old_to_be_duplicates_there_are_none_here(story: Story, before: 
 
 
 WRITES = """
-from dataclasses import replace
+from sidecar.quick_dataclasses import replace
 story = Story(Path(argv[0]), owner=replace(OWNER, workload="pod-0"))
 ledger = story.open()
 for number in range(100_000):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.opening import Owner
 from sidecar.ledger.statements import migrations, sql
 from sidecar.metering.events import PushAccepted, PushRefused
+from sidecar.quick_dataclasses import replace
 from tests.fakes.faults import raising
 from tests.integration.ledger.support import (
     HOUR,

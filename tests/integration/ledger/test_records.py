@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -16,6 +15,7 @@ from sidecar.metering.outcomes import Refused
 from sidecar.metering.records import UsageRecord, repaired
 from sidecar.metering.sealed_request import Repair
 from sidecar.metering.states import Action, IllegalTransition, State
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import (
     Story,
     accepted,

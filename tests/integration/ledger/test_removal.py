@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +16,7 @@ from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.records import RETENTION
 from sidecar.ledger.volume import Lock
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from tests.fakes.faults import killed_in, raising
 from tests.integration.ledger.support import OWNER, Story, accepted, audit_copy, balanced, event, settle
 

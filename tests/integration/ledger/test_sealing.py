@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -18,6 +17,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.rollup import Owed
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
 from tests.fakes.faults import raising
 from tests.integration.ledger.support import (

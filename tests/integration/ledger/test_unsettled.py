@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 
 from sidecar.metering.quantities import exact_sum
 from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import Story, event
 
 

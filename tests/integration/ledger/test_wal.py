@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from sidecar.ledger import wal
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.opening import open_known
 from sidecar.metering.events import PushAccepted
+from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import HOUR, OWNER, Story, accepted, balanced, child, event, raw_connection
 
 PUSHED = 40

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 
+from sidecar.quick_dataclasses import dataclass, field
 from tests.fakes.http_server import LocalServer, QuietHandler
 
 CREDENTIAL: Final = re.compile(r"Credential=[^/]+/[0-9]{8}/([a-z0-9-]+)/license-manager/")

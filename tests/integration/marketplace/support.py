@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from sidecar.marketplace.client import Marketplace
 from sidecar.marketplace.meter_usage import Metered, meter_usage
 from sidecar.metering.sealed_request import SealedRequest
+from sidecar.quick_dataclasses import replace
 from tests.integration.gate.support import KEYS, PRODUCT, REGION, Rig
 
 LAST_HOUR: Final = int(time.time()) // 3600 * 3600 - 1

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from sidecar.metering.drawdown import Drawdown
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.sealed_request import SealedRequest
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from tests.integration.billing.support import Story
 from tests.integration.gate.support import KEYS, REGION, Rig, dead_url
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -29,6 +28,7 @@ from sidecar.marketplace.license_manager import (
     redirect_region,
 )
 from sidecar.marketplace.sdk_errors import CallFailed
+from sidecar.quick_dataclasses import replace
 from tests.integration.gate.support import KEYS, Rig
 
 from .license_server import Asked, LicenseServer, Play, Reply, granted, refused

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -22,6 +21,7 @@ from sidecar.marketplace.meter_usage import Caller, caller, has_decimals, meter_
 from sidecar.metering.outcomes import Refused, Settled, Unknown
 from sidecar.metering.rollup import Allocation
 from sidecar.metering.sealed_request import QuantityKind
+from sidecar.quick_dataclasses import replace
 from tests.integration.gate.support import (
     KEYS,
     PRODUCT,

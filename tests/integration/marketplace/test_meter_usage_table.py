@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -22,6 +21,7 @@ from sidecar.marketplace.meter_usage import Metered
 from sidecar.metering.dispositions import TABLE, classify
 from sidecar.metering.license_dispositions import ROWS as LICENSE_ROWS
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
+from sidecar.quick_dataclasses import dataclass
 from tests.integration.gate.sdk_exceptions import UNSEEN
 from tests.integration.gate.support import HTML, KEYS, REGION, ROLE, Answer, Rig, Shifted, black_hole, dead_url
 

@@ -6,12 +6,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from sidecar.pod_status.access import ApiAccess
+from sidecar.quick_dataclasses import dataclass, field
 from tests.fakes.tls import tls_context
 
 TOKEN = "eyJhbGciOi.bound-to-this-pod.c2lnbmF0dXJl"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sidecar.pod_status.messages import StatusUpdate, read_results
 from sidecar.pod_status.reporter import PodStatusReporter
 from sidecar.pod_status.types import Condition, PodEvent, WriteOutcome, WriteResult
 from sidecar.pod_status.writer import BYTES_MAX, CONDITION, NAME_MAX, NOTE_MAX, event_name, event_object, write_all
+from sidecar.quick_dataclasses import replace
 from sidecar.restart_state import RestartState
 from tests.fakes.log import Events, logged_events
 from tests.fakes.tls import certificate

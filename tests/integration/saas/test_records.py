@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from sidecar.metering.decide import Decision
 from sidecar.metering.outcomes import Refused, Unknown
 from sidecar.metering.states import IllegalTransition, State
+from sidecar.quick_dataclasses import replace
 from tests.integration.saas.support import HOUR, a_store, accepted, answered, balance, seal, used
 
 

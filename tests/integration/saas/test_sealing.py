@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from threading import Event
@@ -13,6 +12,7 @@ import pytest
 
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from sidecar.saas.customers import CustomerState, Reference
 from sidecar.saas.records import CustomerRecord
 from sidecar.saas.sql_store import open_store

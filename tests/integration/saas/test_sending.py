@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +13,7 @@ from sidecar.metering.batch_call import Answered, BatchRequest, RecordAnswer, Re
 from sidecar.metering.events import UsageEvent
 from sidecar.metering.outcomes import Refused, Unknown
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import dataclass, field
 from sidecar.saas import sending
 from sidecar.saas.customers import Customer, CustomerKey, CustomerState
 from sidecar.saas.leading import Leading

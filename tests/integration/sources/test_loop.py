@@ -6,13 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from sidecar.quick_dataclasses import replace
 from sidecar.settings.pull_sources import PullSource, SourceKind, SourceTake
 from sidecar.sources.kubernetes import Cluster
 from tests.integration.sources.support import Product, Pull, counter, gauge

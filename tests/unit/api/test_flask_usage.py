@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,6 +16,7 @@ from sidecar.metering.hours import Hour
 from sidecar.metering.records import UsageRecord
 from sidecar.metering.resolution import Resolution
 from sidecar.metering.states import Action, IllegalTransition, State
+from sidecar.quick_dataclasses import replace
 from tests.fakes.clock import NOON
 from tests.fakes.usage import FakeUsage
 from tests.fakes.view import FakeView

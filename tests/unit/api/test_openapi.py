@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -22,6 +21,7 @@ from sidecar.billing.usage import WORKLOAD_UNKNOWN
 from sidecar.entitlement.status import Status
 from sidecar.ledger.errors import REASONS as LEDGER_REASONS
 from sidecar.metering.events import PushRefused
+from sidecar.quick_dataclasses import replace
 from sidecar.server import admission, http_error, response
 from sidecar.server.limits import REFUSAL_STATUSES
 from tests.fakes.usage import FakeUsage

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -17,6 +16,7 @@ from sidecar.child import process
 from sidecar.metering.outcomes import Outcome, Refused, Settled, Unknown
 from sidecar.metering.rollup import Allocation
 from sidecar.metering.sealed_request import SealedRequest
+from sidecar.quick_dataclasses import replace
 from tests.fakes.child import FakeChild
 
 REQUEST: Final = SealedRequest(

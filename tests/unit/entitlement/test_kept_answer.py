@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.entitlement.kept_answer import FORMAT, KeptAnswer, from_text, verify_kept
 from sidecar.entitlement.registration import NONCE_BYTES, ProductCode, WorkloadId, make_nonce
 from sidecar.errors import TokenRejected
+from sidecar.quick_dataclasses import replace
 from sidecar.settings import PublicKey
 
 from .tokens import pem, token

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from sidecar.entitlement import seat_schedule as schedule
 from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.seat_schedule import SeatFault, SeatState
+from sidecar.quick_dataclasses import replace
 from tests.fakes.clock import NOON
 
 HOUR = timedelta(hours=1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sidecar.entitlement.contract import CheckedOut, Entitlement
 from sidecar.entitlement.seats import ASSUMED_LIFE, HeldSeat, as_text, from_text
+from sidecar.quick_dataclasses import replace
 from sidecar.settings import License, Take
 
 NOW = datetime(2026, 11, 28, 21, tzinfo=UTC)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from sidecar.entitlement.registration import PublicKeyVersion
 from sidecar.entitlement.token import LEEWAY, TOKEN_CHARACTERS_MAX, public_key, verify
 from sidecar.errors import TokenRejected
+from sidecar.quick_dataclasses import dataclass, replace
 
 from .tokens import (
     ASKED,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from sidecar.gate.contract_messages import OpenCheckout
 from sidecar.gate.loop import EntitlementLoop
 from sidecar.gate.messages import CheckRequest, CheckResult, KeptStatus, WorkloadIdentity
 from sidecar.gate.observer import GateObserver
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.restart_state import RestartState
 from tests.fakes.child import FakeChild, reporting
 from tests.fakes.clock import FakeClock

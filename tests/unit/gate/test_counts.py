@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from sidecar.attempts import AttemptOutcome
@@ -11,6 +9,7 @@ from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.error_table import ROWS
 from sidecar.gate.counts import OUTCOMES, THROTTLED, Counts, outcome_of, throttled
 from sidecar.gate.messages import CheckResult
+from sidecar.quick_dataclasses import replace
 from tests.fakes.clock import NOON
 from tests.unit.gate.support import ACCEPTED, CONFIG, DENY, FORGED, LATER, REOPENED, RETRY
 

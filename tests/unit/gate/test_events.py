@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from sidecar.entitlement.status import Status
 from sidecar.gate.events import SHUT_SECONDS, GateEvents
 from sidecar.gate.messages import CheckResult
+from sidecar.quick_dataclasses import replace
 from tests.fakes.child import POD
 from tests.fakes.config import PRODUCT
 from tests.fakes.log import Events, logged_events

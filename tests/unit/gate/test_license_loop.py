@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from sidecar.entitlement.status import Status
 from sidecar.gate.license_loop import LicenseLoop
 from sidecar.gate.license_messages import CHECK_IN, RENEW, TERM, LicenseRequest, SeatResult, TermResult
 from sidecar.gate.messages import CheckResult, KeptStatus, WorkloadIdentity
+from sidecar.quick_dataclasses import dataclass, field, replace
 from tests.fakes.child import POD, FakeChild
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.config import settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from sidecar.entitlement.status import Status
 from sidecar.gate import license_status
+from sidecar.quick_dataclasses import replace
 from tests.fakes.clock import NOON
 from tests.fakes.config import settings
 from tests.fakes.view import gate_state

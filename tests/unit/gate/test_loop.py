@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -16,6 +15,7 @@ from sidecar.errors import Exit
 from sidecar.gate.loop import KEPT_STATUS_SECONDS, LOOP, RECHECK_SECONDS
 from sidecar.gate.messages import CheckResult, KeptStatus
 from sidecar.log import LOGGER
+from sidecar.quick_dataclasses import replace
 from tests.fakes.child import POD, FakeChild, crashed, reporting, silent
 from tests.fakes.log import Events
 

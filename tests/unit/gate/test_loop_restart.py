@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +10,7 @@ from sidecar.entitlement.hold import Hold
 from sidecar.entitlement.status import Status
 from sidecar.gate import open_check, question
 from sidecar.gate.messages import CheckResult
+from sidecar.quick_dataclasses import replace
 from tests.fakes.child import FakeChild, reporting
 from tests.fakes.config import check_request, settings
 

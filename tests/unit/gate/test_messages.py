@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from sidecar.gate.messages import CheckRequest, CheckResult, WorkloadIdentity, parse_message
+from sidecar.quick_dataclasses import replace
 from sidecar.settings import Dimension, Take
 from tests.fakes.config import check_request, settings
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from sidecar.gate.loop import RECHECK_SECONDS, EntitlementLoop
 from sidecar.gate.messages import CheckResult
 from sidecar.gate.proof import BUDGET_SECONDS, PAUSE_SECONDS, Proofs
 from sidecar.gate.proof_messages import ProofRequest, ProofResult
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.settings import PublicKey
 from tests.fakes.child import FakeChild, crashed, silent
 from tests.fakes.config import settings

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sidecar.listing.finding import Finding, Kind, NotChecked, Target
 from sidecar.listing.manifest.rules import CHECK_OPEN, VALID
 from sidecar.listing.report import Report, TargetReport
 from sidecar.listing.text import summary, text
+from sidecar.quick_dataclasses import replace
 from tests.unit.listing.support import report
 
 

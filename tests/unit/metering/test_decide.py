@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -19,6 +18,7 @@ from sidecar.metering.rollup import Allocation, Owed
 from sidecar.metering.schedule import deadline
 from sidecar.metering.sealed_request import QuantityKind, Repair, seal_request
 from sidecar.metering.states import Disposition, IllegalTransition, State
+from sidecar.quick_dataclasses import replace
 
 HOUR = Hour.numbered(498_658)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -18,6 +17,7 @@ from sidecar.metering.rollup import Allocation, Owed
 from sidecar.metering.schedule import unsendable
 from sidecar.metering.sealed_request import Repair, SealedRequest, seal_drawdown, seal_request
 from sidecar.metering.states import Disposition, State
+from sidecar.quick_dataclasses import replace
 
 HOUR = Hour.numbered(498_658)
 NOW = HOUR.end + timedelta(minutes=5)

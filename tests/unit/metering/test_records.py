@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -17,6 +16,7 @@ from sidecar.metering.sealed_request import (
     seal_request,
 )
 from sidecar.metering.states import IllegalTransition, State
+from sidecar.quick_dataclasses import replace
 
 HOUR = Hour.numbered(498_658)
 SPLIT = (Allocation(tags=(), quantity=Decimal(2)), Allocation(tags=(("tenant", "a"),), quantity=Decimal(5)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -26,6 +25,7 @@ from sidecar.metering.sealed_request import (
     seal_request,
     seal_timestamp,
 )
+from sidecar.quick_dataclasses import replace
 
 HOUR = Hour.numbered(498_658)
 SPLIT = (Allocation(tags=(), quantity=Decimal(2)), Allocation(tags=(("tenant", "a"),), quantity=Decimal(5)))

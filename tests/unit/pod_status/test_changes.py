@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from sidecar.entitlement.status import Status, initial_state
@@ -19,6 +17,7 @@ from sidecar.pod_status.changes import (
     snapshot,
 )
 from sidecar.pod_status.types import Condition
+from sidecar.quick_dataclasses import replace
 from tests.fakes.clock import NOON
 from tests.fakes.view import gate_state
 

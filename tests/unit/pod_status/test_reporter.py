@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from sidecar.pod_status.reporter import (
     PodStatusReporter,
 )
 from sidecar.pod_status.types import WriteOutcome, WriteResult
+from sidecar.quick_dataclasses import dataclass, field, replace
 from sidecar.restart_state import RestartState
 from tests.fakes.child import FakeChild, crashed
 from tests.fakes.clock import FakeClock

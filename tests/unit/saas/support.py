@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ from sidecar.metering.batch_call import Answered, RecordAnswer, RecordKey
 from sidecar.metering.hours import ONE_HOUR, Hour
 from sidecar.metering.quantities import ZERO
 from sidecar.metering.rollup import Allocation, Owed
+from sidecar.quick_dataclasses import replace
 from sidecar.saas.customers import CustomerKey
 from sidecar.saas.records import CustomerRecord, sealed_record, wire_record
 from sidecar.settings.dimensions import Dimension

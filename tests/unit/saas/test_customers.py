@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sidecar.quick_dataclasses import replace
 from sidecar.saas.customers import (
     Customer,
     CustomerKey,

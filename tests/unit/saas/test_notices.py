@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from sidecar.quick_dataclasses import replace
 from sidecar.saas.customers import Customer, CustomerState, in_state
 from sidecar.saas.notices import ACTIONS, ROLES_APART, NotANotice, customers_of, license_id, next_state, read
 

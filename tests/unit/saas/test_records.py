@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -11,6 +10,7 @@ import pytest
 from sidecar.metering.hours import Hour
 from sidecar.metering.quantities import ZERO
 from sidecar.metering.rollup import Allocation, Owed
+from sidecar.quick_dataclasses import replace
 from sidecar.saas.customers import CustomerKey
 from sidecar.saas.records import CustomerRecord, deadline, request_of, sealed_record, too_late, wire_record
 from sidecar.settings.dimensions import Dimension

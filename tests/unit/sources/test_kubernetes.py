@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from sidecar.metering.readings import Reading
+from sidecar.quick_dataclasses import replace
 from sidecar.settings.pull_sources import PullSource, SourceCount, SourceKind, SourceTake
 from sidecar.sources.fault import SourceFault
 from sidecar.sources.kubernetes import Cluster, read_answer, request_of, take

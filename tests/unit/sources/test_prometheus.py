@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
 from sidecar.metering.readings import Reading
+from sidecar.quick_dataclasses import replace
 from sidecar.settings.pull_sources import PullSource, SourceBegin, SourceKind, SourceTake
 from sidecar.sources.fault import SourceFault
 from sidecar.sources.page import parse

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,6 +11,7 @@ from sidecar.api.page import chart
 from sidecar.metering import hours
 from sidecar.metering.hours import Hour
 from sidecar.metering.states import State
+from sidecar.quick_dataclasses import replace
 from tests.fakes.clock import NOON
 from tests.unit.api.page.samples import record
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 
+from sidecar.quick_dataclasses import dataclass
 from tests.unit.listing.chart.good import GOOD, REGISTRY, changed
 
 Files = Mapping[str, str | bytes | None]
