@@ -13,13 +13,18 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from typing import Final
 
-from sidecar.quick_dataclasses import dataclass
+from sidecar.quick_dataclasses import dataclass, replace
 from sidecar.restart_state import RestartState
 from sidecar.server import handed_on, listeners
 from sidecar.server.listeners import Listening
 from sidecar.server.supervised import Supervised
+from sidecar.settings import Settings
 from sidecar.settings.files import Files
+
+SPARE_SECONDS: Final = 0.5
+"""For a worker that finishes what another began, to start and to be gone in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,14 @@ def _listening(name: str, descriptor: int, file: tuple[str, int, int] | None) ->
 
     path, device, inode = file
     return Listening(name=name, sock=sock, file=SocketFile(Path(path), device, inode))
+
+
+def in_time(settings: Settings, shared: Supervised) -> Settings:
+    """Return the settings of a worker that may finish what another began: its flush has what is left of the time."""
+    left = shared.seconds_left()
+    if left is None:
+        return settings
+    return replace(settings, flush_seconds=max(1, min(settings.flush_seconds, int(left - SPARE_SECONDS))))
 
 
 def close(shared: Supervised, begun: Begun) -> None:

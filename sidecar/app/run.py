@@ -46,6 +46,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
     files = earlier.files if earlier else Files()
     try:
         settings = Settings.load(env, flags, manifest, read_document, files=files)
+        settings = first_worker.in_time(settings, shared)
         log.start(settings.log_level.value)
         _place(settings, env)
         begun = earlier or _begin(settings, files, restart_state)
@@ -56,7 +57,8 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
         if not earlier:
             first_worker.hand_on(shared, begun, restart_state)
             question.forget(restart_state)  # of settings that are lost, if there was one
-        shared.allow(settings.flush_seconds)
+        if shared.seconds_left() is None:
+            shared.allow(settings.flush_seconds)
         if stop_pending() and not open_check.has_asked(restart_state):  # one that has asked may have taken usage
             return Exit.OK
         _ask_and_serve(settings, begun, env, restart_state, shared)
@@ -216,6 +218,6 @@ def _serve(
 
     hosts = [one.host for one in settings.api_bind if isinstance(one, Address)]
     admission = Admission([*settings.api_hosts, *hosts], settings.api_token, restart_state.read()["instance"])
-    sidecar = Sidecar(settings, restart_state, request, first, shared.supervisor)
+    sidecar = Sidecar(settings, restart_state, request, first, shared)
     worker = Worker(sidecar, [(one.name, one.sock) for one in begun.listening], admission, shared)
     worker.run(closing=lambda: first_worker.close(shared, begun))

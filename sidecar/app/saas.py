@@ -21,6 +21,7 @@ from sidecar import log
 from sidecar.app import first_worker, start
 from sidecar.app.first_worker import Begun
 from sidecar.errors import Exit, Problem, SettingsError
+from sidecar.quick_dataclasses import replace
 from sidecar.remote_clock import answering_clock
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
@@ -57,6 +58,7 @@ def _work(env: Mapping[str, str], flags: Mapping[str, str], shared: Supervised) 
     files = earlier.files if earlier else Files()
     try:
         settings = load(env, flags, files=files)
+        settings = replace(settings, common=first_worker.in_time(settings.common, shared))
         log.start(settings.common.log_level.value)
         if not _database_opens(settings):
             return Exit.UNAVAILABLE
@@ -64,7 +66,8 @@ def _work(env: Mapping[str, str], flags: Mapping[str, str], shared: Supervised) 
     except SettingsError as exc:
         sys.stderr.write(f"{exc}\n")
         return Exit.CONFIG
-    shared.allow(settings.common.flush_seconds)
+    if shared.seconds_left() is None:
+        shared.allow(settings.common.flush_seconds)
     if stop_pending() and not earlier:  # one before this one may have taken usage
         return Exit.OK
     try:

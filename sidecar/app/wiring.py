@@ -31,11 +31,15 @@ from sidecar.gate.observer import GateObserver
 from sidecar.pod_status.access import API_MOUNT, api_access
 from sidecar.remote_clock import clock_for
 from sidecar.restart_state import RestartState
+from sidecar.server.supervised import Supervised
 from sidecar.settings import EntitlementCheck, Settings
 
 COUNT_MOUNT: Final = Path("/var/run/secrets/entitlement-sidecar.io/counts")
 """Where a token is that lists what `kubernetes` sources count. Apart from the one for condition and events, whose
 presence says that these are wanted."""
+
+LAST_SEAL: Final = "last_seal"
+"""Of the restart state: the sidecar ends, and has come to the last seal."""
 
 if TYPE_CHECKING:
     from sidecar.billing.gate_policy import Gate
@@ -54,7 +58,7 @@ class Sidecar(GateObserver):
         restart_state: RestartState,
         request: CheckRequest,
         first: ChildProcess | None,
-        supervisor: int,
+        shared: Supervised,
     ) -> None:
         """`first`: the child that asks AWS already; `supervisor`: the process to end."""
         self._settings, self._restart_state = settings, restart_state
@@ -62,12 +66,12 @@ class Sidecar(GateObserver):
         self._licenses: LicenseLoop | None = None
         self._sources: SourcesLoop | None = None
         self._request, self._first = request, first
-        self._supervisor = supervisor
+        self._shared = shared
 
     def start(self, http_counters: Any) -> Router:
         """Start asking and metering, and return the routes."""
         clock = clock_for(self._settings.clock_url)
-        end = make_exit_hook(self._settings, self._restart_state, self._supervisor)
+        end = make_exit_hook(self._settings, self._restart_state, self._shared.supervisor)
         self._gate = EntitlementLoop(
             settings=self._settings,
             request=self._request,
@@ -81,6 +85,7 @@ class Sidecar(GateObserver):
         self._clock, self._history = clock, GateHistory()
         self.changed()
         self._metering = metering(self._settings, clock, self._gate, end, self.changed)
+        keep_last_seal(self._metering, self._restart_state, self._shared)
         self._licenses = license_loop(self._settings, clock, self._gate, self._metering.loop.stopped, self.changed)
         self._reporter = pod_status_reporter(
             self._gate, self._metering, clock, self._restart_state, licenses=self._licenses
@@ -179,6 +184,26 @@ def metering(
     from sidecar.billing.service import MeteringService
 
     return MeteringService(settings, clock, gate, end, changed=changed)
+
+
+def keep_last_seal(metering: Metering, restart_state: RestartState, shared: Supervised) -> None:
+    """Have the worker that finishes what this one began take no push either, once this one has come to the last seal.
+
+    One that is replaced has a last seal, too; the next one takes pushes.
+    """
+    if isinstance(metering, DisabledMetering):
+        return
+    from sidecar.billing.service import MeteringService
+
+    assert isinstance(metering, MeteringService)
+    shutdown = metering.loop.shutdown
+
+    def note() -> None:
+        if shared.is_ending():
+            restart_state.update(**{LAST_SEAL: True})
+
+    shutdown.had_last_seal = LAST_SEAL in restart_state.read()
+    shutdown.on_last_seal = note
 
 
 def license_loop(

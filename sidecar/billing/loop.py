@@ -320,6 +320,7 @@ class BillingLoop:
             self.events.set_aside(ledger.set_aside)
             ledger.close()  # or the next pass would find it locked, by ourselves
             raise
+        self.shutdown.opened(ledger)
         self._opened = opened
         self._policy.ledger_opened()
         self._loaded.set()

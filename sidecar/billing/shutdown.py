@@ -20,6 +20,7 @@ from sidecar.billing.open_ledger import OpenLedger
 from sidecar.billing.quarantine import Quarantine
 from sidecar.billing.snapshot import Snapshot
 from sidecar.ledger.errors import LedgerError
+from sidecar.ledger.ledger import Ledger
 
 END: Final = "end"
 """The kind of a step that could not be done here."""
@@ -47,8 +48,17 @@ class Shutdown:
         self._sleep, self._sleep_seconds_max = sleep, sleep_seconds_max
         self.last_pushes: Callable[[float], object] = lambda _seconds: None
         """Has others push what they still have, and waits for it so many seconds at most: before the last seal."""
+        self.on_last_seal: Callable[[], object] = lambda: None
+        """Called when no push is to be taken any more, just before the last seal."""
+        self.had_last_seal = False
+        """Whether a worker before this one has come to its last seal."""
         self._guard = threading.Lock()
         self._logged = False
+
+    def opened(self, ledger: Ledger) -> None:
+        """Have a ledger that was just opened take no push, where an earlier worker has refused some already."""
+        if self.had_last_seal:
+            ledger.stop_pushes()
 
     def run(self, opened: OpenLedger, began: float, as_of: datetime | None) -> None:
         """Do all of it. `began` (monotonic): when the budget did. `as_of`: when the last pass was finished."""
@@ -74,10 +84,16 @@ class Shutdown:
             sleep=self._sleep,
             sleep_seconds_max=self._sleep_seconds_max,
             on_left=self._events.count_left,
-            last_pushes=self.last_pushes,
+            last_pushes=self._last_pushes,
         )
         self._step("flushing", lambda: flush.run(began, self._budget_seconds, keeps_running))
         self._events.stopped(keeps_running)
+
+    def _last_pushes(self, seconds: float) -> None:
+        try:
+            self.last_pushes(seconds)
+        finally:
+            self.on_last_seal()
 
     def log_from_memory(self, snapshot: Snapshot, as_of: datetime | None) -> None:
         """Log what the last pass found to be left, unless what is left was logged. Any thread may call it."""

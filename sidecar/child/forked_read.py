@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from sidecar.child.main import end_with_reader
 from sidecar.errors import Problem, SettingsError
 from sidecar.quick_dataclasses import asdict
 from sidecar.settings import yaml_file
@@ -28,6 +29,7 @@ def read_document(path: Path) -> Mapping[str, object]:
     if pid == 0:
         try:
             os.close(reads)
+            end_with_reader(writes)  # a file that is a pipe may never be read to its end
             with os.fdopen(writes, "wb") as pipe:
                 pipe.write(json.dumps(_document_or_problems(path)).encode())
         finally:

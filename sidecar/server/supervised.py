@@ -54,9 +54,14 @@ class Supervised:
         """Return when it last served (monotonic); 0 where it has not."""
         return os.fstat(self._heartbeat).st_mtime
 
-    def end(self) -> None:
-        """Note that the supervisor ends: no worker is replaced any more."""
-        os.pwrite(self._ending, b"1", 0)
+    def end(self, until: float) -> None:
+        """Note that the supervisor ends: no worker is replaced any more, and at `until` (monotonic) it is killed."""
+        os.pwrite(self._ending, f"{until:.3f}".encode(), 0)
+
+    def seconds_left(self) -> float | None:
+        """Return in how many seconds this worker is killed, where the supervisor ends; else None."""
+        until = os.pread(self._ending, ALLOWED_BYTES, 0)
+        return float(until) - time.monotonic() if until else None
 
     def is_ending(self) -> bool:
         """Return whether no worker follows: the supervisor ends, or has ended. Asked by the worker."""

@@ -210,17 +210,17 @@ class Supervisor:
 
     def _stop(self, insisted: int) -> None:
         """End the worker: SIGTERM once, SIGKILL when its time is over. `insisted`: signals of a person so far."""
-        self._shared.end()
+        until = time.monotonic() + self._shared.graceful_seconds()
+        self._shared.end(until)
         self._reap()
         forked = not self._worker and self._fork_to_finish()
         self._signal(signal.SIGTERM)
-        until = time.monotonic() + self._shared.graceful_seconds()
         while self._worker and (left := until - time.monotonic()) > 0:
             number = self._fetch(left)
             if number == signal.SIGCHLD:
                 code = self._reap()
-                if code is not None and code < 0 and not self._worker and not forked and insisted < 2:
-                    forked = self._fork_to_finish()  # it was killed before it was told, or while it finished
+                if code and not self._worker and not forked and insisted < 2:
+                    forked = self._fork_to_finish()  # it was killed before it was told, or it broke while it finished
             elif number in INSISTING:
                 insisted += 1
                 if insisted == 2:

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -173,6 +173,34 @@ def test_pushes_are_accepted_until_the_last_seal_and_refused_after(
     assert sidecar.ended(SLOW) == 0
     assert hours(aws) == {"10": 7, "11": 8}
     assert waiting(sidecar) == 0
+
+
+def test_after_the_last_seal_no_other_worker_takes_usage(aws: Emulator, tmp_path: Path, product: Product) -> None:
+    sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_FLUSH_SECONDS="20")
+    aws.fault("MeterUsage", "ThrottlingException", times=None)
+    sidecar.told()
+    eventually(lambda: len(sidecar.events("hour.sealed")) == 2, SLOW)
+    assert problem(sidecar) == (503, "shutting_down")
+    os.kill(sidecar.worker(), signal.SIGKILL)
+    answers = []
+    while "shutting_down" not in answers[-1:]:
+        with suppress(OSError):
+            answers.append(problem(sidecar)[1])
+    aws.clear_faults()
+    assert set(answers) <= {"workload_unknown", "shutting_down"}
+    assert sidecar.ended(SLOW) == 0
+    assert hours(aws) == {"10": 7, "11": 5}
+    assert waiting(sidecar) == 0
+
+
+def test_a_worker_that_finishes_for_another_says_in_time_what_is_left(
+    aws: Emulator, tmp_path: Path, product: Product
+) -> None:
+    sidecar = with_a_closed_hour(aws, tmp_path, product, SIDECAR_FLUSH_SECONDS="4")
+    aws.fault("MeterUsage", "ThrottlingException", times=None)
+    os.kill(sidecar.worker(), signal.SIGKILL)
+    ended_within(sidecar, 4)
+    assert left_behind(sidecar) == waiting(sidecar) == product.owed
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,30 @@ def test_told_to_end_between_two_starts_it_forks_one_that_finishes_what_was_begu
         assert one.code() == 7
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_worker_that_breaks_while_it_ends_is_followed_by_one_that_finishes_in_the_time_left(code: int) -> None:
+    breaks = (
+        "def work(shared):\n"
+        "    if shared.has_settings():\n"
+        "        say('finishes', supervisor.stop_pending(), 0 < shared.seconds_left() <= 20)\n"
+        "        return 0\n"
+        "    shared.allow(20)\n"
+        f"    signal.signal(signal.SIGTERM, lambda *_: os._exit({code}))\n"
+        "    signal.pthread_sigmask(signal.SIG_SETMASK, ())\n"
+        "    shared.beat()\n"
+        "    say('serves', shared.seconds_left())\n"
+        "    while True:\n"
+        "        signal.pause()\n"
+    )
+    with running(breaks) as one:
+        assert one.said() == ["serves", "None"]
+        one.told(signal.SIGTERM)
+        if code:
+            assert one.said() == ["finishes", "True", "True"]
+        assert one.said() == ["ended"]
+        assert one.code() == 7
+
+
 FAILS_TWICE = """
 def work(shared):
     count = shared.restart_state

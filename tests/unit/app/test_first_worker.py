@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sidecar.server.listeners import Listening
 from sidecar.server.supervised import Supervised
 from sidecar.server.unix_socket import Access
 from sidecar.settings.files import Files
+from tests.fakes.config import settings
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_nothing_is_left_once_the_supervisor_ends(begun: Begun, tmp_path: Path, 
     shared = Supervised()
     if told:
         shared.supervisor = os.getppid()
-        shared.end()  # otherwise it is another process than this one's parent: it has ended
+        shared.end(0.0)  # otherwise it is another process than this one's parent: it has ended
     first_worker.hand_on(shared, begun, RestartState(shared.restart_state))
     first_worker.close(shared, begun)
     assert first_worker.take(shared) is None
@@ -104,3 +106,16 @@ def test_it_is_in_no_file_that_has_a_name(begun: Begun) -> None:
     new = set(os.listdir("/proc/self/fd")) - before
     assert all(stat.S_ISSOCK(os.fstat(int(one)).st_mode) or stat.S_ISDIR(os.fstat(int(one)).st_mode) for one in new)
     closed(found)
+
+
+@pytest.mark.parametrize(
+    ("killed_in", "flush_seconds", "left"),
+    [(None, 10, 10), (60.0, 10, 10), (4.4, 10, 3), (1.2, 10, 1), (-5.0, 10, 1), (4.4, 2, 2)],
+)
+def test_a_worker_that_finishes_for_another_has_what_is_left(
+    killed_in: float | None, flush_seconds: int, left: int
+) -> None:
+    shared = Supervised()
+    if killed_in is not None:
+        shared.end(time.monotonic() + killed_in)
+    assert first_worker.in_time(settings(flush_seconds=flush_seconds), shared).flush_seconds == left
