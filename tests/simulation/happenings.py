@@ -72,6 +72,7 @@ def _note(world: World, batch: object, answer: object) -> None:
             world.model.unclear.append(batch)
     elif world.model.unclear:
         if isinstance(answer, PushAccepted):
+            batch.acknowledged = True
             world.model.unclear.append(batch)  # what an earlier one left open decides how it counts
     elif isinstance(answer, PushAccepted):
         if answer != expected:

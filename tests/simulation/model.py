@@ -33,6 +33,7 @@ class Batch:
     now: datetime
     forward: timedelta
     open_from: Hour
+    acknowledged: bool = False
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Model:
     events: int = 0
     ids: dict[str, tuple[UsageEvent, timedelta]] = field(default_factory=dict)
     unclear: list[Batch] = field(default_factory=list)
-    """Pushes whose answer was lost, or which the disk may have kept all the same."""
+    """Pushes whose answer was lost, or which the disk may have kept all the same, and what was acknowledged since."""
     _values: dict[tuple[str, str, Hour], list[Value]] = field(default_factory=dict)
     _known: Mapping[str, Dimension] = field(default_factory=dict)
 
@@ -133,9 +134,14 @@ class Model:
     # -- pushes without an answer ------------------------------------------------------------------
 
     def settle(self, accepted: Mapping[str, Decimal], events: int) -> bool:
-        """Find out which unclear pushes are in, and count them. Returns whether the books then agree."""
-        for count in range(len(self.unclear) + 1):
-            for these in itertools.combinations(self.unclear, count):
+        """Find out which unclear pushes are in, and count them. Returns whether the books then agree.
+
+        What was acknowledged is in, whatever else may come to the same sums.
+        """
+        doubtful = [place for place, one in enumerate(self.unclear) if not one.acknowledged]
+        for count in range(len(doubtful) + 1):
+            for left_out in itertools.combinations(doubtful, len(doubtful) - count):
+                these = [one for place, one in enumerate(self.unclear) if place not in left_out]
                 undone = [self.take(one) for one in these]
                 if self.agrees(accepted, events):
                     self.unclear = []
