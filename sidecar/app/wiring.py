@@ -60,7 +60,7 @@ class Sidecar(GateObserver):
         first: ChildProcess | None,
         shared: Supervised,
     ) -> None:
-        """`first`: the child that asks AWS already; `supervisor`: the process to end."""
+        """`first`: the child that asks AWS already."""
         self._settings, self._restart_state = settings, restart_state
         self._reporter: PodStatusReporter | None = None
         self._licenses: LicenseLoop | None = None
@@ -86,7 +86,9 @@ class Sidecar(GateObserver):
         self.changed()
         self._metering = metering(self._settings, clock, self._gate, end, self.changed)
         keep_last_seal(self._metering, self._restart_state, self._shared)
-        self._licenses = license_loop(self._settings, clock, self._gate, self._metering.loop.stopped, self.changed)
+        self._licenses = license_loop(
+            self._settings, clock, self._gate, self._metering.loop.stopped, self.changed, self._shared.is_ending
+        )
         self._reporter = pod_status_reporter(
             self._gate, self._metering, clock, self._restart_state, licenses=self._licenses
         )
@@ -212,6 +214,7 @@ def license_loop(
     gate: EntitlementLoop,
     flushed: Callable[[], bool],
     changed: Callable[[], None],
+    is_ending: Callable[[], bool],
     env: Mapping[str, str] = os.environ,
 ) -> LicenseLoop | None:
     """Return what keeps the seats of a contract, where one is checked."""
@@ -228,6 +231,7 @@ def license_loop(
         budget_seconds=flush_budget_seconds(settings),
         flushed=flushed,
         task_keeps_running=lambda: ecs.task_keeps_running(env),
+        is_replaced=lambda: not is_ending(),
         changed=changed,
     )
 

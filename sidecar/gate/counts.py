@@ -40,12 +40,14 @@ class Counts:
     not_kept: int = 0
     passed_at: datetime | None = None
     """When the last check ended."""
+    last: CheckResult | None = None
+    """What it gave, also where the gate is open and keeps the result it opened with."""
 
     def answered(self, result: CheckResult, now: datetime) -> None:
         """Count one check, which ended at `now`."""
         self.answers[result.verdict.value] += 1
         self.attempts.add(outcome_of(result), now)
-        self.passed_at = now
+        self.passed_at, self.last = now, result
 
 
 def outcome_of(result: CheckResult) -> AttemptOutcome:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from sidecar.clock import iso
@@ -21,6 +21,9 @@ from sidecar.entitlement.seats import HeldSeat
 from sidecar.gate.contract_messages import OPEN_FOR
 from sidecar.gate.license_messages import SeatResult
 from sidecar.quick_dataclasses import dataclass, field, replace
+from sidecar.settings import Take
+
+BEFORE_ANY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(kw_only=True)
@@ -64,6 +67,28 @@ class HeldSeats:
                 known[seat.key], newer = self._held(seat, now), True
         self.all = tuple(known.values()) if newer else self.all
         return newer
+
+    def miss(self, granted: Iterable[Mapping[str, str]], fault: SeatFault, now: datetime) -> None:
+        """Take seats of which only the licenses are known. They are lost unless AWS gives them now.
+
+        Where their file has one, that is newer than these, and is extended.
+        """
+        found = []
+        for one in granted:
+            if one["take"] == Take.SEAT.value:
+                seat = HeldSeat(
+                    name=one["name"],
+                    unit=one["unit"],
+                    value=one["value"],
+                    consumption_token="",
+                    expires_at=now,
+                    region="",
+                    license_arn=one["license_arn"],
+                    taken_at=BEFORE_ANY,
+                )
+                state = SeatState(expires_at=now, ask_at=now, fault=fault)
+                found.append(Seat(held=seat, state=state, client_token=_client_token(), client_token_at=now))
+        self.all = tuple(found)
 
     def due(self, now: datetime) -> list[Seat]:
         """Return the seats that AWS is to be asked about now."""

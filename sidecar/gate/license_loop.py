@@ -9,7 +9,8 @@ Invariants:
 - What an earlier worker of this process showed of a lost seat stands until the seats are known here.
 - A clock that jumped, or a host that was suspended, has AWS asked about every seat at once.
 - At SIGTERM the final flush goes first: seats are checked in once it has ended, or in the second half of the budget.
-- Where only this container ends, the seats stay: its next start extends them.
+- Where only this container ends, the seats stay: its next start extends them. Where only this worker ends, likewise.
+- A worker that knows no seat has the check run again. Where that is denied, AWS is asked about each seat.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from sidecar import log
 from sidecar.child import process
 from sidecar.child.process import ChildProcess
 from sidecar.clock import Clock, ClockJumpDetector
+from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.hold import Shown
+from sidecar.entitlement.seat_schedule import SeatFault
 from sidecar.gate.contract_term import ContractTerm
+from sidecar.gate.counts import Counts
 from sidecar.gate.license_events import LicenseEvents
 from sidecar.gate.license_messages import LicenseRequest
 from sidecar.gate.messages import CheckResult, WorkloadIdentity
@@ -47,6 +51,8 @@ CHECKED_IN: Final = 0.9
 """Of the budget: a seat that is not checked in by then comes back by itself."""
 LOOK_SECONDS: Final = 0.05
 """How often the end of the final flush is looked for."""
+ALONE_SECONDS: Final = 0.5
+"""A signal to all processes reaches this one perhaps before the supervisor. After so long it was for this one alone."""
 
 
 class Gate(Protocol):
@@ -54,6 +60,7 @@ class Gate(Protocol):
 
     identity: WorkloadIdentity
     result: CheckResult
+    counts: Counts
 
     @property
     def has_opened(self) -> bool:
@@ -78,16 +85,19 @@ class LicenseLoop:
         budget_seconds: float,
         flushed: Callable[[], bool] = lambda: True,
         task_keeps_running: Callable[[], bool] = lambda: False,
+        is_replaced: Callable[[], bool] = lambda: False,
         changed: Callable[[], None] = lambda: None,
         start_child: Callable[[LicenseRequest], ChildProcess] = process.spawn,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`budget_seconds`: from SIGTERM to the end. `flushed`: whether the final flush has ended.
 
-        `task_keeps_running`: whether only this container ends. `changed`: what is known may be other than before.
+        `task_keeps_running`: whether only this container ends. `is_replaced`: whether another worker follows this one.
+        `changed`: what is known may be other than before.
         """
         self._settings, self._gate, self._clock, self._changed = settings, gate, clock, changed
         self._budget_seconds, self._flushed, self._task_keeps_running = budget_seconds, flushed, task_keeps_running
+        self._is_replaced = is_replaced
         self._wake = threading.Condition()
         self._stop_at: float | None = None
         self._ended = threading.Event()
@@ -193,7 +203,7 @@ class LicenseLoop:
         if not self._gate.has_opened:
             return
         if self._misses_seats():
-            self._gate.recheck()  # an earlier worker of this process had them: the check extends those
+            self._find_seats(now)
         with self._wake:
             recheck, self._recheck = self._recheck, False
             if recheck:
@@ -219,6 +229,15 @@ class LicenseLoop:
         """Return whether the check was granted seats that are not known here."""
         granted = any(one["take"] == Take.SEAT.value for one in self._gate.result.granted)
         return granted and self._gate.has_opened and not self.keeper.seats.all
+
+    def _find_seats(self, now: datetime) -> None:
+        """Have the check extend what an earlier worker of this process had; where it was denied, ask for each seat."""
+        last = self._gate.counts.last
+        if last is None or last.verdict is not AnswerClass.DENY:
+            self._gate.recheck()
+            return
+        fault = SeatFault(answer=AnswerClass.DENY, reason=last.reason, hint=last.hint, code=last.code)
+        self.keeper.miss(self._gate.result.granted, fault, now)
 
     def _jumped(self, now: datetime) -> bool:
         """Return whether the clock was set or the host suspended. An emulator's clock may run at any speed."""
@@ -261,4 +280,10 @@ class LicenseLoop:
         latest = began + self._budget_seconds * FLUSH_FIRST
         while not self._flushed() and time.monotonic() < latest:
             time.sleep(LOOK_SECONDS)
-        self.keeper.check_in()
+        latest = min(latest, began + ALONE_SECONDS)
+        while self._is_replaced() and time.monotonic() < latest:
+            time.sleep(LOOK_SECONDS)
+        if self._is_replaced():
+            self.keeper.leave("worker_replaced")
+        else:
+            self.keeper.check_in()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +18,7 @@ from sidecar import log
 from sidecar.child.process import CHILD_FAILED, ChildFailure, ChildProcess, read_message
 from sidecar.clock import Clock
 from sidecar.entitlement.hold import Shown, seat_lost
+from sidecar.entitlement.seat_schedule import SeatFault
 from sidecar.entitlement.seats import HeldSeat
 from sidecar.gate.held_seats import NO_ANSWER, HeldSeats, Seat
 from sidecar.gate.license_events import LicenseEvents
@@ -62,6 +63,11 @@ class SeatKeeper:
         """Take the seats that a check has checked out or extended. Returns whether one is new."""
         with self._guard:
             return self.seats.take_over(held, now)
+
+    def miss(self, granted: Iterable[Mapping[str, str]], fault: SeatFault, now: datetime) -> None:
+        """Have AWS asked about seats that should be held and are not known here: the check was refused with `fault`."""
+        with self._guard:
+            self.seats.miss(granted, fault, now)
 
     def ask_now(self, now: datetime) -> None:
         """Have AWS asked about each seat with the next `renew`."""

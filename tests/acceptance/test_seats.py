@@ -143,6 +143,37 @@ def test_a_new_worker_goes_on_with_the_seat_of_the_last(aws: Emulator, tmp_path:
         assert len(aws.checkouts()) == 1
 
 
+def test_a_worker_that_alone_is_told_to_end_leaves_its_seat_to_the_next(aws: Emulator, tmp_path: Path) -> None:
+    with Contracted(aws, tmp_path / "one", SIDECAR_ON_SEAT_LOST="shut") as sidecar:
+        sidecar.opened()
+        first = sidecar.worker()
+        os.kill(first, signal.SIGTERM)
+        assert sidecar.logged("seat.left", SLOW)["reason"] == "worker_replaced"
+        eventually(lambda: sidecar.worker() != first, SLOW)
+        assert aws.held("l-1", "seats") == 1
+        aws.define_license(id="l-1", entitlements=[{"name": "seats", "max_count": 0}])
+        eventually(sidecar.seats, SLOW)
+        assert sidecar.probe()[1]["status"] == "entitled"
+        assert not sidecar.events("seat.lost")
+        assert len(aws.checkouts()) == 1, "the seat was extended"
+        sidecar.told()
+        assert sidecar.ended() == 0
+        assert sidecar.logged("seat.checked_in")["license"] == "seats"
+        assert aws.held("l-1", "seats") == 0
+
+
+def test_a_seat_that_the_next_worker_cannot_take_over_is_lost(aws: Emulator, tmp_path: Path) -> None:
+    with Contracted(aws, tmp_path / "one", SIDECAR_ON_SEAT_LOST="shut") as sidecar:
+        sidecar.opened()
+        aws.define_license(id="l-1", entitlements=[{"name": "seats", "max_count": 0}])
+        (kept,) = sidecar.directory.glob("seats-*.json")
+        os.kill(sidecar.worker(), signal.SIGSTOP)
+        kept.unlink()
+        os.kill(sidecar.worker(), signal.SIGKILL)
+        assert sidecar.shows("denied", SLOW)["reason"] == "seat_lost"
+        assert sidecar.logged("seat.lost")["reason"] == "no_entitlements_allowed"
+
+
 def test_a_new_worker_opens_the_gate_that_a_lost_seat_shut_once_it_is_held(aws: Emulator, tmp_path: Path) -> None:
     with Contracted(aws, tmp_path / "one", SIDECAR_ON_SEAT_LOST="shut") as sidecar:
         sidecar.opened()

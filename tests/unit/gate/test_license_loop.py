@@ -13,6 +13,7 @@ from sidecar.entitlement.answer import AnswerClass
 from sidecar.entitlement.hold import Shown
 from sidecar.entitlement.seats import HeldSeat
 from sidecar.entitlement.status import Status
+from sidecar.gate.counts import Counts
 from sidecar.gate.license_loop import LicenseLoop
 from sidecar.gate.license_messages import CHECK_IN, RENEW, TERM, LicenseRequest, SeatResult, TermResult
 from sidecar.gate.messages import CheckResult, KeptStatus, WorkloadIdentity
@@ -61,6 +62,7 @@ class FakeGate:
     has_opened: bool = True
     shown: list[Shown | None] = field(default_factory=list)
     rechecks: int = 0
+    counts: Counts = field(default_factory=Counts)
 
     def set_seat_hold(self, shown: Shown | None) -> None:
         self.shown.append(shown)
@@ -83,6 +85,8 @@ class Story:
     children: list[FakeChild] = field(default_factory=list)
     flushed: Callable[[], bool] = lambda: True
     restarts: bool = False
+    replaced: list[bool] = field(default_factory=lambda: [False])
+    """Answers, in turn; the last one stays."""
 
     def __post_init__(self) -> None:
         self.gate = FakeGate(result=opened(*self.held))
@@ -100,6 +104,7 @@ class Story:
             budget_seconds=1.0,
             flushed=lambda: self.flushed(),
             task_keeps_running=lambda: self.restarts,
+            is_replaced=lambda: self.replaced.pop(0) if len(self.replaced) > 1 else self.replaced[0],
             start_child=self._start,  # type: ignore[arg-type]
             chance=lambda: 0.0,
         )
@@ -321,6 +326,48 @@ def test_a_worker_after_one_that_shut_the_gate_opens_it_once_the_seat_is_held() 
     assert story.gate.shown == [None]
 
 
+DENIED: Final = CheckResult(answer="deny", reason="no_entitlements_allowed", hint="Buy more.", code="X")
+
+
+def following(*answers: CheckResult, policy: str = "shut") -> Story:
+    """A worker that follows one with a seat; its rechecks gave these answers."""
+    story = Story(held=(), policy=policy)
+    story.gate.result = replace(opened(seat()), held=())
+    for answer in answers:
+        story.gate.counts.answered(answer, story.clock.now())
+    return story
+
+
+@pytest.mark.parametrize("policy", ["hold", "shut"])
+def test_a_seat_that_a_worker_cannot_take_over_is_lost(policy: str, events: Events) -> None:
+    story = following(DENIED, policy=policy)
+    story.after(1, REFUSED)
+    said = events.one("seat.lost")
+    assert (said["license"], said["reason"], said["on_seat_lost"]) == ("seats", "no_entitlements_allowed", policy)
+    assert story.loop.contract[0] == 1
+    statuses = [shown[0] for shown in story.gate.shown if shown]
+    assert statuses == ([Status.DENIED] if policy == "shut" else [])
+    assert story.requests[0].seats[0].consumption_token == ""
+    story.after(6, story.extended())
+    assert events.one("seat.taken_again")
+    assert story.gate.shown[-1:] == ([None] if policy == "shut" else [])
+    assert story.gate.rechecks == 0
+
+
+def test_a_seat_that_is_held_though_the_check_was_denied_is_not_lost(events: Events) -> None:
+    story = following(DENIED)
+    story.after(1, story.extended())
+    assert events.of("seat.lost") == []
+    assert [shown for shown in story.gate.shown if shown] == []
+
+
+@pytest.mark.parametrize("answer", ["retry", "config"])
+def test_a_check_that_aws_does_not_decide_loses_no_seat(answer: str, events: Events) -> None:
+    story = following(replace(DENIED, answer=answer))
+    story.after(1)
+    assert (events.of("seat.lost"), story.requests, story.gate.rechecks) == ([], [], 1)
+
+
 def test_a_contract_without_seats_runs_no_check_again() -> None:
     story = Story(held=())
     story.loop.run_once()
@@ -342,6 +389,21 @@ def test_seats_stay_where_only_the_container_restarts(story: Story, events: Even
     story.loop.finish()
     assert story.requests == []
     assert events.one("seat.left")["reason"] == "container_restarts"
+
+
+def test_seats_stay_where_another_worker_follows(story: Story, events: Events) -> None:
+    story.replaced = [True]
+    story.loop.finish()
+    assert story.requests == []
+    assert events.one("seat.left")["reason"] == "worker_replaced"
+
+
+def test_seats_are_checked_in_where_the_supervisor_turns_out_to_end_too(story: Story, events: Events) -> None:
+    story.replaced = [True, True, False]
+    story.waiting.append([SeatResult()])
+    story.loop.finish()
+    assert [one.action for one in story.requests] == [CHECK_IN]
+    assert events.one("seat.checked_in")
 
 
 def test_a_seat_that_aws_does_not_take_back_is_named(story: Story, events: Events) -> None:
