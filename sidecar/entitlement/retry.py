@@ -14,7 +14,8 @@ Sources: AWS Marketplace seller guide, retry for up to 30 minutes.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, Self
 
 from sidecar.backoff import ceiling_seconds, full_jitter_seconds, proportional_seconds
 from sidecar.entitlement.answer import AnswerClass
@@ -66,6 +67,21 @@ class Retries:
     """The waits for the quota so far. Another transient failure between them changes nothing."""
     delay_seconds: float | None = None
     """Seconds until the next question; None: not by itself."""
+
+    def as_json(self) -> Mapping[str, object]:
+        """Return it as plain values, for the next worker of this process."""
+        return {
+            "attempt": self.attempt,
+            "answer": self.answer.value if self.answer else None,
+            "throttled_seconds": self.throttled_seconds,
+            "delay_seconds": self.delay_seconds,
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """Return what an earlier worker left with `as_json`."""
+        answer = AnswerClass(found["answer"]) if found["answer"] else None
+        return cls(**{**found, "answer": answer})
 
 
 def next_retry(

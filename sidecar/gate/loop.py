@@ -68,14 +68,13 @@ class EntitlementLoop:
         self._settings, self._request, self._clock, self._restart_state = settings, request, clock, restart_state
         self._end, self._first, self._start_child, self._chance = end, first, start_child, chance
         self._observer, self._question = observer or GateObserver(), question.name_of(request)
-        self._wake = threading.Condition()
+        self._wake, self._retries = threading.Condition(), retry.Retries()
         self._child: ChildProcess | None = None
         self._stopping = self._recheck_wanted = False
         self._asking_since = self._asked_at = clock.monotonic()
         self._events = GateEvents(
             product_code=settings.product_code, product_sku=settings.product_sku, shut_since=self._asking_since
         )
-        self._retries = retry.Retries()
         self.next_ask_at: float | None = self._asked_at
         self.stopped_loop: str | None = None
         self.counts, self.identity = Counts(), identity or WorkloadIdentity()
@@ -107,8 +106,7 @@ class EntitlementLoop:
             since = self._clock.monotonic() - self._asked_at
             if since < RECHECK_SECONDS:
                 return max(1, math.ceil(RECHECK_SECONDS - since))
-            self._asked_at = self._clock.monotonic()
-            self._recheck_wanted = True
+            self._asked_at, self._recheck_wanted = self._clock.monotonic(), True
             self._wake.notify_all()
         self._observer.recheck_requested()
         return 0
@@ -334,6 +332,7 @@ class EntitlementLoop:
             result=asdict(self.result.without_tokens()),
             asking_since=self._asking_since,
             next_ask_at=self.next_ask_at,
+            retries=self._retries.as_json(),
             **{**open_check.ANSWERED, question.QUESTION: self._question},
         )
 
@@ -347,4 +346,5 @@ class EntitlementLoop:
             self._holds.restore(saved)
             self._answered = GateState.from_json(saved["gate_state"])
             self.identity, self.result = WorkloadIdentity(**saved["identity"]), CheckResult.from_fields(saved["result"])
+            self._request, self._retries = self._request.after(self.result), retry.Retries.from_json(saved["retries"])
         return True

@@ -19,7 +19,7 @@ from sidecar.restart_state import RestartState
 
 QUESTION: Final = "question"
 """Under this name in the restart state."""
-OF_THE_ANSWER: Final = ("gate_state", "identity", "result", "next_ask_at", "hold", "seat_hold")
+OF_THE_ANSWER: Final = ("gate_state", "identity", "result", "next_ask_at", "retries", "hold", "seat_hold")
 DIGEST_BYTES: Final = 16
 
 

@@ -154,6 +154,39 @@ def test_a_new_worker_keeps_the_backoff_of_the_last(story: Story, result: CheckR
     assert new.next_ask_at == paused
 
 
+@pytest.mark.parametrize(
+    ("result", "pauses"),
+    [
+        (replace(RETRY, reason="unreachable"), [0.5, 1, 2, 4, 8]),
+        (RETRY, [1, 1.8, 1.8, 1.8, 1.92]),
+        (CONFIG, [15.75, 31.5, 63, 126, 252]),
+    ],
+)
+def test_workers_that_die_after_each_answer_ask_as_rarely_as_one_that_lives(
+    story: Story, result: CheckResult, pauses: list[float]
+) -> None:
+    waits = []
+    for _ in pauses:
+        new = story.loop(reporting(result))
+        new.check_once()
+        assert new.next_ask_at is not None
+        waits.append(round(new.next_ask_at - story.clock.monotonic(), 2))
+        story.clock.advance(waits[-1])
+    assert waits == pytest.approx(pauses)
+
+
+def test_a_new_worker_with_an_open_gate_asks_as_one_that_has_seats_in_use(story: Story) -> None:
+    story.after(ACCEPTED)
+    story.loop(reporting(DENY)).check_once()
+    assert story.requests[-1].opened
+
+
+def test_a_new_worker_whose_gate_never_opened_asks_as_one_that_has_none(story: Story) -> None:
+    story.after(DENY)
+    story.loop(reporting(DENY)).check_once()
+    assert not story.requests[-1].opened
+
+
 def test_the_start_up_budget_is_measured_monotonically(story: Story) -> None:
     story.settings = {"startup_retry_seconds": "100"}
     loop = story.loop(reporting(RETRY), reporting(RETRY), reporting(RETRY))
