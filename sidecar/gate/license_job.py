@@ -59,6 +59,7 @@ class LicenseJob:
             region=request.region, endpoint_url=request.endpoint_url, env=self.env, service=LICENSES
         )
         self._host_now = SystemClock().now
+        self._others: list[HeldSeat] = []
         self.calls = SeatCalls(
             marketplace=self._marketplace, sku=request.sku, now=self.clock.now, host_now=self._host_now
         )
@@ -73,11 +74,13 @@ class LicenseJob:
             self.emit(self._keep(work(seats)).as_json())
 
     def _newest(self) -> list[HeldSeat]:
-        """Return the request's seats, each as the file has it where that is newer."""
+        """Return the request's seats, each as the file has it where that is newer. Keep the others that it has."""
         try:
             kept = from_text(kept_file.read(self._path), self.request.workload, self.request.sku)
         except OSError:
             kept = ()
+        asked, now = {one.key for one in self.request.seats}, self.clock.now()
+        self._others = [one for one in kept if one.key not in asked and one.expires_at > now]
         return [_newer(one, kept) for one in self.request.seats]
 
     def _renew(self, seats: Sequence[HeldSeat]) -> list[HeldSeat]:
@@ -141,9 +144,9 @@ class LicenseJob:
         return kept_file.seats_path(Path(self.request.state_dir), self.request.workload)
 
     def _keep(self, seats: Sequence[HeldSeat]) -> KeptStatus:
-        """Replace the file; it holds the seats that are left."""
+        """Replace the file; it holds the seats that are left, and those that were not asked about."""
         try:
-            kept_file.replace(self._path, as_text(seats, self.request.workload, self.request.sku))
+            kept_file.replace(self._path, as_text([*self._others, *seats], self.request.workload, self.request.sku))
         except OSError as exc:
             return KeptStatus(kept=False, fault=f"{self.request.state_dir}: {exc.strerror}")
         return KeptStatus(kept=True)

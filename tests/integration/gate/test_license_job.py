@@ -105,6 +105,19 @@ def test_a_token_on_disk_that_is_newer_is_the_one_that_is_extended(rig: Rig) -> 
     assert server.asked[0].body["LicenseConsumptionToken"] == "newer"
 
 
+@pytest.mark.parametrize("action", [RENEW, CHECK_IN])
+def test_a_seat_on_disk_that_is_not_asked_about_stays_until_it_expires(rig: Rig, action: str) -> None:
+    """One seat is due before another, and a restart takes both again."""
+    other = replace(HELD, name="editors", consumption_token="of-the-other")
+    expired = replace(HELD, name="viewers", expires_at=NOW - timedelta(minutes=1))
+    path = kept_file.seats_path(rig.state_dir, POD)
+    kept_file.replace(path, as_text([other, expired, HELD], POD, SKU))
+    played(rig, lambda asked: Reply(body={"Expiration": "2030-01-01T00:00:00Z"}), action)
+    names = [one.name for one in on_disk(rig)]
+    assert names == (["editors", "seats"] if action == RENEW else ["editors"])
+    assert on_disk(rig)[0] == other
+
+
 def test_a_seat_on_disk_of_another_workload_is_not_used(rig: Rig) -> None:
     newer = replace(HELD, consumption_token="of-another", taken_at=NOW)
     kept_file.replace(kept_file.seats_path(rig.state_dir, POD), as_text([newer], "pod-2", SKU))
