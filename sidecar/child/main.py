@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def end_with_reader(out: int) -> None:
-    """End this process, whatever it does, as soon as nobody has the other end of the pipe `out` open any more."""
+    """End this process, whatever it does, as soon as no process has the other end of the pipe `out` open any more."""
     poll = select.poll()
     poll.register(out, 0)  # POLLERR is always reported
 

@@ -3,7 +3,7 @@
 Invariants:
 - The message is looked at, and stays: every worker that follows finds the same. While it waits, each socket in it
   listens on, and what connects waits for the next worker.
-- Whoever ends for good drops it first, or clients would wait for an answer that nobody gives.
+- A process that ends for good drops it first, or clients would wait for an answer that never comes.
 
 Sources: unix(7), SCM_RIGHTS; recv(2), MSG_PEEK; cmsg(3).
 """

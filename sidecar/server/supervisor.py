@@ -139,7 +139,7 @@ class Supervisor:
             return self._fork_at() - time.monotonic()
         if self._aborted:
             return LOOK_SECONDS_MIN
-        left = min(self._overdue_at() - time.monotonic(), TIMEOUT_SECONDS)  # a first heartbeat wakes nobody up
+        left = min(self._overdue_at() - time.monotonic(), TIMEOUT_SECONDS)  # a first heartbeat wakes no process up
         return max(LOOK_SECONDS_MIN, left)
 
     def _overdue_at(self) -> float:
@@ -260,14 +260,14 @@ class Supervisor:
             self._say(f"Worker (pid:{pid}) exited with code {code}.")
 
     def _say(self, text: str, *, grave: bool = True) -> None:
-        """Log it; where that fails, write it to stderr. What cannot be said must not end the supervisor."""
+        """Log it; where that fails, write it to stderr. A text that cannot be written must not end the supervisor."""
         try:
             log = self._log()
             if grave:
                 log.error("server.error", text=text)
             else:
                 log.warn("server.warning", text=text)
-        except Exception:  # what is said must not end the supervisor
+        except Exception:  # a failed log must not end the supervisor
             try:
                 os.write(2, f"{text}\n".encode())
             except OSError:
