@@ -1,15 +1,15 @@
-"""Digests without OpenSSL: `hashlib` loads it, 0.6 MiB in every resident process, for what Python has itself.
+"""Digests without OpenSSL: `hashlib` and `hmac` load it, 0.7 MiB in every resident process, for what Python has itself.
 
 Invariants:
-- The same functions: `hashlib` takes BLAKE2 from there as well, and SHA-256 where there is no OpenSSL. Where a Python
-  lacks one of these modules, it is `hashlib`'s.
+- The same functions: `hashlib` takes BLAKE2 from there as well; where there is no OpenSSL it takes SHA-1 and SHA-256
+  from there, and `hmac` its comparison. Where a Python lacks one of these modules, it is `hashlib`'s or `hmac`'s.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 
 class Digest(Protocol):
@@ -25,16 +25,19 @@ class Digest(Protocol):
         """Return the digest in hexadecimal."""
 
 
-def _first(name: str, *modules: str) -> Callable[..., Digest]:
-    for module in modules:
+def _first(*places: str) -> Any:
+    for module, _, name in (place.partition(".") for place in places):
         try:
-            found: Callable[..., Digest] = getattr(importlib.import_module(module), name)
-        except ImportError:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
             continue
-        return found
-    raise ImportError(name)
+    raise ImportError(" or ".join(places))
 
 
-blake2b: Final = _first("blake2b", "_blake2", "hashlib")
-sha256: Final = _first("sha256", "_sha2", "_sha256", "hashlib")
+blake2b: Final[Callable[..., Digest]] = _first("_blake2.blake2b", "hashlib.blake2b")
+sha1: Final[Callable[..., Digest]] = _first("_sha1.sha1", "hashlib.sha1")
+"""For names alone: nothing that must hold against an attacker."""
+sha256: Final[Callable[..., Digest]] = _first("_sha2.sha256", "_sha256.sha256", "hashlib.sha256")
 """`_sha2` since Python 3.12, `_sha256` before."""
+compare_digest: Final[Callable[[bytes, bytes], bool]] = _first("_operator._compare_digest", "hmac.compare_digest")
+"""Takes as long whichever byte is the first to differ."""

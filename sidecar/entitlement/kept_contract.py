@@ -17,13 +17,12 @@ on while License Manager is out of reach).
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sidecar.digests import compare_digest, sha256
 from sidecar.entitlement.contract import groups, read_instant
 from sidecar.entitlement.registration import WorkloadId
 from sidecar.entitlement.seats import HeldSeat
@@ -100,7 +99,7 @@ def verify_kept(
     if kept.sku != sku:
         raise TokenRejected("kept_other_product", HINT)
     wanted = _binding(workload, kept.sku, kept.granted, kept.allowed_at)
-    if not hmac.compare_digest(kept.binding.encode("utf-8", "surrogatepass"), wanted.encode()):
+    if not compare_digest(kept.binding.encode("utf-8", "surrogatepass"), wanted.encode()):
         raise TokenRejected("kept_other_workload", HINT)
     then = [(one.get("name"), one.get("unit"), one.get("value"), one.get("take")) for one in kept.granted]
     for group in groups(licenses):
@@ -116,4 +115,4 @@ def verify_kept(
 
 def _binding(workload: str, sku: str, granted: tuple[GrantedLicense, ...], allowed_at: str) -> str:
     said = json.dumps([DOMAIN, workload, sku, granted, allowed_at])
-    return hashlib.sha256(said.encode()).hexdigest()
+    return sha256(said.encode()).hexdigest()

@@ -17,13 +17,12 @@ Sources: AWS Marketplace seller guide, "Configuring custom metering with MeterUs
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
+from sidecar.digests import compare_digest, sha256
 from sidecar.entitlement.registration import ProductCode, WorkloadId
 from sidecar.errors import TokenRejected
 from sidecar.quick_dataclasses import dataclass
@@ -103,7 +102,7 @@ def verify_kept(kept: KeptPass, workload: WorkloadId, product_code: ProductCode,
     if kept.product_code != product_code:
         raise TokenRejected("kept_other_product", HINT)
     wanted = _binding(kept.kind, workload, kept.product_code, kept.dimensions)
-    if not hmac.compare_digest(kept.binding.encode("utf-8", "surrogatepass"), wanted.encode()):
+    if not compare_digest(kept.binding.encode("utf-8", "surrogatepass"), wanted.encode()):
         raise TokenRejected("kept_other_workload", HINT)
     if not set(dimensions) <= set(kept.dimensions):
         raise TokenRejected("kept_other_dimensions", HINT)
@@ -121,4 +120,4 @@ def _known(text: str | None, workload: WorkloadId, product_code: ProductCode) ->
 
 def _binding(kind: Kind, workload: str, product_code: str, dimensions: tuple[str, ...]) -> str:
     said = json.dumps([DOMAIN, kind.value, workload, product_code, dimensions])
-    return hashlib.sha256(said.encode()).hexdigest()
+    return sha256(said.encode()).hexdigest()

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Mapping
 from typing import Final, NewType
 
+from sidecar.digests import compare_digest, sha256
 from sidecar.quick_dataclasses import dataclass
 
 ProductCode = NewType("ProductCode", str)
@@ -70,8 +69,8 @@ def nonce_fits(nonce: str, workload: WorkloadId) -> bool:
     except (binascii.Error, ValueError):
         return False
     wanted = _binding(random, workload).encode()
-    return len(random) == NONCE_BYTES and hmac.compare_digest(binding.encode("utf-8", "surrogatepass"), wanted)
+    return len(random) == NONCE_BYTES and compare_digest(binding.encode("utf-8", "surrogatepass"), wanted)
 
 
 def _binding(random: bytes, workload: WorkloadId) -> str:
-    return hashlib.sha256(NONCE_DOMAIN + random + workload.encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256(NONCE_DOMAIN + random + workload.encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,12 +10,12 @@ Sources: AWS License Manager API Reference, CheckoutLicense and ExtendLicenseCon
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
+from sidecar.digests import sha256
 from sidecar.entitlement.contract import CheckedOut, read_instant
 from sidecar.quick_dataclasses import dataclass, field
 from sidecar.settings import License
@@ -105,4 +105,4 @@ def from_text(text: str | None, workload: str, sku: str) -> tuple[HeldSeat, ...]
 
 def _owner(workload: str, sku: str) -> str:
     said = json.dumps(["entitlement-sidecar seats 1", workload, sku])
-    return hashlib.sha256(said.encode()).hexdigest()
+    return sha256(said.encode()).hexdigest()

@@ -12,11 +12,12 @@ Invariants:
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from pathlib import Path
 from typing import Final
+
+from sidecar.digests import sha256
 
 BYTES_MAX: Final = 65_536
 """A kept answer is about 1 500 bytes; what is larger is not one."""
@@ -46,7 +47,7 @@ def seats_path(state_dir: Path, workload: str) -> Path:
 
 def workload_digest(workload: str) -> str:
     """Return what stands for a workload in file names, 128 bits in hex."""
-    return hashlib.sha256(workload.encode()).hexdigest()[:32]
+    return sha256(workload.encode()).hexdigest()[:32]
 
 
 def read(path: Path) -> str | None:

@@ -9,13 +9,13 @@ Invariants:
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from sidecar.digests import sha256
 from sidecar.ledger.amounts import Totals, dimension_of, open_amount, roll
 from sidecar.ledger.decimals import read_amount
 from sidecar.ledger.errors import decoding
@@ -74,7 +74,7 @@ def _aws_quantity(row: sqlite3.Row) -> Decimal | None:
 def _request_of(row: sqlite3.Row) -> SealedRequest:
     """Return the request in force. Raises ValueError where it is not the one that was frozen for this record."""
     request = SealedRequest.from_json(row["body"])
-    if hashlib.sha256(row["body"].encode()).hexdigest() != row["digest"]:
+    if sha256(row["body"].encode()).hexdigest() != row["digest"]:
         raise ValueError(f"the request {row['client_token']} has another digest")
     sealed = (request.client_token, request.dimension, read_amount(request.quantity), _hour(request))
     if sealed != (row["client_token"], row["dimension"], read_amount(row["quantity"]), row["hour"]):

@@ -16,7 +16,6 @@ UsageQuantityAsDecimal instead", "quantities are compared by value").
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,6 +23,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Final
 
+from sidecar.digests import sha1, sha256
 from sidecar.metering.drawdown import Drawdown
 from sidecar.metering.hours import EPOCH, ONE_SECOND, Hour
 from sidecar.metering.quantities import INTEGER_MAX, plain
@@ -182,7 +182,7 @@ class SealedRequest:
     @property
     def digest(self) -> str:
         """SHA-256 of the frozen text, in hex: an auditor compares it."""
-        return hashlib.sha256(self.as_json().encode()).hexdigest()
+        return sha256(self.as_json().encode()).hexdigest()
 
 
 def fits_integer(amount: Decimal) -> bool:
@@ -248,7 +248,7 @@ def seal_drawdown(
 
 def _uuid5(namespace: bytes, name: str) -> str:
     """RFC 9562 §5.5. The standard module would load `platform` into every pod for these four lines."""
-    raw = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
+    raw = bytearray(sha1(namespace + name.encode()).digest()[:16])
     raw[6] = raw[6] & 0x0F | 0x50
     raw[8] = raw[8] & 0x3F | 0x80
     words = raw.hex()

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 from sidecar import address_file
 from sidecar.api import probes
+from sidecar.digests import compare_digest
 from sidecar.server.head import RequestHead
 from sidecar.server.http_error import HttpError
 
@@ -75,10 +76,6 @@ class Admission:
         self._instance = instance
         self._hosts = frozenset(_canonical(name) for name in names)
         self._token = None if token is None else token.encode()
-        if token is not None:
-            from hmac import compare_digest  # only where a token is set
-
-            self._equal = compare_digest
 
     def refusal(self, own_address: str, head: RequestHead) -> HttpError | None:
         """Return why a request is not served, or None. `own_address`: where it arrived."""
@@ -122,7 +119,7 @@ class Admission:
         if len(authorizations) != 1 or self._token is None:
             return False
         scheme, _, given = authorizations[0].partition(" ")
-        return scheme.lower() == "bearer" and self._equal(given.strip().encode("latin-1"), self._token)
+        return scheme.lower() == "bearer" and compare_digest(given.strip().encode("latin-1"), self._token)
 
 
 def is_loopback(address: str) -> bool:

@@ -20,13 +20,13 @@ Sources: prometheus.io, "Data model" (names of metrics and labels); Kubernetes A
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import Enum
 from typing import Final
 
+from sidecar.digests import sha256
 from sidecar.errors import Problem
 from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.dimensions import Aggregation, Dimension, Scope
@@ -98,7 +98,7 @@ class PullSource:
     def key(self) -> str:
         """Return what names the source in the ledger, in status and in metrics; the fields of UNNAMED may change."""
         written = {**self.written(), **dict.fromkeys(UNNAMED)}
-        digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+        digest = sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
         return f"{self.kind.value}/{self.dimension}/{digest[:8]}"
 
     def written(self) -> dict[str, object]:
