@@ -74,7 +74,7 @@ class Connection:
         self.reader = RequestReader(listener.limits, listener.name, listener.judge(sock, server))
         self.phase = Phase.CLOSED
         self.deadline = 0.0
-        self.outbox: deque[memoryview] = deque()
+        self.outbox: deque[bytes | memoryview] = deque()
         self.close_after = False
         self.counted_bytes = 0
         self.counted_in = Phase.CLOSED
@@ -96,7 +96,7 @@ class Connection:
 
     def put(self, parts: Iterable[bytes]) -> None:
         """Replace what is to be sent."""
-        self.outbox = deque(memoryview(part) for part in parts if part)
+        self.outbox = deque(filter(None, parts))
 
     def send(self) -> bool:
         """Write what the kernel takes. Return True when everything is sent."""
@@ -105,7 +105,7 @@ class Connection:
                 part = self.outbox[0]
                 sent = self.sock.send(part)
                 if sent < len(part):
-                    self.outbox[0] = part[sent:]
+                    self.outbox[0] = memoryview(part)[sent:]
                     return False
                 self.outbox.popleft()
         except BlockingIOError:
@@ -114,7 +114,8 @@ class Connection:
 
     def held_bytes(self) -> int:
         """Return the bytes this client makes us hold, without requests in the pool."""
-        return len(self.reader.buffer) + sum(map(len, self.outbox))
+        outbox = self.outbox
+        return len(self.reader.buffer) + (sum(map(len, outbox)) if outbox else 0)
 
 
 class Listener:
@@ -164,9 +165,11 @@ class Listener:
 
     def weigh(self, connection: Connection) -> None:
         """Update the bytes counted for this connection."""
-        self._held_bytes[connection.counted_in] -= connection.counted_bytes
-        connection.counted_in, connection.counted_bytes = connection.phase, connection.held_bytes()
-        self._held_bytes[connection.counted_in] += connection.counted_bytes
+        held = connection.held_bytes()
+        if held or connection.counted_bytes:
+            self._held_bytes[connection.counted_in] -= connection.counted_bytes
+            connection.counted_in, connection.counted_bytes = connection.phase, held
+            self._held_bytes[connection.counted_in] += held
 
     def size(self) -> int:
         """Return the number of open connections."""

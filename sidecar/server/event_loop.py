@@ -12,7 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import errno
-import selectors
+import select
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -73,7 +73,9 @@ class EventLoop:
         self.now = time.monotonic()
         """When this turn began, monotonic."""
         self._finishing = False
-        self._poller = selectors.DefaultSelector()
+        self._poller = select.epoll()
+        self._watched: dict[int, Connection | Callable[[], None]] = {}
+        """Descriptor → what to do when the poller reports it: a connection waits for its step."""
         self._listeners = {name: Listener(name, limits, counters, admission) for name in names}
         self._scratch = bytearray(SCRATCH_BYTES)
         probes_first = sorted(self._listeners, key=lambda name: name != PROBE)
@@ -84,7 +86,8 @@ class EventLoop:
 
     def watch_file(self, fd: int, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `fd` is readable."""
-        self._poller.register(fd, selectors.EVENT_READ, callback)
+        self._watched[fd] = callback
+        self._poller.register(fd, select.EPOLLIN)
 
     def listen(self, sock: Any, name: str) -> None:
         """Accept connections from this socket under this listener's name."""
@@ -92,21 +95,22 @@ class EventLoop:
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # accepted sockets inherit these, over TCP
             sock.setsockopt(socket.SOL_SOCKET, option, self.limits.socket_buffer_bytes)
         server = UNIX_SERVER if sock.family == socket.AF_UNIX else sock.getsockname()
-        accept = partial(self._accept, sock, server, self._listeners[name])
-        self._poller.register(sock, selectors.EVENT_READ, accept)
+        self.watch_file(sock.fileno(), partial(self._accept, sock, server, self._listeners[name]))
 
     # -- one turn ----------------------------------------------------------------------------------
 
     def turn(self, tick_at: float) -> None:
         """Wait until something happens or `tick_at` (monotonic), and let everything that happened take one step."""
         waiting = self._pipelined or any(self._ready.values()) or self.dispatcher.waiting()
-        ready = self._poller.select(0.0 if waiting else max(0.0, tick_at - time.monotonic()))
+        ready = self._poller.poll(0.0 if waiting else max(0.0, tick_at - time.monotonic()))
         self.now = time.monotonic()
-        for key, _ in ready:
-            if not isinstance(key.data, Connection):
-                key.data()
-            elif key.data not in self._pipelined:
-                self._ready[key.data.listener.name][key.data] = None
+        for fd, _ in ready:
+            reported = self._watched.get(fd)
+            if isinstance(reported, Connection):
+                if reported not in self._pipelined:
+                    self._ready[reported.listener.name][reported] = None
+            elif reported is not None:  # not closed by an earlier one of these
+                reported()
         until = time.monotonic() + STEPS_SECONDS
         for name, queue in self._ready.items():
             if name != PROBE:
@@ -146,7 +150,7 @@ class EventLoop:
         """Close the listening sockets; give requests being served and responses being written a last moment."""
         self.closing = self._finishing = True
         for sock in sockets:
-            self._poller.unregister(sock)
+            self._unwatch(sock.fileno())
             sock.close()
         for connection in self._within(Phase.IDLE, Phase.READING, Phase.LINGERING):
             self._close(connection)
@@ -169,7 +173,7 @@ class EventLoop:
     def respond_later(self, connection: Connection, response: RawResponse) -> None:
         """Send the response of a connection that was busy, unless it was closed meanwhile."""
         if connection.phase is Phase.BUSY:
-            self._guarded(partial(self.respond, response=response), connection)
+            self._guarded(self.respond, connection, response)
 
     def respond(self, connection: Connection, response: RawResponse) -> None:
         """Send as much of the response as the client takes; the rest when it reads on. Raises OSError."""
@@ -205,9 +209,9 @@ class EventLoop:
             if time.monotonic() >= until:
                 return
 
-    def _guarded(self, step: Callable[[Connection], None], connection: Connection) -> None:
+    def _guarded(self, step: Callable[..., None], connection: Connection, *response: RawResponse) -> None:
         try:
-            step(connection)
+            step(connection, *response)
         except OSError:
             self._close(connection)
         except Exception:  # counted, and the end of this connection only
@@ -231,10 +235,8 @@ class EventLoop:
         if count == 0:
             self._close(connection)
         elif count is None:
-            self._watch(connection, selectors.EVENT_READ)
+            self._watch(connection, select.EPOLLIN)
         else:
-            if connection.phase is Phase.IDLE:
-                connection.listener.move(connection, Phase.READING, self.now)
             self._advance(connection)
 
     def _advance(self, connection: Connection) -> None:
@@ -248,7 +250,9 @@ class EventLoop:
             if connection.reader.continue_due() and connection.sock.send(CONTINUE) != len(CONTINUE):
                 self._close(connection)
                 return
-            self._watch(connection, selectors.EVENT_READ)
+            if connection.phase is Phase.IDLE:
+                connection.listener.move(connection, Phase.READING, self.now)
+            self._watch(connection, select.EPOLLIN)
             self._enforce_byte_limits(connection)
 
     def _flush(self, connection: Connection) -> None:
@@ -256,7 +260,7 @@ class EventLoop:
         if not connection.send():
             if connection.phase is not Phase.WRITING:
                 listener.move(connection, Phase.WRITING, self.now)
-            self._watch(connection, selectors.EVENT_WRITE)
+            self._watch(connection, select.EPOLLOUT)
             self._enforce_byte_limits(connection)
             return
         if self._finishing:
@@ -271,7 +275,7 @@ class EventLoop:
             self._pipelined[connection] = None
         else:
             listener.move(connection, Phase.IDLE, self.now)
-        self._watch(connection, selectors.EVENT_READ)
+        self._watch(connection, select.EPOLLIN)
         listener.weigh(connection)
 
     def _enforce_byte_limits(self, connection: Connection) -> None:
@@ -289,13 +293,19 @@ class EventLoop:
     def _watch(self, connection: Connection, events: int) -> None:
         if events == connection.watched:
             return
+        fd = connection.sock.fileno()
         if not connection.watched:
-            self._poller.register(connection.sock, events, connection)
+            self._watched[fd] = connection
+            self._poller.register(fd, events)
         elif events:
-            self._poller.modify(connection.sock, events, connection)
+            self._poller.modify(fd, events)
         else:
-            self._poller.unregister(connection.sock)
+            self._unwatch(fd)
         connection.watched = events
+
+    def _unwatch(self, fd: int) -> None:
+        del self._watched[fd]
+        self._poller.unregister(fd)
 
     def _close(self, connection: Connection) -> None:
         if connection.phase is Phase.CLOSED:

@@ -13,9 +13,14 @@ DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+def second() -> int:
+    """Return the present second since 1970."""
+    return int(time.time())
+
+
 def now() -> str:
     """Return the present second."""
-    return http_date(int(time.time()))
+    return http_date(second())
 
 
 @lru_cache(maxsize=1)
