@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from sidecar.api.ports import UsagePort
@@ -40,7 +41,12 @@ def handle(usage: UsagePort, body: bytes, on_reply: Callable[[Reply], None]) -> 
 def reply(result: PushAccepted | PushRefused) -> Reply:
     """Return the result of a push as an HTTP reply."""
     if isinstance(result, PushAccepted):
-        text = f'{{"accepted": {result.accepted}, "duplicates": {result.duplicates}}}'
-        return Reply(status=200, body=text.encode())
+        return _accepted(*result)
     headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if result.status == 503 else ()
     return refusal(result.status, result.reason, result.detail, headers, result.index)
+
+
+@lru_cache(maxsize=32)
+def _accepted(accepted: int, duplicates: int) -> Reply:
+    """Nearly every reply is one of a few."""
+    return Reply(status=200, body=f'{{"accepted": {accepted}, "duplicates": {duplicates}}}'.encode())

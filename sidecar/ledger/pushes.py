@@ -26,6 +26,7 @@ from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.metering.readings import Reading
 from sidecar.settings.dimensions import Aggregation
 
+ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 NO_INTEGER: Final = 3091
 """SQLITE_CONSTRAINT_DATATYPE: a sum left 64 bits, became a REAL, and STRICT refused it."""
 
@@ -46,9 +47,9 @@ class PushRequest(NamedTuple):
         """Prepare the events of one push that arrived at `now`, and what `source` was read to be."""
         at = (now - EPOCH) // MICROSECOND
         return cls(
-            events=tuple(prepared(event, at, seen_ids.ENTRY_FORM) for event in events),
-            now=at // 1_000_000,
-            readings=readings.rows(source, read),
+            tuple([prepared(event, at, seen_ids.ENTRY_FORM) for event in events]),
+            at // 1_000_000,
+            readings.rows(source, read) if read else (),
         )
 
 
@@ -192,4 +193,4 @@ def _push_state(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _rows(rows: Iterable[Sequence[object]]) -> str:
-    return json.dumps(list(rows), separators=(",", ":"))
+    return ENCODER.encode(list(rows))

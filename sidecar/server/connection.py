@@ -44,8 +44,11 @@ class Phase(Enum):
     __hash__ = object.__hash__  # Enum's own is Python code, and each request asks for it twenty times
 
 
+READING, BUSY, WRITING, IDLE, LINGERING, CLOSED = Phase
+"""By themselves: looked up in their class, twenty times a request, they cost a twentieth of it."""
+
 EVERY_ADDRESS: Final = ("0.0.0.0", "::")
-EVICTION_ORDER: Final = (Phase.IDLE, Phase.LINGERING, Phase.READING, Phase.WRITING)
+EVICTION_ORDER: Final = (IDLE, LINGERING, READING, WRITING)
 
 
 class Connection:
@@ -72,12 +75,12 @@ class Connection:
         self.server = server
         self.listener = listener
         self.reader = RequestReader(listener.limits, listener.name, listener.judge(sock, server))
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         self.deadline = 0.0
         self.outbox: deque[bytes | memoryview] = deque()
         self.close_after = False
         self.counted_bytes = 0
-        self.counted_in = Phase.CLOSED
+        self.counted_in = CLOSED
         self.watched = 0
 
     def receive(self, scratch: bytearray) -> int | None:
@@ -128,16 +131,16 @@ class Listener:
         self._counters = counters
         self._held_bytes = dict.fromkeys(Phase, 0)
         self._held_bytes_max = {
-            Phase.READING: limits.half_read_bytes_max,
-            Phase.WRITING: limits.unread_bytes_max,
+            READING: limits.half_read_bytes_max,
+            WRITING: limits.unread_bytes_max,
         }
         self._spans = {
-            Phase.READING: limits.request_seconds,
-            Phase.WRITING: limits.write_seconds,
-            Phase.IDLE: limits.idle_seconds,
-            Phase.LINGERING: limits.linger_seconds,
+            READING: limits.request_seconds,
+            WRITING: limits.write_seconds,
+            IDLE: limits.idle_seconds,
+            LINGERING: limits.linger_seconds,
         }
-        self._phases: dict[Phase, dict[Connection, None]] = {phase: {} for phase in Phase if phase is not Phase.CLOSED}
+        self._phases: dict[Phase, dict[Connection, None]] = {phase: {} for phase in Phase if phase is not CLOSED}
 
     def judge(self, sock: socket.socket, server: Any) -> Judge | None:
         """Return what judges the heads of this connection. `server`: the address that its listening socket has."""
@@ -150,12 +153,12 @@ class Listener:
 
     def move(self, connection: Connection, phase: Phase, now: float) -> None:
         """Put a connection into a phase, as its youngest. CLOSED removes it."""
-        if connection.phase is not Phase.CLOSED:
+        if connection.phase is not CLOSED:
             del self._phases[connection.phase][connection]
         else:
             self._counters.open[self.name] += 1
         connection.phase = phase
-        if phase is Phase.CLOSED:
+        if phase is CLOSED:
             self._counters.open[self.name] -= 1
             self._held_bytes[connection.counted_in] -= connection.counted_bytes
             connection.counted_bytes = 0

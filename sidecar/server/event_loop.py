@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 from sidecar.api.reply import PROBE
 from sidecar.server.admission import Admission
-from sidecar.server.connection import Connection, Listener, Phase
+from sidecar.server.connection import BUSY, CLOSED, IDLE, LINGERING, READING, WRITING, Connection, Listener, Phase
 from sidecar.server.http_error import HttpError
 from sidecar.server.limits import Counters, Limits
 from sidecar.server.request import Request
@@ -138,7 +138,7 @@ class EventLoop:
         """Close every connection whose phase has lasted too long."""
         for listener in self._listeners.values():
             for connection in listener.expired(self.now):
-                if connection.phase in (Phase.READING, Phase.WRITING):
+                if connection.phase in (READING, WRITING):
                     self.counters.timed_out += 1
                 self._close(connection)
 
@@ -152,12 +152,12 @@ class EventLoop:
         for sock in sockets:
             self._unwatch(sock.fileno())
             sock.close()
-        for connection in self._within(Phase.IDLE, Phase.READING, Phase.LINGERING):
+        for connection in self._within(IDLE, READING, LINGERING):
             self._close(connection)
         until = time.monotonic() + self.limits.finish_seconds
-        while self._within(Phase.BUSY, Phase.WRITING) and time.monotonic() < until:
+        while self._within(BUSY, WRITING) and time.monotonic() < until:
             self.turn(until)
-        for connection in self._within(*(phase for phase in Phase if phase is not Phase.CLOSED)):
+        for connection in self._within(*(phase for phase in Phase if phase is not CLOSED)):
             self._close(connection)
 
     def _within(self, *phases: Phase) -> list[Connection]:
@@ -167,12 +167,12 @@ class EventLoop:
 
     def busy(self, connection: Connection) -> None:
         """Wait for this connection's response without reading more from it."""
-        connection.listener.move(connection, Phase.BUSY, self.now)
+        connection.listener.move(connection, BUSY, self.now)
         connection.listener.weigh(connection)
 
     def respond_later(self, connection: Connection, response: RawResponse) -> None:
         """Send the response of a connection that was busy, unless it was closed meanwhile."""
-        if connection.phase is Phase.BUSY:
+        if connection.phase is BUSY:
             self._guarded(self.respond, connection, response)
 
     def respond(self, connection: Connection, response: RawResponse) -> None:
@@ -204,7 +204,7 @@ class EventLoop:
                 self._evict(listener.oldest())
             peer = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
             connection = Connection(client, peer, server, listener)
-            listener.move(connection, Phase.READING, self.now)
+            listener.move(connection, READING, self.now)
             self._guarded(self._step, connection)
             if time.monotonic() >= until:
                 return
@@ -220,15 +220,14 @@ class EventLoop:
 
     def _step(self, connection: Connection) -> None:
         phase = connection.phase
-        if phase is Phase.BUSY:
-            self._watch(connection, 0)  # only now: most clients send nothing before they have their response
-        elif phase is Phase.WRITING:
-            self._flush(connection)
-        elif phase is Phase.LINGERING:
-            if connection.receive_nothing(self._scratch) == 0:
-                self._close(connection)
-        elif phase in (Phase.READING, Phase.IDLE):
+        if phase is IDLE or phase is READING:
             self._read(connection)
+        elif phase is BUSY:
+            self._watch(connection, 0)  # only now: most clients send nothing before they have their response
+        elif phase is WRITING:
+            self._flush(connection)
+        elif phase is LINGERING and connection.receive_nothing(self._scratch) == 0:
+            self._close(connection)
 
     def _read(self, connection: Connection) -> None:
         count = connection.receive(self._scratch)
@@ -250,16 +249,16 @@ class EventLoop:
             if connection.reader.continue_due() and connection.sock.send(CONTINUE) != len(CONTINUE):
                 self._close(connection)
                 return
-            if connection.phase is Phase.IDLE:
-                connection.listener.move(connection, Phase.READING, self.now)
+            if connection.phase is IDLE:
+                connection.listener.move(connection, READING, self.now)
             self._watch(connection, select.EPOLLIN)
             self._enforce_byte_limits(connection)
 
     def _flush(self, connection: Connection) -> None:
         listener = connection.listener
         if not connection.send():
-            if connection.phase is not Phase.WRITING:
-                listener.move(connection, Phase.WRITING, self.now)
+            if connection.phase is not WRITING:
+                listener.move(connection, WRITING, self.now)
             self._watch(connection, select.EPOLLOUT)
             self._enforce_byte_limits(connection)
             return
@@ -269,12 +268,12 @@ class EventLoop:
         if connection.close_after:
             connection.reader.buffer.clear()
             connection.sock.shutdown(socket.SHUT_WR)
-            listener.move(connection, Phase.LINGERING, self.now)
+            listener.move(connection, LINGERING, self.now)
         elif connection.reader.buffer:
-            listener.move(connection, Phase.READING, self.now)
+            listener.move(connection, READING, self.now)
             self._pipelined[connection] = None
         else:
-            listener.move(connection, Phase.IDLE, self.now)
+            listener.move(connection, IDLE, self.now)
         self._watch(connection, select.EPOLLIN)
         listener.weigh(connection)
 
@@ -308,11 +307,11 @@ class EventLoop:
         self._poller.unregister(fd)
 
     def _close(self, connection: Connection) -> None:
-        if connection.phase is Phase.CLOSED:
+        if connection.phase is CLOSED:
             return
         self._watch(connection, 0)
         self._pipelined.pop(connection, None)
         self._ready[connection.listener.name].pop(connection, None)
         connection.outbox.clear()
-        connection.listener.move(connection, Phase.CLOSED, self.now)
+        connection.listener.move(connection, CLOSED, self.now)
         connection.sock.close()
