@@ -1,8 +1,9 @@
 """Digests without OpenSSL: `hashlib` and `hmac` load it, 0.7 MiB in every resident process, for what Python has itself.
 
 Invariants:
-- The same functions: `hashlib` takes BLAKE2 from there as well; where there is no OpenSSL it takes SHA-1 and SHA-256
-  from there, and `hmac` its comparison. Where a Python lacks one of these modules, it is `hashlib`'s or `hmac`'s.
+- The functions come from Python's own modules in C. BLAKE2 is the one that `hashlib` has, too; SHA-1, SHA-256 and the
+  comparison are those that `hashlib` and `hmac` take where there is no OpenSSL. Where a Python lacks one of these
+  modules, its function is `hashlib`'s or `hmac`'s.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from sidecar.quick_dataclasses import dataclass
 
+WHITE_SPACE: Final = (" ", "\t", "\n", "\r")
 BOM: Final = "\ufeff"
 """RFC 8259, section 8.1: a parser may ignore it."""
 
@@ -51,12 +52,13 @@ def parse(text: str) -> object:
 
 
 def _document(text: str) -> object:
-    """Return the document: at a third less where nothing stands around it."""
-    try:
-        found, end = DECODER.raw_decode(text)
-    except json.JSONDecodeError:
-        return DECODER.decode(text)  # white space first, or no JSON
-    return found if end == len(text) else DECODER.decode(text)
+    """Return the document. `decode` looks for white space around it by two regular expressions: a third of the time."""
+    if text[:1] in WHITE_SPACE:
+        return DECODER.decode(text)
+    found, end = DECODER.raw_decode(text)
+    if end < len(text) and (rest := text[end:].lstrip("".join(WHITE_SPACE))):
+        raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
+    return found
 
 
 def shown(value: object) -> str:

@@ -48,5 +48,5 @@ def reply(result: PushAccepted | PushRefused) -> Reply:
 
 @lru_cache(maxsize=32)
 def _accepted(accepted: int, duplicates: int) -> Reply:
-    """Nearly every reply is one of a few."""
+    """Return the reply to a push that was taken. Nearly all of them are among a few."""
     return Reply(status=200, body=f'{{"accepted": {accepted}, "duplicates": {duplicates}}}'.encode())

@@ -46,11 +46,8 @@ class PushRequest(NamedTuple):
     ) -> PushRequest:
         """Prepare the events of one push that arrived at `now`, and what `source` was read to be."""
         at = (now - EPOCH) // MICROSECOND
-        return cls(
-            tuple([prepared(event, at, seen_ids.ENTRY_FORM) for event in events]),
-            at // 1_000_000,
-            readings.rows(source, read) if read else (),
-        )
+        rows = readings.rows(source, read) if read else ()
+        return cls(tuple([prepared(event, at, seen_ids.ENTRY_FORM) for event in events]), at // 1_000_000, rows)
 
 
 class PushGroup(push_group.PushGroup):

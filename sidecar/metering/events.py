@@ -37,7 +37,7 @@ DIGEST_BYTES: Final = 16
 CACHE_SIZE: Final = 1024
 """Size of each cache of what most events have in common: quantities, tag sets, contents."""
 UNIQUE: Final = Aggregation.UNIQUE
-"""By itself: a look into its class, for each event, takes longer than the comparison."""
+"""A module constant: each event is compared with it, and the attribute look-up takes longer than the comparison."""
 FIELDS: Final = frozenset(("dimension", "quantity", "id", "at", "tags", "key"))
 
 REASONS: Final[Mapping[str, int]] = {
@@ -185,7 +185,7 @@ def _items(body: bytes) -> list[object]:
         raise _Fault("body_malformed", "The body is not UTF-8.") from None
     except ValueError as exc:
         raise _Fault("body_malformed", f"The body {exc}") from None
-    if isinstance(document, (dict, Repeated)):
+    if isinstance(document, (dict, Repeated)):  # `|` would make a union for each push
         return [document]
     if not isinstance(document, list):
         raise _Fault("body_malformed", f"The body is {shown(document)}, neither an event nor an array of events.")

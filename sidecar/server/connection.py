@@ -44,8 +44,9 @@ class Phase(Enum):
     __hash__ = object.__hash__  # Enum's own is Python code, and each request asks for it twenty times
 
 
-READING, BUSY, WRITING, IDLE, LINGERING, CLOSED = Phase
-"""By themselves: looked up in their class, twenty times a request, they cost a twentieth of it."""
+READING, BUSY, WRITING = Phase.READING, Phase.BUSY, Phase.WRITING
+IDLE, LINGERING, CLOSED = Phase.IDLE, Phase.LINGERING, Phase.CLOSED
+"""Module constants: the attribute look-up in `Phase.IDLE`, twenty times a request, takes a twentieth of its time."""
 
 EVERY_ADDRESS: Final = ("0.0.0.0", "::")
 EVICTION_ORDER: Final = (IDLE, LINGERING, READING, WRITING)

@@ -16,6 +16,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -75,7 +76,7 @@ class EventLoop:
         self._finishing = False
         self._poller = select.epoll()
         self._watched: dict[int, Connection | Callable[[], None]] = {}
-        """Descriptor → what to do when the poller reports it: a connection waits for its step."""
+        """Descriptor → what the poller reports. A number that is used again within a turn costs one vain read."""
         self._listeners = {name: Listener(name, limits, counters, admission) for name in names}
         self._scratch = bytearray(SCRATCH_BYTES)
         probes_first = sorted(self._listeners, key=lambda name: name != PROBE)
@@ -86,8 +87,8 @@ class EventLoop:
 
     def watch_file(self, fd: int, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `fd` is readable."""
-        self._watched[fd] = callback
         self._poller.register(fd, select.EPOLLIN)
+        self._watched[fd] = callback
 
     def listen(self, sock: Any, name: str) -> None:
         """Accept connections from this socket under this listener's name."""
@@ -109,7 +110,7 @@ class EventLoop:
             if isinstance(reported, Connection):
                 if reported not in self._pipelined:
                     self._ready[reported.listener.name][reported] = None
-            elif reported is not None:  # not closed by an earlier one of these
+            elif reported is not None:  # none: an earlier one of these has closed it
                 reported()
         until = time.monotonic() + STEPS_SECONDS
         for name, queue in self._ready.items():
@@ -272,6 +273,7 @@ class EventLoop:
         elif connection.reader.buffer:
             listener.move(connection, READING, self.now)
             self._pipelined[connection] = None
+            self._ready[listener.name].pop(connection, None)  # in both it would be served twice in this turn
         else:
             listener.move(connection, IDLE, self.now)
         self._watch(connection, select.EPOLLIN)
@@ -294,8 +296,8 @@ class EventLoop:
             return
         fd = connection.sock.fileno()
         if not connection.watched:
-            self._watched[fd] = connection
             self._poller.register(fd, events)
+            self._watched[fd] = connection
         elif events:
             self._poller.modify(fd, events)
         else:
@@ -303,8 +305,9 @@ class EventLoop:
         connection.watched = events
 
     def _unwatch(self, fd: int) -> None:
-        del self._watched[fd]
-        self._poller.unregister(fd)
+        self._watched.pop(fd, None)
+        with suppress(OSError):  # what cannot be taken out was taken out, or is closed
+            self._poller.unregister(fd)
 
     def _close(self, connection: Connection) -> None:
         if connection.phase is CLOSED:

@@ -6,6 +6,7 @@ Invariants:
 - A field whose name has an underscore is dropped: in the WSGI environ it could not be told from one with a hyphen.
 - The target is the client's; the path never: it starts with a slash, and no header changes it.
 - An unknown minor version is read, and answered, as 1.1.
+- A connection of HTTP/1.0 persists where its one `Connection` field says `keep-alive` and nothing else.
 
 Sources: RFC 9110, sections 5.3, 5.5, 6.5.1 and 10.1.1; RFC 9112 (HTTP/1.1), sections 2.2, 2.3, 3, 5.2, 6 and 9.3.
 """
@@ -125,11 +126,11 @@ def _take_fields(head: RequestHead, fields: Sequence[tuple[bytes, bytes]], lines
     names = [name for name, _ in fields]
     if len(names) != len(lines) or names.count(b"content-type") > 1:
         return BAD_REQUEST
-    options: set[str] = set()
+    connections: list[str] = []
     for (name, value), line in zip(fields, lines, strict=True):
         text = value.decode("latin-1")
         if name == b"connection":
-            options.update(one.strip() for one in text.lower().split(","))
+            connections.append(text.lower())
         elif name == b"expect":
             if text.lower() != "100-continue":
                 return EXPECTATION_FAILED
@@ -146,8 +147,9 @@ def _take_fields(head: RequestHead, fields: Sequence[tuple[bytes, bytes]], lines
         return BAD_REQUEST
     if head.chunked and (b"content-length" in names or head.version < NEWEST):
         return BAD_REQUEST
-    persists = head.version >= NEWEST or "keep-alive" in options
-    head.close = "close" in options or not persists or head.method == "CONNECT"
+    persists = head.version >= NEWEST or connections == ["keep-alive"]
+    closes = any(option.strip() == "close" for value in connections for option in value.split(","))
+    head.close = closes or not persists or head.method == "CONNECT"
     return None
 
 

@@ -204,6 +204,13 @@ MISTAKES: dict[str, Mistake] = {
         Disagreement,
         "request 1 is received here, but gunicorn says",
     ),
+    "one of several fields keeps a connection of 1.0": (
+        head._take_fields,
+        'connections == ["keep-alive"]',
+        '"keep-alive" in connections',
+        Disagreement,
+        "request 2 is received here, but gunicorn says None",
+    ),
     "no host is asked for": (
         head._take_fields,
         'b"host" not in names:  # h11',
@@ -262,8 +269,8 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "bytes after a response that closes are read": (
         EventLoop._flush,
-        "connection.sock.shutdown(socket.SHUT_WR)\n            listener.move(connection, Phase.LINGERING, self.now)",
-        "connection.close_after = False; listener.move(connection, Phase.READING, self.now)",
+        "connection.sock.shutdown(socket.SHUT_WR)\n            listener.move(connection, LINGERING, self.now)",
+        "connection.close_after = False; listener.move(connection, READING, self.now)",
         WrongResponse,
         "after its last response the client receives",
     ),
@@ -297,8 +304,8 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "a deferred reply is given to nothing": (
         EventLoop.respond_later,
-        "connection.phase is Phase.BUSY",
-        "connection.phase is Phase.CLOSED",
+        "connection.phase is BUSY",
+        "connection.phase is CLOSED",
         WrongResponse,
         "receives b'' for a response",
     ),

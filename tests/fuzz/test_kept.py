@@ -30,7 +30,7 @@ def test_what_is_whole_opens_the_gate_and_what_misses_one_thing_does_not() -> No
     assert {name for name, data in INPUTS.items() if opens(data)} == ACCEPTED
 
 
-OTHER_WORKLOAD = ("if not hmac.compare_digest(", "if not (lambda *_: True)(")
+OTHER_WORKLOAD = ("if not compare_digest(", "if not (lambda *_: True)(")
 OTHER_PRODUCT = ("if kept.product_code != product_code:", "if False:")
 UNVERIFIED = (
     "return token.verify(",

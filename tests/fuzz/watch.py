@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 SECONDS_MAX: Final = 1.0
-COUNT_EVERY: Final = 50_000
+COUNT_EVERY: Final = 20_000
 WARM_UP: Final = 2
 """Counts before the first that is compared."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 
 import pytest
@@ -19,6 +21,21 @@ def test_a_number_is_no_text() -> None:
 
 def test_one_byte_order_mark_before_a_document_is_ignored() -> None:
     assert parse('\ufeff["\ufeff"]') == ["\ufeff"]
+
+
+@pytest.mark.parametrize("text", ["{}", " {}", "{} ", "\r\n\t {}\t \n\r"])
+def test_white_space_around_a_document_is_ignored(text: str) -> None:
+    assert parse(text) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["{} x", "{}{}", " {} {}", "\n", "", "{}\x0b", "{}\u00a0", "\u00a0{}", "[1]\n,", " nul"]
+)
+def test_a_fault_is_named_where_json_finds_it(text: str) -> None:
+    with pytest.raises(json.JSONDecodeError) as wanted:
+        json.loads(text)
+    with pytest.raises(ValueError, match=re.escape(f"{wanted.value.msg} at character {wanted.value.pos}.")):
+        parse(text)
 
 
 def test_a_name_given_twice_is_seen_and_a_name_in_two_objects_is_not_one() -> None:

@@ -157,6 +157,9 @@ def test_chunks_belong_to_1_1() -> None:
         ("1.0", (), True),
         ("1.0", ("Connection: Keep-Alive",), False),
         ("1.0", ("Connection: keep-alive, close",), True),
+        ("1.0", ("Connection: keep-alive, TE",), True),
+        ("1.0", ("Connection: keep-alive", "Connection: keep-alive"), True),
+        ("1.0", ("Connection: TE", "Connection: keep-alive"), True),
     ],
 )
 def test_a_connection_closes_where_any_option_says_so(version: str, fields: tuple[str, ...], close: bool) -> None:
