@@ -21,7 +21,7 @@ PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "evidence.md"
 BEGIN: Final = "<!-- made by python -m tests.fuzz.differences --write: begin -->\n"
 END: Final = "<!-- made by python -m tests.fuzz.differences --write: end -->"
 SEED: Final = 1
-INPUTS: Final = 10_000
+INPUTS: Final = 100_000
 
 
 class Class(NamedTuple):
@@ -83,7 +83,7 @@ def table(found: Mapping[Class, tuple[int, bytes]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.differences", description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED, help="what every choice comes from (1)")
-    parser.add_argument("--inputs", type=int, default=INPUTS, help="how many inputs are read (10000)")
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="how many inputs are read (100000)")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reference/evidence.md")
     given = parser.parse_args()
     text = table(classes(inputs(given.seed, given.inputs)))
