@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.arguments import positive_integer
+from sidecar.cli.progress import Progress
 from sidecar.ledger import seen_ids
 from sidecar.ledger.errors import LedgerError
 from sidecar.ledger.ledger import Ledger
@@ -147,13 +148,21 @@ def outcomes(seed: int, files: int, room: Path) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.damage", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--files", type=positive_integer, default=1000)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.damage",
+        description=(__doc__ or "").split("\n", 1)[0],
+        epilog="Exits with 0 where each file was set aside or exact, with 1 otherwise.",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="which bytes are changed, and how (1)")
+    parser.add_argument("--files", type=positive_integer, default=1000, help="how many files are damaged (1000)")
     asked = parser.parse_args(arguments)
     logging.disable()
+    found, progress = Counter[str](), Progress()
     with tempfile.TemporaryDirectory() as room:
-        found = Counter(outcomes(asked.seed, asked.files, Path(room)))
+        for name in outcomes(asked.seed, asked.files, Path(room)):
+            found[name] += 1
+            progress.show(f"{found.total()} of {asked.files} files")
+    progress.clear()
     for name, count in sorted(found.items()):
         print(f"{count:6} {name}")
     return any(name.startswith((WRONG, COUNTED_AGAIN, CONFLICT)) for name in found)

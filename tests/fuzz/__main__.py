@@ -1,8 +1,8 @@
 """Search one target by coverage: `python -m tests.fuzz push --executions 10000000`.
 
 The search begins with the inputs in tests/fuzz/corpus/TARGET; `--add DIR` adds inputs of DIR that reach new code.
-Exits with 0 where nothing was found, with 69 without Atheris (`uv sync --group fuzz`), and with another code after a
-finding: the output says where its input lies, and `--replay FILE` runs it alone.
+Exits with 0 where nothing was found, with 69 without Atheris (`.venv/bin/uv sync --group fuzz`), with 2 for a wrong
+argument, and with another code after a finding: the output says where its input lies, and `--replay FILE` runs it alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from bench.arguments import positive_integer
+
 CORPUS: Final = Path(__file__).parent / "corpus"
 NAMES: Final = ("token", "push", "at", "quantities", "tags", "settings", "manifest", "taskdef", "kept", "child", "http")
 INPUT_BYTES_MAX: Final = 2048
@@ -28,8 +30,8 @@ RESIDENT_MEGABYTES_MAX: Final = 512
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("target", choices=NAMES)
-    parser.add_argument("--executions", type=int, default=-1, help="stop after so many")
-    parser.add_argument("--seconds", type=int, default=0, help="stop after so long")
+    parser.add_argument("--executions", type=positive_integer, default=-1, help="stop after so many")
+    parser.add_argument("--seconds", type=positive_integer, default=0, help="stop after so long")
     parser.add_argument("--seed", type=int, default=1, help="what every choice comes from (1)")
     parser.add_argument("--bytes-alone", action="store_true", help="change bytes, and nothing by the format")
     parser.add_argument("--add", type=Path, metavar="DIR", help="add what reaches new code in DIR to the corpus")
@@ -38,12 +40,17 @@ def main() -> int:
     if given.replay:
         from .targets import TARGETS
 
-        TARGETS[given.target](given.replay.read_bytes())
+        try:
+            data = given.replay.read_bytes()
+        except OSError as error:
+            parser.error(f"argument --replay: {given.replay}: {error.strerror}")
+        TARGETS[given.target](data)
+        print(f"{len(data)} bytes, and nothing found")
         return 0
     try:
         import atheris
     except ImportError:
-        print("Atheris is not installed: uv sync --group fuzz", file=sys.stderr)
+        print("Atheris is not installed: .venv/bin/uv sync --group fuzz", file=sys.stderr)
         return 69
     with atheris.instrument_imports(include=["sidecar", "h11", "gunicorn.http", "yaml"]):
         from .mutate import mutator

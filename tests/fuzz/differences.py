@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench.arguments import positive_integer
+
 from . import http_target, mutate
 from .http_target import Read, Verdict
 
@@ -83,7 +85,7 @@ def table(found: Mapping[Class, tuple[int, bytes]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.differences", description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED, help="what every choice comes from (1)")
-    parser.add_argument("--inputs", type=int, default=INPUTS, help="how many inputs are read (100000)")
+    parser.add_argument("--inputs", type=positive_integer, default=INPUTS, help="how many inputs are read (100000)")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reference/evidence.md")
     given = parser.parse_args()
     text = table(classes(inputs(given.seed, given.inputs)))
