@@ -2,7 +2,7 @@
 
 The search begins with the inputs in tests/fuzz/corpus/TARGET; `--add DIR` adds inputs of DIR that reach new code.
 Exits with 0 where nothing was found, with 69 without Atheris (`.venv/bin/uv sync --group fuzz`), with 2 for a wrong
-argument, and with another code after a finding: the output says where its input lies, and `--replay FILE` runs it alone.
+argument, and with another code after a finding: the output says where its input lies; `--replay FILE` runs it alone.
 """
 
 from __future__ import annotations
