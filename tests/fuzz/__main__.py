@@ -27,7 +27,7 @@ RESIDENT_MEGABYTES_MAX: Final = 512
 """For an input that takes much at once; a search is at 70. What grows slowly is found by `watch`."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("target", choices=NAMES)
     parser.add_argument("--executions", type=positive_integer, default=-1, help="stop after so many")
@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--bytes-alone", action="store_true", help="change bytes, and nothing by the format")
     parser.add_argument("--add", type=Path, metavar="DIR", help="add what reaches new code in DIR to the corpus")
     parser.add_argument("--replay", type=Path, help="run this one input, and nothing else")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.replay:
         from .targets import TARGETS
 
