@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from sidecar.quick_dataclasses import dataclass
 
-WHITE_SPACE: Final = (" ", "\t", "\n", "\r")
+WHITE_SPACE: Final = " \t\n\r"
 BOM: Final = "\ufeff"
 """RFC 8259, section 8.1: a parser may ignore it."""
 
@@ -52,11 +52,11 @@ def parse(text: str) -> object:
 
 
 def _document(text: str) -> object:
-    """Return the document. `decode` looks for white space around it by two regular expressions: a third of the time."""
+    """Return the document. `decode` does the same, and takes half as long again to look for white space around it."""
     if text[:1] in WHITE_SPACE:
         return DECODER.decode(text)
     found, end = DECODER.raw_decode(text)
-    if end < len(text) and (rest := text[end:].lstrip("".join(WHITE_SPACE))):
+    if end < len(text) and (rest := text[end:].lstrip(WHITE_SPACE)):
         raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
     return found
 
