@@ -22,10 +22,10 @@ from sidecar.app import addresses, first_worker
 from sidecar.app.first_worker import Begun
 from sidecar.child import process
 from sidecar.child.forked_read import read_document
-from sidecar.child.process import ChildProcess
+from sidecar.child.process import ChildProcess, WaitingChild
 from sidecar.errors import Exit, Problem, SettingsError
 from sidecar.gate import open_check, question
-from sidecar.gate.messages import CheckRequest
+from sidecar.gate.messages import JOB, CheckRequest
 from sidecar.restart_state import RestartState
 from sidecar.server import listeners
 from sidecar.server.listeners import Listening
@@ -36,10 +36,16 @@ from sidecar.settings.files import Files
 from sidecar.settings.table import BY_NAME
 
 
-def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared: Supervised) -> int:
+def run(
+    env: Mapping[str, str],
+    flags: Mapping[str, str],
+    manifest: Path,
+    shared: Supervised,
+    waiting: WaitingChild | None = None,
+) -> int:
     """Serve until told to stop, or until there is a reason to end. Returns the exit code.
 
-    Raises SettingsError, its note written, before anything is started.
+    `waiting`: the child of the first check. Raises SettingsError, its note written, before anything is started.
     """
     restart_state = RestartState(shared.restart_state)
     earlier = first_worker.take(shared)
@@ -61,7 +67,7 @@ def run(env: Mapping[str, str], flags: Mapping[str, str], manifest: Path, shared
             shared.allow(settings.flush_seconds)
         if stop_pending() and not open_check.has_asked(restart_state):  # one that has asked may have taken usage
             return Exit.OK
-        _ask_and_serve(settings, begun, env, restart_state, shared)
+        _ask_and_serve(settings, begun, env, restart_state, shared, waiting)
     except Exception as exc:
         if shared.has_served or shared.last_beat():
             raise  # the supervisor tries again
@@ -82,11 +88,16 @@ def _begin(settings: Settings, files: Files, restart_state: RestartState) -> Beg
 
 
 def _ask_and_serve(
-    settings: Settings, begun: Begun, env: Mapping[str, str], restart_state: RestartState, shared: Supervised
+    settings: Settings,
+    begun: Begun,
+    env: Mapping[str, str],
+    restart_state: RestartState,
+    shared: Supervised,
+    waiting: WaitingChild | None,
 ) -> None:
     """Have AWS asked while everything else starts, and serve until told to stop."""
     request = CheckRequest.of(settings, spare_workload_id=restart_state.kept("spare_id", os.urandom(16).hex()))
-    first = _ask(request, restart_state, close=first_worker.descriptors(shared, begun))
+    first = _ask(request, restart_state, lambda: waiting or process.fork(JOB, first_worker.descriptors(shared, begun)))
     try:
         if not shared.has_served:
             _announce(settings, begun.listening)
@@ -97,14 +108,9 @@ def _ask_and_serve(
             first.kill_if_running()
 
 
-def _ask(
-    request: CheckRequest,
-    restart_state: RestartState,
-    close: Sequence[int],
-    fork: Callable[[CheckRequest, Sequence[int]], ChildProcess] = process.fork,
-) -> ChildProcess | None:
+def _ask(request: CheckRequest, restart_state: RestartState, child: Callable[[], WaitingChild]) -> ChildProcess | None:
     """Have the first check asked; None where an earlier worker has done that, and the loop knows when to ask again."""
-    return fork(request, close) if open_check.begin_first(restart_state, time.monotonic()) else None
+    return child().ask(request) if open_check.begin_first(restart_state, time.monotonic()) else None
 
 
 def _place(settings: Settings, env: Mapping[str, str]) -> None:

@@ -24,16 +24,22 @@ def start(flags: Mapping[str, str], manifest: str) -> int:
 
 
 def _work(flags: Mapping[str, str], manifest: str, shared: Supervised) -> int:
+    from sidecar.app import first_child
+
+    waiting = first_child.fork(shared)
     from pathlib import Path
 
     from sidecar.app import run
     from sidecar.errors import Exit, SettingsError
 
     try:
-        return run.run(os.environ, flags, Path(manifest), shared)
+        return run.run(os.environ, flags, Path(manifest), shared, waiting)
     except SettingsError as exc:
         sys.stderr.write(f"{exc}\n")
         return Exit.CONFIG
+    finally:
+        if waiting:
+            waiting.dismiss()
 
 
 def remove(socket_files: list[tuple[str, int, int]]) -> None:

@@ -16,11 +16,13 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Final
+
+from sidecar.child import late_imports
 
 JOBS: Final[Mapping[str, str]] = {
     "check": "sidecar.gate.job",
@@ -38,8 +40,16 @@ def main() -> None:
     text = sys.stdin.read()
     out = os.dup(1)
     end_with_reader(out)
-    serve(text, out)
+    serve(lambda: text, out)
     os._exit(0)
+
+
+def await_request(job: str, waits: int, request: int) -> str:
+    """Import what `job` needs; return the request, once the pipe `waits` says that it is in the file `request`."""
+    import_module(JOBS[job])
+    if not os.read(waits, 1):
+        os._exit(0)  # there will be none
+    return os.pread(request, os.fstat(request).st_size, 0).decode()
 
 
 def end_with_reader(out: int) -> None:
@@ -55,12 +65,16 @@ def end_with_reader(out: int) -> None:
         threading.Thread(target=wait, name="reader", daemon=True).start()
 
 
-def serve(text: str, out: int) -> None:
-    """Run the job that the request `text` names; write its lines to `out`. The outermost edge of the child."""
+def serve(ask: Callable[[], str], out: int) -> None:
+    """Run the job that the request names; write its lines to `out`. The outermost edge of the child.
+
+    `ask` returns the request.
+    """
     _silence()
+    late_imports.put_off()
     emit = partial(_emit, out)
     try:
-        payload = json.loads(text)
+        payload = json.loads(ask())
         import_module(JOBS[payload.pop("job")]).run(payload, emit)
     except Exception as exc:  # named by class and location; its text might quote a reply
         emit(f'{{"crashed": "{type(exc).__name__} at {_location(exc)}"}}')

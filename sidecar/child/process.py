@@ -4,7 +4,8 @@ Whatever needs botocore, jwt or cryptography runs in a child that exits: the res
 none of them, and a hung or crashed call cannot touch the probes.
 
 Invariants:
-- At boot, while the process has one thread, the child is forked; later, beside threads, it is spawned.
+- At boot, while the process has one thread, the child is forked, and imports what its job needs while the worker finds
+  out what to ask; later, beside threads, it is spawned.
 - This module knows bytes and lines. Which job a child runs is a name in its request (`child.main`).
 - A line that does not come in time, or does not parse, is a `ChildFailure`: the caller kills the child and goes on.
 - The parent waits for what it started.
@@ -19,6 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from sidecar.quick_dataclasses import dataclass, field
@@ -160,26 +162,68 @@ def _crash(line: bytes) -> str:
     return str(found.get("crashed"))[:CRASH_TEXT_MAX] if isinstance(found, dict) else "unreadable"
 
 
-def fork(request: JobRequest, close: Iterable[int] = ()) -> ChildProcess:
-    """Start the first child. Only while this process has one thread. `close`: descriptors it must not hold open."""
-    reads, writes = os.pipe()
+@dataclass(kw_only=True)
+class WaitingChild:
+    """A child that imports what its job needs, and waits for its request. It ends with this process."""
+
+    child: ChildProcess
+    _asks: int
+    """A byte sent here says that the request is written; the end of the pipe, that there will be none."""
+    _request: int
+    """A file in memory: it takes the request whole, whenever the child reads it."""
+    _closed: bool = False
+
+    def ask(self, request: JobRequest) -> ChildProcess:
+        """Return the child, which answers this request now. Raises OSError."""
+        os.pwrite(self._request, request.as_json().encode(), 0)
+        try:
+            os.write(self._asks, b".")
+        except BrokenPipeError:
+            pass  # it has ended; so does its pipe
+        self._close()
+        return self.child
+
+    def dismiss(self) -> None:
+        """End the child, unless it has been asked."""
+        if not self._closed:
+            self._close()
+            self.child.close()
+
+    def _close(self) -> None:
+        self._closed = True
+        os.close(self._asks)
+        os.close(self._request)
+
+
+def fork(job: str, close: Iterable[int] = ()) -> WaitingChild:
+    """Start a child that prepares for `job`. Only while this process has one thread. Raises OSError.
+
+    `close`: descriptors that it must not hold open.
+    """
+    opened: list[int] = []
     try:
+        reads, writes = os.pipe()
+        opened += reads, writes
+        waits, asks = os.pipe()
+        opened += waits, asks
+        opened.append(request := os.memfd_create("request", os.MFD_CLOEXEC))
         pid = os.fork()
     except OSError:
-        os.close(reads)
-        os.close(writes)
+        for handle in opened:
+            os.close(handle)
         raise
     if pid:
         os.close(writes)
-        return ChildProcess(pid=pid, pipe=reads, spawned=True)
+        os.close(waits)
+        child = ChildProcess(pid=pid, pipe=reads, spawned=True)
+        return WaitingChild(child=child, _asks=asks, _request=request)
     try:
-        os.close(reads)
-        for handle in close:
+        for handle in (reads, asks, *close):
             os.close(handle)
         from sidecar.child import main
 
         main.end_with_reader(writes)
-        main.serve(request.as_json(), writes)
+        main.serve(partial(main.await_request, job, waits, request), writes)
     finally:
         os._exit(0)
 

@@ -25,6 +25,10 @@ CREDENTIALS = (
 
 def main(way: str) -> None:
     sys.addaudithook(lambda event, args: OPENED.append(str(args[0])) if event == "open" else None)
+    if way == "as_child":
+        from sidecar.child import late_imports
+
+        late_imports.put_off()
     import botocore.session
     from botocore.awsrequest import AWSResponse
 

@@ -42,12 +42,13 @@ def test_signed_answers_and_the_sdks_own_certificates_are_not_warned_of(
     assert events.names() == []
 
 
-def test_the_first_check_is_noted_before_it_is_forked_and_no_later_worker_forks_another() -> None:
+def test_the_first_check_is_noted_before_it_is_asked_and_no_later_worker_asks_another() -> None:
     state, noted = RestartState(), list[object]()
 
-    def fork(*_: object) -> None:
-        noted.append(state.read()["open_checks"])
+    class Waiting:
+        def ask(self, _: object) -> None:
+            noted.append(state.read()["open_checks"])
 
     for _ in range(3):
-        _ask(check_request(settings()), state, (), fork)  # type: ignore[arg-type]
+        _ask(check_request(settings()), state, Waiting)  # type: ignore[arg-type]
     assert noted == [1]

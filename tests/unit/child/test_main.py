@@ -50,7 +50,7 @@ def test_each_request_names_a_job_and_each_job_is_named() -> None:
     ],
 )
 def test_a_request_that_is_none_crashes_with_class_and_location_alone(text: str, crash: str) -> None:
-    child = fork(Request(text))
+    child = fork("check").ask(Request(text))
     line = child.read_line(time.monotonic() + 30)
     child.close()
     with pytest.raises(ChildProcessError):

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from sidecar.child.process import spawn
+from sidecar.child.process import ChildProcess, fork, spawn
 
 ROOT = Path(__file__).parents[3]
 
@@ -60,13 +61,80 @@ def left(count: int) -> Iterator[None]:
             os.close(handle)
 
 
-@pytest.mark.parametrize("count", range(4))
-def test_a_start_without_descriptors_leaves_none_open(count: int) -> None:
+def spawned() -> ChildProcess:
+    return spawn(Request())
+
+
+def forked() -> ChildProcess:
+    return fork("report").ask(Request())
+
+
+@pytest.mark.parametrize(
+    ("start", "count"), [(spawned, count) for count in range(4)] + [(forked, count) for count in range(5)]
+)
+def test_a_start_without_descriptors_leaves_none_open(start: Callable[[], ChildProcess], count: int) -> None:
     before = descriptors()
     for _ in range(3):
         with left(count), pytest.raises(OSError, match="Too many open files"):
-            spawn(Request())
+            start()
     assert descriptors() == before
+
+
+def test_a_start_that_the_kernel_refuses_leaves_no_descriptor_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    before = descriptors()
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(BlockingIOError):
+        fork("report")
+    assert descriptors() == before
+
+
+def test_a_forked_child_waits_for_its_request_and_answers_it_once() -> None:
+    before = descriptors()
+    waiting = fork("report")
+    assert waiting.child.read_line(time.monotonic() + 0.3) is None
+    assert not waiting.child.ended, "it waits"
+    child = waiting.ask(Request())
+    assert b"crashed" in (child.read_line(time.monotonic() + 20) or b"")
+    waiting.dismiss()  # too late, and harmless
+    child.close()
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_child_that_is_dismissed_is_gone_unless_it_was_asked(asked: bool) -> None:
+    before = descriptors()
+    waiting = fork("report")
+    if asked:
+        waiting.ask(Request())
+    waiting.dismiss()
+    waiting.dismiss()
+    if asked:
+        assert os.waitpid(waiting.child.pid, 0)[1] == 0
+        waiting.child.close()
+    else:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(waiting.child.pid, 0)
+    assert descriptors() == before
+
+
+def test_a_child_that_died_before_it_was_asked_has_no_line() -> None:
+    waiting = fork("report")
+    os.kill(waiting.child.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, waiting.child.pid, os.WEXITED | os.WNOWAIT)
+    child = waiting.ask(Request())
+    assert child.read_line(time.monotonic() + 20) is None
+    assert child.ended
+    child.close()
+
+
+def test_a_request_of_any_size_is_written_whole_before_it_is_read() -> None:
+    large = types.SimpleNamespace(as_json=lambda: '{"job": "nothing", "text": "' + "x" * 3_000_000 + '"}')
+    child = fork("report").ask(large)
+    assert b"KeyError" in (child.read_line(time.monotonic() + 20) or b"")
+    child.close()
 
 
 def test_a_start_without_an_interpreter_leaves_none_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,16 +162,23 @@ hanging = "import sys, time, types; sys.modules['hanging'] = types.SimpleNamespa
     " from sidecar.child import main; main.JOBS = {'hang': 'hanging'};"
 process.START = process.START.replace("from", hanging + " from", 1)
 exec(hanging)
-child = process.START_BY(types.SimpleNamespace(as_json=lambda: '{"job": "hang"}'))
-print(child.pid, flush=True)
+request = types.SimpleNamespace(as_json=lambda: '{"job": "hang"}')
+print(START, flush=True)
 sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+STARTS = {
+    "spawned": "process.spawn(request).pid",
+    "forked": "process.fork('hang').ask(request).pid",
+    "waiting": "(waiting := process.fork('hang')).child.pid",
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
 def test_a_child_ends_with_the_worker_that_is_killed(start: str) -> None:
-    """Whatever it is at: here it waits for ten minutes."""
-    line = [sys.executable, "-c", HANGING.replace("START_BY", start)]
+    """Whatever it is at: here it waits for ten minutes, or for its request."""
+    line = [sys.executable, "-c", HANGING.replace("START,", f"{STARTS[start]},")]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as worker:
         assert worker.stdout is not None
         child = int(worker.stdout.readline())

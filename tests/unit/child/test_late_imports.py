@@ -1,0 +1,124 @@
+"""What a child's libraries import and no job uses is loaded by its first use, and is then what it would have been."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from sidecar.child.late_imports import DOCUMENTATION, FUNCTIONS, MODULES, put_off
+
+BEFORE = "import sys; from sidecar.child.late_imports import LateModule, put_off; put_off()\n"
+LEFT = "\nlate = lambda name: isinstance(sys.modules[name], LateModule)\n"
+
+
+def run(code: str) -> str:
+    """What a process prints in which everything is put off."""
+    line = [sys.executable, "-c", BEFORE + LEFT + code]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", [*MODULES, *FUNCTIONS, *DOCUMENTATION])
+def test_each_module_is_there_to_be_loaded(name: str) -> None:
+    assert find_spec(name) is not None
+
+
+def test_what_is_loaded_already_stays() -> None:
+    import configparser
+
+    before = {name: sys.modules[name] for name in (*MODULES, *FUNCTIONS, *DOCUMENTATION) if name in sys.modules}
+    try:
+        put_off()
+        assert sys.modules["configparser"] is configparser
+        assert {name: sys.modules[name] for name in before} == before
+    finally:
+        for name in {*MODULES, *FUNCTIONS, *DOCUMENTATION} - set(before):
+            sys.modules.pop(name, None)
+
+
+def test_to_import_a_module_loads_it_not_and_to_use_it_does() -> None:
+    code = """
+from cryptography import x509
+import configparser, mimetypes
+print(late("cryptography.x509"), late("configparser"), "cryptography.x509.name" in sys.modules)
+read = configparser.ConfigParser()
+read.read_string("[a]\\nb=c")
+print(read["a"]["b"], mimetypes.guess_type("a.txt")[0], isinstance(x509.Certificate, type), x509.oid.NameOID.__name__)
+print(late("cryptography.x509"), late("configparser"), "cryptography.x509.name" in sys.modules)
+"""
+    assert run(code).split("\n") == ["True True False", "c text/plain True NameOID", "False False True"]
+
+
+def test_a_class_that_is_imported_by_its_name_is_that_class() -> None:
+    code = """
+from configparser import Error
+from cryptography.x509 import Certificate, load_pem_x509_certificate
+print(issubclass(Error, Exception), isinstance(Certificate, type), late("cryptography.x509"))
+"""
+    assert run(code) == "True True False"
+
+
+def test_a_module_below_one_that_is_put_off_is_found() -> None:
+    code = """
+import cryptography.x509.name, importlib.metadata._text
+from jmespath.exceptions import ParseError
+print(cryptography.x509.name.Name is cryptography.x509.Name, issubclass(ParseError, ValueError))
+import jmespath
+print(jmespath.search("a.b", {"a": {"b": 1}}))
+"""
+    assert run(code).split("\n") == ["True True", "1"]
+
+
+def test_a_module_below_one_that_has_none_is_not_found() -> None:
+    code = """
+try:
+    import configparser.nothing
+except ModuleNotFoundError as exc:
+    print(exc)
+"""
+    assert "'configparser' is not a package" in run(code)
+
+
+def test_a_function_that_is_imported_by_its_name_loads_its_module_when_it_is_called() -> None:
+    code = """
+from importlib.metadata import version, PackageNotFoundError
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+name = "cryptography.hazmat.primitives.serialization.ssh"
+print(late("importlib.metadata"), late(name))
+import botocore
+print(version("botocore") == botocore.__version__)
+try:
+    load_ssh_public_key(b"ssh-rsa AAAA")
+except ValueError:
+    print(late("importlib.metadata"), late(name))
+"""
+    assert run(code).split("\n") == ["True True", "True", "False False"]
+
+
+def test_the_verifier_refuses_a_certificate_as_a_key_as_it_does_without() -> None:
+    code = """
+import jwt
+print(late("cryptography.x509"))
+for key in (b"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----", b"ssh-rsa AAAA"):
+    try:
+        jwt.get_algorithm_by_name("HS256").prepare_key(key)
+    except jwt.InvalidKeyError:
+        print("refused")
+"""
+    assert run(code).split("\n") == ["True", "refused", "refused"]
+
+
+def test_the_sdk_works_without_the_documentation_of_itself() -> None:
+    code = """
+import botocore.session
+client = botocore.session.Session().create_client("meteringmarketplace", region_name="us-east-1")
+print(client.meta.service_model.service_name, callable(client.register_usage), late("botocore.docs"))
+print(client.can_paginate("register_usage"), client.waiter_names, late("botocore.waiter"))
+import botocore.docs.params
+print(botocore.docs.params.__name__)
+"""
+    assert run(code).split("\n") == ["meteringmarketplace True True", "False [] True", "botocore.docs.params"]
