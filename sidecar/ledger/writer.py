@@ -2,15 +2,14 @@
 
 Invariants:
 - A caller gets its result after the commit that holds its events has returned, never before.
-- Pushes that wait together share one transaction and one fsync. A caller that has several calls `commit_pending`
-  after the last: the thread is woken once for all of them.
+- Pushes that wait together (`writer_queue`) share one transaction and one fsync. A caller that has several calls
+  `commit_pending` after the last.
 - A failed transaction is rolled back whole and refused (503); the next one tries the disk again, so the
   ledger recovers when the disk does. A commit that the disk did not sync is in the log all the same, and a crash
   would bring it back: it is written over, and that is synced, before another transaction begins. Behind a later commit
   what is left of it would look like damage.
 - A file is damaged when the same work finds it so on a second connection, too: a single read that failed can look like
   damage, to SQLite and to us. Nothing of the first try was committed: a commit that fails is not tried again.
-- The thread waits without a timeout: an idle pod is not woken.
 - After the last task every push is refused (503 `shutting_down`), in the order of the queue: what was asked
   before it is in, what was asked after it is not. A last task that fails stops nothing.
 """
@@ -24,7 +23,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from sidecar.ledger import wal
@@ -33,6 +31,7 @@ from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, let_go
 from sidecar.ledger.pushes import PushRequest, apply_group
 from sidecar.ledger.statements import sql
 from sidecar.ledger.transactions import rollback, transaction
+from sidecar.ledger.writer_queue import WriterQueue
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.push_group import PushResult
 from sidecar.quick_dataclasses import dataclass
@@ -80,8 +79,11 @@ class _Stop:
         self.done.acquire()
 
 
-_Job = list[_Push] | _Task[object] | _Stop | None
-"""None ends the thread."""
+class _End:
+    """A request to end the thread."""
+
+
+_Job = _Push | _Task[object] | _Stop | _End
 
 
 class Writer:
@@ -110,12 +112,8 @@ class Writer:
         """The file is to be set aside, and could not be."""
         self._to_undo = False
         """The log may end in a commit that failed."""
-        self._queue: SimpleQueue[_Job] = SimpleQueue()
-        self._pending: list[_Push] = []
-        """Pushed, and not queued yet."""
+        self._queue: WriterQueue[_Push, _Task[object] | _Stop | _End] = WriterQueue()
         self._stopped = False
-        self._closing = threading.Lock()
-        self._closed = False
         self._thread = self._start()
 
     def _start(self) -> threading.Thread:
@@ -130,21 +128,12 @@ class Writer:
 
     def push(self, request: PushRequest, on_result: Callable[[PushResult], None]) -> None:
         """Take a request for the next `commit_pending`; call `on_result` on the writer's thread once disk has it."""
-        with self._closing:
-            if not self._closed:
-                self._pending.append(_Push(request, on_result))
-                return
-        on_result(unavailable(LedgerError("shutting_down")))
+        if not self._queue.push(_Push(request, on_result)):
+            on_result(unavailable(LedgerError("shutting_down")))
 
     def commit_pending(self) -> None:
         """Have the thread write what was pushed."""
-        with self._closing:
-            self._queue_pushes()
-
-    def _queue_pushes(self) -> None:
-        if self._pending:
-            self._queue.put(self._pending)
-            self._pending = []
+        self._queue.commit_pending()
 
     def run(self, work: Callable[[sqlite3.Connection], T], *, last: bool = False) -> T:
         """Run `work` in a transaction and wait for it; after the `last` one no push is taken.
@@ -152,11 +141,8 @@ class Writer:
         Raises LedgerError, and what `work` raises itself.
         """
         task = _Task(work, last)
-        with self._closing:
-            if self._closed:
-                raise LedgerError("ledger_closed")
-            self._queue_pushes()
-            self._queue.put(task)  # type: ignore[arg-type]  # the queue does not look at the result
+        if not self._queue.run(task):  # type: ignore[arg-type]  # the queue does not look at the result
+            raise LedgerError("ledger_closed")
         task.done.acquire()
         if task.error is not None:
             raise task.error
@@ -165,32 +151,22 @@ class Writer:
     def stop_pushes(self) -> None:
         """Take no more pushes; return when every earlier one has its result. Calling it twice does no harm."""
         stop = _Stop()
-        with self._closing:
-            if self._closed:
-                return
-            self._queue_pushes()
-            self._queue.put(stop)
-        stop.done.acquire()
+        if self._queue.run(stop):
+            stop.done.acquire()
 
     def close(self) -> None:
         """Finish what is queued, then end the thread and the connection. Calling it twice does no harm."""
-        with self._closing:
-            if not self._closed:
-                self._closed = True
-                self._queue_pushes()
-                self._queue.put(None)
+        self._queue.run(_End(), last=True)
         self._thread.join()
 
     def _run(self) -> None:
-        going = True
-        while going:
-            jobs = [self._queue.get()]
-            try:
-                while True:
-                    jobs.append(self._queue.get_nowait())
-            except Empty:
-                pass
-            going = self._run_jobs(jobs)
+        expected, took = 1, 0.0
+        while True:
+            jobs = self._queue.take(expected, took)
+            started = time.perf_counter()
+            if not self._run_jobs(jobs):
+                break
+            expected, took = sum(type(job) is _Push for job in jobs), time.perf_counter() - started
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -206,18 +182,17 @@ class Writer:
         group: list[_Push] = []
         events = 0
         for job in jobs:
-            if isinstance(job, list):
-                for push in job:
-                    if group and events + len(push.request.events) > GROUP_EVENTS_MAX:
-                        self._commit(group)
-                        group, events = [], 0
-                    group.append(push)
-                    events += len(push.request.events)
+            if isinstance(job, _Push):
+                if group and events + len(job.request.events) > GROUP_EVENTS_MAX:
+                    self._commit(group)
+                    group, events = [], 0
+                group.append(job)
+                events += len(job.request.events)
                 continue
             if group:
                 self._commit(group)
                 group, events = [], 0
-            if job is None:
+            if isinstance(job, _End):
                 return False
             if isinstance(job, _Stop):
                 self._stopped = True

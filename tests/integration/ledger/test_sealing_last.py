@@ -56,7 +56,7 @@ def test_a_push_queued_before_the_last_seal_is_in_and_a_later_one_is_not(story: 
     sealed: list[UsageRecord] = []
     sealer = threading.Thread(target=lambda: sealed.extend(end(ledger, story)))
     sealer.start()
-    while ledger._writer._queue.qsize() < 2:
+    while len(ledger._writer._queue._jobs) < 2:
         pass
     ledger.begin_push([event(quantity="3")], NOON, lambda result: results.__setitem__("behind", result))
     go.set()

@@ -1,0 +1,202 @@
+"""The writer wakes up when there is enough for a commit: one push, or as many as the last commit had."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import pytest
+
+from sidecar.ledger import writer_queue
+from sidecar.ledger.writer_queue import WriterQueue
+from tests.acceptance.support import eventually
+
+LONG = 30.0
+"""Seconds that no test waits."""
+
+
+class Queue(WriterQueue[str, int]):
+    """A queue of texts to be written and of numbers to be done."""
+
+    def waits_for(self, wanted: int) -> bool:
+        """Whether the writer sleeps until there are so many jobs."""
+        return self._wanted == wanted
+
+    def pushes(self, *texts: str) -> None:
+        for text in texts:
+            assert self.push(text)
+        self.commit_pending()
+
+
+@contextmanager
+def taking(queue: Queue, expected: int = 1, took: float = 0.0) -> Iterator[Future[list[str | int]]]:
+    """What the writer gets, while it waits for it."""
+    found: Future[list[str | int]] = Future()
+    thread = threading.Thread(target=lambda: found.set_result(queue.take(expected, took)))
+    thread.start()
+    yield found
+    thread.join(LONG)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer whose time for more never ends."""
+    monkeypatch.setattr(writer_queue, "GRACE_SECONDS_MAX", LONG * 10)
+
+
+def test_what_waits_is_taken_whole_and_in_order() -> None:
+    queue = Queue()
+    queue.pushes("a", "b")
+    queue.run(1)
+    queue.pushes("c")
+    assert queue.take() == ["a", "b", 1, "c"]
+
+
+def test_one_push_wakes_a_writer_that_expects_none() -> None:
+    queue = Queue()
+    with taking(queue) as found:
+        eventually(lambda: queue.waits_for(1))
+        queue.pushes("a")
+        assert found.result(LONG) == ["a"]
+
+
+def test_a_push_wakes_nobody_before_its_turn_ends() -> None:
+    queue = Queue()
+    with taking(queue) as found:
+        eventually(lambda: queue.waits_for(1))
+        queue.push("a")
+        queue.push("b")
+        assert not found.done()
+        assert queue.waits_for(1), "it sleeps"
+        queue.commit_pending()
+        assert found.result(LONG) == ["a", "b"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_after_several_pushes_the_writer_waits_for_as_many() -> None:
+    queue = Queue()
+    with taking(queue, expected=3, took=LONG) as found:
+        eventually(lambda: queue.waits_for(3))
+        queue.pushes("a")
+        queue.pushes("b")
+        assert not found.done()
+        assert queue.waits_for(3), "it sleeps"
+        queue.pushes("c")
+        assert found.result(LONG) == ["a", "b", "c"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_came_during_a_commit_counts() -> None:
+    queue = Queue()
+    queue.pushes("a", "b", "c", "d")
+    assert queue.take(expected=3, took=LONG) == ["a", "b", "c", "d"]
+
+
+def test_the_wait_for_as_many_ends_with_what_there_is() -> None:
+    queue = Queue()
+    queue.pushes("a")
+    began = time.monotonic()
+    assert queue.take(expected=50, took=0.01) == ["a"]
+    assert time.monotonic() - began >= 0.01
+
+
+def test_the_wait_is_not_longer_than_its_bound() -> None:
+    queue = Queue()
+    queue.pushes("a")
+    with taking(queue, expected=2, took=LONG * 10) as found:
+        assert found.result(LONG) == ["a"]
+
+
+def test_where_nothing_comes_in_time_the_next_push_wakes_the_writer_by_itself() -> None:
+    queue = Queue()
+    with taking(queue, expected=50) as found:
+        eventually(lambda: queue.waits_for(1))
+        queue.pushes("a")
+        assert found.result(LONG) == ["a"]
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("expected", [1, 50])
+def test_a_task_waits_for_nobody_and_takes_along_what_was_pushed_before(expected: int) -> None:
+    queue = Queue()
+    with taking(queue, expected=expected, took=LONG) as found:
+        eventually(lambda: queue.waits_for(expected))
+        queue.push("a")
+        assert queue.run(1)
+        assert found.result(LONG) == ["a", 1]
+
+
+def test_after_tasks_alone_the_writer_waits_for_one_job() -> None:
+    queue = Queue()
+    with taking(queue, expected=0) as found:
+        eventually(lambda: queue.waits_for(1))
+        queue.pushes("a")
+        assert found.result(LONG) == ["a"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_task_that_comes_while_the_writer_is_busy_is_not_forgotten() -> None:
+    queue = Queue()
+    assert queue.run(1)
+    assert queue.take(expected=50, took=LONG) == [1]
+
+
+@pytest.mark.parametrize("add", [lambda queue: queue.push("b"), lambda queue: queue.run(2)])
+def test_after_the_last_task_nothing_is_added(add: Callable[[Queue], bool]) -> None:
+    queue = Queue()
+    queue.pushes("a")
+    assert queue.run(1, last=True)
+    assert not add(queue)
+    assert not queue.run(3, last=True)
+    assert queue.take() == ["a", 1]
+
+
+def test_a_writer_that_is_woken_for_what_it_has_taken_sleeps_on() -> None:
+    queue = Queue()
+    with taking(queue) as found:
+        eventually(lambda: queue.waits_for(1))
+        queue.pushes("a")
+        queue.pushes("b")
+        assert found.result(LONG)[0] == "a"
+    queue._wanted = 1
+    queue.pushes("c")  # wakes a writer that is about to take it
+    queue.take()
+    with taking(queue) as found:
+        eventually(lambda: queue.waits_for(1))
+        queue.pushes("d")
+        assert found.result(LONG) == ["d"]
+
+
+def test_every_job_of_many_threads_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With waits so short that they often end just when somebody wakes the writer."""
+    monkeypatch.setattr(writer_queue, "GRACE_SECONDS_MIN", 0.00005)
+    queue, taken = Queue(), list[str | int]()
+    count = 4_000
+
+    def write() -> None:
+        expected = 1
+        while "end" not in (jobs := queue.take(expected, 0.0)):
+            taken.extend(jobs)
+            expected = len(jobs)
+        taken.extend(jobs)
+
+    def push(name: str) -> None:
+        for number in range(count):
+            queue.pushes(f"{name} {number}")
+
+    writer = threading.Thread(target=write)
+    pushing = [threading.Thread(target=push, args=(name,)) for name in "abcd"]
+    for thread in (writer, *pushing):
+        thread.start()
+    for thread in pushing:
+        thread.join(LONG)
+    queue.pushes("end")
+    writer.join(LONG)
+    assert not writer.is_alive()
+    for name in "abcd":
+        assert [one for one in taken if str(one).startswith(name)] == [f"{name} {number}" for number in range(count)]
+    assert len(taken) == 4 * count + 1
