@@ -1,12 +1,13 @@
 """Where the sidecar's time and memory go: one Markdown table each, of ours alone.
 
-bench/where.py [imports] [memory] [start] [idle] [load] [image] [--starts N] [--seconds N] [--svg FILE] [--image NAME]
+bench/where.py [PART …] [--starts N] [--seconds N] [--svg FILE] [--image NAME]
 
 imports  each package's own CPU time and bytes kept by Python's allocators, of supervisor and worker (`where_hook.py`):
          the least of several starts, since other work on the machine only adds
 memory   pages of each process at rest by mapping (`smaps`): private, and shared with the other process since the fork
 start    system calls from exec until entitled, by process, counted by strace
 idle     what ends each wait while nothing happens, by process, seen by strace
+threads  what the worker's threads do for each of many single events: CPU time, and how often they wait
 load     where samples under single events fall, with py-spy (`pip install py-spy`), and a flame graph as SVG
 image    what the image has above its base, by distribution: bytes, and bytes in gzip
 
@@ -29,12 +30,14 @@ from where_image import image
 from where_imports import imports
 from where_load import flames
 from where_memory import memory
+from where_threads import threads
 
 PARTS: Mapping[str, Callable[[Setup, argparse.Namespace], None]] = {
     "imports": imports,
     "memory": memory,
     "start": start,
     "idle": idle,
+    "threads": threads,
     "load": flames,
     "image": image,
 }
