@@ -1,7 +1,8 @@
-"""Be the sidecar's worker: read the settings, bind the ports, fork the first check, serve.
+"""Be the sidecar's worker: read the settings, bind the ports, have the first check asked, serve.
 
 Invariants:
-- Settings are read and ports bound before anything starts; the first check goes out at once after.
+- Settings are read and ports bound before anything is asked or served; the first check goes out at once after. The
+  child that asks may be there before (`first_child`): it waits for its request.
 - What only serving needs is imported while the first check asks AWS.
 - A worker that replaces one has its settings, its sockets, its name and its instance, and asks again when the retry
   schedule says so: one that dies of asking does not make a loop of questions.
@@ -45,7 +46,8 @@ def run(
 ) -> int:
     """Serve until told to stop, or until there is a reason to end. Returns the exit code.
 
-    `waiting`: the child of the first check. Raises SettingsError, its note written, before anything is started.
+    `waiting`: the child of the first check, where there is one already. Raises SettingsError, its note written, before
+    anything is asked or served.
     """
     restart_state = RestartState(shared.restart_state)
     earlier = first_worker.take(shared)

@@ -1,10 +1,10 @@
 """Put off what the libraries of a child import and no job here uses: a third of what a check imports, and 4 MiB.
 
 Invariants:
-- What is put off is loaded by its first use: a module of MODULES when anything of it is wanted, one of FUNCTIONS when a
-  function imported from it is called. A library that begins to use it gets what it would have had.
-- DOCUMENTATION is what the SDK says of its own methods, for `help`. In a child it says nothing.
-- In the child alone, before its job is imported. What is loaded already stays.
+- A module of MODULES is loaded when anything of it is used, one of FUNCTIONS when one of the functions named there is
+  called, or when anything else of it is used. So a library that begins to use it gets what it would have had.
+- DOCUMENTATION, which the SDK writes for `help`, is left out: its modules are there, and write nothing.
+- This is for the child alone, before its job is imported. What is loaded already stays.
 
 `importlib.util.LazyLoader` would load a module as soon as another imports it too, or imports a name from it.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,10 +34,9 @@ MODULES: Final = (
     "bz2",  # shutil: archives
     "lzma",
 )
-FUNCTIONS: Final = (
-    "importlib.metadata",  # urllib3: the version of a package for HTTP/2
-    "cryptography.hazmat.primitives.serialization.ssh",
-)
+FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "importlib.metadata": ("version",),  # urllib3: of the package that it would need for HTTP/2
+}
 DOCUMENTATION: Final = ("botocore.docs", "botocore.docs.docstring", "botocore.docs.utils")
 
 
@@ -54,10 +53,10 @@ class LateModule(ModuleType):
 
 
 class LateFunctions(LateModule):
-    """A module until a function of it is called."""
+    """A module whose functions, once imported by name, load it when they are called."""
 
     def _wanted(self, name: str) -> Any:
-        return partial(_called, self, name)
+        return partial(_called, self, name) if name in FUNCTIONS[self.__name__] else super()._wanted(name)
 
 
 class Silent:
@@ -85,7 +84,7 @@ KINDS: Final[Mapping[str, type[LateModule]]] = {
 
 
 class LateFinder:
-    """Finds them before the other finders do."""
+    """Finds the modules that are put off, before any other finder does."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -93,7 +92,7 @@ class LateFinder:
         if name not in KINDS:
             return None
         spec = PathFinder.find_spec(name, path, target)
-        if spec and spec.loader:
+        if spec and spec.loader and not isinstance(spec.loader, ExtensionFileLoader):  # C code is executed once
             spec.loader = LateLoader(spec.loader)  # type: ignore[assignment]
         return spec
 
@@ -116,7 +115,7 @@ class LateLoader:
 
 
 def put_off() -> None:
-    """Have each of them loaded when it is used first, if ever."""
+    """Put off whatever of MODULES, FUNCTIONS and DOCUMENTATION is imported from now on."""
     sys.meta_path.insert(0, LateFinder)
 
 

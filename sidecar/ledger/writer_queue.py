@@ -1,9 +1,9 @@
 """Hold what waits for the ledger's writer, in order, and wake the writer when there is enough for a commit.
 
 Invariants:
-- After several pushes in one commit the writer waits for as many: whoever was just answered is about to push again, and
-  one fsync serves all. It waits as long as that commit took, within bounds. A task waits for nobody, and neither does
-  a push where the last commit had one.
+- After several pushes in one commit the writer waits for as many: clients that push one after another push again once
+  they are answered, and one fsync serves all. It waits as long as that commit took, within bounds. A task waits for
+  nobody, and neither does a push where the last commit had one, or is longer ago than that.
 - While the writer is busy nobody wakes it: it takes what has come when it is done.
 - Where nothing is expected it waits without a timeout: an idle pod is not woken.
 """
@@ -33,7 +33,7 @@ class WriterQueue(Generic[Push, Task]):
         self._tasks = False
         """Whether a task is among the jobs."""
         self._wanted = NEVER
-        """The jobs that wake the writer."""
+        """How many jobs wake the writer; NEVER while it is busy."""
         self._wake = threading.Lock()
         """Held while there is no need to wake the writer."""
         self._wake.acquire()

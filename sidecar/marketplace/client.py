@@ -116,7 +116,7 @@ DRY_CALLS: Final[Mapping[str, Callable[[Any], object]]] = {
 
 
 class NarrowSession(botocore.session.Session):  # type: ignore[misc]
-    """botocore's session without the handlers it has for other services: to register a hundred takes 4 ms."""
+    """botocore's session without most of the handlers it has for other services: to register a hundred takes 4 ms."""
 
     def register(self, event_name: str, handler: Any, *given: Any, **named: Any) -> None:
         if _is_ours(event_name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,10 @@ class Queue(WriterQueue[str, int]):
     def waits_for(self, wanted: int) -> bool:
         """Whether the writer sleeps until there are so many jobs."""
         return self._wanted == wanted
+
+    def sleeps(self) -> bool:
+        """Whether nobody has woken the writer, and it will not wake up by itself."""
+        return self._wake.locked()
 
     def pushes(self, *texts: str) -> None:
         for text in texts:
@@ -70,8 +75,7 @@ def test_a_push_wakes_nobody_before_its_turn_ends() -> None:
         eventually(lambda: queue.waits_for(1))
         queue.push("a")
         queue.push("b")
-        assert not found.done()
-        assert queue.waits_for(1), "it sleeps"
+        assert queue.sleeps()
         queue.commit_pending()
         assert found.result(LONG) == ["a", "b"]
 
@@ -83,8 +87,7 @@ def test_after_several_pushes_the_writer_waits_for_as_many() -> None:
         eventually(lambda: queue.waits_for(3))
         queue.pushes("a")
         queue.pushes("b")
-        assert not found.done()
-        assert queue.waits_for(3), "it sleeps"
+        assert queue.sleeps()
         queue.pushes("c")
         assert found.result(LONG) == ["a", "b", "c"]
 
@@ -171,32 +174,47 @@ def test_a_writer_that_is_woken_for_what_it_has_taken_sleeps_on() -> None:
         assert found.result(LONG) == ["d"]
 
 
-def test_every_job_of_many_threads_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("names", ["a", "ab"])
+def test_no_wake_up_is_lost_between_a_writer_and_clients_that_wait_for_their_answers(
+    names: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With waits so short that they often end just when somebody wakes the writer."""
     monkeypatch.setattr(writer_queue, "GRACE_SECONDS_MIN", 0.00005)
-    queue, taken = Queue(), list[str | int]()
-    count = 4_000
+    queue, count = Queue(), 5_000
+    answered = {name: threading.Semaphore(0) for name in names}
+    taken = list[str | int]()
 
     def write() -> None:
         expected = 1
-        while "end" not in (jobs := queue.take(expected, 0.0)):
+        while "end" not in (jobs := queue.take(expected)):
             taken.extend(jobs)
             expected = len(jobs)
-        taken.extend(jobs)
+            for job in jobs:
+                answered[str(job)[0]].release()
 
     def push(name: str) -> None:
         for number in range(count):
-            queue.pushes(f"{name} {number}")
+            queue.pushes(f"{name}{number}")
+            assert answered[name].acquire(timeout=LONG), "the writer sleeps on"
 
-    writer = threading.Thread(target=write)
-    pushing = [threading.Thread(target=push, args=(name,)) for name in "abcd"]
-    for thread in (writer, *pushing):
+    writer = threading.Thread(target=write, daemon=True)
+    clients = [threading.Thread(target=push, args=(name,), daemon=True) for name in answered]
+    for thread in (writer, *clients):
         thread.start()
-    for thread in pushing:
-        thread.join(LONG)
+    for thread in clients:
+        thread.join(LONG * 2)
     queue.pushes("end")
     writer.join(LONG)
     assert not writer.is_alive()
-    for name in "abcd":
-        assert [one for one in taken if str(one).startswith(name)] == [f"{name} {number}" for number in range(count)]
-    assert len(taken) == 4 * count + 1
+    for name in answered:
+        assert [one for one in taken if str(one).startswith(name)] == [f"{name}{number}" for number in range(count)]
