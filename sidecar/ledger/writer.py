@@ -38,6 +38,9 @@ from sidecar.quick_dataclasses import dataclass
 from sidecar.settings.dimensions import Aggregation
 
 T = TypeVar("T")
+COMMIT_SHARE: Final = 0.5
+"""The writer waits for more where COMMIT took at least this share of the time that the work before it took. Where
+batches are written it took less: then it is better to write while the next ones are read."""
 GROUP_EVENTS_MAX: Final = 8000
 """Events in one transaction, beyond the first request: bounds how long the last one waits."""
 
@@ -160,13 +163,15 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        expected, took = 1, 0.0
+        jobs = self._queue.take()
         while True:
-            jobs = self._queue.take(expected, took)
-            started = time.perf_counter()
+            started, committed = time.perf_counter(), self.counters.commit_seconds
             if not self._run_jobs(jobs):
                 break
-            expected, took = sum(type(job) is _Push for job in jobs), time.perf_counter() - started
+            commit = self.counters.commit_seconds - committed
+            work = time.perf_counter() - started - commit
+            pushes = sum(type(job) is _Push for job in jobs)
+            jobs = self._queue.take(pushes if commit >= work * COMMIT_SHARE else 1, commit)
         self._disconnect()
 
     def _disconnect(self) -> None:

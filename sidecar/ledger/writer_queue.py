@@ -2,7 +2,7 @@
 
 Invariants:
 - After several pushes in one commit the writer waits for as many: clients that push one after another push again once
-  they are answered, and one fsync serves all. It waits as long as that commit took, within bounds. A task waits for
+  they are answered, and one fsync serves all. It waits as long as the fsync took, within bounds. A task waits for
   nobody, and neither does a push where the last commit had one, or is longer ago than that.
 - While the writer is busy nobody wakes it: it takes what has come when it is done.
 - Where nothing is expected it waits without a timeout: an idle pod is not woken.
@@ -66,12 +66,12 @@ class WriterQueue(Generic[Push, Task]):
         if enough and self._wake.locked():
             self._wake.release()
 
-    def take(self, expected: int = 1, took: float = 0.0) -> list[Push | Task]:
+    def take(self, expected: int = 1, seconds: float = 0.0) -> list[Push | Task]:
         """Return everything that waits, once something does. For the writer's thread alone.
 
-        `expected`, `took`: pushes in the commit that has just ended, and its seconds.
+        `expected`: pushes that are worth waiting for, about so many `seconds`.
         """
-        grace = min(max(took, GRACE_SECONDS_MIN), GRACE_SECONDS_MAX) if expected > 1 else 0.0
+        grace = min(max(seconds, GRACE_SECONDS_MIN), GRACE_SECONDS_MAX) if expected > 1 else 0.0
         until, enough = time.perf_counter() + grace, max(expected, 1)
         while True:
             with self._lock:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from pathlib import Path
 
 import pytest
 
+from sidecar.ledger import writer
 from sidecar.ledger.errors import LedgerError
 from sidecar.metering.events import PushAccepted
 from sidecar.metering.states import State
-from tests.integration.ledger.support import NOON, Story, accepted, balanced, child, event, is_intact
+from tests.acceptance.support import eventually
+from tests.integration.ledger.support import NOON, Story, accepted, balanced, child, event, held_back, is_intact
 
 KILLS = 20
 
@@ -139,3 +142,23 @@ def test_closing_finishes_what_waits(story: Story) -> None:
     closer.join(10)
     assert answers == [PushAccepted(accepted=1, duplicates=0)] * 50
     assert accepted(story.open()) == 50
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 3), (math.inf, 1)], ids=["the disk took long", "the work did"])
+def test_the_writer_expects_as_many_pushes_where_the_disk_takes_most_of_the_time(
+    share: float, expected: int, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "COMMIT_SHARE", share)
+    ledger, asked, results = story.open(), list[tuple[int, float]](), list[object]()
+    queue = ledger._writer._queue
+    take = queue.take
+    go = held_back(ledger)
+    monkeypatch.setattr(queue, "take", lambda *given: [asked.append(given), take(*given)][1])  # type: ignore[func-returns-value]
+    for number in range(3):
+        ledger.begin_push([event(id=str(number))], NOON, results.append)
+    ledger.commit_pending()
+    go.set()
+    eventually(lambda: len(asked) == 2)
+    assert results == [PushAccepted(accepted=1, duplicates=0)] * 3
+    assert [count for count, _ in asked] == [0 if share == 0.0 else 1, expected]
+    assert asked[1][1] > 0.0, "as long as the disk took"

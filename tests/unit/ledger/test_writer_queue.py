@@ -37,10 +37,10 @@ class Queue(WriterQueue[str, int]):
 
 
 @contextmanager
-def taking(queue: Queue, expected: int = 1, took: float = 0.0) -> Iterator[Future[list[str | int]]]:
+def taking(queue: Queue, expected: int = 1, seconds: float = 0.0) -> Iterator[Future[list[str | int]]]:
     """What the writer gets, while it waits for it."""
     found: Future[list[str | int]] = Future()
-    thread = threading.Thread(target=lambda: found.set_result(queue.take(expected, took)))
+    thread = threading.Thread(target=lambda: found.set_result(queue.take(expected, seconds)))
     thread.start()
     yield found
     thread.join(LONG)
@@ -83,7 +83,7 @@ def test_a_push_wakes_nobody_before_its_turn_ends() -> None:
 @pytest.mark.usefixtures("patient")
 def test_after_several_pushes_the_writer_waits_for_as_many() -> None:
     queue = Queue()
-    with taking(queue, expected=3, took=LONG) as found:
+    with taking(queue, expected=3, seconds=LONG) as found:
         eventually(lambda: queue.waits_for(3))
         queue.pushes("a")
         queue.pushes("b")
@@ -96,21 +96,21 @@ def test_after_several_pushes_the_writer_waits_for_as_many() -> None:
 def test_what_came_during_a_commit_counts() -> None:
     queue = Queue()
     queue.pushes("a", "b", "c", "d")
-    assert queue.take(expected=3, took=LONG) == ["a", "b", "c", "d"]
+    assert queue.take(expected=3, seconds=LONG) == ["a", "b", "c", "d"]
 
 
 def test_the_wait_for_as_many_ends_with_what_there_is() -> None:
     queue = Queue()
     queue.pushes("a")
     began = time.monotonic()
-    assert queue.take(expected=50, took=0.01) == ["a"]
+    assert queue.take(expected=50, seconds=0.01) == ["a"]
     assert time.monotonic() - began >= 0.01
 
 
 def test_the_wait_is_not_longer_than_its_bound() -> None:
     queue = Queue()
     queue.pushes("a")
-    with taking(queue, expected=2, took=LONG * 10) as found:
+    with taking(queue, expected=2, seconds=LONG * 10) as found:
         assert found.result(LONG) == ["a"]
 
 
@@ -126,7 +126,7 @@ def test_where_nothing_comes_in_time_the_next_push_wakes_the_writer_by_itself() 
 @pytest.mark.parametrize("expected", [1, 50])
 def test_a_task_waits_for_nobody_and_takes_along_what_was_pushed_before(expected: int) -> None:
     queue = Queue()
-    with taking(queue, expected=expected, took=LONG) as found:
+    with taking(queue, expected=expected, seconds=LONG) as found:
         eventually(lambda: queue.waits_for(expected))
         queue.push("a")
         assert queue.run(1)
@@ -145,7 +145,7 @@ def test_after_tasks_alone_the_writer_waits_for_one_job() -> None:
 def test_a_task_that_comes_while_the_writer_is_busy_is_not_forgotten() -> None:
     queue = Queue()
     assert queue.run(1)
-    assert queue.take(expected=50, took=LONG) == [1]
+    assert queue.take(expected=50, seconds=LONG) == [1]
 
 
 @pytest.mark.parametrize("add", [lambda queue: queue.push("b"), lambda queue: queue.run(2)])
