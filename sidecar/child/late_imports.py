@@ -1,8 +1,9 @@
 """Put off what the libraries of a child import and no job here uses: a third of what a check imports, and 4 MiB.
 
 Invariants:
-- A module of MODULES is loaded when anything of it is used, one of FUNCTIONS when one of the functions named there is
-  called, or when anything else of it is used. So a library that begins to use it gets what it would have had.
+- A module of MODULES is loaded when anything of it is used, one of NAMES when one of the names there, once imported, is
+  used, or anything else of it. So a library that begins to use it gets what it would have had; only no name may be that
+  of an exception, since `except` does not ask.
 - DOCUMENTATION, which the SDK writes for `help`, is left out: its modules are there, and write nothing.
 - This is for the child alone, before its job is imported. What is loaded already stays.
 
@@ -12,7 +13,6 @@ Invariants:
 from __future__ import annotations
 
 import sys
-from functools import partial
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -34,8 +34,21 @@ MODULES: Final = (
     "bz2",  # shutil: archives
     "lzma",
 )
-FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "importlib.metadata": ("version",),  # urllib3: of the package that it would need for HTTP/2
+    "cryptography.hazmat.primitives.serialization.ssh": (  # cryptography, PyJWT: keys in OpenSSH's format
+        "SSHCertPrivateKeyTypes",
+        "SSHCertPublicKeyTypes",
+        "SSHCertificate",
+        "SSHCertificateBuilder",
+        "SSHCertificateType",
+        "SSHPrivateKeyTypes",
+        "SSHPublicKeyTypes",
+        "load_ssh_private_key",
+        "load_ssh_public_identity",
+        "load_ssh_public_key",
+        "ssh_key_fingerprint",
+    ),
 }
 DOCUMENTATION: Final = ("botocore.docs", "botocore.docs.docstring", "botocore.docs.utils")
 
@@ -52,11 +65,36 @@ class LateModule(ModuleType):
         return getattr(_loaded(self), name)
 
 
-class LateFunctions(LateModule):
-    """A module whose functions, once imported by name, load it when they are called."""
+class LateNames(LateModule):
+    """A module some of whose names may be imported without it: it is loaded when they are used."""
 
     def _wanted(self, name: str) -> Any:
-        return partial(_called, self, name) if name in FUNCTIONS[self.__name__] else super()._wanted(name)
+        return LateName(self, name) if name in NAMES[self.__name__] else super()._wanted(name)
+
+
+class LateName:
+    """A class or a function, until it is used."""
+
+    def __init__(self, module: ModuleType, name: str) -> None:
+        self._module, self._name = module, name
+
+    def _real(self) -> Any:
+        return getattr(_loaded(self._module), self._name)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self._real()(*given, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real(), name)
+
+    def __instancecheck__(self, one: object) -> bool:
+        return isinstance(one, self._real())
+
+    def __subclasscheck__(self, one: type) -> bool:
+        return issubclass(one, self._real())
+
+    def __mro_entries__(self, _: tuple[object, ...]) -> tuple[Any, ...]:
+        return (self._real(),)
 
 
 class Silent:
@@ -78,7 +116,7 @@ class SilentModule(LateModule):
 
 KINDS: Final[Mapping[str, type[LateModule]]] = {
     **dict.fromkeys(MODULES, LateModule),
-    **dict.fromkeys(FUNCTIONS, LateFunctions),
+    **dict.fromkeys(NAMES, LateNames),
     **dict.fromkeys(DOCUMENTATION, SilentModule),
 }
 
@@ -115,7 +153,7 @@ class LateLoader:
 
 
 def put_off() -> None:
-    """Put off whatever of MODULES, FUNCTIONS and DOCUMENTATION is imported from now on."""
+    """Put off whatever of MODULES, NAMES and DOCUMENTATION is imported from now on."""
     sys.meta_path.insert(0, LateFinder)
 
 
@@ -127,7 +165,3 @@ def _loaded(module: ModuleType) -> ModuleType:
         module.__class__ = ModuleType
         spec.loader.exec_module(module)
     return module
-
-
-def _called(module: ModuleType, function: str, *given: Any, **named: Any) -> Any:
-    return getattr(_loaded(module), function)(*given, **named)

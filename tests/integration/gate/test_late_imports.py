@@ -17,7 +17,7 @@ late_imports.put_off()
 from sidecar.gate import job
 said = []
 job.run(json.loads(sys.argv[1]), said.append)
-names = (*late_imports.MODULES, *late_imports.FUNCTIONS, *late_imports.DOCUMENTATION)
+names = (*late_imports.MODULES, *late_imports.NAMES, *late_imports.DOCUMENTATION)
 late = late_imports.LateModule
 loaded = [name for name in names if name in sys.modules and not isinstance(sys.modules[name], late)]
 print(json.dumps([json.loads(said[1])["answer"], loaded]))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
 
-from sidecar.child.late_imports import DOCUMENTATION, FUNCTIONS, MODULES
+from sidecar.child.late_imports import DOCUMENTATION, MODULES, NAMES
 
 IMPORTS = """
 import sys
@@ -26,7 +27,7 @@ def run(code: str, before: str = BEFORE) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", [*MODULES, *FUNCTIONS, *DOCUMENTATION])
+@pytest.mark.parametrize("name", [*MODULES, *NAMES, *DOCUMENTATION])
 def test_each_module_is_there_to_be_loaded(name: str) -> None:
     assert find_spec(name) is not None
 
@@ -85,6 +86,51 @@ import botocore
 print(version("botocore") == botocore.__version__, late("importlib.metadata"))
 """
     assert run(code).split("\n") == ["True", "True False"]
+
+
+SSH = "cryptography.hazmat.primitives.serialization.ssh"
+
+
+def test_names_of_a_module_are_imported_without_it_and_load_it_when_they_are_used() -> None:
+    code = f"""
+from cryptography.hazmat.primitives import serialization
+print(late("{SSH}"))
+try:
+    serialization.load_ssh_public_key(b"ssh-rsa AAAA")
+except ValueError:
+    print(late("{SSH}"))
+"""
+    assert run(code).split("\n") == ["True", "False"]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "isinstance(1, SSHCertificate) is False",
+        "issubclass(int, SSHCertificate) is False",
+        "SSHCertificate.__name__ == 'SSHCertificate'",
+        "SSHCertificateType.USER.value == 1",
+        "issubclass(type(SSHCertificateBuilder()), SSHCertificateBuilder)",
+        "issubclass(Mine, SSHCertificateBuilder) and issubclass(Mine, sys.modules[SSH].SSHCertificateBuilder)",
+    ],
+)
+def test_a_class_that_is_imported_without_its_module_can_be_used_as_a_class(use: str) -> None:
+    code = f"""
+from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCertificateBuilder, SSHCertificateType
+SSH = "{SSH}"
+print(late(SSH))
+if "Mine" in "{use}":
+    class Mine(SSHCertificateBuilder):
+        pass
+print({use}, late(SSH))
+"""
+    assert run(code).split("\n") == ["True", "True False"]
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module in NAMES for name in NAMES[module]])
+def test_no_name_is_that_of_an_exception(module: str, name: str) -> None:
+    found = getattr(import_module(module), name)
+    assert not (isinstance(found, type) and issubclass(found, BaseException))
 
 
 def test_anything_else_that_is_imported_from_its_module_is_what_it_would_have_been() -> None:
