@@ -159,7 +159,7 @@ def test_told_to_end_between_two_starts_it_forks_one_that_finishes_what_was_begu
         "supervisor.LOOK_SECONDS_MIN = 60\n"
         "supervisor.Supervisor._log = lambda _: Loud\n"
         "def work(shared):\n"
-        "    if supervisor.stop_pending():\n"
+        "    if shared.has_settings():\n"
         "        say('finishes')\n"
         "        return 0\n"
         f"    {read} and shared.allow(20)\n"
