@@ -27,7 +27,7 @@ class Work:
 
 
 def threads(setup: Setup, options: argparse.Namespace) -> None:
-    """Print what each thread does for one of many single events, with nobody looking on."""
+    """Print what each thread does for one of many single events."""
     with running(setup, "ours", extra=METERING) as server:
         await_entitled(server)
         await_push(server)

@@ -2,9 +2,9 @@
 
 Invariants:
 - After several pushes in one commit the writer waits for as many: clients that push one after another push again once
-  they are answered, and one fsync serves all. It waits as long as the fsync took, within bounds. A task waits for
-  nobody, and neither does a push where the last commit had one, or is longer ago than that.
-- While the writer is busy nobody wakes it: it takes what has come when it is done.
+  they are answered, and one fsync serves all. It waits as long as COMMIT took, within bounds. A task is taken at once,
+  and so is a push where the last commit had one push, or is longer ago than that.
+- A busy writer is not woken: it takes what has come when it is done.
 - Where nothing is expected it waits without a timeout: an idle pod is not woken.
 """
 
@@ -80,5 +80,5 @@ class WriterQueue(Generic[Push, Task]):
                     jobs, self._jobs, self._tasks, self._wanted = self._jobs, [], False, NEVER
                     return jobs
                 self._wanted = enough if left > 0 else 1
-            # Released where somebody woke the writer for what it has taken since: then it looks once in vain.
+            # It may have been released for jobs that were taken since: then the loop runs once more, and waits again.
             self._wake.acquire(timeout=left if left > 0 else -1)

@@ -27,7 +27,7 @@ class Queue(WriterQueue[str, int]):
         return self._wanted == wanted
 
     def sleeps(self) -> bool:
-        """Whether nobody has woken the writer, and it will not wake up by itself."""
+        """Whether the writer has not been woken."""
         return self._wake.locked()
 
     def pushes(self, *texts: str) -> None:
@@ -61,15 +61,18 @@ def test_what_waits_is_taken_whole_and_in_order() -> None:
     assert queue.take() == ["a", "b", 1, "c"]
 
 
-def test_one_push_wakes_a_writer_that_expects_none() -> None:
+@pytest.mark.parametrize(
+    "expected", [1, 50, 0], ids=["after one push", "after many that stay away", "after tasks alone"]
+)
+def test_one_push_wakes_a_writer_that_expects_no_more(expected: int) -> None:
     queue = Queue()
-    with taking(queue) as found:
+    with taking(queue, expected) as found:
         eventually(lambda: queue.waits_for(1))
         queue.pushes("a")
         assert found.result(LONG) == ["a"]
 
 
-def test_a_push_wakes_nobody_before_its_turn_ends() -> None:
+def test_a_push_does_not_wake_the_writer_before_its_turn_ends() -> None:
     queue = Queue()
     with taking(queue) as found:
         eventually(lambda: queue.waits_for(1))
@@ -114,17 +117,9 @@ def test_the_wait_is_not_longer_than_its_bound() -> None:
         assert found.result(LONG) == ["a"]
 
 
-def test_where_nothing_comes_in_time_the_next_push_wakes_the_writer_by_itself() -> None:
-    queue = Queue()
-    with taking(queue, expected=50) as found:
-        eventually(lambda: queue.waits_for(1))
-        queue.pushes("a")
-        assert found.result(LONG) == ["a"]
-
-
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("expected", [1, 50])
-def test_a_task_waits_for_nobody_and_takes_along_what_was_pushed_before(expected: int) -> None:
+def test_a_task_is_taken_at_once_with_what_was_pushed_before(expected: int) -> None:
     queue = Queue()
     with taking(queue, expected=expected, seconds=LONG) as found:
         eventually(lambda: queue.waits_for(expected))
@@ -133,16 +128,8 @@ def test_a_task_waits_for_nobody_and_takes_along_what_was_pushed_before(expected
         assert found.result(LONG) == ["a", 1]
 
 
-def test_after_tasks_alone_the_writer_waits_for_one_job() -> None:
-    queue = Queue()
-    with taking(queue, expected=0) as found:
-        eventually(lambda: queue.waits_for(1))
-        queue.pushes("a")
-        assert found.result(LONG) == ["a"]
-
-
 @pytest.mark.usefixtures("patient")
-def test_a_task_that_comes_while_the_writer_is_busy_is_not_forgotten() -> None:
+def test_a_task_that_comes_while_the_writer_is_busy_is_taken_next() -> None:
     queue = Queue()
     assert queue.run(1)
     assert queue.take(expected=50, seconds=LONG) == [1]
@@ -158,7 +145,7 @@ def test_after_the_last_task_nothing_is_added(add: Callable[[Queue], bool]) -> N
     assert queue.take() == ["a", 1]
 
 
-def test_a_writer_that_is_woken_for_what_it_has_taken_sleeps_on() -> None:
+def test_a_writer_that_is_woken_for_what_it_has_taken_waits_again() -> None:
     queue = Queue()
     with taking(queue) as found:
         eventually(lambda: queue.waits_for(1))
@@ -188,7 +175,7 @@ def hasty() -> Iterator[None]:
 def test_no_wake_up_is_lost_between_a_writer_and_clients_that_wait_for_their_answers(
     names: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With waits so short that they often end just when somebody wakes the writer."""
+    """With waits so short that they often end just when the writer is woken."""
     monkeypatch.setattr(writer_queue, "GRACE_SECONDS_MIN", 0.00005)
     queue, count = Queue(), 5_000
     answered = {name: threading.Semaphore(0) for name in names}
@@ -205,7 +192,7 @@ def test_no_wake_up_is_lost_between_a_writer_and_clients_that_wait_for_their_ans
     def push(name: str) -> None:
         for number in range(count):
             queue.pushes(f"{name}{number}")
-            assert answered[name].acquire(timeout=LONG), "the writer sleeps on"
+            assert answered[name].acquire(timeout=LONG), "the writer was not woken"
 
     writer = threading.Thread(target=write, daemon=True)
     clients = [threading.Thread(target=push, args=(name,), daemon=True) for name in answered]
