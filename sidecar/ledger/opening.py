@@ -3,7 +3,8 @@
 Invariants:
 - WAL with `synchronous=FULL`: a commit that returned is on disk. `locking_mode=EXCLUSIVE`: no shared memory
   file, and SQLite's own lock stands behind ours.
-- A migration and the record of it commit together: a crash leaves the old shape or the new.
+- A migration and the record of it commit together: a crash leaves the old shape or the new. A new ledger is begun in
+  one transaction: a crash leaves an empty file, for which the current hour is as open as before.
 - A newer file is read once to learn that it is newer, and left as it is; ours begins beside it.
 - A file and its log are checked before anything is written to them. Where the end of the log is torn, what is left of
   it is written over before the first commit. The log is written again: after a failed sync it may be in memory only.
@@ -27,7 +28,7 @@ from typing import Final
 from sidecar.ledger import integrity, seen_ids, volume, wal
 from sidecar.ledger.errors import FAILURES, LedgerError, as_ledger_error, corrupt, let_go
 from sidecar.ledger.kept_file import sync_directory
-from sidecar.ledger.statements import migrations, sql
+from sidecar.ledger.statements import Migration, migrations, sql
 from sidecar.ledger.transactions import transaction
 from sidecar.metering.hours import Hour, counts_as_here
 from sidecar.quick_dataclasses import dataclass, field, replace
@@ -147,8 +148,11 @@ def _ready_connection(path: Path, owner: Owner, now: datetime, on_doubt: OnDoubt
     with _opened(path, on_doubt) as (connection, known, log):
         integrity.check(connection, known)
         _make_durable(connection, path, log)
-        migrate(connection, now)
-        _identify(connection, path, owner, now, first_hour(path, now, begun=known > 0))
+        if known == 0:
+            _begin(connection, path, owner, now)
+        else:
+            migrate(connection, now)
+            _identify(connection, path, owner, now, first_hour(path, now, begun=True))
         seen_ids.load(connection)
         sync_directory(path.parent)
     return connection
@@ -266,21 +270,34 @@ def migrate(connection: sqlite3.Connection, now: datetime) -> None:
     """Take every step the file has not seen; each commits with its record, the first with the table of records."""
     for step in migrations():
         with transaction(connection):
-            if not connection.execute(sql("tables_count")).fetchone()[0]:
-                connection.execute(sql("migration_table"))
-            if step.version > (connection.execute(sql("schema_version")).fetchone()[0] or 0):
-                for statement in step.statements:
-                    connection.execute(statement)
-                if step.version == seen_ids.CUT_SINCE:
-                    seen_ids.cut(connection)
-                done = {"version": step.version, "name": step.name, "at": now.isoformat()}
-                connection.execute(sql("migration_done"), done)
+            _take_step(connection, step, now)
+
+
+def _begin(connection: sqlite3.Connection, path: Path, owner: Owner, now: datetime) -> None:
+    """Make an empty file the ledger of `owner`, or leave it empty."""
+    with transaction(connection):
+        for step in migrations():
+            _take_step(connection, step, now)
+        _identify(connection, path, owner, now, first_hour(path, now, begun=False))
+
+
+def _take_step(connection: sqlite3.Connection, step: Migration, now: datetime) -> None:
+    if not connection.execute(sql("tables_count")).fetchone()[0]:
+        connection.execute(sql("migration_table"))
+    if step.version > (connection.execute(sql("schema_version")).fetchone()[0] or 0):
+        for statement in step.statements:
+            connection.execute(statement)
+        if step.version == seen_ids.CUT_SINCE:
+            seen_ids.cut(connection)
+        done = {"version": step.version, "name": step.name, "at": now.isoformat()}
+        connection.execute(sql("migration_done"), done)
 
 
 def first_hour(path: Path, now: datetime, *, begun: bool) -> Hour:
     """Return the first hour a new ledger takes usage for: the next one where another may have sealed the current one.
 
-    Another was here if its file was set aside, if ours is beside a newer one, or if the beginning was cut off.
+    Another was here if its file was set aside, if ours is beside a newer one, or if the file was `begun` and names no
+    owner.
     """
     another = begun or any(path.parent.glob(f"{path.name}.corrupt-*")) or path.name.count(".") > 1
     return Hour.at(now).next if another else Hour.at(now)

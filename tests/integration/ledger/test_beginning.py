@@ -1,18 +1,40 @@
-"""A power failure while a ledger is begun leaves a first page that is not whole, and the journal that undoes it."""
+"""A beginning that was cut off: the next one takes usage for the same hour, whatever the first has left."""
 
 from __future__ import annotations
 
+import os
+import signal
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from sidecar.ledger.statements import migrations
 from sidecar.metering.events import PushAccepted
-from tests.integration.ledger.support import Story, event, raw_connection
+from tests.integration.ledger.support import HOUR, Story, event, raw_connection
 
+ROOT = Path(__file__).parents[3]
 PAGE = 4096
 JOURNAL = (bytes.fromhex("d9d505f920a163d7") + struct.pack(">IIIII", 0, 1, 0, 512, PAGE)).ljust(512, b"\0")
 """A rollback journal of an empty file (sqlite.org/fileformat2.html, "The Rollback Journal")."""
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sidecar.ledger import opening
+from tests.integration.ledger.support import Story
+left, take_step = int(sys.argv[2]), opening._take_step
+def killed(*arguments):
+    global left
+    take_step(*arguments)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+opening._take_step = killed
+Story(Path(sys.argv[1])).open()
+"""
 
 
 def begun(story: Story, *, first_page: bytes, journal: bytes | None, log: bytes | None = None) -> None:
@@ -45,9 +67,23 @@ def test_a_beginning_that_was_cut_off_is_undone_by_its_journal(tmp_path: Path) -
         begun(story, first_page=page, journal=JOURNAL)
         ledger = story.open()
         assert ledger.set_aside is None, number
+        assert ledger.open_from() == HOUR, number
         assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
         story.close()
         assert not story.path.with_name(f"{story.path.name}-journal").exists()
+
+
+@pytest.mark.parametrize("step", range(1, len(migrations()) + 1))
+def test_a_process_killed_while_it_begins_leaves_the_hour_open(tmp_path: Path, step: int) -> None:
+    """Else what is pushed or adopted now would wait for the next hour, in which this workload may be gone."""
+    line = [sys.executable, "-c", KILLED, tmp_path, str(step)]
+    assert subprocess.run(line, cwd=ROOT, env=os.environ, check=False).returncode == -signal.SIGKILL
+    story = Story(tmp_path)
+    assert story.path.stat().st_size > 0
+    ledger = story.open()
+    assert ledger.set_aside is None
+    assert ledger.open_from() == HOUR
+    story.close()
 
 
 @pytest.mark.parametrize(
