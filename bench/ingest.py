@@ -6,6 +6,8 @@ I3  I1 where each fsync takes 5 ms longer, with 16 and with 64 connections
 I5  requests in a second at 1 000 tag sets ÷ at 5, of each side by itself
 P1  `GET /entitled`, 99th percentile, on a fresh connection each time and on a kept one, during I1
 P2  the same during I2
+P1/idle, P2/idle
+    the same of another process, which does nothing but answer: what is left of it is the machine's
 
 Each load has a fresh server and ledger, one second to warm up, and a random UUID for each event; baseline
 and ours in turns, the first round is dropped. Afterwards the server is killed with SIGKILL and its file
@@ -26,6 +28,7 @@ import table
 import witness
 from lib import METERING, PUSH_PATH, SIDES, Server, Setup, Side, running
 from probes import Watch, await_entitled, await_push, watching
+from responder import responder
 
 SECONDS = 4.0
 SECONDS_QUICK = 1.0
@@ -54,12 +57,15 @@ def _seconds(setup: Setup) -> float:
     return SECONDS_QUICK if setup.quick else SECONDS
 
 
-def under(setup: Setup, side: Side, push: load.Push, extra: Mapping[str, str]) -> Sample:
-    """Start one side, load it, kill it, and hold its ledger against what it said."""
+def under(setup: Setup, side: Side, push: load.Push, extra: Mapping[str, str], watched: int | None = None) -> Sample:
+    """Start one side, load it, kill it, and hold its ledger against what it said.
+
+    `watched`: the port of another process, to be asked instead.
+    """
     with running(setup, side, extra=METERING | dict(extra)) as server:
         await_entitled(server)
         await_push(server)
-        with watching(server.port) as watch:
+        with watching(watched or server.port) as watch:
             found = load.run(replace(push, port=server.push_port, path=PUSH_PATH[side]), load.chosen(setup.loader))
         require_kept(server, found, push.batch)
         if watch.failed:
@@ -113,6 +119,21 @@ def _probed(measure: str, what: str, pairs: list[Pair]) -> list[table.Row]:
     return rows
 
 
+def _at_least(setup: Setup, measure: str, what: str, push: load.Push) -> list[table.Row]:
+    """What probes take of a process that does nothing else, while ours is under this load."""
+    with responder() as port:
+        samples = [under(setup, "ours", push, {}, port) for _ in range(setup.count(3, 1))]
+    rows = []
+    for kept, how in ((False, "fresh"), (True, "kept")):
+        p99 = [one.probe_ms(99, kept=kept) for one in samples]
+        row = table.Row(
+            measure=f"{measure}/idle", what=f"an idle process during {what}, {how} connection, p99", unit="ms",
+            ours=median(p99), ours_min=min(p99), ours_max=max(p99), rounds=len(p99),
+        )  # fmt: skip
+        rows.append(row)
+    return rows
+
+
 def measure(setup: Setup) -> list[table.Row]:
     """I1, I2, I3, I5, P1 and P2, and the peer where it is given."""
     few, many = push_of(setup), push_of(setup, tag_sets=TAG_SETS_MANY)
@@ -129,13 +150,16 @@ def measure(setup: Setup) -> list[table.Row]:
             )
             peers.append((few_peer, many_peer))
     del five[0], thousand[0], peers[:1], disk[:1]
-    batches = _pairs(setup, push_of(setup, batch=BATCH, connections=BATCH_CONNECTIONS))
+    hundreds = push_of(setup, batch=BATCH, connections=BATCH_CONNECTIONS)
+    batches = _pairs(setup, hundreds)
     client = five[0][0].load.client
     return [
         *_throughput("I1", f"single events on disk, 16 connections ({client})", "/s", five),
         *_probed("P1", "single events", five),
+        *_at_least(setup, "P1", "single events", few),
         *_throughput("I2", f"events on disk, batches of {BATCH} ({client})", "/s", batches, BATCH),
         *_probed("P2", f"batches of {BATCH}", batches),
+        *_at_least(setup, "P2", f"batches of {BATCH}", hundreds),
         *_slow(setup),
         _flat(five, thousand),
         *_peer_rows(setup, five, thousand, peers),

@@ -41,7 +41,7 @@ def flames(setup: Setup, options: argparse.Namespace) -> None:
         push = load.Push(
             port=server.push_port, path=PUSH_PATH["ours"], connections=16, seconds=options.seconds + 2, warm_seconds=1
         )
-        found = load.run(push, setup.loader)
+        found = load.run(push, load.chosen(setup.loader))
         sampler.wait()
         stacks = collections.Counter[tuple[str, ...]]()
         for line in output.read_text().splitlines():

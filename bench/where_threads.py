@@ -35,7 +35,7 @@ def threads(setup: Setup, options: argparse.Namespace) -> None:
         push = load.Push(
             port=server.push_port, path=PUSH_PATH["ours"], connections=16, seconds=options.seconds, warm_seconds=1
         )
-        found = load.run(push, setup.loader)
+        found = load.run(push, load.chosen(setup.loader))
         after = _work(server)
     rows = []
     for name, now in after.items():
