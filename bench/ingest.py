@@ -7,7 +7,7 @@ I5  requests in a second at 1 000 tag sets ÷ at 5, of each side by itself
 P1  `GET /entitled`, 99th percentile, on a fresh connection each time and on a kept one, during I1
 P2  the same during I2
 P1/idle, P2/idle
-    the same of another process, which does nothing but answer: what is left of it is the machine's
+    the same of another process, in Python too, which does nothing but answer while ours is under the load
 
 Each load has a fresh server and ledger, one second to warm up, and a random UUID for each event; baseline
 and ours in turns, the first round is dropped. Afterwards the server is killed with SIGKILL and its file
@@ -119,10 +119,8 @@ def _probed(measure: str, what: str, pairs: list[Pair]) -> list[table.Row]:
     return rows
 
 
-def _at_least(setup: Setup, measure: str, what: str, push: load.Push) -> list[table.Row]:
-    """What probes take of a process that does nothing else, while ours is under this load."""
-    with responder() as port:
-        samples = [under(setup, "ours", push, {}, port) for _ in range(setup.count(3, 1))]
+def _idle(measure: str, what: str, samples: list[Sample]) -> list[table.Row]:
+    """What probes took of a process that does nothing else, while ours was under this load."""
     rows = []
     for kept, how in ((False, "fresh"), (True, "kept")):
         p99 = [one.probe_ms(99, kept=kept) for one in samples]
@@ -137,29 +135,34 @@ def _at_least(setup: Setup, measure: str, what: str, push: load.Push) -> list[ta
 def measure(setup: Setup) -> list[table.Row]:
     """I1, I2, I3, I5, P1 and P2, and the peer where it is given."""
     few, many = push_of(setup), push_of(setup, tag_sets=TAG_SETS_MANY)
-    disk, five, thousand, peers = list[float](), list[Pair](), list[Pair](), list[tuple[float, float]]()
-    for _ in range(setup.count(3, 1) + 1):
-        wait_ms, kind = witness.disk()
-        disk.append(wait_ms)
-        five.append(_pair(setup, few))
-        thousand.append(_pair(setup, many))
-        if setup.peer:
-            few_peer, many_peer = (
-                peer.requests_per_second(setup, setup.peer, tag_sets=sets, seconds=_seconds(setup))
-                for sets in (few.tag_sets, TAG_SETS_MANY)
-            )
-            peers.append((few_peer, many_peer))
-    del five[0], thousand[0], peers[:1], disk[:1]
     hundreds = push_of(setup, batch=BATCH, connections=BATCH_CONNECTIONS)
-    batches = _pairs(setup, hundreds)
+    disk, five, thousand, peers = list[float](), list[Pair](), list[Pair](), list[tuple[float, float]]()
+    batches, idle_few, idle_hundreds = list[Pair](), list[Sample](), list[Sample]()
+    with responder() as port:
+        for _ in range(setup.count(3, 1) + 1):
+            wait_ms, kind = witness.disk()
+            disk.append(wait_ms)
+            five.append(_pair(setup, few))
+            idle_few.append(under(setup, "ours", few, {}, port))
+            thousand.append(_pair(setup, many))
+            batches.append(_pair(setup, hundreds))
+            idle_hundreds.append(under(setup, "ours", hundreds, {}, port))
+            if setup.peer:
+                few_peer, many_peer = (
+                    peer.requests_per_second(setup, setup.peer, tag_sets=sets, seconds=_seconds(setup))
+                    for sets in (few.tag_sets, TAG_SETS_MANY)
+                )
+                peers.append((few_peer, many_peer))
+    for found in (disk, five, thousand, batches, idle_few, idle_hundreds, peers):
+        del found[:1]
     client = five[0][0].load.client
     return [
         *_throughput("I1", f"single events on disk, 16 connections ({client})", "/s", five),
         *_probed("P1", "single events", five),
-        *_at_least(setup, "P1", "single events", few),
+        *_idle("P1", "single events", idle_few),
         *_throughput("I2", f"events on disk, batches of {BATCH} ({client})", "/s", batches, BATCH),
         *_probed("P2", f"batches of {BATCH}", batches),
-        *_at_least(setup, "P2", f"batches of {BATCH}", hundreds),
+        *_idle("P2", f"batches of {BATCH}", idle_hundreds),
         *_slow(setup),
         _flat(five, thousand),
         *_peer_rows(setup, five, thousand, peers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import kernel
 from lib import LIBC, PR_SET_PDEATHSIG
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
@@ -19,19 +21,22 @@ REQUEST_BYTES_MAX = 4096
 
 @contextmanager
 def responder() -> Iterator[int]:
-    """Start one; its port."""
-    process = subprocess.Popen(
-        [sys.executable, __file__],
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
-    )
-    try:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait()
+    """Start one, in a control group of its own as each side has it; its port."""
+    group = kernel.Group(f"entitlement-bench-{os.getpid()}-responder")
+
+    def before_exec() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        group.join()
+
+    argv = [sys.executable, __file__]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, preexec_fn=before_exec) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+            process.wait()
+            group.remove()
 
 
 def serve(listening: socket.socket) -> None:

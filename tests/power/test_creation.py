@@ -56,7 +56,7 @@ def possible(disk: Directory, chance: random.Random) -> Iterator[Image]:
 
 
 def hour_problems(directory: Path) -> Iterator[str]:
-    """Usage of the hour in which the ledger was begun first must count in it."""
+    """Yield that usage of the hour in which the ledger is opened again would not count in it."""
     now = usage.BEGIN + usage.LIFE / 2
     with closing(Ledger.open(directory, usage.OWNER, usage.DIMENSIONS, now)) as ledger:
         if ledger.open_from() > Hour.at(now):
