@@ -4,7 +4,7 @@ Invariants:
 - Every socket stays non-blocking; the poller writes no log line, since stdout may be stuck. It counts instead.
 - A request is dispatched when it is whole (`request`), and its response is finished bytes (`response`).
 - The listener of a connection is told by the socket that accepted it, never by a header.
-- One connection gets one response in a turn, however much it has sent ahead. A turn is a few milliseconds at most: new
+- One connection gets one response in a turn, however much it has sent ahead. A turn is a few milliseconds: new
   connections and probes first, and what is left keeps its order for the next turn.
 - Trouble with one client ends that client's connection and nothing else.
 """
@@ -32,8 +32,8 @@ from sidecar.server.response import RawResponse, error_response
 ACCEPTS_PER_TURN: Final = 16
 ACCEPT_SECONDS: Final = 0.003
 """How long a turn takes new connections of one listener, each with its first request; one at least."""
-STEPS_SECONDS: Final = 0.0005
-"""How long a turn serves open connections, and a probe waits for it; one of each queue at least."""
+STEPS_SECONDS: Final = 0.002
+"""How long a turn serves open connections; one of each queue at least."""
 ADVANCES_PER_TURN: Final = 8
 """Requests sent ahead that are served before the poller looks for new connections again."""
 SCRATCH_BYTES: Final = 64 * 1024
