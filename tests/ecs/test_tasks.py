@@ -192,7 +192,8 @@ def test_without_task_metadata_aws_is_not_asked_and_the_gate_stays_shut(start: S
 
 
 def test_a_command_override_runs_in_the_task_and_starts_no_product(start: Start, image: str, aws: Emulator) -> None:
-    task = start(definition(image, command=["settings"]))
+    # At full scale: a command that ends within the 60 s of restartAttemptPeriod is not started again.
+    task = start(definition(image, command=["settings"]), second=1.0)
     task.until_stopped()
     assert task[SIDECAR].exit_code == 0
     assert "SIDECAR_ON_DENIED\texit\tenvironment" in task.logs(SIDECAR)
