@@ -4,7 +4,7 @@ What is bounded, and how far: `metering.hour_bounds`.
 
 Invariants:
 - What is on disk decides. The counts in memory are never below it, so that most pushes need no query for them; where
-  they reach a bound, the disk is asked.
+  they reach a bound, the disk is asked, and counted again where that spares the next thousands of pushes the question.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Slot(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many a slot has at most; `exact`: and no fewer."""
+    """How many a slot has at most, and how many it had when they were last counted on disk: no fewer are there."""
 
-    number: int
-    exact: bool
+    most: int
+    counted: int
 
 
 class TooMany(Exception):
@@ -83,18 +83,18 @@ class Bounds:
             self._counts |= {slot: self._counted(connection, slot, names) for slot, names in wanted.items()}
 
     def _counted(self, connection: sqlite3.Connection, slot: Slot, names: Sequence[str | bytes]) -> Count:
-        most = KINDS[slot.kind].most()
-        before = self._counts.get(slot) or Count(_count(connection, slot), exact=True)
-        if before.number + len(names) <= most:
-            return Count(before.number + len(names), exact=False)
+        bound = KINDS[slot.kind].most()
+        before = self._counts.get(slot) or _count(connection, slot)
+        if before.most + len(names) <= bound:
+            return Count(before.most + len(names), before.counted)
         new = len(names) - present(connection, slot, names)
-        if not new:
+        if not new and before.most - before.counted < bound // 2:
             return before
-        exact = before if before.exact else Count(_count(connection, slot), exact=True)
-        if exact.number + new > most:
+        exact = before if before.most == before.counted else _count(connection, slot)
+        if exact.most + new > bound:
             self._counts[slot] = exact
-            raise TooMany(slot, most - exact.number)
-        return Count(exact.number + new, exact=True)
+            raise TooMany(slot, bound - exact.most)
+        return Count(exact.most + new, exact.most + new)
 
 
 def present(connection: sqlite3.Connection, slot: Slot, names: Collection[str | bytes]) -> int:
@@ -107,6 +107,7 @@ def present(connection: sqlite3.Connection, slot: Slot, names: Collection[str | 
     return int(connection.execute(sql("unique_keys_known"), values).fetchone()[0])
 
 
-def _count(connection: sqlite3.Connection, slot: Slot) -> int:
+def _count(connection: sqlite3.Connection, slot: Slot) -> Count:
     values = {"hour": slot.hour, "dimension": slot.dimension}
-    return int(connection.execute(sql(COUNTS[slot.kind]), values).fetchone()[0])
+    (found,) = connection.execute(sql(COUNTS[slot.kind]), values).fetchone()
+    return Count(found, found)

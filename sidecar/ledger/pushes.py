@@ -8,7 +8,6 @@ Invariants:
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -26,7 +25,6 @@ from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.metering.readings import Reading
 from sidecar.settings.dimensions import Aggregation
 
-ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 NO_INTEGER: Final = 3091
 """SQLITE_CONSTRAINT_DATATYPE: a sum left 64 bits, became a REAL, and STRICT refused it."""
 
@@ -70,7 +68,7 @@ class PushGroup(push_group.PushGroup):
 
     def add(self, request: PushRequest) -> PushResult:
         """Judge one request, and count its events and readings if it is good."""
-        result = self.add_events(request.events)
+        result = self.add_new(request.events) if self._ids_kept else self.add_events(request.events)
         if isinstance(result, PushAccepted):
             self.readings += request.readings
         return result
@@ -82,16 +80,16 @@ class PushGroup(push_group.PushGroup):
         if not self.buckets:
             return
         counts.admit(connection, self.buckets, self.keys)
-        run = connection.execute
         if self.entries and not self._ids_kept:
             seen_ids.insert(connection, sorted(self.entries))  # all of them are new: `add` has looked
-        run(sql("buckets_add"), {"rows": _rows((*key, *value) for key, value in self.buckets.items())})
-        if self.arrived:
-            run(sql("buckets_last"), {"rows": _rows((*key, *self.buckets[key][3:]) for key in self.arrived)})
-        totals = ((name, n, *divmod(micros, MICROS_PER_UNIT)) for name, (n, micros) in self.totals.items())
-        run(sql("lifetime_push"), {"rows": _rows(totals)})
-        if self.late:
-            run(sql("late_add"), {"rows": _rows((*key, *value) for key, value in self.late.items())})
+        for name, rows in (
+            ("buckets_add", [(*key, *value) for key, value in self.buckets.items()]),
+            ("buckets_last", [(*key, *self.buckets[key][3:]) for key in self.arrived]),
+            ("lifetime_push", [(one, n, *divmod(micros, MICROS_PER_UNIT)) for one, (n, micros) in self.totals.items()]),
+            ("late_add", [(*key, *value) for key, value in self.late.items()]),
+        ):
+            if rows:
+                connection.executemany(sql(name), rows)
         unique_keys.add(connection, self.keys)
 
 
@@ -187,7 +185,3 @@ def _alone(
 def _push_state(connection: sqlite3.Connection) -> tuple[int, int]:
     open_from, turned_at = connection.execute(sql("push_state")).fetchone()
     return int(open_from), int(turned_at)
-
-
-def _rows(rows: Iterable[Sequence[object]]) -> str:
-    return ENCODER.encode(list(rows))

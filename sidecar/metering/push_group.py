@@ -107,13 +107,28 @@ class PushGroup:
             new.append((hour, event))
         if conflict is not None:
             return _conflict(conflict)
+        result = self._count_all(events, new)
+        if isinstance(result, PushAccepted):
+            self._known |= fresh
+        return result
+
+    def add_new(self, events: Sequence[PreparedEvent]) -> PushResult:
+        """Do as `add_events` does, where it is known that every id is new and none comes twice."""
+        new: list[tuple[int, PreparedEvent]] = []
+        for index, event in enumerate(events):
+            hour = self.hour_of(event, index)
+            if isinstance(hour, PushRefused):
+                return hour
+            new.append((hour, event))
+        return self._count_all(events, new)
+
+    def _count_all(self, events: Sequence[PreparedEvent], new: Sequence[tuple[int, PreparedEvent]]) -> PushResult:
         beyond = self.without_room(events, new)
         if beyond is not None:
             return beyond
-        self._known |= fresh
         for hour, event in new:
             self._count(hour, event)
-        return PushAccepted(accepted=len(new), duplicates=len(events) - len(new))
+        return PushAccepted(len(new), len(events) - len(new))
 
     def hour_of(self, event: PreparedEvent, index: int) -> int | PushRefused:
         """Return the number of the hour that a new event counts in, or why it counts in none."""

@@ -106,12 +106,20 @@ class Connection(sqlite3.Connection):
         if head == "BEGIN " or head == "COMMIT":
             self._before(head)
         done = super().execute(statement, *args)
-        if self.total_changes != self.changes:
-            self.changes = self.total_changes
-            self.disk.versions[self.path] += 1
+        self._count_changes()
         if head == "COMMIT":
             self.disk.step()  # killed before anybody heard of the commit
         return done
+
+    def executemany(self, statement: str, *args: Any) -> sqlite3.Cursor:
+        done = super().executemany(statement, *args)
+        self._count_changes()
+        return done
+
+    def _count_changes(self) -> None:
+        if self.total_changes != self.changes:
+            self.changes = self.total_changes
+            self.disk.versions[self.path] += 1
 
     def _before(self, head: str) -> None:
         disk = self.disk

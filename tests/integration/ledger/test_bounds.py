@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -138,6 +139,9 @@ def test_what_a_failed_commit_did_not_write_leaves_its_room(story: Story) -> Non
                 raise sqlite3.OperationalError("disk I/O error")
             return real.execute(text, *more)  # type: ignore[union-attr]
 
+        def executemany(self, text: str, rows: object) -> object:
+            return real.executemany(text, rows)  # type: ignore[arg-type, union-attr]
+
         in_transaction = False
 
     ledger._writer._connection = Fails()  # type: ignore[assignment]
@@ -184,6 +188,33 @@ def test_a_push_below_the_bound_asks_the_disk_once_for_its_hour(story: Story, mo
     for number in range(20):
         story.push(ledger, tagged(number))
     assert asked == ["tag_sets"]
+
+
+@pytest.mark.parametrize(
+    ("tag_sets", "present", "count"),
+    [(3, range(10, 20), range(10, 20)), (9, range(90, 100), range(1, 2))],
+    ids=["few tag sets", "nearly as many as the bound"],
+)
+def test_usage_of_known_tag_sets_asks_the_disk_seldom_and_counts_only_where_that_spares_questions(
+    story: Story, monkeypatch: pytest.MonkeyPatch, tag_sets: int, present: range, count: range
+) -> None:
+    monkeypatch.setattr(hour_bounds, "TAG_SETS_MAX", 10)
+    ledger = story.open()
+    story.push(ledger, *map(tagged, range(tag_sets)))
+    asked = {"present": 0, "_count": 0}
+    for name in asked:
+
+        def counted(*args: object, name: str = name, real: Callable[..., int] = getattr(bounds, name)) -> int:
+            asked[name] += 1
+            return real(*args)
+
+        monkeypatch.setattr(bounds, name, counted)
+    for number in range(100):
+        assert taken(story.push(ledger, tagged(number % tag_sets))) == 1
+    assert asked["present"] in present
+    assert asked["_count"] in count
+    assert taken(story.push(ledger, *map(tagged, range(10)))) == 10
+    assert refused(story.push(ledger, tagged(10))) == (422, "too_many_tag_sets", 0)
 
 
 def test_what_is_on_disk_stays_at_the_bound(story: Story) -> None:
