@@ -7,6 +7,7 @@ imports  each package's own CPU time and bytes kept by Python's allocators, of s
 memory   pages of each process at rest by mapping (`smaps`): private, and shared with the other process since the fork
 start    system calls from exec until entitled, by process, counted by strace
 idle     what ends each wait while nothing happens, by process, seen by strace
+commit   what a commit of the ledger takes, by statement, with nothing beside it
 threads  what the worker's threads do for each of many single events: CPU time, and how often they wait
 load     where samples under single events fall, with py-spy (`pip install py-spy`), and a flame graph as SVG
 image    what the image has above its base, by distribution: bytes, and bytes in gzip
@@ -26,6 +27,7 @@ import bytecode
 from arguments import positive_integer
 from lib import Setup, add_arguments, fake_aws, setup_from
 from where_calls import idle, start
+from where_commit import commit
 from where_image import image
 from where_imports import imports
 from where_load import flames
@@ -37,6 +39,7 @@ PARTS: Mapping[str, Callable[[Setup, argparse.Namespace], None]] = {
     "memory": memory,
     "start": start,
     "idle": idle,
+    "commit": commit,
     "threads": threads,
     "load": flames,
     "image": image,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -202,13 +203,13 @@ def test_usage_of_known_tag_sets_asks_the_disk_seldom_and_counts_only_where_that
     ledger = story.open()
     story.push(ledger, *map(tagged, range(tag_sets)))
     asked = {"present": 0, "_count": 0}
+
+    def counted(name: str, real: Callable[..., object], *args: object) -> object:
+        asked[name] += 1
+        return real(*args)
+
     for name in asked:
-
-        def counted(*args: object, name: str = name, real: Callable[..., int] = getattr(bounds, name)) -> int:
-            asked[name] += 1
-            return real(*args)
-
-        monkeypatch.setattr(bounds, name, counted)
+        monkeypatch.setattr(bounds, name, partial(counted, name, getattr(bounds, name)))
     for number in range(100):
         assert taken(story.push(ledger, tagged(number % tag_sets))) == 1
     assert asked["present"] in present
