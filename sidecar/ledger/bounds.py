@@ -4,7 +4,7 @@ What is bounded, and how far: `metering.hour_bounds`.
 
 Invariants:
 - What is on disk decides. The counts in memory are never below it, so that most pushes need no query for them; where
-  they reach a bound, the disk is asked, and counted again where that spares the next thousands of pushes the question.
+  they reach a bound, the disk is asked, and counted again where that spares many pushes the question.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Slot(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many a slot has at most, and how many it had when they were last counted on disk: no fewer are there."""
+    """How many a slot has at most, and how many it had when the disk was last asked, with what is being written."""
 
     most: int
     counted: int
@@ -91,7 +91,7 @@ class Bounds:
         if not new and before.most - before.counted < bound // 2:
             return before
         exact = before if before.most == before.counted else _count(connection, slot)
-        if exact.most + new > bound:
+        if new and exact.most + new > bound:
             self._counts[slot] = exact
             raise TooMany(slot, bound - exact.most)
         return Count(exact.most + new, exact.most + new)

@@ -238,7 +238,6 @@ class Writer:
         except (*FAILURES, LedgerError) as exc:
             if as_ledger_error(exc, self._path).reason != "ledger_corrupt":
                 raise
-            self._bounds.forget()
             let_go(exc)
             self._disconnect()
             connection, result = self._begin(work)
@@ -262,6 +261,7 @@ class Writer:
             self._set_aside()
             self._damaged = False
         connection = self._open_again()  # which writes the log again
+        self._bounds.forget()
         self._to_undo = False
         return connection
 

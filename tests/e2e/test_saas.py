@@ -19,9 +19,16 @@ PODS = "app.kubernetes.io/instance=metering"
 TOKEN = "a-token-of-more-than-sixteen-characters"
 ACCOUNT = "444455556666"
 CALL = """
-import http.client, json, sys
+import http.client, json, sys, time
 host, method, path, body, token = sys.argv[1:]
 there = http.client.HTTPConnection(host, 8485, timeout=30)
+for left in reversed(range(150)):
+    try:
+        there.connect()
+        break
+    except ConnectionRefusedError:
+        if not left: raise
+        time.sleep(0.2)
 headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
 there.request(method, path, body or None, headers)
 answer = there.getresponse()
@@ -61,7 +68,10 @@ def values(space: Namespace, claim: str, **more: object) -> dict[str, Any]:
 
 
 def ask(space: Namespace, method: str, path: str, body: object = None, token: str = TOKEN) -> tuple[int, Any]:
-    """Status and body, as the product gets them: by the Service's name."""
+    """Status and body, as the product gets them: by the Service's name.
+
+    A pod may be ready before the node's kube-proxy sends the Service's connections to it; until then they are refused.
+    """
     words = (SERVICE, method, path, "" if body is None else json.dumps(body), token)
     line = ("exec", f"deployment/{SERVICE}", "--", "/opt/entitlement-sidecar/bin/python", "-c", CALL, *words)
     status, found = json.loads(space.kubectl(*line))

@@ -1,5 +1,5 @@
--- What an acknowledged push leaves behind. What a group adds comes as rows, each a run of its statement: for the few
--- rows of a commit that takes half the time of one statement that takes them from a JSON text.
+-- What an acknowledged push leaves behind. What a group adds comes as rows, each a run of its statement: a commit has
+-- few, and SQLite would take longer to read them from one JSON text.
 
 -- name: push_state
 -- What a push has to know: the first open hour, and when the current generation of ids began.

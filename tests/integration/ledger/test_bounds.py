@@ -180,6 +180,20 @@ def test_an_hour_that_an_older_version_filled_higher_is_still_taken(
     assert refused(story.push(ledger, tagged(6))) == (422, "too_many_tag_sets", 0)
 
 
+@KINDS
+def test_what_an_hour_has_is_taken_when_it_is_counted_again_above_the_bound(
+    story: Story, monkeypatch: pytest.MonkeyPatch, make: object, reason: str, dimension: str
+) -> None:
+    ledger = story.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(hour_bounds, "TAG_SETS_MAX", 100)
+        patch.setattr(hour_bounds, "KEYS_MAX", 100)
+        for number in range(6):
+            story.push(ledger, make(number))  # type: ignore[operator]
+    assert [taken(story.push(ledger, make(number))) for number in range(6)] == [1] * 6  # type: ignore[operator]
+    assert refused(story.push(ledger, make(6))) == (422, reason, 0)  # type: ignore[operator]
+
+
 def test_a_push_below_the_bound_asks_the_disk_once_for_its_hour(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hour_bounds, "TAG_SETS_MAX", 1000)
     asked: list[str] = []
