@@ -11,9 +11,13 @@ import math
 
 def positive_integer(text: str) -> int:
     """1 or more."""
-    if int(text) < 1:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number.") from None
+    if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more.")
-    return int(text)
+    return number
 
 
 def positive_number(text: str) -> float:

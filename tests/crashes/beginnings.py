@@ -2,7 +2,9 @@
 
 Each beginning has a new workload and a new volume. Its sidecar is killed one to three times, at random instants of a
 start or soon after the ledger's file is there. The next start takes a push, which must be in the present hour: the pod
-may be gone in the next one. Exits with 0 where all were, with 1 otherwise.
+may be gone in the next one. Exits with 0 where all were, with 1 otherwise. At SIGTERM and SIGINT the beginning that
+runs is finished, and what was reached is printed. What is done comes from the seed; when a signal meets the process is
+the machine's matter.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,7 +38,7 @@ LEDGERS: Final = "ledger-*.sqlite3"
 KILLS_MAX: Final = 3
 SOON_SECONDS: Final = 0.03
 """After the ledger's file is there: a little longer than it takes to begin one."""
-NOTHING, CUT_OFF, WHOLE = "no file", "no owner", "an owner"
+NOTHING, CUT_OFF, WHOLE = "no file", "a file without an owner", "a whole file"
 """What a kill leaves of the ledger: the owner is written last."""
 
 
@@ -128,17 +132,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="what every choice comes from (1)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     given = parser.parse_args(arguments)
-    started, progress = time.monotonic(), Progress()
+    started, progress, over = time.monotonic(), Progress(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
     with tempfile.TemporaryDirectory() as work, marketplace(SigningKeys((1,))) as aws:
         told = Beginnings(aws, Path(work), given.seed)
-        with suppress(KeyboardInterrupt):  # what was reached is printed
-            for number in range(given.beginnings):
-                told.run(f"{number}")
-                progress.show(f"{number + 1} of {given.beginnings} beginnings")
+        while told.outcome.beginnings < given.beginnings and not over.is_set():
+            told.run(f"{told.outcome.beginnings}")
+            progress.show(f"{told.outcome.beginnings} of {given.beginnings} beginnings")
     progress.clear()
     found = report(given.seed, told.outcome) | {"seconds": round(time.monotonic() - started, 1)}
-    print(json.dumps(found, indent=2) if given.json else "\n".join(f"{name}\t{value}" for name, value in found.items()))
-    return 1 if found["wrong"] else 0
+    print(json.dumps(found, indent=2) if given.json else "\n".join(lines(found)))
+    return 1 if told.outcome.wrong or not told.outcome.beginnings else 0
 
 
 def report(seed: int, outcome: Outcome) -> dict[str, Any]:
@@ -150,6 +155,17 @@ def report(seed: int, outcome: Outcome) -> dict[str, Any]:
         "left": dict(outcome.left),
         "wrong": outcome.wrong,
     }
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield a report as text."""
+    for name, value in found.items():
+        if isinstance(value, dict):
+            yield from (f"{name} {what}\t{count}" for what, count in value.items())
+        elif isinstance(value, list):
+            yield from (f"{name}\t{one}" for one in value or ["nothing"])
+        else:
+            yield f"{name}\t{value}"
 
 
 if __name__ == "__main__":
