@@ -57,7 +57,7 @@ def main() -> int:
     add_arguments(parser)
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     setup = setup_from(options)
     bytecode.require()
     with fake_aws(setup):

@@ -26,9 +26,10 @@ from sidecar.settings.dimensions import Dimension
 
 DIMENSIONS: Final = {"requests": Dimension(name="requests", tags=("tenant",))}
 OWNER: Final = opening.Owner(workload="bench", product_code="prod1", region="us-east-1")
-EVENTS: Final = 30_000
-"""Events of one shape that count, after as many ids as wait in memory before they are sorted in."""
 WAITING: Final = seen_ids.SLICES * seen_ids.SLICE_IDS
+"""Events of one shape before those that count: from then on earlier ids are sorted in."""
+EVENTS: Final = 30_000
+"""Events of one shape that count."""
 SHAPES: Final = (
     ("13 single events", 13, 1, 5),
     ("… of 1 000 tag sets", 13, 1, 1_000),

@@ -33,6 +33,7 @@ from sidecar.emulator.keys import SigningKeys
 from sidecar.quick_dataclasses import dataclass, field
 from tests.acceptance.billing.metered import SLOW, Metered, Product, books, marketplace
 from tests.acceptance.support import eventually
+from tests.crashes.story import hour_of
 
 LEDGERS: Final = "ledger-*.sqlite3"
 KILLS_MAX: Final = 3
@@ -83,8 +84,7 @@ class Beginnings:
         sidecar.killed()
         with books(sidecar) as ledger:
             hours = [hour.start for hour in ledger.open_hours()]
-        present = self._aws.clock.now().replace(minute=0, second=0, microsecond=0)
-        self.outcome.tell(name, present, hours, list(volume.rglob("*.corrupt*")))
+        self.outcome.tell(name, hour_of(self._aws.clock.now()), hours, list(volume.rglob("*.corrupt*")))
 
     def _measured(self) -> float:
         """Return how long a start takes, from exec until usage is taken."""
