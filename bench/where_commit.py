@@ -16,7 +16,7 @@ from typing import Any, Final
 from lib import Setup
 from where_table import table
 
-from sidecar.ledger import opening, seen_ids
+from sidecar.ledger import id_memory, opening, seen_ids
 from sidecar.ledger.bounds import Bounds
 from sidecar.ledger.ledger import Ledger
 from sidecar.ledger.pushes import PushRequest, apply_group
@@ -26,7 +26,7 @@ from sidecar.settings.dimensions import Dimension
 
 DIMENSIONS: Final = {"requests": Dimension(name="requests", tags=("tenant",))}
 OWNER: Final = opening.Owner(workload="bench", product_code="prod1", region="us-east-1")
-WAITING: Final = seen_ids.SLICES * seen_ids.SLICE_IDS
+WAITING: Final = id_memory.SLICES * seen_ids.SLICE_IDS
 """Events of one shape before those that count: from then on earlier ids are sorted in."""
 EVENTS: Final = 30_000
 """Events of one shape that count."""
@@ -46,6 +46,9 @@ class Timed:
         self._connection = connection
         self._names = {text: name for name, text in statements().items()}
         self.took: collections.Counter[str] = collections.Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
     def execute(self, text: str, *values: Any) -> sqlite3.Cursor:
         return self._run(self._connection.execute, text, *values)

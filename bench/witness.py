@@ -55,7 +55,7 @@ def missing(server: Server, ids: Iterable[str]) -> int:
         if server.side == "baseline":
             known = {one for (one,) in connection.execute("SELECT id FROM usage")}
             return sum(one not in known for one in ids)
-        from sidecar.ledger.seen_ids import ENTRY, ID
+        from sidecar.ledger.id_memory import ENTRY, ID
         from sidecar.metering.events import id_digest
 
         known = {one for (one,) in connection.execute("SELECT id FROM seen UNION ALL SELECT id FROM seen_before")}

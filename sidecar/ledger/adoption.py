@@ -180,7 +180,7 @@ def _note_given(connection: sqlite3.Connection, ours: str, now: datetime) -> Non
 
 def _ids_are_known(connection: sqlite3.Connection, now: datetime) -> bool:
     """Return whether the workload itself would still call a push with one of its ids a duplicate."""
-    _, turned_at = connection.execute(sql("push_state")).fetchone()
+    turned_at, _ = connection.execute(sql("ids_place")).fetchone()
     return bool(now.timestamp() - turned_at < 2 * seen_ids.GENERATION_SECONDS)
 
 

@@ -223,7 +223,9 @@ def connect(path: Path, on_doubt: OnDoubt | None = None) -> tuple[sqlite3.Connec
             if not on_doubt:
                 raise corrupt(f"{wal.path_of(path).name}: its last commit is not whole")
             on_doubt(path)
-        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, timeout=0, isolation_level=None, check_same_thread=False, factory=seen_ids.Connection
+        )
     except (OSError, sqlite3.Error) as exc:
         raise as_ledger_error(exc, path) from exc
     connection.row_factory = sqlite3.Row

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.ledger import bounds, seen_ids
 from sidecar.ledger.bounds import Slot, TooMany
+from sidecar.ledger.id_memory import ID
 from sidecar.ledger.statements import sql
 from sidecar.metering.events import PushRefused
 from sidecar.metering.hour_bounds import TAG_SETS, UNTAGGED
@@ -43,7 +44,7 @@ def sum_out_of_range(
     for index, event in enumerate(request.events):
         if aggregations[event.dimension] is not Aggregation.SUM:
             continue
-        if event.entry is not None and known.setdefault(event.entry[: seen_ids.ID], event.entry) is not event.entry:
+        if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
             continue
         bucket = (max(event.at // hour_micros(), open_from), event.dimension, event.tags)
         if bucket not in sums:
@@ -65,7 +66,7 @@ def first_beyond(connection: sqlite3.Connection, request: PushRequest, open_from
         slot = Slot(found.slot.kind, max(event.at // hour_micros(), open_from), event.dimension)
         if slot != found.slot or name is None or name == UNTAGGED:
             continue
-        if event.entry is not None and known.setdefault(event.entry[: seen_ids.ID], event.entry) is not event.entry:
+        if event.entry is not None and known.setdefault(event.entry[:ID], event.entry) is not event.entry:
             continue
         if not bounds.present(connection, slot, [name]):
             new.add(name)

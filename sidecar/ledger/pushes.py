@@ -11,30 +11,37 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from itertools import chain
+from typing import Final, NamedTuple, TypeVar
 
 from sidecar.ledger import readings, seen_ids, unique_keys
 from sidecar.ledger.bounds import Bounds, TooMany
+from sidecar.ledger.id_memory import Place
 from sidecar.ledger.push_refusals import first_beyond, known_ids, sum_out_of_range
 from sidecar.ledger.seen_ids import GENERATION_SECONDS
 from sidecar.ledger.statements import sql
 from sidecar.metering import push_group
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
-from sidecar.metering.push_group import EPOCH, MICROSECOND, PreparedEvent, PushResult, prepared
+from sidecar.metering.push_group import EPOCH, MICROSECOND, PreparedEvent, PushResult, prepared, prepared_together
 from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.metering.readings import Reading
 from sidecar.settings.dimensions import Aggregation
 
 NO_INTEGER: Final = 3091
 """SQLITE_CONSTRAINT_DATATYPE: a sum left 64 bits, became a REAL, and STRICT refused it."""
+Result = TypeVar("Result", bound=PushResult | None)
 
 
 class PushRequest(NamedTuple):
     """One push, prepared in its own thread so that the writer has less to do."""
 
-    events: tuple[PreparedEvent, ...]
-    now: int
-    """Epoch seconds."""
+    sent: tuple[UsageEvent, ...]
+    at: int
+    """When it arrived, in microseconds since the epoch."""
+    entries: list[bytes]
+    """Of the events with ids."""
+    alike: list[tuple[PreparedEvent, int]]
+    """The events without their ids, and how many are alike."""
     readings: tuple[readings.Row, ...] = ()
     """What a source was read to be, kept where the events are counted."""
 
@@ -43,9 +50,19 @@ class PushRequest(NamedTuple):
         cls, events: Iterable[UsageEvent], now: datetime, source: str = "", read: Iterable[Reading] = ()
     ) -> PushRequest:
         """Prepare the events of one push that arrived at `now`, and what `source` was read to be."""
-        at = (now - EPOCH) // MICROSECOND
+        at, sent = (now - EPOCH) // MICROSECOND, tuple(events)
         rows = readings.rows(source, read) if read else ()
-        return cls(tuple([prepared(event, at, seen_ids.ENTRY_FORM) for event in events]), at // 1_000_000, rows)
+        return cls(sent, at, *prepared_together(sent, at, seen_ids.ENTRY_FORM), rows)
+
+    @property
+    def now(self) -> int:
+        """Return when it arrived, in epoch seconds."""
+        return self.at // 1_000_000
+
+    @property
+    def events(self) -> tuple[PreparedEvent, ...]:
+        """Return the events one by one, for the case that one of them is a duplicate or refused."""
+        return tuple([prepared(event, self.at, seen_ids.ENTRY_FORM) for event in self.sent])
 
 
 class PushGroup(push_group.PushGroup):
@@ -53,22 +70,20 @@ class PushGroup(push_group.PushGroup):
 
     entry_form = seen_ids.ENTRY_FORM
 
-    def __init__(
-        self,
-        open_from: int,
-        aggregations: Mapping[str, Aggregation],
-        known: dict[bytes, bytes],
-        *,
-        ids_kept: bool = False,
-    ) -> None:
-        """`known`: earlier ids and their contents. `ids_kept`: those of this group are on disk already, and new."""
+    def __init__(self, open_from: int, aggregations: Mapping[str, Aggregation], known: dict[bytes, bytes]) -> None:
+        """`known`: earlier ids and their contents."""
         super().__init__(open_from, aggregations, known)
-        self._ids_kept = ids_kept
         self.readings: list[readings.Row] = []
 
     def add(self, request: PushRequest) -> PushResult:
         """Judge one request, and count its events and readings if it is good."""
-        result = self.add_new(request.events) if self._ids_kept else self.add_events(request.events)
+        return self._with_readings(request, self.add_events(request.events))
+
+    def add_all_new(self, request: PushRequest) -> PushAccepted | None:
+        """Count one request of which every id is new, and not its ids. None where it is to be judged by `add`."""
+        return self._with_readings(request, self.add_new(request.alike))
+
+    def _with_readings(self, request: PushRequest, result: Result) -> Result:
         if isinstance(result, PushAccepted):
             self.readings += request.readings
         return result
@@ -80,8 +95,8 @@ class PushGroup(push_group.PushGroup):
         if not self.buckets:
             return
         counts.admit(connection, self.buckets, self.keys)
-        if self.entries and not self._ids_kept:
-            seen_ids.insert(connection, sorted(self.entries))  # all of them are new: `add` has looked
+        if self.entries and not seen_ids.insert(connection, sorted(self.entries)):
+            raise RuntimeError("An id is known that `add` did not find.")
         for name, rows in (
             ("buckets_add", [(*key, *value) for key, value in self.buckets.items()]),
             ("buckets_last", [(*key, *self.buckets[key][3:]) for key in self.arrived]),
@@ -101,7 +116,8 @@ def apply_group(
 ) -> list[PushResult]:
     """Judge and write a group inside the caller's transaction; return one result for each request."""
     now = max(request.now for request in requests)
-    open_from, turned_at = _push_state(connection)
+    open_from, turned_at, taken = connection.execute(sql("push_state")).fetchone()
+    seen_ids.begin(connection, Place(turned_at, taken))
     if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
         seen_ids.rotate(connection, now, forget=now > turned_at)
     counts.drop_before(open_from)
@@ -130,12 +146,15 @@ def _all_new(
     counts: Bounds,
 ) -> list[PushResult] | None:
     """Do the common case in one step less: every id is new and nothing is refused. Return None in any other case."""
-    entries = sorted(event.entry for request in requests for event in request.events if event.entry is not None)
+    group = PushGroup(open_from, aggregations, {})
+    results: list[PushResult] = []
+    for request in requests:
+        result = group.add_all_new(request)
+        if result is None:
+            return None
+        results.append(result)
+    entries = sorted(chain.from_iterable(request.entries for request in requests))
     if entries and not seen_ids.insert(connection, entries):
-        return None
-    group = PushGroup(open_from, aggregations, {}, ids_kept=True)
-    results = [group.add(request) for request in requests]
-    if any(isinstance(result, PushRefused) for result in results):
         return None
     try:
         group.write(connection, counts)
@@ -180,8 +199,3 @@ def _alone(
         result = refusal or PushRefused(status=422, reason="quantity_out_of_range", detail="The sums leave 64 bits.")
     connection.execute("RELEASE alone")
     return result
-
-
-def _push_state(connection: sqlite3.Connection) -> tuple[int, int]:
-    open_from, turned_at = connection.execute(sql("push_state")).fetchone()
-    return int(open_from), int(turned_at)

@@ -1,11 +1,11 @@
 """Keep the ids of events: new ones go to a log, and from there into the sorted table, many at once.
 
 An id can belong anywhere in a sorted table, so inserting it alone writes a whole page. The log takes ids in the
-order they come; `temp.seen_lately` holds the same ids sorted, in memory; slice by slice these move to `seen`,
-where a page is written once for all that fall on it.
+order they come; memory holds the same ids (`id_memory`); slice by slice these move to `seen`, where a page is written
+once for all that fall on it.
 
 Invariants:
-- Ids that only memory has sorted are in the log on disk by the same transaction; a rollback removes both.
+- Ids that are not sorted in are in the log on disk; memory follows what the log says, also after a rollback.
 - A slice moves with every `SLICE_IDS` ids the log takes, in the transaction that brings the last of them. Which one
   it is follows from how many ids the log took: there is nothing else to remember.
 - The log drops an entry after each slice has moved once since. After a restart, memory reloads the ids that have not
@@ -25,20 +25,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from sidecar.ledger.errors import corrupt, decoding
+from sidecar.ledger.id_memory import ENTRY, ID, SLICES, IdMemory, Place
 from sidecar.ledger.statements import sql
 from sidecar.metering.push_group import WHOLE, EntryForm
 
 GENERATION_SECONDS: Final = 24 * 3600
 """An id is known for one generation at least and two at most."""
-ID: Final = 14
-ENTRY: Final = 22
 ENTRY_FORM: Final = EntryForm(id=ID, content=ENTRY - ID)
 """What is kept of the digests: the content only tells a repeat from a conflict."""
-SLICES: Final = 256
-"""A slice is all ids with one first byte."""
 SLICE_IDS: Final = 128
 """Ids with which a slice moves: few, so that no push waits long for it. `SLICES` times as many are in the log, and
-half of those in memory, 1 to 2 MB: more of them would save more writing."""
+half of those in memory, under half a megabyte: more of them would save more writing."""
 COPY_IDS: Final = 2000
 """Ids that are copied to another ledger in one transaction; pushes go on in between."""
 READ_IDS: Final = 8192
@@ -79,21 +76,48 @@ UNCUT: Final = Form(32, 59649589127497217)  # a prime
 CUT: Final = Form(ENTRY, 2931542417 * 119782433)  # two primes
 
 
+class Connection(sqlite3.Connection):
+    """A connection to a ledger, with what it holds in memory."""
+
+    ids: IdMemory | None = None
+
+
+def begin(connection: sqlite3.Connection, place: Place) -> None:
+    """Begin a transaction that may insert ids: what was inserted before it is committed, or rolled back.
+
+    `place`: what is in the ledger now, as of the statement `ids_place`.
+    """
+    _memory(connection, place).begin()
+
+
 def insert(connection: sqlite3.Connection, entries: Sequence[bytes]) -> bool:
     """Remember these, which are sorted.
 
-    False where one was known or is there twice: then the caller rolls back.
+    False, and nothing is changed, where one was known or is there twice.
     """
-    joined = b"".join(entries)
-    these = {"entries": joined, "count": len(entries), "checksum": zlib.crc32(joined)}
-    if connection.execute(sql("ids_insert_lately"), these).rowcount != len(entries):
+    memory, joined = _memory(connection), b"".join(entries)
+    doubtful = memory.note(joined)
+    if doubtful and _any_known(connection, memory, entries, doubtful):
         return False
+    these = {"entries": joined, "count": len(entries), "checksum": zlib.crc32(joined)}
     taken = connection.execute(sql("ids_log"), these).lastrowid or 0
+    memory.add(entries, memory.place._replace(taken=taken))
     for number in range((taken - len(entries)) // SLICE_IDS, taken // SLICE_IDS):
-        _move(connection, number % SLICES)
+        _move(connection, memory.waiting(number % SLICES))
+        memory.moved(number % SLICES)
         # By now every slice was moved since the one after this was, a round ago.
         connection.execute(sql("ids_log_cut"), {"number": (number + 2 - SLICES) * SLICE_IDS})
     return True
+
+
+def _any_known(
+    connection: sqlite3.Connection, memory: IdMemory, entries: Sequence[bytes], doubtful: Iterable[int]
+) -> bool:
+    """Return whether one of the doubtful of these sorted entries is known, or has the id of the one before it."""
+    asked = [(entries[at - 1] if at else b"", entries[at]) for at in doubtful]
+    if any(before[:ID] == entry[:ID] or memory.content_of(entry) is not None for before, entry in asked):
+        return True
+    return bool(_sorted_in(connection, [entry for _, entry in asked]))
 
 
 def lookup(connection: sqlite3.Connection, entries: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -101,12 +125,19 @@ def lookup(connection: sqlite3.Connection, entries: Iterable[bytes]) -> dict[byt
     asked = sorted(entries)
     if not asked:
         return {}
+    memory = _memory(connection)
+    waiting = ((entry[:ID], memory.content_of(entry)) for entry in asked)
+    return _sorted_in(connection, asked) | {one: content for one, content in waiting if content is not None}
+
+
+def _sorted_in(connection: sqlite3.Connection, asked: Sequence[bytes]) -> dict[bytes, bytes]:
     rows = connection.execute(sql("ids_known"), {"entries": b"".join(asked), "count": len(asked)}).fetchall()
     return {asked[position][:ID]: content for position, content in rows}
 
 
 def remember(connection: sqlite3.Connection, entries: bytes) -> None:
-    """Keep these ids as if they had been pushed here; those that are known keep their content."""
+    """Keep these ids as if they had been pushed here, in a transaction; those that are known keep their content."""
+    begin(connection, _place(connection))
     these = {entries[at : at + ID]: entries[at : at + ENTRY] for at in range(0, len(entries), ENTRY)}
     for one in lookup(connection, these.values()):
         del these[one]
@@ -183,7 +214,7 @@ def cut(connection: sqlite3.Connection) -> None:
     """
     found: dict[str, int] = {}
     for generation, page, keep in (
-        ("now", "ids_page_whole", "ids_cut"),
+        ("now", "ids_page_whole", "ids_move"),
         ("before", "ids_page_before_whole", "ids_cut_before"),
     ):
         found[generation] = 0
@@ -207,11 +238,27 @@ def _cut(whole: bytes) -> bytes:
     )
 
 
-def load(connection: sqlite3.Connection) -> None:
-    """Read into memory what waits to be sorted in: once, before the first push of a connection."""
-    connection.execute(sql("ids_lately"))
-    entries = not_moved(connection)
-    connection.execute(sql("ids_load"), {"entries": b"".join(entries), "count": len(entries)})
+def load(connection: sqlite3.Connection) -> IdMemory:
+    """Read the ids into memory: before the first push of a connection, and where memory cannot follow the log."""
+    memory = IdMemory(_place(connection))
+    waiting = not_moved(connection)
+    memory.note(b"".join(waiting))
+    memory.load(waiting)
+    for generation in ("ids_page", "ids_page_before"):
+        for entries in _pages(connection, generation, READ_IDS):
+            memory.note(entries)
+    connection.ids = memory  # type: ignore[attr-defined]  # a `Connection`
+    return memory
+
+
+def _memory(connection: sqlite3.Connection, place: Place | None = None) -> IdMemory:
+    """Return what the connection holds in memory, in agreement with the log."""
+    memory: IdMemory | None = connection.ids  # type: ignore[attr-defined]  # a `Connection`
+    return memory if memory and memory.follow(place or _place(connection)) else load(connection)
+
+
+def _place(connection: sqlite3.Connection) -> Place:
+    return Place(*connection.execute(sql("ids_place")).fetchone())
 
 
 def not_moved(connection: sqlite3.Connection) -> list[bytes]:
@@ -238,19 +285,19 @@ def moved_up_to(taken: int) -> list[int]:
 def rotate(connection: sqlite3.Connection, now: int, *, forget: bool) -> None:
     """Begin a new generation. Without `forget`, after a clock was set far back, only its start is corrected."""
     if forget:
+        memory = _memory(connection)
         for part in range(SLICES):  # all at once would have SQLite hold tens of megabytes for a rollback
-            _move(connection, part)
+            _move(connection, memory.waiting(part))
         for step in ROTATION:
             connection.execute(sql(step))
     connection.execute(sql("ids_rotated"), {"now": now})
+    load(connection)
 
 
-def _move(connection: sqlite3.Connection, part: int) -> None:
-    """Move the ids of one slice from memory into the sorted table. None of them is there."""
-    ids = {"first": bytes([part]), "last": bytes([part]) + b"\xff" * (ID - 1)}
-    (entries,) = connection.execute(sql("ids_waiting"), ids).fetchone()
+def _move(connection: sqlite3.Connection, entries: Sequence[bytes]) -> None:
+    """Sort these in among the others, of which none is one of them."""
     if entries:
-        if connection.execute(sql("ids_move"), ids).rowcount * ENTRY != len(entries):
+        joined = b"".join(entries)
+        if connection.execute(sql("ids_move"), {"entries": joined, "count": len(entries)}).rowcount != len(entries):
             raise corrupt("an id was sorted in twice")
-        connection.execute(sql("ids_sum_add"), {"sum": sum_of(entries), "modulus": CUT.modulus})
-        connection.execute(sql("ids_moved"), ids)
+        connection.execute(sql("ids_sum_add"), {"sum": sum_of(joined), "modulus": CUT.modulus})

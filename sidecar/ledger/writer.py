@@ -188,11 +188,11 @@ class Writer:
         events = 0
         for job in jobs:
             if isinstance(job, _Push):
-                if group and events + len(job.request.events) > GROUP_EVENTS_MAX:
+                if group and events + len(job.request.sent) > GROUP_EVENTS_MAX:
                     self._commit(group)
                     group, events = [], 0
                 group.append(job)
-                events += len(job.request.events)
+                events += len(job.request.sent)
                 continue
             if group:
                 self._commit(group)

@@ -14,12 +14,20 @@ The order of refusals is the contract's: 422 before 409.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple
 
-from sidecar.metering.events import PushAccepted, PushRefused, Tags, UsageEvent, content_digest, id_digest, key_digest
+from sidecar.metering.events import (
+    PushAccepted,
+    PushRefused,
+    Tags,
+    UsageEvent,
+    content_digest,
+    id_digest,
+    key_digest,
+)
 from sidecar.metering.hours import Hour, hour_micros
 from sidecar.metering.late_events import hour_for
 from sidecar.settings.dimensions import Aggregation
@@ -112,16 +120,6 @@ class PushGroup:
             self._known |= fresh
         return result
 
-    def add_new(self, events: Sequence[PreparedEvent]) -> PushResult:
-        """Do as `add_events` does, where it is known that every id is new and none comes twice."""
-        new: list[tuple[int, PreparedEvent]] = []
-        for index, event in enumerate(events):
-            hour = self.hour_of(event, index)
-            if isinstance(hour, PushRefused):
-                return hour
-            new.append((hour, event))
-        return self._count_all(events, new)
-
     def _count_all(self, events: Sequence[PreparedEvent], new: Sequence[tuple[int, PreparedEvent]]) -> PushResult:
         beyond = self.without_room(events, new)
         if beyond is not None:
@@ -129,6 +127,20 @@ class PushGroup:
         for hour, event in new:
             self._count(hour, event)
         return PushAccepted(len(new), len(events) - len(new))
+
+    def add_new(self, alike: Iterable[tuple[PreparedEvent, int]]) -> PushAccepted | None:
+        """Count the events of one request, of which every id is new, and none comes twice.
+
+        None where one counts in no hour: the group is judged again then, event by event.
+        """
+        events = 0
+        for event, times in alike:
+            hour = self.hour_of(event, 0)
+            if isinstance(hour, PushRefused):
+                return None
+            self._count(hour, event, times)
+            events += times
+        return PushAccepted(events, 0)
 
     def hour_of(self, event: PreparedEvent, index: int) -> int | PushRefused:
         """Return the number of the hour that a new event counts in, or why it counts in none."""
@@ -140,15 +152,16 @@ class PushGroup:
         """Return why the `new` events of a request, each with its hour, have no room: here they always have."""
         return None
 
-    def _count(self, hour: int, event: PreparedEvent) -> None:
+    def _count(self, hour: int, event: PreparedEvent, times: int = 1) -> None:
+        """Count an event, or so many of them that are alike but for their ids."""
         dimension, micros, at, stated, tags, entry, key = event
         aggregation = self._aggregations[dimension]
-        summed = micros if aggregation is SUM else 0
+        summed = micros * times if aggregation is SUM else 0
         bucket = self.buckets.get((hour, dimension, tags))
         if bucket is None:
-            self.buckets[hour, dimension, tags] = [1, summed, micros, micros, at]
+            self.buckets[hour, dimension, tags] = [times, summed, micros, micros, at]
         else:
-            bucket[0] += 1
+            bucket[0] += times
             bucket[1] += summed
             if micros > bucket[2]:
                 bucket[2] = micros
@@ -162,8 +175,8 @@ class PushGroup:
             self.keys.add((hour, dimension, key))
         origin = at // hour_micros()
         if origin < hour:
-            _add(self.late, (hour, dimension, origin), micros)
-        _add(self.totals, dimension, summed)
+            _add(self.late, (hour, dimension, origin), times, micros * times)
+        _add(self.totals, dimension, times, summed)
 
 
 def hour_in(event: PreparedEvent, index: int, open_from: int, aggregation: Aggregation) -> int | PushRefused:
@@ -188,14 +201,42 @@ def _conflict(index: int) -> PushRefused:
 
 def prepared(event: UsageEvent, now: int, form: EntryForm = WHOLE) -> PreparedEvent:
     """Return an event that arrived at `now`, in microseconds since the epoch, with an entry of that form."""
+    entry = None if event.id is None else id_digest(event.id)[: form.id] + content_digest(event)[: form.content]
+    return _without_id(event, now)._replace(entry=entry)
+
+
+def prepared_together(
+    events: Iterable[UsageEvent], now: int, form: EntryForm
+) -> tuple[list[bytes], list[tuple[PreparedEvent, int]]]:
+    """Return the entries of events, and the events without their ids: those that are alike once, with their number.
+
+    They are in the order in which the last of each came: where only the last value counts, it is the same.
+    """
+    entries: list[bytes] = []
+    alike: dict[object, tuple[PreparedEvent, bytes, int]] = {}
+    for event in events:
+        dimension, micros, identifier, at, tags, key = event
+        same = (dimension, micros, at, tags, key)
+        if same in alike:
+            one, content, times = alike.pop(same)
+        else:
+            one, content, times = _without_id(event, now), content_digest(event)[: form.content], 0
+        alike[same] = (one, content, times + 1)
+        if identifier is not None:
+            entries.append(id_digest(identifier)[: form.id] + content)
+    return entries, [(one, times) for one, _, times in alike.values()]
+
+
+def _without_id(event: UsageEvent, now: int) -> PreparedEvent:
+    dimension, micros, _, at, tags, key = event
     return PreparedEvent(
-        event.dimension,
-        event.micros,
-        now if event.at is None else (event.at - EPOCH) // MICROSECOND,
-        event.at is not None,
-        tags_text(event.tags),
-        None if event.id is None else id_digest(event.id)[: form.id] + content_digest(event)[: form.content],
-        None if event.key is None else key_digest(event.key),
+        dimension,
+        micros,
+        now if at is None else (at - EPOCH) // MICROSECOND,
+        at is not None,
+        tags_text(tags),
+        None,
+        None if key is None else key_digest(key),
     )
 
 
@@ -210,10 +251,10 @@ def tags_of(text: str) -> Tags:
     return tuple((name, value) for name, value in json.loads(text))
 
 
-def _add(totals: dict, key: object, micros: int) -> None:  # type: ignore[type-arg]
+def _add(totals: dict, key: object, times: int, micros: int) -> None:  # type: ignore[type-arg]
     entry = totals.get(key)
     if entry is None:
-        totals[key] = [1, micros]
+        totals[key] = [times, micros]
     else:
-        entry[0] += 1
+        entry[0] += times
         entry[1] += micros

@@ -2,7 +2,7 @@
 
 Invariants:
 - What the application calls nonblocking is answered in the poller; anything else goes to a small pool and comes back
-  as finished bytes.
+  as finished bytes. A long body for a deferred handler is read by one thread, and its reply is owed from then on.
 - What waits for a disk is deferred: no thread waits with it, and the replies of one commit wake the poller once.
 - A full pool, or too many deferred replies, is answered 503 at once.
 
@@ -13,7 +13,6 @@ for `commit_pending()`, which is called once for all requests of a turn.
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from sidecar.api.reply import PROBE, DeferredHandler, Reply
 from sidecar.server.connection import Connection
 from sidecar.server.deferred import Deferred, Promise
 from sidecar.server.event_loop import EventLoop
+from sidecar.server.one_thread import OneThread
 from sidecar.server.request import Request
 from sidecar.server.response import INTERNAL_ERROR, TOO_BUSY, HttpExchange, RawResponse, error_response
 from sidecar.server.thread_pool import Pool
@@ -35,14 +35,14 @@ class RequestDispatcher:
 
     def __init__(self, app: Any, loop: EventLoop) -> None:
         self._app, self._loop, self._limits = app, loop, loop.limits
-        self._pool: Pool[Connection, RawResponse | None] = Pool(
-            self._limits.pool_threads, self._limits.pool_queue_max, lambda found: found is not None and found.is_big()
+        self._pool: Pool[Connection, RawResponse] = Pool(
+            self._limits.pool_threads, self._limits.pool_queue_max, RawResponse.is_big
         )
-        """What comes back is None where the reply is deferred."""
+        self._body_reader = OneThread("body-reader", self._limits.pool_queue_max)
+        """For long bodies, one at a time: reading holds the interpreter, and several would only delay the poller."""
         self._deferred: Deferred[tuple[Connection, HttpExchange], Reply | RawResponse] = Deferred(
             self._limits.deferred_max, self._limits.deferred_bytes_max
         )
-        self._reading = threading.Lock()
         self._commit_due = False
         """A deferred handler was called in this turn."""
         loop.watch_file(self._pool.fileno(), self._respond_from_pool)
@@ -94,8 +94,7 @@ class RequestDispatcher:
 
     def _respond_from_pool(self) -> None:
         for connection, response in self._pool.results():
-            if response is not None:
-                self._loop.respond_later(connection, response)
+            self._loop.respond_later(connection, response)
 
     def _too_busy(self, connection: Connection, head_only: bool = False) -> None:
         self._loop.counters.queue_full += 1
@@ -104,7 +103,7 @@ class RequestDispatcher:
     def _defer(
         self, connection: Connection, exchange: HttpExchange, handler: DeferredHandler, size: int, short: bool
     ) -> None:
-        """Call the handler, here where the body is short, else in the pool; its reply comes through the promise."""
+        """Call the handler, here where the body is short, else on a thread; its reply comes through the promise."""
         promise = self._deferred.promise((connection, exchange), size)
         if promise is None:
             self._too_busy(connection)
@@ -112,19 +111,15 @@ class RequestDispatcher:
             self._loop.busy(connection)
             self._commit_due = True
             _handle(exchange, handler, promise)
-        elif self._pool.submit(connection, partial(self._handle_in_pool, exchange, handler, promise)):
+        elif self._body_reader.submit(partial(self._handle_long, exchange, handler, promise)):
             self._loop.busy(connection)
         else:
             promise.drop()
             self._too_busy(connection)
 
-    def _handle_in_pool(self, exchange: HttpExchange, handler: DeferredHandler, promise: ReplyPromise) -> None:
-        """Handle a long body on a thread of the pool, which is free again as soon as the body is read.
-
-        One body at a time: parsing holds the interpreter, so several at once would only delay the poller.
-        """
-        with self._reading:
-            error = _handle(exchange, handler, promise)
+    def _handle_long(self, exchange: HttpExchange, handler: DeferredHandler, promise: ReplyPromise) -> None:
+        """Handle a long body on the thread for them, which is free again as soon as the body is read."""
+        error = _handle(exchange, handler, promise)
         self._app.commit_pending()
         if error is not None:
             log.error("request.failed", error=error)

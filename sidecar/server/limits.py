@@ -41,11 +41,11 @@ class Limits:
     """As sent: the framing and trailer of a chunked body count."""
     probe_body_bytes_max: int = 4 * 1024
     quick_body_bytes_max: int = 4 * 1024
-    """A nonblocking request of the API with a longer body goes to the pool: decoding it is work too."""
+    """A nonblocking request of the API with a longer body goes to a thread: decoding it is work too."""
     chunks_max: int = 512
     """Chunks of a body. Each costs the poller a step, however small it is."""
     quick_chunks_max: int = 16
-    """Decoding costs far more than a step: a probe has no more; an API request with more goes to the pool."""
+    """Decoding costs far more than a step: a probe has no more; an API request with more goes to a thread."""
     response_bytes_max: int = 16 * 1024 * 1024
 
     request_seconds: float = 10.0

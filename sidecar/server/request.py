@@ -7,7 +7,7 @@ Invariants:
 - Two things are judged early, because their end may never come: a byte that stands in no head, and a head past a limit.
 - A head that repeats on a connection, byte for byte, means what it meant: h11 is not asked twice.
 - A body of announced length is the bytes of that length; a chunked one must end for h11 exactly where it ended for us.
-- A compressed body is inflated only when it is read, which a thread of the pool does.
+- A compressed body is inflated only when it is read, which another thread than the poller's does.
 - No error repeats a byte the client sent, but for the name of a content coding.
 
 Sources: RFC 9112 (HTTP/1.1), sections 2.2, 6 and 7.1.
@@ -74,7 +74,7 @@ class Request:
         self._chunked = chunked
 
     def read_body(self) -> bytes | HttpError:
-        """Return the decoded body, once, and release it. Belongs into the pool when the body is long."""
+        """Return the decoded body, once, and release it. A long one is not for the poller's thread."""
         body = self._read_wire()
         if self.coding is None or isinstance(body, HttpError):
             return body

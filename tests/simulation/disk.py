@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sidecar.ledger import seen_ids
+
 FAULTS = ("full", "read_only", "fsync")
 SQLITE_ERRORS = {
     "full": (sqlite3.SQLITE_FULL, "database or disk is full"),
@@ -88,13 +90,13 @@ class Disk:
         self.step()
         if self.fault == "read_only" and self.fails():
             raise failure("read_only", sqlite3.SQLITE_CANTOPEN)
-        connection: Connection = _connect(*args, factory=Connection, **more)
+        connection: Connection = _connect(*args, **(more | {"factory": Connection}))
         connection.disk, connection.path = self, str(args[0])
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         return connection
 
 
-class Connection(sqlite3.Connection):
+class Connection(seen_ids.Connection):
     """A connection over a simulated disk."""
 
     disk: Disk

@@ -1,43 +1,30 @@
 -- Which ids are known. Entries come as one blob, 22 bytes each: 14 of an id, 8 of its content.
 
 -- name: ids_known
--- Which of the ids in :entries are known, as (position, content).
+-- Which of the ids in :entries are sorted in, as (position, content).
 WITH RECURSIVE number (i) AS (
   SELECT 0 WHERE :count > 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count
 )
-SELECT i, lately.content FROM number CROSS JOIN temp.seen_lately AS lately ON lately.id = substr(:entries, 1 + i * 22, 14)
-UNION ALL
 SELECT i, seen.content FROM number CROSS JOIN seen ON seen.id = substr(:entries, 1 + i * 22, 14)
 UNION ALL
 SELECT i, seen_before.content FROM number CROSS JOIN seen_before ON seen_before.id = substr(:entries, 1 + i * 22, 14);
-
--- name: ids_insert_lately
--- Remember those of the ids in :entries that are not known; how many those were is the number of rows changed.
-INSERT INTO temp.seen_lately (id, content)
-WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
-SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number
-WHERE substr(:entries, 1 + i * 22, 14) NOT IN (SELECT id FROM seen)
-  AND substr(:entries, 1 + i * 22, 14) NOT IN (SELECT id FROM seen_before)
-ON CONFLICT DO NOTHING;
 
 -- name: ids_log
 -- Put the ids that were just taken on disk. The row's key becomes how many the log took so far.
 INSERT INTO seen_log (number, entries, checksum)
 SELECT taken, :entries, taken + :checksum FROM (SELECT :count + coalesce(max(number), 0) AS taken FROM seen_log);
 
--- name: ids_waiting
--- The ids from :first to :last of those taken lately, with their contents.
-SELECT CAST(group_concat(id || content, '') AS BLOB) FROM temp.seen_lately WHERE id BETWEEN :first AND :last;
+-- name: ids_place
+-- In which generation the ledger is, and how many ids the log took since it began.
+SELECT turned_at, (SELECT coalesce(max(number), 0) FROM seen_log) FROM meta;
 
 -- name: ids_move
--- Sort them in among the others.
+-- Sort the ids in :entries in among the others.
 INSERT INTO seen (id, content)
-SELECT id, content FROM temp.seen_lately WHERE id BETWEEN :first AND :last ORDER BY id
+WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
+SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number
+WHERE true
 ON CONFLICT DO NOTHING;
-
--- name: ids_moved
--- What was sorted in is no longer among those taken lately.
-DELETE FROM temp.seen_lately WHERE id BETWEEN :first AND :last;
 
 -- name: ids_log_cut
 -- Drop what the log took up to :number: all of it was sorted in.
@@ -46,10 +33,6 @@ DELETE FROM seen_log WHERE number <= :number;
 -- name: ids_log_clear
 -- Drop the whole log: all of it was sorted in.
 DELETE FROM seen_log;
-
--- name: ids_lately
--- Room in memory for the ids that wait to be sorted in.
-CREATE TEMP TABLE seen_lately (id BLOB PRIMARY KEY, content BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
 -- name: ids_logged
 -- What the log holds, as it came.
@@ -64,14 +47,6 @@ FROM (SELECT id, content FROM seen WHERE id > :after ORDER BY id LIMIT :count);
 -- The same of the generation before.
 SELECT max(id), CAST(group_concat(id || content, '') AS BLOB)
 FROM (SELECT id, content FROM seen_before WHERE id > :after ORDER BY id LIMIT :count);
-
--- name: ids_load
--- Take the ids in :entries, which the log holds, into memory again.
-INSERT INTO temp.seen_lately (id, content)
-WITH RECURSIVE number (i) AS (
-  SELECT 0 WHERE :count > 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count
-)
-SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number;
 
 -- name: ids_forget_oldest
 -- Empty the generation before, so that the current one can take its place.
@@ -123,16 +98,8 @@ FROM (SELECT id, content FROM seen_before_whole WHERE id > :after ORDER BY id LI
 -- What the log held of whole digests.
 SELECT number, entries, checksum FROM seen_log_whole ORDER BY number;
 
--- name: ids_cut
--- Keep the ids in :entries, whose digests were cut, in this generation.
-INSERT INTO seen (id, content)
-WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
-SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number
-WHERE true
-ON CONFLICT DO NOTHING;
-
 -- name: ids_cut_before
--- Keep them in the generation before.
+-- Keep the ids in :entries, whose digests were cut, in the generation before.
 INSERT INTO seen_before (id, content)
 WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
 SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM number

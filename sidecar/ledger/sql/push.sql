@@ -2,8 +2,8 @@
 -- few, and SQLite would take longer to read them from one JSON text.
 
 -- name: push_state
--- What a push has to know: the first open hour, and when the current generation of ids began.
-SELECT open_from, turned_at FROM meta;
+-- What a push has to know: the first open hour, and what ids_place says.
+SELECT open_from, turned_at, (SELECT coalesce(max(number), 0) FROM seen_log) FROM meta;
 
 -- name: buckets_add
 -- Add hour, dimension, tags, events, sum, max, last, last_at. Of two instants that are equal the later arrival is the last.

@@ -144,6 +144,7 @@ def test_what_a_failed_commit_did_not_write_leaves_its_room(story: Story) -> Non
             return real.executemany(text, rows)  # type: ignore[arg-type, union-attr]
 
         in_transaction = False
+        ids = real.ids  # type: ignore[union-attr]
 
     ledger._writer._connection = Fails()  # type: ignore[assignment]
     assert refused(story.push(ledger, tagged(2)))[0] == 503

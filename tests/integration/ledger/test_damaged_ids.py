@@ -12,7 +12,8 @@ from zlib import crc32
 import pytest
 
 from sidecar.ledger import seen_ids, unique_keys
-from sidecar.ledger.seen_ids import CUT, CUT_SINCE, ENTRY, ID, SLICE_IDS, UNCUT, Form, sum_of
+from sidecar.ledger.id_memory import ENTRY, ID
+from sidecar.ledger.seen_ids import CUT, CUT_SINCE, SLICE_IDS, UNCUT, Form, sum_of
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent, content_digest, id_digest
 from sidecar.quick_dataclasses import replace
 from tests.integration.ledger.support import OWNER, Story, balanced, child, event, raw_connection
@@ -254,8 +255,14 @@ def test_an_id_that_is_sorted_in_twice_is_corruption(story: Story) -> None:
     ledger = story.open()
     first = batch("first", SLICE_IDS - 1)
     story.push(ledger, *first)
-    twice = "INSERT INTO seen SELECT id, content FROM temp.seen_lately WHERE id < x'01'"
-    while not ledger._do(lambda connection: connection.execute(twice).rowcount):
+
+    def twice(connection: seen_ids.Connection) -> int:
+        assert connection.ids is not None
+        entries = connection.ids.waiting(0)
+        connection.executemany("INSERT INTO seen VALUES (?, ?)", [(one[:ID], one[ID:]) for one in entries])
+        return len(entries)
+
+    while not ledger._do(twice):
         first = batch(f"{first[0].id}", 16 * SLICE_IDS)  # until the slice that moves first has one
         story.push(ledger, *first)
     answers = [story.push(ledger, *batch(f"again{number}", 16 * SLICE_IDS)) for number in range(16)]

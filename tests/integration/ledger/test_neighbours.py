@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pytest
 
-from sidecar.ledger import adoption, live_copy, seen_ids
+from sidecar.ledger import adoption, id_memory, live_copy
 from sidecar.ledger.volume import Lock
 from sidecar.metering.events import PushAccepted, PushRefused, id_digest
 from sidecar.quick_dataclasses import replace
@@ -134,9 +134,9 @@ def test_a_copy_made_beside_a_busy_writer_has_all_it_acknowledged(story: Story, 
             found: list[bytes] = []
             adoption.read_ids(before.path, story.path, OWNER, story.now, found.append)
             entries = b"".join(found)
-            known = {entries[at : at + seen_ids.ID] for at in range(0, len(entries), seen_ids.ENTRY)}
+            known = {entries[at : at + id_memory.ID] for at in range(0, len(entries), id_memory.ENTRY)}
             wanted = {f"{one}-{at}" for one in range(number + 1) for at in range(1 + one % 40)}
-            assert {id_digest(one)[: seen_ids.ID] for one in wanted} <= known
+            assert {id_digest(one)[: id_memory.ID] for one in wanted} <= known
     finally:
         writer.kill()
         writer.communicate()

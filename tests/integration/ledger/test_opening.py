@@ -160,7 +160,7 @@ def damaged_in_use(story: Story) -> Ledger:
     """An open ledger of which the disk changes a page that was right when it was opened, and is read again."""
     story.push(story.open(), event(id="a"))
     story.close()
-    page = root_page(story.path, "seen")
+    page = root_page(story.path, "lifetime")
     ledger = story.open()
     damage(story.path, page)
     ledger._do(lambda connection: connection.execute("PRAGMA shrink_memory"))

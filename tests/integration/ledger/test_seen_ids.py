@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.ledger import seen_ids
+from sidecar.ledger.id_memory import ENTRY, ID, SLICES
 from sidecar.ledger.opening import open_ledger
-from sidecar.ledger.seen_ids import ENTRY, ID, SLICE_IDS, SLICES
+from sidecar.ledger.seen_ids import SLICE_IDS
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from tests.integration.ledger.support import NOON, OWNER, Story, accepted, balanced, child, event
 
@@ -54,6 +55,10 @@ class IdStore:
     def of(self, table: str) -> list[bytes]:
         return [key + content for key, content in self.connection.execute(f"SELECT id, content FROM {table}")]
 
+    def waiting(self) -> list[bytes]:
+        memory = self.connection.ids
+        return sorted(entry for part in range(SLICES) for entry in memory.waiting(part))
+
     def log(self) -> list[bytes]:
         rows = self.connection.execute("SELECT entries FROM seen_log").fetchall()
         return [row[0][at : at + ENTRY] for row in rows for at in range(0, len(row[0]), ENTRY)]
@@ -72,9 +77,9 @@ def test_slices_move_everything_exactly_once(store: IdStore) -> None:
         store.keep(store.chance.choice((1, 2, 3, 40, 400, 3000)))
         if store.chance.random() < 0.1:
             assert len(store.log()) <= ROUND + SLICE_IDS + 3000
-            assert sorted(store.of("seen") + store.of("temp.seen_lately")) == sorted(store.kept)
-    assert set(store.of("temp.seen_lately")) <= set(store.log())
-    assert len(store.of("temp.seen_lately")) < 0.7 * ROUND
+            assert sorted(store.of("seen") + store.waiting()) == sorted(store.kept)
+    assert set(store.waiting()) <= set(store.log())
+    assert len(store.waiting()) < 0.7 * ROUND
 
 
 @pytest.mark.slow
@@ -85,11 +90,11 @@ def test_after_a_restart_the_log_restores_what_was_not_moved(store: IdStore, mos
         while size > 0:
             store.keep(min(size, most))
             size -= most
-        before = store.of("temp.seen_lately")
+        before = store.waiting()
         store.close()
         store.open()
         assert store.opened.set_aside is None
-        assert store.of("temp.seen_lately") == before
+        assert store.waiting() == before
         found = seen_ids.lookup(store.connection, store.kept)
         assert found == {entry[:ID]: entry[ID:] for entry in store.kept}
         assert seen_ids.lookup(store.connection, store.entries(500)) == {}
@@ -102,19 +107,23 @@ def test_what_was_moved_for_certain_follows_from_the_number_taken() -> None:
         at[taken // SLICE_IDS % SLICES] = taken + SLICE_IDS
 
 
+def everything(store: IdStore) -> list[object]:
+    tables = ("seen", "seen_log", "seen_sum")
+    return [store.waiting(), *(store.connection.execute(f"SELECT * FROM {one}").fetchall() for one in tables)]
+
+
 @pytest.mark.parametrize("count", [1, 3, 2 * SLICE_IDS])
 @pytest.mark.parametrize("ends", ["ROLLBACK", "ROLLBACK TO one"])
 def test_a_rollback_leaves_no_trace_in_memory(store: IdStore, count: int, ends: str) -> None:
     store.keep(ROUND // 4)
-    places = ("seen", "temp.seen_lately", "seen_log", "seen_sum")
-    before, new = [store.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places], store.entries(count)
+    before, new = everything(store), store.entries(count)
     store.connection.execute("BEGIN")
     store.connection.execute("SAVEPOINT one")
     assert seen_ids.insert(store.connection, new)
     assert len(seen_ids.lookup(store.connection, new)) == count
     store.connection.execute(ends)
     assert seen_ids.lookup(store.connection, new) == {}
-    assert [store.connection.execute(f"SELECT * FROM {one}").fetchall() for one in places] == before
+    assert everything(store) == before
     if store.connection.in_transaction:
         store.connection.execute("COMMIT")
     store.connection.execute("BEGIN")
@@ -126,10 +135,10 @@ def test_a_rollback_leaves_no_trace_in_memory(store: IdStore, count: int, ends: 
 def test_a_known_id_is_not_inserted_again_wherever_it_is(store: IdStore, count: int) -> None:
     """One at a time among new ones: in memory, sorted in, of the generation before, and twice among these."""
     store.keep(ROUND // 2)
-    older, waiting = store.of("seen")[7], store.of("temp.seen_lately")[7]
+    older, waiting = store.of("seen")[7], store.waiting()[7]
     seen_ids.rotate(store.connection, 0, forget=True)
     store.keep(ROUND // 2)
-    sorted_in, lately = store.of("seen")[7], store.of("temp.seen_lately")[7]
+    sorted_in, lately = store.of("seen")[7], store.waiting()[7]
     new = store.entries(1)[0]
     for again in ([older], [waiting], [sorted_in], [lately], [new, new]):
         store.connection.execute("BEGIN")
@@ -141,7 +150,7 @@ def test_rotation_moves_everything(store: IdStore) -> None:
     store.keep(1000)
     seen_ids.rotate(store.connection, 0, forget=True)
     assert sorted(store.of("seen_before")) == sorted(store.kept)
-    assert store.of("seen") == store.of("temp.seen_lately") == store.log() == []
+    assert store.of("seen") == store.waiting() == store.log() == []
 
 
 PUSHER = """

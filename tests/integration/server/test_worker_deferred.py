@@ -51,11 +51,11 @@ def test_a_kept_connection_gets_answer_after_answer(path: str) -> None:
             assert "Connection: keep-alive" in head
 
 
-def test_short_bodies_are_taken_by_the_poller_and_long_ones_in_the_pool() -> None:
+def test_short_bodies_are_taken_by_the_poller_and_long_ones_by_a_thread_of_their_own() -> None:
     with server() as running:
         taken = {size: running.json("api", "/take-later", method="POST", body=b"x" * size) for size in (2, 4096, 4097)}
-        assert [found["thread"].split("-")[0] for found in taken.values()] == ["MainThread", "MainThread", "pool"]
-        for chunks, thread in ((16, "MainThread"), (17, "pool")):
+        assert [found["thread"].split("-")[0] for found in taken.values()] == ["MainThread", "MainThread", "body"]
+        for chunks, thread in ((16, "MainThread"), (17, "body")):
             found = json.loads(split(running.send("api", chunked("/take-now", chunks)))[2])
             assert (found["bytes"], found["thread"].split("-")[0]) == (chunks, thread)
 

@@ -19,11 +19,10 @@ def schema() -> sqlite3.Connection:
     for step in migrations():
         for statement in step.statements:
             connection.execute(statement)
-    connection.execute(sql("ids_lately"))
     return connection
 
 
-IN_TURN = {"migration_table", "ids_lately", "ids_rotate_current", "ids_rotate_new"}
+IN_TURN = {"migration_table", "ids_rotate_current", "ids_rotate_new"}
 """Statements that need what the one before made, or make what the others need."""
 
 
