@@ -153,6 +153,31 @@ def test_rotation_moves_everything(store: IdStore) -> None:
     assert store.of("seen") == store.waiting() == store.log() == []
 
 
+@pytest.mark.parametrize("count", [40, 41])
+def test_a_rotation_that_is_rolled_back_leaves_no_trace_in_memory(store: IdStore, count: int) -> None:
+    """Not even where the log took as many ids after it as it had taken before."""
+    store.keep(40)
+    before, new = everything(store), store.entries(count)
+    store.connection.execute("BEGIN")
+    seen_ids.rotate(store.connection, 7, forget=True)
+    assert seen_ids.insert(store.connection, new)
+    store.connection.execute("ROLLBACK")
+    assert seen_ids.lookup(store.connection, [*new, *store.kept]) == {one[:ID]: one[ID:] for one in store.kept}
+    assert everything(store) == before
+
+
+def test_new_ids_that_look_known_are_looked_up_and_taken(store: IdStore) -> None:
+    """Of each pair the first four bytes agree: in one group, with one that waits, and with one that is sorted in."""
+    store.keep(ROUND // 2)
+    for known in (store.of("seen")[3], store.waiting()[3], store.entries(1)[0]):
+        alike = sorted(known[:4] + store.chance.randbytes(ENTRY - 4) for _ in range(5))
+        store.connection.execute("BEGIN")
+        assert seen_ids.insert(store.connection, alike)
+        assert not seen_ids.insert(store.connection, alike[2:3])
+        store.connection.execute("COMMIT")
+        assert seen_ids.lookup(store.connection, alike) == {one[:ID]: one[ID:] for one in alike}
+
+
 PUSHER = """
 import os, signal
 from tests.integration.ledger.test_seen_ids import batch

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.hours import Hour
-from sidecar.metering.push_group import EPOCH, MICROSECOND, PushGroup, PushResult, prepared, tags_of, tags_text
+from sidecar.metering.push_group import (
+    EPOCH,
+    MICROSECOND,
+    WHOLE,
+    PushGroup,
+    PushResult,
+    prepared,
+    prepared_together,
+    tags_of,
+    tags_text,
+)
 from sidecar.metering.quantities import Micros
 from sidecar.settings.dimensions import Aggregation
 
@@ -127,3 +140,38 @@ def test_a_tag_set_has_one_spelling() -> None:
     tags = (("a", "ü"), ("b", "x"))
     assert tags_of(tags_text(tags)) == tags
     assert tags_of(tags_text(())) == ()
+
+
+def some(chance: random.Random, ids: list[str]) -> UsageEvent:
+    """Few values each, so that many events are alike."""
+    dimension = chance.choice(list(KINDS))
+    earliest = -3 if dimension == "sum" else 0
+    return event(
+        dimension,
+        chance.choice((0, 1, 5)),
+        id=ids.pop() if chance.random() < 0.5 else None,
+        at=None if chance.random() < 0.5 else HOUR.start + timedelta(hours=chance.choice((earliest, 0)), minutes=1),
+        tags=chance.choice(((), (("tenant", "a"),))),
+        key=chance.choice("ab") if dimension == "unique" else None,
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_events_that_are_alike_count_as_they_do_one_by_one(seed: int) -> None:
+    chance, ids, at = random.Random(seed), [str(number) for number in range(200)], (NOON - EPOCH) // MICROSECOND
+    together, one_by_one, kept = group(), group(), []
+    for _ in range(chance.choice((1, 3))):
+        events = [some(chance, ids) for _ in range(chance.choice((1, 2, 60)))]
+        entries, alike = prepared_together(events, at, WHOLE)
+        kept += entries
+        assert together.add_new(alike) == one_by_one.add_events([prepared(one, at) for one in events])
+        assert len(alike) < 60
+    for name in ("buckets", "arrived", "keys", "late", "totals"):
+        assert getattr(together, name) == getattr(one_by_one, name), name
+    assert kept == one_by_one.entries
+
+
+def test_one_event_that_counts_in_no_hour_leaves_the_request_to_be_judged_by_event() -> None:
+    late = event("max", at=NOON - timedelta(hours=1))
+    _, alike = prepared_together([event("sum"), late], (NOON - EPOCH) // MICROSECOND, WHOLE)
+    assert group().add_new(alike) is None
