@@ -89,7 +89,14 @@ class PushGroup:
         """Buckets of last values with an event that did not say when: theirs replaces what is on disk."""
         self.keys: set[tuple[int, str, bytes]] = set()
         self.late: dict[tuple[int, str, int], list[int]] = {}
-        self.totals: dict[str, list[int]] = {}
+
+    @property
+    def totals(self) -> dict[str, list[int]]:
+        """Return for each dimension how many events count, and the sum of their micros."""
+        found: dict[str, list[int]] = {}
+        for (_, dimension, _), (events, summed, *_) in self.buckets.items():
+            _add(found, dimension, events, summed)
+        return found
 
     def add_events(self, events: Sequence[PreparedEvent]) -> PushResult:
         """Judge the events of one request, and count them if all are good."""
@@ -133,11 +140,14 @@ class PushGroup:
 
         None where one counts in no hour: the group is judged again then, event by event.
         """
-        events = 0
+        events, length = 0, hour_micros()
         for event, times in alike:
-            hour = self.hour_of(event, 0)
-            if isinstance(hour, PushRefused):
-                return None
+            hour = event.at // length
+            if hour < self._open_from:
+                found = self.hour_of(event, 0)
+                if isinstance(found, PushRefused):
+                    return None
+                hour = found
             self._count(hour, event, times)
             events += times
         return PushAccepted(events, 0)
@@ -176,7 +186,6 @@ class PushGroup:
         origin = at // hour_micros()
         if origin < hour:
             _add(self.late, (hour, dimension, origin), times, micros * times)
-        _add(self.totals, dimension, times, summed)
 
 
 def hour_in(event: PreparedEvent, index: int, open_from: int, aggregation: Aggregation) -> int | PushRefused:

@@ -207,6 +207,25 @@ def test_a_sealed_hour_is_reported_before_a_conflict(story: Story) -> None:
     assert (result.status, result.reason) == (422, "hour_sealed")
 
 
+def test_a_value_of_a_sealed_hour_refuses_its_request_and_no_other_of_the_group(story: Story) -> None:
+    ledger = story.open()
+    at = story.now
+    story.push(ledger, event())
+    story.seal(ledger)
+    results: list[PushResult] = []
+    late = event("peak", "3", at=at)
+    for sent in ([event()], [late], [event(), late._replace(id="new")], [event(id="a"), event(id="b")]):
+        ledger.begin_push(sent, story.now, results.append)
+    assert story.push(ledger, event()) == PushAccepted(accepted=1, duplicates=0)
+    assert [(one.reason, one.index) for one in results if isinstance(one, PushRefused)] == [
+        ("hour_sealed", 0),
+        ("hour_sealed", 1),
+    ]
+    assert [one.accepted for one in results if isinstance(one, PushAccepted)] == [1, 2]
+    assert (accepted(ledger), accepted(ledger, "peak")) == (5, 0)
+    assert balanced(ledger)
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_a_clock_set_back_leaves_the_value_that_came_last(story: Story, together: bool) -> None:
     """On disk as in one group of pushes."""

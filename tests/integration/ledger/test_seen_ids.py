@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,17 @@ def test_a_rotation_that_is_rolled_back_leaves_no_trace_in_memory(store: IdStore
     store.connection.execute("ROLLBACK")
     assert seen_ids.lookup(store.connection, [*new, *store.kept]) == {one[:ID]: one[ID:] for one in store.kept}
     assert everything(store) == before
+
+
+def test_memory_keeps_no_steps_of_earlier_transactions(story: Story) -> None:
+    ledger = story.open()
+    for name in "abc":
+        story.push(ledger, *batch(name, 3))
+        ledger._do(partial(seen_ids.remember, entries=random.Random(name).randbytes(5 * ENTRY)))
+    memory = ledger._writer._connection.ids  # type: ignore[union-attr]
+    assert len(memory._steps) == 1
+    story.push(ledger, event(id="d"))
+    assert len(memory._steps) == 1
 
 
 def test_new_ids_that_look_known_are_looked_up_and_taken(store: IdStore) -> None:

@@ -87,6 +87,15 @@ def test_a_rollback_to_the_middle_keeps_what_came_before() -> None:
     assert held(memory) == first
 
 
+def test_what_was_added_before_a_transaction_is_never_taken_back() -> None:
+    memory = IdMemory(START)
+    place = added(memory, entries(40))
+    memory.begin()
+    added(memory, entries(40))
+    assert not memory.follow(START)
+    assert memory.place == place
+
+
 @pytest.mark.parametrize(
     "other", [Place(100, 7), Place(101, 40), Place(99, 0)], ids=["fewer ids", "another generation", "an earlier one"]
 )
