@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Final, NamedTuple
 
 ID: Final = 14
@@ -47,7 +48,7 @@ class IdMemory:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._bits = bytearray(BITS // 8)
+        self._bits = mmap(-1, BITS // 8, MAP_PRIVATE | MAP_ANONYMOUS)  # takes memory where it is written to
         self._slices = [bytearray() for _ in range(SLICES)]
         self._steps: list[_Step] = []
 
