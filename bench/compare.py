@@ -15,6 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -33,10 +34,13 @@ import load
 import memory
 import table
 from arguments import positive_integer
-from lib import REST_SECONDS, STOP_SECONDS_MAX, Setup, fake_aws, running, setup_from
+from lib import METERING, PUSH_PATH, REST_SECONDS, STOP_SECONDS_MAX, Setup, fake_aws, running, setup_from
+from probes import await_entitled, await_push
 
 EVENT: Final = "instructions:u"
-START_ROUNDS, LOAD_ROUNDS, QUICK_ROUNDS = 10, 6, 2
+START_ROUNDS, LOAD_ROUNDS, QUICK_ROUNDS = 10, 12, 2
+PORTS: Final = 4
+"""Of each checkout."""
 HEAD: Final = ("what", "before", "after", "ratio (median, min–max)", "rounds")
 Sample = tuple[float, ...]
 
@@ -77,14 +81,31 @@ def started(setup: Setup) -> Sample:
     return start.boot.entitled_ns / cold_start.MS, start.cpu_ns / cold_start.MS, anon / memory.MIB
 
 
-def pushed(batch: int, connections: int) -> Callable[[Setup], Sample]:
-    """Return a sample of the events a second that are on disk when they are acknowledged."""
+def pushed(before: Setup, after: Setup, batch: int, connections: int) -> list[tuple[Sample, Sample]]:
+    """Return the events a second that are on disk when they are acknowledged: both run, and are loaded in turns.
 
-    def sample(setup: Setup) -> Sample:
-        push = ingest.push_of(setup, batch=batch, connections=connections)
-        return (ingest.under(setup, "ours", push, {}).load.requests_per_second * batch,)
+    The speed of a shared machine changes within seconds, so a turn is as short as the load allows.
+    """
+    push = replace(ingest.push_of(before, batch=batch, connections=connections), warm_seconds=1, seconds=1)
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for setup in (before, after):
+            server = servers[setup] = stack.enter_context(running(setup, "ours", extra=METERING))
+            await_entitled(server)
+            await_push(server)
+        acknowledged = dict.fromkeys(servers, 0)
 
-    return sample
+        def sample(setup: Setup) -> Sample:
+            here = replace(push, port=servers[setup].push_port, path=PUSH_PATH["ours"])
+            found = load.run(here, load.chosen(setup.loader))
+            ingest.require_answered(servers[setup], found)
+            acknowledged[setup] += found.acknowledged * batch
+            return (found.requests_per_second * batch,)
+
+        pairs = alternated(before, after, before.count(LOAD_ROUNDS, QUICK_ROUNDS), sample)
+        for setup, server in servers.items():
+            ingest.require_kept(server, acknowledged[setup])
+    return pairs
 
 
 def counted(event: str) -> Callable[[Setup], Sample]:
@@ -139,9 +160,7 @@ def measure(before: Setup, after: Setup) -> list[table.Row]:
         (1, load.Push.connections, "single events on disk"),
         (ingest.BATCH, ingest.BATCH_CONNECTIONS, f"events on disk, batches of {ingest.BATCH}"),
     ):
-        rounds = before.count(LOAD_ROUNDS, QUICK_ROUNDS)
-        pairs = alternated(before, after, rounds, pushed(batch, connections))
-        rows.append(row(what, "/s", pairs, more_is_better=True))
+        rows.append(row(what, "/s", pushed(before, after, batch, connections), more_is_better=True))
     return rows
 
 
@@ -175,13 +194,14 @@ def main() -> int:
     rounds = f"measured rounds (default: {START_ROUNDS} starts, {LOAD_ROUNDS} of each load)"
     parser.add_argument("--rounds", type=positive_integer, metavar="N", help=rounds)
     parser.add_argument("--quick", action="store_true", help="smoke run: two rounds, short loads")
-    parser.add_argument("--port", type=int, default=18480, help="first of four loopback ports (default: 18480)")
+    parser.add_argument("--port", type=int, default=18480, help=f"first of {2 * PORTS} loopback ports (default: 18480)")
     parser.add_argument("--loader", choices=["auto", "wrk", "python"], default="auto", help="as for bench/run")
     parser.set_defaults(ours_command="", healthcheck_command="", peer=None)
     options = parser.parse_args()
-    setup = setup_from(options)
-    before, after = (replace(setup, ours_command=runs(path.resolve())) for path in (options.before, options.after))
-    with fake_aws(setup):
+    before = replace(setup_from(options), ours_command=runs(options.before.resolve()))
+    options.port += PORTS
+    after = replace(setup_from(options), ours_command=runs(options.after.resolve()))
+    with fake_aws(before), fake_aws(after):
         rows = measure(before, after)
     print(as_markdown(rows))
     return 0

@@ -24,7 +24,7 @@ from pathlib import Path
 import kernel
 import load
 import table
-from ingest import require_kept
+from ingest import require_answered, require_kept
 from lib import METERING, PUSH_PATH, SIDES, Server, Setup, Side, running
 from probes import await_entitled, await_push
 
@@ -69,7 +69,8 @@ def _traced(setup: Setup, side: Side) -> Counted:
         finally:
             tracer.send_signal(signal.SIGINT)
             tracer.wait()
-        require_kept(server, found, 1)
+        require_answered(server, found)
+        require_kept(server, found.acknowledged)
         return counted(output.read_text(errors="replace"), found.acknowledged)
 
 

@@ -67,19 +67,24 @@ def under(setup: Setup, side: Side, push: load.Push, extra: Mapping[str, str], w
         await_push(server)
         with watching(watched or server.port) as watch:
             found = load.run(replace(push, port=server.push_port, path=PUSH_PATH[side]), load.chosen(setup.loader))
-        require_kept(server, found, push.batch)
+        require_answered(server, found)
+        require_kept(server, found.acknowledged * push.batch)
         if watch.failed:
             raise SystemExit(f"{side}: {watch.failed} probes failed under load\n{server.log_tail()}")
     return Sample(load=found, watch=watch)
 
 
-def require_kept(server: Server, found: load.Load, batch: int) -> None:
-    """Kill the server; every acknowledged event must be in its ledger, and every request acknowledged."""
-    server.kill()
+def require_answered(server: Server, found: load.Load) -> None:
+    """Every request must have been acknowledged."""
     if found.failures:
         raise SystemExit(f"{server.side}: {found.failures} requests failed: {found.detail}\n{server.log_tail()}")
-    kept, acknowledged = witness.total(server), found.acknowledged * batch
-    if not found.acknowledged or kept < acknowledged:
+
+
+def require_kept(server: Server, acknowledged: int) -> None:
+    """Kill the server; every acknowledged event must be in its ledger."""
+    server.kill()
+    kept = witness.total(server)
+    if not acknowledged or kept < acknowledged:
         raise SystemExit(f"{server.side}: {acknowledged} events acknowledged, {kept} in the ledger")
 
 

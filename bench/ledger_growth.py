@@ -17,7 +17,7 @@ import kernel
 import load
 import table
 import witness
-from ingest import require_kept
+from ingest import require_answered, require_kept
 from lib import METERING, PUSH_PATH, REST_SECONDS, SIDES, Setup, Side, running
 from probes import await_entitled, await_push
 
@@ -56,7 +56,8 @@ def _grow(setup: Setup, side: Side, events: int) -> Growth:
                 per_event = (witness.size(server) - empty) / (found.acknowledged * BATCH)
             if found.failures:
                 break
-        require_kept(server, found, BATCH)
+        require_answered(server, found)
+        require_kept(server, found.acknowledged * BATCH)
         kept = witness.total(server)
         if kept < acknowledged * BATCH:
             raise SystemExit(f"{side}: {acknowledged * BATCH} events acknowledged, {kept} in the ledger")

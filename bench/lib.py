@@ -191,7 +191,7 @@ def running(
     """Start one side, with `extra` environment; whatever happens, its whole tree is gone afterwards."""
     port = setup.probe_port(side)
     require_free(port)
-    group = kernel.Group(f"entitlement-bench-{os.getpid()}-{side}")
+    group = kernel.Group(f"entitlement-bench-{os.getpid()}-{side}-{port}")
     with tempfile.TemporaryDirectory(prefix="entitlement-bench-") as home:
         if quota_us:
             group.limit_cpu(quota_us)

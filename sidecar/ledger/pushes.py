@@ -114,19 +114,18 @@ def apply_group(
     aggregations: Mapping[str, Aggregation],
     counts: Bounds,
 ) -> list[PushResult]:
-    """Judge and write a group inside the caller's transaction; return one result for each request."""
-    now = max(request.now for request in requests)
-    open_from, turned_at, taken = connection.execute(sql("push_state")).fetchone()
-    seen_ids.begin(connection, Place(turned_at, taken))
-    if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
-        seen_ids.rotate(connection, now, forget=now > turned_at)
-    counts.drop_before(open_from)
-    connection.execute("SAVEPOINT together")
-    results = _all_new(connection, requests, aggregations, open_from, counts)
+    """Judge and write a group in the caller's transaction, which did nothing before; return a result for each request.
+
+    Where not all is new and good, that is rolled back and begun again. A savepoint for this case would have SQLite copy
+    each page that any group writes.
+    """
+    results = _all_new(connection, requests, aggregations, _begin(connection, requests, counts), counts)
     if results is not None:
-        connection.execute("RELEASE together")
         return results
-    connection.execute("ROLLBACK TO together")
+    connection.execute("ROLLBACK")
+    connection.execute("BEGIN IMMEDIATE")
+    open_from = _begin(connection, requests, counts)
+    connection.execute("SAVEPOINT together")
     group = PushGroup(open_from, aggregations, known_ids(connection, requests))
     results = [group.add(request) for request in requests]
     try:
@@ -136,6 +135,17 @@ def apply_group(
         results = [_alone(connection, request, aggregations, open_from, counts) for request in requests]
     connection.execute("RELEASE together")
     return results
+
+
+def _begin(connection: sqlite3.Connection, requests: Sequence[PushRequest], counts: Bounds) -> int:
+    """Begin a new generation of ids where it is time; return the first open hour."""
+    now = max(request.now for request in requests)
+    open_from, turned_at, taken = connection.execute(sql("push_state")).fetchone()
+    seen_ids.begin(connection, Place(turned_at, taken))
+    if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
+        seen_ids.rotate(connection, now, forget=now > turned_at)
+    counts.drop_before(open_from)
+    return int(open_from)
 
 
 def _all_new(
