@@ -8,6 +8,7 @@ and the clock are those of the checkout that this script is in; its environment 
 Invariants:
 - Both checkouts get the same settings. They run in turns, and every second round begins with the other one.
 - The first round of each measure is dropped.
+- Under load both run, and are pushed to in turns of a second: the speed of a shared machine changes that fast.
 - A ratio is made within one round, and above 1 `after` is better. With the same code in both, the range that is printed
   is the noise of the machine; only a ratio outside that range is a difference.
 """
@@ -84,7 +85,7 @@ def started(setup: Setup) -> Sample:
 def pushed(before: Setup, after: Setup, batch: int, connections: int) -> list[tuple[Sample, Sample]]:
     """Return the events a second that are on disk when they are acknowledged: both run, and are loaded in turns.
 
-    The speed of a shared machine changes within seconds, so a turn is as short as the load allows.
+    A turn is as short as the load allows.
     """
     push = replace(ingest.push_of(before, batch=batch, connections=connections), warm_seconds=1, seconds=1)
     with contextlib.ExitStack() as stack:
@@ -193,7 +194,7 @@ def main() -> int:
     parser.add_argument("--after", type=Path, required=True, metavar="DIR", help="the checkout with the change")
     rounds = f"measured rounds (default: {START_ROUNDS} starts, {LOAD_ROUNDS} of each load)"
     parser.add_argument("--rounds", type=positive_integer, metavar="N", help=rounds)
-    parser.add_argument("--quick", action="store_true", help="smoke run: two rounds, short loads")
+    parser.add_argument("--quick", action="store_true", help="smoke run: two rounds")
     parser.add_argument("--port", type=int, default=18480, help=f"first of {2 * PORTS} loopback ports (default: 18480)")
     parser.add_argument("--loader", choices=["auto", "wrk", "python"], default="auto", help="as for bench/run")
     parser.set_defaults(ours_command="", healthcheck_command="", peer=None)

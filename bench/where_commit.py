@@ -117,4 +117,4 @@ def _request(now: datetime, first: int, events: int, tag_sets: int) -> PushReque
     read = parse_events(f"[{sent}]".encode(), DIMENSIONS, now)
     if isinstance(read, PushRefused):
         raise SystemExit(read.detail)
-    return PushRequest.of(read, now)
+    return PushRequest(read, now)

@@ -47,7 +47,7 @@ class PulledUsage:
             results.append(result)
             done.release()
 
-        ledger.begin_request(PushRequest.of(events, now, source, readings), now, on_result)
+        ledger.begin_request(PushRequest(events, now, source, readings), now, on_result)
         ledger.commit_pending()
         done.acquire()
         return results[0]

@@ -1,8 +1,8 @@
 """Say from memory which ids are new, and hold those that wait to be sorted in.
 
 Invariants:
-- Each id that the ledger knows has its bit set. Several ids share a bit, so a bit that is set proves nothing: then the
-  disk is asked. A bit is never cleared, and a rollback need not clear one.
+- Each id that the ledger knows has its bit set, in the bitmap of its generation. Several ids share a bit, so a bit that
+  is set proves nothing: then the disk is asked. No rollback needs to clear one.
 - The ids that wait are those of the log that were not sorted in. What a rollback took from the log is taken from here
   before anything is looked up (`follow`).
 """
@@ -20,14 +20,17 @@ ENTRY: Final = 22
 SLICES: Final = 256
 """A slice is all ids with one first byte."""
 BITS: Final = 1 << 23
-"""A megabyte. Of a million ids, one in nine shares its bit with an earlier one."""
+"""A megabyte for each generation. Once a million ids are known, one new id in nine asks the disk in vain."""
 HEAD: Final = struct.Struct(f">I{ENTRY - 4}x")
 """The first four bytes of an entry."""
 MASKS: Final = tuple(1 << bit for bit in range(8))
 
 
 class Place(NamedTuple):
-    """Where the ledger is: two that differ are never equal, whatever was rolled back between them."""
+    """Which state of the log memory agrees with.
+
+    After a rollback other ids can lead to the same place, so `follow` is called before each insert.
+    """
 
     turned_at: int
     """When the generation began, in epoch seconds."""
@@ -35,12 +38,19 @@ class Place(NamedTuple):
     """How many ids the log took since."""
 
 
+NOWHERE: Final = Place(-1, -1)
+
+
 class _Step(NamedTuple):
-    """What one group changed."""
+    """What one insert, or the begin of a generation, changed."""
 
     before: Place
     entries: Sequence[bytes]
+    """What was added."""
     moved: dict[int, bytearray]
+    """Slices that were sorted in, as they were."""
+    turned: tuple[list[bytearray], mmap, mmap] | None = None
+    """The slices and bitmaps of the generations before."""
 
 
 class IdMemory:
@@ -48,20 +58,26 @@ class IdMemory:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._bits = mmap(-1, BITS // 8, MAP_PRIVATE | MAP_ANONYMOUS)  # takes memory where it is written to
         self._slices = [bytearray() for _ in range(SLICES)]
+        self._bits, self._bits_before = _bitmap(), _bitmap()
         self._steps: list[_Step] = []
 
     def note(self, entries: bytes) -> list[int]:
         """Set the bits of these; return the positions of those that may be known, or may be here twice."""
-        bits, masks, doubtful = self._bits, MASKS, []
+        bits, before, masks, doubtful = self._bits, self._bits_before, MASKS, []
         for position, (head,) in enumerate(HEAD.iter_unpack(entries)):
             at, mask = head >> 12, masks[head >> 9 & 7]
-            if bits[at] & mask:
+            if (bits[at] | before[at]) & mask:
                 doubtful.append(position)
-            else:
-                bits[at] |= mask
+            bits[at] |= mask
         return doubtful
+
+    def turn(self, place: Place) -> None:
+        """Begin a generation, of which nothing is known yet; the one before the last is forgotten."""
+        turned = self._slices, self._bits, self._bits_before
+        self._steps.append(_Step(self.place, (), {}, turned))
+        self._slices = [bytearray() for _ in range(SLICES)]
+        self._bits, self._bits_before, self.place = _bitmap(), self._bits, place
 
     def load(self, waiting: Iterable[bytes]) -> None:
         """Hold these entries, which wait to be sorted in."""
@@ -84,19 +100,24 @@ class IdMemory:
 
     def add(self, entries: Sequence[bytes], place: Place) -> None:
         """Hold the entries that the log has just taken; `place`: where the ledger is now."""
-        self._steps.append(_Step(self.place, entries, {}))
+        before, self.place = self.place, NOWHERE  # where one of them cannot be held, memory is reloaded
         self.load(entries)
+        self._steps.append(_Step(before, entries, {}))
         self.place = place
 
     def moved(self, part: int) -> None:
-        """Let go of a slice that was sorted in with the entries that were added last."""
-        self._steps[-1].moved[part] = self._slices[part]
+        """Drop a slice that was sorted in with the entries that were added last."""
+        self._steps[-1].moved.setdefault(part, self._slices[part])
         self._slices[part] = bytearray()
 
     def follow(self, place: Place) -> bool:
-        """Take back what a rollback took from the log. False where that does not lead to `place`: then load it anew."""
+        """Take back what a rollback took from the log. False where that does not lead to `place`: then reload."""
+        if self.place == NOWHERE:
+            return False
         while self._steps and self.place != place:
-            self.place, entries, moved = self._steps.pop()
+            self.place, entries, moved, turned = self._steps.pop()
+            if turned is not None:
+                self._slices, self._bits, self._bits_before = turned
             for part, slice_ in moved.items():
                 self._slices[part] = slice_
             for entry in entries:
@@ -106,3 +127,7 @@ class IdMemory:
     def begin(self) -> None:
         """Begin a transaction: what was added before it stays."""
         self._steps.clear()
+
+
+def _bitmap() -> mmap:
+    return mmap(-1, BITS // 8, MAP_PRIVATE | MAP_ANONYMOUS)  # takes memory where it is written to

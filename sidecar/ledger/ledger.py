@@ -128,7 +128,7 @@ class Ledger:
 
         `on_result` is called on the writer's thread: it must be quick and not raise.
         """
-        self.begin_request(PushRequest.of(events, now), now, on_result)
+        self.begin_request(PushRequest(events, now), now, on_result)
 
     def begin_request(self, request: PushRequest, now: datetime, on_result: Callable[[PushResult], None]) -> None:
         """Do the same with a request, which may hold what a source was read to be."""

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from sidecar.ledger import readings, seen_ids, unique_keys
 from sidecar.ledger.bounds import Bounds, TooMany
@@ -32,27 +32,23 @@ NO_INTEGER: Final = 3091
 Result = TypeVar("Result", bound=PushResult | None)
 
 
-class PushRequest(NamedTuple):
-    """One push, prepared in its own thread so that the writer has less to do."""
+class PushRequest:
+    """One push, prepared by the thread that read it so that the writer has less to do."""
 
-    sent: tuple[UsageEvent, ...]
-    at: int
-    """When it arrived, in microseconds since the epoch."""
-    entries: list[bytes]
-    """Of the events with ids."""
-    alike: list[tuple[PreparedEvent, int]]
-    """The events without their ids, and how many are alike."""
-    readings: tuple[readings.Row, ...] = ()
-    """What a source was read to be, kept where the events are counted."""
+    __slots__ = ("_events", "alike", "at", "entries", "readings", "sent")
 
-    @classmethod
-    def of(
-        cls, events: Iterable[UsageEvent], now: datetime, source: str = "", read: Iterable[Reading] = ()
-    ) -> PushRequest:
-        """Prepare the events of one push that arrived at `now`, and what `source` was read to be."""
-        at, sent = (now - EPOCH) // MICROSECOND, tuple(events)
-        rows = readings.rows(source, read) if read else ()
-        return cls(sent, at, *prepared_together(sent, at, seen_ids.ENTRY_FORM), rows)
+    def __init__(
+        self, sent: Iterable[UsageEvent], now: datetime, source: str = "", read: Iterable[Reading] = ()
+    ) -> None:
+        """Prepare events that arrived at `now`, and what `source` was read to be."""
+        self.sent = tuple(sent)
+        self.at = (now - EPOCH) // MICROSECOND
+        """When it arrived, in microseconds since the epoch."""
+        self.entries, self.alike = prepared_together(self.sent, self.at, seen_ids.ENTRY_FORM)
+        """The entries of the events with ids, and the events without their ids: equal ones once, with a count."""
+        self.readings: tuple[readings.Row, ...] = readings.rows(source, read) if read else ()
+        """What a source was read to be, kept where the events are counted."""
+        self._events: tuple[PreparedEvent, ...] | None = None
 
     @property
     def now(self) -> int:
@@ -62,7 +58,9 @@ class PushRequest(NamedTuple):
     @property
     def events(self) -> tuple[PreparedEvent, ...]:
         """Return the events one by one, for the case that one of them is a duplicate or refused."""
-        return tuple([prepared(event, self.at, seen_ids.ENTRY_FORM) for event in self.sent])
+        if self._events is None:
+            self._events = tuple([prepared(event, self.at, seen_ids.ENTRY_FORM) for event in self.sent])
+        return self._events
 
 
 class PushGroup(push_group.PushGroup):

@@ -93,7 +93,7 @@ def begin(connection: sqlite3.Connection, place: Place) -> None:
 def insert(connection: sqlite3.Connection, entries: Sequence[bytes]) -> bool:
     """Remember these, which are sorted.
 
-    False, and nothing is changed, where one was known or is there twice.
+    False where one was known or is there twice: nothing is written then, and no id is held.
     """
     memory, joined = _memory(connection), b"".join(entries)
     doubtful = memory.note(joined)
@@ -241,12 +241,15 @@ def _cut(whole: bytes) -> bytes:
 def load(connection: sqlite3.Connection) -> IdMemory:
     """Read the ids into memory: before the first push of a connection, and where memory cannot follow the log."""
     memory = IdMemory(_place(connection))
+    for entries in _pages(connection, "ids_page_before", READ_IDS):
+        memory.note(entries)
+    memory.turn(memory.place)
+    for entries in _pages(connection, "ids_page", READ_IDS):
+        memory.note(entries)
     waiting = not_moved(connection)
     memory.note(b"".join(waiting))
     memory.load(waiting)
-    for generation in ("ids_page", "ids_page_before"):
-        for entries in _pages(connection, generation, READ_IDS):
-            memory.note(entries)
+    memory.begin()
     connection.ids = memory  # type: ignore[attr-defined]  # a `Connection`
     return memory
 
@@ -284,14 +287,17 @@ def moved_up_to(taken: int) -> list[int]:
 
 def rotate(connection: sqlite3.Connection, now: int, *, forget: bool) -> None:
     """Begin a new generation. Without `forget`, after a clock was set far back, only its start is corrected."""
+    memory = _memory(connection)
     if forget:
-        memory = _memory(connection)
         for part in range(SLICES):  # all at once would have SQLite hold tens of megabytes for a rollback
             _move(connection, memory.waiting(part))
         for step in ROTATION:
             connection.execute(sql(step))
     connection.execute(sql("ids_rotated"), {"now": now})
-    load(connection)
+    if forget:
+        memory.turn(Place(now, 0))
+    else:
+        memory.add((), memory.place._replace(turned_at=now))
 
 
 def _move(connection: sqlite3.Connection, entries: Sequence[bytes]) -> None:

@@ -40,7 +40,7 @@ UNIQUE: Final = Aggregation.UNIQUE
 """A module constant: each event is compared with it, and the attribute look-up takes longer than the comparison."""
 FIELDS: Final = frozenset(("dimension", "quantity", "id", "at", "tags", "key"))
 COMMON_FIELDS: Final = frozenset(("dimension", "quantity", "id", "tags"))
-"""Those of most events: they are judged together, since each event takes its time in every pod."""
+"""Those of most events. They are judged together, because this runs for every event."""
 
 REASONS: Final[Mapping[str, int]] = {
     "body_too_large": 413,
@@ -228,7 +228,7 @@ def _event(item: object, dimensions: Mapping[str, Dimension], latest: datetime) 
 
 
 def _common_event(item: dict[str, object], dimensions: Mapping[str, Dimension]) -> UsageEvent | None:
-    """Return an event that has these fields and nothing to object to; None where its fields are to be judged."""
+    """Return an event that has these fields, all valid; None where they are to be judged one by one."""
     try:
         dimension, tags = dimensions[item["dimension"]], tuple(item["tags"].items())  # type: ignore[index,attr-defined]
         micros, sorted_tags = _quantity_and_tags(item["quantity"], tags, dimension.tags)

@@ -1,4 +1,4 @@
-"""Judge a group of pushes in order, and add up what they bring; whatever keeps it writes that.
+"""Judge a group of pushes in order, and add up what they bring; the caller writes it.
 
 Invariants:
 - Each request is judged after those before it in the group, as if it were alone: a bad one is refused
@@ -217,9 +217,9 @@ def prepared(event: UsageEvent, now: int, form: EntryForm = WHOLE) -> PreparedEv
 def prepared_together(
     events: Iterable[UsageEvent], now: int, form: EntryForm
 ) -> tuple[list[bytes], list[tuple[PreparedEvent, int]]]:
-    """Return the entries of events, and the events without their ids: those that are alike once, with their number.
+    """Return the entries of events, and the events without their ids: equal ones once, with a count.
 
-    They are in the order in which the last of each came: where only the last value counts, it is the same.
+    They are in the order in which the last of each came, so that a last value stays the last.
     """
     entries: list[bytes] = []
     alike: dict[object, tuple[PreparedEvent, bytes, int]] = {}

@@ -4,7 +4,7 @@ Invariants:
 - What the application calls nonblocking is answered in the poller; anything else goes to a small pool and comes back
   as finished bytes. A long body for a deferred handler is read by one thread, and its reply is owed from then on.
 - What waits for a disk is deferred: no thread waits with it, and the replies of one commit wake the poller once.
-- A full pool, or too many deferred replies, is answered 503 at once.
+- Where too many requests wait for a thread, or for a deferred reply, the next is answered 503 at once.
 
 The application is a WSGI callable with `is_nonblocking(environ)` and `deferred_handler(listener, method, path)`. A
 deferred handler is called with body and promise; it calls the promise with a `Reply` once, on any thread, and may wait
@@ -137,12 +137,12 @@ class RequestDispatcher:
 
 def _handle(exchange: HttpExchange, handler: DeferredHandler, promise: ReplyPromise) -> str | None:
     """Call the handler. Return the exception's type where it fails; the client gets 500."""
-    body = exchange.read_body()
-    if isinstance(body, RawResponse):
-        promise(body)
-        return None
     try:
-        handler(body, promise)
+        body = exchange.read_body()
+        if isinstance(body, RawResponse):
+            promise(body)
+        else:
+            handler(body, promise)
     except BaseException as error:  # the promise is kept: the client is answered 500
         failed = type(error).__name__
         promise(error_response(INTERNAL_ERROR, error=failed))

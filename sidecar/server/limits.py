@@ -59,7 +59,9 @@ class Limits:
 
     pool_threads: int = 4
     pool_queue_max: int = 16
-    """Whole requests waiting for a thread. Beyond it the response is 503."""
+    """Whole requests waiting for a thread of the pool, and as many for the one that reads long bodies. Beyond it the
+    response is 503.
+    """
     deferred_max: int = 192
     """Requests whose reply is deferred. Beyond it the response is 503. With the pool's fewer than `connections_max`:
     busy connections are never evicted, and there must be room beside them.
@@ -89,7 +91,7 @@ class Counters:
     timed_out: int = 0
     """Connections closed before their request was whole or their response read."""
     queue_full: int = 0
-    """Requests answered 503 because the pool was full, or too many replies were owed."""
+    """Requests answered 503 because too many waited for a thread, or too many replies were owed."""
     failed: int = 0
     """Requests whose route raised, answered 500."""
     unexpected: int = 0

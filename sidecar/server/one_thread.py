@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 
 
@@ -16,7 +17,10 @@ class OneThread:
         self._started = False
 
     def submit(self, work: Callable[[], object]) -> bool:
-        """Run this, which must not raise, after what was submitted before it. Returns False where too much waits."""
+        """Run this after what was submitted before it. Returns False where too much waits.
+
+        It is to report its failures itself: one that it raises only ends this piece of work.
+        """
         if self._work.qsize() >= self._queue_max or not self._start():
             return False
         self._work.put(work)
@@ -33,4 +37,7 @@ class OneThread:
 
     def _run(self) -> None:
         while True:
-            self._work.get()()
+            work = self._work.get()
+            with suppress(BaseException):  # the thread survives whatever the work does
+                work()
+            del work

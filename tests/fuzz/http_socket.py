@@ -7,7 +7,7 @@ Invariants:
 - The client receives one response for each request, in order, and after them one refusal or nothing. The connection
   stays open until the client closes it, or a response has said that it closes.
 
-Nothing goes to the thread pool here: what a thread does next is not the input's choice.
+Nothing goes to another thread here: what a thread does next is not the input's choice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sidecar.server.limits import REFUSAL_STATUSES, Counters, Limits
 
 PUSH: Final = ("POST", "/v1/usage")
 LIMITS: Final = Limits(quick_body_bytes_max=Limits().api_body_bytes_max, quick_chunks_max=Limits().chunks_max)
-"""The product's, but that no body is left to the thread pool: neither one in many chunks nor a compressed one."""
+"""The product's, but that no body is left to another thread: neither one in many chunks nor a compressed one."""
 ADMISSION: Final = Admission(("a", "b", "x"))
 """With the hosts that the inputs name most."""
 TURNS_MAX: Final = 100

@@ -2,9 +2,7 @@
 
 -- name: ids_known
 -- Which of the ids in :entries are sorted in, as (position, content).
-WITH RECURSIVE number (i) AS (
-  SELECT 0 WHERE :count > 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count
-)
+WITH RECURSIVE number (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :count)
 SELECT i, seen.content FROM number CROSS JOIN seen ON seen.id = substr(:entries, 1 + i * 22, 14)
 UNION ALL
 SELECT i, seen_before.content FROM number CROSS JOIN seen_before ON seen_before.id = substr(:entries, 1 + i * 22, 14);

@@ -21,7 +21,7 @@ def reading(value: str, series: str = "[]", rest: str = "0") -> Reading:
 
 def push(ledger: Ledger, events: list[UsageEvent], *read: Reading, source: str = "a") -> PushResult:
     results: list[PushResult] = []
-    ledger.begin_request(PushRequest.of(events, NOON, source, read), NOON, results.append)
+    ledger.begin_request(PushRequest(events, NOON, source, read), NOON, results.append)
     ledger.commit_pending()
     ledger.readings(source)  # behind it in the queue
     return results[0]

@@ -96,6 +96,52 @@ def test_what_was_added_before_a_transaction_is_never_taken_back() -> None:
     assert memory.place == place
 
 
+def test_two_generations_are_known_and_the_one_before_is_forgotten() -> None:
+    memory, older, newer = IdMemory(START), entries(500), entries(500)
+    memory.note(b"".join(older))
+    memory.turn(Place(200, 0))
+    assert memory.note(b"".join(newer)) == []
+    for known in (older, newer):
+        assert len(memory.note(b"".join(known))) == len(known)
+    memory.turn(Place(300, 0))
+    memory.turn(Place(400, 0))
+    assert memory.note(b"".join(sorted([*older, *newer]))) == []
+
+
+def test_a_generation_whose_begin_was_rolled_back_has_not_begun() -> None:
+    memory, before, after = IdMemory(START), entries(300), entries(300)
+    place = added(memory, before)
+    memory.note(b"".join(before))
+    memory.begin()
+    memory.turn(Place(200, 0))
+    assert held(memory) == []
+    memory.note(b"".join(after))
+    added(memory, after)
+    assert memory.follow(place)
+    assert held(memory) == before
+    assert len(memory.note(b"".join(before))) == len(before)
+
+
+def test_a_slice_that_moved_twice_comes_back_whole() -> None:
+    memory, before = IdMemory(START), entries(3000)
+    place = added(memory, before)
+    memory.begin()
+    added(memory, entries(5))
+    for _ in range(2):
+        memory.moved(before[0][0])
+    assert memory.follow(place)
+    assert held(memory) == before
+
+
+def test_what_could_be_held_in_part_only_has_to_be_loaded() -> None:
+    """As where memory runs out."""
+    memory = IdMemory(START)
+    broken: list[bytes] = [*entries(3), b""]
+    with pytest.raises(IndexError):
+        memory.add(broken, START._replace(taken=4))
+    assert not memory.follow(START)
+
+
 @pytest.mark.parametrize(
     "other", [Place(100, 7), Place(101, 40), Place(99, 0)], ids=["fewer ids", "another generation", "an earlier one"]
 )

@@ -33,6 +33,15 @@ def test_beyond_its_bound_work_is_refused_and_taken_again_later() -> None:
     eventually(lambda: done == [1, 2, 4])
 
 
+def test_the_thread_survives_what_its_work_raises() -> None:
+    done: list[int] = []
+    one = OneThread("named", queue_max=5)
+    for error in (ValueError("x"), MemoryError(), SystemExit(1)):
+        assert one.submit(lambda error=error: (_ for _ in ()).throw(error))
+    assert one.submit(lambda: done.append(1))
+    eventually(lambda: done == [1])
+
+
 def test_without_a_thread_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[int] = []
     one = OneThread("named", queue_max=2)
