@@ -147,6 +147,38 @@ def test_a_known_id_is_not_inserted_again_wherever_it_is(store: IdStore, count: 
         store.connection.execute("ROLLBACK")
 
 
+def test_after_a_restart_ids_of_both_generations_are_known(store: IdStore) -> None:
+    store.keep(300)
+    older = store.kept.copy()
+    seen_ids.rotate(store.connection, 0, forget=True)
+    store.keep(300)
+    store.close()
+    store.open()
+    store.connection.execute("BEGIN")
+    for known in store.kept:
+        assert not seen_ids.insert(store.connection, [known])
+    seen_ids.rotate(store.connection, 1, forget=True)
+    memory = store.connection.ids
+    assert memory is not None
+    assert len(memory.note(b"".join(older))) < 5, "their bits are gone"
+    for known in store.kept:
+        assert seen_ids.insert(store.connection, [known]) is (known in older), "two generations are known at most"
+    assert store.connection.ids is memory, "following needs no reload"
+    store.connection.execute("ROLLBACK")
+
+
+def test_a_corrected_generation_keeps_what_memory_holds(store: IdStore) -> None:
+    store.keep(300)
+    memory, before = store.connection.ids, store.waiting()
+    for ends in ("ROLLBACK", "COMMIT"):
+        store.connection.execute("BEGIN")
+        seen_ids.rotate(store.connection, 5, forget=False)
+        assert not seen_ids.insert(store.connection, store.kept[:1])
+        store.connection.execute(ends)
+        assert not seen_ids.insert(store.connection, store.kept[:1])
+        assert (store.connection.ids, store.waiting()) == (memory, before)
+
+
 def test_rotation_moves_everything(store: IdStore) -> None:
     store.keep(1000)
     seen_ids.rotate(store.connection, 0, forget=True)

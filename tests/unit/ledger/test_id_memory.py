@@ -136,10 +136,12 @@ def test_a_slice_that_moved_twice_comes_back_whole() -> None:
 def test_what_could_be_held_in_part_only_has_to_be_loaded() -> None:
     """As where memory runs out."""
     memory = IdMemory(START)
+    place = added(memory, entries(3))
     broken: list[bytes] = [*entries(3), b""]
     with pytest.raises(IndexError):
-        memory.add(broken, START._replace(taken=4))
-    assert not memory.follow(START)
+        memory.add(broken, place._replace(taken=7))
+    assert not memory.follow(place)
+    assert not memory.follow(START), "not by taking back the step before, either"
 
 
 @pytest.mark.parametrize(
