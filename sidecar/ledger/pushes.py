@@ -78,7 +78,7 @@ class PushGroup(push_group.PushGroup):
         return self._with_readings(request, self.add_events(request.events))
 
     def add_all_new(self, request: PushRequest) -> PushAccepted | None:
-        """Count one request of which every id is new, and not its ids. None where it is to be judged by `add`."""
+        """Count one request of which every id is new, without its ids. None where `add` is to judge it."""
         return self._with_readings(request, self.add_new(request.alike))
 
     def _with_readings(self, request: PushRequest, result: Result) -> Result:
@@ -153,7 +153,7 @@ def _all_new(
     open_from: int,
     counts: Bounds,
 ) -> list[PushResult] | None:
-    """Do the common case in one step less: every id is new and nothing is refused. Return None in any other case."""
+    """Write the group where every id is new and nothing is refused. Otherwise return None: the caller rolls back."""
     group = PushGroup(open_from, aggregations, {})
     results: list[PushResult] = []
     for request in requests:

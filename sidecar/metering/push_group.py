@@ -163,7 +163,7 @@ class PushGroup:
         return None
 
     def _count(self, hour: int, event: PreparedEvent, times: int = 1) -> None:
-        """Count an event, or so many of them that are alike but for their ids."""
+        """Count an event, or as many as `times` that are equal but for their ids."""
         dimension, micros, at, stated, tags, entry, key = event
         aggregation = self._aggregations[dimension]
         summed = micros * times if aggregation is SUM else 0
