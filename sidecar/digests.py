@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 
 class Digest(Protocol):
@@ -18,6 +18,9 @@ class Digest(Protocol):
 
     def update(self, data: bytes, /) -> None:
         """Add these bytes."""
+
+    def copy(self) -> Self:
+        """Return another one, which was given the same."""
 
     def digest(self) -> bytes:
         """Return the digest."""

@@ -73,14 +73,15 @@ class Bounds:
         keys: Iterable[tuple[int, str, bytes]],
     ) -> None:
         """Count what is about to be written: (hour, dimension, tags) and (hour, dimension, key). Raises TooMany."""
-        wanted: dict[Slot, list[str | bytes]] = {}
+        wanted: dict[tuple[str, int, str], list[str | bytes]] = {}
         for hour, dimension, tags in buckets:
             if tags != UNTAGGED:
-                wanted.setdefault(Slot(TAG_SETS, hour, dimension), []).append(tags)
+                wanted.setdefault((TAG_SETS, hour, dimension), []).append(tags)
         for hour, dimension, key in keys:
-            wanted.setdefault(Slot(KEYS, hour, dimension), []).append(key)
+            wanted.setdefault((KEYS, hour, dimension), []).append(key)
         if wanted:
-            self._counts |= {slot: self._counted(connection, slot, names) for slot, names in wanted.items()}
+            slots = [(Slot(*named), names) for named, names in wanted.items()]
+            self._counts |= {slot: self._counted(connection, slot, names) for slot, names in slots}
 
     def _counted(self, connection: sqlite3.Connection, slot: Slot, names: Sequence[str | bytes]) -> Count:
         bound = KINDS[slot.kind].most()

@@ -67,9 +67,10 @@ class IdMemory:
         bits, before, masks, doubtful = self._bits, self._bits_before, MASKS, []
         for position, (head,) in enumerate(HEAD.iter_unpack(entries)):
             at, mask = head >> 12, masks[head >> 9 & 7]
-            if (bits[at] | before[at]) & mask:
+            now = bits[at]
+            if (now | before[at]) & mask:
                 doubtful.append(position)
-            bits[at] |= mask
+            bits[at] = now | mask
         return doubtful
 
     def turn(self, place: Place) -> None:

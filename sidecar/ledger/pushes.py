@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from sidecar.ledger import readings, seen_ids, unique_keys
 from sidecar.ledger.bounds import Bounds, TooMany
-from sidecar.ledger.id_memory import Place
+from sidecar.ledger.id_memory import IdMemory, Place
 from sidecar.ledger.push_refusals import first_beyond, known_ids, sum_out_of_range
 from sidecar.ledger.seen_ids import GENERATION_SECONDS
 from sidecar.ledger.statements import sql
@@ -27,6 +27,7 @@ from sidecar.metering.quantities import MICROS_PER_UNIT
 from sidecar.metering.readings import Reading
 from sidecar.settings.dimensions import Aggregation
 
+MICROS_PER_SECOND: Final = 1_000_000
 NO_INTEGER: Final = 3091
 """SQLITE_CONSTRAINT_DATATYPE: a sum left 64 bits, became a REAL, and STRICT refused it."""
 Result = TypeVar("Result", bound=PushResult | None)
@@ -49,11 +50,6 @@ class PushRequest:
         self.readings: tuple[readings.Row, ...] = readings.rows(source, read) if read else ()
         """What a source was read to be, kept where the events are counted."""
         self._events: tuple[PreparedEvent, ...] | None = None
-
-    @property
-    def now(self) -> int:
-        """Return when it arrived, in epoch seconds."""
-        return self.at // 1_000_000
 
     @property
     def events(self) -> tuple[PreparedEvent, ...]:
@@ -117,12 +113,12 @@ def apply_group(
     Where not all is new and good, that is rolled back and begun again. A savepoint for this case would have SQLite copy
     each page that any group writes.
     """
-    results = _all_new(connection, requests, aggregations, _begin(connection, requests, counts), counts)
+    results = _all_new(connection, requests, aggregations, counts)
     if results is not None:
         return results
     connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
-    open_from = _begin(connection, requests, counts)
+    open_from, _ = _begin(connection, requests, counts)
     connection.execute("SAVEPOINT together")
     group = PushGroup(open_from, aggregations, known_ids(connection, requests))
     results = [group.add(request) for request in requests]
@@ -135,25 +131,25 @@ def apply_group(
     return results
 
 
-def _begin(connection: sqlite3.Connection, requests: Sequence[PushRequest], counts: Bounds) -> int:
-    """Begin a new generation of ids where it is time; return the first open hour."""
-    now = max(request.now for request in requests)
+def _begin(connection: sqlite3.Connection, requests: Sequence[PushRequest], counts: Bounds) -> tuple[int, IdMemory]:
+    """Begin a new generation of ids where it is time. Return the first open hour, and what memory has of the ids."""
+    now = max([request.at for request in requests]) // MICROS_PER_SECOND
     open_from, turned_at, taken = connection.execute(sql("push_state")).fetchone()
-    seen_ids.begin(connection, Place(turned_at, taken))
+    memory = seen_ids.begin(connection, Place(turned_at, taken))
     if now - turned_at >= GENERATION_SECONDS or now < turned_at - GENERATION_SECONDS:
         seen_ids.rotate(connection, now, forget=now > turned_at)
     counts.drop_before(open_from)
-    return int(open_from)
+    return open_from, memory
 
 
 def _all_new(
     connection: sqlite3.Connection,
     requests: Sequence[PushRequest],
     aggregations: Mapping[str, Aggregation],
-    open_from: int,
     counts: Bounds,
 ) -> list[PushResult] | None:
     """Write the group where every id is new and nothing is refused. Otherwise return None: the caller rolls back."""
+    open_from, memory = _begin(connection, requests, counts)
     group = PushGroup(open_from, aggregations, {})
     results: list[PushResult] = []
     for request in requests:
@@ -162,7 +158,7 @@ def _all_new(
             return None
         results.append(result)
     entries = sorted(chain.from_iterable(request.entries for request in requests))
-    if entries and not seen_ids.insert(connection, entries):
+    if entries and not seen_ids.insert(connection, entries, memory):
         return None
     try:
         group.write(connection, counts)

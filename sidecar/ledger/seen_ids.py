@@ -82,26 +82,29 @@ class Connection(sqlite3.Connection):
     ids: IdMemory | None = None
 
 
-def begin(connection: sqlite3.Connection, place: Place) -> None:
+def begin(connection: sqlite3.Connection, place: Place) -> IdMemory:
     """Begin a transaction that may insert ids: what was inserted before it is committed, or rolled back.
 
-    `place`: what is in the ledger now, as of the statement `ids_place`.
+    `place`: what is in the ledger now, as of the statement `ids_place`. Returns what agrees with it.
     """
-    _memory(connection, place).begin()
+    memory = _memory(connection, place)
+    memory.begin()
+    return memory
 
 
-def insert(connection: sqlite3.Connection, entries: Sequence[bytes]) -> bool:
-    """Remember these, which are sorted.
+def insert(connection: sqlite3.Connection, entries: Sequence[bytes], memory: IdMemory | None = None) -> bool:
+    """Remember these, which are sorted. `memory`: what `begin` has returned, where nothing was rolled back since.
 
     False where one was known or is there twice: nothing is written then, and no id is held.
     """
-    memory, joined = _memory(connection), b"".join(entries)
+    memory, joined = memory or _memory(connection), b"".join(entries)
     doubtful = memory.note(joined)
     if doubtful and _any_known(connection, memory, entries, doubtful):
         return False
-    these = {"entries": joined, "count": len(entries), "checksum": zlib.crc32(joined)}
-    taken = connection.execute(sql("ids_log"), these).lastrowid or 0
-    memory.add(entries, memory.place._replace(taken=taken))
+    turned_at, taken = memory.place
+    taken += len(entries)
+    connection.execute(sql("ids_log"), {"number": taken, "entries": joined, "checksum": zlib.crc32(joined)})
+    memory.add(entries, Place(turned_at, taken))
     for number in range((taken - len(entries)) // SLICE_IDS, taken // SLICE_IDS):
         _move(connection, memory.waiting(number % SLICES))
         memory.moved(number % SLICES)

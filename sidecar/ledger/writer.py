@@ -215,8 +215,10 @@ class Writer:
                 self.counters.accepted += result.accepted
                 self.counters.duplicates += result.duplicates
         for push, result in zip(group, results, strict=True):
-            with contextlib.suppress(Exception):  # a client's end is no reason to write nothing more
+            try:
                 push.on_result(result)
+            except Exception:  # noqa: S110 - a client's end is no reason to write nothing more
+                pass
 
     def _apply(self, group: Sequence[_Push]) -> Sequence[PushResult]:
         if self._stopped:

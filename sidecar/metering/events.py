@@ -156,7 +156,9 @@ def content_digest(event: UsageEvent) -> bytes:
 
 def id_digest(identifier: str) -> bytes:
     """Return an event's id in 128 bits."""
-    return blake2b(identifier.encode(), digest_size=DIGEST_BYTES, person=b"id").digest()
+    digest = _OF_ID.copy()
+    digest.update(identifier.encode())
+    return digest.digest()
 
 
 def key_digest(key: str) -> bytes:
@@ -164,6 +166,8 @@ def key_digest(key: str) -> bytes:
     return _digest(b"key", key)
 
 
+_OF_ID: Final = blake2b(digest_size=DIGEST_BYTES, person=b"id")
+"""Copied for each id, in less time than it takes to make one."""
 _CANONICAL: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -235,11 +239,12 @@ def _common_event(item: dict[str, object], dimensions: Mapping[str, Dimension]) 
     except (LookupError, TypeError, AttributeError, _Fault):
         return None
     identifier = item["id"]
-    if not isinstance(identifier, str) or not identifier.isascii() or not 1 <= len(identifier) <= ID_MAX:
+    if type(identifier) is not str or not identifier.isascii() or not 1 <= len(identifier) <= ID_MAX:
         return None
-    return (
-        None if dimension.aggregation is UNIQUE else UsageEvent(dimension.name, micros, identifier, None, sorted_tags)
-    )
+    if dimension.aggregation is UNIQUE:
+        return None
+    # What `UsageEvent(…)` returns, in a third of its time.
+    return tuple.__new__(UsageEvent, (dimension.name, micros, identifier, None, sorted_tags, None))
 
 
 @lru_cache(maxsize=CACHE_SIZE)

@@ -86,9 +86,11 @@ class Connection:
 
     def receive(self, scratch: bytearray) -> int | None:
         """Read at most one scratch buffer. Return 0 once the client closed, None while there is nothing."""
-        count = self.receive_nothing(scratch)
-        if count:
-            self.reader.buffer += memoryview(scratch)[:count]
+        try:
+            count = self.sock.recv_into(scratch)
+        except BlockingIOError:
+            return None
+        self.reader.buffer += memoryview(scratch)[:count]
         return count
 
     def receive_nothing(self, scratch: bytearray) -> int | None:
@@ -100,7 +102,8 @@ class Connection:
 
     def put(self, parts: Iterable[bytes]) -> None:
         """Replace what is to be sent."""
-        self.outbox = deque(filter(None, parts))
+        self.outbox.clear()
+        self.outbox.extend(filter(None, parts))
 
     def send(self) -> bool:
         """Write what the kernel takes. Return True when everything is sent."""

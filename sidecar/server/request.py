@@ -120,10 +120,28 @@ class RequestReader:
     def take(self) -> Request | HttpError | None:
         """Return the next whole request, an error, or None while more bytes must come."""
         if self._head is None:
+            request = self._take_known()
+            if request is not None:
+                return request
             refusal = self._take_head()
             if refusal is not None or self._head is None:
                 return refusal
         return self._take_body(self._head)
+
+    def _take_known(self) -> Request | None:
+        """Return a request that is whole, and has a head that came before, as most do; None of any other."""
+        buffer = self.buffer
+        begin = buffer.find(HEAD_END) + len(HEAD_END)
+        known = self._known.get(bytes(buffer[:begin]))
+        if known is None:
+            return None
+        head, coding = known
+        end = begin + head.length
+        if len(buffer) < end:
+            return None
+        wire = bytes(memoryview(buffer)[begin:end])
+        del buffer[:end]
+        return Request(head, wire, coding=coding, inflated_bytes_max=self._body_bytes_max)
 
     def continue_due(self) -> bool:
         """Return True once for each request whose client waits for `100 Continue` before its body."""

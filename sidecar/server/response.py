@@ -85,9 +85,7 @@ class HttpExchange:
         head = self._request.head
         if (reply.status, reply.headers, head.method, head.version) != USUAL:
             return self._collect(lambda _, start_response: send(reply, start_response), close)
-        close = close or head.close
-        head_bytes = _usual_head(http_date.second(), reply.content_type, len(reply.body), close)
-        return RawResponse(parts=[head_bytes + reply.body], close=close)
+        return _usual_response(http_date.second(), reply.content_type, reply.body, close or head.close)
 
     def _collect(self, app: WsgiApp, close: bool) -> RawResponse:
         close = close or self._request.head.close
@@ -115,16 +113,17 @@ def _unquoted(path: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _usual_head(second: int, content_type: str, length: int, close: bool) -> bytes:
-    """Return what `wsgi.Response` writes before a 200 without extra fields, at a tenth of the cost; a test compares.
+def _usual_response(second: int, content_type: str, body: bytes, close: bool) -> RawResponse:
+    """Return what `wsgi.Response` makes of a 200 without extra fields, at a tenth of the cost; a test compares.
 
-    `second`: since 1970. Thousands of responses share one head.
+    `second`: since 1970. Thousands of pushes share one response.
     """
-    return (
+    head = (
         f"HTTP/1.1 200 OK\r\nDate: {http_date.http_date(second)}\r\n"
         f"Connection: {'close' if close else 'keep-alive'}\r\n"
-        f"Content-Type: {content_type}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n\r\n"
-    ).encode("latin-1")
+        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n\r\n"
+    )
+    return RawResponse(parts=[head.encode("latin-1") + body], close=close)
 
 
 def error_response(refusal: HttpError, *, head_only: bool = False, error: str | None = None) -> RawResponse:

@@ -8,9 +8,8 @@ UNION ALL
 SELECT i, seen_before.content FROM number CROSS JOIN seen_before ON seen_before.id = substr(:entries, 1 + i * 22, 14);
 
 -- name: ids_log
--- Put the ids that were just taken on disk. The row's key becomes how many the log took so far.
-INSERT INTO seen_log (number, entries, checksum)
-SELECT taken, :entries, taken + :checksum FROM (SELECT :count + coalesce(max(number), 0) AS taken FROM seen_log);
+-- Put the ids that were just taken on disk; number: how many the log took with them.
+INSERT INTO seen_log (number, entries, checksum) VALUES (:number, :entries, :number + :checksum);
 
 -- name: ids_place
 -- In which generation the ledger is, and how many ids the log took since it began.

@@ -72,11 +72,12 @@ ledger = story.open()
 where, count = argv[1], int(argv[2])
 class Dying:
     def __init__(self, inner): self.inner, self.seen = inner, 0
-    def execute(self, statement, *values):
+    def executemany(self, statement, values): return self.execute(statement, values, run=self.inner.executemany)
+    def execute(self, statement, *values, run=None):
         ends = statement == "COMMIT"
         self.seen += 1
         if self.seen == count or (where == "before" and ends): os.kill(os.getpid(), signal.SIGKILL)
-        result = self.inner.execute(statement, *values)
+        result = (run or self.inner.execute)(statement, *values)
         if where == "after" and ends: os.kill(os.getpid(), signal.SIGKILL)
         return result
     def __getattr__(self, name): return getattr(self.inner, name)
