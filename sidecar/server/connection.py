@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from sidecar.api.reply import PROBE
 from sidecar.server.admission import Admission
+from sidecar.server.known_heads import KnownHeads
 from sidecar.server.limits import Counters, Limits
 from sidecar.server.request import Judge, RequestReader
 
@@ -75,7 +76,7 @@ class Connection:
         self.peer = peer
         self.server = server
         self.listener = listener
-        self.reader = RequestReader(listener.limits, listener.name, listener.judge(sock, server))
+        self.reader = RequestReader(listener.limits, listener.name, listener.judge(sock, server), listener.heads)
         self.phase = CLOSED
         self.deadline = 0.0
         self.outbox: deque[bytes | memoryview] = deque()
@@ -131,6 +132,7 @@ class Listener:
     def __init__(self, name: str, limits: Limits, counters: Counters, admission: Admission | None = None) -> None:
         self.name = name
         self.limits = limits
+        self.heads = KnownHeads(limits)
         self._admission = admission
         self._counters = counters
         self._held_bytes = dict.fromkeys(Phase, 0)

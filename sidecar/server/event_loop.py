@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import time
@@ -198,7 +199,7 @@ class EventLoop:
                 if error.errno in OUT_OF_FILES:
                     self._evict(max(self._listeners.values(), key=Listener.size).oldest())
                 return
-            client.setblocking(False)
+            os.set_blocking(client.fileno(), False)  # the socket's own method lets go of the interpreter
             if server is UNIX_SERVER:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.socket_buffer_bytes)
             if listener.size() >= self.limits.connections_max:

@@ -5,7 +5,8 @@ Invariants:
   chunk). h11 decides what the head says (`head`), including which framing holds, and reads trailers (`chunks`).
 - Nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes.
 - Two things are judged early, because their end may never come: a byte that stands in no head, and a head past a limit.
-- A head that repeats on a connection, byte for byte, means what it meant: h11 is not asked twice.
+- A head that repeats, byte for byte, means what it meant: h11 is not asked again (`known_heads`). On a connection
+  where it was accepted, it is not judged again either.
 - A body of announced length is the bytes of that length; a chunked one must end for h11 exactly where it ended for us.
 - A compressed body is inflated only when it is read, which another thread than the poller's does.
 - No error repeats a byte the client sent, but for the name of a content coding.
@@ -23,7 +24,7 @@ import h11
 from sidecar.api.reply import PROBE
 from sidecar.server import content_coding
 from sidecar.server.chunks import ChunkedBody, ChunkScan
-from sidecar.server.head import FORBIDDEN, RequestHead, read_head
+from sidecar.server.head import FORBIDDEN, RequestHead
 from sidecar.server.http_error import (
     BAD_REQUEST,
     BODY_TOO_LARGE,
@@ -33,12 +34,13 @@ from sidecar.server.http_error import (
     HttpError,
     unsupported_coding,
 )
+from sidecar.server.known_heads import KnownHeads
 from sidecar.server.limits import Limits
 
 HEAD_END: Final = b"\r\n\r\n"
 
 KNOWN_HEADS_MAX: Final = 4
-"""Heads remembered for each connection: a client's differ in the length of the body."""
+"""Heads remembered as accepted, for each connection: a client's differ in the length of the body."""
 KNOWN_HEAD_BYTES_MAX: Final = 512
 
 
@@ -96,8 +98,12 @@ class RequestReader:
     An HttpError ends the connection: nothing may be read from it afterwards.
     """
 
-    def __init__(self, limits: Limits, listener: str, judge: Judge | None = None) -> None:
+    def __init__(
+        self, limits: Limits, listener: str, judge: Judge | None = None, heads: KnownHeads | None = None
+    ) -> None:
+        """`judge`: of this connection; `heads`: those that the listener knows."""
         self.buffer = bytearray()
+        self._heads = heads or KnownHeads(limits)
         self._judge_head = judge
         self._limits = limits
         self._listener = listener
@@ -161,7 +167,7 @@ class RequestReader:
             self.head_only = self._head.method == "HEAD"
             self._body_bytes = self._head.length
             return None
-        found = read_head(raw, self._limits)
+        found = self._heads.read(raw)
         if isinstance(found, HttpError):
             return found
         del self.buffer[: end + 4]
@@ -175,7 +181,7 @@ class RequestReader:
             del self._known[next(iter(self._known))]
         self._known[raw] = head, self._coding
 
-    def _accept_head(self, head: RequestHead, decoder: h11.Connection) -> HttpError | None:
+    def _accept_head(self, head: RequestHead, decoder: h11.Connection | None) -> HttpError | None:
         self.head_only = head.method == "HEAD"
         refusal = self._judge_head(head) if self._judge_head else None
         if refusal is not None:

@@ -12,7 +12,7 @@ from gunicorn.http import errors
 from gunicorn.http.parser import RequestParser
 
 from sidecar.api.reply import API, PROBE
-from sidecar.server import request as request_module
+from sidecar.server import known_heads
 from sidecar.server.connection import Connection, Listener, Phase
 from sidecar.server.http_error import BAD_REQUEST, HttpError
 from sidecar.server.limits import REFUSAL_STATUSES, Counters, Limits
@@ -318,13 +318,13 @@ def test_a_probe_reads_a_shorter_body_than_the_api() -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """How often a head is read from here on."""
     calls: list[object] = []
-    read = request_module.read_head
+    read = known_heads.read_head
 
     def counted(raw: bytes, limits: Limits) -> Any:
         calls.append(raw)
         return read(raw, limits)
 
-    monkeypatch.setattr(request_module, "read_head", counted)
+    monkeypatch.setattr(known_heads, "read_head", counted)
     return calls
 
 
@@ -371,10 +371,8 @@ def test_a_head_that_differs_in_a_byte_is_parsed(monkeypatch: pytest.MonkeyPatch
         assert found == fresh
 
 
-@pytest.mark.parametrize("data", [CHUNKED, EXPECTING + b"body", POST.replace(b"Host: x", b"Host: " + b"x" * 600)])
-def test_a_head_that_is_chunked_long_or_waits_for_its_body_is_parsed_every_time(
-    monkeypatch: pytest.MonkeyPatch, data: bytes
-) -> None:
+@pytest.mark.parametrize("data", [CHUNKED, POST.replace(b"Host: x", b"Host: " + b"x" * 600)])
+def test_a_head_that_is_chunked_or_long_is_parsed_every_time(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     calls = asked(monkeypatch)
     reader = reader_of(b"")
     for _ in range(3):
@@ -391,14 +389,35 @@ def test_a_refused_head_is_refused_again() -> None:
         assert reader.take() is BAD_REQUEST
 
 
-def test_few_heads_are_remembered_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = asked(monkeypatch)
-    reader = reader_of(b"")
+def test_few_heads_are_remembered_as_accepted_and_the_oldest_goes() -> None:
+    judged: list[object] = []
+    reader = RequestReader(Limits(), API, judged.append)
     heads = [POST.replace(b"Host: x", f"Host: {at}".encode()) for at in range(KNOWN_HEADS_MAX + 1)]
     for data in [*heads, *heads[1:], heads[0]]:
         reader.buffer += data
         assert taken(reader).read_body() == b"body"
-    assert len(calls) == len(heads) + 1
+    assert len(judged) == len(heads) + 1
+
+
+def test_a_head_that_comes_again_waits_for_its_body_again() -> None:
+    reader = reader_of(b"")
+    for _ in range(2):
+        reader.buffer += EXPECTING
+        assert reader.take() is None
+        assert reader.continue_due()
+        reader.buffer += b"body"
+        assert taken(reader).read_body() == b"body"
+
+
+def test_a_known_head_whose_body_is_not_whole_is_a_request_once_it_is() -> None:
+    reader = reader_of(POST)
+    taken(reader)
+    for byte in POST[:-1]:
+        reader.buffer.append(byte)
+        assert reader.take() is None
+    reader.buffer += POST[-1:] + b"G"
+    assert taken(reader).read_body() == b"body"
+    assert reader.buffer == b"G"
 
 
 def test_a_refusal_has_a_body_for_what_is_not_head() -> None:

@@ -1,0 +1,49 @@
+"""Remember what heads of requests say: h11 takes longer to read one than the sidecar to answer it.
+
+Invariants:
+- A head is known byte for byte. What it says follows from its bytes alone; whether it is served is judged anew on each
+  connection.
+- One that frames its body by chunks is not remembered, since h11 reads the chunks too, nor is one with a token.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import h11
+
+from sidecar.server.head import RequestHead, read_head
+from sidecar.server.http_error import HttpError
+from sidecar.server.limits import Limits
+
+HEADS_MAX: Final = 16
+"""Heads remembered for each listener: a kubelet has one for each probe."""
+HEAD_BYTES_MAX: Final = 512
+
+
+class KnownHeads:
+    """What the heads said that came to one listener lately."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._heads: dict[bytes, RequestHead] = {}
+
+    def read(self, data: bytes) -> tuple[RequestHead, h11.Connection | None] | HttpError:
+        """Return what a head says, and what reads a body in chunks if it is new; or why it is refused.
+
+        `data`: with its empty line.
+        """
+        known = self._heads.get(data)
+        if known is not None:
+            return known, None
+        found = read_head(data, self._limits)
+        if not isinstance(found, HttpError) and len(data) <= HEAD_BYTES_MAX:
+            self._remember(data, found[0])
+        return found
+
+    def _remember(self, data: bytes, head: RequestHead) -> None:
+        if head.chunked or any(name == "AUTHORIZATION" for name, _ in head.headers):
+            return
+        if len(self._heads) >= HEADS_MAX:
+            del self._heads[next(iter(self._heads))]
+        self._heads[data] = head
