@@ -2,17 +2,25 @@
 
 While a server is under load, a `Watch` asks 50 times a second on fresh connections and as often on a kept
 one, and reads every answer whole: a body that is left for the next question would be timed as its answer.
+Each of the two is a process of its own, before all others where the system allows it, and they ask by turns: else
+an answer would be timed with what its asker waits, for a processor or for the other one.
 """
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import select
 import socket
-import threading
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from lib import (
     BOOT_SECONDS_MAX,
@@ -30,6 +38,8 @@ PUSH_PAUSE_SECONDS = 0.05
 PUSH_SECONDS_MAX = 15
 """After the gate has opened."""
 PROBES_PER_SECOND = 50
+BEGUN = "asking\n"
+"""What a process says once it has asked for the first time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,32 +149,51 @@ class Watch:
 @contextmanager
 def watching(port: int) -> Iterator[Watch]:
     """Ask in the background until the block ends."""
-    watch, over = Watch(), threading.Event()
+    watch = Watch()
+    with ExitStack() as stack:
+        asking = {kind: stack.enter_context(_asker(kind, port)) for kind in ASKERS}
+        try:
+            yield watch
+        finally:
+            found = {kind: json.loads(process.communicate()[0]) for kind, process in asking.items()}
+    watch.fresh_ns, watch.kept_ns = (sorted(found[kind]["took_ns"]) for kind in ASKERS)
+    watch.failed = sum(one["failed"] for one in found.values())
 
-    def every(took: list[int], once: Iterator[bool]) -> None:
-        began = time.monotonic()
-        for n in range(1, 1_000_000):
-            if over.wait(max(0.0, began + n / PROBES_PER_SECOND - time.monotonic())):
-                return
-            asked_ns = time.monotonic_ns()
-            good = next(once)
-            took.append(time.monotonic_ns() - asked_ns)
-            watch.failed += not good
 
-    threads = []
-    for took, once in ((watch.fresh_ns, _each_fresh(port)), (watch.kept_ns, _each_kept(port))):
-        watch.failed += not next(once)  # the first is not timed: it connects the kept one
-        threads.append(threading.Thread(target=every, args=(took, once), daemon=True))
-    for thread in threads:
-        thread.start()
-    try:
-        yield watch
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-        watch.fresh_ns.sort()
-        watch.kept_ns.sort()
+@contextmanager
+def _asker(kind: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    """A process that asks from now on, until its input ends."""
+    argv = [sys.executable, __file__, kind, str(port)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != BEGUN:
+            raise SystemExit(f"the process that asks on a {kind} connection ended with status {process.wait()}")
+        yield process
+
+
+def ask_until_told(kind: str, port: int) -> None:
+    """Ask until there is an end of the input; then print how long each answer took."""
+    _before_all_others()
+    once, took = ASKERS[kind](port), []
+    failed = int(not next(once))  # not timed: it connects the kept one
+    print(BEGUN, end="", flush=True)
+    turn = list(ASKERS).index(kind) / len(ASKERS)
+    began = (math.ceil(time.monotonic() * PROBES_PER_SECOND) + turn) / PROBES_PER_SECOND
+    for n in range(1, 1_000_000):
+        left = began + n / PROBES_PER_SECOND - time.monotonic()
+        if select.select([sys.stdin], [], [], max(0.0, left))[0]:
+            break
+        asked_ns = time.monotonic_ns()
+        good = next(once)
+        took.append(time.monotonic_ns() - asked_ns)
+        failed += not good
+    json.dump({"took_ns": took, "failed": failed}, sys.stdout)
+
+
+def _before_all_others() -> None:
+    """Have a processor as soon as there is an answer, where the system allows that."""
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 def _each_fresh(port: int) -> Iterator[bool]:
@@ -191,3 +220,10 @@ def _each_kept(port: int) -> Iterator[bool]:
                     connection.close()
                 connection = None
         yield good
+
+
+ASKERS: Final[dict[str, Callable[[int], Iterator[bool]]]] = {"fresh": _each_fresh, "kept": _each_kept}
+
+
+if __name__ == "__main__":
+    ask_until_told(sys.argv[1], int(sys.argv[2]))
