@@ -91,8 +91,10 @@ class PushGroup(push_group.PushGroup):
         counts.admit(connection, self.buckets, self.keys)
         if self.entries and not seen_ids.insert(connection, sorted(self.entries)):
             raise RuntimeError("An id is known that `add` did not find.")
+        buckets = [(*key, *value) for key, value in self.buckets.items()]
+        if connection.executemany(sql("buckets_add"), buckets).rowcount < len(buckets):  # adding alone takes less time
+            connection.executemany(sql("buckets_new"), buckets)
         for name, rows in (
-            ("buckets_add", [(*key, *value) for key, value in self.buckets.items()]),
             ("buckets_last", [(*key, *self.buckets[key][3:]) for key in self.arrived]),
             ("lifetime_push", [(one, n, *divmod(micros, MICROS_PER_UNIT)) for one, (n, micros) in self.totals.items()]),
             ("late_add", [(*key, *value) for key, value in self.late.items()]),

@@ -7,13 +7,18 @@ SELECT open_from, turned_at, (SELECT coalesce(max(number), 0) FROM seen_log) FRO
 
 -- name: buckets_add
 -- Add hour, dimension, tags, events, sum, max, last, last_at. Of two instants that are equal the later arrival is the last.
+UPDATE bucket SET
+  events = events + ?4,
+  sum = sum + ?5,
+  max = max(max, ?6),
+  last = iif(?8 >= last_at, ?7, last),
+  last_at = max(last_at, ?8)
+WHERE hour = ?1 AND dimension = ?2 AND tags = ?3;
+
+-- name: buckets_new
+-- Begin the buckets of these rows that there are not yet.
 INSERT INTO bucket (hour, dimension, tags, events, sum, max, last, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (hour, dimension, tags) DO UPDATE SET
-  events = events + excluded.events,
-  sum = sum + excluded.sum,
-  max = max(max, excluded.max),
-  last = iif(excluded.last_at >= last_at, excluded.last, last),
-  last_at = max(last_at, excluded.last_at);
+ON CONFLICT (hour, dimension, tags) DO NOTHING;
 
 -- name: buckets_last
 -- Set the last value of hour, dimension, tags to last, last_at, whose event came after what is there.
