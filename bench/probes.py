@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from lib import (
     BOOT_SECONDS_MAX,
@@ -152,10 +152,8 @@ def watching(port: int) -> Iterator[Watch]:
     watch = Watch()
     with ExitStack() as stack:
         asking = {kind: stack.enter_context(_asker(kind, port)) for kind in ASKERS}
-        try:
-            yield watch
-        finally:
-            found = {kind: json.loads(process.communicate()[0]) for kind, process in asking.items()}
+        yield watch
+        found = {kind: _told(process) for kind, process in asking.items()}
     watch.fresh_ns, watch.kept_ns = (sorted(found[kind]["took_ns"]) for kind in ASKERS)
     watch.failed = sum(one["failed"] for one in found.values())
 
@@ -168,7 +166,16 @@ def _asker(kind: str, port: int) -> Iterator[subprocess.Popen[str]]:
         assert process.stdout is not None
         if process.stdout.readline() != BEGUN:
             raise SystemExit(f"the process that asks on a {kind} connection ended with status {process.wait()}")
-        yield process
+        yield process  # afterwards its input ends, if it has not yet
+
+
+def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """End this process's input; what it tells."""
+    said, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{process.args!r} ended with status {process.returncode}")
+    told: dict[str, Any] = json.loads(said)
+    return told
 
 
 def ask_until_told(kind: str, port: int) -> None:
@@ -192,8 +199,10 @@ def ask_until_told(kind: str, port: int) -> None:
 
 def _before_all_others() -> None:
     """Have a processor as soon as there is an answer, where the system allows that."""
-    with suppress(OSError):
+    try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError as error:
+        print(f"probes wait for a processor like any other process: SCHED_FIFO: {error.strerror}", file=sys.stderr)
 
 
 def _each_fresh(port: int) -> Iterator[bool]:

@@ -85,7 +85,7 @@ class Connection(sqlite3.Connection):
 def begin(connection: sqlite3.Connection, place: Place) -> IdMemory:
     """Begin a transaction that may insert ids: what was inserted before it is committed, or rolled back.
 
-    `place`: what is in the ledger now, as of the statement `ids_place`. Returns what agrees with it.
+    `place`: what is in the ledger now, as of the statement `ids_place`. Returns the memory that agrees with it.
     """
     memory = _memory(connection, place)
     memory.begin()

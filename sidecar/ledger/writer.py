@@ -217,7 +217,7 @@ class Writer:
         for push, result in zip(group, results, strict=True):
             try:
                 push.on_result(result)
-            except Exception:  # noqa: S110 - a client's end is no reason to write nothing more
+            except Exception:  # noqa: S110 - the client's trouble: the others are answered, and the thread goes on
                 pass
 
     def _apply(self, group: Sequence[_Push]) -> Sequence[PushResult]:

@@ -4,8 +4,8 @@ Invariants:
 - Every socket stays non-blocking; the poller writes no log line, since stdout may be stuck. It counts instead.
 - A request is dispatched when it is whole (`request`), and its response is finished bytes (`response`).
 - The listener of a connection is told by the socket that accepted it, never by a header.
-- One connection gets one response in a turn, however much it has sent ahead. A turn is a few milliseconds: new
-  connections and probes first, and what is left keeps its order for the next turn.
+- One connection gets one response in a turn, however much it has sent ahead. A turn is short: new connections and
+  probes first, and what is left keeps its order for the next turn.
 - Trouble with one client ends that client's connection and nothing else.
 """
 
@@ -33,8 +33,10 @@ from sidecar.server.response import RawResponse, error_response
 ACCEPTS_PER_TURN: Final = 16
 ACCEPT_SECONDS: Final = 0.003
 """How long a turn takes new connections of one listener, each with its first request; one at least."""
-STEPS_SECONDS: Final = 0.002
-"""How long a turn serves open connections; one of each queue at least."""
+STEPS_SECONDS: Final = 0.0003
+"""How long a turn serves open connections; one of each queue at least. That is about twenty pushes; a new probe waits
+no longer than that.
+"""
 ADVANCES_PER_TURN: Final = 8
 """Requests sent ahead that are served before the poller looks for new connections again."""
 SCRATCH_BYTES: Final = 64 * 1024
@@ -199,7 +201,8 @@ class EventLoop:
                 if error.errno in OUT_OF_FILES:
                     self._evict(max(self._listeners.values(), key=Listener.size).oldest())
                 return
-            os.set_blocking(client.fileno(), False)  # the socket's own method lets go of the interpreter
+            # The socket's own method would let go of the interpreter. It has no timeout, since no default is set.
+            os.set_blocking(client.fileno(), False)
             if server is UNIX_SERVER:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.socket_buffer_bytes)
             if listener.size() >= self.limits.connections_max:

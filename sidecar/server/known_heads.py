@@ -1,9 +1,9 @@
-"""Remember what heads of requests say: h11 takes longer to read one than the sidecar to answer it.
+"""Remember what heads of requests say: h11 takes longer to read one than the sidecar takes to answer it.
 
 Invariants:
 - A head is known byte for byte. What it says follows from its bytes alone; whether it is served is judged anew on each
   connection.
-- One that frames its body by chunks is not remembered, since h11 reads the chunks too, nor is one with a token.
+- One that frames its body by chunks is not remembered, since h11 reads the chunks too, nor is one with credentials.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sidecar.server.limits import Limits
 HEADS_MAX: Final = 16
 """Heads remembered for each listener: a kubelet has one for each probe."""
 HEAD_BYTES_MAX: Final = 512
+CREDENTIALS: Final = ("AUTHORIZATION", "PROXY-AUTHORIZATION", "COOKIE")
 
 
 class KnownHeads:
@@ -42,7 +43,7 @@ class KnownHeads:
         return found
 
     def _remember(self, data: bytes, head: RequestHead) -> None:
-        if head.chunked or any(name == "AUTHORIZATION" for name, _ in head.headers):
+        if head.chunked or any(name in CREDENTIALS for name, _ in head.headers):
             return
         if len(self._heads) >= HEADS_MAX:
             del self._heads[next(iter(self._heads))]

@@ -126,7 +126,7 @@ class RequestReader:
     def take(self) -> Request | HttpError | None:
         """Return the next whole request, an error, or None while more bytes must come."""
         if self._head is None:
-            request = self._take_known()
+            request = self._take_known() if self._scanned == 0 else None
             if request is not None:
                 return request
             refusal = self._take_head()
@@ -135,7 +135,7 @@ class RequestReader:
         return self._take_body(self._head)
 
     def _take_known(self) -> Request | None:
-        """Return a request that is whole, and has a head that came before, as most do; None of any other."""
+        """Return a request that came whole at once, under a head that came before, as most do; None for any other."""
         buffer = self.buffer
         begin = buffer.find(HEAD_END) + len(HEAD_END)
         known = self._known.get(bytes(buffer[:begin]))

@@ -16,7 +16,7 @@ UPDATE bucket SET
 WHERE hour = ?1 AND dimension = ?2 AND tags = ?3;
 
 -- name: buckets_new
--- Begin the buckets of these rows that there are not yet.
+-- Begin the buckets of these rows that do not exist yet.
 INSERT INTO bucket (hour, dimension, tags, events, sum, max, last, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (hour, dimension, tags) DO NOTHING;
 

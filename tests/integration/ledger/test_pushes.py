@@ -11,7 +11,7 @@ import pytest
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.push_group import PushResult
 from sidecar.metering.states import State
-from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, held_back
+from tests.integration.ledger.support import HOUR, NOON, Story, accepted, balanced, event, held_back, raw_connection
 
 MOST = "9999999999.999999"
 
@@ -176,6 +176,23 @@ def test_every_aggregation_keeps_what_it_needs(story: Story) -> None:
     story.push(ledger, event("peak", "5"), event("level", "4"), event("users", key="x"), event("users", key="y"))
     got = {record.dimension: record.quantity for record in ledger.in_state(State.OPEN)}
     assert got == {"peak": 7, "level": 4, "users": 2}
+
+
+def test_a_push_may_bring_tag_sets_that_are_known_and_new_ones(story: Story) -> None:
+    ledger = story.open()
+    one, two, three = ((("tenant", name),) for name in "abc")
+    story.push(ledger, event("gigabytes", "1", tags=two))
+    both = [event("gigabytes", "2", tags=one), event("gigabytes", "4", tags=two), event("gigabytes", "8", tags=three)]
+    story.push(ledger, *both, event("requests", "16"))
+    story.push(ledger, *both, event("requests", "32"))
+    story.close()
+    rows = raw_connection(story.path).execute("SELECT dimension, tags, events, sum / 1000000 FROM bucket").fetchall()
+    assert sorted(rows) == [
+        ("gigabytes", '[["tenant","a"]]', 2, 4),
+        ("gigabytes", '[["tenant","b"]]', 3, 9),
+        ("gigabytes", '[["tenant","c"]]', 2, 16),
+        ("requests", "[]", 2, 48),
+    ]
 
 
 def test_late_usage_is_linked_to_its_hour(story: Story) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import time
 from typing import Any
@@ -407,6 +408,34 @@ def test_a_head_that_comes_again_waits_for_its_body_again() -> None:
         assert reader.continue_due()
         reader.buffer += b"body"
         assert taken(reader).read_body() == b"body"
+
+
+@pytest.mark.parametrize("cut", range(1, POST.index(b"body")))
+def test_a_known_head_in_two_pieces_leaves_nothing_behind_for_the_next(cut: int) -> None:
+    """The second piece brings the rest of the request; the next head is shorter."""
+    reader = reader_of(POST)
+    taken(reader)
+    reader.buffer += POST[:cut]
+    assert reader.take() is None
+    reader.buffer += POST[cut:]
+    assert taken(reader).read_body() == b"body"
+    reader.buffer += GET + POST
+    assert taken(reader).head.method == "GET"
+    assert taken(reader).read_body() == b"body"
+    assert reader.take() is None
+
+
+def test_a_known_head_of_a_compressed_body_and_of_a_head_request() -> None:
+    packed = gzip.compress(b"body")
+    post = POST.replace(b"4\r\n\r\nbody", b"%d\r\nContent-Encoding: gzip\r\n\r\n" % len(packed)) + packed
+    reader = reader_of(b"")
+    for _ in range(3):
+        reader.buffer += post + GET.replace(b"GET", b"HEAD")
+        request = taken(reader)
+        assert request.body_bytes == Limits().api_body_bytes_max, "what it may inflate to"
+        assert request.read_body() == b"body"
+        assert taken(reader).head.method == "HEAD"
+        assert not reader.head_only
 
 
 def test_a_known_head_whose_body_is_not_whole_is_a_request_once_it_is() -> None:

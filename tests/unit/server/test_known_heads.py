@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from sidecar.api.reply import API
 from sidecar.server import known_heads
+from sidecar.server.admission import HOST_REFUSED, TOKEN_REFUSED, Admission
 from sidecar.server.head import RequestHead
 from sidecar.server.http_error import BAD_REQUEST, HttpError
 from sidecar.server.known_heads import HEAD_BYTES_MAX, HEADS_MAX, KnownHeads
@@ -15,6 +17,19 @@ from sidecar.server.limits import Limits
 from sidecar.server.request import RequestReader
 
 GET = b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+LOCAL = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+TOKEN = "t" * 32
+
+
+def verdict(admission: Admission, heads: KnownHeads, data: bytes, own: str = "127.0.0.1") -> HttpError | None:
+    """Why a request on a new connection is refused; `own`: the address it arrived at."""
+    reader = RequestReader(Limits(), API, partial(admission.refusal, own), heads)
+    reader.buffer += data
+    found = reader.take()
+    assert found is not None
+    return found if isinstance(found, HttpError) else None
 
 
 def with_field(field: bytes) -> bytes:
@@ -49,11 +64,13 @@ def test_a_head_is_parsed_once_and_says_the_same(parsed: list[bytes]) -> None:
     [
         with_field(b"Authorization: Bearer secret"),
         with_field(b"AUTHORIZATION: Bearer secret"),
+        with_field(b"Proxy-Authorization: Basic secret"),
+        with_field(b"Cookie: secret"),
         with_field(b"Transfer-Encoding: chunked").replace(b"GET", b"POST"),
         with_field(b"X: " + b"x" * HEAD_BYTES_MAX),
     ],
 )
-def test_a_head_with_a_token_a_chunked_and_a_long_one_are_not_remembered(parsed: list[bytes], data: bytes) -> None:
+def test_a_head_with_credentials_a_chunked_and_a_long_one_are_not_remembered(parsed: list[bytes], data: bytes) -> None:
     heads = KnownHeads(Limits())
     for _ in range(2):
         assert isinstance(heads.read(data), tuple)
@@ -82,6 +99,23 @@ def test_so_many_are_remembered_and_the_oldest_goes(parsed: list[bytes]) -> None
     for data in [*many, *many[1:], many[0]]:
         assert isinstance(heads.read(data), tuple)
     assert len(parsed) == len(many) + 1
+
+
+def test_a_token_is_asked_of_each_connection_whatever_head_came_before() -> None:
+    admission, heads = Admission(token=TOKEN), KnownHeads(Limits())
+    good = LOCAL[:-2] + f"Authorization: Bearer {TOKEN}\r\n\r\n".encode()
+    for _ in range(2):
+        assert verdict(admission, heads, good) is None
+        assert verdict(admission, heads, LOCAL) == TOKEN_REFUSED
+        assert verdict(admission, heads, good.replace(TOKEN.encode(), b"x" * len(TOKEN))) == TOKEN_REFUSED
+
+
+def test_a_host_is_judged_by_the_address_of_each_connection() -> None:
+    admission, heads = Admission(), KnownHeads(Limits())
+    data = GET.replace(b"Host: x", b"Host: 10.0.0.5")
+    for _ in range(2):
+        assert verdict(admission, heads, data, own="10.0.0.5") is None
+        assert verdict(admission, heads, data, own="10.0.0.6") == HOST_REFUSED
 
 
 def test_connections_share_what_a_head_says_and_judge_it_each_for_itself(parsed: list[bytes]) -> None:

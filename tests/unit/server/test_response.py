@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -50,6 +51,15 @@ def test_a_reply_given_is_what_a_route_would_have_sent(
     routed = exchange(method, version, headers).run(lambda _, start: send(reply, start), close=close)
     assert written(given) == written(routed)
     assert given.error is None
+
+
+def test_a_response_that_is_remembered_is_only_the_same_reply_s() -> None:
+    replies = [Reply(200, b"one"), Reply(200, b"two"), Reply(200, b"one", "text/plain")]
+    for reply, close in [*itertools.product(replies, (False, True))] * 2:
+        head, _, body = exchange("POST", "1.1", "").render_reply(reply, close=close).parts[0].partition(b"\r\n\r\n")
+        assert body == reply.body
+        assert f"Content-Type: {reply.content_type}\r\n".encode() in head
+        assert (b"Connection: close" in head) is close
 
 
 def test_a_reply_that_cannot_stand_in_a_response_is_a_500() -> None:
