@@ -75,9 +75,9 @@ class Deferred(Generic[Key, Value]):
             pass
         self._woken = False
 
-    def waiting(self) -> bool:
-        """Return whether a reply is ready."""
-        return bool(self._given)
+    def waiting(self) -> int:
+        """Return how many replies are ready."""
+        return len(self._given)
 
     def next_resolved(self) -> tuple[Key, Value] | None:
         """Return the oldest reply that is ready, or None."""

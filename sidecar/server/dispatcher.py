@@ -72,8 +72,8 @@ class RequestDispatcher:
         else:
             self._too_busy(connection, head_only=request.head.method == "HEAD")
 
-    def waiting(self) -> bool:
-        """Return whether a deferred reply is ready to be sent."""
+    def waiting(self) -> int:
+        """Return how many deferred replies are ready to be sent."""
         return self._deferred.waiting()
 
     def send_deferred(self, until: float) -> None:

@@ -33,10 +33,11 @@ from sidecar.server.response import RawResponse, error_response
 ACCEPTS_PER_TURN: Final = 16
 ACCEPT_SECONDS: Final = 0.003
 """How long a turn takes new connections of one listener, each with its first request; one at least."""
-STEPS_SECONDS: Final = 0.0003
-"""How long a turn serves open connections; one of each queue at least. That is about twenty pushes; a new probe waits
-no longer than that.
-"""
+STEPS_SECONDS_MIN: Final = 0.0003
+STEPS_SECONDS_MAX: Final = 0.002
+"""How long a turn serves open connections; one of each queue at least. A probe that comes meanwhile waits for it."""
+STEP_SECONDS: Final = 0.00002
+"""What a turn has for each connection that is ready: those it leaves are reported again, which takes time as well."""
 ADVANCES_PER_TURN: Final = 8
 """Requests sent ahead that are served before the poller looks for new connections again."""
 SCRATCH_BYTES: Final = 64 * 1024
@@ -52,8 +53,8 @@ class Dispatcher(Protocol):
     def serve(self, connection: Connection, request: Request) -> None:
         """Have this request answered, now or later, by `EventLoop.respond`."""
 
-    def waiting(self) -> bool:
-        """Return whether a deferred reply is ready to be sent."""
+    def waiting(self) -> int:
+        """Return how many deferred replies are ready to be sent."""
 
     def send_deferred(self, until: float) -> None:
         """Send the deferred replies that are ready, the oldest first and one in any case, until `until`."""
@@ -115,7 +116,8 @@ class EventLoop:
                     self._ready[reported.listener.name][reported] = None
             elif reported is not None:  # none: an earlier one of these has closed it
                 reported()
-        until = time.monotonic() + STEPS_SECONDS
+        steps = len(ready) + self.dispatcher.waiting()
+        until = time.monotonic() + min(max(STEPS_SECONDS_MIN, steps * STEP_SECONDS), STEPS_SECONDS_MAX)
         for name, queue in self._ready.items():
             if name != PROBE:
                 self.dispatcher.send_deferred(until)  # what is begun is finished before more is begun
