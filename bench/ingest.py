@@ -4,7 +4,7 @@ I1  requests acknowledged in a second, one event each, 16 connections
 I2  events acknowledged in a second, batches of 100, 4 connections
 I3  I1 where each fsync takes 5 ms longer, with 16 and with 64 connections
 I5  requests in a second at 1 000 tag sets ÷ at 5, of each side by itself
-P1  `GET /entitled`, 99th percentile, on a fresh connection each time and on a kept one, during I1
+P1  `GET /entitled`, 99th percentile, on a fresh connection each time and on a kept one, during I1 (`probes`)
 P2  the same during I2
 P1/idle, P2/idle
     the same of another process, in Python too, which does nothing but answer while ours is under the load

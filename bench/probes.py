@@ -1,9 +1,9 @@
-"""Asks `GET /entitled` over a raw socket, as a kubelet does: a fresh connection for every question.
+"""Asks `GET /entitled` over a raw socket, on a fresh connection as a kubelet does, or on a kept one.
 
 While a server is under load, a `Watch` asks 50 times a second on fresh connections and as often on a kept
 one, and reads every answer whole: a body that is left for the next question would be timed as its answer.
-Each of the two is a process of its own, before all others where the system allows it, and they ask by turns: else
-an answer would be timed with what its asker waits, for a processor or for the other one.
+Two processes ask, half a period apart, with real-time priority (SCHED_FIFO) where the system permits it, as it
+does root. Otherwise the time would include the asker's own wait for a processor.
 """
 
 from __future__ import annotations
@@ -160,17 +160,17 @@ def watching(port: int) -> Iterator[Watch]:
 
 @contextmanager
 def _asker(kind: str, port: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that asks from now on, until its input ends."""
+    """A process that asks from now on, until its stdin closes."""
     argv = [sys.executable, __file__, kind, str(port)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         if process.stdout.readline() != BEGUN:
             raise SystemExit(f"the process that asks on a {kind} connection ended with status {process.wait()}")
-        yield process  # afterwards its input ends, if it has not yet
+        yield process  # its stdin closes afterwards, if it has not yet
 
 
 def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """End this process's input; what it tells."""
+    """Close this process's stdin; what it prints."""
     said, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"{process.args!r} ended with status {process.returncode}")
@@ -179,7 +179,7 @@ def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def ask_until_told(kind: str, port: int) -> None:
-    """Ask until there is an end of the input; then print how long each answer took."""
+    """Ask until stdin closes; then print how long each answer took."""
     _before_all_others()
     once, took = ASKERS[kind](port), []
     failed = int(not next(once))  # not timed: it connects the kept one

@@ -35,9 +35,9 @@ ACCEPT_SECONDS: Final = 0.003
 """How long a turn takes new connections of one listener, each with its first request; one at least."""
 STEPS_SECONDS_MIN: Final = 0.0003
 STEPS_SECONDS_MAX: Final = 0.002
-"""How long a turn serves open connections; one of each queue at least. A probe that comes meanwhile waits for it."""
+"""How long a turn serves open connections; one of each queue at least. A probe that arrives meanwhile waits so long."""
 STEP_SECONDS: Final = 0.00002
-"""What a turn has for each connection that is ready: those it leaves are reported again, which takes time as well."""
+"""What a turn has for each connection or reply that is ready: to ask for those that it leaves again takes time, too."""
 ADVANCES_PER_TURN: Final = 8
 """Requests sent ahead that are served before the poller looks for new connections again."""
 SCRATCH_BYTES: Final = 64 * 1024
@@ -203,7 +203,7 @@ class EventLoop:
                 if error.errno in OUT_OF_FILES:
                     self._evict(max(self._listeners.values(), key=Listener.size).oldest())
                 return
-            # The socket's own method would let go of the interpreter. It has no timeout, since no default is set.
+            # `setblocking` would release the GIL. The socket has no timeout: no default is set.
             os.set_blocking(client.fileno(), False)
             if server is UNIX_SERVER:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.socket_buffer_bytes)

@@ -23,16 +23,16 @@ CREDENTIALS: Final = ("AUTHORIZATION", "PROXY-AUTHORIZATION", "COOKIE")
 
 
 class KnownHeads:
-    """What the heads said that came to one listener lately."""
+    """What the last new heads of one listener said."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._heads: dict[bytes, RequestHead] = {}
 
     def read(self, data: bytes) -> tuple[RequestHead, h11.Connection | None] | HttpError:
-        """Return what a head says, and what reads a body in chunks if it is new; or why it is refused.
+        """Return what a head says, or why it is refused. `data`: with its empty line.
 
-        `data`: with its empty line.
+        The h11 connection, which reads a body in chunks, comes with a head that had to be parsed.
         """
         known = self._heads.get(data)
         if known is not None:

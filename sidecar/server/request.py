@@ -5,7 +5,7 @@ Invariants:
   chunk). h11 decides what the head says (`head`), including which framing holds, and reads trailers (`chunks`).
 - Nothing is parsed before its end is there, so bytes that trickle in cost a search of the new bytes.
 - Two things are judged early, because their end may never come: a byte that stands in no head, and a head past a limit.
-- A head that repeats, byte for byte, means what it meant: h11 is not asked again (`known_heads`). On a connection
+- A head that repeats, byte for byte, means what it meant: most are not parsed again (`known_heads`). On a connection
   where it was accepted, it is not judged again either.
 - A body of announced length is the bytes of that length; a chunked one must end for h11 exactly where it ended for us.
 - A compressed body is inflated only when it is read, which another thread than the poller's does.
