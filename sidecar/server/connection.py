@@ -102,8 +102,7 @@ class Connection:
             return None
 
     def put(self, parts: Iterable[bytes]) -> None:
-        """Replace what is to be sent."""
-        self.outbox.clear()
+        """Have these sent next. What came before was sent."""
         self.outbox.extend(filter(None, parts))
 
     def send(self) -> bool:
