@@ -192,10 +192,13 @@ def serve(options: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (options["files"], options["files"]))
 
     def work(shared: Supervised) -> int:
+        from sidecar.server import event_loop
         from sidecar.server.admission import Admission
         from sidecar.server.limits import Limits
         from sidecar.server.worker import Worker
 
+        if options["long_turns"]:
+            vars(event_loop).update(STEPS_SECONDS_MIN=LONG_TURN_SECONDS, STEPS_SECONDS_MAX=LONG_TURN_SECONDS)
         admission = Admission(**options["admission"]) if options["admission"] is not None else None
         sockets = [socket.socket(fileno=fd) for fd in options["fds"]]
         listening = list(zip(options["names"], sockets, strict=True))
@@ -296,6 +299,9 @@ class Server:
             self.process.wait(5)
 
 
+LONG_TURN_SECONDS = 60.0
+
+
 @contextmanager
 def server(
     *,
@@ -306,13 +312,15 @@ def server(
     admission: dict[str, object] | None = None,
     env: dict[str, str] | None = None,
     unix: Path | None = None,
+    long_turns: bool = False,
     **limits: Any,
 ) -> Iterator[Server]:
     """A server with a probe and an api listener.
 
     `hold` keeps it draining until `/release`; `site` serves the project's own routes; `files` is how many
     it may have open; `mark` is a file that appears when the application is told to stop; `admission` is
-    what the api listener's is made of, where it has one; `unix` is a path where the api listener is then.
+    what the api listener's is made of, where it has one; `unix` is a path where the api listener is then;
+    with `long_turns` the poller ends no turn before it has served all that is ready.
     """
     sockets = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(1 if unix else 2)]
     ports = dict(zip(["probe", "api"], [sock.getsockname()[1] for sock in sockets], strict=False))
@@ -329,6 +337,7 @@ def server(
         "files": files,
         "mark": mark,
         "admission": admission,
+        "long_turns": long_turns,
         "limits": limits,
     }
     process = subprocess.Popen(

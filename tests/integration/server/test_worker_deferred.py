@@ -81,10 +81,10 @@ def test_what_waits_for_the_hand_over_is_handed_over(body: bytes) -> None:
 
 
 def test_all_that_is_taken_in_one_turn_is_handed_over_at_once() -> None:
-    with server() as running:
+    with server(long_turns=True) as running:
         connections = [running.connect("api") for _ in range(6)]
-        for sock in connections:
-            sock.sendall(post("/take-handed"))  # a head that is new takes long enough to end the turn
+        for sock in connections:  # by then each is accepted
+            sock.sendall(post("/take-handed"))
             assert read_answer(sock)[0] == 200
         os.kill(running.worker_pid, signal.SIGSTOP)
         eventually(lambda: ") T " in Path(f"/proc/{running.worker_pid}/stat").read_text())
