@@ -228,7 +228,7 @@ def cut(connection: sqlite3.Connection) -> None:
             found[generation] += sum_of(entries)
     for number, whole in list(_logged(connection, UNCUT.entry, "ids_logged_whole")):
         entries = _cut(whole)
-        connection.execute(sql("ids_cut_log"), {"number": number, "entries": entries, "checksum": zlib.crc32(entries)})
+        connection.execute(sql("ids_log"), {"number": number, "entries": entries, "checksum": zlib.crc32(entries)})
     connection.execute(sql("ids_sums_set"), {name: total % CUT.modulus for name, total in found.items()})
     for step in WHOLE_DROPPED:
         connection.execute(sql(step))

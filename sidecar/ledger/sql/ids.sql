@@ -103,10 +103,6 @@ SELECT substr(:entries, 1 + i * 22, 14), substr(:entries, 15 + i * 22, 8) FROM n
 WHERE true
 ON CONFLICT DO NOTHING;
 
--- name: ids_cut_log
--- Keep a row of the log.
-INSERT INTO seen_log (number, entries, checksum) VALUES (:number, :entries, :number + :checksum);
-
 -- name: ids_whole_clear
 -- SQLite keeps the pages of a full table in memory where it drops one, and not where it empties it.
 DELETE FROM seen_whole;
