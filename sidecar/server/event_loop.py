@@ -35,7 +35,7 @@ ACCEPT_SECONDS: Final = 0.003
 """How long a turn takes new connections of one listener, each with its first request; one at least."""
 STEPS_SECONDS_MIN: Final = 0.0003
 STEPS_SECONDS_MAX: Final = 0.002
-"""How long a turn serves open connections; one of each queue at least. A probe that arrives meanwhile waits so long."""
+"""How long a turn serves open connections, one of each queue at least. A new probe waits until it ends."""
 STEP_SECONDS: Final = 0.00002
 """What a turn has for each connection or reply that is ready: to ask for those that it leaves again takes time, too."""
 ADVANCES_PER_TURN: Final = 8
