@@ -1,8 +1,8 @@
 """Remember what heads of requests say: h11 takes longer to read one than the sidecar takes to answer it.
 
 Invariants:
-- A head is known byte for byte. What it says follows from its bytes alone; whether it is served is judged anew on each
-  connection.
+- A head is known byte for byte. What it says follows from its bytes alone; each connection judges for itself whether it
+  is served.
 - One that frames its body by chunks is not remembered, since h11 reads the chunks too, nor is one with credentials.
 """
 

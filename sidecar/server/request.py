@@ -34,14 +34,13 @@ from sidecar.server.http_error import (
     HttpError,
     unsupported_coding,
 )
-from sidecar.server.known_heads import KnownHeads
+from sidecar.server.known_heads import HEAD_BYTES_MAX, KnownHeads
 from sidecar.server.limits import Limits
 
 HEAD_END: Final = b"\r\n\r\n"
 
 KNOWN_HEADS_MAX: Final = 4
 """Heads remembered as accepted, for each connection: a client's differ in the length of the body."""
-KNOWN_HEAD_BYTES_MAX: Final = 512
 
 
 Judge = Callable[[RequestHead], HttpError | None]
@@ -172,7 +171,7 @@ class RequestReader:
             return found
         del self.buffer[: end + 4]
         refusal = self._accept_head(*found)
-        if refusal is None and self._scan is None and not self._may_ask_for_body and end < KNOWN_HEAD_BYTES_MAX:
+        if refusal is None and self._scan is None and not self._may_ask_for_body and end < HEAD_BYTES_MAX:
             self._remember(raw, found[0])
         return refusal
 

@@ -13,7 +13,6 @@ from gunicorn.http import errors
 from gunicorn.http.parser import RequestParser
 
 from sidecar.api.reply import API, PROBE
-from sidecar.server import known_heads
 from sidecar.server.connection import Connection, Listener, Phase
 from sidecar.server.http_error import BAD_REQUEST, HttpError
 from sidecar.server.limits import REFUSAL_STATUSES, Counters, Limits
@@ -65,13 +64,12 @@ def test_a_second_request_finds_its_own_framing() -> None:
     assert [taken(reader).read_body() for _ in range(4)] == [b"body", b"body", b"body", b""]
 
 
-def test_the_head_is_read_once_however_slowly_the_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = asked(monkeypatch)
+def test_the_head_is_read_once_however_slowly_the_body_comes(parsed: list[bytes]) -> None:
     reader = reader_of()
     for byte in POST:
         reader.buffer.append(byte)
         reader.take()
-    assert len(calls) == 1
+    assert len(parsed) == 1
 
 
 def test_to_continue_is_due_once_and_only_while_the_body_is_missing() -> None:
@@ -316,21 +314,7 @@ def test_a_probe_reads_a_shorter_body_than_the_api() -> None:
 # -- a head that comes again
 
 
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """How often a head is read from here on."""
-    calls: list[object] = []
-    read = known_heads.read_head
-
-    def counted(raw: bytes, limits: Limits) -> Any:
-        calls.append(raw)
-        return read(raw, limits)
-
-    monkeypatch.setattr(known_heads, "read_head", counted)
-    return calls
-
-
-def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = asked(monkeypatch)
+def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(parsed: list[bytes]) -> None:
     reader = reader_of(POST)
     first = taken(reader)
     for body in (b"body", b"else", b"\r\n\r\n", b"GET "):
@@ -342,7 +326,7 @@ def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(monkeypa
         assert reader.buffer == b"G"
         reader.buffer.clear()
     assert first.read_body() == b"body", "each has a body of its own"
-    assert len(calls) == 1
+    assert len(parsed) == 1
 
 
 @pytest.mark.parametrize(
@@ -358,13 +342,13 @@ def test_a_head_that_comes_again_is_not_parsed_again_and_means_the_same(monkeypa
         POST.replace(b": 4", b":  4"),
     ],
 )
-def test_a_head_that_differs_in_a_byte_is_parsed(monkeypatch: pytest.MonkeyPatch, other: bytes) -> None:
+def test_a_head_that_differs_in_a_byte_is_parsed(parsed: list[bytes], other: bytes) -> None:
     reader = reader_of(POST)
     taken(reader)
-    calls = asked(monkeypatch)
+    parsed.clear()
     reader.buffer += other
     found, fresh = reader.take(), reader_of(other).take()
-    assert len(calls) == 2
+    assert len(parsed) == 2
     if isinstance(fresh, Request) and isinstance(found, Request):
         assert found.head.headers == fresh.head.headers
         assert found.read_body() == fresh.read_body()
@@ -373,13 +357,12 @@ def test_a_head_that_differs_in_a_byte_is_parsed(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("data", [CHUNKED, POST.replace(b"Host: x", b"Host: " + b"x" * 600)])
-def test_a_head_that_is_chunked_or_long_is_parsed_every_time(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    calls = asked(monkeypatch)
+def test_a_head_that_is_chunked_or_long_is_parsed_every_time(parsed: list[bytes], data: bytes) -> None:
     reader = reader_of(b"")
     for _ in range(3):
         reader.buffer += data
         taken(reader).read_body()
-    assert len(calls) == 3
+    assert len(parsed) == 3
 
 
 def test_a_refused_head_is_refused_again() -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import pytest
 
 from sidecar.api.reply import API
-from sidecar.server import known_heads
 from sidecar.server.admission import HOST_REFUSED, TOKEN_REFUSED, Admission
 from sidecar.server.head import RequestHead
 from sidecar.server.http_error import BAD_REQUEST, HttpError
@@ -34,20 +32,6 @@ def verdict(admission: Admission, heads: KnownHeads, data: bytes, own: str = "12
 
 def with_field(field: bytes) -> bytes:
     return GET[:-2] + field + b"\r\n\r\n"
-
-
-@pytest.fixture
-def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The heads that h11 was asked to read."""
-    calls: list[bytes] = []
-    read = known_heads.read_head
-
-    def counted(data: bytes, limits: Limits) -> Any:
-        calls.append(data)
-        return read(data, limits)
-
-    monkeypatch.setattr(known_heads, "read_head", counted)
-    return calls
 
 
 def test_a_head_is_parsed_once_and_says_the_same(parsed: list[bytes]) -> None:
