@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
@@ -47,6 +48,7 @@ PUSH_PATH: Final = {"baseline": "/usage", "ours": "/v1/usage"}
 
 Side = Literal["baseline", "ours"]
 SIDES: Final[tuple[Side, Side]] = ("baseline", "ours")
+BASELINE_PACKAGES: Final = ("gunicorn", "pydantic", "prometheus_client", "structlog")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,8 @@ def setup_from(options: argparse.Namespace) -> Setup:
     first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     if options.port + 3 >= first_ephemeral:
         raise SystemExit(f"--port must stay below {first_ephemeral - 3}, where ephemeral ports begin")
+    if options.peer and not os.access(options.peer, os.X_OK):
+        raise SystemExit(f"--peer {options.peer} is no program that can be run")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped on the way out
     return Setup(
         rounds=options.rounds,
@@ -140,6 +144,9 @@ def _argv(setup: Setup, side: Side) -> list[str]:
         return shlex.split(setup.ours_command.replace("{probe_port}", str(port)).replace("{api_port}", api_port))
     gunicorn = str(Path(sys.executable).with_name("gunicorn"))
     flags = shlex.split(f"-k gthread --threads 4 -w 1 -b 127.0.0.1:{port} --chdir")
+    if missing := [name for name in BASELINE_PACKAGES if find_spec(name) is None]:
+        command = ".venv/bin/uv sync --locked --inexact --group bench"
+        raise SystemExit(f"the baseline needs {', '.join(missing)}: {command}")
     return [gunicorn, *flags, str(HERE / "baseline"), "app:app"]
 
 

@@ -8,6 +8,7 @@ does root. Otherwise the time would include the asker's own wait for a processor
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -235,4 +236,8 @@ ASKERS: Final[dict[str, Callable[[int], Iterator[bool]]]] = {"fresh": _each_fres
 
 
 if __name__ == "__main__":
-    ask_until_told(sys.argv[1], int(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("connection", choices=ASKERS)
+    parser.add_argument("port", type=int)
+    options = parser.parse_args()
+    ask_until_told(options.connection, options.port)
