@@ -162,7 +162,7 @@ def watching(port: int) -> Iterator[Watch]:
 @contextmanager
 def _asker(kind: str, port: int) -> Iterator[subprocess.Popen[str]]:
     """A process that asks from now on, until its stdin closes."""
-    argv = [sys.executable, __file__, kind, str(port)]
+    argv = [sys.executable, __file__, kind, "--port", str(port)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         if process.stdout.readline() != BEGUN:
@@ -238,6 +238,6 @@ ASKERS: Final[dict[str, Callable[[int], Iterator[bool]]]] = {"fresh": _each_fres
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("connection", choices=ASKERS)
-    parser.add_argument("port", type=int)
+    parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
     ask_until_told(options.connection, options.port)
