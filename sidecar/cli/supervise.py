@@ -3,13 +3,15 @@
 Invariants:
 - The product starts once AWS says yes, and never before.
 - The sidecar ends after the product, so that it sends the last usage; its budget is `SIDECAR_FLUSH_SECONDS`.
-- A sidecar that breaks is started again, with its ledger; one that was denied, or whose settings are wrong, ends the
-  product. Where the product ends meanwhile, the sidecar is started all the same, to send what is in the ledger.
+- A sidecar that breaks is started again, with its ledger, once its last process is gone; one that was denied, or whose
+  settings are wrong, ends the product. Where the product ends meanwhile, the sidecar is started all the same, to send
+  what is in the ledger; one that breaks while it sends that is started once more.
 - As PID 1 it forwards SIGTERM and SIGINT to the product, and reaps what its children leave behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -30,6 +32,9 @@ STEADY_SECONDS: Final = 60.0
 """A sidecar that ran so long is started again at once."""
 LOOK_SECONDS: Final = 0.05
 """How often the end of the product is looked for while a sidecar waits to be started again."""
+GONE_SECONDS: Final = 10.0
+"""For the processes of a sidecar that broke to be gone, once they are killed: one may hang in its volume."""
+GONE_LOOK_SECONDS: Final = 0.005
 READY_SECONDS: Final = 10.0
 """For a sidecar that was started again to open its ledger, before it sends the last usage."""
 
@@ -115,7 +120,19 @@ class Supervisor:
 
     def _start_if_due(self) -> None:
         if self._again_at is not None and time.monotonic() >= self._again_at:
-            self._start_sidecar()
+            self._start_again()
+
+    def _start_again(self) -> None:
+        """Start the sidecar in place of one that broke, once nothing of that is left: its worker may have outlived it,
+        and would keep the ports and the ledger."""
+        deadline = time.monotonic() + GONE_SECONDS
+        with contextlib.suppress(ProcessLookupError):  # the group is gone
+            while time.monotonic() < deadline:
+                os.killpg(self._sidecar.pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):  # no child of this process: another reaps it
+                    os.waitpid(-self._sidecar.pid, os.WNOHANG)
+                time.sleep(GONE_LOOK_SECONDS)
+        self._start_sidecar()
 
     def _next_ended(self) -> tuple[int, int]:
         """Wait until a child ends. Returns its id and status."""
@@ -147,22 +164,26 @@ class Supervisor:
             os.kill(product, signal.SIGTERM)
 
     def _end_sidecar(self) -> None:
-        """Let the sidecar send the last usage, and wait for it."""
+        """Let the sidecar send the last usage, and wait for it. One that broke, or breaks now, is started again."""
         for number in FORWARDED:
             signal.signal(number, signal.SIG_IGN)
-        if self._product is not None:
-            self._reopen()
-        if self._sidecar.returncode is None:
+        self._stop_sidecar()
+        if self._product is not None and self._broke():
+            self._start_again()
+            self._stop_sidecar()
+
+    def _broke(self) -> bool:
+        """Return whether the sidecar ended in a way that another start may mend: usage may be left in its ledger."""
+        code = self._sidecar.poll()
+        return code is not None and code != Exit.OK and code not in FOR_GOOD
+
+    def _stop_sidecar(self) -> None:
+        """Wait until it is ready, since SIGTERM before its ledger is open would lose usage; then end it."""
+        if self._product is not None and not self._opened:
+            wait(READY_SECONDS, None, self._sidecar.poll)
+        if self._sidecar.poll() is None:
             self._sidecar.terminate()
             self._sidecar.wait()
-
-    def _reopen(self) -> None:
-        """Start a sidecar that broke once more, and wait for it: SIGTERM before its ledger is open would lose usage."""
-        code = self._sidecar.poll()
-        if code is not None and code != Exit.OK and code not in FOR_GOOD:
-            self._start_sidecar()
-        if self._sidecar.returncode is None and not self._opened:
-            wait(READY_SECONDS, None, self._sidecar.poll)
 
 
 def supervise(timeout: float | None, command: Sequence[str]) -> int:

@@ -190,6 +190,48 @@ class TestWithSidecar:
             assert both.ended() == 5
         assert billed(aws) == 9
 
+    @pytest.mark.parametrize("again", [False, True], ids=["before it is started again", "once it is"])
+    def test_a_worker_that_outlives_its_sidecar_keeps_no_port_from_the_next(
+        self, aws: Emulator, tmp_path: Path, again: bool
+    ) -> None:
+        both = agent(aws, tmp_path)
+        both.line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
+        with both.start():
+            both.ready()
+            eventually(lambda: "product runs" in both.text())
+            assert Product().use(both, 9) == 200
+            master = sidecar_of(both)
+            (worker,) = children_of(master)
+            os.kill(worker, signal.SIGSTOP)
+            os.kill(master, signal.SIGKILL)
+            if again:
+                eventually(lambda: both.text().count('"sidecar.started"') == 2)
+            assert both.process is not None
+            both.process.send_signal(signal.SIGTERM)
+            assert both.ended() == 5
+        assert billed(aws) == 9
+
+    @pytest.mark.parametrize(("times", "owed"), [(1, 9), (2, 0)], ids=["once", "and once more"])
+    def test_a_sidecar_killed_while_it_sends_the_last_usage_is_started_once_more(
+        self, aws: Emulator, tmp_path: Path, times: int, owed: int
+    ) -> None:
+        both = agent(aws, tmp_path)
+        both.line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
+        with both.start():
+            both.ready()
+            eventually(lambda: "product runs" in both.text())
+            assert Product().use(both, 9) == 200
+            asked = len(aws.calls())
+            aws.fault("MeterUsage", "hang", times=times)
+            assert both.process is not None
+            both.process.send_signal(signal.SIGTERM)
+            for more in range(1, times + 1):
+                eventually(lambda more=more: len(aws.calls()) == asked + more)
+                kill_sidecar(both)
+            assert both.ended() == 5
+        assert both.text().count('"sidecar.started"') == 2
+        assert billed(aws) == owed
+
     def test_a_command_that_is_not_there_starts_nothing(self, aws: Emulator, tmp_path: Path) -> None:
         done = agent(aws, tmp_path).command("exec", "--with-sidecar", "--", "no-such-program")
         assert done.returncode == 127
@@ -203,7 +245,15 @@ class TestWithSidecar:
 
 def kill_sidecar(both: Metered) -> None:
     """Kill the sidecar's processes, as a crash would: its session is its own."""
+    os.killpg(sidecar_of(both), signal.SIGKILL)
+
+
+def sidecar_of(both: Metered) -> int:
+    """Return the process that leads the sidecar's session."""
     assert both.process is not None
-    children = Path(f"/proc/{both.process.pid}/task/{both.process.pid}/children").read_text().split()
-    (master,) = [pid for pid in map(int, children) if os.getpgid(pid) == pid]
-    os.killpg(master, signal.SIGKILL)
+    (leader,) = [pid for pid in children_of(both.process.pid) if os.getpgid(pid) == pid]
+    return leader
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
