@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from importlib import import_module
 
 import pytest
 
 from sidecar.billing.messages import JOB as SUBMIT
-from sidecar.child.main import JOBS
+from sidecar.child.main import JOBS, with_room
 from sidecar.child.process import fork
 from sidecar.gate.license_messages import JOB as LICENSE
 from sidecar.gate.messages import JOB as CHECK
@@ -73,3 +75,41 @@ def test_a_running_child_is_killed_once_and_its_pid_never_again() -> None:
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
     child.kill_if_running()
     child.close()
+
+
+PAGES = """
+import os
+from sidecar.child.main import with_room
+
+def pages():
+    handle = os.open("/proc/self/statm", os.O_RDONLY)
+    try:
+        return int(os.read(handle, 99).split()[0])
+    finally:
+        os.close(handle)
+
+def deep(left):
+    return deep(left - 1) if left else pages()
+
+def measure():
+    deep(1)
+    print(deep(800) - pages())
+
+measure()
+with_room(measure)
+"""
+
+
+def test_calls_that_nest_map_no_memory_where_there_is_room() -> None:
+    done = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True, timeout=60)
+    without, within = map(int, done.stdout.split())
+    assert without > 0
+    assert within == 0
+
+
+def test_what_work_raises_passes_through_its_room() -> None:
+    def fail() -> None:
+        raise LookupError("of the job")
+
+    with pytest.raises(LookupError, match="of the job"):
+        with_room(fail)
