@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import re
 import sqlite3
 import tempfile
 import time
@@ -24,6 +25,8 @@ from sidecar.ledger.statements import statements
 from sidecar.metering.events import PushRefused, parse_events
 from sidecar.settings.dimensions import Dimension
 
+ROWS: Final = re.compile(r"(\(\?(?:, \?)*\))(?:, \1)+")
+"""Rows of values: a statement for several has the name of that for one."""
 DIMENSIONS: Final = {"requests": Dimension(name="requests", tags=("tenant",))}
 OWNER: Final = opening.Owner(workload="bench", product_code="prod1", region="us-east-1")
 WAITING: Final = id_memory.SLICES * seen_ids.SLICE_IDS
@@ -61,6 +64,7 @@ class Timed:
         try:
             return run(text, *values)
         finally:
+            text = ROWS.sub(r"\1", text)
             name = self._names.get(text, text)
             self.took[f"`{name}`"] += time.thread_time_ns() - began
 

@@ -19,7 +19,7 @@ from sidecar.ledger.bounds import Bounds, TooMany
 from sidecar.ledger.id_memory import IdMemory, Place
 from sidecar.ledger.push_refusals import first_beyond, known_ids, sum_out_of_range
 from sidecar.ledger.seen_ids import GENERATION_SECONDS
-from sidecar.ledger.statements import sql
+from sidecar.ledger.statements import sql, sql_of_rows
 from sidecar.metering import push_group
 from sidecar.metering.events import PushAccepted, PushRefused, UsageEvent
 from sidecar.metering.push_group import EPOCH, MICROSECOND, PreparedEvent, PushResult, prepared, prepared_together
@@ -30,6 +30,8 @@ from sidecar.settings.dimensions import Aggregation
 MICROS_PER_SECOND: Final = 1_000_000
 NO_INTEGER: Final = 3091
 """SQLITE_CONSTRAINT_DATATYPE: a sum left 64 bits, became a REAL, and STRICT refused it."""
+ROWS_MAX: Final = 16
+"""Rows that one statement writes: SQLite keeps a statement for each number of rows."""
 Result = TypeVar("Result", bound=PushResult | None)
 
 
@@ -92,8 +94,9 @@ class PushGroup(push_group.PushGroup):
         if self.entries and not seen_ids.insert(connection, sorted(self.entries)):
             raise RuntimeError("An id is known that `add` did not find.")
         buckets = [(*key, *value) for key, value in self.buckets.items()]
-        if connection.executemany(sql("buckets_add"), buckets).rowcount < len(buckets):  # adding alone takes less time
-            connection.executemany(sql("buckets_new"), buckets)
+        for at in range(0, len(buckets), ROWS_MAX):  # each statement gives the interpreter away, however little it does
+            some = buckets[at : at + ROWS_MAX]
+            connection.execute(sql_of_rows("buckets_add", len(some)), list(chain.from_iterable(some)))
         for name, rows in (
             ("buckets_last", [(*key, *self.buckets[key][3:]) for key in self.arrived]),
             ("lifetime_push", [(one, n, *divmod(micros, MICROS_PER_UNIT)) for one, (n, micros) in self.totals.items()]),

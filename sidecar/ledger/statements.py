@@ -18,6 +18,7 @@ from typing import Final
 from sidecar.quick_dataclasses import dataclass
 
 HERE: Final = Path(__file__).parent
+ROW: Final = re.compile(r"\(\?(?:, \?)*\)")
 NAMED: Final = re.compile(r"^-- name: (\w+)\n((?:-- [^\n]+\n)+)(.*?);\n", re.MULTILINE | re.DOTALL)
 
 
@@ -49,6 +50,12 @@ def statements() -> Mapping[str, str]:
 def sql(name: str) -> str:
     """Return the statement of that name. Raises KeyError."""
     return statements()[name]
+
+
+@cache
+def sql_of_rows(name: str, rows: int) -> str:
+    """Return the statement of that name, which has a row of values, for this many of them."""
+    return ROW.sub(lambda row: ", ".join([row[0]] * rows), sql(name), count=1)
 
 
 def migrations() -> tuple[Migration, ...]:

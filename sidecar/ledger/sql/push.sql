@@ -1,5 +1,5 @@
--- What an acknowledged push leaves behind. What a group adds comes as rows, each a run of its statement: a commit has
--- few, and SQLite would take longer to read them from one JSON text.
+-- What an acknowledged push leaves behind. What a group adds comes as rows: a commit has few, and SQLite would take longer to
+-- read them from one JSON text.
 
 -- name: push_state
 -- What a push has to know: the first open hour, and what ids_place says.
@@ -7,18 +7,13 @@ SELECT open_from, turned_at, (SELECT coalesce(max(number), 0) FROM seen_log) FRO
 
 -- name: buckets_add
 -- Add hour, dimension, tags, events, sum, max, last, last_at. Of two instants that are equal the later arrival is the last.
-UPDATE bucket SET
-  events = events + ?4,
-  sum = sum + ?5,
-  max = max(max, ?6),
-  last = iif(?8 >= last_at, ?7, last),
-  last_at = max(last_at, ?8)
-WHERE hour = ?1 AND dimension = ?2 AND tags = ?3;
-
--- name: buckets_new
--- Begin the buckets of these rows that do not exist yet.
 INSERT INTO bucket (hour, dimension, tags, events, sum, max, last, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (hour, dimension, tags) DO NOTHING;
+ON CONFLICT (hour, dimension, tags) DO UPDATE SET
+  events = events + excluded.events,
+  sum = sum + excluded.sum,
+  max = max(max, excluded.max),
+  last = iif(excluded.last_at >= last_at, excluded.last, last),
+  last_at = max(last_at, excluded.last_at);
 
 -- name: buckets_last
 -- Set the last value of hour, dimension, tags to last, last_at, whose event came after what is there.

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from sidecar.ledger.pushes import ROWS_MAX
 from sidecar.metering.events import PushAccepted, PushRefused
 from sidecar.metering.push_group import PushResult
 from sidecar.metering.states import State
@@ -193,6 +194,20 @@ def test_a_push_may_bring_tag_sets_that_are_known_and_new_ones(story: Story) -> 
         ("gigabytes", '[["tenant","c"]]', 2, 16),
         ("requests", "[]", 2, 48),
     ]
+
+
+@pytest.mark.parametrize("count", [1, ROWS_MAX - 1, ROWS_MAX, ROWS_MAX + 1, 2 * ROWS_MAX, 2 * ROWS_MAX + 1])
+def test_a_push_counts_any_number_of_tag_sets(story: Story, count: int) -> None:
+    ledger = story.open()
+    events = [event("gigabytes", str(1 + n), tags=(("tenant", f"t{n}"),)) for n in range(count)]
+    story.push(ledger, *events[: count // 2])
+    story.push(ledger, *events)
+    story.close()
+    rows = raw_connection(story.path).execute("SELECT tags, events, sum / 1000000 FROM bucket").fetchall()
+    twice = count // 2
+    assert sorted(rows) == sorted(
+        (f'[["tenant","t{n}"]]', 2 if n < twice else 1, (1 + n) * (2 if n < twice else 1)) for n in range(count)
+    )
 
 
 def test_late_usage_is_linked_to_its_hour(story: Story) -> None:
