@@ -4,6 +4,7 @@ bench/where.py [PART …] [--starts N] [--seconds N] [--svg FILE] [--image NAME]
 
 imports  each package's own CPU time and bytes kept by Python's allocators, of supervisor and worker (`where_hook.py`):
          the least of several starts, since other work on the machine only adds
+options  what options of Python and its allocators change: CPU time and memory of all imports
 memory   pages of each process at rest by mapping (`smaps`): private, and shared with the other process since the fork
 start    system calls from exec until entitled, by process, counted by strace
 idle     what ends each wait while nothing happens, by process, seen by strace
@@ -32,10 +33,12 @@ from where_image import image
 from where_imports import imports
 from where_load import flames
 from where_memory import memory
+from where_options import options_of_python
 from where_threads import threads
 
 PARTS: Mapping[str, Callable[[Setup, argparse.Namespace], None]] = {
     "imports": imports,
+    "options": options_of_python,
     "memory": memory,
     "start": start,
     "idle": idle,

@@ -31,6 +31,8 @@ DIMENSIONS: Final = {"requests": Dimension(name="requests", tags=("tenant",))}
 OWNER: Final = opening.Owner(workload="bench", product_code="prod1", region="us-east-1")
 WAITING: Final = id_memory.SLICES * seen_ids.SLICE_IDS
 """Events of one shape before those that count: from then on earlier ids are sorted in."""
+STEP: Final = 617
+"""Between the tag sets of two events: they are neighbours in no index."""
 EVENTS: Final = 30_000
 """Events of one shape that count."""
 SHAPES: Final = (
@@ -116,7 +118,7 @@ def _groups(now: datetime, pushes: int, events: int, tag_sets: int) -> Iterator[
 def _request(now: datetime, first: int, events: int, tag_sets: int) -> PushRequest:
     sent = ",".join(
         f'{{"dimension":"requests","quantity":"1","id":"{uuid.uuid4()}","tags":{{"tenant":"t{n % tag_sets:04d}"}}}}'
-        for n in range(first, first + events)
+        for n in range(first * STEP, (first + events) * STEP, STEP)
     )
     read = parse_events(f"[{sent}]".encode(), DIMENSIONS, now)
     if isinstance(read, PushRefused):

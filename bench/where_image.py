@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import tarfile
+import tempfile
+import zlib
 from collections.abc import Sequence
+from typing import IO
 
 from lib import Setup
 from where_table import KIB, ROWS, table
@@ -39,12 +43,35 @@ def image(setup: Setup, options: argparse.Namespace) -> None:
     rows = [(f"`{name}`", *_sizes([found[name]])) for name in shown]
     rows += [("others", *_sizes([found[name] for name in rest])), ("all", *_sizes(list(found.values())))]
     table("The image above its base", ("what", "files", "KiB", "KiB in gzip"), rows)
-    layers = subprocess.run(
-        [options.engine, "history", "--no-trunc", "--format", "{{.Size}}\t{{.CreatedBy}}", options.image],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    rows = [line.split("\t")[:2] for line in layers.splitlines() if not line.startswith(("0B", "0 B"))]
-    table("Layers", ("size", "made by"), [(size, f"`{by[:90]}`") for size, by in rows])
+    table("Layers, the base's first", ("KiB", "bytes in gzip", "made by"), _layers(options.engine, options.image))
+
+
+def _layers(engine: str, name: str) -> list[tuple[int, int, str]]:
+    """What each layer takes as it is, and packed as a registry keeps it (`gzip -6`)."""
+    with tempfile.TemporaryFile() as saved:
+        subprocess.run([engine, "save", name], check=True, stdout=saved)
+        saved.seek(0)
+        with tarfile.open(fileobj=saved) as archive:
+            (manifest,) = json.load(_member(archive, "manifest.json"))
+            history = json.load(_member(archive, manifest["Config"]))["history"]
+            makers = [one.get("created_by", "?")[:90] for one in history if not one.get("empty_layer")]
+            sizes = [_packed(_member(archive, one)) for one in manifest["Layers"]]
+    return [(plain // KIB, packed, f"`{by}`") for (plain, packed), by in zip(sizes, makers, strict=True)]
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = archive.extractfile(name)
+    assert found is not None
+    return found
+
+
+def _packed(layer: IO[bytes]) -> tuple[int, int]:
+    """Return a layer's bytes, and those in gzip."""
+    packer, plain, packed = zlib.compressobj(6, zlib.DEFLATED, 31), 0, 0
+    while part := layer.read(1 << 20):
+        plain += len(part)
+        packed += len(packer.compress(part))
+    return plain, packed + len(packer.flush())
 
 
 def _sizes(rows: Sequence[Sequence[int]]) -> tuple[int, int, int]:

@@ -43,6 +43,10 @@ class SaasRouter:
         self._status, self._intake, self._make = status, intake, application
         self._flask: WSGI | None = None
 
+    def quick_reply(self, method: str, path: str) -> Reply | None:
+        """Return the reply to a probe, or None where the router itself is called. Takes no environ."""
+        return self._probe(path, method) if path in PROBES else None
+
     def is_nonblocking(self, environ: Environ) -> bool:
         """Return whether the reply comes from memory, so that the poller may build it."""
         return environ.get(LISTENER) != API or environ.get("PATH_INFO") in PROBES

@@ -98,6 +98,12 @@ class TestApp:
         threading.Thread(target=lambda: [one() for one in owed]).start()
         return len(owed)
 
+    def quick_reply(self, method: str, path: str) -> Reply | None:
+        if path == "/reply-error":
+            raise RuntimeError("secret-of-the-application")
+        said = json.dumps({"method": method, "thread": threading.current_thread().name})
+        return Reply(status=200, body=said.encode()) if path == "/reply-echo" else None
+
     def is_nonblocking(self, environ: dict[str, Any]) -> bool:
         if environ["PATH_INFO"] == "/quick-refuses":
             raise RuntimeError("secret-of-the-application")

@@ -108,6 +108,42 @@ def test_a_quick_route_with_a_long_body_is_read_in_the_pool(running: Server) -> 
     assert running.json("api", "/quick-echo", body=b"x" * 5_000)["thread"].startswith("pool-")
 
 
+@BOTH
+def test_a_reply_from_memory_is_given_on_the_poller_and_the_connection_stays(running: Server, listener: str) -> None:
+    with running.connect(listener) as sock:
+        for method in ("GET", "GET", "POST"):
+            sock.sendall(f"{method} /reply-echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx".encode())
+            status, head, body = read_answer(sock)
+            assert (status, json.loads(body)) == (200, {"method": method, "thread": "MainThread"})
+            assert "Connection: keep-alive" in head
+        sock.sendall(b"HEAD /reply-echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        said = read_all(sock)
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert said.endswith(b"\r\n\r\n")
+        assert b"Connection: close" in said
+
+
+@BOTH
+def test_a_body_that_cannot_be_read_is_refused_where_the_reply_is_from_memory(running: Server, listener: str) -> None:
+    head = b"GET /reply-echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    refused = running.send(listener, head + b"1\r\nx\r\n0\r\nContent-Length: 1\r\n\r\n")
+    assert refused.startswith(b"HTTP/1.1 400 ")
+    assert b'"reason": "bad_request"' in refused
+
+
+@BOTH
+def test_a_reply_from_memory_that_cannot_be_made_is_a_500(running: Server, listener: str) -> None:
+    before = running.json("api", "/counters")["failed"]
+    status, _, body = running.ask(listener, "/reply-error")
+    assert (status, json.loads(body)["reason"]) == (500, "internal_error")
+    assert b"secret" not in body
+    assert running.json("api", "/counters")["failed"] == before + 1
+
+
+def test_a_long_body_is_read_in_the_pool_whatever_the_reply(running: Server) -> None:
+    assert running.json("api", "/reply-echo", body=b"x" * 5_000)["thread"].startswith("pool-")
+
+
 def test_the_server_does_not_name_itself(running: Server) -> None:
     for path in ("/entitled", "/echo", "/error"):
         assert "\r\nServer:" not in running.ask("api", path)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,38 @@ def test_both_listeners_have_the_probes(listener: str, path: str) -> None:
     assert RouterReply(router, path, listener=listener).status == 200
     assert RouterReply(router, path, "HEAD", listener).status == 200
     assert router.is_nonblocking({LISTENER: listener, "PATH_INFO": path})
+
+
+@pytest.mark.parametrize("path", list(probes.ROUTES))
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "get"])
+@pytest.mark.parametrize("status", Status)
+def test_a_quick_reply_is_what_the_router_would_have_sent(path: str, method: str, status: Status) -> None:
+    router = Router(FakeView(now=gate_state(status)))
+    quick = router.quick_reply(method, path)
+    routed = RouterReply(router, path, method)
+    assert quick is not None
+    assert (quick.status, quick.body) == (routed.status, routed.body)
+    assert {"Content-Type": quick.content_type, **dict(quick.headers)}.items() <= routed.headers.items()
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/usage", "/v1/pre-stop", "/", "", "/entitled/", "//entitled"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_no_other_route_is_replied_to_without_the_router(path: str, method: str) -> None:
+    view = FakeView(now=gate_state(Status.ENTITLED))
+    assert Router(view).quick_reply(method, path) is None
+
+
+def test_what_entitled_says_follows_the_gate() -> None:
+    view = FakeView(now=gate_state(Status.PENDING))
+    router = Router(view)
+    said = []
+    for status in (Status.PENDING, Status.ENTITLED, Status.DENIED, Status.ENTITLED, Status.PENDING):
+        view.now = gate_state(status)
+        reply = router.quick_reply("GET", "/entitled")
+        assert reply is not None
+        said.append((reply.status, json.loads(reply.body)["status"]))
+    codes = {"pending": 503, "entitled": 200, "denied": 403}
+    assert said == [(codes[one], one) for one in ("pending", "entitled", "denied", "entitled", "pending")]
 
 
 @pytest.mark.parametrize("listener", [PROBE, API])

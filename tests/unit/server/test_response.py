@@ -8,9 +8,10 @@ import re
 import pytest
 
 from sidecar.api.reply import Reply, refusal, send
+from sidecar.server import response
 from sidecar.server.limits import Limits
 from sidecar.server.request import Request, RequestReader
-from sidecar.server.response import HttpExchange, RawResponse
+from sidecar.server.response import USUAL_BYTES_MAX, HttpExchange, RawResponse
 
 PLAIN = Reply(status=200, body=b'{"accepted": 1, "duplicates": 0}')
 REPLIES = [
@@ -60,6 +61,14 @@ def test_a_response_that_is_remembered_is_only_the_same_reply_s() -> None:
         assert body == reply.body
         assert f"Content-Type: {reply.content_type}\r\n".encode() in head
         assert (b"Connection: close" in head) is close
+
+
+@pytest.mark.parametrize(("size", "more"), [(USUAL_BYTES_MAX, 1), (USUAL_BYTES_MAX + 1, 0)])
+def test_no_long_reply_is_remembered(size: int, more: int) -> None:
+    remembered = response._usual_response.cache_info
+    response._usual_response.cache_clear()
+    exchange("GET", "1.1", "").render_reply(Reply(200, b"x" * size), close=False)
+    assert remembered().currsize == more
 
 
 def test_a_reply_that_cannot_stand_in_a_response_is_a_500() -> None:
