@@ -8,6 +8,7 @@ options  what options of Python and its allocators change: CPU time and memory o
 memory   pages of each process at rest by mapping (`smaps`): private, and shared with the other process since the fork
 start    system calls from exec until entitled, by process, counted by strace
 idle     what ends each wait while nothing happens, by process, seen by strace
+probe    what the poller does for one `GET /entitled`, with nothing beside it
 commit   what a commit of the ledger takes, by statement, with nothing beside it
 threads  what the worker's threads do for each of many single events: CPU time, and how often they wait
 load     where samples under single events fall, with py-spy (`pip install py-spy`), and a flame graph as SVG
@@ -34,6 +35,7 @@ from where_imports import imports
 from where_load import flames
 from where_memory import memory
 from where_options import options_of_python
+from where_probe import probe
 from where_threads import threads
 
 PARTS: Mapping[str, Callable[[Setup, argparse.Namespace], None]] = {
@@ -42,6 +44,7 @@ PARTS: Mapping[str, Callable[[Setup, argparse.Namespace], None]] = {
     "memory": memory,
     "start": start,
     "idle": idle,
+    "probe": probe,
     "commit": commit,
     "threads": threads,
     "load": flames,
