@@ -55,7 +55,7 @@ PARTS: Mapping[str, Callable[[Setup, argparse.Namespace], None]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--starts", type=positive_integer, default=5, help="starts for imports")
+    parser.add_argument("--starts", type=positive_integer, default=5, help="for imports and options (default: 5)")
     parser.add_argument("--seconds", type=positive_integer, default=10, help="of idling, and of load")
     parser.add_argument("--svg", type=Path, help="where the flame graph goes")
     parser.add_argument("--image", help="an image of the sidecar")

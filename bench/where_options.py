@@ -22,7 +22,7 @@ import sidecar.app.run, sidecar.gate.register_usage
 with open("/proc/self/smaps_rollup") as pages:
     print(next(line.split()[1] for line in pages if line.startswith("Anonymous:")))
 """
-SAME: Final = "(as the sidecar is run)"
+SAME: Final = "(none)"
 
 
 class Variant(NamedTuple):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lib import Setup
-from probes import KEPT_REQUEST, REQUEST
+from probes import ANSWER_SECONDS_MAX, KEPT_REQUEST, REQUEST
 from where_table import table
 
 from sidecar.api.router import Router
@@ -68,7 +68,7 @@ def _ask(loop: EventLoop, port: int, request: bytes) -> tuple[float, float]:
     answered, closed = [], []
     client: socket.socket | None = None
     for _ in range(PROBES):
-        client = client or socket.create_connection(("127.0.0.1", port))
+        client = client or socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS_MAX)
         client.sendall(request)
         answered.append(_turn(loop))
         if b'"entitled": true' not in client.recv(4096):

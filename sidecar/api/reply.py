@@ -29,6 +29,8 @@ class Reply(NamedTuple):
     headers: Headers = ()
 
 
+QuickHandler = Callable[[], Reply]
+"""Makes a reply from memory."""
 DeferredHandler = Callable[[bytes, Callable[[Reply], None]], None]
 """Takes a body and a callable for the reply; calls it once, at once or on any thread after `commit_pending`."""
 

@@ -4,9 +4,9 @@ Invariants:
 - The listener is known from the socket that accepted the connection (`sidecar.listener`), never from a header; a client
   of the probe listener reaches the probe routes and nothing else.
 - A push of usage waits for a disk, so the server gets its reply later (`deferred_handler`).
-- Probe routes are quick, and need no WSGI (`quick_reply`); the pre-stop hook, which has no time to lose, is plain WSGI.
-  So is a proof, which waits for AWS in the thread pool. Flask serves the rest, and is imported at the first request for
-  it.
+- Probe routes are quick, and need no WSGI (`quick_handler`). The pre-stop hook, which has no time to lose, is plain
+  WSGI; so is a proof, which waits for AWS in the thread pool. Flask serves the rest, and is imported at the first
+  request for it.
 - Errors are problem documents; no reply shows a traceback.
 """
 
@@ -18,7 +18,18 @@ from typing import Final
 
 from sidecar.api import probes, push
 from sidecar.api.ports import StatusPort
-from sidecar.api.reply import API, LISTENER, WSGI, DeferredHandler, Environ, Reply, StartResponse, refusal, send
+from sidecar.api.reply import (
+    API,
+    LISTENER,
+    WSGI,
+    DeferredHandler,
+    Environ,
+    QuickHandler,
+    Reply,
+    StartResponse,
+    refusal,
+    send,
+)
 
 READS: Final = ("GET", "HEAD")
 PRE_STOP: Final = "/v1/pre-stop"
@@ -45,9 +56,9 @@ class Router:
         """
         return self._push if path == push.PATH and method == "POST" and listener == API else None
 
-    def quick_reply(self, method: str, path: str) -> Reply | None:
-        """Return the reply to a probe, or None where the router itself is called. Takes no environ."""
-        return self._probe(path, method) if path in probes.ROUTES else None
+    def quick_handler(self, method: str, path: str) -> QuickHandler | None:
+        """Return what makes the reply to a probe, or None where the router itself is called. Takes no environ."""
+        return partial(self._probe, path, method) if path in probes.ROUTES else None
 
     def commit_pending(self) -> None:
         """Start to write every push since the last call, in one transaction."""

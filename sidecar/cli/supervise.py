@@ -4,8 +4,8 @@ Invariants:
 - The product starts once AWS says yes, and never before.
 - The sidecar ends after the product, so that it sends the last usage; its budget is `SIDECAR_FLUSH_SECONDS`.
 - A sidecar that breaks is started again, with its ledger, once its last process is gone; one that was denied, or whose
-  settings are wrong, ends the product. Where the product ends meanwhile, the sidecar is started all the same, to send
-  what is in the ledger; one that breaks while it sends that is started once more.
+  settings are wrong, ends the product. Where the product ends meanwhile, or the sidecar breaks while it sends the last
+  usage, it is started all the same, LAST_STARTS times at most, to send what is in the ledger.
 - As PID 1 it forwards SIGTERM and SIGINT to the product, and reaps what its children leave behind.
 """
 
@@ -35,8 +35,11 @@ LOOK_SECONDS: Final = 0.05
 GONE_SECONDS: Final = 10.0
 """For the processes of a sidecar that broke to be gone, once they are killed: one may hang in its volume."""
 GONE_LOOK_SECONDS: Final = 0.005
-READY_SECONDS: Final = 10.0
-"""For a sidecar that was started again to open its ledger, before it sends the last usage."""
+READY_SECONDS: Final = 30.0
+"""For a sidecar that was started again to open its ledger and be answered by AWS, which may hang once, before it is
+told to send the last usage."""
+LAST_STARTS: Final = 2
+"""Of a sidecar that broke, after the product has ended."""
 
 
 class _Stopped(Exception):
@@ -57,7 +60,7 @@ class Supervisor:
         """Whether the product is being started, and the signal that came meanwhile."""
         self._pause = AGAIN_SECONDS
         self._again_at: float | None = None
-        """When a sidecar that ended is started again; None: it has not ended."""
+        """When a sidecar that broke is started again; None: it runs."""
         self._start_sidecar()
 
     def run(self, timeout: float | None) -> int:
@@ -81,7 +84,8 @@ class Supervisor:
 
     def _forward(self, number: int, _frame: object) -> None:
         if self._product is not None:
-            os.kill(self._product.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self._product.pid, number)
         elif self._starting:
             self._early = number
         else:
@@ -102,7 +106,7 @@ class Supervisor:
 
     def _sidecar_ended(self) -> int | None:
         """Return the exit code of a sidecar that ended before its gate opened; start it again where that may help."""
-        code = self._sidecar.poll()
+        code = self._sidecar_code()
         if code is None or code in FOR_GOOD:
             return code
         if self._again_at is None:
@@ -113,8 +117,7 @@ class Supervisor:
     def _start_later(self, code: int) -> None:
         if time.monotonic() - self._started >= STEADY_SECONDS:
             self._pause = AGAIN_SECONDS
-        sys.stderr.write(f"the sidecar ended with {code}; it is started again in {self._pause:g} s\n")
-        sys.stderr.flush()
+        _say(f"the sidecar {_ended(code)}; it is started again in {self._pause:g} s")
         self._again_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, AGAIN_SECONDS_MAX)
 
@@ -123,67 +126,102 @@ class Supervisor:
             self._start_again()
 
     def _start_again(self) -> None:
-        """Start the sidecar in place of one that broke, once nothing of that is left: its worker may have outlived it,
-        and would keep the ports and the ledger."""
+        """Start the sidecar in place of one that broke, once the last of its processes, which were killed, is gone."""
         deadline = time.monotonic() + GONE_SECONDS
-        with contextlib.suppress(ProcessLookupError):  # the group is gone
+        with contextlib.suppress(OSError):  # there is no such group any more
             while time.monotonic() < deadline:
-                os.killpg(self._sidecar.pid, signal.SIGKILL)
+                os.killpg(self._sidecar.pid, 0)
                 with contextlib.suppress(ChildProcessError):  # no child of this process: another reaps it
                     os.waitpid(-self._sidecar.pid, os.WNOHANG)
                 time.sleep(GONE_LOOK_SECONDS)
         self._start_sidecar()
 
-    def _next_ended(self) -> tuple[int, int]:
-        """Wait until a child ends. Returns its id and status."""
+    def _sidecar_code(self, *, wait: bool = False) -> int | None:
+        """Return the sidecar's exit code; None while it runs.
+
+        A worker may have outlived it, and would keep the ports and the ledger: it is killed while the number of their
+        group cannot be another's.
+        """
+        options = os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG)
+        if self._sidecar.returncode is None and os.waitid(os.P_PID, self._sidecar.pid, options):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._sidecar.pid, signal.SIGKILL)
+            self._sidecar.wait()
+        return self._sidecar.returncode
+
+    def _next_ended(self) -> int:
+        """Wait until a child ends. Returns its id; it is not reaped yet."""
         while self._again_at is not None:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid:
-                return pid, status
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ended:
+                return ended.si_pid
             time.sleep(LOOK_SECONDS)
             self._start_if_due()
-        return os.waitpid(-1, 0)
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        return ended.si_pid
 
     def _until_product_ends(self, product: int) -> int:
         """Reap children until the product ends. Returns its code; the sidecar's where that ended it."""
         ended_by: int | None = None
         while True:
-            pid, status = self._next_ended()
-            code = os.waitstatus_to_exitcode(status)
-            if pid == product:
-                return ended_by if ended_by is not None else 128 - code if code < 0 else code
-            if pid != self._sidecar.pid:
-                continue  # left behind by a child that ended: PID 1 reaps it
-            self._sidecar.returncode = code
-            if code not in FOR_GOOD:
-                self._start_later(code)
+            pid = self._next_ended()
+            if pid != self._sidecar.pid:  # the product, or one left behind by a child that ended: PID 1 reaps it
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                if pid == product:
+                    return ended_by if ended_by is not None else 128 - code if code < 0 else code
                 continue
-            sys.stderr.write(f"the sidecar ended with {code}; the product is stopped\n")
-            sys.stderr.flush()
-            ended_by = code
+            found = self._sidecar_code(wait=True)
+            assert found is not None
+            if found not in FOR_GOOD:
+                self._start_later(found)
+                continue
+            _say(f"the sidecar {_ended(found)}; the product is stopped")
+            ended_by = found
             os.kill(product, signal.SIGTERM)
 
     def _end_sidecar(self) -> None:
         """Let the sidecar send the last usage, and wait for it. One that broke, or breaks now, is started again."""
         for number in FORWARDED:
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, _ignore)
         self._stop_sidecar()
-        if self._product is not None and self._broke():
+        for _ in range(LAST_STARTS):
+            if not self._broke():
+                return
+            _say(f"the sidecar {_ended(self._sidecar.returncode)}; it is started again, to send the last usage")
             self._start_again()
             self._stop_sidecar()
+        if self._broke():
+            _say(f"the sidecar {_ended(self._sidecar.returncode)}; what it has not sent is in its ledger")
 
     def _broke(self) -> bool:
-        """Return whether the sidecar ended in a way that another start may mend: usage may be left in its ledger."""
-        code = self._sidecar.poll()
-        return code is not None and code != Exit.OK and code not in FOR_GOOD
+        """Return whether the sidecar ended so that usage of the product may be left, and another start may send it."""
+        code = self._sidecar_code()
+        return self._product is not None and code is not None and code != Exit.OK and code not in FOR_GOOD
 
     def _stop_sidecar(self) -> None:
         """Wait until it is ready, since SIGTERM before its ledger is open would lose usage; then end it."""
         if self._product is not None and not self._opened:
-            wait(READY_SECONDS, None, self._sidecar.poll)
-        if self._sidecar.poll() is None:
-            self._sidecar.terminate()
-            self._sidecar.wait()
+            wait(READY_SECONDS, None, self._sidecar_code)
+        if self._sidecar_code() is None:
+            os.kill(self._sidecar.pid, signal.SIGTERM)
+            self._sidecar_code(wait=True)
+
+
+def _ignore(_signal: int, _frame: object) -> None:
+    """Do nothing. A child does not inherit this, as it would SIG_IGN."""
+
+
+def _ended(code: int) -> str:
+    """Return how a process ended, in words."""
+    if code >= 0:
+        return f"ended with {code}"
+    return f"was killed by {next((one.name for one in signal.Signals if one == -code), f'signal {-code}')}"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def supervise(timeout: float | None, command: Sequence[str]) -> int:

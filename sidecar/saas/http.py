@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from flask import Flask, Response, request
@@ -19,7 +20,18 @@ from sidecar.api import metrics
 from sidecar.api.flask_base import bare_application
 from sidecar.api.flask_responses import response, uncached_json
 from sidecar.api.push import PATH as USAGE
-from sidecar.api.reply import API, LISTENER, WSGI, DeferredHandler, Environ, Reply, StartResponse, refusal, send
+from sidecar.api.reply import (
+    API,
+    LISTENER,
+    WSGI,
+    DeferredHandler,
+    Environ,
+    QuickHandler,
+    Reply,
+    StartResponse,
+    refusal,
+    send,
+)
 from sidecar.errors import DecisionRefused, SidecarError
 from sidecar.metering.states import IllegalTransition
 from sidecar.saas import deciding, flask_customers, flask_records, openapi
@@ -43,9 +55,9 @@ class SaasRouter:
         self._status, self._intake, self._make = status, intake, application
         self._flask: WSGI | None = None
 
-    def quick_reply(self, method: str, path: str) -> Reply | None:
-        """Return the reply to a probe, or None where the router itself is called. Takes no environ."""
-        return self._probe(path, method) if path in PROBES else None
+    def quick_handler(self, method: str, path: str) -> QuickHandler | None:
+        """Return what makes the reply to a probe, or None where the router itself is called. Takes no environ."""
+        return partial(self._probe, path, method) if path in PROBES else None
 
     def is_nonblocking(self, environ: Environ) -> bool:
         """Return whether the reply comes from memory, so that the poller may build it."""

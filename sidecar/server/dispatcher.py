@@ -6,10 +6,10 @@ Invariants:
 - What waits for a disk is deferred: no thread waits with it, and the replies of one commit wake the poller once.
 - Where too many requests wait for a thread, or for a deferred reply, the next is answered 503 at once.
 
-The application is a WSGI callable with `is_nonblocking(environ)`, `quick_reply(method, path)` and
-`deferred_handler(listener, method, path)`. A quick reply is a `Reply` from memory, or None. A deferred handler is
-called with body and promise; it calls the promise with a `Reply` once, on any thread, and may wait for
-`commit_pending()`, which is called once for all requests of a turn.
+The application is a WSGI callable with `is_nonblocking(environ)`, `quick_handler(method, path)` and
+`deferred_handler(listener, method, path)`. A quick handler returns a `Reply` from memory. A deferred handler is called
+with body and promise; it calls the promise with a `Reply` once, on any thread, and may wait for `commit_pending()`,
+which is called once for all requests of a turn. Either is None where a request has none.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class RequestDispatcher:
             short = request.body_bytes <= limits.quick_body_bytes_max and request.body_chunks <= limits.quick_chunks_max
             handler = self._app.deferred_handler(listener.name, *exchange.method_and_path)
             at_once = handler is None and (short or listener.name == PROBE)
-            reply = self._app.quick_reply(*exchange.method_and_path) if at_once else None
-            at_once = at_once and reply is None and self._app.is_nonblocking(exchange.environ)
+            quick = self._app.quick_handler(*exchange.method_and_path) if at_once else None
+            at_once = at_once and quick is None and self._app.is_nonblocking(exchange.environ)
         except Exception as error:  # the application's: it is answered 500
             self._loop.respond(connection, error_response(INTERNAL_ERROR, error=type(error).__name__))
             return
         close = self._loop.closing
-        if reply is not None:
-            self._loop.respond(connection, exchange.answer(reply, close=close))
+        if quick is not None:
+            self._loop.respond(connection, exchange.answer(quick, close=close))
         elif at_once:
             self._loop.respond(connection, exchange.run(self._app, close=close))
         elif handler is not None:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Final, NamedTuple
 
 from sidecar.api import problem
-from sidecar.api.reply import Reply, send
+from sidecar.api.reply import QuickHandler, Reply, send
 from sidecar.server import http_date
 from sidecar.server.http_error import HttpError
 from sidecar.server.request import Request
@@ -82,10 +82,16 @@ class HttpExchange:
             self.environ["CONTENT_LENGTH"] = str(len(body))
         return self._collect(app, close)
 
-    def answer(self, reply: Reply, *, close: bool) -> RawResponse:
-        """Read the body, which changes nothing, and return this reply in the bytes of a route that sends it."""
+    def answer(self, handler: QuickHandler, *, close: bool) -> RawResponse:
+        """Read the body, which changes nothing, and return what `run` would of a route that sends this reply."""
         body = self.read_body()
-        return body if isinstance(body, RawResponse) else self.render_reply(reply, close=close)
+        if isinstance(body, RawResponse):
+            return body
+        try:
+            reply = handler()
+        except Exception as error:  # whatever the application raised is answered 500
+            return error_response(INTERNAL_ERROR, head_only=self._head_only(), error=type(error).__name__)
+        return self.render_reply(reply, close=close)
 
     def render_reply(self, reply: Reply, *, close: bool) -> RawResponse:
         """Return this reply in the bytes of a route that sends it."""

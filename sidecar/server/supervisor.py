@@ -111,7 +111,7 @@ class Supervisor:
         self._shared = Supervised()
         self._worker = 0
         self._forked_at = -PAUSE_SECONDS_MAX
-        self._aborted = False
+        self._aborted = self._killed = False
         self._failed = 0
         """Starts in a row of which none has served."""
 
@@ -153,7 +153,7 @@ class Supervisor:
             self._aborted = False
             return
         if self._aborted:
-            self._signal(signal.SIGKILL)
+            self._kill()
             return
         self._aborted = True
         self._say(f"WORKER TIMEOUT (pid:{self._worker})")
@@ -169,6 +169,7 @@ class Supervisor:
     def _fork(self) -> None:
         self._shared.clear()
         self._forked_at, self._aborted = time.monotonic(), False
+        self._killed = False
         try:
             self._worker = os.fork()
         except OSError as exc:
@@ -226,7 +227,7 @@ class Supervisor:
                 if insisted == 2:
                     until = min(until, time.monotonic() + HURRY_SECONDS)
                     self._signal(signal.SIGQUIT)
-        self._signal(signal.SIGKILL)
+        self._kill()
         until = time.monotonic() + KILLED_SECONDS
         while self._worker and (left := until - time.monotonic()) > 0:
             self._fetch(left)
@@ -238,6 +239,10 @@ class Supervisor:
             self._fork()
             self._signal(signal.SIGTERM)
         return True
+
+    def _kill(self) -> None:
+        self._killed = True
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
         if not self._worker:
@@ -252,6 +257,8 @@ class Supervisor:
             return  # what a worker that did not start has to say, it has said
         if code is None:
             self._say(f"Worker (pid:{pid}) is gone!", grave=False)
+        elif code == -signal.SIGKILL and self._killed:
+            self._say(f"Worker (pid:{pid}) did not end in time, and was killed.")
         elif code == -signal.SIGKILL:
             self._say(f"Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
         elif code < 0:

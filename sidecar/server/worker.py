@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
-from sidecar.api.reply import DeferredHandler, Environ, Reply, StartResponse
+from sidecar.api.reply import DeferredHandler, Environ, QuickHandler, StartResponse
 from sidecar.server.admission import Admission
 from sidecar.server.dispatcher import RequestDispatcher
 from sidecar.server.event_loop import EventLoop
@@ -40,8 +40,8 @@ LIMITS: Final = Limits()
 class Routes(Protocol):
     """The WSGI callable behind both listeners: `api.router.Router`, or another service's."""
 
-    def quick_reply(self, method: str, path: str) -> Reply | None:
-        """Return the reply to a probe, which comes from memory; None for any other request."""
+    def quick_handler(self, method: str, path: str) -> QuickHandler | None:
+        """Return what makes the reply to a probe, from memory; None for any other request."""
 
     def is_nonblocking(self, environ: Environ) -> bool:
         """Return whether the reply comes from memory, so that the poller may build it."""

@@ -82,7 +82,7 @@ class Application:
         self.requests: list[Read] = []
         self._promised: list[Callable[[], None]] = []
 
-    def quick_reply(self, method: str, path: str) -> None:
+    def quick_handler(self, method: str, path: str) -> None:
         """Return None: each request goes through WSGI."""
 
     def is_nonblocking(self, environ: dict[str, Any]) -> bool:

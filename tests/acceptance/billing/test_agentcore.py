@@ -211,8 +211,8 @@ class TestWithSidecar:
             assert both.ended() == 5
         assert billed(aws) == 9
 
-    @pytest.mark.parametrize(("times", "owed"), [(1, 9), (2, 0)], ids=["once", "and once more"])
-    def test_a_sidecar_killed_while_it_sends_the_last_usage_is_started_once_more(
+    @pytest.mark.parametrize(("times", "owed"), [(1, 9), (2, 9), (3, 0)], ids=["once", "twice", "three times"])
+    def test_a_sidecar_killed_while_it_sends_the_last_usage_is_started_twice_more(
         self, aws: Emulator, tmp_path: Path, times: int, owed: int
     ) -> None:
         both = agent(aws, tmp_path)
@@ -229,8 +229,9 @@ class TestWithSidecar:
                 eventually(lambda more=more: len(aws.calls()) == asked + more)
                 kill_sidecar(both)
             assert both.ended() == 5
-        assert both.text().count('"sidecar.started"') == 2
+        assert both.text().count('"sidecar.started"') == min(times + 1, 3)
         assert billed(aws) == owed
+        assert ("what it has not sent is in its ledger" in both.text()) is (owed == 0)
 
     def test_a_command_that_is_not_there_starts_nothing(self, aws: Emulator, tmp_path: Path) -> None:
         done = agent(aws, tmp_path).command("exec", "--with-sidecar", "--", "no-such-program")

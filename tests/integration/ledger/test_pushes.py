@@ -196,6 +196,16 @@ def test_a_push_may_bring_tag_sets_that_are_known_and_new_ones(story: Story) -> 
     ]
 
 
+def test_the_last_value_is_that_of_the_last_instant_whatever_the_order_of_pushes(story: Story) -> None:
+    ledger = story.open()
+    found = []
+    for quantity, ago in (("5", 3), ("9", 5), ("8", 4), ("6", 3), ("7", 2), ("1", 3)):
+        story.push(ledger, event("level", quantity, at=NOON - timedelta(minutes=ago)))
+        (record,) = ledger.in_state(State.OPEN)
+        found.append(record.quantity)
+    assert found == [5, 5, 5, 6, 7, 7], "of two that are as late, the one that came later"
+
+
 @pytest.mark.parametrize("count", [1, ROWS_MAX - 1, ROWS_MAX, ROWS_MAX + 1, 2 * ROWS_MAX, 2 * ROWS_MAX + 1])
 def test_a_push_counts_any_number_of_tag_sets(story: Story, count: int) -> None:
     ledger = story.open()

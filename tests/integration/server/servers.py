@@ -98,11 +98,14 @@ class TestApp:
         threading.Thread(target=lambda: [one() for one in owed]).start()
         return len(owed)
 
-    def quick_reply(self, method: str, path: str) -> Reply | None:
+    def quick_handler(self, method: str, path: str) -> Any:
+        return partial(self.reply, method, path) if path.startswith("/reply") else None
+
+    def reply(self, method: str, path: str) -> Reply:
         if path == "/reply-error":
             raise RuntimeError("secret-of-the-application")
         said = json.dumps({"method": method, "thread": threading.current_thread().name})
-        return Reply(status=200, body=said.encode()) if path == "/reply-echo" else None
+        return Reply(status=200, body=said.encode())
 
     def is_nonblocking(self, environ: dict[str, Any]) -> bool:
         if environ["PATH_INFO"] == "/quick-refuses":

@@ -277,7 +277,7 @@ def test_a_worker_that_hangs_is_aborted_and_then_killed() -> None:
         first = one.serves()
         os.kill(first, signal.SIGSTOP)  # SIGABRT waits with it
         assert one.said()[2:] == ["WORKER", "TIMEOUT", f"(pid:{first})"]
-        assert "SIGKILL!" in one.said()
+        assert one.said()[4:] == ["did", "not", "end", "in", "time,", "and", "was", "killed."]
         assert one.serves() != first
 
 
@@ -457,6 +457,15 @@ def test_a_log_that_fails_ends_nothing_and_the_text_is_on_stderr(fault: str) -> 
         os.kill(first, signal.SIGKILL)
         assert " ".join(one.said()) == f"Worker (pid:{first}) was sent SIGKILL! Perhaps out of memory?"
         assert one.serves() != first
+
+
+def test_a_worker_that_does_not_end_in_time_is_not_called_out_of_memory() -> None:
+    loud = "def broken(_):\n    raise ValueError\nsupervisor.Supervisor._log = broken"
+    with running(SLOW.replace("shared.allow(20)", "shared.allow(1)") + loud) as one:
+        first = one.serves()
+        one.told(signal.SIGTERM)
+        assert one.said() == ["asked"]
+        assert " ".join(one.said()) == f"Worker (pid:{first}) did not end in time, and was killed."
 
 
 def test_a_log_and_a_stderr_that_fail_end_nothing() -> None:

@@ -125,7 +125,7 @@ def test_a_reply_from_memory_is_given_on_the_poller_and_the_connection_stays(run
 
 @BOTH
 def test_a_body_that_cannot_be_read_is_refused_where_the_reply_is_from_memory(running: Server, listener: str) -> None:
-    head = b"GET /reply-echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"GET /reply-error HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     refused = running.send(listener, head + b"1\r\nx\r\n0\r\nContent-Length: 1\r\n\r\n")
     assert refused.startswith(b"HTTP/1.1 400 ")
     assert b'"reason": "bad_request"' in refused
@@ -137,7 +137,8 @@ def test_a_reply_from_memory_that_cannot_be_made_is_a_500(running: Server, liste
     status, _, body = running.ask(listener, "/reply-error")
     assert (status, json.loads(body)["reason"]) == (500, "internal_error")
     assert b"secret" not in body
-    assert running.json("api", "/counters")["failed"] == before + 1
+    assert running.ask(listener, "/reply-error", method="HEAD")[::2] == (500, b"")
+    assert running.json("api", "/counters")["failed"] == before + 2
 
 
 def test_a_long_body_is_read_in_the_pool_whatever_the_reply(running: Server) -> None:

@@ -112,12 +112,12 @@ def test_nobody_can_hold_the_end_for_long(held: bytes) -> None:
 
 
 def test_connections_close_with_their_answer_while_stopping() -> None:
-    kept = b"GET /entitled HTTP/1.1\r\nHost: x\r\n\r\n"
-    with server(hold=True) as running, running.connect("api") as sock:
+    with server(hold=True) as running, running.connect("api") as one, running.connect("probe") as other:
         os.kill(running.worker_pid, signal.SIGTERM)
         eventually(lambda: stop_asked(running))
-        sock.sendall(kept)
-        assert "Connection: close" in split(read_all(sock))[1]
+        for sock, path in ((one, "/entitled"), (other, "/reply-echo")):
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert "Connection: close" in split(read_all(sock))[1]
 
 
 def test_a_worker_without_its_supervisor_ends() -> None:

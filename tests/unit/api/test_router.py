@@ -34,9 +34,10 @@ def test_both_listeners_have_the_probes(listener: str, path: str) -> None:
 @pytest.mark.parametrize("status", Status)
 def test_a_quick_reply_is_what_the_router_would_have_sent(path: str, method: str, status: Status) -> None:
     router = Router(FakeView(now=gate_state(status)))
-    quick = router.quick_reply(method, path)
+    handler = router.quick_handler(method, path)
     routed = RouterReply(router, path, method)
-    assert quick is not None
+    assert handler is not None
+    quick = handler()
     assert (quick.status, quick.body) == (routed.status, routed.body)
     assert {"Content-Type": quick.content_type, **dict(quick.headers)}.items() <= routed.headers.items()
 
@@ -45,7 +46,7 @@ def test_a_quick_reply_is_what_the_router_would_have_sent(path: str, method: str
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 def test_no_other_route_is_replied_to_without_the_router(path: str, method: str) -> None:
     view = FakeView(now=gate_state(Status.ENTITLED))
-    assert Router(view).quick_reply(method, path) is None
+    assert Router(view).quick_handler(method, path) is None
 
 
 def test_what_entitled_says_follows_the_gate() -> None:
@@ -54,8 +55,9 @@ def test_what_entitled_says_follows_the_gate() -> None:
     said = []
     for status in (Status.PENDING, Status.ENTITLED, Status.DENIED, Status.ENTITLED, Status.PENDING):
         view.now = gate_state(status)
-        reply = router.quick_reply("GET", "/entitled")
-        assert reply is not None
+        handler = router.quick_handler("GET", "/entitled")
+        assert handler is not None
+        reply = handler()
         said.append((reply.status, json.loads(reply.body)["status"]))
     codes = {"pending": 503, "entitled": 200, "denied": 403}
     assert said == [(codes[one], one) for one in ("pending", "entitled", "denied", "entitled", "pending")]

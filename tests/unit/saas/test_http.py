@@ -51,3 +51,14 @@ def test_an_unknown_route_is_a_problem_document_and_a_wrong_method_says_which_ar
         "method_not_allowed",
         "POST",
     )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_the_probes_are_answered_without_the_router_and_nothing_else_is(method: str) -> None:
+    nothing: Any = SimpleNamespace(push=None)
+    status: Any = SimpleNamespace(unhealthy=lambda: None, not_ready=lambda: ("starting", "It starts."), metrics=list)
+    router = http.SaasRouter(status, nothing, application)
+    found = {path: router.quick_handler(method, path) for path in (*http.PROBES, "/", "/v1/usage", "/v1/status", "")}
+    replies = {path: handler().status for path, handler in found.items() if handler}
+    healthy = {"/healthz": 200, "/readyz": 503, "/metrics": 200}
+    assert replies == (healthy if method != "POST" else dict.fromkeys(healthy, 405))
