@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -26,6 +27,9 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
 print("product runs", flush=True)
 time.sleep(600)
 """
+
+
+AS_FIRST_PROCESS = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
 def agent(aws: Emulator, directory: Path, **given: str | None) -> Metered:
@@ -208,6 +212,30 @@ class TestWithSidecar:
                 eventually(lambda: both.text().count('"sidecar.started"') == 2)
             assert both.process is not None
             both.process.send_signal(signal.SIGTERM)
+            assert both.ended() == 5
+        assert billed(aws) == 9
+
+    def test_as_the_first_process_it_reaps_a_worker_that_outlives_its_sidecar(
+        self, aws: Emulator, tmp_path: Path
+    ) -> None:
+        if subprocess.run([*AS_FIRST_PROCESS, "true"], check=False, capture_output=True).returncode:
+            pytest.skip("a namespace of processes needs root")
+        both = agent(aws, tmp_path)
+        line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
+        both.line = [*AS_FIRST_PROCESS, *line]
+        with both.start():
+            both.ready()
+            eventually(lambda: "product runs" in both.text())
+            assert Product().use(both, 9) == 200
+            assert both.process is not None
+            (first,) = children_of(both.process.pid)
+            leader = next(pid for pid in children_of(first) if os.getpgid(pid) == pid)
+            (worker,) = children_of(leader)
+            os.kill(worker, signal.SIGSTOP)
+            os.kill(leader, signal.SIGKILL)
+            eventually(lambda: both.text().count('"sidecar.started"') == 2)
+            assert not os.path.exists(f"/proc/{worker}"), "killed, and reaped"
+            os.kill(first, signal.SIGTERM)
             assert both.ended() == 5
         assert billed(aws) == 9
 
