@@ -66,9 +66,14 @@ class Timed:
         try:
             return run(text, *values)
         finally:
-            text = ROWS.sub(r"\1", text)
-            name = self._names.get(text, text)
-            self.took[f"`{name}`"] += time.thread_time_ns() - began
+            took = time.thread_time_ns() - began
+            self.took[f"`{self._name(text)}`"] += took
+
+    def _name(self, text: str) -> str:
+        if text not in self._names:
+            one_row = ROWS.sub(r"\1", text)
+            self._names[text] = self._names.get(one_row, one_row)
+        return self._names[text]
 
 
 def commit(setup: Setup, options: argparse.Namespace) -> None:
