@@ -6,7 +6,7 @@ Invariants:
 - A sidecar that breaks is started again, with its ledger, once its last process is gone; one that was denied, or whose
   settings are wrong, ends the product. Where the product ends meanwhile, or the sidecar breaks while it sends the last
   usage, it is started all the same, LAST_STARTS times at most, to send what is in the ledger.
-- As PID 1 it forwards SIGTERM and SIGINT to the product, and reaps what its children leave behind.
+- As PID 1 it forwards signals to the product, and reaps what its children leave behind.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.cli.wait import program_of, wait
+from sidecar.cli.wait import program_of, say, wait
 from sidecar.errors import Exit
 
-FORWARDED: Final = (signal.SIGTERM, signal.SIGINT)
+FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+"""An image's STOPSIGNAL may be any of them."""
 FOR_GOOD: Final = frozenset([Exit.DENIED, Exit.CONFIG])
 """Exit codes of a sidecar that would end the same way again."""
 AGAIN_SECONDS: Final = 1.0
@@ -57,30 +58,45 @@ class Supervisor:
         self._program, self._command = program, list(command)
         self._product: subprocess.Popen[bytes] | None = None
         self._starting, self._early = False, 0
-        """Whether the product is being started, and the signal that came meanwhile."""
+        """Whether a process is being started, and the signal that came meanwhile."""
+        self._stopped = False
+        """A signal to end came while no product ran."""
         self._pause = AGAIN_SECONDS
         self._again_at: float | None = None
         """When a sidecar that broke is started again; None: it runs."""
-        self._start_sidecar()
 
     def run(self, timeout: float | None) -> int:
         """Return the product's exit code, 128 + signal where one ended it, or why it was not started."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it was inherited as ignored, children leave no exit code
         for number in FORWARDED:
             signal.signal(number, self._forward)
         try:
-            code = wait(timeout, None, self._sidecar_ended)
-            if code == Exit.OK:
-                self._opened = True
-                code = self._until_product_ends(self._start_product())
-            else:
-                sys.stderr.write(f"{self._command[0]} was not started\n")
+            self._start_sidecar()
+        except OSError as exc:
+            say(f"the sidecar cannot be started: {exc.strerror}; {self._command[0]} was not started")
+            return Exit.SOFTWARE
         except _Stopped as stopped:
             code = 128 + stopped.number
-        except OSError as exc:
-            sys.stderr.write(f"{self._command[0]}: {exc.strerror}\n")
-            code = Exit.NOT_EXECUTABLE
+        else:
+            code = self._run_product(timeout)
         self._end_sidecar()
         return int(code)
+
+    def _run_product(self, timeout: float | None) -> int:
+        """Start the product once AWS says yes, and wait for its end."""
+        try:
+            code = wait(timeout, None, self._sidecar_ended)
+            if code != Exit.OK:
+                say(f"{self._command[0]} was not started")
+                return code
+            self._opened = True
+            product = self._start_product()
+        except _Stopped as stopped:
+            return 128 + stopped.number
+        except OSError as exc:
+            say(f"{self._command[0]}: {exc.strerror}")
+            return Exit.NOT_EXECUTABLE
+        return self._until_product_ends(product)
 
     def _forward(self, number: int, _frame: object) -> None:
         if self._product is not None:
@@ -88,11 +104,12 @@ class Supervisor:
                 os.kill(self._product.pid, number)
         elif self._starting:
             self._early = number
-        else:
+        elif not self._stopped:
+            self._stopped = True
             raise _Stopped(number)
 
     def _start_product(self) -> int:
-        """Start it, and return its process id. A signal that comes meanwhile reaches it."""
+        """Start it, and return its process id. A signal that comes meanwhile reaches it. Raises OSError."""
         self._starting = True
         self._product = subprocess.Popen(self._command, executable=self._program)
         if self._early:
@@ -100,9 +117,17 @@ class Supervisor:
         return self._product.pid
 
     def _start_sidecar(self) -> None:
+        """Raises OSError; and _Stopped, once it runs, where a signal came meanwhile."""
+        self._starting = True
+        try:
+            self._sidecar = subprocess.Popen([sys.executable, "-I", "-m", "sidecar", "run"], start_new_session=True)
+        finally:
+            self._starting = False
         self._started, self._again_at = time.monotonic(), None
         self._opened = False  # whether this one's gate was seen to be open
-        self._sidecar = subprocess.Popen([sys.executable, "-I", "-m", "sidecar", "run"], start_new_session=True)
+        if self._early and self._product is None and not self._stopped:
+            self._stopped = True
+            raise _Stopped(self._early)
 
     def _sidecar_ended(self) -> int | None:
         """Return the exit code of a sidecar that ended before its gate opened; start it again where that may help."""
@@ -117,7 +142,7 @@ class Supervisor:
     def _start_later(self, code: int) -> None:
         if time.monotonic() - self._started >= STEADY_SECONDS:
             self._pause = AGAIN_SECONDS
-        _say(f"the sidecar {_ended(code)}; it is started again in {self._pause:g} s")
+        say(f"the sidecar {_ended(code)}; it is started again in {self._pause:g} s")
         self._again_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, AGAIN_SECONDS_MAX)
 
@@ -134,7 +159,11 @@ class Supervisor:
                 with contextlib.suppress(ChildProcessError):  # no child of this process: another reaps it
                     os.waitpid(-self._sidecar.pid, os.WNOHANG)
                 time.sleep(GONE_LOOK_SECONDS)
-        self._start_sidecar()
+        try:
+            self._start_sidecar()
+        except OSError as exc:
+            say(f"the sidecar cannot be started: {exc.strerror}; it is tried again in {self._pause:g} s")
+            self._again_at = time.monotonic() + self._pause
 
     def _sidecar_code(self, *, wait: bool = False) -> int | None:
         """Return the sidecar's exit code; None while it runs.
@@ -166,7 +195,9 @@ class Supervisor:
         ended_by: int | None = None
         while True:
             pid = self._next_ended()
-            if pid != self._sidecar.pid:  # the product, or one left behind by a child that ended: PID 1 reaps it
+            if (
+                pid != self._sidecar.pid or self._sidecar.returncode is not None
+            ):  # the product, or one left behind by a child that ended: PID 1 reaps it
                 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 if pid == product:
                     return ended_by if ended_by is not None else 128 - code if code < 0 else code
@@ -176,7 +207,7 @@ class Supervisor:
             if found not in FOR_GOOD:
                 self._start_later(found)
                 continue
-            _say(f"the sidecar {_ended(found)}; the product is stopped")
+            say(f"the sidecar {_ended(found)}; the product is stopped")
             ended_by = found
             os.kill(product, signal.SIGTERM)
 
@@ -188,11 +219,11 @@ class Supervisor:
         for _ in range(LAST_STARTS):
             if not self._broke():
                 return
-            _say(f"the sidecar {_ended(self._sidecar.returncode)}; it is started again, to send the last usage")
+            say(f"the sidecar {_ended(self._sidecar.returncode)}; it is started again, to send the last usage")
             self._start_again()
             self._stop_sidecar()
         if self._broke():
-            _say(f"the sidecar {_ended(self._sidecar.returncode)}; what it has not sent is in its ledger")
+            say(f"the sidecar {_ended(self._sidecar.returncode)}; what it has not sent is in its ledger")
 
     def _broke(self) -> bool:
         """Return whether the sidecar ended so that usage of the product may be left, and another start may send it."""
@@ -217,11 +248,6 @@ def _ended(code: int) -> str:
     if code >= 0:
         return f"ended with {code}"
     return f"was killed by {next((one.name for one in signal.Signals if one == -code), f'signal {-code}')}"
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 def supervise(timeout: float | None, command: Sequence[str]) -> int:

@@ -71,18 +71,27 @@ def wait(timeout: float | None, url: str | None, ended: Callable[[], int | None]
             return code
         status, line = _look(url, _seconds_left(deadline, REQUEST_SECONDS))
         if line != shown:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            say(line)
             shown, pause = line, POLL_SECONDS
         if status == 200:
             return Exit.OK
         if status == 403:
             return Exit.DENIED
         if deadline is not None and time.monotonic() >= deadline:
-            sys.stderr.write(f"not entitled within {timeout:g} s\n")
+            say(f"not entitled within {timeout:g} s")
             return Exit.UNAVAILABLE
         time.sleep(_seconds_left(deadline, pause))
         pause = min(pause * 1.5, POLL_SECONDS_MAX)
+
+
+def say(text: str) -> None:
+    """Write a line for a person. Where nobody reads stderr any more, this one and all that follow go nowhere."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        with contextlib.suppress(OSError):  # what is left in the buffer would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def wait_then_exec(timeout: float | None, command: Sequence[str], url: str | None = None) -> int:
@@ -174,8 +183,8 @@ def _poll(target: Target, timeout: float) -> tuple[int, str]:
     kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
     connection = kind(target.server, timeout=timeout)
     timer = threading.Timer(timeout, _cut, [connection])  # for a server that sends a byte at a time
-    timer.start()
     try:
+        timer.start()
         if where:
             connection.sock = connect_socket(where.addresses, timeout)
         connection.request("GET", path, headers=where.headers() if where else {})
@@ -183,7 +192,7 @@ def _poll(target: Target, timeout: float) -> tuple[int, str]:
         found = json.loads(response.read(local_client.BYTES_MAX))
         if where and isinstance(found, dict):
             where.check_gate(response.status, found)
-    except (OSError, ValueError, RecursionError, http.client.HTTPException) as exc:
+    except (OSError, ValueError, RuntimeError, http.client.HTTPException) as exc:  # RuntimeError: no thread to be had
         look = "" if where else f". {LOOK}"
         return 0, one_line(f"waiting for the sidecar at {target.shown} ({exc}){look}")
     finally:
