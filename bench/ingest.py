@@ -11,8 +11,7 @@ P1/idle, P2/idle
 
 Each load has a fresh server and ledger, one second to warm up, and a random UUID for each event; baseline
 and ours in turns, the first round is dropped. Afterwards the server is killed with SIGKILL and its file
-read: it must hold at least what was acknowledged, and no request may have failed. With `--peer PATH`,
-Google Cloud's ubbagent takes the same load within the same round.
+read: it must hold at least what was acknowledged, and no request may have failed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 import load
-import peer
 import slow_disk
 import table
 import witness
@@ -138,10 +136,10 @@ def _idle(measure: str, what: str, samples: list[Sample]) -> list[table.Row]:
 
 
 def measure(setup: Setup) -> list[table.Row]:
-    """I1, I2, I3, I5, P1 and P2, and the peer where it is given."""
+    """I1, I2, I3, I5, P1 and P2."""
     few, many = push_of(setup), push_of(setup, tag_sets=TAG_SETS_MANY)
     hundreds = push_of(setup, batch=BATCH, connections=BATCH_CONNECTIONS)
-    disk, five, thousand, peers = list[float](), list[Pair](), list[Pair](), list[tuple[float, float]]()
+    disk, five, thousand = list[float](), list[Pair](), list[Pair]()
     batches, idle_few, idle_hundreds = list[Pair](), list[Sample](), list[Sample]()
     with responder() as port:
         for _ in range(setup.count(3, 1) + 1):
@@ -152,13 +150,7 @@ def measure(setup: Setup) -> list[table.Row]:
             thousand.append(_pair(setup, many))
             batches.append(_pair(setup, hundreds))
             idle_hundreds.append(under(setup, "ours", hundreds, {}, port))
-            if setup.peer:
-                few_peer, many_peer = (
-                    peer.requests_per_second(setup, setup.peer, tag_sets=sets, seconds=_seconds(setup))
-                    for sets in (few.tag_sets, TAG_SETS_MANY)
-                )
-                peers.append((few_peer, many_peer))
-    for found in (disk, five, thousand, batches, idle_few, idle_hundreds, peers):
+    for found in (disk, five, thousand, batches, idle_few, idle_hundreds):
         del found[:1]
     client = five[0][0].load.client
     return [
@@ -170,7 +162,6 @@ def measure(setup: Setup) -> list[table.Row]:
         *_idle("P2", f"batches of {BATCH}", idle_hundreds),
         *_slow(setup),
         _flat(five, thousand),
-        *_peer_rows(setup, five, thousand, peers),
         table.Row(
             measure="disk", what=f"4 KiB appended + fdatasync, same directory ({kind}), p50", unit="ms",
             ours=median(disk), rounds=len(disk),
@@ -197,21 +188,6 @@ def _flat(five: list[Pair], thousand: list[Pair]) -> table.Row:
         (few_baseline, few_ours), (many_baseline, many_ours) = _rate(few), _rate(many)
         shares.append((many_baseline / few_baseline, many_ours / few_ours))
     return table.absolute("I5", f"requests/s at {TAG_SETS_MANY} tag sets ÷ at 5", "", shares)
-
-
-def _peer_rows(
-    setup: Setup, five: list[Pair], thousand: list[Pair], peers: list[tuple[float, float]]
-) -> list[table.Row]:
-    """The peer in the column of the baseline; never judged, as it promises less."""
-    rows = []
-    for n, (sets, pairs) in enumerate(((5, five), (TAG_SETS_MANY, thousand))):
-        what = f"ubbagent (no ids, no fsync) at {sets} tag sets"
-        if setup.peer is None:
-            rows.append(table.skipped("peer", what, "/s", "no --peer PATH"))
-            continue
-        rates = [(found[n], _rate(pair)[1]) for found, pair in zip(peers, pairs, strict=True)]
-        rows.append(table.compare("peer", what, "/s", rates, gated=False, more_is_better=True))
-    return rows
 
 
 if __name__ == "__main__":

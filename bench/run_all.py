@@ -5,6 +5,7 @@ bench/run [--quick] [--markdown | --json] [--rounds N] [--loader wrk|python] [--
 
 from __future__ import annotations
 
+import beside_peer
 import cold_start
 import crash
 import fsyncs
@@ -17,7 +18,7 @@ import table
 
 MEASURES = (
     cold_start.measure, memory.measure, idle.measure, healthcheck.measure,
-    ingest.measure, ledger_growth.measure, crash.measure, fsyncs.measure,
+    ingest.measure, beside_peer.measure, ledger_growth.measure, crash.measure, fsyncs.measure,
 )  # fmt: skip
 
 if __name__ == "__main__":
