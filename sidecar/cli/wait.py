@@ -85,7 +85,7 @@ def wait(timeout: float | None, url: str | None, ended: Callable[[], int | None]
 
 
 def say(text: str) -> None:
-    """Write a line for a person. Where nobody reads stderr any more, this one and all that follow go nowhere."""
+    """Write a line for a person. Once stderr cannot be written to, this line and all later ones are discarded."""
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

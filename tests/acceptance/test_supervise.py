@@ -127,7 +127,7 @@ def test_a_sidecar_that_cannot_be_started_at_the_end_leaves_the_products_code(tm
         assert "the sidecar was killed by SIGKILL; what it has not sent is in its ledger" in one.text()
 
 
-def test_nobody_has_to_read_stderr(tmp_path: Path) -> None:
+def test_a_closed_stderr_ends_nothing(tmp_path: Path) -> None:
     reads, writes = os.pipe()
     breaks = f'[ "$1" = 1 ] && sleep 0.3 && exit 70; {STAYS}'
     started = tmp_path / "again"

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -136,17 +137,23 @@ def test_a_ledger_of_hours_is_no_ledger_of_an_agent(aws: Emulator, tmp_path: Pat
         assert Product().use(sidecar, 1) == 503
 
 
+@contextmanager
+def product_with_usage(aws: Emulator, directory: Path, before: Sequence[str] = ()) -> Iterator[Metered]:
+    """Both processes, once the product runs and nine of it are acknowledged. `before`: what starts them."""
+    both = agent(aws, directory)
+    both.line = [*before, sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
+    with both.start():
+        both.ready()
+        eventually(lambda: "product runs" in both.text())
+        assert Product().use(both, 9) == 200
+        yield both
+
+
 class TestWithSidecar:
     """`exec --with-sidecar`: one container, two processes."""
 
     def test_the_product_ends_first_and_the_last_usage_is_sent(self, aws: Emulator, tmp_path: Path) -> None:
-        both = agent(aws, tmp_path)
-        both.line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
-        product = Product()
-        with both.start():
-            both.ready()
-            eventually(lambda: "product runs" in both.text())
-            assert product.use(both, 9) == 200
+        with product_with_usage(aws, tmp_path) as both:
             assert both.process is not None
             both.process.send_signal(signal.SIGTERM)
             assert both.ended() == 5
@@ -180,12 +187,7 @@ class TestWithSidecar:
     def test_a_product_that_ends_after_a_killed_sidecar_is_billed(
         self, aws: Emulator, tmp_path: Path, again: bool
     ) -> None:
-        both = agent(aws, tmp_path)
-        both.line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
-        with both.start():
-            both.ready()
-            eventually(lambda: "product runs" in both.text())
-            assert Product().use(both, 9) == 200
+        with product_with_usage(aws, tmp_path) as both:
             kill_sidecar(both)
             if again:
                 eventually(lambda: both.text().count('"sidecar.started"') == 2)
@@ -198,12 +200,7 @@ class TestWithSidecar:
     def test_a_worker_that_outlives_its_sidecar_keeps_no_port_from_the_next(
         self, aws: Emulator, tmp_path: Path, again: bool
     ) -> None:
-        both = agent(aws, tmp_path)
-        both.line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
-        with both.start():
-            both.ready()
-            eventually(lambda: "product runs" in both.text())
-            assert Product().use(both, 9) == 200
+        with product_with_usage(aws, tmp_path) as both:
             master = sidecar_of(both)
             (worker,) = children_of(master)
             os.kill(worker, signal.SIGSTOP)
@@ -220,13 +217,7 @@ class TestWithSidecar:
     ) -> None:
         if subprocess.run([*AS_FIRST_PROCESS, "true"], check=False, capture_output=True).returncode:
             pytest.skip("a namespace of processes needs root")
-        both = agent(aws, tmp_path)
-        line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
-        both.line = [*AS_FIRST_PROCESS, *line]
-        with both.start():
-            both.ready()
-            eventually(lambda: "product runs" in both.text())
-            assert Product().use(both, 9) == 200
+        with product_with_usage(aws, tmp_path, AS_FIRST_PROCESS) as both:
             assert both.process is not None
             (first,) = children_of(both.process.pid)
             leader = next(pid for pid in children_of(first) if os.getpgid(pid) == pid)
@@ -243,12 +234,7 @@ class TestWithSidecar:
     def test_a_sidecar_killed_while_it_sends_the_last_usage_is_started_twice_more(
         self, aws: Emulator, tmp_path: Path, times: int, owed: int
     ) -> None:
-        both = agent(aws, tmp_path)
-        both.line = [sys.executable, "-m", "sidecar", "exec", "--with-sidecar", "--", sys.executable, "-c", WAITS]
-        with both.start():
-            both.ready()
-            eventually(lambda: "product runs" in both.text())
-            assert Product().use(both, 9) == 200
+        with product_with_usage(aws, tmp_path) as both:
             asked = len(aws.calls())
             aws.fault("MeterUsage", "hang", times=times)
             assert both.process is not None
